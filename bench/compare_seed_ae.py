@@ -1,0 +1,135 @@
+"""How long ``vaekit train mnist --recipe seed-ae`` takes beside the same model trained by the literal loop.
+
+The two take turns on one machine, each in a fresh process with the same number of threads:
+
+    literal   the epochs of bench/literal_loop.py, nothing else: reading the data is not counted
+    vaekit    all of ``vk.train``: reading the data, epochs, pictures, validation, checkpoints and the report
+
+Importing the libraries is counted apart for both, and the ratio is given without and with it.
+
+    python bench/compare_seed_ae.py ../shared/data/mnist --epochs 10 --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from machine import write_result
+
+__all__ = ["compare"]
+
+Timing = dict[str, float]
+
+
+def literal(data: Path, epochs: int, seed: int, threads: int | None) -> Timing:
+    """Runs in a process of its own, as the imports are inside."""
+    start = time.perf_counter()
+    import torch
+    from literal_loop import run_seed_ae
+
+    imported = time.perf_counter()
+    if threads:
+        torch.set_num_threads(threads)
+    result = run_seed_ae(data, epochs, seed=seed)
+    return {
+        "import_seconds": imported - start,
+        "seconds": sum(result["seconds_per_epoch"]),
+        "test_sse_per_image": result["test_sse_per_image"],
+    }
+
+
+def ours(data: Path, epochs: int, seed: int, threads: int | None) -> Timing:
+    """Runs in a process of its own, as the imports are inside."""
+    start = time.perf_counter()
+    import torch
+
+    import vaekit as vk
+
+    train = vk.train
+    imported = time.perf_counter()
+    if threads:
+        torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(str(data), recipe="seed-ae", out=f"{folder}/run", epochs=epochs, seed=seed, quiet=True)
+        trained = time.perf_counter()
+        numbers = run.evaluate(split="test")
+    return {
+        "import_seconds": imported - start,
+        "seconds": trained - imported,
+        "test_sse_per_image": numbers.sse_per_image,
+    }
+
+
+def alone(function: Callable[..., Timing], *arguments: object) -> Timing:
+    """``function`` in a fresh interpreter, so that neither side inherits threads or memory."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def compare(data: Path, epochs: int, rounds: int, threads: int | None = None) -> dict[str, Any]:
+    """Alternates the two ``rounds`` times; who goes first alternates too."""
+    sides: dict[str, Callable[..., Timing]] = {"literal": literal, "vaekit": ours}
+    timings: dict[str, list[Timing]] = {name: [] for name in sides}
+    for turn in range(rounds):
+        for name in sorted(sides, reverse=turn % 2 == 1):
+            timings[name].append(alone(sides[name], data, epochs, turn, threads))
+            print(f"round {turn + 1}: {name} {timings[name][-1]['seconds']:.1f} s", flush=True)
+    return {
+        "what": "seed-ae on MNIST, wall time; vaekit with data reading, pictures, validation and checkpoints",
+        "epochs": epochs,
+        "rounds": rounds,
+        "threads_per_side": threads or "default",
+        **{name: summary(rows, epochs) for name, rows in timings.items()},
+        **ratios(timings["vaekit"], timings["literal"]),
+    }
+
+
+def summary(rows: list[Timing], epochs: int) -> dict[str, Any]:
+    """Median and spread over the rounds, with every measurement beside them."""
+    seconds = [row["seconds"] for row in rows]
+    return {
+        "median_seconds": statistics.median(seconds),
+        "median_seconds_per_epoch": statistics.median(seconds) / epochs,
+        "spread_seconds": max(seconds) - min(seconds),
+        "seconds": seconds,
+        "import_seconds": [row["import_seconds"] for row in rows],
+        "test_sse_per_image": [row["test_sse_per_image"] for row in rows],
+    }
+
+
+def ratios(top: list[Timing], bottom: list[Timing]) -> dict[str, Any]:
+    """vaekit's time as a share of the literal loop's."""
+    with_imports = [[row["seconds"] + row["import_seconds"] for row in rows] for rows in (top, bottom)]
+    rounds = [a["seconds"] / b["seconds"] for a, b in zip(top, bottom, strict=True)]
+    medians = [statistics.median(row["seconds"] for row in rows) for rows in (top, bottom)]
+    return {
+        "ratio": medians[0] / medians[1],
+        "ratio_of_each_round": rounds,
+        "ratio_with_imports": statistics.median(with_imports[0]) / statistics.median(with_imports[1]),
+    }
+
+
+def main() -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("data", type=Path, help="the folder of MNIST's four IDX files")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="for both sides (without it: what each takes by itself)")
+    given = parser.parse_args()
+    result = compare(given.data, given.epochs, given.rounds, given.threads)
+    print(json.dumps(result, indent=2))
+    print(f"written to {write_result('seed_ae_speed', result).name}")
+
+
+if __name__ == "__main__":
+    main()

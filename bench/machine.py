@@ -1,0 +1,66 @@
+"""What a measurement was taken on, and how it is written down: no host names, no paths, no dates."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+__all__ = ["RESULTS", "describe", "write_result"]
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def describe() -> dict[str, Any]:
+    """Processor, cores, threads and the versions that decide the speed."""
+    import torch
+
+    machine: dict[str, Any] = {
+        "processor": _processor(),
+        "cores": _cores(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    if torch.cuda.is_available():
+        machine["accelerator"] = torch.cuda.get_device_name(0)
+    for name in ("torch", "numpy", "pillow"):
+        machine[name] = importlib.metadata.version(name)
+    return machine
+
+
+def write_result(name: str, result: dict[str, Any]) -> Path:
+    """Writes ``bench/results/NAME.json``, the machine beside the numbers, and returns its path."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    text = json.dumps({**result, "machine": describe()}, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _cores() -> int:
+    """The cores this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_gib() -> float | None:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+
+
+if __name__ == "__main__":
+    print(json.dumps(describe(), indent=2))

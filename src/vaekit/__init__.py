@@ -1,0 +1,42 @@
+"""vaekit turns a folder of images into a latent space you can trust, play with and ship.
+
+The names below are loaded when they are first used, because torch takes seconds to import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Images", "Recipe", "Run", "Sheet", "UserError", "load", "open_images", "recipes", "register", "train"]
+
+if TYPE_CHECKING:
+    from vaekit import recipes
+    from vaekit.api import Run, load, train
+    from vaekit.data import Images, open_images
+    from vaekit.errors import UserError
+    from vaekit.pictures import Sheet
+    from vaekit.recipes import Recipe, register
+
+_HOMES = {
+    "Images": "data",
+    "Recipe": "recipes",
+    "Run": "api",
+    "Sheet": "pictures",
+    "UserError": "errors",
+    "load": "api",
+    "open_images": "data",
+    "register": "recipes",
+    "train": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"vaekit.{_HOMES[name]}"), name)
+        globals()[name] = value  # a function wins over the module of the same name
+        return value
+    if name == "recipes":
+        return importlib.import_module("vaekit.recipes")
+    raise AttributeError(f"module 'vaekit' has no attribute {name!r}")

@@ -1,0 +1,116 @@
+"""A recipe row and the shape of the images → a model and its objective. Impossible pairs are refused here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from vaekit.errors import UserError
+from vaekit.heads import BernoulliHead, NormalHead, NormalPosterior, PointPosterior
+from vaekit.models import LatentModel
+from vaekit.nets import (
+    MLPDecoder,
+    MLPEncoder,
+    ResNetDecoder,
+    ResNetEncoder,
+    SeedConvDecoder,
+    SeedConvEncoder,
+    default_patch,
+)
+from vaekit.objectives import ELBO, Distortion
+from vaekit.priors import FittedNormal, StandardNormal
+from vaekit.recipes import Recipe, check
+
+__all__ = ["build_model", "build_objective", "parameter_count", "resolve"]
+
+Shape = tuple[int, int, int]
+
+#: Where the recipe names no epochs: as many as show about this many images, between 10 and 500.
+_IMAGES_TO_TRAIN = 300_000
+
+
+def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
+    """Fills the values left to be chosen from the image shape ``(C, H, W)`` and the number of training images.
+
+    Refuses impossible pairs with a :class:`UserError`.
+    """
+    longer = max(shape[1:])
+    latent_dim = recipe.latent_dim or (16 if longer <= 16 else 32 if longer <= 32 else 128)
+    width = recipe.width or (32 if longer <= 16 else 64)
+    patch = recipe.patch or default_patch(*shape[1:])
+    epochs = recipe.epochs or float(min(500, max(10, round(_IMAGES_TO_TRAIN / train_images))))
+    row = check(replace(recipe, latent_dim=latent_dim, width=width, patch=patch, epochs=epochs))
+    _refuse_impossible(row, shape)
+    return row
+
+
+def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
+    """The model of a resolved row for images of ``shape`` ``(C, H, W)``, its weights drawn from ``seed``."""
+    row = resolve(recipe, shape)
+    assert row.latent_dim is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        likelihood = NormalHead(row.scale, row.fixed_scale) if row.likelihood == "normal" else BernoulliHead()
+        encoder = _encoder(row, shape)
+        posterior = _posterior(row, encoder.features)
+        prior = _PRIORS[row.prior](row.latent_dim) if row.prior != "none" else None
+        decoder = _decoder(row, (shape[0] * likelihood.outputs_per_channel, *shape[1:]))
+    model = LatentModel(encoder, posterior, prior, decoder, likelihood, row.latent_dim)
+    # Convolutions of this net run a fifth faster with channels last (bench/layout.py); the numbers stay the same.
+    return model.to(memory_format=torch.channels_last) if row.net == "resnet" else model  # type: ignore[call-overload]
+
+
+def build_objective(recipe: Recipe) -> nn.Module:
+    """The objective of a row."""
+    return ELBO(recipe.free_bits_nats) if recipe.objective == "elbo" else Distortion()
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Numbers that training changes."""
+    return sum(p.numel() for p in model.parameters())
+
+
+_PRIORS = {"standard-normal": StandardNormal, "fitted-normal": FittedNormal}
+
+
+def _encoder(row: Recipe, shape: Shape) -> MLPEncoder | SeedConvEncoder | ResNetEncoder:
+    if row.net == "mlp":
+        return MLPEncoder(shape, row.hidden)
+    if row.net == "seed-conv":
+        return SeedConvEncoder(shape)
+    assert row.width and row.patch
+    return ResNetEncoder(shape, row.width, row.depth, row.patch)
+
+
+def _posterior(row: Recipe, features: int) -> nn.Module:
+    assert row.latent_dim is not None
+    kind = NormalPosterior if row.posterior == "normal" else PointPosterior
+    return kind(features, row.latent_dim)
+
+
+def _decoder(row: Recipe, shape: Shape) -> nn.Module:
+    assert row.latent_dim and row.width and row.patch
+    if row.net == "mlp":
+        return MLPDecoder(shape, row.hidden, row.latent_dim)
+    if row.net == "seed-conv":
+        return SeedConvDecoder(shape, row.latent_dim)
+    return ResNetDecoder(shape, row.width, row.depth, row.patch, row.latent_dim)
+
+
+def _refuse_impossible(row: Recipe, shape: Shape) -> None:
+    if row.objective == "elbo" and (row.posterior == "point" or row.prior == "none"):
+        raise UserError(
+            f"recipe {row.name!r}: objective=elbo needs a posterior and a prior with densities; "
+            "set posterior=normal and prior=standard-normal, or objective=distortion"
+        )
+    if row.net == "seed-conv" and any(side % 8 or side < 16 for side in shape[1:]):
+        raise UserError(
+            f"recipe {row.name!r} needs sides that are multiples of 8 and at least 16, the images are "
+            f"{shape[1]}x{shape[2]}; give --size 256 (its specification) or another such size"
+        )
+    if row.net == "resnet" and not all(8 <= side <= 512 for side in shape[1:]):
+        raise UserError(
+            f"net=resnet serves sides from 8 to 512 pixels, the images are {shape[1]}x{shape[2]}; give a --size"
+        )

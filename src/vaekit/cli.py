@@ -1,0 +1,316 @@
+"""The command line: one function per verb, no logic of its own. Heavy imports happen inside the verbs.
+
+Exit codes: 0 done; 2 a mistake that the user can mend; 1 a fault of ours; 130 or 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from vaekit import __version__
+from vaekit.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    from vaekit.pictures import Sheet
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="vaekit",
+    help="Turn a folder of images into a latent space you can trust, play with and ship.",
+    version=__version__,
+    help_format="plaintext",
+)
+
+Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on stdout.")]
+Size = Annotated[str | None, Parameter(help="Shorter side in pixels, or HEIGHTxWIDTH; the middle is cut out.")]
+Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
+Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-VERB.png, here.")]
+Split = Annotated[str | None, Parameter(help="train, val, test or all. Default: test where there is one, else all.")]
+
+
+@app.command
+def train(
+    data: str,
+    *,
+    recipe: Annotated[str, Parameter(help="A row of 'vaekit recipes'.")] = "vae",
+    size: Size = None,
+    channels: Annotated[int | None, Parameter(help="1 (grey) or 3 (colour). Default: what the images are.")] = None,
+    out: Annotated[Path | None, Parameter(help="Run folder. Default: runs/DATA-RECIPE.")] = None,
+    epochs: Annotated[float | None, Parameter(help="Passes over the training images.")] = None,
+    images: Annotated[int | None, Parameter(help="Images to train on in all, repeats counted.")] = None,
+    budget: Annotated[str | None, Parameter(help="Wall time, such as 90s, 10m or 1h30m.")] = None,
+    batch_size: Annotated[int | None, Parameter(help="Images per step.")] = None,
+    learning_rate: Annotated[float | None, Parameter(help="Peak learning rate of Adam.", allow_leading_hyphen=True)] = None,
+    latent_dim: Annotated[int | None, Parameter(help="Numbers in a latent vector.", allow_leading_hyphen=True)] = None,
+    seed: Annotated[int, Parameter(help="Of the weights, the order and the noise.")] = 0,
+    device: Device = "auto",
+    threads: Annotated[int | None, Parameter(help="Cores to use.")] = None,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", help="NAME=VALUE: any value of the recipe; repeatable.")] = (),
+    init: Annotated[Path | None, Parameter(help="Start from the weights of this run.")] = None,
+    dry_run: Annotated[bool, Parameter(negative="", help="Print the plan, train nothing.")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as one JSON object.")] = False,
+) -> None:
+    """Train a model of DATA into a run folder. The same command again goes on where it was; more epochs extend it.
+
+    DATA is a folder of images (class subfolders and a metadata.csv are understood), a .zip or .tar.gz of one, MNIST's
+    IDX files, a .npy or .npz file, or a built-in: digits, portraits, portraits:COUNT.
+
+    Example: vaekit train photos/ --size 64 --budget 10m
+    """
+    from vaekit import api
+
+    settings = _settings(set_)
+    common: dict[str, Any] = dict(
+        size=size, channels=channels, epochs=epochs, images=images, budget=budget, batch_size=batch_size,
+        learning_rate=learning_rate, latent_dim=latent_dim, seed=seed, device=device, threads=threads, settings=settings,
+    )  # fmt: skip
+    if dry_run:
+        _print(api.plan(data, recipe, out, init=init, **common), json_)
+        return
+    run = api.train(data, recipe, out, init=init, **common)
+    if json_:
+        _print({"run": str(run.path), **run.final_numbers()}, True)
+
+
+@app.command
+def data(
+    data: str,
+    *,
+    size: Size = None,
+    channels: Annotated[int | None, Parameter(help="1 (grey) or 3 (colour).")] = None,
+    write: Annotated[Path | None, Parameter(help="Write the images as PNG files with a metadata.csv into this folder.")] = None,
+    count: Annotated[int | None, Parameter(help="How many of a drawn built-in (portraits).")] = None,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what is in DATA, or write it out as a folder.
+
+    Example: vaekit data portraits --write faces --count 200 --size 128
+    """
+    from vaekit import data as images_of
+
+    source = f"{data}:{count}" if count is not None else data
+    images = images_of.open_images(source, size, channels)
+    if write is not None:
+        images_of.write_folder(images, write)
+        _print({"written": str(write), "images": len(images)}, json_)
+        return
+    _print(images_of.summary(images), json_)
+
+
+@app.command
+def recipes(*, json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False) -> None:
+    """Show the table of recipes.
+
+    Example: vaekit recipes
+    """
+    from vaekit.recipes import RECIPES
+
+    if json_:
+        _print({name: row.to_dict() for name, row in RECIPES.items()}, True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("recipe", "good for", "paper", "cost", box=None, pad_edge=False)
+    for row in RECIPES.values():
+        table.add_row(row.name, row.summary, row.paper, row.cost)
+    Console().print(table)
+
+
+@app.command
+def generate(
+    run: Path,
+    *,
+    count: Annotated[int, Parameter(help="How many images.")] = 18,
+    seed: Annotated[int, Parameter(help="Image i of a seed is the same whatever the count.")] = 0,
+    out: Out = None,
+    device: Device = "auto",
+) -> None:
+    """Draw new images from the prior.
+
+    Example: vaekit generate runs/portraits --count 18 --out new.png
+    """
+    _save(_load(run, device).generate(count, seed), out, run, "generate")
+
+
+@app.command
+def reconstruct(
+    run: Path,
+    data: str | None = None,
+    *,
+    split: Split = None,
+    count: Annotated[int, Parameter(help="How many images, one per class first.")] = 10,
+    out: Out = None,
+    device: Device = "auto",
+) -> None:
+    """Encode and decode images of DATA (default: the run's own test images): originals above reconstructions.
+
+    Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
+    """
+    opened = _load(run, device)
+    _save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct")
+
+
+@app.command
+def interpolate(
+    run: Path,
+    start: str,
+    end: str,
+    *,
+    steps: Annotated[int, Parameter(help="Pictures, both ends included.")] = 6,
+    out: Out = None,
+    device: Device = "auto",
+) -> None:
+    """Walk in latent space from START to END: image files, folders (their mean), groups, or sums of them.
+
+    Groups are of the run's own data: label:NAME, or attr:NAME=VALUE,NAME=VALUE.
+
+    Example: vaekit interpolate runs/portraits "attr:glasses=0,male=0" "attr:glasses=1,male=1" --out walk.png
+    """
+    _save(_load(run, device).interpolate(start, end, steps), out, run, "interpolate")
+
+
+@app.command
+def arithmetic(run: Path, expression: str, *, out: Out = None, device: Device = "auto") -> None:
+    """Add and subtract latents of image files, folders (their mean) and groups, and draw the result.
+
+    Operators stand between spaces, names with spaces are quoted, a number and * give a weight.
+
+    Example: vaekit arithmetic runs/portraits "attr:glasses=1,male=1 - attr:glasses=1,male=0 + attr:glasses=0,male=0"
+    """
+    _save(_load(run, device).arithmetic(expression), out, run, "arithmetic")
+
+
+@app.command
+def denoise(
+    run: Path,
+    data: str | None = None,
+    *,
+    noise_std: Annotated[float | None, Parameter(help="Add this much noise to clean images ([0,1] scale), report the gain.")] = None,
+    split: Split = None,
+    count: Annotated[int, Parameter(help="How many images.")] = 10,
+    seed: Annotated[int, Parameter(help="Of the added noise.")] = 0,
+    out: Out = None,
+    device: Device = "auto",
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+) -> None:
+    """Clean noisy images of DATA. With --noise-std the images are taken as clean, noise is added, the gain reported.
+
+    Example: vaekit denoise runs/digits --noise-std 0.3 --out denoised.png
+    """
+    opened = _load(run, device)
+    sheet, numbers = opened.denoise_sheet(opened.pick(data, split, count), noise_std, seed)
+    _save(sheet, out, run, "denoise", numbers, json_)
+
+
+@app.command
+def inpaint(
+    run: Path,
+    data: str | None = None,
+    *,
+    mask: Annotated[str, Parameter(help="center:HxW, random:HxW, box:TOP,LEFT,HxW, or a picture whose white is hidden.")],
+    split: Split = None,
+    count: Annotated[int, Parameter(help="How many images.")] = 10,
+    seed: Annotated[int, Parameter(help="Of random masks and starting points.")] = 0,
+    out: Out = None,
+    device: Device = "auto",
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+) -> None:
+    """Hide part of the images of DATA and fill it in; visible pixels stay as they are.
+
+    Example: vaekit inpaint runs/digits --mask center:4x4 --out filled.png
+    """
+    opened = _load(run, device)
+    sheet, numbers = opened.inpaint_sheet(opened.pick(data, split, count), mask, seed)
+    _save(sheet, out, run, "inpaint", numbers, json_)
+
+
+@app.command
+def evaluate(
+    run: Path,
+    data: str | None = None,
+    *,
+    split: Split = None,
+    seed: Annotated[int, Parameter(help="Of the posterior samples.")] = 0,
+    device: Device = "auto",
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a run on its own test part, or on DATA: error, PSNR, and where there is a density the bound in nats.
+
+    Example: vaekit evaluate runs/portraits --split test --json
+    """
+    _print(_load(run, device).evaluate(data, split, seed), json_)
+
+
+def main(tokens: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code; a mistake of the user's is one sentence on stderr."""
+    try:
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
+    except UserError as error:
+        return _fail(str(error), 2)
+    except CycloptsError as error:
+        return _fail(f"{' '.join(str(error).split())} See 'vaekit --help'.", 2)
+    except Interrupted as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("stopped; nothing was left half written", 130)
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _load(run: Path, device: str) -> Any:
+    from vaekit import api
+
+    return api.load(run, device)
+
+
+def _save(
+    sheet: Sheet, out: Path | None, run: Path, verb: str, numbers: Mapping[str, Any] | None = None, as_json: bool = False
+) -> None:
+    path = out or Path(f"{run.resolve().name}-{verb}.png")
+    sheet.save(path)
+    _print({"picture": str(path), **(numbers or {})}, as_json)
+
+
+def _settings(texts: tuple[str, ...]) -> dict[str, str]:
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UserError(f"--set {text}: expected NAME=VALUE, for example --set beta=4")
+        settings[name.strip().replace("-", "_")] = value.strip()
+    return settings
+
+
+def _print(values: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(values))
+        return
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        print(f"{name:<{width}}  {_readable(value)}")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_readable(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(_readable(v) for v in value) or "none"
+    return "none" if value is None else str(value)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"vaekit: {message}", file=sys.stderr)
+    return code

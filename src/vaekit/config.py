@@ -1,0 +1,84 @@
+"""What a run is: two frozen records that are written to ``config.json`` and read back to the letter.
+
+The resolved recipe row is kept as a plain mapping, so that this module knows nothing of models; unknown keys are
+refused when a run is loaded, because a run that is half understood gives wrong numbers without a word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from vaekit.errors import UserError, nearest
+
+__all__ = ["FORMAT_VERSION", "DataConfig", "RunConfig"]
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images came from and what they were turned into."""
+
+    source: str  #: what the user named: a built-in, an absolute path, or 'array'
+    size: tuple[int, int]  #: height and width in pixels
+    channels: int  #: 1 or 3
+    fingerprint: str  #: sha256 of the content, independent of the size
+    split_seed: int = 0  #: seed of the train/val/test split
+    images: int = 0  #: images in all parts together
+    train_images: int = 0  #: images that are trained on
+    classes: tuple[str, ...] = ()  #: label names
+    attributes: tuple[str, ...] = ()  #: attribute columns
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything needed to build the same model again and to go on training it.
+
+    >>> data = DataConfig("digits", (8, 8), 1, "00")
+    >>> config = RunConfig(recipe={"name": "ae"}, data=data, total_images=100)
+    >>> RunConfig.from_json(config.to_json()) == config
+    True
+    """
+
+    recipe: dict[str, Any]  #: the resolved row of the recipe table
+    data: DataConfig
+    total_images: int  #: images to train on in all, epochs repeated
+    seed: int = 0  #: of the initial weights, the order and the noise
+    initial: str | None = None  #: the run whose weights it started from
+    budget_seconds: float | None = None  #: the time that ``total_images`` was fixed for, if it was
+    format_version: int = FORMAT_VERSION
+    notes: tuple[str, ...] = field(default=())  #: what the user should know of the data, in plain words
+
+    def to_json(self) -> str:
+        """The record as indented JSON with a final newline."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "config.json") -> RunConfig:
+        """Reads the record back; raises :class:`UserError` on broken JSON, an unknown key or a newer format."""
+        try:
+            raw = json.loads(text)
+            version = raw["format_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{where} is not the configuration of a run ({error}); name another folder") from error
+        if version != FORMAT_VERSION:
+            raise UserError(f"{where} has format_version {version}, this vaekit reads {FORMAT_VERSION}; upgrade vaekit")
+        raw["data"] = _build(DataConfig, raw.get("data", {}), where)
+        config = _build(cls, raw, where)
+        assert isinstance(config, RunConfig)
+        return config
+
+
+def _build(cls: type, raw: dict[str, Any], where: str) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in raw:
+        if key not in fields:
+            raise UserError(f"{where} has the unknown key {key!r}; {nearest(key, fields)}")
+    required = [n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    missing = [name for name in required if name not in raw]
+    if missing:
+        raise UserError(f"{where} lacks {', '.join(missing)}; the run folder is damaged")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})

@@ -1,0 +1,27 @@
+"""Data: any source of images to uint8 [N,C,H,W] with labels, attributes, parts and a fingerprint.
+
+source -> files or rows -> decode and fit -> Rows -> split and fingerprint -> Images
+"""
+
+from __future__ import annotations
+
+from vaekit.data.builtin import builtin_names
+from vaekit.data.convert import parse_size, to_float, to_uint8
+from vaekit.data.groups import match_group
+from vaekit.data.images import Images
+from vaekit.data.open import open_files, open_images
+from vaekit.data.summary import summary
+from vaekit.data.write import write_folder
+
+__all__ = [
+    "Images",
+    "builtin_names",
+    "match_group",
+    "open_files",
+    "open_images",
+    "parse_size",
+    "summary",
+    "to_float",
+    "to_uint8",
+    "write_folder",
+]

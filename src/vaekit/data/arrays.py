@@ -1,0 +1,222 @@
+"""Arrays of images: .npy and .npz files, numpy arrays, tensors, torch Datasets and other sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vaekit.data.convert import bytes_from_unit
+from vaekit.data.decode import reason
+from vaekit.data.identity import hash_rows
+from vaekit.data.load import allocate, refuse_unequal
+from vaekit.data.rows import Rows, number_names, reshape_pixels
+from vaekit.errors import UserError
+
+__all__ = ["read_array", "read_npy", "read_sequence"]
+
+Size = tuple[int, int] | None
+
+_PARTS = {"train": 0, "val": 1, "valid": 1, "test": 2}
+_LAYOUT = "expected [N,H,W] or [N,H,W,C] with C 1, 3 or 4"
+
+
+def read_array(array: np.ndarray | torch.Tensor, size: Size, channels: int | None) -> Rows:
+    """Rows of one array: numpy [N,H,W] or [N,H,W,C], or a tensor [N,H,W] or [N,C,H,W].
+
+    Its values are uint8, or floats in [0, 1]. The pixels are shared with the array where
+    nothing has to be changed.
+    Raises :class:`UserError` for another type, range or shape.
+    """
+    if isinstance(array, torch.Tensor):
+        pixels = _channels_first(array.detach().cpu(), "the tensor")
+    else:
+        pixels = _channels_last(array, "the array")
+    _require_some(pixels, "the array")
+    return Rows(reshape_pixels(pixels, size, channels), number_names(len(pixels)), hash_rows(pixels))
+
+
+def read_npy(path: Path, size: Size, channels: int | None) -> Rows:
+    """Rows of a .npy file, or of a .npz with ``images`` and ``labels``, or ``x_train``, ``y_train`` …"""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            arrays = {"arr_0": loaded}
+        else:
+            with loaded:
+                arrays = {key: loaded[key] for key in loaded.files}
+    except PermissionError as error:
+        raise UserError(f"{path} may not be read (permission denied); ask for access") from error
+    except Exception as error:  # numpy raises anything from EOFError to BadZipFile, none of it ours
+        raise UserError(
+            f"{path} cannot be read as arrays ({reason(error)}); save it again with numpy"
+        ) from error
+    return _read_parts(arrays, str(path), size, channels)
+
+
+def read_sequence(source: Any, size: Size, channels: int | None) -> Rows:
+    """Rows of a torch Dataset, or any sequence, of images or (image, label) pairs.
+
+    An image is a PIL image, an array [H,W(,C)] or a tensor [C,H,W]; a label is a whole number or a text.
+    """
+    items = _items(source)
+    first = next(items, None)
+    if first is None:
+        raise UserError("the data set is empty; expected images or (image, label) pairs")
+    images, labels = [], []
+    for index, item in enumerate(chain([first], items)):
+        image, label = (
+            (item[0], item[1]) if isinstance(item, tuple | list) and len(item) > 1 else (item, None)
+        )
+        if isinstance(image, tuple | list) and len(image) == 1:
+            image = image[0]
+        images.append(_one(image, f"item {index} of the data set"))
+        labels.append(_label(label))
+    return _rows_of_list(images, labels, getattr(source, "classes", None), size, channels)
+
+
+def _rows_of_list(
+    images: list[np.ndarray], labels: list[Any], classes: Any, size: Size, channels: int | None
+) -> Rows:
+    sizes = [(image.shape[1], image.shape[2]) for image in images]
+    if size is None:
+        refuse_unequal(sizes, "the data set")
+    colour = channels or (3 if any(len(image) != 1 for image in images) else 1)
+    pixels = allocate(len(images), colour, size or sizes[0])
+    contents = []
+    for index, image in enumerate(images):
+        contents += hash_rows(image[None])
+        pixels[index] = reshape_pixels(image[None], size, colour)[0]
+    names, order = _label_names(labels, classes)
+    return Rows(pixels, number_names(len(images)), contents, names, order)
+
+
+def _label_names(labels: list[Any], classes: Any) -> tuple[list[str] | None, list[str] | None]:
+    if any(label is None for label in labels):
+        return None, None
+    numbers = all(isinstance(label, int) for label in labels)
+    if numbers and isinstance(classes, list | tuple) and all(0 <= label < len(classes) for label in labels):
+        order = [str(name) for name in classes]
+        if len(set(order)) == len(order):
+            return [order[label] for label in labels], order
+    return [str(label) for label in labels], None
+
+
+def _items(source: Any) -> Iterator[Any]:
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        # torch's map-style data sets may raise anything past their end, so they are not iterated
+        return (source[index] for index in range(len(source)))
+    if isinstance(source, Iterable):
+        return iter(source)
+    raise UserError(
+        f"images cannot be made from {type(source).__name__}; expected a path, a built-in name, "
+        "an array, a tensor or a torch Dataset"
+    )
+
+
+def _one(image: Any, where: str) -> np.ndarray:
+    """One image as uint8 [C, H, W]."""
+    if isinstance(image, Image.Image):
+        known = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L"}
+        image = np.asarray(
+            image.convert(known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB"))
+        )
+    if isinstance(image, torch.Tensor):
+        return _channels_first(image.detach().cpu()[None], where)[0]
+    if isinstance(image, np.ndarray):
+        return _channels_last(image[None], where)[0]
+    raise UserError(
+        f"{where} is a {type(image).__name__}; expected a PIL image, an array [H,W,C] or a tensor [C,H,W]"
+    )
+
+
+def _label(value: Any) -> int | str | None:
+    if isinstance(value, np.ndarray | torch.Tensor | np.generic):
+        value = value.item() if np.size(value) == 1 else None
+    return value if isinstance(value, int | str) else None
+
+
+def _channels_last(array: np.ndarray, where: str) -> np.ndarray:
+    if array.ndim == 3:
+        return bytes_from_unit(array, where)[:, None]
+    if array.ndim != 4 or array.shape[3] not in (1, 3, 4):
+        hint = "; move the channels to the end" if array.ndim == 4 and array.shape[1] in (1, 3, 4) else ""
+        raise UserError(f"{where} has the shape {list(array.shape)}; {_LAYOUT}{hint}")
+    return np.ascontiguousarray(np.moveaxis(bytes_from_unit(array, where), 3, 1))
+
+
+def _channels_first(tensor: torch.Tensor, where: str) -> np.ndarray:
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        tensor = tensor.float()
+    if tensor.ndim == 3:
+        tensor = tensor[:, None]
+    if tensor.ndim != 4 or tensor.shape[1] not in (1, 3, 4):
+        hint = "; move the channels to the front" if tensor.ndim == 4 and tensor.shape[3] in (1, 3, 4) else ""
+        raise UserError(
+            f"{where} has the shape {list(tensor.shape)}; "
+            f"expected [N,H,W] or [N,C,H,W] with C 1, 3 or 4{hint}"
+        )
+    return bytes_from_unit(np.ascontiguousarray(tensor.numpy()), where)
+
+
+def _require_some(pixels: np.ndarray, where: str) -> None:
+    if pixels.size == 0:
+        raise UserError(f"{where} holds no images (shape {list(pixels.shape)}); give at least one")
+
+
+def _read_parts(arrays: dict[str, np.ndarray], where: str, size: Size, channels: int | None) -> Rows:
+    pairs = _pairs(arrays, where)
+    names: list[str] = []
+    given: list[int] = []
+    contents: list[bytes] = []
+    shaped = []
+    labels: list[str] = []
+    for part, images, numbers in pairs:
+        pixels = _channels_last(images, where)
+        _require_some(pixels, where)
+        names += number_names(len(pixels), f"{part}/" if part else "")
+        given += [_PARTS.get(part, -1)] * len(pixels)
+        contents += hash_rows(pixels)
+        labels += _label_texts(numbers, len(pixels), where)
+        shaped.append(reshape_pixels(pixels, size, channels))
+    if len({pixels.shape[1:] for pixels in shaped}) > 1:
+        raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
+    return Rows(
+        pixels=shaped[0] if len(shaped) == 1 else np.concatenate(shaped),
+        names=names,
+        contents=contents,
+        labels=labels if len(labels) == len(names) else None,
+        given=given,
+    )
+
+
+def _pairs(arrays: dict[str, np.ndarray], where: str) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
+    """(part or '', images, labels) for each array of images."""
+    by_part = [
+        (part, arrays[f"x_{part}"], arrays.get(f"y_{part}")) for part in _PARTS if f"x_{part}" in arrays
+    ]
+    if by_part:
+        return by_part
+    for key in ("images", "x", "arr_0"):
+        if key in arrays:
+            return [("", arrays[key], arrays.get("labels", arrays.get("y")))]
+    raise UserError(
+        f"{where} holds {', '.join(arrays) or 'nothing'}; expected an array named images "
+        "(and labels), or x_train, y_train, x_test and y_test"
+    )
+
+
+def _label_texts(numbers: np.ndarray | None, count: int, where: str) -> list[str]:
+    if numbers is None:
+        return []
+    flat = numbers.reshape(-1)
+    if len(flat) != count:
+        raise UserError(f"{where} holds {count} images but {len(flat)} labels; expected one each")
+    if flat.dtype.kind not in "iubU":
+        raise UserError(f"{where} holds labels of type {flat.dtype}; expected whole numbers or texts")
+    return [str(value) for value in flat.tolist()]

@@ -1,0 +1,90 @@
+"""Between bytes and floats, and what a size is.
+
+A byte v is the intensity v / 255 in [0, 1]; the way back rounds to the nearest byte. All 256 values survive.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaekit.errors import UserError
+
+__all__ = ["bytes_from_unit", "parse_size", "to_float", "to_uint8"]
+
+
+def to_float(pixels: torch.Tensor) -> torch.Tensor:
+    """Bytes (uint8, any shape) as float32 intensities in [0, 1].
+
+    >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([0.0000, 0.2000, 1.0000])
+    """
+    if pixels.dtype != torch.uint8:
+        raise TypeError(f"to_float takes uint8 pixels, this tensor is {pixels.dtype}")
+    return pixels.to(torch.float32) / 255
+
+
+def to_uint8(intensities: torch.Tensor) -> torch.Tensor:
+    """Intensities (float, any shape) as bytes: clamped to [0, 1], scaled by 255, rounded to the nearest.
+
+    >>> to_uint8(torch.tensor([-0.5, 0.2, 1.5]))
+    tensor([  0,  51, 255], dtype=torch.uint8)
+    """
+    return (intensities.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def bytes_from_unit(array: np.ndarray, where: str) -> np.ndarray:
+    """An array of uint8, or of floats in [0, 1], as uint8; the first is returned as it is.
+
+    Raises :class:`UserError` for any other type or range; ``where`` names the array in the message.
+
+    >>> bytes_from_unit(np.array([0.0, 1.0]), "x")
+    array([  0, 255], dtype=uint8)
+    """
+    if array.dtype == np.uint8:
+        return array
+    expected = "expected uint8 in 0..255 or floats in [0, 1]"
+    if array.dtype.kind != "f":
+        raise UserError(f"{where} holds {array.dtype} values; {expected}; convert it with .astype('uint8')")
+    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+    if not (low >= 0 and high <= 1):
+        raise UserError(f"{where} holds floats from {low:g} to {high:g}; {expected}; rescale it first")
+    out = np.empty(array.shape, np.uint8)
+    for start in range(0, len(array), 1024):  # in pieces: the float copies must not outgrow the result
+        out[start : start + 1024] = np.rint(array[start : start + 1024] * array.dtype.type(255))
+    return out
+
+
+def parse_size(value: Any) -> tuple[int, int]:
+    """A size as (height, width) in pixels, from 64, '64', '48x64' or (48, 64).
+
+    Raises :class:`UserError` for anything that is not one or two positive whole numbers.
+
+    >>> parse_size(64), parse_size("48x64"), parse_size((48, 64))
+    ((64, 64), (48, 64), (48, 64))
+    """
+    sides = _sides(value)
+    if sides is None or min(sides) < 1:
+        raise UserError(
+            f"size (--size) is {value!r}; expected a positive number of pixels, or HEIGHTxWIDTH; "
+            "try --size 64 or --size 48x64"
+        )
+    return sides
+
+
+def _sides(value: Any) -> tuple[int, int] | None:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d{1,9})(?:\s*[xX×]\s*(\d{1,9}))?\s*", value, re.ASCII)
+        return (int(found[1]), int(found[2] or found[1])) if found else None
+    if _is_whole(value):
+        return int(value), int(value)
+    if isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_whole, value)):
+        return int(value[0]), int(value[1])
+    return None
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

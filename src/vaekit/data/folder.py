@@ -1,0 +1,64 @@
+"""A tree of image files, in a folder or an archive, as rows with labels and attributes."""
+
+from __future__ import annotations
+
+from vaekit.data.files import Files
+from vaekit.data.layout import Layout, arrange, is_image
+from vaekit.data.load import load_files
+from vaekit.data.metadata import join_tables, read_table
+from vaekit.data.rows import Rows
+from vaekit.errors import UserError
+
+__all__ = ["read_tree"]
+
+
+def read_tree(files: Files, size: tuple[int, int] | None, channels: int | None, flat: bool = False) -> Rows:
+    """Reads all images of a tree; ``flat``: names say nothing, their order is kept.
+
+    Raises :class:`UserError` for a tree without images, or with more broken than whole ones.
+    """
+    if flat:
+        layout = Layout("", list(files.names), None, [-1] * len(files.names), [], 0)
+    else:
+        layout = arrange(list(files.names))
+    if not layout.names:
+        raise UserError(_nothing(files, layout))
+    loaded = load_files(files, layout.names, layout.root, size, channels)
+    names = [layout.names[index] for index in loaded.kept]
+    attributes, notes = _attributes(files, layout, names)
+    blocked = [(name, why) for name, why in files.skipped if is_image(name) or name.endswith("/")]
+    return Rows(
+        pixels=loaded.pixels,
+        names=names,
+        contents=loaded.contents,
+        labels=[layout.labels[index] for index in loaded.kept] if layout.labels else None,
+        attributes=attributes,
+        given=[layout.given[index] for index in loaded.kept],
+        skipped=[*loaded.skipped, *blocked],
+        notes=[*layout.notes, *notes],
+    )
+
+
+def _attributes(files: Files, layout: Layout, names: list[str]) -> tuple[dict, list[str]]:
+    tables = {}
+    for table in layout.tables:
+        path = layout.root + table
+        tables[table.rpartition("/")[0]] = read_table(files.read(path), f"{files.where}/{path}")
+    return join_tables(names, tables)
+
+
+def _nothing(files: Files, layout: Layout) -> str:
+    kinds = "JPEG, PNG, WebP, GIF, BMP or TIFF images"
+    if files.skipped:
+        name, why = files.skipped[0]
+        return f"{files.where} has no image that can be read ({name}: {why}); expected {kinds}"
+    if not files.names:
+        return f"{files.where} is empty; expected {kinds}, in it or in a subfolder per class"
+    arrays = [
+        name for name in files.names if name.lower().endswith((".npy", ".npz", ".zip", ".tar", ".tgz", ".gz"))
+    ]
+    hint = f"; to open {arrays[0]}, name that file itself" if arrays else ""
+    others = "1 other file" if len(files.names) == 1 else f"{len(files.names)} other files"
+    return (
+        f"{files.where} has no images among its {others} (such as {files.names[0]}); expected {kinds}{hint}"
+    )

@@ -1,0 +1,141 @@
+"""Images: the one record that every source is turned into, and everything downstream reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaekit.data.groups import match_group
+from vaekit.data.identity import fingerprint_of
+from vaekit.data.splits import PARTS, check_split
+
+__all__ = ["Images"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Images:
+    """A set of images of one shape, with what is known about each.
+
+    Indexing with an int (one image), a slice, a list of ints, an int tensor or a bool mask gives Images
+    again; a slice shares its pixels with the whole.
+
+    >>> images = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), ("a", "b", "c"))
+    >>> len(images[1:]), images.shape, images[2].names
+    (2, (1, 2, 2), ('c',))
+    """
+
+    pixels: torch.Tensor  #: uint8 [N, C, H, W]
+    names: tuple[str, ...]  #: relative to the source, or the row number
+    labels: torch.Tensor | None = None  #: int64 [N], indices into classes
+    classes: tuple[str, ...] = ()  #: names of the labels
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)  #: column -> [N] float64 or str
+    parts: np.ndarray = field(
+        default_factory=lambda: np.zeros(0, np.uint8)
+    )  #: uint8 [N]: 0 train, 1 val, 2 test
+    fingerprint: str = ""  #: hex sha256 of the content of these images, at whatever size
+    source: str = "array"  #: what the user named; folders are absolute
+    skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of each unreadable file
+    notes: tuple[str, ...] = ()  #: what the user should know, in plain sentences
+    has_given_parts: bool = False  #: whether the source itself says which images are train, val, test
+    digests: np.ndarray | None = None  #: uint8 [N, 32], identity of each image
+
+    def __post_init__(self) -> None:
+        count = len(self.pixels)
+        assert self.pixels.dtype == torch.uint8 and self.pixels.ndim == 4, "pixels are uint8 [N, C, H, W]"
+        if len(self.parts) == 0 and count:
+            object.__setattr__(self, "parts", np.zeros(count, np.uint8))
+        columns: list[Any] = [self.names, self.parts, *self.attributes.values()]
+        columns += [c for c in (self.labels, self.digests) if c is not None]
+        assert all(len(column) == count for column in columns), "every column has one entry per image"
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of each image."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def __getitem__(self, index: int | slice | Sequence[int] | torch.Tensor | np.ndarray) -> Images:
+        rows = _rows(index, len(self))
+        picked = np.arange(len(self))[rows]
+        return replace(
+            self,
+            pixels=self.pixels[rows] if isinstance(rows, slice) else self.pixels[torch.from_numpy(rows)],
+            names=tuple(self.names[i] for i in picked),
+            labels=None if self.labels is None else self.labels[torch.from_numpy(picked)],
+            attributes={name: column[rows] for name, column in self.attributes.items()},
+            parts=self.parts[rows],
+            fingerprint=self._fingerprint_of(picked),
+            digests=None if self.digests is None else self.digests[rows],
+        )
+
+    def part(self, split: str) -> Images:
+        """The images of 'train', 'val', 'test' or 'all'; pixels are shared where they lie together."""
+        if check_split(split) == "all":
+            return self
+        return self[self.parts == PARTS.index(split)]
+
+    def select(self, query: str) -> Images:
+        """The images of a group, ``label:smiling`` or ``attr:glasses=1,male=0``.
+
+        Raises :class:`~vaekit.errors.UserError` that names what is known if the group is unknown or empty.
+        """
+        labels = None if self.labels is None else self.labels.numpy()
+        return self[match_group(query, labels, self.classes, self.attributes)]
+
+    def __repr__(self) -> str:
+        counts = Counter(self.parts.tolist())
+        said = [f"{len(self):,} of {'×'.join(map(str, self.shape))}"]
+        if self.classes:
+            more = ", …" if len(self.classes) > 10 else ""
+            said.append(f"{len(self.classes)} classes ({', '.join(self.classes[:10])}{more})")
+        if self.attributes:
+            said.append(f"attributes {', '.join(self.attributes)}")
+        said.append(" ".join(f"{name} {counts[number]:,}" for number, name in enumerate(PARTS)))
+        if self.skipped:
+            said.append(f"{len(self.skipped)} skipped")
+        return f"Images({'; '.join(said)}; {self.source})"
+
+    def _fingerprint_of(self, picked: np.ndarray) -> str:
+        if len(picked) == len(self) and (picked == np.arange(len(self))).all():
+            return self.fingerprint
+        if self.digests is not None:
+            return fingerprint_of(self.digests[picked])
+        return hashlib.sha256(self.fingerprint.encode() + np.sort(picked).tobytes()).hexdigest()
+
+
+def _rows(index: Any, count: int) -> slice | np.ndarray:
+    """The index as a slice where that is possible (pixels are then shared), else as int64 row numbers."""
+    if isinstance(index, slice):
+        # torch takes no negative steps
+        return index if (index.step or 1) > 0 else np.arange(count)[index].copy()
+    if isinstance(index, int | np.integer):
+        if not -count <= index < count:
+            raise IndexError(f"image {index} of {count}")
+        return slice(int(index) % count, int(index) % count + 1)
+    rows = np.asarray(index)
+    if rows.size == 0 and rows.dtype != bool:
+        return slice(0, 0)
+    if rows.dtype == bool:
+        if rows.shape != (count,):
+            raise IndexError(f"a mask of {rows.shape} for {count} images")
+        rows = np.flatnonzero(rows)
+        if len(rows) == 0:
+            return slice(0, 0)
+    if rows.ndim == 0:
+        return _rows(int(rows), count)
+    return _together(np.arange(count)[rows])
+
+
+def _together(rows: np.ndarray) -> slice | np.ndarray:
+    if (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows

@@ -1,0 +1,149 @@
+"""open_images: any source to Images. It only decides who reads; each kind of source has its module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaekit.data.archive import ARCHIVE_ENDINGS, list_archive
+from vaekit.data.arrays import read_array, read_npy, read_sequence
+from vaekit.data.builtin import builtin_names, is_builtin, read_builtin
+from vaekit.data.convert import parse_size
+from vaekit.data.files import Files, list_folder, list_paths
+from vaekit.data.folder import read_tree
+from vaekit.data.idx import find_idx, is_idx, read_idx, read_idx_file
+from vaekit.data.images import Images
+from vaekit.data.layout import is_image
+from vaekit.data.rows import Rows, reshape_pixels
+from vaekit.data.splits import check_split
+from vaekit.errors import UserError
+
+__all__ = ["open_files", "open_images"]
+
+Size = tuple[int, int] | None
+
+
+def open_images(
+    source: Any,
+    size: Any = None,
+    channels: int | None = None,
+    split: str = "all",
+    seed: int = 0,
+) -> Images:
+    """Opens any source as uint8 images [N,C,H,W] with labels, attributes, parts and a fingerprint.
+
+    Arguments:
+        source: a folder, an archive (.zip, .tar, .tar.gz), IDX, .npy or .npz files, one image file or a list
+            of them, a built-in ('digits', 'portraits', 'portraits:500'), an array [N,H,W] or [N,H,W,C], a
+            tensor [N,C,H,W], a torch Dataset that yields images or (image, label), or Images.
+        size: pixels of the shorter side, (height, width) or 'HxW'; the middle is cut out. None keeps the
+            size, which must then be the same for all.
+        channels: 1, 3, or None: 3 if any image has colour.
+        split: 'train', 'val', 'test' or 'all'.
+        seed: of the split, where the source has none of its own.
+
+    Raises :class:`~vaekit.errors.UserError` for a source that is missing, empty or unreadable.
+
+    >>> images = open_images("digits")
+    >>> len(images), images.shape, images.classes[-1]
+    (1797, (1, 8, 8), '9')
+    """
+    check_split(split)
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels (--channels) is {channels!r}; expected 1 (gray) or 3 (colour)")
+    target = None if size is None else parse_size(size)
+    if isinstance(source, Images):
+        return _reshaped(source, target, channels).part(split)
+    rows, name = _read(source, target, channels)
+    return rows.images(name, seed).part(split)
+
+
+def open_files(paths: Sequence[str | Path], size: Any = None, channels: int | None = None) -> Images:
+    """Opens single image files, in the order given; raises as :func:`open_images` does."""
+    return open_images([Path(path) for path in paths], size, channels)
+
+
+def _read(source: Any, size: Size, channels: int | None) -> tuple[Rows, str]:
+    if isinstance(source, str | Path):
+        return _read_named(source, size, channels)
+    if isinstance(source, np.ndarray | torch.Tensor):
+        return read_array(source, size, channels), "array"
+    if isinstance(source, list | tuple) and all(isinstance(item, str | Path) for item in source):
+        return _read_list([Path(item).expanduser() for item in source], size, channels), "files"
+    return read_sequence(source, size, channels), "array"
+
+
+def _read_named(source: str | Path, size: Size, channels: int | None) -> tuple[Rows, str]:
+    if isinstance(source, str) and is_builtin(source):
+        rows = read_builtin(source, size, channels)
+        if Path(source).exists():
+            rows.notes = (*rows.notes, f"{source} is the built-in; for what lies here write ./{source}")
+        return rows, source
+    path = Path(source).expanduser()
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{str(source)!r} cannot be opened ({error}); name a folder or a file") from error
+    if not exists or str(source) == "":
+        raise _missing(str(source), path)
+    return _read_path(path, size, channels), str(path.resolve())
+
+
+def _read_path(path: Path, size: Size, channels: int | None) -> Rows:
+    name = path.name.lower()
+    if path.is_dir():
+        return _read_files(list_folder(path), size, channels)
+    if name.endswith(ARCHIVE_ENDINGS):
+        return _read_files(list_archive(path), size, channels)
+    if name.endswith((".npy", ".npz")):
+        return read_npy(path, size, channels)
+    if is_idx(name):
+        return read_idx_file(path, size, channels)
+    if is_image(name):
+        return _read_list([path], size, channels)
+    raise UserError(
+        f"{path} is of a kind that is not known here; expected a folder, "
+        f"an archive ({', '.join(ARCHIVE_ENDINGS[:4])}), IDX, .npy or .npz files, or an image"
+    )
+
+
+def _read_files(files: Files, size: Size, channels: int | None) -> Rows:
+    return (read_idx if find_idx(files.names) else read_tree)(files, size, channels)
+
+
+def _read_list(paths: list[Path], size: Size, channels: int | None) -> Rows:
+    if not paths:
+        raise UserError("the list of image files is empty; name at least one")
+    for path in paths:
+        if not path.exists():
+            raise _missing(str(path), path)
+        if path.is_dir():
+            raise UserError(
+                f"{path} is a folder where an image file was expected; name its files, or open it alone"
+            )
+    return read_tree(list_paths(paths), size, channels, flat=True)
+
+
+def _missing(source: str, path: Path) -> UserError:
+    builtin = get_close_matches(source.split(":")[0], builtin_names(), n=1)
+    hint = f"did you mean the built-in {builtin[0]!r}?" if builtin else ""
+    if not hint and path.parent.is_dir():
+        try:
+            close = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+        except OSError:
+            close = []
+        hint = f"did you mean {str(path.parent / close[0])!r}?" if close else ""
+    hint = hint or f"check the path, or use a built-in: {', '.join(builtin_names())}"
+    return UserError(f"there is no file or folder {source!r}; {hint}")
+
+
+def _reshaped(images: Images, size: Size, channels: int | None) -> Images:
+    pixels = images.pixels.numpy()
+    shaped = reshape_pixels(pixels, size, channels)
+    return images if shaped is pixels else replace(images, pixels=torch.from_numpy(shaped))

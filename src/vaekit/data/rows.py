@@ -1,0 +1,113 @@
+"""Rows: what every reader hands over, and the one way from there to Images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vaekit.data.decode import fit
+from vaekit.data.identity import fingerprint_of, row_digests
+from vaekit.data.images import Images
+from vaekit.data.layout import sort_classes
+from vaekit.data.load import allocate, place
+from vaekit.data.splits import assign_parts, uniforms
+
+__all__ = ["Rows", "number_names", "reshape_pixels"]
+
+
+@dataclass
+class Rows:
+    """Images that were read but not yet split. Pixels uint8 [N,C,H,W]; labels are class names."""
+
+    pixels: np.ndarray
+    names: Sequence[str]
+    contents: list[bytes]
+    labels: Sequence[str] | None = None
+    classes: Sequence[str] | None = None  #: None: the labels that occur, sorted
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)
+    given: Sequence[int] | None = None  #: the part that the source names (0, 1, 2), or -1
+    skipped: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+
+    def images(self, source: str, seed: int) -> Images:
+        """The Images of these rows, split by content and ``seed``."""
+        given = (
+            np.full(len(self.names), -1, np.int8) if self.given is None else np.asarray(self.given, np.int8)
+        )
+        parts, notes = assign_parts(uniforms(self.contents, seed), given)
+        digests = row_digests(self.names, self.contents, self.labels, self.attributes)
+        classes = tuple(self.classes or sort_classes(set(self.labels or ())))
+        return Images(
+            pixels=_tensor(self.pixels),
+            names=tuple(self.names),
+            labels=_indices(self.labels, classes),
+            classes=classes if self.labels is not None else (),
+            attributes=self.attributes,
+            parts=parts,
+            fingerprint=fingerprint_of(digests),
+            source=source,
+            skipped=tuple(self.skipped),
+            notes=(*self.notes, *notes),
+            has_given_parts=bool((given >= 0).any()),
+            digests=digests,
+        )
+
+
+def number_names(count: int, prefix: str = "") -> list[str]:
+    """Names of rows that have none.
+
+    >>> number_names(2, "test/")
+    ['test/000000', 'test/000001']
+    """
+    return [f"{prefix}{index:06d}" for index in range(count)]
+
+
+def reshape_pixels(pixels: np.ndarray, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
+    """Brings uint8 [N,C,H,W] (C 1, 3 or 4) to a size and to 1 or 3 channels.
+
+    What fits already is returned as it is. Alpha lies over white. channels None keeps gray gray and
+    colour colour.
+
+    >>> reshape_pixels(np.full((1, 4, 4, 4), 7, np.uint8), (2, 2), 1).shape
+    (1, 1, 2, 2)
+    """
+    channels = channels or (1 if pixels.shape[1] == 1 else 3)
+    size = size or (pixels.shape[2], pixels.shape[3])
+    if pixels.shape[1:] == (channels, *size):
+        return pixels
+    if pixels.shape[1] == 1 and pixels.shape[2:] == size:
+        return np.repeat(pixels, channels, axis=1)
+    out = allocate(len(pixels), channels, size)
+    for source, target in zip(pixels, out, strict=True):
+        image = _flat(source)
+        if channels == 1 and image.mode != "L":
+            image = image.convert("L")
+        place(target, np.asarray(fit(image, size)))
+    return out
+
+
+def _flat(pixels: np.ndarray) -> Image.Image:
+    if len(pixels) == 1:
+        return Image.fromarray(np.ascontiguousarray(pixels[0]))
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    if len(pixels) == 3:
+        return image
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image.convert("RGB"), mask=image.getchannel("A"))
+    return white
+
+
+def _tensor(pixels: np.ndarray) -> torch.Tensor:
+    # torch warns about memory it must not write to (a file that is mapped, a constant of the caller's)
+    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+
+
+def _indices(labels: Sequence[str] | None, classes: tuple[str, ...]) -> torch.Tensor | None:
+    if labels is None:
+        return None
+    number = {name: index for index, name in enumerate(classes)}
+    return torch.tensor([number[label] for label in labels], dtype=torch.int64)

@@ -1,0 +1,42 @@
+"""Lengths of time, to and from words."""
+
+from __future__ import annotations
+
+import re
+
+from vaekit.errors import UserError
+
+__all__ = ["duration_text", "parse_duration"]
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration_text(42), duration_text(75), duration_text(7300)
+    ('42s', '1m 15s', '2h 02m')
+    """
+    whole = round(max(0.0, seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole // 60 % 60:02d}m"
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds from ``90s``, ``10m``, ``1h30m`` or a number of seconds; raises :class:`UserError` otherwise.
+
+    >>> parse_duration("10m"), parse_duration("1h30m"), parse_duration("90")
+    (600.0, 5400.0, 90.0)
+    """
+    words = str(text).strip().lower().replace(" ", "")
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", words)
+    if not parts or not any(parts.groups()):
+        raise UserError(f"--budget {text}: expected a length of time such as 90s, 10m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    total = hours * _UNITS["h"] + minutes * _UNITS["m"] + seconds
+    if total <= 0:
+        raise UserError(f"--budget {text}: the length of time must be greater than 0")
+    return total

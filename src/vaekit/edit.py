@@ -1,0 +1,170 @@
+"""What a trained model can do with images: encode, decode, generate, interpolate, add and subtract, denoise.
+
+    z = E[q(z|x)]        an image's code is its posterior mean: no sampling unless a sample is asked for
+    x̂ = E[p(x|z)]        a code's picture is the likelihood's mean
+
+Everything here is a pure function of a model in eval mode and tensors: deterministic, without gradients, in
+chunks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.data import Images, match_group, to_float, to_uint8
+from vaekit.errors import UserError
+from vaekit.models import LatentModel
+from vaekit.seeds import SAMPLES, VERB_NOISE, image_noise
+from vaekit.verbs import refuse
+
+__all__ = [
+    "add_noise",
+    "decode",
+    "denoise",
+    "encode",
+    "encode_set",
+    "generate",
+    "group_latents",
+    "interpolate",
+    "reconstruct",
+]
+
+_MOST_STORED_LATENTS = 20_000
+_GENERATED_AT_ONCE = 16
+_ATTRIBUTE = "attribute."
+
+
+@torch.inference_mode()
+def encode(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Tensor:
+    """Posterior means ``[N, L]``, float32 on the CPU, of uint8 images ``[N, C, H, W]``. Deterministic.
+
+    The model must be in eval mode (an assertion): in training mode BatchNorm would mix the images of a batch.
+    """
+    assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    device = _device(model)
+    if len(pixels) == 0:
+        return torch.empty(0, model.latent_dim)
+    codes = [model.encode(to_float(chunk.to(device))).mean for chunk in pixels.split(batch_size)]
+    return torch.cat([code.float().cpu() for code in codes])
+
+
+@torch.inference_mode()
+def decode(model: LatentModel, z: Tensor, batch_size: int = 128) -> Tensor:
+    """The pictures, uint8 ``[N, C, H, W]`` on the CPU, of codes ``[N, L]``: the likelihood's mean."""
+    assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    device = _device(model)
+    chunks = z.split(batch_size) if len(z) else [z.new_zeros(1, model.latent_dim)]
+    pictures = [to_uint8(model.decode(chunk.to(device)).mean).cpu() for chunk in chunks]
+    return torch.cat(pictures)[: len(z)]
+
+
+def reconstruct(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Tensor:
+    """uint8 images ``[N, C, H, W]`` → the pictures of their posterior means, of the same shape."""
+    return decode(model, encode(model, pixels, batch_size), batch_size)
+
+
+def generate(model: LatentModel, count: int, seed: int = 0, recipe: str = "") -> Tensor:
+    """``count`` new images, uint8 ``[count, C, H, W]``, from prior samples.
+
+    Image i of a seed is the same bytes whatever ``count`` is: its noise has its own stream, and it is always
+    computed at the same place of a batch of the same size, since sums may round differently in another.
+    Raises :class:`UserError` if the model has no prior; it then names ``recipe``.
+    """
+    refuse("generate", model, recipe)
+    if count < 1:
+        raise UserError(f"count (--count) is {count}; expected at least 1 image")
+    pictures = []
+    for start in range(0, count, _GENERATED_AT_ONCE):
+        noise = image_noise(seed, SAMPLES, start, _GENERATED_AT_ONCE, (model.latent_dim,))
+        pictures.append(_sample(model, noise))
+    return torch.cat(pictures)[:count]
+
+
+def encode_set(model: LatentModel, images: Images) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a run keeps of its training images: the codes of up to 20,000, evenly spaced, with their columns.
+
+    Returns tensors ``latents`` float32 ``[n, L]``, ``labels`` int64 ``[n]`` if there are any, and one
+    ``attribute.NAME`` ``[n]`` per column: float64, or int64 positions in its strings; and the facts that name
+    the classes and the strings. :func:`group_latents` reads them.
+    """
+    kept = images
+    if len(images) > _MOST_STORED_LATENTS:
+        kept = images[np.arange(_MOST_STORED_LATENTS) * len(images) // _MOST_STORED_LATENTS]
+    tensors = {"latents": encode(model, kept.pixels)}
+    if kept.labels is not None:
+        tensors["labels"] = kept.labels.to(torch.int64)
+    strings: dict[str, list[str]] = {}
+    for name, column in kept.attributes.items():
+        if column.dtype.kind == "f":
+            tensors[_ATTRIBUTE + name] = torch.from_numpy(column.astype(np.float64))
+        else:
+            values, codes = np.unique(column.astype(str), return_inverse=True)
+            strings[name] = values.tolist()
+            tensors[_ATTRIBUTE + name] = torch.from_numpy(codes.reshape(-1).astype(np.int64))
+    return tensors, {"classes": list(images.classes), "strings": strings}
+
+
+def group_latents(tensors: dict[str, Tensor], facts: dict[str, Any], query: str) -> Tensor:
+    """The stored codes ``[M, L]`` of a group, ``label:smiling`` or ``attr:glasses=1,male=0``.
+
+    Raises :class:`UserError` that names what is known if the group is unknown or empty.
+    """
+    strings = facts.get("strings", {})
+    attributes = {}
+    for key in tensors:
+        if key.startswith(_ATTRIBUTE):
+            name, column = key.removeprefix(_ATTRIBUTE), tensors[key].numpy()
+            attributes[name] = np.array(strings[name])[column] if name in strings else column
+    labels = tensors["labels"].numpy() if "labels" in tensors else None
+    mask = match_group(query, labels, facts.get("classes", ()), attributes)
+    return tensors["latents"][torch.from_numpy(mask)]
+
+
+def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int) -> Tensor:
+    """Pictures uint8 ``[steps, ..., C, H, W]`` on the straight line between codes ``[..., L]``.
+
+    The weights are 0 to 1 in equal steps, so the first and the last picture are those of the ends. Raises
+    :class:`UserError` for fewer than two steps.
+    """
+    if steps < 2:
+        raise UserError(f"steps (--steps) is {steps}; expected at least 2, the two ends")
+    weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
+    z = z_a * (1 - weights) + z_b * weights
+    return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+
+
+def add_noise(x: Tensor, std: float, seed: int = 0) -> Tensor:
+    """Float images ``[N, C, H, W]`` in [0, 1] plus normal noise of standard deviation ``std``, not clamped.
+
+    One stream per image: the noise of image i depends on (seed, i) alone. Raises :class:`UserError` if
+    ``std`` is negative or not finite.
+    """
+    if not 0 <= std < float("inf"):
+        raise UserError(f"noise (--noise) is {std}; expected a standard deviation, for example 0.3")
+    return x + std * image_noise(seed, VERB_NOISE, 0, len(x), tuple(x.shape[1:])).to(x.device)
+
+
+@torch.inference_mode()
+def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
+    """Noisy float images ``[N, C, H, W]`` → their reconstructions, float in [0, 1] on the CPU; N ≥ 1.
+
+    The noisy values may leave [0, 1]: they are not clamped.
+    """
+    assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    device = _device(model)
+    pictures = [model.decode(model.encode(chunk.to(device)).mean).mean for chunk in x.split(batch_size)]
+    return torch.cat([picture.cpu() for picture in pictures])
+
+
+@torch.inference_mode()
+def _sample(model: LatentModel, noise: Tensor) -> Tensor:
+    assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    return to_uint8(model.sample(noise.to(_device(model))).mean).cpu()
+
+
+def _device(model: LatentModel) -> torch.device:
+    return next(model.parameters()).device

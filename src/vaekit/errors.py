@@ -1,0 +1,41 @@
+"""The exception for mistakes that the user can mend, and the one for a run that was interrupted.
+
+The text of a :class:`UserError` is a single sentence or two: what is wrong, where, what was expected, and the remedy.
+The command line prints it without a traceback and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+import signal
+from collections.abc import Iterable
+
+__all__ = ["Interrupted", "UserError", "nearest"]
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: an argument, a file, a folder, a name."""
+
+
+class Interrupted(Exception):
+    """Training was stopped by a signal, with its state saved; ``exit_code`` is 128 plus the signal's number."""
+
+    def __init__(self, number: int, where: object) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"stopped by {name}; the state is saved in {where}, repeat the same command to go on")
+        self.exit_code = 128 + number
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Says which of ``choices`` is closest to ``name``, or lists them all.
+
+    >>> nearest("sed-ae", ["seed-ae", "vae"])
+    "did you mean 'seed-ae'?"
+    >>> nearest("zzz", ["seed-ae", "vae"])
+    'choose from: seed-ae, vae'
+    """
+    choices = list(choices)
+    close = difflib.get_close_matches(name, choices, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "choose from: " + (", ".join(choices) or "(there are none)")

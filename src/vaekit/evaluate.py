@@ -1,0 +1,50 @@
+"""Numbers about a model on images, each with a unit.
+
+    sse_per_image    Σ over pixel values of (x − x̂)², x̂ decoded from the posterior mean, [0, 1] scale; mean over images
+    psnr_db          −10 log10 of the mean of (x − x̂)² over all pixel values of all images
+    distortion_nats  −E_q[log p(x|z)], one posterior sample per image; for an autoencoder at its one code
+    rate_nats        KL(q(z|x)‖p(z)); null for an autoencoder
+    elbo_nats        −distortion − rate (Kingma & Welling 2014, Eq. 3); null for an autoencoder
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaekit.data import to_float
+from vaekit.models import Batch, LatentModel
+
+__all__ = ["Numbers", "evaluate"]
+
+Numbers = dict[str, float | int | None]
+
+
+@torch.inference_mode()
+def evaluate(model: LatentModel, pixels: Tensor, seed: int = 0, batch_size: int = 128) -> Numbers:
+    """Evaluates on uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``."""
+    assert not model.training
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    sums = torch.zeros(3, dtype=torch.float64)
+    has_density = False
+    for chunk in pixels.split(batch_size):
+        x = to_float(chunk.to(device))
+        inference = model.infer(Batch(x), torch.randn(1, len(x), model.latent_dim, generator=generator).to(device))
+        has_density = inference.has_density
+        qz = inference.levels[0].qz
+        sse = (model.decode(qz.mean).mean - x).double().square().sum()
+        rate = torch.cat(inference.kl, dim=-1).double().sum() if has_density else torch.zeros((), dtype=torch.float64)
+        sums += torch.stack([sse, -inference.log_px.double().sum(), rate]).cpu()
+    sse_sum, distortion, rate_mean = (sums / len(pixels)).tolist()
+    mse = sse_sum / math.prod(pixels.shape[1:])
+    return {
+        "images": len(pixels),
+        "sse_per_image": sse_sum,
+        "psnr_db": -10 * math.log10(mse) if mse > 0 else math.inf,
+        "distortion_nats": distortion,
+        "rate_nats": rate_mean if has_density else None,
+        "elbo_nats": -distortion - rate_mean if has_density else None,
+    }

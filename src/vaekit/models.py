@@ -1,0 +1,132 @@
+"""The one model class, and the narrow waist.
+
+    x → encoder → q(z|x) → z → decoder → p(x|z)
+
+``infer`` returns an :class:`Inference`; objectives, the evaluator and the tools read only that record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from vaekit.distributions import DiagonalNormal, FullNormal, kl_divergence
+
+__all__ = ["Batch", "Inference", "LatentModel", "Level"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What goes in: images ``[B, C, H, W]`` in [0, 1], and what should come out if it is not the same."""
+
+    x: Tensor
+    target: Tensor | None = None  #: the clean images when ``x`` is noisy
+    condition: Tensor | None = None
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Level:
+    """One latent variable: a sample ``z`` ``[K, B, L]``, its posterior and its prior (None: no density)."""
+
+    z: Tensor
+    qz: Any
+    pz: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """What inference returns. Terms are derived when read: nats, per example, constants kept."""
+
+    levels: tuple[Level, ...]
+    px: Any
+    target: Tensor
+    penalties: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def log_px(self) -> Tensor:
+        """log p(x|z) ``[K, B]``."""
+        return self.px.log_prob(self.target)
+
+    @cached_property
+    def log_qz(self) -> Tensor:
+        """log q(z|x) ``[K, B]``, summed over levels."""
+        return sum_levels([level.qz.log_prob(level.z) for level in self.levels])
+
+    @cached_property
+    def log_pz(self) -> Tensor:
+        """log p(z) ``[K, B]``, summed over levels."""
+        return sum_levels([level.pz.log_prob(level.z) for level in self.levels])
+
+    @cached_property
+    def kl(self) -> tuple[Tensor, ...]:
+        """KL(q(z|x)‖p(z)) per level and dimension: ``[B, L]`` where it is analytic, else the sampled ``[B, 1]``."""
+        return tuple(_kl(level) for level in self.levels)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether rate and bound exist: not for an autoencoder."""
+        return all(level.pz is not None and level.qz.has_density for level in self.levels)
+
+
+class LatentModel(nn.Module):
+    """prior × posterior × likelihood over two networks; an autoencoder has a point posterior and no prior."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        posterior: nn.Module,
+        prior: nn.Module | None,
+        decoder: nn.Module,
+        likelihood: nn.Module,
+        latent_dim: int,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.posterior, self.prior = encoder, posterior, prior
+        self.decoder, self.likelihood = decoder, likelihood
+        self.latent_dim = latent_dim
+
+    def encode(self, x: Tensor) -> Any:
+        """Images ``[B, C, H, W]`` in [0, 1] → posterior over ``[B, L]``; its ``mean`` is the deterministic code."""
+        return self.posterior(self.encoder(x))
+
+    def decode(self, z: Tensor) -> Any:
+        """Latents ``[..., L]`` → likelihood over ``[..., C, H, W]``; its ``mean`` is the picture."""
+        output = self.decoder(z.flatten(0, -2))
+        return self.likelihood(output.unflatten(0, z.shape[:-1]))
+
+    def infer(self, batch: Batch, noise: Tensor) -> Inference:
+        """The waist: ``noise`` is standard normal ``[K, B, L]`` for K samples per image."""
+        qz = self.encode(batch.x)
+        if self.training and hasattr(self.prior, "observe"):
+            self.prior.observe(qz)
+        pz = None if self.prior is None else self.prior()
+        z = qz.from_noise(noise)
+        target = batch.x if batch.target is None else batch.target
+        return Inference((Level(z, qz, pz),), self.decode(z), target)
+
+    def sample(self, noise: Tensor) -> Any:
+        """Standard normal noise ``[N, L]`` → likelihoods of N images drawn from the prior."""
+        return self.decode(noise if self.prior is None else self.prior.from_noise(noise))
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the model has a prior, so that its objective can be a bound on log p(x)."""
+        return self.prior is not None
+
+
+def sum_levels(terms: list[Tensor]) -> Tensor:
+    """The sum of one term per level, all of shape ``[K, B]``."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def _kl(level: Level) -> Tensor:
+    if isinstance(level.qz, DiagonalNormal) and isinstance(level.pz, DiagonalNormal | FullNormal):
+        return kl_divergence(level.qz, level.pz)
+    return (level.qz.log_prob(level.z) - level.pz.log_prob(level.z)).mean(0).unsqueeze(-1)

@@ -1,0 +1,19 @@
+"""Networks: tensors in, tensors out, no probability.
+
+An encoder maps images ``[B, C, H, W]`` to features ``[B, encoder.features]``; a decoder maps latents ``[B, L]`` to
+``[B, channels, H, W]``, real numbers that a likelihood head gives a meaning.
+"""
+
+from vaekit.nets.mlp import MLPDecoder, MLPEncoder
+from vaekit.nets.resnet import ResNetDecoder, ResNetEncoder, default_patch
+from vaekit.nets.seed_conv import SeedConvDecoder, SeedConvEncoder
+
+__all__ = [
+    "MLPDecoder",
+    "MLPEncoder",
+    "ResNetDecoder",
+    "ResNetEncoder",
+    "SeedConvDecoder",
+    "SeedConvEncoder",
+    "default_patch",
+]

@@ -1,0 +1,34 @@
+"""Dense networks: pixels as one long vector."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+__all__ = ["MLPDecoder", "MLPEncoder"]
+
+
+class MLPEncoder(nn.Sequential):
+    """Images ``[B, C, H, W]`` → features ``[B, hidden[-1]]``, a ReLU after every layer."""
+
+    def __init__(self, shape: tuple[int, int, int], hidden: tuple[int, ...]) -> None:
+        super().__init__(nn.Flatten(), *_layers(math.prod(shape), hidden))
+        self.features = hidden[-1]
+
+
+class MLPDecoder(nn.Sequential):
+    """Latents ``[B, L]`` → ``[B, *shape]`` through the hidden widths in reverse order."""
+
+    def __init__(self, shape: tuple[int, int, int], hidden: tuple[int, ...], latent_dim: int) -> None:
+        backwards = hidden[::-1]
+        last = nn.Linear(backwards[-1], math.prod(shape))
+        super().__init__(*_layers(latent_dim, backwards), last, nn.Unflatten(1, shape))
+
+
+def _layers(inputs: int, widths: tuple[int, ...]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Linear(inputs, width), nn.ReLU()]
+        inputs = width
+    return layers

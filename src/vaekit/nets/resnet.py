@@ -1,0 +1,116 @@
+"""A small residual network for images of any size from 8 to 512 pixels, square or not.
+
+Pixels are first folded into channels (``patch``), so that the convolutions run on a coarse grid where they are cheap,
+and unfolded again at the end. In between, each level halves the grid and doubles the channels up to a limit, until
+about 4×4 cells are left. There is no normalisation layer: residual branches start at zero instead (Zhang et al. 2019,
+"Fixup"), which is faster on small batches and treats every image on its own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["ResNetDecoder", "ResNetEncoder", "default_patch", "level_widths"]
+
+_SMALLEST_GRID = 4
+_WIDEST = 4  #: channels grow at most this many times
+
+
+def default_patch(height: int, width: int) -> int:
+    """The power of two that folds the longer side to between 9 and 16 cells (none below 16 pixels).
+
+    >>> [default_patch(s, s) for s in (8, 28, 64, 256)]
+    [1, 2, 4, 16]
+    """
+    return 2 ** max(0, math.ceil(math.log2(max(height, width) / 16)))
+
+
+def level_widths(cells: int, width: int) -> list[int]:
+    """Channels of each level for a grid of ``cells`` along its shorter side.
+
+    >>> level_widths(16, 64)
+    [64, 128, 256]
+    """
+    levels = max(0, int(math.log2(max(1, cells) / _SMALLEST_GRID)))
+    return [width * min(2**level, _WIDEST) for level in range(levels + 1)]
+
+
+class ResBlock(nn.Module):
+    """``x + conv(silu(conv(silu(x))))``, the identity at the start."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.conv1(F.silu(x))
+        return x + self.conv2(F.silu(hidden))
+
+
+class Grid:
+    """The arithmetic that encoder and decoder share: padded size, folded grid, widths of the levels."""
+
+    def __init__(self, shape: tuple[int, int, int], width: int, patch: int) -> None:
+        self.channels, self.height, self.image_width = shape
+        self.widths = level_widths(math.ceil(min(self.height, self.image_width) / patch), width)
+        stride = patch * 2 ** (len(self.widths) - 1)
+        self.rows, self.columns = math.ceil(self.height / stride), math.ceil(self.image_width / stride)
+        self.padding = (self.columns * stride - self.image_width, self.rows * stride - self.height)
+
+
+class ResNetEncoder(nn.Module):
+    """Images ``[B, C, H, W]`` in [0, 1] → features ``[B, encoder.features]``."""
+
+    def __init__(self, shape: tuple[int, int, int], width: int, depth: int, patch: int) -> None:
+        super().__init__()
+        grid = Grid(shape, width, patch)
+        self.padding = grid.padding
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(patch), nn.Conv2d(shape[0] * patch**2, grid.widths[0], 3, padding=1)
+        )
+        layers: list[nn.Module] = []
+        for channels, following in zip(grid.widths, [*grid.widths[1:], None], strict=True):
+            layers += [ResBlock(channels) for _ in range(depth)]
+            if following:
+                layers += [nn.Conv2d(channels, following, 2, stride=2)]
+        self.levels = nn.Sequential(*layers)
+        self.features = grid.widths[-1] * grid.rows * grid.columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        right, bottom = self.padding
+        if right or bottom:
+            x = F.pad(x, (0, right, 0, bottom), mode="replicate")
+        return F.silu(self.levels(self.stem(x - 0.5))).flatten(1)
+
+
+class ResNetDecoder(nn.Module):
+    """Latents ``[B, L]`` → ``[B, channels, H, W]``."""
+
+    def __init__(self, shape: tuple[int, int, int], width: int, depth: int, patch: int, latent_dim: int) -> None:
+        super().__init__()
+        grid = Grid(shape, width, patch)
+        self.height, self.image_width = shape[1:]
+        widths = grid.widths[::-1]
+        self.first = nn.Sequential(
+            nn.Linear(latent_dim, widths[0] * grid.rows * grid.columns),
+            nn.Unflatten(1, (widths[0], grid.rows, grid.columns)),
+        )
+        layers: list[nn.Module] = []
+        for channels, following in zip(widths, [*widths[1:], None], strict=True):
+            layers += [ResBlock(channels) for _ in range(depth)]
+            if following:
+                layers += [nn.ConvTranspose2d(channels, following, 2, stride=2)]
+        self.levels = nn.Sequential(*layers)
+        self.last = nn.Sequential(
+            nn.Conv2d(widths[-1], shape[0] * patch**2, 3, padding=1), nn.PixelShuffle(patch)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        image = self.last(F.silu(self.levels(self.first(z))))
+        return torch.narrow(torch.narrow(image, 2, 0, self.height), 3, 0, self.image_width)

@@ -1,0 +1,77 @@
+"""Objectives: an :class:`Inference` → terms per example → a loss per example, in nats.
+
+    elbo       = E_q[log p(x|z)] − KL(q(z|x)‖p(z))        Kingma & Welling 2014, Eq. 3
+    loss       = distortion + β · rate                     Higgins et al. 2017, Eq. 4 (its negative)
+    distortion = −E_q[log p(x|z)]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.models import Batch, Inference, LatentModel
+
+__all__ = ["ELBO", "Distortion", "Step", "Terms"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Per example ``[B]``, nats: what is minimised, and what it is made of. ``rate`` is None without densities."""
+
+    loss: Tensor
+    distortion: Tensor
+    rate: Tensor | None
+
+    @property
+    def elbo(self) -> Tensor | None:
+        """The bound itself, whatever the loss weighs: −distortion − rate; None where it is no bound."""
+        return None if self.rate is None else -self.distortion - self.rate
+
+
+class ELBO(nn.Module):
+    """``distortion + weight · rate``. ``free_bits_nats`` of rate per dimension, averaged over the batch, cost nothing."""
+
+    def __init__(self, free_bits_nats: float = 0.0) -> None:
+        super().__init__()
+        self.free_bits_nats = free_bits_nats
+
+    def forward(self, inference: Inference, weight: Tensor) -> Terms:
+        distortion = -inference.log_px.mean(0)
+        rate = torch.cat(inference.kl, dim=-1).sum(-1)
+        charged = self._charged(inference.kl) if self.free_bits_nats else rate
+        loss = distortion + weight * charged
+        return Terms(_add_penalties(loss, inference), distortion, rate)
+
+    def _charged(self, kl: tuple[Tensor, ...]) -> Tensor:
+        mean_kl = torch.cat(kl, dim=-1).mean(0, keepdim=True)  # Kingma et al. 2016, Eq. 15: groups are dimensions
+        return mean_kl.clamp(min=self.free_bits_nats).sum(-1)
+
+
+class Distortion(nn.Module):
+    """Reconstruction alone: the objective of an autoencoder. Nothing in it is called a bound."""
+
+    def forward(self, inference: Inference, weight: Tensor) -> Terms:
+        distortion = -inference.log_px.mean(0)
+        return Terms(_add_penalties(distortion, inference), distortion, None)
+
+
+class Step(nn.Module):
+    """Model and objective as the one small module that is compiled or run in parallel."""
+
+    def __init__(self, model: LatentModel, objective: nn.Module) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, batch: Batch, noise: Tensor, weight: Tensor) -> Terms:
+        terms = self.objective(self.model.infer(batch, noise), weight)
+        assert isinstance(terms, Terms)
+        return terms
+
+
+def _add_penalties(loss: Tensor, inference: Inference) -> Tensor:
+    for penalty in inference.penalties.values():
+        loss = loss + penalty
+    return loss

@@ -1,0 +1,248 @@
+"""Sheets of pictures: grids of images with white gaps, the same pixels on every machine.
+
+Small images are enlarged by a whole factor, each pixel becoming a square, so that they can be seen, exactly.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from vaekit.data import to_float, to_uint8
+from vaekit.errors import UserError
+from vaekit.models import LatentModel
+from vaekit.runs import atomic_write_bytes
+
+__all__ = ["Sheet", "fixed_samples", "one_per_class", "pairs_sheet", "reconstructions"]
+
+_FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
+    ".png": ("PNG", {}),
+    ".webp": ("WEBP", {"lossless": True}),
+    ".jpg": ("JPEG", {"quality": 92, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 92, "subsampling": 0}),
+}
+_SMALLEST_CELL = 56  # pixels; below it a face or a digit is hard to see
+_LARGEST_DOUBLED = 64  # images up to this side are worth doubling, larger ones speak for themselves
+_LARGEST_ENLARGED = 1024  # a long thin image is not blown up past this side
+_SMALLEST_TEXT_CELL = 48
+_BLOCK_GAPS = 6  # the space between two blocks, in gaps
+_INK = 64
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Images in rows of ``columns``, on white; notebooks show it as it is.
+
+    >>> sheet = Sheet(torch.zeros(6, 1, 28, 28, dtype=torch.uint8), columns=3)
+    >>> len(sheet), sheet.image().size  # 28 pixels are shown as 56
+    (6, (176, 118))
+    """
+
+    pixels: Tensor  #: uint8 ``[N, C, H, W]``, C is 1 or 3
+    columns: int  #: images in a row, at most
+    gap: int = 2  #: pixels between two cells and around the sheet
+    captions: tuple[str, ...] = ()  #: one line under each cell; left out where cells are too small
+    row_labels: tuple[str, ...] = ()  #: one line to the left of each row
+    rows_per_block: int = 1  #: rows that belong together (2 for pairs): a block fills its rows evenly
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] not in (1, 3):
+            found = f"{self.pixels.dtype} {tuple(self.pixels.shape)}"
+            raise UserError(
+                f"a sheet shows uint8 images [N, 1 or 3, H, W], these are {found}; convert them first"
+            )
+        if not len(self.pixels) or self.columns < 1 or self.gap < 0 or self.rows_per_block < 1:
+            raise UserError(
+                f"a sheet of {len(self.pixels)} images in {self.columns} columns cannot be drawn; "
+                "give at least one image and one column, and a gap that is not negative"
+            )
+        if len(self.captions) not in (0, len(self.pixels)):
+            raise UserError(
+                f"there are {len(self.captions)} captions for {len(self.pixels)} images; give one for each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def image(self) -> Image.Image:
+        """The sheet as a PIL image: mode L for gray images, RGB for colour."""
+        return _draw(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a .png, .webp (both lossless) or .jpg file, whole or not at all; makes its folder."""
+        path = Path(path)
+        if path.suffix.lower() not in _FORMATS:
+            raise UserError(
+                f"{path} does not end in a format that can be written; choose from: {', '.join(_FORMATS)}"
+            )
+        data = _encoded(self.image(), path.suffix.lower())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot make the folder {path.parent}: {error.strerror}; choose another path"
+            ) from error
+        atomic_write_bytes(path, data)
+        return path
+
+    def _repr_png_(self) -> bytes:
+        return _encoded(self.image(), ".png")
+
+
+def pairs_sheet(originals: Tensor, reconstructions: Tensor, columns: int = 10) -> Sheet:
+    """Originals above their reconstructions, both uint8 ``[N, C, H, W]``; they wrap after ``columns``.
+
+    >>> pixels = torch.zeros(12, 3, 64, 64, dtype=torch.uint8)
+    >>> pairs_sheet(pixels, pixels).image().size
+    (1302, 532)
+    """
+    if originals.shape != reconstructions.shape:
+        shapes = f"{tuple(originals.shape)} and {tuple(reconstructions.shape)}"
+        raise UserError(f"originals and reconstructions must have one shape, these have {shapes}")
+    blocks = zip(originals.split(columns), reconstructions.split(columns), strict=True)
+    return Sheet(torch.cat([torch.cat(block) for block in blocks]), columns, rows_per_block=2)
+
+
+def one_per_class(labels: Tensor | None, count: int, n: int) -> Tensor:
+    """Positions of ``n`` of ``count`` images: the first of each class in class order, then the second …
+
+    ``labels`` is int64 ``[count]``, or None: then the first ``n``. Fewer than ``n`` if there are fewer.
+
+    >>> one_per_class(torch.tensor([1, 1, 0, 2, 0]), 5, 4)
+    tensor([2, 0, 3, 4])
+    """
+    if labels is None:
+        return torch.arange(min(n, count))
+    by_class = labels.cpu().argsort(stable=True)
+    ordered = labels.cpu()[by_class]
+    rank = torch.arange(count) - torch.searchsorted(ordered, ordered)
+    return by_class[rank.argsort(stable=True)][:n]
+
+
+def reconstructions(model: LatentModel, pixels: Tensor) -> Sheet:
+    """uint8 ``[N, C, H, W]`` above what the model makes of them through the posterior mean; ten columns."""
+    with _looking(model), torch.inference_mode():
+        device = next(model.parameters()).device
+        chunks = [to_float(chunk.to(device)) for chunk in pixels.split(_BATCH)]
+        decoded = [to_uint8(model.decode(model.encode(x).mean).mean).cpu() for x in chunks]
+    return pairs_sheet(pixels.cpu(), torch.cat(decoded))
+
+
+def fixed_samples(model: LatentModel, count: int = 18, seed: int = 0) -> Sheet:
+    """``count`` pictures drawn from the prior, the same latents for the same ``seed``; rows of six."""
+    noise = torch.randn(count, model.latent_dim, generator=torch.Generator().manual_seed(seed))
+    with _looking(model), torch.inference_mode():
+        device = next(model.parameters()).device
+        decoded = [to_uint8(model.sample(chunk.to(device)).mean).cpu() for chunk in noise.split(_BATCH)]
+    return Sheet(torch.cat(decoded), columns=6)
+
+
+class _looking:
+    """Eval mode for a while: batch norm that still learns would make pictures depend on their neighbours."""
+
+    def __init__(self, model: LatentModel) -> None:
+        self._model, self._was_training = model, model.training
+
+    def __enter__(self) -> None:
+        self._model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self._model.train(self._was_training)
+
+
+def _enlargement(height: int, width: int) -> int:
+    shorter, longer = min(height, width), max(height, width)
+    wanted = max(math.ceil(_SMALLEST_CELL / shorter), 2 if shorter <= _LARGEST_DOUBLED else 1)
+    return max(1, min(wanted, _LARGEST_ENLARGED // longer))
+
+
+def _encoded(image: Image.Image, suffix: str) -> bytes:
+    name, options = _FORMATS[suffix]
+    buffer = io.BytesIO()
+    image.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+def _positions(sheet: Sheet) -> Iterator[tuple[int, int]]:
+    """Row and column of each image. A block of k images has rows of k / rows_per_block."""
+    per_block, n = sheet.columns * sheet.rows_per_block, len(sheet)
+    for i in range(n):
+        block, within = divmod(i, per_block)
+        row, column = divmod(within, math.ceil(min(per_block, n - block * per_block) / sheet.rows_per_block))
+        yield block * sheet.rows_per_block + row, column
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """Where things are on a sheet, in pixels."""
+
+    cell: tuple[int, int]  # height, width
+    left: int  # of the first column
+    pitch: int  # from one row to the next within a block
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont | None
+
+    def top(self, sheet: Sheet, row: int) -> int:
+        blocks = row // sheet.rows_per_block if sheet.rows_per_block > 1 else 0
+        return sheet.gap + row * self.pitch + blocks * (_BLOCK_GAPS - 1) * sheet.gap
+
+    def corner(self, sheet: Sheet, position: tuple[int, int]) -> tuple[int, int]:
+        return self.left + position[1] * (self.cell[1] + sheet.gap), self.top(sheet, position[0])
+
+
+def _geometry(sheet: Sheet, factor: int) -> _Geometry:
+    height, width = (side * factor for side in sheet.pixels.shape[2:])
+    readable = bool(sheet.captions or sheet.row_labels) and min(height, width) >= _SMALLEST_TEXT_CELL
+    font = ImageFont.load_default(size=max(11, min(16, width // 7))) if readable else None
+    left, pitch = sheet.gap, height + sheet.gap
+    if font and sheet.row_labels:
+        left += max(math.ceil(font.getlength(text)) for text in sheet.row_labels) + 12
+    if font and sheet.captions:
+        pitch += _line_height(font)
+    return _Geometry((height, width), left, pitch, font)
+
+
+def _draw(sheet: Sheet) -> Image.Image:
+    factor = _enlargement(*sheet.pixels.shape[2:])
+    places, where = list(_positions(sheet)), _geometry(sheet, factor)
+    rows, columns = max(row for row, _ in places) + 1, max(column for _, column in places) + 1
+    size = (where.left + columns * (where.cell[1] + sheet.gap), where.top(sheet, rows - 1) + where.pitch)
+    canvas = Image.new("L" if sheet.pixels.shape[1] == 1 else "RGB", size, "white")
+    for image, place in zip(sheet.pixels, places, strict=True):
+        big = image.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+        array = big[0] if len(big) == 1 else big.permute(1, 2, 0)
+        canvas.paste(Image.fromarray(array.contiguous().cpu().numpy()), where.corner(sheet, place))
+    if where.font:
+        _write(canvas, sheet, where, places)
+    return canvas
+
+
+def _write(canvas: Image.Image, sheet: Sheet, where: _Geometry, places: list[tuple[int, int]]) -> None:
+    draw, (height, width), font = ImageDraw.Draw(canvas), where.cell, where.font
+    assert font is not None
+    ink = _INK if canvas.mode == "L" else (_INK,) * 3
+    for text, place in zip(sheet.captions, places, strict=False):
+        x, y = where.corner(sheet, place)
+        middle = (x + width / 2, y + height + _line_height(font) / 2)
+        draw.text(middle, _shortened(text, font, width), ink, font, anchor="mm")
+    for row, text in enumerate(sheet.row_labels):
+        draw.text((where.left - 6, where.top(sheet, row) + height / 2), text, ink, font, anchor="rm")
+
+
+def _line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    return math.ceil(1.6 * font.getbbox("0")[3])
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"

@@ -1,0 +1,75 @@
+"""Priors over latents. A prior gives its distribution and turns standard normal noise into samples of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.distributions import DiagonalNormal, FullNormal
+
+__all__ = ["FittedNormal", "StandardNormal"]
+
+
+_KEEP = 0.99  # of the moments, per batch: an average over about a hundred batches
+_FIRST_BATCHES = 10  # the standard normal that it starts from weighs as much as this many
+
+
+class StandardNormal(nn.Module):
+    """N(0, I) over ``latent_dim`` numbers."""
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
+
+    def forward(self) -> DiagonalNormal:
+        return DiagonalNormal(self.zeros, self.zeros)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density per latent: ``[..., L]`` → ``[...]``, nats."""
+        return self().log_prob(z)
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Standard normal noise ``[..., L]`` → samples of the prior of the same shape."""
+        return noise
+
+
+class FittedNormal(nn.Module):
+    """A normal whose mean and full covariance follow those of the aggregate posterior q(z) = E_x[q(z|x)].
+
+    Among all normal priors the one with the moments of q(z) gives the highest bound (Tomczak & Welling 2018, Eq. 5:
+    the bound is maximal where the prior meets q(z); for normals, where the moments meet). They are running averages
+    over training batches, held constant in evaluation. A short training leaves the codes correlated; a standard
+    normal then samples where no image is, this one does not.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    observed: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("covariance", torch.eye(latent_dim))
+        self.register_buffer("observed", torch.zeros(()))
+
+    def forward(self) -> FullNormal:
+        return FullNormal(self.mean, torch.linalg.cholesky(self.covariance))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density per latent: ``[..., L]`` → ``[...]``, nats."""
+        return self().log_prob(z)
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Standard normal noise ``[..., L]`` → samples of the prior of the same shape."""
+        return self().from_noise(noise)
+
+    @torch.no_grad()
+    def observe(self, qz: DiagonalNormal) -> None:
+        """Moves the moments towards those of a batch of posteriors over ``[B, L]``."""
+        self.observed += 1
+        keep = torch.clamp(self.observed / (self.observed + _FIRST_BATCHES), max=_KEEP)
+        mean = qz.mean.mean(0)
+        self.mean.lerp_(mean, 1 - keep)
+        centred = qz.mean - self.mean
+        variance = (2 * qz.log_std).exp().mean(0)
+        self.covariance.lerp_(centred.mT @ centred / len(centred) + torch.diag(variance), 1 - keep)

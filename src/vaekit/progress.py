@@ -1,0 +1,94 @@
+"""How training speaks to the person who waits: a live bar in a terminal, plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from vaekit.durations import duration_text
+
+__all__ = ["Bar", "Lines", "Progress", "Silent", "choose"]
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class Progress:
+    """What the trainer calls; the base class says nothing."""
+
+    def start(self, total_images: int, done_images: int) -> None:
+        """Training begins or goes on."""
+
+    def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
+        """``images`` have been seen, at ``rate`` per second; ``numbers`` are the latest means per image."""
+
+    def say(self, text: str) -> None:
+        """A sentence that stays on the screen."""
+
+    def stop(self) -> None:
+        """Training is over or interrupted."""
+
+
+Silent = Progress
+
+
+class Lines(Progress):
+    """Plain lines on stderr, the first at once and then at most one in a quarter of a minute."""
+
+    def start(self, total_images: int, done_images: int) -> None:
+        self._total, self._last = total_images, -_SECONDS_BETWEEN_LINES
+
+    def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if now - self._last >= _SECONDS_BETWEEN_LINES or images >= self._total:
+            self._last = now
+            percent = 100 * images / self._total
+            left = duration_text((self._total - images) / rate)
+            self.say(f"{percent:5.1f} %  {rate:7.0f} images/s  {left:>8} left  {_describe(numbers)}")
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Bar(Progress):
+    """A live bar on stderr."""
+
+    def __init__(self) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        columns = (
+            progress.TextColumn("{task.percentage:>5.1f} %"),
+            progress.BarColumn(bar_width=24),
+            progress.TextColumn("{task.fields[text]}"),
+        )
+        self._bar = progress.Progress(*columns, console=Console(stderr=True), refresh_per_second=5)
+        self._task: Any = None
+
+    def start(self, total_images: int, done_images: int) -> None:
+        self._total = total_images
+        self._task = self._bar.add_task("", total=total_images, completed=done_images, text="")
+        self._bar.start()
+
+    def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
+        left = duration_text((self._total - images) / rate)
+        text = f"{rate:.0f} images/s  {left} left  {_describe(numbers)}"
+        self._bar.update(self._task, completed=images, text=text)
+
+    def say(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False)
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+
+def choose(quiet: bool = False) -> Progress:
+    """A bar if stderr is a terminal, else lines; nothing when quiet."""
+    if quiet:
+        return Silent()
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+def _describe(numbers: dict[str, Any]) -> str:
+    shown = [(k.removesuffix("_nats"), v) for k, v in numbers.items() if k.endswith("_nats") and v is not None]
+    return "  ".join(f"{name} {value:.1f}" for name, value in shown) + ("  nats" if shown else "")

@@ -1,0 +1,255 @@
+"""The table of recipes. A recipe is a row of plain names and values: prior × posterior × likelihood × objective,
+over two networks, and how to train them. ``build`` turns a row into a model; nothing here imports torch.
+
+A value of ``None`` means "chosen from the size and the number of the images" (see ``build.resolve``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vaekit.errors import UserError, nearest
+
+__all__ = ["RECIPES", "Recipe", "get", "override", "register", "unregister"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One row: the parts of a model and the way it is trained."""
+
+    name: str
+    summary: str = ""  #: one line on what it is good for
+    paper: str = ""  #: author, year and equation of the objective
+    cost: str = "1"  #: time per image relative to ``vae``
+    latent: str = "vector"  #: what a latent is: vector (codes and levels come with their recipes)
+
+    net: str = "resnet"  #: mlp, seed-conv or resnet
+    hidden: tuple[int, ...] = (200,)  #: widths of the hidden layers (mlp)
+    width: int | None = None  #: channels at the finest level (resnet)
+    depth: int = 1  #: residual blocks per level (resnet)
+    patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet)
+    latent_dim: int | None = None  #: numbers in a latent vector
+
+    posterior: str = "normal"  #: normal (diagonal) or point
+    prior: str = "standard-normal"  #: standard-normal, fitted-normal (learned mean and covariance) or none (autoencoder)
+    likelihood: str = "normal"  #: normal (a density on the reals) or bernoulli (on binary pixels)
+    scale: str = "shared"  #: of the normal likelihood: fixed, shared (one learned number) or pixel (one per pixel)
+    fixed_scale: float = 0.5**0.5  #: standard deviation on the [0,1] scale when scale is fixed
+    objective: str = "elbo"  #: elbo or distortion
+    beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 is the evidence lower bound
+    kl_warmup: float = 0.0  #: fraction of the run over which the weight of the rate rises from 0 to beta
+    free_bits_nats: float = 0.0  #: rate per dimension, averaged over the batch, that costs nothing (Kingma et al. 2016, Eq. 15)
+    noise_std: float = 0.0  #: largest noise added to the input, on the [0,1] scale; the target stays clean
+
+    epochs: float | None = None  #: passes over the training images
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"  #: constant, or cosine: a linear warm-up, then half a cosine down to a hundredth
+    warmup: float = 0.02  #: fraction of the steps in which the cosine schedule's learning rate rises
+    weight_decay: float = 0.0  #: added to the gradient (L2, not decoupled)
+    clip_norm: float = 0.0  #: largest norm of the gradient of the loss per pixel value; 0: no clipping
+    ema_power: float = 0.0  #: of the weights' moving average (Karras et al. 2024, Eq. 2); 0: none
+    reduction: str = "mean"  #: of the loss over the batch: mean, or sum (the seed systems)
+    train_on_val: bool = False  #: the validation part is trained on as well
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Recipe:
+        """The inverse of :meth:`to_dict`; an unknown name is a :class:`UserError`."""
+        known = _types()
+        for name in row:
+            if name not in known:
+                raise UserError(f"the recipe value {name!r} is not known; {nearest(name, known)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+
+
+_ROWS = [
+    Recipe(
+        "vae",
+        summary="the default: a residual network and a learned observation scale; sharp, samples well",
+        paper="Kingma & Welling 2014, Eq. 10; learned scale: Rybkin et al. 2021, Eq. 4",
+        kl_warmup=0.3,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "beta-vae",
+        summary="a stronger pull to the prior: smoother, more separate latent directions, blurrier images",
+        paper="Higgins et al. 2017, Eq. 4",
+        beta=4.0,
+        scale="fixed",
+        fixed_scale=0.1,
+        kl_warmup=0.3,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "ae",
+        summary="a plain autoencoder: the best reconstructions, no density, no samples to trust",
+        paper="Hinton & Salakhutdinov 2006",
+        posterior="point",
+        prior="none",
+        scale="fixed",
+        objective="distortion",
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "denoising-ae",
+        summary="an autoencoder that learns to remove noise of any strength up to noise_std",
+        paper="Vincent et al. 2010, Eq. 10",
+        posterior="point",
+        prior="none",
+        scale="fixed",
+        objective="distortion",
+        noise_std=0.5,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "seed-ae",
+        summary="founding system A: a dense 784-200-20-200-784 autoencoder for handwritten digits",
+        paper="Hinton & Salakhutdinov 2006",
+        cost="0.1",
+        net="mlp",
+        hidden=(200,),
+        latent_dim=20,
+        posterior="point",
+        prior="none",
+        scale="fixed",
+        objective="distortion",
+        epochs=10.0,
+        batch_size=32,
+        learning_rate=2.5e-4,
+        schedule="constant",
+        reduction="sum",
+        train_on_val=True,
+    ),
+    Recipe(
+        "seed-vae",
+        summary="founding system B: a convolutional VAE for 256x256 faces; blurs, by its fixed scale",
+        paper="Kingma & Welling 2014, Eq. 10 and Appendix B",
+        cost="3",
+        net="seed-conv",
+        latent_dim=100,
+        scale="fixed",
+        epochs=10.0,
+        batch_size=16,
+        learning_rate=1e-4,
+        schedule="constant",
+        weight_decay=1e-5,
+        reduction="sum",
+        train_on_val=True,
+    ),
+]
+
+RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
+
+_CHOICES = {
+    "latent": ("vector",),
+    "net": ("mlp", "seed-conv", "resnet"),
+    "posterior": ("normal", "point"),
+    "prior": ("standard-normal", "fitted-normal", "none"),
+    "likelihood": ("normal", "bernoulli"),
+    "scale": ("fixed", "shared", "pixel"),
+    "objective": ("elbo", "distortion"),
+    "schedule": ("constant", "cosine"),
+    "reduction": ("mean", "sum"),
+}
+_POSITIVE = ("width", "depth", "patch", "latent_dim", "fixed_scale", "epochs", "batch_size", "learning_rate")
+_FRACTION = ("kl_warmup", "warmup")
+_NOT_NEGATIVE = ("beta", "free_bits_nats", "noise_std", "weight_decay", "clip_norm", "ema_power")
+
+
+def get(name: str) -> Recipe:
+    """The row called ``name``; raises :class:`UserError` with the nearest name if there is none.
+
+    >>> get("seed-ae").latent_dim
+    20
+    """
+    if name not in RECIPES:
+        raise UserError(f"there is no recipe {name!r}; {nearest(name, RECIPES)}")
+    return RECIPES[name]
+
+
+def register(recipe: Recipe, replace_existing: bool = False) -> Recipe:
+    """Adds a row to the table, so that every verb, flag and test knows it; returns it."""
+    if recipe.name in RECIPES and not replace_existing:
+        raise UserError(f"a recipe {recipe.name!r} exists; give yours another name or pass replace_existing=True")
+    RECIPES[recipe.name] = check(recipe)
+    return recipe
+
+
+def unregister(name: str) -> None:
+    """Takes a row out of the table."""
+    RECIPES.pop(get(name).name)
+
+
+def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """A copy of the row with some values replaced; text is parsed by the type of the field.
+
+    >>> override(get("vae"), {"beta": "4", "hidden": "64,32"}).hidden
+    (64, 32)
+    """
+    known = _types()
+    parsed = {}
+    for name, value in values.items():
+        if name not in known or name in ("name", "summary", "paper", "cost"):
+            settable = [n for n in known if n not in ("name", "summary", "paper", "cost")]
+            raise UserError(f"--set {name}={value}: recipe {recipe.name!r} has no value {name!r}; {nearest(name, settable)}")
+        parsed[name] = _parse(name, value, known[name]) if isinstance(value, str) else value
+    return check(replace(recipe, **parsed))
+
+
+def check(recipe: Recipe) -> Recipe:
+    """Returns the row if each of its values is within range, else raises :class:`UserError`."""
+    for name, choices in _CHOICES.items():
+        value = getattr(recipe, name)
+        if value not in choices:
+            raise UserError(f"{name}={value}: {nearest(str(value), choices)}")
+    for name in (*_POSITIVE, *_NOT_NEGATIVE, *_FRACTION):
+        _check_range(name, getattr(recipe, name))
+    if not all(isinstance(h, int) and h > 0 for h in recipe.hidden):
+        raise UserError(f"hidden={recipe.hidden}: give the widths as positive whole numbers, for example hidden=200,100")
+    return recipe
+
+
+def _check_range(name: str, value: float | None) -> None:
+    if value is None:
+        return
+    if value != value or value in (float("inf"), float("-inf")):
+        raise UserError(f"{name}={value}: must be a finite number")
+    if name in _POSITIVE and value <= 0:
+        raise UserError(f"{name}={value}: must be greater than 0")
+    if name in _NOT_NEGATIVE and value < 0:
+        raise UserError(f"{name}={value}: must not be negative")
+    if name in _FRACTION and not 0 <= value <= 1:
+        raise UserError(f"{name}={value}: must lie between 0 and 1")
+
+
+def _types() -> dict[str, Any]:
+    return typing.get_type_hints(Recipe)
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    if typing.get_origin(kind) is types.UnionType:
+        if text.lower() in ("none", "auto"):
+            return None
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    try:
+        if typing.get_origin(kind) is tuple:
+            return tuple(int(part) for part in text.split(",") if part.strip())
+        if kind is bool:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "whole numbers, as in 200,100")
+        raise UserError(f"--set {name}={text}: expected {expected}") from error

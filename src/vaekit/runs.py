@@ -1,0 +1,207 @@
+"""A run is a folder. Every file in it is written whole or not at all: to a temporary file, synced, then renamed.
+
+    config.json, state.safetensors (the one before it: state-previous.safetensors), weights.safetensors,
+    latents.safetensors, metrics.jsonl, pictures/, report.html, README.md
+
+The state is written first and is enough to go on from; everything else is derived from it. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vaekit.build import build_model
+from vaekit.config import RunConfig
+from vaekit.errors import UserError
+from vaekit.models import LatentModel
+from vaekit.recipes import Recipe
+
+__all__ = [
+    "append_metrics",
+    "atomic_write_bytes",
+    "atomic_write_text",
+    "load_latents",
+    "load_model",
+    "load_state",
+    "load_tensors",
+    "read_config",
+    "read_metrics",
+    "recipe_of",
+    "save_state",
+    "save_tensors",
+    "trim_metrics",
+]
+
+_METADATA_KEY = "vaekit"  # one key alone: the order of several is not stable, and equal runs must be equal bytes
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all; a full disk is a :class:`UserError` and leaves nothing behind."""
+    with _replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """:func:`atomic_write_bytes` of UTF-8 text."""
+    atomic_write_bytes(path, text.encode())
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Writes named tensors and a few JSON facts as one safetensors file, atomically."""
+    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    with _replacing(path) as temporary:
+        save_file(contiguous, temporary, {_METADATA_KEY: json.dumps(facts, sort_keys=True)})
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The inverse of :func:`save_tensors`; a damaged file is a :class:`UserError`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; the run was not trained far enough, repeat its train command") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); repeat the train command to write it again") from error
+
+
+def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Writes ``state.safetensors``; the state it replaces stays as ``state-previous.safetensors``."""
+    newest = folder / "state.safetensors"
+    incoming = folder / "state-next.safetensors"
+    save_tensors(incoming, tensors, facts)
+    if newest.exists():
+        os.replace(newest, folder / "state-previous.safetensors")
+    os.replace(incoming, newest)
+    _sync_folder(folder)
+
+
+def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest state that can be read, or None if there is none yet."""
+    failure: UserError | None = None
+    for name in ("state.safetensors", "state-previous.safetensors"):
+        if (folder / name).exists():
+            try:
+                return load_tensors(folder / name)
+            except UserError as error:
+                failure = failure or error
+    if failure:
+        raise failure
+    return None
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run; raises :class:`UserError` if ``folder`` is not one."""
+    path = Path(folder) / "config.json"
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder} is not a run: there is no such folder; give the --out of a 'vaekit train'")
+    if not path.is_file():
+        raise UserError(f"{folder} is not a run: it has no config.json; give the --out of a 'vaekit train'")
+    return RunConfig.from_json(path.read_text(), str(path))
+
+
+def recipe_of(config: RunConfig) -> Recipe:
+    """The resolved recipe row of a run."""
+    return Recipe.from_dict(config.recipe)
+
+
+def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[LatentModel, RunConfig]:
+    """The trained model of a run, in eval mode, with its configuration."""
+    config = read_config(folder)
+    model = build_model(recipe_of(config), (config.data.channels, *config.data.size))
+    weights, _ = load_tensors(Path(folder) / "weights.safetensors")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"the weights in {folder} do not fit its config.json; the run folder is damaged") from error
+    return model.to(device).eval().requires_grad_(False), config
+
+
+def load_latents(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The stored encodings of the training images, if the run was finished."""
+    path = Path(folder) / "latents.safetensors"
+    return load_tensors(path) if path.exists() else None
+
+
+def append_metrics(folder: Path, line: dict[str, Any]) -> None:
+    """Adds one line to ``metrics.jsonl``."""
+    with _disk_errors(folder / "metrics.jsonl"), open(folder / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``; a last line that was cut off by a kill is left out."""
+    path = Path(folder) / "metrics.jsonl"
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(text))
+    return lines
+
+
+def trim_metrics(folder: Path, images: int) -> None:
+    """Cuts ``metrics.jsonl`` back to the lines written when at most ``images`` had been seen."""
+    kept = [line for line in read_metrics(folder) if line["images"] <= images]
+    atomic_write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``; when the body ends well it is synced and takes the place of ``path``."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part")
+    with _disk_errors(path):
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = _DISK_REASONS.get(getattr(error, "errno", None)) or (
+            _DISK_REASONS[errno.ENOSPC] if "No space left" in str(error) else None
+        )
+        if reason is None:
+            raise
+        raise UserError(f"cannot write {path}: {reason}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows cannot open a folder to sync it
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_DISK_REASONS: dict[int | None, str] = {
+    errno.ENOSPC: "no space left on the disk; free some and repeat the command, it goes on where it was",
+    errno.EDQUOT: "your disk quota is used up; free some space and repeat the command, it goes on where it was",
+    errno.EACCES: "permission denied; choose another --out",
+    errno.EPERM: "permission denied; choose another --out",
+    errno.EROFS: "the disk is read-only; choose another --out",
+    errno.EISDIR: "a folder of that name stands there; choose another name",
+    errno.ENOTDIR: "part of that path is a file; choose another --out",
+}
+

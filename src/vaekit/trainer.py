@@ -1,0 +1,176 @@
+"""One training step and everything that it changes: weights, their average, optimiser moments, the image count.
+
+Nothing here depends on anything but the configuration and the number of images seen: the order of an epoch, the noise
+of a step and the learning rate are all recomputed from (seed, position), so a restart is arithmetic, not memory.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.build import build_model, build_objective
+from vaekit.config import RunConfig
+from vaekit.data import to_float
+from vaekit.errors import UserError
+from vaekit.models import Batch, LatentModel
+from vaekit.objectives import Step, Terms
+from vaekit.runs import recipe_of
+from vaekit.seeds import CORRUPTION, NOISE, ORDER, stream
+
+__all__ = ["Trainer", "epoch_order", "learning_rate", "rate_weight"]
+
+
+class Trainer:
+    """The state of a run in memory. ``pixels`` are the training images, uint8 ``[N, C, H, W]``."""
+
+    def __init__(self, config: RunConfig, pixels: Tensor, device: torch.device) -> None:
+        self.config, self.row, self.device = config, recipe_of(config), device
+        self.pixels = pixels.to(device)
+        self.images = 0
+        self.steps = 0
+        shape = (config.data.channels, *config.data.size)
+        self.model: LatentModel = build_model(self.row, shape, config.seed).to(device).train()
+        self.average = _copy(self.model) if self.row.ema_power else None
+        self.step_module = Step(self.model, build_objective(self.row))
+        self.names = [name for name, _ in self.model.named_parameters()]
+        self.parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.Adam(
+            self.parameters, lr=self.row.learning_rate, weight_decay=self.row.weight_decay, fused=True
+        )
+        self.first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+        self._order: tuple[int, Tensor] | None = None
+
+    def step(self) -> Terms:
+        """Trains on the next batch of the run's fixed order; returns its terms, detached, without waiting for them."""
+        index = self.next_index()
+        terms = self.step_module(*self._inputs(index))
+        values = self.pixels[0].numel()
+        # Gradients are taken of nats per pixel value, so that one clip_norm serves every image size.
+        loss = terms.loss.sum() if self.row.reduction == "sum" else terms.loss.mean() / values
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._note_bad(loss)
+        if self.row.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.row.clip_norm, foreach=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.row, self.fraction)
+        self.optimizer.step()
+        self.images += len(index)
+        self.steps += 1
+        if self.average is not None:
+            self._update_average()
+        return Terms(terms.loss.detach(), terms.distortion.detach(), None if terms.rate is None else terms.rate.detach())
+
+    def next_index(self) -> Tensor:
+        """Positions in ``pixels`` of the next batch. A batch ends where an epoch or the run ends."""
+        count = len(self.pixels)
+        epoch, offset = divmod(self.images, count)
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, epoch_order(self.config.seed, epoch, count))
+        size = min(self.row.batch_size, count - offset, self.config.total_images - self.images)
+        return self._order[1][offset : offset + size]
+
+    @property
+    def fraction(self) -> float:
+        """How much of the run is done, 0 to 1."""
+        return self.images / self.config.total_images
+
+    def eval_model(self) -> LatentModel:
+        """The model that the verbs will load: averaged weights where the recipe averages, in eval mode."""
+        return (self.average if self.average is not None else self.model).eval()
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything needed to go on exactly, as named tensors and counters."""
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": t for name, t in self.average.state_dict().items()}
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"adam.{key}.{name}"] = value
+        return tensors, {"images": self.images, "steps": self.steps}
+
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Goes back to a saved state."""
+        self.model.load_state_dict(_with_prefix(tensors, "model."))
+        if self.average is not None:
+            self.average.load_state_dict(_with_prefix(tensors, "average."))
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            moments = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            self.optimizer.state[parameter] = {
+                k: v.to(self.device) if k == "step" else torch.empty_like(parameter).copy_(v) for k, v in moments.items()
+            }
+        self.images, self.steps = facts["images"], facts["steps"]
+
+    def start_from(self, weights: dict[str, Tensor], where: str) -> None:
+        """Takes another run's weights as the initial ones."""
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"--init {where}: its weights do not fit this recipe and image size") from error
+        if self.average is not None:
+            self.average.load_state_dict(weights)
+
+    def _inputs(self, index: Tensor) -> tuple[Batch, Tensor, Tensor]:
+        x = to_float(self.pixels[index.to(self.device)])
+        shape = (1, len(index), self.model.latent_dim)
+        if self.row.posterior == "point":
+            noise = x.new_zeros(()).expand(shape)
+        else:
+            noise = torch.randn(shape, generator=stream(self.config.seed, NOISE, self.steps)).to(self.device)
+        batch = Batch(self._corrupt(x), x) if self.row.noise_std else Batch(x)
+        return batch, noise, torch.tensor(rate_weight(self.row, self.fraction), device=self.device)
+
+    def _corrupt(self, x: Tensor) -> Tensor:
+        """Noise of a level drawn per image; half of the images are clipped to [0, 1] as a file would clip them."""
+        generator = stream(self.config.seed, CORRUPTION, self.steps)
+        draws = torch.rand(2, len(x), 1, 1, 1, generator=generator).to(self.device)
+        noise = torch.randn(x.shape, generator=generator).to(self.device)
+        noisy = x + self.row.noise_std * draws[0] * noise
+        return torch.where(draws[1] < 0.5, noisy.clamp(0, 1), noisy)
+
+    def _note_bad(self, loss: Tensor) -> None:
+        is_new = (self.first_bad_step < 0) & ~torch.isfinite(loss.detach())
+        self.first_bad_step.masked_fill_(is_new, self.steps)
+
+    def _update_average(self) -> None:
+        assert self.average is not None
+        # Karras et al. 2024, Eq. 2: the weight of the past is (1 − 1/t)^(power + 1), so the average always spans the
+        # same fraction of the run and forgets the start even in a short one.
+        keep = (1 - 1 / self.steps) ** (self.row.ema_power + 1)
+        torch._foreach_lerp_(list(self.average.parameters()), [p.detach() for p in self.parameters], 1 - keep)
+        for mean, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            mean.lerp_(now, 1 - keep) if mean.is_floating_point() else mean.copy_(now)
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
+    """The order of ``count`` images in one epoch."""
+    return torch.randperm(count, generator=stream(seed, ORDER, epoch))
+
+
+def learning_rate(row: Any, fraction: float) -> float:
+    """The learning rate when ``fraction`` of the run is done."""
+    if row.schedule == "constant":
+        return float(row.learning_rate)
+    if fraction < row.warmup:
+        return float(row.learning_rate * (0.01 + 0.99 * fraction / row.warmup))
+    progress = (fraction - row.warmup) / max(1e-9, 1 - row.warmup)
+    return float(row.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))))
+
+
+def rate_weight(row: Any, fraction: float) -> float:
+    """The weight of the rate when ``fraction`` of the run is done: it rises from 0 to beta during the warm-up."""
+    return float(row.beta * min(1.0, fraction / row.kl_warmup)) if row.kl_warmup else float(row.beta)
+
+
+def _copy(model: LatentModel) -> LatentModel:
+    import copy
+
+    return copy.deepcopy(model).requires_grad_(False).eval()
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
