@@ -65,7 +65,7 @@ def ours(data: Path, epochs: int, seed: int, threads: int | None) -> Timing:
     return {
         "import_seconds": imported - start,
         "seconds": trained - imported,
-        "test_sse_per_image": numbers.sse_per_image,
+        "test_sse_per_image": float(numbers["sse_per_image"] or "nan"),
     }
 
 

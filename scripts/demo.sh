@@ -14,13 +14,14 @@ say() { printf '\n== %s\n' "$*"; }
 # The first face of demo/faces for which a column of metadata.csv has the given value.
 face_with() {
     awk -F, -v column="$1" -v value="$2" -v folder="$faces" '
+        { sub(/\r$/, "") }
         NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
-        $at[column] == value { print folder "/" $at["file_name"]; exit }' "$faces/metadata.csv"
+        $at[column] + 0 == value { print folder "/" $at["file_name"]; exit }' "$faces/metadata.csv"
 }
 
 say "An autoencoder of 1,797 real handwritten digits (seconds)"
 vaekit train digits --recipe ae --out "$digits"
-vaekit reconstruct "$digits" digits --out demo/digits-reconstructed.png
+vaekit reconstruct "$digits" --count 10 --out demo/digits-reconstructed.png
 vaekit interpolate "$digits" label:1 label:8 --steps 6 --out demo/digits-interpolated.png
 
 say "A variational autoencoder of drawn portraits (four minutes)"
@@ -28,7 +29,7 @@ vaekit train portraits --recipe vae --size 64 --budget 4m --out "$portraits"
 vaekit evaluate "$portraits"
 
 say "Pictures"
-vaekit reconstruct "$portraits" portraits --out demo/portraits-reconstructed.png
+vaekit reconstruct "$portraits" --count 10 --out demo/portraits-reconstructed.png
 vaekit generate "$portraits" --count 18 --seed 0 --out demo/portraits-generated.png
 vaekit interpolate "$portraits" attr:male=1,smiling=0 attr:male=0,smiling=1 --steps 6 \
     --out demo/portraits-interpolated.png

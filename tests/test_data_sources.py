@@ -84,7 +84,7 @@ def test_split_folders(tmp_path: Path) -> None:
         zip(names, [0, 0, 1, 2], strict=True)
     )
     assert images.classes == ("cat", "dog") and labels_of(images) == ["cat", "dog", "dog", "cat"]
-    assert images.part("val").names == ("validation/cat/3.png",) and images.has_given_parts
+    assert images.part("val").names == ("validation/cat/3.png",) and images.has_splits
 
 
 def test_val_is_carved_out_of_train(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_val_is_carved_out_of_train(tmp_path: Path) -> None:
 
 def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
     images = open_images(fill(tmp_path, "train/x.png", "car/x.png"))
-    assert images.classes == ("car", "train") and not images.has_given_parts
+    assert images.classes == ("car", "train") and not images.has_splits
 
 
 def test_folders_beside_the_split_are_left_out_and_noted(tmp_path: Path) -> None:
@@ -315,7 +315,8 @@ def test_permission_denied(tmp_path: Path, monkeypatch) -> None:
 def test_metadata(tmp_path: Path) -> None:
     fill(tmp_path, "a.png", "b.png", "c.png")
     (tmp_path / "metadata.csv").write_text(
-        '\ufefffile_name,glasses,age,hair,empty\nb.png,yes,7,"red, long",\na.png,False,,black,\ngone.png,1,1,1,\n'
+        "\ufefffile_name,glasses,age,hair,empty\n"
+        'b.png,yes,7,"red, long",\na.png,False,,black,\ngone.png,1,1,1,\n'
     )
     images = open_images(tmp_path)
     assert list(images.attributes) == ["glasses", "age", "hair", "empty"]

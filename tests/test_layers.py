@@ -15,8 +15,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("config", "data", "nets", "distributions", "recipes", "durations", "expressions"),
-    ("heads", "priors"),
+    ("config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
+    ("heads", "priors", "masks", "verbs"),
     ("models",),
     ("objectives",),
     ("build",),
@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("doctor", "report", "export"),
     ("trainer", "progress"),
     ("train",),
+    ("run", "plan"),
     ("api",),
     ("cli",),
     ("", "__main__"),

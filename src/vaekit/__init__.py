@@ -13,16 +13,17 @@ __all__ = ["Images", "Recipe", "Run", "Sheet", "UserError", "load", "open_images
 
 if TYPE_CHECKING:
     from vaekit import recipes
-    from vaekit.api import Run, load, train
+    from vaekit.api import load, train
     from vaekit.data import Images, open_images
     from vaekit.errors import UserError
     from vaekit.pictures import Sheet
     from vaekit.recipes import Recipe, register
+    from vaekit.run import Run
 
 _HOMES = {
     "Images": "data",
     "Recipe": "recipes",
-    "Run": "api",
+    "Run": "run",
     "Sheet": "pictures",
     "UserError": "errors",
     "load": "api",

@@ -105,6 +105,10 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
             f"recipe {row.name!r}: objective=elbo needs a posterior and a prior with densities; "
             "set posterior=normal and prior=standard-normal, or objective=distortion"
         )
+    if row.prior == "fitted-normal" and row.posterior == "point":
+        raise UserError(
+            f"recipe {row.name!r}: prior=fitted-normal needs a posterior with a density; set posterior=normal or prior=none"
+        )
     if row.net == "seed-conv" and any(side % 8 or side < 16 for side in shape[1:]):
         raise UserError(
             f"recipe {row.name!r} needs sides that are multiples of 8 and at least 16, the images are "

@@ -28,7 +28,7 @@ app = App(
     help_format="plaintext",
 )
 
-Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on stdout.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON object.")]
 Size = Annotated[str | None, Parameter(help="Shorter side in pixels, or HEIGHTxWIDTH; the middle is cut out.")]
 Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
 Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-VERB.png, here.")]
@@ -38,6 +38,7 @@ Split = Annotated[str | None, Parameter(help="train, val, test or all. Default: 
 @app.command
 def train(
     data: str,
+    /,
     *,
     recipe: Annotated[str, Parameter(help="A row of 'vaekit recipes'.")] = "vae",
     size: Size = None,
@@ -52,10 +53,10 @@ def train(
     seed: Annotated[int, Parameter(help="Of the weights, the order and the noise.")] = 0,
     device: Device = "auto",
     threads: Annotated[int | None, Parameter(help="Cores to use.")] = None,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", help="NAME=VALUE: any value of the recipe; repeatable.")] = (),
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="", help="NAME=VALUE: any value of the recipe; repeatable.")] = (),
     init: Annotated[Path | None, Parameter(help="Start from the weights of this run.")] = None,
-    dry_run: Annotated[bool, Parameter(negative="", help="Print the plan, train nothing.")] = False,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as one JSON object.")] = False,
+    dry_run: Annotated[bool, Parameter(negative="", show_default=False, help="Print the plan, train nothing.")] = False,
+    json_: Json = False,
 ) -> None:
     """Train a model of DATA into a run folder. The same command again goes on where it was; more epochs extend it.
 
@@ -82,12 +83,13 @@ def train(
 @app.command
 def data(
     data: str,
+    /,
     *,
     size: Size = None,
     channels: Annotated[int | None, Parameter(help="1 (grey) or 3 (colour).")] = None,
     write: Annotated[Path | None, Parameter(help="Write the images as PNG files with a metadata.csv into this folder.")] = None,
     count: Annotated[int | None, Parameter(help="How many of a drawn built-in (portraits).")] = None,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+    json_: Json = False,
 ) -> None:
     """Say what is in DATA, or write it out as a folder.
 
@@ -105,7 +107,7 @@ def data(
 
 
 @app.command
-def recipes(*, json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False) -> None:
+def recipes(*, json_: Json = False) -> None:
     """Show the table of recipes.
 
     Example: vaekit recipes
@@ -127,6 +129,7 @@ def recipes(*, json_: Annotated[bool, Parameter(name="--json", negative="", help
 @app.command
 def generate(
     run: Path,
+    /,
     *,
     count: Annotated[int, Parameter(help="How many images.")] = 18,
     seed: Annotated[int, Parameter(help="Image i of a seed is the same whatever the count.")] = 0,
@@ -144,6 +147,7 @@ def generate(
 def reconstruct(
     run: Path,
     data: str | None = None,
+    /,
     *,
     split: Split = None,
     count: Annotated[int, Parameter(help="How many images, one per class first.")] = 10,
@@ -163,6 +167,7 @@ def interpolate(
     run: Path,
     start: str,
     end: str,
+    /,
     *,
     steps: Annotated[int, Parameter(help="Pictures, both ends included.")] = 6,
     out: Out = None,
@@ -178,7 +183,7 @@ def interpolate(
 
 
 @app.command
-def arithmetic(run: Path, expression: str, *, out: Out = None, device: Device = "auto") -> None:
+def arithmetic(run: Path, expression: str, /, *, out: Out = None, device: Device = "auto") -> None:
     """Add and subtract latents of image files, folders (their mean) and groups, and draw the result.
 
     Operators stand between spaces, names with spaces are quoted, a number and * give a weight.
@@ -192,6 +197,7 @@ def arithmetic(run: Path, expression: str, *, out: Out = None, device: Device = 
 def denoise(
     run: Path,
     data: str | None = None,
+    /,
     *,
     noise_std: Annotated[float | None, Parameter(help="Add this much noise to clean images ([0,1] scale), report the gain.")] = None,
     split: Split = None,
@@ -199,7 +205,7 @@ def denoise(
     seed: Annotated[int, Parameter(help="Of the added noise.")] = 0,
     out: Out = None,
     device: Device = "auto",
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+    json_: Json = False,
 ) -> None:
     """Clean noisy images of DATA. With --noise-std the images are taken as clean, noise is added, the gain reported.
 
@@ -214,6 +220,7 @@ def denoise(
 def inpaint(
     run: Path,
     data: str | None = None,
+    /,
     *,
     mask: Annotated[str, Parameter(help="center:HxW, random:HxW, box:TOP,LEFT,HxW, or a picture whose white is hidden.")],
     split: Split = None,
@@ -221,7 +228,7 @@ def inpaint(
     seed: Annotated[int, Parameter(help="Of random masks and starting points.")] = 0,
     out: Out = None,
     device: Device = "auto",
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+    json_: Json = False,
 ) -> None:
     """Hide part of the images of DATA and fill it in; visible pixels stay as they are.
 
@@ -236,11 +243,12 @@ def inpaint(
 def evaluate(
     run: Path,
     data: str | None = None,
+    /,
     *,
     split: Split = None,
     seed: Annotated[int, Parameter(help="Of the posterior samples.")] = 0,
     device: Device = "auto",
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+    json_: Json = False,
 ) -> None:
     """Measure a run on its own test part, or on DATA: error, PSNR, and where there is a density the bound in nats.
 

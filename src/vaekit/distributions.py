@@ -107,7 +107,7 @@ class NormalImage:
     is_discrete = False
 
     def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
-        self.mean, self.log_scale = mean.float(), log_scale.float()
+        self.mean, self.log_scale = _wide(mean), _wide(log_scale)
 
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log density of ``x`` (in [0, 1]) per pixel value ``[..., C, H, W]``, nats."""
@@ -130,7 +130,7 @@ class BernoulliImage:
     is_discrete = True
 
     def __init__(self, logits: Tensor) -> None:
-        self.logits = logits.float()
+        self.logits = _wide(logits)
 
     @property
     def mean(self) -> Tensor:
@@ -144,3 +144,8 @@ class BernoulliImage:
     def log_prob(self, x: Tensor) -> Tensor:
         """Log probability per image ``[...]``, nats."""
         return self.log_prob_map(x).sum(_IMAGE_DIMS)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Sums over thousands of pixels need float32 at least; float64 stays what it is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

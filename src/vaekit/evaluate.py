@@ -17,7 +17,7 @@ from torch import Tensor
 from vaekit.data import to_float
 from vaekit.models import Batch, LatentModel
 
-__all__ = ["Numbers", "evaluate"]
+__all__ = ["Numbers", "evaluate", "psnr_db"]
 
 Numbers = dict[str, float | int | None]
 
@@ -39,12 +39,28 @@ def evaluate(model: LatentModel, pixels: Tensor, seed: int = 0, batch_size: int 
         rate = torch.cat(inference.kl, dim=-1).double().sum() if has_density else torch.zeros((), dtype=torch.float64)
         sums += torch.stack([sse, -inference.log_px.double().sum(), rate]).cpu()
     sse_sum, distortion, rate_mean = (sums / len(pixels)).tolist()
-    mse = sse_sum / math.prod(pixels.shape[1:])
+    values = math.prod(pixels.shape[1:])
     return {
         "images": len(pixels),
         "sse_per_image": sse_sum,
-        "psnr_db": -10 * math.log10(mse) if mse > 0 else math.inf,
+        "psnr_db": _decibel(sse_sum / values),
         "distortion_nats": distortion,
         "rate_nats": rate_mean if has_density else None,
         "elbo_nats": -distortion - rate_mean if has_density else None,
     }
+
+
+def psnr_db(images: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
+    """Peak signal-to-noise ratio of float images on the [0, 1] scale, from the mean squared error over all values.
+
+    ``where`` (bool, broadcastable) restricts it to some pixels.
+
+    >>> round(psnr_db(torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.1)), 3)
+    20.0
+    """
+    squares = (images.double() - truth.double()).square()
+    return _decibel(float(squares.mean() if where is None else squares[where.expand_as(squares)].mean()))
+
+
+def _decibel(mean_squared_error: float) -> float:
+    return -10 * math.log10(mean_squared_error) if mean_squared_error > 0 else math.inf

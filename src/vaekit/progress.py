@@ -42,9 +42,7 @@ class Lines(Progress):
         now = time.monotonic()
         if now - self._last >= _SECONDS_BETWEEN_LINES or images >= self._total:
             self._last = now
-            percent = 100 * images / self._total
-            left = duration_text((self._total - images) / rate)
-            self.say(f"{percent:5.1f} %  {rate:7.0f} images/s  {left:>8} left  {_describe(numbers)}")
+            self.say(f"{100 * images / self._total:5.1f} %  {_pace(self._total - images, rate)}  {_describe(numbers)}")
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -71,8 +69,7 @@ class Bar(Progress):
         self._bar.start()
 
     def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
-        left = duration_text((self._total - images) / rate)
-        text = f"{rate:.0f} images/s  {left} left  {_describe(numbers)}"
+        text = f"{_pace(self._total - images, rate)}  {_describe(numbers)}"
         self._bar.update(self._task, completed=images, text=text)
 
     def say(self, text: str) -> None:
@@ -87,6 +84,11 @@ def choose(quiet: bool = False) -> Progress:
     if quiet:
         return Silent()
     return Bar() if sys.stderr.isatty() else Lines()
+
+
+def _pace(images_left: int, rate: float) -> str:
+    left = duration_text(images_left / rate) if rate else "?"
+    return f"{rate:6.0f} images/s  {left:>8} left"
 
 
 def _describe(numbers: dict[str, Any]) -> str:

@@ -76,7 +76,9 @@ _ROWS = [
         "vae",
         summary="the default: a residual network and a learned observation scale; sharp, samples well",
         paper="Kingma & Welling 2014, Eq. 10; learned scale: Rybkin et al. 2021, Eq. 4",
+        prior="fitted-normal",
         kl_warmup=0.3,
+        batch_size=32,
         clip_norm=1.0,
         ema_power=16.0,
     ),
@@ -217,7 +219,7 @@ def check(recipe: Recipe) -> Recipe:
             raise UserError(f"{name}={value}: {nearest(str(value), choices)}")
     for name in (*_POSITIVE, *_NOT_NEGATIVE, *_FRACTION):
         _check_range(name, getattr(recipe, name))
-    if not all(isinstance(h, int) and h > 0 for h in recipe.hidden):
+    if not recipe.hidden or not all(isinstance(h, int) and h > 0 for h in recipe.hidden):
         raise UserError(f"hidden={recipe.hidden}: give the widths as positive whole numbers, for example hidden=200,100")
     return recipe
 

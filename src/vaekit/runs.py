@@ -61,6 +61,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
     """Writes named tensors and a few JSON facts as one safetensors file, atomically."""
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     with _replacing(path) as temporary:
+        temporary.touch()  # with the permissions that the user's umask gives; the writer alone would keep it private
         save_file(contiguous, temporary, {_METADATA_KEY: json.dumps(facts, sort_keys=True)})
 
 

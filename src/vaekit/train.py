@@ -27,7 +27,7 @@ from vaekit.progress import Progress, Silent
 from vaekit.recipes import Recipe
 from vaekit.trainer import Trainer, learning_rate, rate_weight
 
-__all__ = ["Length", "held_out", "make_config", "pick_device", "train", "training_images"]
+__all__ = ["Length", "check_folder", "held_out", "make_config", "pick_device", "train", "training_images"]
 
 _CALIBRATION_SECONDS = 5.0  # at most; a budget gives a fiftieth of itself to measuring its own speed
 _SAVE_EVERY_SECONDS = 60.0
@@ -163,10 +163,17 @@ def _final_words(numbers: Numbers, part: str) -> str:
 
 
 def make_config(
-    images: Images, recipe: Recipe, length: Length, *, seed: int = 0, split_seed: int = 0, initial: str | None = None
+    images: Images,
+    recipe: Recipe,
+    length: Length,
+    *,
+    seed: int = 0,
+    split_seed: int = 0,
+    initial: str | None = None,
+    counts: tuple[int, int] | None = None,
 ) -> RunConfig:
-    """The full configuration of a run that is about to start."""
-    count = len(training_images(images, recipe))
+    """The full configuration of a run that is about to start; ``counts`` replaces (all, training) images of a sample."""
+    total_count, count = counts or (len(images), len(training_images(images, recipe)))
     row = resolve(recipe, images.shape, count)
     assert row.epochs is not None
     epochs = row.epochs if length.epochs is None else length.epochs
@@ -177,7 +184,7 @@ def make_config(
         channels=images.shape[0],
         fingerprint=images.fingerprint,
         split_seed=split_seed,
-        images=len(images),
+        images=total_count,
         train_images=count,
         classes=images.classes,
         attributes=tuple(images.attributes),
@@ -256,7 +263,7 @@ class Clock:
             latest = (images - self._images) / (now - self._start)
             self._rate = latest if not self._rate else 0.8 * self._rate + 0.2 * latest
         self._start, self._images = now, images
-        return self._rate or 1.0
+        return self._rate
 
     @contextmanager
     def paused(self) -> Iterator[None]:

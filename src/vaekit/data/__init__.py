@@ -10,6 +10,7 @@ from vaekit.data.convert import parse_size, to_float, to_uint8
 from vaekit.data.groups import match_group
 from vaekit.data.images import Images
 from vaekit.data.open import open_files, open_images
+from vaekit.data.peek import peek
 from vaekit.data.summary import summary
 from vaekit.data.write import write_folder
 
@@ -20,6 +21,7 @@ __all__ = [
     "open_files",
     "open_images",
     "parse_size",
+    "peek",
     "summary",
     "to_float",
     "to_uint8",

@@ -136,8 +136,10 @@ def _one(image: Any, where: str) -> np.ndarray:
 
 
 def _label(value: Any) -> int | str | None:
-    if isinstance(value, np.ndarray | torch.Tensor | np.generic):
-        value = value.item() if np.size(value) == 1 else None
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.item() if value.size == 1 else None
     return value if isinstance(value, int | str) else None
 
 

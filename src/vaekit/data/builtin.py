@@ -14,7 +14,7 @@ from vaekit.data.load import allocate
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.errors import UserError
 
-__all__ = ["builtin_names", "is_builtin", "read_builtin"]
+__all__ = ["builtin_names", "is_builtin", "portraits_count", "read_builtin"]
 
 _PORTRAITS = 8000
 _PORTRAIT_SIZE = (64, 64)
@@ -36,17 +36,26 @@ def is_builtin(source: str) -> bool:
 
 
 def read_builtin(source: str, size: tuple[int, int] | None, channels: int | None) -> Rows:
-    """The images of a built-in. Raises :class:`UserError` for a count that is none."""
-    name, colon, count = source.partition(":")
-    if name == "digits":
-        if colon:
-            raise UserError(f"{source!r}: digits takes no count, there are 1,797; write digits")
-        return _digits(size, channels)
+    """The images of a built-in; raises :class:`UserError` for a count that is none."""
+    if source.startswith("portraits"):
+        return _portraits(portraits_count(source), size or _PORTRAIT_SIZE, channels)
+    if ":" in source:
+        raise UserError(f"{source!r}: digits takes no count, there are 1,797; write digits")
+    return _digits(size, channels)
+
+
+def portraits_count(source: str) -> int:
+    """How many portraits ``source`` names; raises :class:`UserError` for a count that is none.
+
+    >>> portraits_count("portraits"), portraits_count("portraits:500")
+    (8000, 500)
+    """
+    _, colon, count = source.partition(":")
     if colon and not (count.isascii() and count.isdigit() and 0 < int(count) <= 10_000_000):
         raise UserError(
             f"{source!r}: expected a number of portraits from 1 to 10,000,000, as in portraits:500"
         )
-    return _portraits(int(count) if colon else _PORTRAITS, size or _PORTRAIT_SIZE, channels)
+    return int(count) if colon else _PORTRAITS
 
 
 def _digits(size: tuple[int, int] | None, channels: int | None) -> Rows:

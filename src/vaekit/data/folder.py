@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vaekit.data.files import Files
-from vaekit.data.layout import Layout, arrange, is_image
+from vaekit.data.layout import Layout, arrange, is_image, thin
 from vaekit.data.load import load_files
 from vaekit.data.metadata import join_tables, read_table
 from vaekit.data.rows import Rows
@@ -12,8 +12,14 @@ from vaekit.errors import UserError
 __all__ = ["read_tree"]
 
 
-def read_tree(files: Files, size: tuple[int, int] | None, channels: int | None, flat: bool = False) -> Rows:
-    """Reads all images of a tree; ``flat``: names say nothing, their order is kept.
+def read_tree(
+    files: Files,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    flat: bool = False,
+    most: int | None = None,
+) -> Rows:
+    """Reads the images of a tree; ``flat``: names say nothing, order is kept; ``most``: a sample of them.
 
     Raises :class:`UserError` for a tree without images, or with more broken than whole ones.
     """
@@ -23,6 +29,7 @@ def read_tree(files: Files, size: tuple[int, int] | None, channels: int | None, 
         layout = arrange(list(files.names))
     if not layout.names:
         raise UserError(_nothing(files, layout))
+    layout = thin(layout, most)
     loaded = load_files(files, layout.names, layout.root, size, channels)
     names = [layout.names[index] for index in loaded.kept]
     attributes, notes = _attributes(files, layout, names)

@@ -42,7 +42,7 @@ class Images:
     source: str = "array"  #: what the user named; folders are absolute
     skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of each unreadable file
     notes: tuple[str, ...] = ()  #: what the user should know, in plain sentences
-    has_given_parts: bool = False  #: whether the source itself says which images are train, val, test
+    has_splits: bool = False  #: whether the source itself says which images are train, val, test
     digests: np.ndarray | None = None  #: uint8 [N, 32], identity of each image
 
     def __post_init__(self) -> None:

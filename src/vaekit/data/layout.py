@@ -11,11 +11,11 @@ A single wrapping folder, as archives have it, is stepped through.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vaekit.data.decode import IMAGE_ENDINGS
 
-__all__ = ["TABLE", "Layout", "arrange", "is_image", "root_of", "sort_classes", "split_of"]
+__all__ = ["TABLE", "Layout", "arrange", "is_image", "root_of", "sort_classes", "split_of", "thin"]
 
 #: The table of attributes that may lie beside images.
 TABLE = "metadata.csv"
@@ -34,6 +34,13 @@ class Layout:
     tables: list[str]  #: the metadata.csv files
     others: int  #: files that are neither
     notes: list[str] = field(default_factory=list)
+
+
+def thin(layout: Layout, most: int | None) -> Layout:
+    """At most ``most`` of the images, spread evenly; None for all."""
+    step = -(-len(layout.names) // most) if most else 1
+    labels = layout.labels[::step] if layout.labels else None
+    return replace(layout, names=layout.names[::step], labels=labels, given=layout.given[::step])
 
 
 def is_image(name: str) -> bool:

@@ -21,6 +21,7 @@ __all__ = ["Loaded", "allocate", "load_files", "place", "refuse_unequal"]
 T = TypeVar("T")
 
 _BLOCK = 512  # headers looked at before asking whether colour was found
+_HEADERS = 1024  # headers looked at before decoding, to find unequal sizes early
 
 
 @dataclass
@@ -47,7 +48,8 @@ def load_files(
         warnings.simplefilter("ignore")
         try:
             if size is None:
-                refuse_unequal(_sizes(pool, files, names, root), files.where)
+                some = names[:: max(1, len(names) // _HEADERS)]
+                refuse_unequal(_sizes(pool, files, some, root), files.where)
             channels = channels or (3 if _any_colour(pool, files, names, root) else 1)
             return _decode_all(pool, files, names, root, size, channels)
         except BaseException:
@@ -94,18 +96,25 @@ def _decode_all(
     known = size or _first(pool, files, names, root, upright_size) or (1, 1)
     pixels = allocate(len(names), channels, known)
 
+    found = {known}
+
     def one(index: int) -> bytes | str:
         try:
+            if len(found) > 1:
+                return "not read"
             data = files.read(root + names[index])
             image = decode(data, size, channels)
             if image.shape[:2] != known:
-                return f"is {image.shape[0]}x{image.shape[1]} where the others are {known[0]}x{known[1]}"
+                found.add((image.shape[0], image.shape[1]))
+                return "of another size"
             place(pixels[index], image)
             return hash_file(data)
         except Exception as error:  # a hostile file may raise anything; it must cost itself only
             return reason(error)
 
-    return _settle(files, names, pixels, list(pool.map(one, range(len(names)))))
+    results = list(pool.map(one, range(len(names))))
+    refuse_unequal(sorted(found), files.where)
+    return _settle(files, names, pixels, results)
 
 
 def _settle(files: Files, names: Sequence[str], pixels: np.ndarray, results: list[bytes | str]) -> Loaded:

@@ -24,7 +24,7 @@ from vaekit.data.rows import Rows, reshape_pixels
 from vaekit.data.splits import check_split
 from vaekit.errors import UserError
 
-__all__ = ["open_files", "open_images"]
+__all__ = ["open_files", "open_images", "tree_of"]
 
 Size = tuple[int, int] | None
 
@@ -67,6 +67,22 @@ def open_images(
 def open_files(paths: Sequence[str | Path], size: Any = None, channels: int | None = None) -> Images:
     """Opens single image files, in the order given; raises as :func:`open_images` does."""
     return open_images([Path(path) for path in paths], size, channels)
+
+
+def tree_of(source: Any) -> tuple[Files, bool] | None:
+    """The tree of files behind a source, and whether it is a bare list; None for other sources."""
+    if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
+        return list_paths(_checked([Path(item).expanduser() for item in source])), True
+    if not isinstance(source, str | Path) or (isinstance(source, str) and is_builtin(source)):
+        return None
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = list_folder(path)
+    elif path.is_file() and path.name.lower().endswith(ARCHIVE_ENDINGS):
+        files = list_archive(path)
+    else:
+        return None
+    return None if find_idx(files.names) else (files, False)
 
 
 def _read(source: Any, size: Size, channels: int | None) -> tuple[Rows, str]:
@@ -118,6 +134,10 @@ def _read_files(files: Files, size: Size, channels: int | None) -> Rows:
 
 
 def _read_list(paths: list[Path], size: Size, channels: int | None) -> Rows:
+    return read_tree(list_paths(_checked(paths)), size, channels, flat=True)
+
+
+def _checked(paths: list[Path]) -> list[Path]:
     if not paths:
         raise UserError("the list of image files is empty; name at least one")
     for path in paths:
@@ -127,7 +147,7 @@ def _read_list(paths: list[Path], size: Size, channels: int | None) -> Rows:
             raise UserError(
                 f"{path} is a folder where an image file was expected; name its files, or open it alone"
             )
-    return read_tree(list_paths(paths), size, channels, flat=True)
+    return paths
 
 
 def _missing(source: str, path: Path) -> UserError:

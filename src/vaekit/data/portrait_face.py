@@ -174,6 +174,6 @@ def _lens(patch: Patch, look: Look, u: Array, v: Array, share: Array) -> None:
 
 
 def _temple(patch: Patch, look: Look, out: Array, v: Array) -> Array:
-    """The share covered by the bar that runs from the frame to the ear; `out` is the distance from the lens."""
+    """The share covered by the bar from the frame to the ear; `out` is the distance from the lens."""
     bar = np.minimum(0.012 - np.abs(v + 0.022), np.minimum(out, 0.075 - out))
     return cover(bar, patch.pixel) * head_share(patch, look)

@@ -144,7 +144,8 @@ def _hairline(u: Array, look: Look) -> Array:
     side = side * side * side
     side = side * side
     line: Array = look["line"] + look["droop"] * from_part + look["sweep"] * off
-    return line + look["burn"] * np.minimum(side, 4)
+    line += look["burn"] * np.minimum(side, 4)
+    return line
 
 
 def _strands(u: Array, v: Array, look: Look) -> Array:

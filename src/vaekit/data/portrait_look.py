@@ -152,12 +152,14 @@ def _colours(u: _Stream, w: _Stream, columns: Columns) -> dict[str, _Values]:
     rosy = np.array([0.74, 0.26, 0.28]) + 0.10 * w["lip_colour"][:, None] * np.array([1.0, 0.1, 0.4])
     bare, painted = skin * _rgb(0.86, 0.66, 0.64), rosy * (0.55 + 0.45 * skin[:, :1])
     lips = painted + (0.35 + 0.65 * male) * (bare - painted)
-    backdrop = _named(_BACKGROUND, BACKGROUNDS, columns["background"]) + 0.05 * w["backdrop_light"][:, None]
+    backdrop = _named(_BACKGROUND, BACKGROUNDS, columns["background"])
+    backdrop = backdrop + 0.05 * w["backdrop_light"][:, None]
     light = skin + 0.45 * (_rgb(1.0, 0.95, 0.88) - skin) * (0.35 + 0.65 * skin[:, :1])
+    sheen = hair + 0.30 * (_rgb(1.0, 0.92, 0.80) - hair) * (0.35 + 0.65 * hair[:, :1])
     colours = {
         "skin": skin, "skin_light": light, "skin_shade": skin * _rgb(0.70, 0.56, 0.52),
         "blush": skin * _rgb(1.0, 0.72, 0.70), "lips": lips,
-        "hair": hair, "hair_light": hair + 0.30 * (_rgb(1.0, 0.92, 0.80) - hair) * (0.35 + 0.65 * hair[:, :1]),
+        "hair": hair, "hair_light": sheen,
         "hair_dark": hair * 0.62, "brow": hair * _rgb(0.66, 0.62, 0.60) * (1 - 0.12 * (1 - male)),
         "beard_colour": hair * _rgb(0.82, 0.70, 0.62),
         "clothes": clothes, "backdrop": backdrop,
@@ -177,13 +179,15 @@ def _rgb(red: float, green: float, blue: float) -> _Values:
 
 def _chain(stops: list[tuple[int, int, int]], t: _Values) -> _Values:
     """Points [batch, 3] on a chain of colours; t in [0, 1] runs from the first to the last."""
-    table = np.array(stops) / 255
+    table: _Values = np.array(stops) / 255
     place = np.clip(t, 0, 1) * (len(table) - 1)
     first = np.minimum(place.astype(np.int64), len(table) - 2)
-    return table[first] + (place - first)[:, None] * (table[first + 1] - table[first])
+    points: _Values = table[first] + (place - first)[:, None] * (table[first + 1] - table[first])
+    return points
 
 
 def _named(colours: dict[str, tuple[int, int, int]], names: tuple[str, ...], column: NDArray[Any]) -> _Values:
     table: _Values = np.array([colours[name] for name in names]) / 255
     index = np.array([names.index(name) for name in column.tolist()], dtype=np.int64)
-    return table[index]
+    points: _Values = table[index]
+    return points

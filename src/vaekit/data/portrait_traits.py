@@ -94,8 +94,8 @@ def _index(u: NDArray[np.float64], choices: tuple[str, ...]) -> NDArray[np.int64
 def _hair_colour(u: NDArray[np.float64], tone: NDArray[np.float64]) -> NDArray[np.str_]:
     dark = np.clip((tone - 0.2) / 0.5, 0, 1)[:, None]
     bounds = np.cumsum(_HAIR_LIGHT) * (1 - dark) + np.cumsum(_HAIR_DARK) * dark
-    names = np.array(HAIR_COLOURS)[(u[:, None] >= bounds[:, :-1]).sum(1)]
-    return names.astype(np.str_)
+    names: NDArray[np.str_] = np.array(HAIR_COLOURS)[(u[:, None] >= bounds[:, :-1]).sum(1)]
+    return names
 
 
 def _overrides(overrides: Mapping[str, Any], count: int) -> Columns:

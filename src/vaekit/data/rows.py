@@ -52,7 +52,7 @@ class Rows:
             source=source,
             skipped=tuple(self.skipped),
             notes=(*self.notes, *notes),
-            has_given_parts=bool((given >= 0).any()),
+            has_splits=bool((given >= 0).any()),
             digests=digests,
         )
 

@@ -30,7 +30,7 @@ def summary(images: Images) -> dict[str, Any]:
         "shape": [channels, height, width],
         "channels": channels,
         "parts": dict(zip(PARTS, parts, strict=True)),
-        "own_splits": images.has_given_parts,
+        "own_splits": images.has_splits,
         "labels": _labels(images),
         "attributes": {name: _attribute(column) for name, column in images.attributes.items()},
         "skipped": [{"name": name, "reason": reason} for name, reason in images.skipped],

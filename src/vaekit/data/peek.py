@@ -1,0 +1,74 @@
+"""A look at a source that reads no more than a sample of it: what a plan needs to know before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaekit.data.builtin import is_builtin, portraits_count
+from vaekit.data.convert import parse_size
+from vaekit.data.files import Files
+from vaekit.data.folder import read_tree
+from vaekit.data.images import Images
+from vaekit.data.layout import arrange
+from vaekit.data.open import open_images, tree_of
+from vaekit.data.rows import Rows
+from vaekit.data.splits import FEWEST
+
+__all__ = ["peek"]
+
+_MOST = 64
+
+
+def peek(
+    source: Any, size: Any = None, channels: int | None = None, with_val: bool = False, seed: int = 0
+) -> tuple[Images, int, int]:
+    """Up to 64 images, the number of all, and that of training images (``with_val``: and validation).
+
+    For folders, archives and portraits the last is what the split expects (only reading all would tell), and
+    broken files count. Takes and raises what :func:`open_images` does.
+
+    >>> peek("portraits:1000", size=8)[1:]
+    (1000, 800)
+    """
+    if isinstance(source, str) and is_builtin(source) and source.startswith("portraits"):
+        portraits = portraits_count(source)
+        sample = open_images(f"portraits:{min(portraits, _MOST)}", size, channels, seed=seed)
+        return replace(sample, source=source), portraits, _expected([-1] * portraits, with_val)
+    tree = tree_of(source)
+    if tree is not None:
+        name = str(Path(source).expanduser().resolve()) if isinstance(source, str | Path) else "files"
+        sample, given = _sample_tree(tree, None if size is None else parse_size(size), channels)
+        return sample.images(name, seed), len(given), _expected(given, with_val)
+    # the size is given to a sample only, but for data sets, whose images may differ without it
+    first = (size, channels) if _is_sequence(source) else (None, None)
+    whole = open_images(source, *first, seed=seed)
+    train = int(np.isin(whole.parts, (0, 1) if with_val else (0,)).sum())
+    few = whole[:: max(1, -(-len(whole) // _MOST))]
+    return open_images(few, size, channels), len(whole), train
+
+
+def _sample_tree(
+    tree: tuple[Files, bool], size: tuple[int, int] | None, channels: int | None
+) -> tuple[Rows, Sequence[int]]:
+    files, flat = tree
+    rows = read_tree(files, size, channels, flat=flat, most=_MOST)
+    return rows, [-1] * len(files.names) if flat else arrange(list(files.names)).given
+
+
+def _expected(given: Sequence[int], with_val: bool) -> int:
+    """Training images expected of the parts that a source names (-1: none)."""
+    pool = sum(part <= 0 for part in given)
+    if pool < FEWEST:
+        return pool + (with_val and sum(part == 1 for part in given))
+    carved = {part: round(0.1 * pool) * (part not in given) for part in (1, 2)}
+    val = carved[1] + sum(part == 1 for part in given)
+    return pool - carved[1] - carved[2] + (val if with_val else 0)
+
+
+def _is_sequence(source: Any) -> bool:
+    return not isinstance(source, str | Path | np.ndarray | Images) and not hasattr(source, "numpy")

@@ -1,0 +1,80 @@
+"""What a training would cost, said before it starts: parameters, memory, steps, seconds, the full configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import torch
+
+from vaekit.build import parameter_count
+from vaekit.config import RunConfig
+from vaekit.data import Images
+from vaekit.recipes import Recipe
+from vaekit.train import Length, make_config
+from vaekit.trainer import Trainer
+
+__all__ = ["make_plan"]
+
+_TIMED_STEPS = 3
+
+
+def make_plan(
+    sample: Images,
+    count: int,
+    train_count: int,
+    recipe: Recipe,
+    length: Length,
+    seed: int,
+    device: torch.device,
+    initial: str | None = None,
+) -> dict[str, Any]:
+    """The plan from a ``sample`` of the images, ``count`` in all, about ``train_count`` of them for training.
+
+    Seconds come from a few real steps on the sample; memory is images, weights, gradients, moments and the activations
+    that those steps kept. For a budget, the steps are what fits it by this estimate.
+    """
+    config = make_config(sample, recipe, length, seed=seed, initial=initial, counts=(count, train_count))
+    batch = min(config.recipe["batch_size"], train_count)
+    repeats = math.ceil(batch / len(sample))
+    trainer = Trainer(
+        dataclasses.replace(config, total_images=10**9), sample.pixels.repeat(repeats, 1, 1, 1)[:batch], device
+    )
+    seconds, activations = _measure(trainer)
+    if length.budget_seconds:
+        config = dataclasses.replace(config, total_images=max(batch, int(length.budget_seconds / seconds * batch)))
+    steps = _steps(config, batch)
+    weights = parameter_count(trainer.model)
+    copies = 5 if trainer.average is not None else 4  # weights, gradients, two moments, average
+    return {
+        "parameters": weights,
+        "memory_bytes": sample.pixels[0].numel() * count + 4 * copies * weights + activations,
+        "steps": steps,
+        "estimated_seconds": round(steps * seconds, 1),
+        "config": dataclasses.asdict(config),
+    }
+
+
+def _steps(config: RunConfig, batch: int) -> int:
+    whole, rest = divmod(config.total_images, config.data.train_images)
+    return whole * math.ceil(config.data.train_images / batch) + math.ceil(rest / batch)
+
+
+def _measure(trainer: Trainer) -> tuple[float, int]:
+    """Median seconds of a step, and bytes that it keeps for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        trainer.step()
+    seconds = []
+    for _ in range(_TIMED_STEPS):
+        before = time.perf_counter()
+        trainer.step().loss.sum().item()
+        seconds.append(time.perf_counter() - before)
+    return sorted(seconds)[_TIMED_STEPS // 2], sum(kept.values())

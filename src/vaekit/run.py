@@ -1,0 +1,169 @@
+"""A trained run, with the verbs: what one can do with it in Python; the command line calls the same methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit import edit, evaluate, inpaint, pictures, runs
+from vaekit.config import RunConfig
+from vaekit.data import Images, open_images, to_float, to_uint8
+from vaekit.errors import UserError
+from vaekit.expressions import evaluate_expression, parse
+from vaekit.masks import parse_mask
+from vaekit.models import LatentModel
+from vaekit.pictures import Sheet
+from vaekit.train import training_images
+
+__all__ = ["Run"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained model with its verbs. All are deterministic; those that draw at random take a seed.
+
+    Wherever images are taken, :class:`Images`, uint8 tensors ``[N, C, H, W]`` and sources by name will do; they are
+    brought to the run's size and channels.
+    """
+
+    path: Path
+    config: RunConfig
+    model: LatentModel
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the run's images."""
+        return (self.config.data.channels, *self.config.data.size)
+
+    def images(self, split: str = "all") -> Images:
+        """The run's own data, opened again; raises :class:`UserError` if they have gone or changed."""
+        data = self.config.data
+        if data.source == "array":
+            raise UserError(f"{self.path} was trained on an array in memory; give the images to use")
+        opened = open_images(data.source, data.size, data.channels, seed=data.split_seed)
+        if opened.fingerprint != data.fingerprint:
+            raise UserError(f"the images in {data.source} have changed since {self.path} was trained; name the DATA to use")
+        return opened if split == "all" else opened.part(split)
+
+    def pixels(self, data: Any) -> Tensor:
+        """Any images as uint8 ``[N, C, H, W]`` of the run's shape."""
+        if isinstance(data, Tensor) and data.dtype == torch.uint8 and tuple(data.shape[1:]) == self.shape:
+            return data
+        return open_images(data, self.config.data.size, self.config.data.channels).pixels
+
+    def encode(self, data: Any) -> Tensor:
+        """Posterior means ``[N, latent_dim]``."""
+        return edit.encode(self.model, self.pixels(data))
+
+    def decode(self, latents: Tensor) -> Sheet:
+        """The pictures of latents ``[N, latent_dim]``."""
+        return self._sheet(edit.decode(self.model, latents))
+
+    def generate(self, count: int = 18, seed: int = 0) -> Sheet:
+        """``count`` new images from the prior; image i of a seed is the same whatever the count."""
+        return self._sheet(edit.generate(self.model, count, seed, self.config.recipe["name"]))
+
+    def reconstruct(self, data: Any) -> Sheet:
+        """Encoded and decoded, from the posterior mean."""
+        return self._sheet(edit.reconstruct(self.model, self.pixels(data)))
+
+    def compare(self, data: Any) -> Sheet:
+        """Originals above their reconstructions."""
+        pixels = self.pixels(data)
+        return pictures.pairs_sheet(pixels, edit.reconstruct(self.model, pixels))
+
+    def latent(self, name: str) -> Tensor:
+        """One latent ``[latent_dim]``: of an image file, the mean of a folder, or the mean of a group of the run's data.
+
+        Groups are written ``label:smiling`` or ``attr:glasses=1,male=0``.
+        """
+        if name.startswith(("label:", "attr:")):
+            return edit.group_latents(*self._latents(), name).mean(0)
+        if not Path(name).exists():
+            known = ", ".join(self.config.data.classes + self.config.data.attributes) or "none"
+            raise UserError(
+                f"{name!r} is neither a file or folder nor a group such as label:NAME or attr:NAME=VALUE "
+                f"(labels and attributes of this run: {known})"
+            )
+        return self.encode(name if Path(name).is_dir() else [name]).mean(0)
+
+    def arithmetic(self, expression: str) -> Sheet:
+        """The picture of a sum of latents, for example ``"me.png + attr:glasses=1 - attr:glasses=0"``."""
+        latent = evaluate_expression(parse(expression), self.latent)
+        return self._sheet(edit.decode(self.model, latent[None]))
+
+    def interpolate(self, start: str | Tensor, end: str | Tensor, steps: int = 6) -> Sheet:
+        """``steps`` pictures on the straight line between two latents or two expressions, ends included."""
+        ends = [e if isinstance(e, Tensor) else evaluate_expression(parse(e), self.latent) for e in (start, end)]
+        return self._sheet(edit.interpolate(self.model, ends[0], ends[1], steps), steps)
+
+    def final_numbers(self) -> evaluate.Numbers:
+        """The numbers measured when training ended: ``final_psnr_db`` and so on."""
+        final = [line for line in runs.read_metrics(self.path) if line.get("kind") == "final"]
+        return {k: v for k, v in final[-1].items() if k.startswith("final_")} if final else {}
+
+    def denoise(self, noisy: Tensor) -> Tensor:
+        """Noisy images, float ``[N, C, H, W]`` on the [0, 1] scale → the model's clean ones, the same shape."""
+        return edit.denoise(self.model, noisy)
+
+    def inpaint(self, images: Tensor, hidden: Tensor, seed: int = 0) -> Tensor:
+        """Fills ``hidden`` (bool ``[N, 1, H, W]``) of float images ``[N, C, H, W]``; visible pixels come back unchanged."""
+        return inpaint.inpaint(self.model, images, hidden, seed=seed)
+
+    def evaluate(self, data: Any = None, split: str | None = None, seed: int = 0) -> evaluate.Numbers:
+        """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is."""
+        return evaluate.evaluate(self.model, self.choose(data, split).pixels, seed)
+
+    def choose(self, data: Any = None, split: str | None = None) -> Images:
+        """The images that a verb works on: a part of the run's data, or of ``data`` where it has that part itself."""
+        if data is None:
+            opened = self.images()
+            part = split or ("test" if len(opened.part("test")) else "all")
+        else:
+            size, channels = self.config.data.size, self.config.data.channels
+            opened = open_images(data, size, channels, seed=self.config.data.split_seed)
+            same = opened.fingerprint == self.config.data.fingerprint
+            part = split or ("test" if (same or opened.has_given_parts) and len(opened.part("test")) else "all")
+        chosen = opened.part(part)
+        if not len(chosen):
+            raise UserError(f"--split {part}: {opened.source} has no images in that part; give another --split")
+        return chosen
+
+    def pick(self, data: Any, split: str | None, count: int) -> Tensor:
+        """``count`` images of :meth:`choose`, uint8, the first of every class before the second."""
+        if count < 1:
+            raise UserError(f"--count {count}: expected at least 1 image")
+        chosen = self.choose(data, split)
+        return chosen.pixels[pictures.one_per_class(chosen.labels, len(chosen), count)]
+
+    def denoise_sheet(self, pixels: Tensor, noise_std: float | None, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
+        """Noisy images above the denoised ones, and the PSNR of both where the clean images are known."""
+        clean = to_float(pixels)
+        noisy = clean if noise_std is None else edit.add_noise(clean, noise_std, seed)
+        result = self.denoise(noisy)
+        sheet = pictures.pairs_sheet(to_uint8(noisy), to_uint8(result))
+        if noise_std is None:
+            return sheet, {}
+        before, after = evaluate.psnr_db(noisy, clean), evaluate.psnr_db(result, clean)
+        return sheet, {"noisy_psnr_db": before, "denoised_psnr_db": after, "gain_db": after - before}
+
+    def inpaint_sheet(self, pixels: Tensor, mask: str, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
+        """Images with a part hidden above the filled ones, and the PSNR on the hidden pixels against the truth."""
+        hidden = parse_mask(mask, self.shape[1], self.shape[2], len(pixels), seed)
+        truth = to_float(pixels)
+        filled = self.inpaint(truth.masked_fill(hidden, 0.5), hidden, seed)
+        sheet = pictures.pairs_sheet(to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))
+        numbers = {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": evaluate.psnr_db(filled, truth, hidden)}
+        return sheet, numbers
+
+    def _latents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The stored encodings of the training images; made now if the run was interrupted before it stored them."""
+        stored = runs.load_latents(self.path)
+        return stored or edit.encode_set(self.model, training_images(self.images(), runs.recipe_of(self.config)))
+
+    def _sheet(self, pixels: Tensor, columns: int | None = None) -> Sheet:
+        return Sheet(pixels, columns or min(len(pixels), 6))
