@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pictures", "evaluate", "edit", "inpaint"),
     ("doctor", "report", "export"),
     ("trainer", "progress"),
-    ("train",),
+    ("training",),
     ("run", "plan"),
     ("api",),
     ("cli",),

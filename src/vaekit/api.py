@@ -14,8 +14,8 @@ from vaekit.durations import parse_duration
 from vaekit.errors import UserError
 from vaekit.plan import make_plan
 from vaekit.run import Run
-from vaekit.train import Length, check_folder, pick_device
-from vaekit.train import train as _train
+from vaekit.training import Length, check_folder, pick_device
+from vaekit.training import train as _train
 
 __all__ = ["Run", "load", "plan", "train"]
 

@@ -107,7 +107,8 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
         )
     if row.prior == "fitted-normal" and row.posterior == "point":
         raise UserError(
-            f"recipe {row.name!r}: prior=fitted-normal needs a posterior with a density; set posterior=normal or prior=none"
+            f"recipe {row.name!r}: prior=fitted-normal needs a posterior with a density; "
+            "set posterior=normal or prior=none"
         )
     if row.net == "seed-conv" and any(side % 8 or side < 16 for side in shape[1:]):
         raise UserError(

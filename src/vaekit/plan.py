@@ -13,7 +13,7 @@ from vaekit.build import parameter_count
 from vaekit.config import RunConfig
 from vaekit.data import Images
 from vaekit.recipes import Recipe
-from vaekit.train import Length, make_config
+from vaekit.training import Length, make_config
 from vaekit.trainer import Trainer
 
 __all__ = ["make_plan"]

@@ -17,7 +17,7 @@ from vaekit.expressions import evaluate_expression, parse
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
-from vaekit.train import training_images
+from vaekit.training import training_images
 
 __all__ = ["Run"]
 
@@ -127,7 +127,7 @@ class Run:
             size, channels = self.config.data.size, self.config.data.channels
             opened = open_images(data, size, channels, seed=self.config.data.split_seed)
             same = opened.fingerprint == self.config.data.fingerprint
-            part = split or ("test" if (same or opened.has_given_parts) and len(opened.part("test")) else "all")
+            part = split or ("test" if (same or opened.has_splits) and len(opened.part("test")) else "all")
         chosen = opened.part(part)
         if not len(chosen):
             raise UserError(f"--split {part}: {opened.source} has no images in that part; give another --split")

@@ -42,11 +42,10 @@ def peek(
     tree = tree_of(source)
     if tree is not None:
         name = str(Path(source).expanduser().resolve()) if isinstance(source, str | Path) else "files"
-        sample, given = _sample_tree(tree, None if size is None else parse_size(size), channels)
-        return sample.images(name, seed), len(given), _expected(given, with_val)
+        rows, given = _sample_tree(tree, None if size is None else parse_size(size), channels)
+        return rows.images(name, seed), len(given), _expected(given, with_val)
     # the size is given to a sample only, but for data sets, whose images may differ without it
-    first = (size, channels) if _is_sequence(source) else (None, None)
-    whole = open_images(source, *first, seed=seed)
+    whole = open_images(source, size if _is_sequence(source) else None, seed=seed)
     train = int(np.isin(whole.parts, (0, 1) if with_val else (0,)).sum())
     few = whole[:: max(1, -(-len(whole) // _MOST))]
     return open_images(few, size, channels), len(whole), train

@@ -96,8 +96,9 @@ def _about(facts: Facts) -> str:
     colour = "gray" if data.channels == 1 else "colour"
     epochs = "1 epoch" if facts.epochs == 1 else f"{facts.epochs:.3g} epochs"
     text = (
-        f"{kind} for {data.size[0]}×{data.size[1]} {colour} images with {row.latent_dim} latent dimensions and "
-        f"{facts.parameters:,} parameters, trained with vaekit for {epochs} ({facts.images_seen:,} images seen)."
+        f"{kind} for {data.size[0]}×{data.size[1]} {colour} images with {row.latent_dim} latent dimensions "
+        f"and {facts.parameters:,} parameters, trained with vaekit for {epochs} "
+        f"({facts.images_seen:,} images seen)."
     )
     if not row.summary or not row.paper:
         return text

@@ -118,9 +118,10 @@ def _stack(kind: str, stack: list[Frame], caption: str) -> str:
 
 
 def _image(kind: str, frame: Frame, is_shown: bool) -> str:
+    when = f"after epoch {frame.epoch}" if frame.epoch else "before training"
     return (
         f'<img data-epoch="{frame.epoch}" width="{frame.width}" height="{frame.height}" src="{frame.uri}" '
-        f'alt="{kind} after epoch {frame.epoch}"{"" if is_shown else " hidden"}>'
+        f'alt="{kind} {when}"{"" if is_shown else " hidden"}>'
     )
 
 

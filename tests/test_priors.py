@@ -1,0 +1,103 @@
+"""Priors: the standard normal is one, and the fitted one has the moments of the aggregate posterior."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch import distributions as td
+
+from vaekit.distributions import DiagonalNormal, FullNormal, kl_divergence
+from vaekit.priors import FittedNormal, StandardNormal
+
+
+def randoms(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def fitted(qz: DiagonalNormal, times: int) -> FittedNormal:
+    prior = FittedNormal(qz.mean.shape[1])
+    for _ in range(times):
+        prior.observe(qz)
+    return prior
+
+
+@pytest.mark.parametrize("kind", [StandardNormal, FittedNormal])
+def test_every_prior_starts_as_the_standard_normal(kind: type[StandardNormal] | type[FittedNormal]) -> None:
+    prior, z = kind(3), randoms(5, 4, 3)
+    torch.testing.assert_close(prior.log_prob(z), td.Normal(0.0, 1.0).log_prob(z).sum(-1))
+    torch.testing.assert_close(prior.from_noise(z), z)
+
+
+@pytest.mark.parametrize(("batch_size", "batches", "tolerance"), [(256, 300, 0.05), (1, 3000, 0.35)])
+def test_the_fitted_moments_are_those_of_the_aggregate_posterior(
+    batch_size: int, batches: int, tolerance: float
+) -> None:
+    mixing, centre = randoms(3, 3), torch.tensor([2.0, -1.0, 0.5])
+    log_std = torch.tensor([-2.0, 0.3, -0.5])
+    prior, generator = FittedNormal(3), torch.Generator().manual_seed(1)
+    for _ in range(batches):
+        means = centre + torch.randn(batch_size, 3, generator=generator) @ mixing.mT
+        prior.observe(DiagonalNormal(means, log_std.expand(batch_size, 3)))
+    expected = mixing @ mixing.mT + torch.diag((2 * log_std).exp())
+    assert (prior.mean - centre).norm() < tolerance * expected.trace().sqrt()
+    assert (prior.covariance - expected).norm() < tolerance * expected.norm()
+
+
+def test_one_batch_seen_often_gives_exactly_its_moments_and_nothing_of_the_start() -> None:
+    qz = DiagonalNormal(3 + randoms(6, 2), randoms(6, 2, seed=1))
+    prior = fitted(qz, 1500)
+    centred = qz.mean - qz.mean.mean(0)
+    covariance = centred.mT @ centred / 6 + torch.diag((2 * qz.log_std).exp().mean(0))
+    torch.testing.assert_close(prior.mean, qz.mean.mean(0), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(prior.covariance, covariance, rtol=2e-3, atol=2e-3)
+
+
+def test_among_normal_priors_the_fitted_one_gives_the_highest_bound() -> None:
+    qz = DiagonalNormal(1 + randoms(40, 3) @ randoms(3, 3, seed=1), -1 + 0.3 * randoms(40, 3, seed=2))
+    best = fitted(qz, 1500)()
+
+    def rate(p: DiagonalNormal | FullNormal) -> float:
+        return float(kl_divergence(qz, p).sum(-1).mean())
+
+    assert rate(best) < rate(StandardNormal(3)())
+    marginal = qz.mean.var(0, correction=0) + (2 * qz.log_std).exp().mean(0)
+    assert rate(best) < rate(DiagonalNormal(qz.mean.mean(0), 0.5 * marginal.log()))
+    for seed in range(8):
+        step = 0.1 * randoms(3, seed=seed)
+        assert rate(best) < rate(FullNormal(best.mean + step, best.factor))
+        bent = best.factor + (0.1 * randoms(3, 3, seed=seed)).tril() @ best.factor.diagonal().diag()
+        assert rate(best) < rate(FullNormal(best.mean, bent))
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(1, 5),
+    size=st.integers(1, 6),
+    scale=st.sampled_from([0.0, 1e-3, 1.0, 100.0]),
+    log_std=st.floats(-6, 3),
+    batches=st.integers(1, 30),
+)
+def test_the_fitted_covariance_is_always_positive_definite(
+    seed: int, count: int, size: int, scale: float, log_std: float, batches: int
+) -> None:
+    prior = FittedNormal(size)
+    for batch in range(batches):
+        means = scale * randoms(count, size, seed=seed + batch)
+        prior.observe(DiagonalNormal(means, torch.full((count, size), log_std)))
+    z = prior.from_noise(randoms(4, size))
+    assert torch.isfinite(prior.log_prob(z)).all()
+    assert torch.equal(prior.covariance, prior.covariance.mT) or torch.allclose(prior.covariance, prior.covariance.mT)
+
+
+def test_observing_keeps_no_graph_and_is_kept_with_the_weights() -> None:
+    mean = randoms(4, 2).requires_grad_()
+    prior = fitted(DiagonalNormal(mean, torch.zeros(4, 2)), 3)
+    assert not prior.covariance.requires_grad and not list(prior.parameters())
+    again = FittedNormal(2)
+    again.load_state_dict(prior.state_dict())
+    z = randoms(5, 2, seed=3)
+    assert torch.equal(again.log_prob(z), prior.log_prob(z))
+    assert not StandardNormal(2).state_dict()
