@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,3 +32,50 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images in {folder}: set VAEKIT_TEST_DATA to the folder that holds mnist/")
     return folder
+
+
+class Answer(NamedTuple):
+    """What a command gave back."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def vaekit(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Runs one command in this process: ``vaekit("train", "digits", "--epochs", 1)``."""
+    from vaekit.cli import main
+
+    def run(*words: object) -> Answer:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return Answer(code, *capsys.readouterr())
+
+    return run
+
+
+def _trained(folder: Path, data: str, recipe: str, **options: object) -> Path:
+    from vaekit.api import train
+
+    train(data, recipe, folder, quiet=True, **options)  # type: ignore[arg-type]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished ``vae`` of the digits, small."""
+    return _trained(tmp_path_factory.mktemp("runs") / "digits-vae", "digits", "vae", epochs=2, settings={"width": "8"})
+
+
+@pytest.fixture(scope="session")
+def digits_ae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished ``seed-ae`` of the digits."""
+    return _trained(tmp_path_factory.mktemp("runs") / "digits-ae", "digits", "seed-ae", epochs=2)
+
+
+@pytest.fixture(scope="session")
+def portraits_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished ``vae`` of sixty drawn faces, which have attributes."""
+    folder = tmp_path_factory.mktemp("runs") / "portraits-vae"
+    return _trained(folder, "portraits:60", "vae", size=16, epochs=2, settings={"width": "8"})

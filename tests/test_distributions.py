@@ -68,9 +68,7 @@ def test_a_full_normal_with_a_diagonal_factor_is_a_diagonal_normal() -> None:
     prior_mean=st.floats(-30, 30),
     prior_log_std=st.floats(-4, 4),
 )
-def test_diagonal_kl_is_that_of_torch(
-    mean: float, log_std: float, prior_mean: float, prior_log_std: float
-) -> None:
+def test_diagonal_kl_is_that_of_torch(mean: float, log_std: float, prior_mean: float, prior_log_std: float) -> None:
     def normal(m: float, s: float) -> DiagonalNormal:
         return DiagonalNormal(torch.tensor([m], dtype=torch.float64), torch.tensor([s], dtype=torch.float64))
 
@@ -152,7 +150,11 @@ def test_normal_image_is_that_of_torch_with_one_scale_and_with_one_per_pixel() -
 
 
 def test_the_short_way_with_one_scale_is_the_sum_of_the_map_and_so_are_its_gradients() -> None:
-    mean, log_scale, x = doubles(3, 1, 4, 4), torch.tensor(-0.7, dtype=torch.float64), doubles(3, 1, 4, 4, seed=1)
+    mean, log_scale, x = (
+        doubles(3, 1, 4, 4),
+        torch.tensor(-0.7, dtype=torch.float64),
+        doubles(3, 1, 4, 4, seed=1),
+    )
     gradients = []
     for way in ("log_prob", "log_prob_map"):
         inputs = [mean.clone().requires_grad_(), log_scale.clone().requires_grad_()]
@@ -190,7 +192,9 @@ def test_extreme_logits_stay_finite() -> None:
     assert px.log_prob_map(torch.tensor([0.0, 1.0]).view(1, 1, 2)).flatten().tolist() == [-200, -200]
 
 
-@pytest.mark.parametrize(("given_type", "expected"), [("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")])
+@pytest.mark.parametrize(
+    ("given_type", "expected"), [("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")]
+)
 def test_likelihoods_are_computed_in_float32_or_better(given_type: str, expected: str) -> None:
     mean = torch.full((1, 2, 2), 0.5, dtype=getattr(torch, given_type))
     assert NormalImage(mean, mean).log_prob(mean).dtype == getattr(torch, expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -60,14 +61,12 @@ def train(
     check_folder(out)
     if threads is not None:
         _set_threads(threads)
-    if init is not None:
-        init = str(Path(init).resolve())
-        runs.read_config(Path(init))
+    initial = _initial(init)
     opened = open_images(data, size, channels)
     shown = progress.choose(quiet)
     for note in _notes(opened):
         shown.say(note)
-    _train(opened, row, out, length, seed=seed, device=device, initial=init, progress=shown, started=started)
+    _train(opened, row, out, length, seed=seed, device=device, initial=initial, progress=shown, started=started)
     return load(out, device)
 
 
@@ -98,7 +97,7 @@ def plan(
     if threads is not None:
         _set_threads(threads)
     sample, count, train_count = peek(data, size, channels, with_val=row.train_on_val)
-    initial = None if init is None else str(Path(init).resolve())
+    initial = _initial(init)
     return {"out": str(out)} | make_plan(sample, count, train_count, row, length, seed, pick_device(device), initial)
 
 
@@ -127,9 +126,17 @@ def _length(epochs: float | None, images: int | None, budget: str | float | None
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)} say the same thing; give one of them")
     for name, value in given.items():
-        if name != "--budget" and not float(value) > 0:
-            raise UserError(f"{name} {value}: must be greater than 0")
+        if name != "--budget" and not 0 < float(value) < math.inf:
+            raise UserError(f"{name} {value:g}: must be a finite number greater than 0")
     return Length(epochs, images, None if budget is None else parse_duration(budget))
+
+
+def _initial(init: str | Path | None) -> str | None:
+    """The absolute path of the run to start from, which must be one."""
+    if init is None:
+        return None
+    runs.read_config(Path(init))
+    return str(Path(init).resolve())
 
 
 def _set_threads(threads: int) -> None:

@@ -41,7 +41,10 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
     width = recipe.width or (32 if longer <= 16 else 64)
     patch = recipe.patch or default_patch(*shape[1:])
     epochs = recipe.epochs or float(min(500, max(10, round(_IMAGES_TO_TRAIN / train_images))))
-    row = check(replace(recipe, latent_dim=latent_dim, width=width, patch=patch, epochs=epochs))
+    # Many small steps beat few large ones at equal time on a CPU, until the overhead of a step shows.
+    batch_size = recipe.batch_size or (32 if longer < 64 else 16)
+    row = replace(recipe, latent_dim=latent_dim, width=width, patch=patch, epochs=epochs, batch_size=batch_size)
+    check(row)
     _refuse_impossible(row, shape)
     return row
 

@@ -6,12 +6,17 @@ Exit codes: 0 done; 2 a mistake that the user can mend; 1 a fault of ours; 130 o
 from __future__ import annotations
 
 import json
+import math
+import os
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from vaekit import __version__
 from vaekit.errors import Interrupted, UserError
@@ -26,10 +31,15 @@ app = App(
     help="Turn a folder of images into a latent space you can trust, play with and ship.",
     version=__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
 Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON object.")]
-Size = Annotated[str | None, Parameter(help="Shorter side in pixels, or HEIGHTxWIDTH; the middle is cut out.")]
+Size = Annotated[
+    str | None,
+    Parameter(help="Shorter side in pixels, or HEIGHTxWIDTH; the middle is cut out.", allow_leading_hyphen=True),
+]
+_SEED = validators.Number(gte=0, lt=2**63)
 Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
 Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-VERB.png, here.")]
 Split = Annotated[str | None, Parameter(help="train, val, test or all. Default: test where there is one, else all.")]
@@ -46,11 +56,13 @@ def train(
     out: Annotated[Path | None, Parameter(help="Run folder. Default: runs/DATA-RECIPE.")] = None,
     epochs: Annotated[float | None, Parameter(help="Passes over the training images.")] = None,
     images: Annotated[int | None, Parameter(help="Images to train on in all, repeats counted.")] = None,
-    budget: Annotated[str | None, Parameter(help="Wall time, such as 90s, 10m or 1h30m.")] = None,
+    budget: Annotated[
+        str | None, Parameter(help="Wall time, such as 90s, 10m or 1h30m.", allow_leading_hyphen=True)
+    ] = None,
     batch_size: Annotated[int | None, Parameter(help="Images per step.")] = None,
-    learning_rate: Annotated[float | None, Parameter(help="Peak learning rate of Adam.", allow_leading_hyphen=True)] = None,
-    latent_dim: Annotated[int | None, Parameter(help="Numbers in a latent vector.", allow_leading_hyphen=True)] = None,
-    seed: Annotated[int, Parameter(help="Of the weights, the order and the noise.")] = 0,
+    learning_rate: Annotated[float | None, Parameter(help="Peak learning rate of Adam.")] = None,
+    latent_dim: Annotated[int | None, Parameter(help="Numbers in a latent vector.")] = None,
+    seed: Annotated[int, Parameter(help="Of the weights, the order and the noise.", validator=_SEED)] = 0,
     device: Device = "auto",
     threads: Annotated[int | None, Parameter(help="Cores to use.")] = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="", help="NAME=VALUE: any value of the recipe; repeatable.")] = (),
@@ -132,7 +144,7 @@ def generate(
     /,
     *,
     count: Annotated[int, Parameter(help="How many images.")] = 18,
-    seed: Annotated[int, Parameter(help="Image i of a seed is the same whatever the count.")] = 0,
+    seed: Annotated[int, Parameter(help="Image i of a seed is the same whatever the count.", validator=_SEED)] = 0,
     out: Out = None,
     device: Device = "auto",
 ) -> None:
@@ -183,7 +195,14 @@ def interpolate(
 
 
 @app.command
-def arithmetic(run: Path, expression: str, /, *, out: Out = None, device: Device = "auto") -> None:
+def arithmetic(
+    run: Path,
+    expression: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    out: Out = None,
+    device: Device = "auto",
+) -> None:
     """Add and subtract latents of image files, folders (their mean) and groups, and draw the result.
 
     Operators stand between spaces, names with spaces are quoted, a number and * give a weight.
@@ -202,7 +221,7 @@ def denoise(
     noise_std: Annotated[float | None, Parameter(help="Add this much noise to clean images ([0,1] scale), report the gain.")] = None,
     split: Split = None,
     count: Annotated[int, Parameter(help="How many images.")] = 10,
-    seed: Annotated[int, Parameter(help="Of the added noise.")] = 0,
+    seed: Annotated[int, Parameter(help="Of the added noise.", validator=_SEED)] = 0,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
@@ -225,7 +244,7 @@ def inpaint(
     mask: Annotated[str, Parameter(help="center:HxW, random:HxW, box:TOP,LEFT,HxW, or a picture whose white is hidden.")],
     split: Split = None,
     count: Annotated[int, Parameter(help="How many images.")] = 10,
-    seed: Annotated[int, Parameter(help="Of random masks and starting points.")] = 0,
+    seed: Annotated[int, Parameter(help="Of random masks and starting points.", validator=_SEED)] = 0,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
@@ -246,7 +265,7 @@ def evaluate(
     /,
     *,
     split: Split = None,
-    seed: Annotated[int, Parameter(help="Of the posterior samples.")] = 0,
+    seed: Annotated[int, Parameter(help="Of the posterior samples.", validator=_SEED)] = 0,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -260,18 +279,44 @@ def evaluate(
 def main(tokens: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; a mistake of the user's is one sentence on stderr."""
     try:
-        app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
+        with _termination():
+            app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
+            sys.stdout.flush()
     except UserError as error:
         return _fail(str(error), 2)
     except CycloptsError as error:
         return _fail(f"{' '.join(str(error).split())} See 'vaekit --help'.", 2)
     except Interrupted as error:
         return _fail(str(error), error.exit_code)
+    except _Terminated:
+        return _fail("stopped by SIGTERM; nothing was left half written", 143)
     except KeyboardInterrupt:
         return _fail("stopped; nothing was left half written", 130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read our output has seen enough; what is left of it goes nowhere
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM outside of the training loop, which has a way of its own to stop."""
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that what is half written is taken away."""
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _load(run: Path, device: str) -> Any:
@@ -300,11 +345,20 @@ def _settings(texts: tuple[str, ...]) -> dict[str, str]:
 
 def _print(values: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(values))
+        print(json.dumps(_plain(values), allow_nan=False))
         return
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
         print(f"{name:<{width}}  {_readable(value)}")
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no infinity (the PSNR of a perfect copy) and no NaN: null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _readable(value: Any) -> str:

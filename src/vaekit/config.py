@@ -73,6 +73,8 @@ class RunConfig:
 
 
 def _build(cls: type, raw: dict[str, Any], where: str) -> Any:
+    if not isinstance(raw, dict):
+        raise UserError(f"{where} has {raw!r} where a record was expected; the run folder is damaged")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     for key in raw:
         if key not in fields:

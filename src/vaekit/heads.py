@@ -46,6 +46,8 @@ class NormalPosterior(nn.Module):
 class NormalHead(nn.Module):
     """Decoder output → normal likelihood with mean ``sigmoid(output)`` and a fixed, shared or per-pixel scale."""
 
+    fixed_log_scale: Tensor
+
     def __init__(self, scale: str, fixed_scale: float) -> None:
         super().__init__()
         self.scale = scale

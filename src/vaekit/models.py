@@ -75,6 +75,9 @@ class Inference:
 class LatentModel(nn.Module):
     """prior × posterior × likelihood over two networks; an autoencoder has a point posterior and no prior."""
 
+    prior: Any  # the heads and priors are modules, but callers need what they offer beside that
+    likelihood: Any
+
     def __init__(
         self,
         encoder: nn.Module,

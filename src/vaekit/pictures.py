@@ -107,7 +107,7 @@ def pairs_sheet(originals: Tensor, reconstructions: Tensor, columns: int = 10) -
     if originals.shape != reconstructions.shape:
         shapes = f"{tuple(originals.shape)} and {tuple(reconstructions.shape)}"
         raise UserError(f"originals and reconstructions must have one shape, these have {shapes}")
-    blocks = zip(originals.split(columns), reconstructions.split(columns), strict=True)
+    blocks = zip(*(images.split(max(1, columns)) for images in (originals, reconstructions)), strict=True)
     return Sheet(torch.cat([torch.cat(block) for block in blocks]), columns, rows_per_block=2)
 
 

@@ -11,11 +11,14 @@ __all__ = ["FittedNormal", "StandardNormal"]
 
 
 _KEEP = 0.99  # of the moments, per batch: an average over about a hundred batches
+_FLOOR = 1e-6  # of a variance, relative to their sum: float32 rounds the moments of few images to no more than that
 _FIRST_BATCHES = 10  # the standard normal that it starts from weighs as much as this many
 
 
 class StandardNormal(nn.Module):
     """N(0, I) over ``latent_dim`` numbers."""
+
+    zeros: Tensor
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
@@ -53,7 +56,10 @@ class FittedNormal(nn.Module):
         self.register_buffer("observed", torch.zeros(()))
 
     def forward(self) -> FullNormal:
-        return FullNormal(self.mean, torch.linalg.cholesky(self.covariance))
+        floor = _FLOOR * self.covariance.trace() * torch.eye(len(self.mean)).to(self.covariance)
+        factor, failed = torch.linalg.cholesky_ex(self.covariance + floor)
+        # Weights that diverged then give a loss that is no number, which training reports by image and step.
+        return FullNormal(self.mean, factor.masked_fill(failed != 0, torch.nan))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density per latent: ``[..., L]`` → ``[...]``, nats."""

@@ -47,7 +47,7 @@ class Recipe:
     noise_std: float = 0.0  #: largest noise added to the input, on the [0,1] scale; the target stays clean
 
     epochs: float | None = None  #: passes over the training images
-    batch_size: int = 64
+    batch_size: int | None = None  #: images per step
     learning_rate: float = 1e-3
     schedule: str = "cosine"  #: constant, or cosine: a linear warm-up, then half a cosine down to a hundredth
     warmup: float = 0.02  #: fraction of the steps in which the cosine schedule's learning rate rises
@@ -68,7 +68,8 @@ class Recipe:
         for name in row:
             if name not in known:
                 raise UserError(f"the recipe value {name!r} is not known; {nearest(name, known)}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+        return cls(**values)
 
 
 _ROWS = [
@@ -78,7 +79,6 @@ _ROWS = [
         paper="Kingma & Welling 2014, Eq. 10; learned scale: Rybkin et al. 2021, Eq. 4",
         prior="fitted-normal",
         kl_warmup=0.3,
-        batch_size=32,
         clip_norm=1.0,
         ema_power=16.0,
     ),

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ __all__ = [
     "append_metrics",
     "atomic_write_bytes",
     "atomic_write_text",
+    "clear_leftovers",
+    "is_leftover",
     "load_latents",
     "load_model",
     "load_state",
@@ -61,8 +64,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
     """Writes named tensors and a few JSON facts as one safetensors file, atomically."""
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     with _replacing(path) as temporary:
-        temporary.touch()  # with the permissions that the user's umask gives; the writer alone would keep it private
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the user's umask gives; the writer alone would keep the file private
         save_file(contiguous, temporary, {_METADATA_KEY: json.dumps(facts, sort_keys=True)})
+        temporary.chmod(mode)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -82,10 +87,11 @@ def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
     newest = folder / "state.safetensors"
     incoming = folder / "state-next.safetensors"
     save_tensors(incoming, tensors, facts)
-    if newest.exists():
-        os.replace(newest, folder / "state-previous.safetensors")
-    os.replace(incoming, newest)
-    _sync_folder(folder)
+    with _disk_errors(newest):
+        if newest.exists():
+            os.replace(newest, folder / "state-previous.safetensors")
+        os.replace(incoming, newest)
+        _sync_folder(folder)
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -98,7 +104,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
             except UserError as error:
                 failure = failure or error
     if failure:
-        raise failure
+        raise UserError(f"no state in {folder} can be read; train again into another --out") from failure
     return None
 
 
@@ -109,7 +115,10 @@ def read_config(folder: Path) -> RunConfig:
         raise UserError(f"{folder} is not a run: there is no such folder; give the --out of a 'vaekit train'")
     if not path.is_file():
         raise UserError(f"{folder} is not a run: it has no config.json; give the --out of a 'vaekit train'")
-    return RunConfig.from_json(path.read_text(), str(path))
+    try:
+        return RunConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); name another folder") from error
 
 
 def recipe_of(config: RunConfig) -> Recipe:
@@ -152,9 +161,28 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def trim_metrics(folder: Path, images: int) -> None:
-    """Cuts ``metrics.jsonl`` back to the lines written when at most ``images`` had been seen."""
-    kept = [line for line in read_metrics(folder) if line["images"] <= images]
+    """Cuts ``metrics.jsonl`` back to the lines written when at most ``images`` had been seen.
+
+    Numbers of a finished run go as well: they are measured again at its new end.
+    """
+    kept = [line for line in read_metrics(folder) if line["images"] <= images and line.get("kind") != "final"]
     atomic_write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is one of ours that a kill left half written.
+
+    >>> is_leftover(Path("run/.config.json.part")), is_leftover(Path("run/config.json"))
+    (True, False)
+    """
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes from a run folder what kills left half written, by us or by the writer of tensors (``.tmp``)."""
+    for path in (*folder.rglob(".*.part"), *folder.glob(".tmp??????")):
+        path.unlink(missing_ok=True)
+    (folder / "state-next.safetensors").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -178,12 +206,16 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        reason = _DISK_REASONS.get(getattr(error, "errno", None)) or (
-            _DISK_REASONS[errno.ENOSPC] if "No space left" in str(error) else None
-        )
-        if reason is None:
+        number = getattr(error, "errno", None) or _system_error(str(error))
+        if number is None:
             raise
-        raise UserError(f"cannot write {path}: {reason}") from error
+        raise UserError(f"cannot write {path}: {_DISK_REASONS.get(number) or os.strerror(number)}") from error
+
+
+def _system_error(text: str) -> int | None:
+    """The number in a message of the tensor writer, which has no ``errno``: ``... (os error 28)``."""
+    found = re.search(r"os error (\d+)", text)
+    return int(found[1]) if found else None
 
 
 def _sync_folder(folder: Path) -> None:
@@ -196,9 +228,10 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-_DISK_REASONS: dict[int | None, str] = {
-    errno.ENOSPC: "no space left on the disk; free some and repeat the command, it goes on where it was",
-    errno.EDQUOT: "your disk quota is used up; free some space and repeat the command, it goes on where it was",
+_DISK_REASONS = {
+    errno.ENOSPC: "no space left on the disk; free some and repeat the command",
+    errno.EDQUOT: "your disk quota is used up; free some space and repeat the command",
+    errno.EFBIG: "the file is larger than the disk or your account (ulimit -f) allows; choose another place",
     errno.EACCES: "permission denied; choose another --out",
     errno.EPERM: "permission denied; choose another --out",
     errno.EROFS: "the disk is read-only; choose another --out",

@@ -29,6 +29,8 @@ class Trainer:
 
     def __init__(self, config: RunConfig, pixels: Tensor, device: torch.device) -> None:
         self.config, self.row, self.device = config, recipe_of(config), device
+        assert self.row.batch_size is not None, "the row is resolved"
+        self.batch_size = self.row.batch_size
         self.pixels = pixels.to(device)
         self.images = 0
         self.steps = 0
@@ -71,7 +73,7 @@ class Trainer:
         epoch, offset = divmod(self.images, count)
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, epoch_order(self.config.seed, epoch, count))
-        size = min(self.row.batch_size, count - offset, self.config.total_images - self.images)
+        size = min(self.batch_size, count - offset, self.config.total_images - self.images)
         return self._order[1][offset : offset + size]
 
     @property

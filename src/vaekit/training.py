@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-
 import math
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from vaekit.errors import Interrupted, UserError
 from vaekit.evaluate import Numbers, evaluate
 from vaekit.progress import Progress, Silent
 from vaekit.recipes import Recipe
-from vaekit.trainer import Trainer, learning_rate, rate_weight
+from vaekit.trainer import Trainer, epoch_order, learning_rate, rate_weight
 
 __all__ = ["Length", "check_folder", "held_out", "make_config", "pick_device", "train", "training_images"]
 
@@ -74,28 +74,53 @@ def train(
         config = _fit_budget(config, pixels, watched, chosen, length.budget_seconds, started)
     trainer = Trainer(config, pixels, chosen)
     with _folder_or_nothing(out, is_new):
-        if is_new and initial:
-            trainer.start_from(runs.load_tensors(Path(initial) / "weights.safetensors")[0], initial)
-        if is_new:
-            runs.atomic_write_text(out / "config.json", config.to_json())
-            runs.append_metrics(out, {"images": 0, "kind": "start"})
-            _save_pictures(out, trainer, watched, epoch=0)
-    saved = runs.load_state(out)
-    if saved:
-        trainer.load_state(*saved)
-        progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
-    runs.trim_metrics(out, trainer.images)
-    if trainer.images < config.total_images or not (out / "report.html").exists():
+        saved = runs.load_state(out)
+        if saved is None:
+            _begin(trainer, out, watched)
+        else:
+            trainer.load_state(*saved)
+            if trainer.images == config.total_images and _is_finished(out):
+                progress.say(f"{out} is finished ({config.total_images:,} images); ask for more epochs to extend it")
+                return out
+            progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
+            _repair(trainer, out)
         _run(trainer, out, images, watched, progress)
         _finish(trainer, out, images, progress)
-    else:
-        progress.say(f"{out} is finished ({config.total_images:,} images); ask for more epochs to extend it")
     return out
+
+
+def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
+    """What stands in a run folder before the first step. Done again after a kill, it gives the same."""
+    runs.atomic_write_text(out / "config.json", trainer.config.to_json())
+    runs.clear_leftovers(out)
+    initial = trainer.config.initial
+    if initial:
+        trainer.start_from(runs.load_tensors(Path(initial) / "weights.safetensors")[0], initial)
+    runs.atomic_write_text(out / "metrics.jsonl", "")
+    runs.append_metrics(out, {"images": 0, "kind": "start"})
+    _save_pictures(out, trainer, watched, epoch=0)
+
+
+def _repair(trainer: Trainer, out: Path) -> None:
+    """Brings all that is derived from the state back to it: a kill may have come between the one and the other."""
+    runs.clear_leftovers(out)
+    runs.trim_metrics(out, trainer.images)
+    _save_weights(trainer, out)
+
+
+def _is_finished(out: Path) -> bool:
+    """Whether all that a finished run holds is there and can be read; the report is written last."""
+    try:
+        for name in ("weights.safetensors", "latents.safetensors"):
+            runs.load_tensors(out / name)
+    except UserError:
+        return False
+    return (out / "report.html").exists()
 
 
 def _run(trainer: Trainer, out: Path, images: Images, watched: Watched, progress: Progress) -> None:
     total, per_epoch = trainer.config.total_images, len(trainer.pixels)
-    log_every = max(1, math.ceil(per_epoch / trainer.row.batch_size / _LOG_LINES_PER_EPOCH))
+    log_every = max(1, math.ceil(per_epoch / trainer.batch_size / _LOG_LINES_PER_EPOCH))
     sums, clock, last_save = Sums(), Clock(), time.monotonic()
     save_seconds = 0.0
     progress.start(total, trainer.images)
@@ -115,14 +140,17 @@ def _run(trainer: Trainer, out: Path, images: Images, watched: Watched, progress
                         _end_epoch(trainer, out, watched, progress)
                 overdue = time.monotonic() - last_save > max(_SAVE_EVERY_SECONDS, 20 * save_seconds)
                 if caught or overdue or trainer.images == total:
-                    _stop_if_broken(trainer, images, out)
+                    _stop_if_broken(trainer, images, out, about_to_save=True)
                     with clock.paused():
                         before = time.monotonic()
-                        _save(trainer, out)
+                        runs.save_state(out, *trainer.state())
+                        _save_weights(trainer, out)
                         last_save = time.monotonic()
                         save_seconds = last_save - before
                 if caught:
-                    raise Interrupted(caught[0], out)
+                    break
+        if caught:
+            raise Interrupted(caught[0], out)
     finally:
         progress.stop()
 
@@ -136,8 +164,7 @@ def _end_epoch(trainer: Trainer, out: Path, watched: Watched, progress: Progress
     runs.append_metrics(out, line | {f"validation_{key}": value for key, value in numbers.items() if key != "images"})
 
 
-def _save(trainer: Trainer, out: Path) -> None:
-    runs.save_state(out, *trainer.state())
+def _save_weights(trainer: Trainer, out: Path) -> None:
     weights = trainer.average if trainer.average is not None else trainer.model
     runs.save_tensors(out / "weights.safetensors", weights.state_dict(), {"images": trainer.images})
 
@@ -288,7 +315,7 @@ def check_folder(out: Path) -> None:
     """Refuses an ``--out`` that is a file, or a folder that holds something else than a run."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
-    if out.is_dir() and not (out / "config.json").exists() and any(out.iterdir()):
+    if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
         raise UserError(f"--out {out} holds files that are not a run; give a new or an empty folder")
 
 
@@ -305,8 +332,8 @@ def _meet_folder(out: Path, config: RunConfig, length: Length) -> tuple[RunConfi
         raise UserError(f"--out {out} was started with another length; extend it with --epochs or --images")
     if config.total_images > old.total_images:
         longer = replace(old, total_images=config.total_images, budget_seconds=None)
+        (out / "report.html").unlink(missing_ok=True)  # first: a report says that all is done
         runs.atomic_write_text(out / "config.json", longer.to_json())
-        (out / "report.html").unlink(missing_ok=True)
         return longer, False
     return old, False
 
@@ -315,7 +342,7 @@ def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any,
     for name in ("fingerprint", "size", "channels", "split_seed"):
         if getattr(mine.data, name) != getattr(theirs.data, name):
             yield f"data {name}", getattr(mine.data, name), getattr(theirs.data, name)
-    for name in sorted(mine.recipe.keys() | theirs.recipe.keys()):
+    for name in sorted(mine.recipe.keys() | theirs.recipe.keys(), key=lambda name: (name != "name", name)):
         if name not in ("summary", "paper", "cost") and mine.recipe.get(name) != theirs.recipe.get(name):
             yield name if name != "name" else "recipe", mine.recipe.get(name), theirs.recipe.get(name)
     for name in ("seed", "initial"):
@@ -351,20 +378,29 @@ def _fit_budget(
 
 @contextmanager
 def _folder_or_nothing(out: Path, is_new: bool) -> Iterator[None]:
-    """A folder that could not be started is taken away again."""
-    existed = out.exists()
+    """A new run that ends without a state to go on from leaves nothing behind, nor the folders made for it."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "pictures").mkdir(exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
         yield
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
     except BaseException:
-        if is_new and not existed:
-            import shutil
-
-            shutil.rmtree(out, ignore_errors=True)
+        if is_new and not (out / "state.safetensors").exists():
+            _empty(out)
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
         raise
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> None:
@@ -376,23 +412,28 @@ def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) ->
     trainer.model.train()
 
 
-def _stop_if_broken(trainer: Trainer, images: Images, out: Path) -> None:
+def _stop_if_broken(trainer: Trainer, images: Images, out: Path, about_to_save: bool = False) -> None:
+    """Raises :class:`UserError` if a loss was not a finite number; ``about_to_save``: or if the weights are not."""
     step = int(trainer.first_bad_step)
+    if step < 0 and about_to_save and not _is_finite(trainer.parameters):
+        step = trainer.steps - 1  # a finite loss whose gradient was not
     if step < 0:
         return
     row = trainer.row
-    steps_per_epoch = math.ceil(len(trainer.pixels) / row.batch_size)
-    epoch, within = divmod(step, steps_per_epoch)
-    from vaekit.trainer import epoch_order
-
+    epoch, within = divmod(step, math.ceil(len(trainer.pixels) / trainer.batch_size))
     order = epoch_order(trainer.config.seed, epoch, len(trainer.pixels))
-    index = order[within * row.batch_size : (within + 1) * row.batch_size]
+    index = order[within * trainer.batch_size : (within + 1) * trainer.batch_size]
     names = training_images(images, row).names
     some = ", ".join(names[i] for i in index[:3].tolist())
+    kept = f"the last good state is kept in {out}" if (out / "state.safetensors").exists() else "no state was saved yet"
     raise UserError(
-        f"the loss was not a finite number at step {step} (epoch {epoch + 1}, images {some} …); the last good state is "
-        f"kept in {out}; try a smaller --learning-rate than {row.learning_rate:g}, in another --out"
+        f"the loss was not a finite number at step {step} (epoch {epoch + 1}, images {some} …); {kept}; "
+        f"try a smaller --learning-rate than {row.learning_rate:g}, in another --out"
     )
+
+
+def _is_finite(tensors: Sequence[Tensor]) -> bool:
+    return bool(torch.stack([tensor.detach().sum() for tensor in tensors]).isfinite().all())
 
 
 def _log_line(trainer: Trainer, numbers: dict[str, Any], rate: float) -> dict[str, Any]:

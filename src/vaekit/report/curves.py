@@ -173,7 +173,7 @@ def _inline(svg: str, panel: Panel) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
-    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     for stand_in, colour in _COLOURS.items():
         svg = svg.replace(stand_in, colour)
     box = re.search(r'viewBox="[^"]*"', svg)

@@ -54,7 +54,7 @@ def _frame(epoch: int, path: Path, is_last: bool) -> Frame | None:
     width, height = image.size
     shown = _fitted(image, _LAST_WIDTH if is_last else _WIDTH)
     buffer = io.BytesIO()
-    shown.save(buffer, "WEBP", quality=_LAST_QUALITY if is_last else _QUALITY)
+    shown.save(buffer, "WEBP", quality=_LAST_QUALITY if is_last else _QUALITY, method=2)
     # Small images enlarged to squares are smaller, and exact, as they are.
     kind, data = ("png", original) if len(original) <= buffer.tell() else ("webp", buffer.getvalue())
     return Frame(epoch, f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height)
@@ -63,4 +63,6 @@ def _frame(epoch: int, path: Path, is_last: bool) -> Frame | None:
 def _fitted(image: Image.Image, width: int) -> Image.Image:
     if image.width <= width:
         return image
-    return image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    return image.resize(
+        (width, round(image.height * width / image.width)), Image.Resampling.BICUBIC, reducing_gap=2.0
+    )

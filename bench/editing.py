@@ -1,0 +1,288 @@
+"""How well "+ attribute" and "− attribute" edit held-out faces, judged by a classifier and against the truth.
+
+    edit   z(image) ± S · (mean code of attr:NAME=1 − mean code of attr:NAME=0), decoded: what the verb does with
+           vaekit arithmetic RUN "IMAGE + S*attr:NAME=1 - S*attr:NAME=0"
+    truth  for the built-in portraits, the same face drawn with the attribute toggled
+
+    python bench/editing.py --run RUN --attribute glasses --strength auto --out bench/results/editing_vae.json
+    python bench/editing.py --run RUN --attribute smiling --strength auto --out bench/results/editing_smiles.json
+
+One strength serves both directions. It is chosen on the validation part (``auto``), the figures are of the test
+part. In data without such a column the attribute is a class label, and the other images are its opposite. PSNR
+comes from the mean squared error over all pixels of all faces on the [0, 1] scale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from classifier import Classifier, accuracies, cached_classifier, facts, shrink
+from PIL import Image
+from results_of import describe_run, write_json
+from torch import Tensor
+
+import vaekit as vk
+from vaekit.data import Images, portraits, to_float
+from vaekit.evaluate import psnr_db
+from vaekit.pictures import Sheet
+
+__all__ = ["Task", "choose_strength", "measure"]
+
+SWEEP = tuple(round(0.5 + 0.125 * i, 3) for i in range(17))  # 0.5 … 2.5
+JUDGED = ("glasses", "male", "smiling")  # what the classifier learns of portraits
+LARGEST_CELL = 96  # of the sheet, in pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A run, one attribute, its two groups, the direction between them and the judge."""
+
+    run: vk.Run
+    attribute: str
+    groups: tuple[str, str]  #: without, with
+    judge: Classifier
+    direction: Tensor  #: [L], from without to with
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the same face can be drawn with the attribute toggled."""
+        return self.run.config.data.source.split(":")[0] == "portraits"
+
+    def edit(self, codes: Tensor, signs: Tensor, strength: float) -> Tensor:
+        """Pictures uint8 [N, C, H, W] of ``codes`` [N, L] moved by ``signs`` [N] (+1 adds, −1 removes)."""
+        return self.run.decode(codes + strength * signs[:, None] * self.direction).pixels
+
+    def says(self, pixels: Tensor) -> np.ndarray:
+        """Where the judge sees the attribute, bool [N]."""
+        return self.judge.predict(pixels)[self.attribute] > 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Held-out faces with everything that does not depend on the strength."""
+
+    pixels: Tensor  #: uint8 [N, C, H, W]
+    has: np.ndarray  #: bool [N], whether the attribute is there
+    targets: dict[str, np.ndarray]  #: every judged column
+    codes: Tensor  #: [N, L]
+    reconstructed: Tensor  #: uint8 [N, C, H, W]
+    truth: Tensor | None  #: uint8 [N, C, H, W], the attribute toggled
+
+
+def columns(images: Images, attribute: str) -> dict[str, np.ndarray]:
+    """0/1 columns for the judge: the attribute first, then the other judged ones that there are."""
+    if attribute in images.attributes:
+        names = dict.fromkeys((attribute, *(n for n in JUDGED if n in images.attributes)))
+        return {name: images.attributes[name].astype(np.float32) for name in names}
+    if images.labels is None or attribute not in images.classes:
+        known = ", ".join((*images.attributes, *images.classes)) or "none"
+        raise SystemExit(f"--attribute {attribute}: neither a column nor a class of this data; there are: {known}")
+    return {attribute: (images.labels.numpy() == images.classes.index(attribute)).astype(np.float32)}
+
+
+def groups_of(images: Images, attribute: str) -> tuple[str, str]:
+    """The expressions of the images without and with the attribute."""
+    if attribute in images.attributes:
+        return f"attr:{attribute}=0", f"attr:{attribute}=1"
+    others = [name for name in images.classes if name != attribute]
+    if len(others) != 1:
+        raise SystemExit(f"--attribute {attribute}: a label needs exactly one opposite, here are {len(others)}")
+    return f"label:{others[0]}", f"label:{attribute}"
+
+
+def look_at(task: Task, images: Images, count: int) -> Faces:
+    """``count`` images of a part: the first, or where they lie in the order of their classes, evenly spaced."""
+    spaced = images.labels is not None and len(images) > count
+    images = images[np.arange(count) * len(images) // count] if spaced else images[:count]
+    has = columns(images, task.attribute)[task.attribute] > 0.5
+    codes = task.run.encode(images.pixels)
+    truth = toggled(task, images, has) if task.has_truth else None
+    reconstructed = task.run.decode(codes).pixels
+    return Faces(images.pixels, has, columns(images, task.attribute), codes, reconstructed, truth)
+
+
+def toggled(task: Task, images: Images, has: np.ndarray) -> Tensor:
+    """The same portraits drawn with the attribute toggled, uint8 [N, C, H, W]."""
+    rows = [int(Path(name).stem) for name in images.names]
+    size, channels = task.run.config.data.size, task.run.config.data.channels
+
+    def draw(row: int, **overrides: int) -> np.ndarray:
+        return portraits.draw(1, size, start=row, overrides=overrides)[0]
+
+    def as_pixels(drawn: list[np.ndarray]) -> Tensor:
+        return vk.open_images(np.stack(drawn), channels=channels).pixels
+
+    assert torch.equal(as_pixels([draw(row) for row in rows[:2]]), images.pixels[:2]), "names must be the rows"
+    with ThreadPoolExecutor(2) as pool:
+        drawn = pool.map(lambda row, now: draw(row, **{task.attribute: int(not now)}), rows, has)
+        return as_pixels(list(drawn))
+
+
+def measure(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
+    """One strength on ``faces``: what the judge says after editing, and the PSNR against the truth."""
+    signs = torch.from_numpy(np.where(faces.has, -1.0, 1.0)).float()
+    edited = task.edit(faces.codes, signs, strength)
+    said = task.says(edited)
+    result: dict[str, Any] = {
+        "strength": strength,
+        "seen_after_adding": float(said[~faces.has].mean()),
+        "seen_after_removing": float(said[faces.has].mean()),
+    }
+    if faces.truth is not None:
+        result["edit_psnr_db"] = _psnr(edited, faces.truth)
+        result["adding_psnr_db"] = _psnr(edited[~faces.has], faces.truth[~faces.has])
+        result["removing_psnr_db"] = _psnr(edited[faces.has], faces.truth[faces.has])
+    return result
+
+
+def choose_strength(sweep: list[dict[str, Any]], enough: float) -> float:
+    """The strength that works best in its worse direction; where several do (or all reach ``enough``), the one
+    with the higher PSNR, or without a truth the weakest."""
+
+    def worth(row: dict[str, Any]) -> tuple[float, float, float]:
+        worse = min(row["seen_after_adding"], 1 - row["seen_after_removing"])
+        return min(worse, enough), row.get("edit_psnr_db", 0.0), -row["strength"]
+
+    return float(max(sweep, key=worth)["strength"])
+
+
+def measure_test(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
+    """Every figure of the test part at the strength that was fixed before."""
+    ones = torch.ones(len(faces.codes))
+    result = {
+        "images": len(faces.has),
+        "with": int(faces.has.sum()),
+        "without": int((~faces.has).sum()),
+        "classifier_right_on_originals": accuracies(task.judge, faces.pixels, faces.targets),
+        "classifier_right_on_reconstructions": accuracies(task.judge, faces.reconstructed, faces.targets),
+        "seen_in_originals_without": float(task.says(faces.pixels[~torch.from_numpy(faces.has)]).mean()),
+        "seen_in_originals_with": float(task.says(faces.pixels[torch.from_numpy(faces.has)]).mean()),
+        **measure(task, faces, strength),
+        "seen_after_adding_to_all": float(task.says(task.edit(faces.codes, ones, strength)).mean()),
+        "seen_after_removing_from_all": float(task.says(task.edit(faces.codes, -ones, strength)).mean()),
+        "reconstruction_psnr_db": _psnr(faces.reconstructed, faces.pixels),
+    }
+    if faces.truth is not None:
+        result["edit_below_reconstruction_db"] = result["reconstruction_psnr_db"] - result["edit_psnr_db"]
+        result["doing_nothing_psnr_db"] = _psnr(faces.reconstructed, faces.truth)
+    return result
+
+
+def difference_from_verb(task: Task, faces: Faces, strength: float) -> int:
+    """The largest difference, in bytes, between our edits and ``run.arithmetic`` of the same sum, on two images."""
+    without, with_ = task.groups
+    largest = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for i in (int(np.argmin(faces.has)), int(np.argmax(faces.has))):
+            path = Path(folder) / f"{i}.png"
+            Image.fromarray(faces.pixels[i].movedim(0, -1).squeeze(-1).numpy()).save(path)
+            to, off = (without, with_) if faces.has[i] else (with_, without)
+            verb = task.run.arithmetic(f'"{path}" + {strength}*{_quoted(to)} - {strength}*{_quoted(off)}').pixels
+            ours = task.edit(faces.codes[i : i + 1], torch.tensor([-1.0 if faces.has[i] else 1.0]), strength)
+            largest = max(largest, int((verb.int() - ours.int()).abs().max()))
+    return largest
+
+
+def picture(task: Task, faces: Faces, strength: float, path: Path, each: int = 4) -> None:
+    """Faces to add to, then faces to remove from: originals, reconstructions, edits and, where known, the truth."""
+    rows = np.concatenate([np.flatnonzero(~faces.has)[:each], np.flatnonzero(faces.has)[:each]])
+    signs = torch.from_numpy(np.where(faces.has[rows], -1.0, 1.0)).float()
+    edited = task.edit(faces.codes[rows], signs, strength)
+    shown = [faces.pixels[rows], faces.reconstructed[rows], edited]
+    if faces.truth is not None:
+        shown.append(faces.truth[rows])
+    labels = ("original", "reconstruction", "edited", "truth")[: len(shown)]
+    Sheet(shrink(torch.cat(shown), LARGEST_CELL), len(rows), row_labels=labels).save(path)
+
+
+def prepare(given: argparse.Namespace) -> tuple[Task, Images, dict[str, Any]]:
+    """The task, the run's data, and what to report of the judge."""
+    run = vk.load(given.run)
+    images = open_data(run, given.data)
+    train = images.part("train")
+    judge, seconds = cached_classifier(
+        given.cache, train.fingerprint, train.pixels, columns(train, given.attribute), given.epochs, seed=0
+    )
+    without, with_ = groups_of(images, given.attribute)
+    direction = run.latent(with_) - run.latent(without)
+    task = Task(run, given.attribute, (without, with_), judge, direction)
+    return task, images, {**facts(judge, seconds), "train_images": len(train), "epochs": given.epochs}
+
+
+def open_data(run: vk.Run, source: str | None) -> Images:
+    """The run's own images; ``source`` says where they lie if that is elsewhere now."""
+    if source is None:
+        return run.images()
+    data = run.config.data
+    images = vk.open_images(source, data.size, data.channels, seed=data.split_seed)
+    if images.fingerprint != data.fingerprint:
+        raise SystemExit(f"--data {source}: not the images of the run, so its test part may have been trained on")
+    return images
+
+
+def main() -> None:
+    given = _arguments()
+    task, images, judge = prepare(given)
+    val = look_at(task, images.part("val"), given.count)
+    strengths = SWEEP if given.strength == "auto" else sorted({*SWEEP, float(given.strength)})
+    sweep = [measure(task, val, strength) for strength in strengths]
+    strength = choose_strength(sweep, given.enough) if given.strength == "auto" else float(given.strength)
+    test = look_at(task, images.part("test"), given.count)
+    off = difference_from_verb(task, test, strength)
+    result = {
+        "run": describe_run(task.run),
+        "attribute": given.attribute,
+        "groups": {"without": task.groups[0], "with": task.groups[1]},
+        "classifier": judge,
+        "strength_chosen_on": "val" if given.strength == "auto" else "given",
+        "test": measure_test(task, test, strength),
+        "largest_difference_from_verb_bytes": off,
+        "sweep_on_val": {"images": len(val.has), "strengths": sweep},
+    }
+    picture(task, test, strength, given.out.with_suffix(".png"))
+    write_json(given.out, _rounded(result))
+    if off > 1:
+        raise SystemExit(f"our edit and the verb's differ by {off} bytes: the figures are not those of the verb")
+
+
+def _arguments() -> argparse.Namespace:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--data", help="where the run's images lie, if not where they were")
+    parser.add_argument("--attribute", default="glasses", help="a 0/1 column, or a class label with one opposite")
+    parser.add_argument("--strength", default="auto", help="a number, or auto: chosen on the validation part")
+    parser.add_argument("--enough", type=float, default=1.0, help="auto: success from which on PSNR decides")
+    parser.add_argument("--count", type=int, default=500, help="the first so many faces of each held-out part")
+    parser.add_argument("--epochs", type=int, default=8, help="of the classifier")
+    parser.add_argument("--cache", type=Path, default=Path("build/bench"), help="where classifiers are kept")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file; a sheet .png is put beside it")
+    return parser.parse_args()
+
+
+def _psnr(pixels: Tensor, truth: Tensor) -> float:
+    return psnr_db(to_float(pixels), to_float(truth)) if len(pixels) else float("nan")
+
+
+def _quoted(group: str) -> str:
+    kind, _, name = group.partition(":")
+    return group if kind == "attr" else f'{kind}:"{name}"'
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""What a result file says of a run, and how it is written: no absolute paths in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from machine import describe
+
+import vaekit as vk
+
+__all__ = ["describe_run", "write_json"]
+
+
+def describe_run(run: vk.Run) -> dict[str, Any]:
+    """Recipe, data and length of a run, and the numbers measured when its training ended."""
+    config, data = run.config, run.config.data
+    final = {name: round(value, 4) for name, value in run.final_numbers().items() if isinstance(value, float)}
+    return {
+        "recipe": config.recipe["name"],
+        "latent_dim": run.model.latent_dim,
+        "beta": config.recipe["beta"],
+        "prior": config.recipe["prior"],
+        "parameters": sum(weights.numel() for weights in run.model.parameters()),
+        "data": Path(data.source).name,
+        "data_fingerprint": data.fingerprint[:16],
+        "height_width": list(data.size),
+        "channels": data.channels,
+        "train_images": data.train_images,
+        "images_trained_on": config.total_images,
+        "budget_seconds": config.budget_seconds,
+        **final,
+    }
+
+
+def write_json(path: Path, result: dict[str, Any]) -> Path:
+    """Writes ``path``, the machine beside the numbers, and prints it."""
+    text = json.dumps({**result, "machine": describe()}, indent=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    print(f"written to {path}")
+    return path

@@ -1,0 +1,380 @@
+"""Mistakes of users: one clear message on stderr, exit code 2, no traceback, and nothing left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vaekit import runs, training
+from vaekit.recipes import RECIPES
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_vae: Path) -> Path:
+    """A working folder with all sorts of wrong things in it, and one good run."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("empty", "no-images", "truncated", "other", "not-json", "not-text"):
+        Path(name).mkdir()
+    Path("no-images/notes.txt").write_text("none here")
+    for index in range(4):
+        Image.fromarray(_noise(index)).save(f"truncated/{index}.jpg")
+        os.truncate(f"truncated/{index}.jpg", 200)
+    Path("file").write_text("a file")
+    Path("other/thesis.txt").write_text("not a run")
+    Path("not-json/config.json").write_text("[1]")
+    Path("not-text/config.json").write_bytes(b"\xff\xfe\x00")
+    Path("run").symlink_to(digits_vae)
+    return tmp_path
+
+
+def _noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+def _tree(folder: Path) -> dict[str, int]:
+    """All files below a folder, with the time that each was written."""
+    return {str(p.relative_to(folder)): p.lstat().st_mtime_ns for p in sorted(folder.rglob("*"))}
+
+
+T = "train digits --out new/run "
+SOURCES = {
+    "train missing --out new/run": "'missing'",
+    "train empty --out new/run": "empty is empty",
+    "train no-images --out new/run": "no images",
+    "train truncated --out new/run": "4 of the 4 images",
+    "train portraits:0 --out new/run": "'portraits:0'",
+    "data missing": "'missing'",
+    "data truncated": "cannot be read",
+    "data digits --count 5": "takes no count",
+    "data portraits --count 0": "portraits:0",
+    "data portraits --count -3": "portraits:-3",
+    "data portraits --count 4 --write other": "other is not empty",
+    "data portraits --count 4 --write file": "file is a file",
+}
+VALUES = {
+    "--size 0": "(--size) is '0'",
+    "--size -4": "(--size) is '-4'",
+    "--size 8x": "(--size) is '8x'",
+    "--channels 2": "(--channels) is 2",
+    "--recipe sed-ae": "did you mean 'seed-ae'",
+    "--set betta=1": "did you mean 'beta'",
+    "--set beta=x": "--set beta=x: expected a number",
+    "--set beta": "expected NAME=VALUE",
+    "--set beta=nan": "finite number",
+    "--set net=foo": "choose from: mlp, seed-conv, resnet",
+    "--set objective=distortion --set posterior=point": "prior=fitted-normal",
+    "--set likelihood=bernoulli": "grey levels",
+    "--budget soon": "--budget soon: expected a length of time",
+    "--budget 0s": "greater than 0",
+    "--budget -5m": "--budget -5m",
+    "--learning-rate -1": "learning_rate=-1.0: must be greater than 0",
+    "--learning-rate 0": "greater than 0",
+    "--learning-rate nan": "finite number",
+    "--learning-rate abc": "--learning-rate",
+    "--epochs 0": "--epochs 0: must be",
+    "--epochs -1": "--epochs -1: must be",
+    "--epochs inf": "--epochs inf: must be",
+    "--epochs nan": "--epochs nan: must be",
+    "--images 0": "--images 0: must be",
+    "--images -3": "--images -3: must be",
+    "--epochs 1 --budget 10s": "--epochs and --budget",
+    "--epochs 1 --images 10": "--epochs and --images",
+    "--batch-size 0": "batch_size=0",
+    "--batch-size -2": "batch_size=-2",
+    "--latent-dim -2": "latent_dim=-2",
+    "--threads 0": "--threads 0: must be at least 1",
+    "--seed -1": "--seed",
+    "--seed 99999999999999999999999": "--seed",
+    "--device abacus": "--device abacus",
+    "--init missing": "missing is not a run",
+    "--init other": "other is not a run",
+    "--init other --dry-run": "other is not a run",
+    "--recipe seed-vae": "give --size 256",
+    "--bogus 1": "--bogus",
+    "extra": "extra",
+}
+OUTS = {
+    "train digits --out file": "--out file is a file",
+    "train digits --out file/run": "file/run",
+    "train digits --out other": "not a run",
+    "train digits --out run --recipe seed-ae": "its recipe is vae, not seed-ae",
+    "train digits --out run --set width=8 --seed 1": "its seed is 0, not 1",
+    "train digits --out run --set width=8 --size 16": "its data size is (8, 8), not (16, 16)",
+    "train digits --out run --set width=8 --budget 1m": "extend it with --epochs or --images",
+}
+RUNS = {
+    "evaluate missing": "missing is not a run",
+    "evaluate other": "other is not a run",
+    "evaluate file": "file is not a run",
+    "evaluate not-json": "not-json/config.json is not the configuration of a run",
+    "evaluate not-text": "not-text/config.json cannot be read",
+    "evaluate run --split nonsense": "nonsense",
+    "evaluate run missing": "'missing'",
+    "generate run --count 0 --out new/x.png": "--count",
+    "generate run --count -1 --out new/x.png": "--count",
+    "generate run --seed -1 --out new/x.png": "--seed",
+    "generate run --out x.bmp": "x.bmp",
+    "generate run --out file/x.png": "file",
+    "reconstruct run --count 0": "--count 0",
+    "reconstruct run --split nonsense": "nonsense",
+    "reconstruct run empty": "empty is empty",
+    "interpolate run label:1 label:2 --steps 1": "--steps",
+    "interpolate run label:1 label:77": "label:77",
+    "arithmetic run label:77": "label:77",
+    "arithmetic run attr:glasses=1": "attr:glasses=1",
+    "arithmetic run nowhere.png": "'nowhere.png' is neither a file or folder nor a group",
+    "arithmetic run 'label:1 +'": "cannot be read at character",
+    "arithmetic run 'label:1 label:2'": "cannot be read at character",
+    "arithmetic run '- label:1'": "cannot be read at character",
+    "denoise run --noise-std -1": "-1",
+    "denoise run --noise-std nan": "nan",
+    "inpaint run": "--mask",
+    "inpaint run --mask nonsense": "'nonsense'",
+    "inpaint run --mask center:0x0": "0x0",
+    "inpaint run --mask center:99x99": "99x99",
+}
+WORDS = {
+    "fly digits": '"fly"',
+    "train": "DATA",
+    "generate": "RUN",
+    "arithmetic run": "EXPRESSION",
+    "interpolate run label:1": "END",
+    "recipes --bogus": "--bogus",
+    "--bogus": "--bogus",
+}
+CASES = SOURCES | {T + words: said for words, said in VALUES.items()} | OUTS | RUNS | WORDS
+
+
+@pytest.mark.parametrize(("command", "said"), CASES.items(), ids=CASES)
+def test_one_message_exit_code_2_nothing_left(here: Path, vaekit: Callable, command: str, said: str) -> None:
+    before = _tree(here), _tree(here / "run")
+    answer = vaekit(*shlex.split(command))
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("vaekit: ") and answer.err.count("vaekit:") == 1
+    assert said in answer.err
+    assert "Traceback" not in answer.err and len(answer.err) < 500
+    lines = 3 if "at character" in said else 1  # the place in an expression is pointed at
+    assert answer.err.count("\n") == lines
+    assert (_tree(here), _tree(here / "run")) == before
+
+
+@pytest.mark.parametrize("command", [T + "--size -4", "evaluate other"])
+def test_as_a_real_process(here: Path, command: str) -> None:
+    before = _tree(here)
+    words = [sys.executable, "-m", "vaekit", *shlex.split(command)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=_environment())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("vaekit: ") and done.stderr.count("\n") == 1
+    assert _tree(here) == before
+
+
+def _environment() -> dict[str, str]:
+    source = str(Path(runs.__file__).parents[1])
+    return os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
+
+
+def test_an_init_that_does_not_fit_leaves_nothing(here: Path, vaekit: Callable) -> None:
+    before = _tree(here)
+    answer = vaekit("train", "digits", "--init", "run", "--recipe", "seed-ae", "--out", "new/run", "--epochs", 1)
+    assert answer.code == 2 and "do not fit" in answer.err
+    assert _tree(here) == before
+
+
+def test_an_empty_folder_stays_an_empty_folder(here: Path, vaekit: Callable) -> None:
+    answer = vaekit("train", "digits", "--init", "run", "--recipe", "seed-ae", "--out", "empty", "--epochs", 1)
+    assert answer.code == 2
+    assert list(Path("empty").iterdir()) == []
+
+
+def tiny(out: str = "new/run", epochs: int = 1) -> tuple[object, ...]:
+    """A training of a tenth of a second: 51 steps an epoch."""
+    return ("train", "digits", "--recipe", "seed-ae", "--epochs", epochs, "--out", out)
+
+
+@pytest.mark.parametrize("rate", ["1e30", "1e19"])
+def test_a_loss_that_is_not_a_number_before_the_first_state(here: Path, vaekit: Callable, rate: str) -> None:
+    answer = vaekit(*tiny(), "--learning-rate", rate)
+    assert answer.code == 2
+    last = answer.err.splitlines()[-1]
+    assert "not a finite number at step" in last and "epoch 1, images digits" not in last and "images 0" in last
+    assert "no state was saved yet" in last and "smaller --learning-rate" in last
+    assert not Path("new").exists()
+
+
+def test_a_loss_that_is_not_a_number_keeps_the_last_good_state(
+    here: Path, vaekit: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vaekit(*tiny("good")).code == 0
+    good = Path("good/state.safetensors").read_bytes(), Path("good/weights.safetensors").read_bytes()
+    rate = iter([2.5e-4] * 20 + [1e30] * 1000)
+    monkeypatch.setattr("vaekit.trainer.learning_rate", lambda *_: next(rate))
+    answer = vaekit(*tiny("good", 2))
+    assert answer.code == 2 and "the last good state is kept in good" in answer.err
+    assert "epoch 2" in answer.err
+    assert (Path("good/state.safetensors").read_bytes(), Path("good/weights.safetensors").read_bytes()) == good
+
+
+def test_weights_that_broke_in_the_last_step_are_not_saved(
+    here: Path, vaekit: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = iter([2.5e-4] * 50 + [float("inf")] * 1000)  # 51 steps: every loss is finite, the last update is not
+    monkeypatch.setattr("vaekit.trainer.learning_rate", lambda *_: next(rates))
+    answer = vaekit(*tiny())
+    assert answer.code == 2 and "not a finite number at step 50" in answer.err
+    assert not Path("new").exists()
+
+
+def _full(number: int, after: int) -> Callable[[int], None]:
+    """An ``os.fsync`` that fails from the ``after``-th call on, as where the disk learns late that it is full."""
+    real, calls = os.fsync, iter(range(10**9))
+
+    def fsync(descriptor: int) -> None:
+        if next(calls) >= after:
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    return fsync
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 9])
+def test_no_space_left_before_the_first_state(
+    here: Path, vaekit: Callable, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setattr("os.fsync", _full(errno.ENOSPC, after))
+    answer = vaekit(*tiny())
+    assert answer.code == 2
+    assert "no space left" in answer.err.splitlines()[-1] and "repeat the command" in answer.err
+    assert not Path("new").exists()
+
+
+def test_no_space_left_later_keeps_the_run_and_the_command_goes_on(
+    here: Path, vaekit: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vaekit(*tiny("whole")).code == 0
+    monkeypatch.setattr(runs, "save_state", _then_full(monkeypatch))
+    answer = vaekit(*tiny())
+    assert answer.code == 2 and "no space left" in answer.err
+    assert not [p for p in Path("new").rglob("*") if ".part" in p.name or ".tmp" in p.name]
+    monkeypatch.undo()
+    os.chdir(here)
+    assert vaekit(*tiny()).code == 0
+    assert Path("new/run/weights.safetensors").read_bytes() == Path("whole/weights.safetensors").read_bytes()
+
+
+def _then_full(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    real = runs.save_state
+
+    def save(*arguments: object) -> None:
+        real(*arguments)  # type: ignore[arg-type]
+        monkeypatch.setattr("os.fsync", _full(errno.ENOSPC, 0))
+
+    return save
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow past 20 kB: a true refusal of the system, in the middle of a write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_that_may_not_grow(here: Path, vaekit: Callable, small_files: None) -> None:
+    answer = vaekit(*tiny())
+    assert answer.code == 2
+    assert "cannot write" in answer.err.splitlines()[-1] and "larger than" in answer.err
+    assert not Path("new").exists()
+
+
+def test_a_picture_that_does_not_fit(here: Path, vaekit: Callable, small_files: None) -> None:
+    before = _tree(here)
+    answer = vaekit("generate", "run", "--count", 400, "--out", "x.png")
+    assert answer.code == 2 and "cannot write x.png" in answer.err
+    assert _tree(here) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_place(here: Path, vaekit: Callable) -> None:
+    Path("locked").mkdir(mode=0o555)
+    answer = vaekit("train", "digits", "--out", "locked/run", "--epochs", 1)
+    assert answer.code == 2 and "Permission denied" in answer.err
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO])
+def test_a_place_that_refuses(here: Path, vaekit: Callable, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.replace", refuse)
+    answer = vaekit(*tiny())
+    assert answer.code == 2 and answer.err.startswith("vaekit: cannot write new/run/config.json: ")
+    assert not Path("new").exists()
+
+
+def test_a_folder_that_cannot_be_made(here: Path, vaekit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(training.Path, "mkdir", refuse)
+    answer = vaekit(*tiny())
+    assert answer.code == 2 and "--out new/run cannot be written: Read-only file system" in answer.err
+
+
+def test_data_that_changed_or_went(here: Path, vaekit: Callable) -> None:
+    Path("faces").mkdir()
+    for index in range(12):
+        Image.fromarray(_noise(index)).save(f"faces/{index}.png")
+    small = ("--recipe", "seed-ae", "--size", 8, "--epochs", 1, "--out", "faces-run")
+    assert vaekit("train", "faces", *small).code == 0
+    Path("faces/3.png").unlink()
+    changed = vaekit("evaluate", "faces-run")
+    assert changed.code == 2 and "have changed" in changed.err and "faces" in changed.err
+    again = vaekit("train", "faces", *small)
+    assert again.code == 2 and "holds another run" in again.err
+    assert vaekit("evaluate", "faces-run", "faces").code == 0
+    shutil.rmtree("faces")
+    gone = vaekit("evaluate", "faces-run")
+    assert gone.code == 2 and "faces" in gone.err
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "latents.safetensors", "state.safetensors"])
+def test_a_damaged_run_is_mended_by_its_train_command(
+    here: Path, vaekit: Callable, digits_ae: Path, name: str
+) -> None:
+    shutil.copytree(digits_ae, "damaged")
+    whole = Path("damaged", name).read_bytes()
+    os.truncate(Path("damaged", name), 1000)
+    command = ("train", "digits", "--recipe", "seed-ae", "--epochs", 2, "--out", "damaged")
+    if name == "state.safetensors":  # all that went before is lost with it
+        answer = vaekit(*command)
+        assert answer.code == 2 and "no state in damaged can be read" in answer.err
+        return
+    if name == "weights.safetensors":
+        answer = vaekit("evaluate", "damaged")
+        assert answer.code == 2 and "repeat the train command" in answer.err
+    assert vaekit(*command).code == 0
+    assert Path("damaged", name).read_bytes() == whole
+
+
+@pytest.mark.parametrize("recipe", [name for name, row in RECIPES.items() if row.prior == "none"])
+def test_what_has_no_prior_does_not_generate(here: Path, vaekit: Callable, recipe: str) -> None:
+    small = () if recipe == "seed-ae" else ("--set", "width=8")
+    assert vaekit("train", "digits", "--recipe", recipe, *small, "--images", 64, "--out", "plain").code == 0
+    answer = vaekit("generate", "plain", "--out", "x.png")
+    assert answer.code == 2 and f"generate: recipe '{recipe}' has no prior" in answer.err
+    assert not Path("x.png").exists()

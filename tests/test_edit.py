@@ -1,0 +1,248 @@
+"""The verbs on tensors: deterministic codes, exact latent arithmetic, one seed per generated image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vaekit import edit, recipes, verbs
+from vaekit.build import build_model
+from vaekit.data import Images, to_float, to_uint8
+from vaekit.distributions import DiagonalNormal, NormalImage
+from vaekit.errors import UserError
+from vaekit.expressions import evaluate_expression, parse
+from vaekit.models import LatentModel
+from vaekit.priors import StandardNormal
+
+SHAPE = (1, 4, 4)
+
+
+class IdentityPosterior(nn.Module):
+    """Features are the mean; the standard deviation is far from zero, so that a sample would be noticed."""
+
+    def forward(self, features: Tensor) -> DiagonalNormal:
+        return DiagonalNormal(features, torch.zeros_like(features))
+
+
+class IdentityLikelihood(nn.Module):
+    def forward(self, output: Tensor) -> NormalImage:
+        return NormalImage(output, torch.zeros(()))
+
+
+def identity_model() -> LatentModel:
+    """A linear toy: the code is the image, pixel by pixel."""
+    linear = nn.Linear(16, 16, bias=False)
+    nn.init.eye_(linear.weight)
+    encoder, decoder = nn.Sequential(nn.Flatten(), linear), nn.Sequential(linear, nn.Unflatten(-1, SHAPE))
+    model = LatentModel(encoder, IdentityPosterior(), StandardNormal(16), decoder, IdentityLikelihood(), 16)
+    return model.eval().requires_grad_(False)
+
+
+def random_pixels(count: int, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def seed_vae() -> LatentModel:
+    """The seed net at its smallest, with BatchNorm statistics that are not the initial ones."""
+    model = build_model(recipes.get("seed-vae"), (3, 16, 16))
+    model.train()
+    with torch.no_grad():
+        for seed in range(3):
+            model.decode(model.encode(to_float(random_pixels(8, (3, 16, 16), seed))).mean)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def vae() -> LatentModel:
+    return build_model(recipes.get("vae"), (3, 16, 16)).eval().requires_grad_(False)
+
+
+def test_encodings_are_posterior_means_and_do_not_change(seed_vae: LatentModel) -> None:
+    """Mistake 6 of the founding systems: sampled encodings where deterministic ones are meant."""
+    pixels = random_pixels(5, (3, 16, 16))
+    first, second = edit.encode(seed_vae, pixels), edit.encode(seed_vae, pixels)
+    with torch.no_grad():
+        qz = seed_vae.encode(to_float(pixels))
+    assert torch.equal(first, second) and torch.equal(first, qz.mean)
+    assert first.dtype == torch.float32 and not first.requires_grad
+    assert (qz.from_noise(torch.ones_like(qz.mean)) - first).abs().min() > 0.1, "a sample is something else"
+    torch.manual_seed(1)
+    assert torch.equal(edit.reconstruct(seed_vae, pixels), edit.decode(seed_vae, first))
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda m: edit.encode(m, random_pixels(2, (3, 16, 16))),
+        lambda m: edit.decode(m, torch.zeros(2, 100)),
+        lambda m: edit.reconstruct(m, random_pixels(2, (3, 16, 16))),
+        lambda m: edit.generate(m, 2),
+        lambda m: edit.interpolate(m, torch.zeros(100), torch.ones(100), 2),
+        lambda m: edit.denoise(m, torch.rand(2, 3, 16, 16)),
+    ],
+)
+def test_no_verb_runs_in_training_mode(seed_vae: LatentModel, verb: Callable[[LatentModel], Tensor]) -> None:
+    """Mistake 7: BatchNorm of a model that was left in training mode mixes the images of a batch."""
+    before = {name: t.clone() for name, t in seed_vae.state_dict().items()}
+    seed_vae.train()
+    try:
+        with pytest.raises(AssertionError, match="eval"):
+            verb(seed_vae)
+    finally:
+        seed_vae.eval()
+    verb(seed_vae)
+    assert all(torch.equal(t, before[name]) for name, t in seed_vae.state_dict().items())
+
+
+def test_an_image_has_the_same_code_alone_and_in_any_chunk(seed_vae: LatentModel) -> None:
+    pixels = random_pixels(7, (3, 16, 16))
+    together = edit.encode(seed_vae, pixels)
+    for size in (1, 3, 7):
+        torch.testing.assert_close(edit.encode(seed_vae, pixels, size), together, rtol=1e-5, atol=1e-6)
+        pictures = edit.decode(seed_vae, together, size).int()
+        assert (pictures - edit.decode(seed_vae, together).int()).abs().max() <= 1
+
+
+def test_nothing_in_nothing_out(vae: LatentModel) -> None:
+    assert edit.encode(vae, random_pixels(0, (3, 16, 16))).shape == (0, vae.latent_dim)
+    assert edit.decode(vae, torch.zeros(0, vae.latent_dim)).shape == (0, 3, 16, 16)
+
+
+def test_arithmetic_is_exact_on_a_linear_model() -> None:
+    model, pixels = identity_model(), random_pixels(3)
+    codes = dict(zip("abc", edit.encode(model, pixels), strict=True))
+    z = evaluate_expression(parse("a - b + c"), codes.__getitem__)
+    x = to_float(pixels).flatten(1)
+    assert torch.equal(z, x[0] - x[1] + x[2])
+    assert torch.equal(edit.decode(model, z[None]), to_uint8((x[0] - x[1] + x[2]).view(1, *SHAPE)))
+    assert torch.equal(evaluate_expression(parse("0.5*a + 0.25*b"), codes.__getitem__), 0.5 * x[0] + 0.25 * x[1])
+
+
+def test_reconstruction_is_exact_on_a_linear_model() -> None:
+    pixels = random_pixels(300)
+    assert torch.equal(edit.reconstruct(identity_model(), pixels, batch_size=64), pixels)
+
+
+def test_interpolation_is_straight_and_ends_at_the_ends() -> None:
+    model, z = identity_model(), to_float(random_pixels(2)).flatten(1)
+    pictures = edit.interpolate(model, z[0], z[1], 5)
+    assert pictures.shape == (5, *SHAPE)
+    expected = torch.stack([z[0] * (1 - w) + z[1] * w for w in (0, 0.25, 0.5, 0.75, 1)])
+    assert torch.equal(pictures, to_uint8(expected.view(5, *SHAPE)))
+    assert torch.equal(pictures[[0, -1]], edit.decode(model, z))
+
+
+def test_interpolation_of_several_pairs_at_once() -> None:
+    model, z = identity_model(), to_float(random_pixels(6)).view(2, 3, 16)
+    pictures = edit.interpolate(model, z[0], z[1], 4)
+    assert pictures.shape == (4, 3, *SHAPE)
+    assert torch.equal(pictures[:, 1], edit.interpolate(model, z[0, 1], z[1, 1], 4))
+
+
+def test_interpolation_needs_two_ends(vae: LatentModel) -> None:
+    with pytest.raises(UserError, match="at least 2"):
+        edit.interpolate(vae, torch.zeros(32), torch.ones(32), 1)
+
+
+def test_image_i_of_a_seed_is_the_same_whatever_the_count(vae: LatentModel) -> None:
+    many = edit.generate(vae, 19, seed=3)
+    assert many.dtype == torch.uint8 and many.shape == (19, 3, 16, 16)
+    for count in (1, 2, 16, 17):
+        assert torch.equal(edit.generate(vae, count, seed=3), many[:count])
+    assert len({picture.numpy().tobytes() for picture in [*many, *edit.generate(vae, 19, seed=4)]}) == 38
+
+
+def test_generated_latents_are_standard_normal() -> None:
+    noise = edit.image_noise(0, edit.SAMPLES, 0, 4000, (3,))
+    assert noise.mean(0).abs().max() < 0.06 and (noise.std(0) - 1).abs().max() < 0.04
+    assert (torch.corrcoef(noise.T) - torch.eye(3)).abs().max() < 0.06
+    assert torch.corrcoef(torch.stack([noise[:-1, 0], noise[1:, 0]]))[0, 1].abs() < 0.06
+
+
+def test_an_autoencoder_does_not_generate() -> None:
+    model = build_model(recipes.get("seed-ae"), (1, 8, 8)).eval()
+    with pytest.raises(UserError, match="recipe 'seed-ae' has no prior .* vae, beta-vae, seed-vae"):
+        edit.generate(model, 3, recipe="seed-ae")
+    with pytest.raises(UserError, match="this model has no prior"):
+        edit.generate(model, 3)
+
+
+def test_at_least_one_image_is_generated(vae: LatentModel) -> None:
+    with pytest.raises(UserError, match="at least 1"):
+        edit.generate(vae, 0)
+
+
+def test_every_verb_serves_what_the_table_says() -> None:
+    for name, row in recipes.RECIPES.items():
+        served = [verb for verb in verbs.NEEDS if verbs.serves(verb, row)]
+        expected = [verb for verb in verbs.NEEDS if verb != "generate" or row.prior != "none"]
+        assert served == expected, name
+        model = build_model(row, (1, 16, 16))
+        assert served == [verb for verb in verbs.NEEDS if verbs.serves(verb, model)], "model and row agree"
+    with pytest.raises(UserError, match="did you mean 'generate'"):
+        verbs.refuse("generte", recipes.get("vae"))
+
+
+def test_noise_has_its_strength_and_each_image_its_own() -> None:
+    x = torch.full((40, 3, 16, 16), 0.5)
+    noise = edit.add_noise(x, 0.3, seed=1) - x
+    assert abs(noise.std().item() - 0.3) < 0.005 and abs(noise.mean().item()) < 0.005
+    assert (edit.add_noise(x, 0.3) > 1).any(), "not clamped"
+    torch.testing.assert_close(edit.add_noise(x[:2], 0.3, seed=1), x[:2] + noise[:2])
+    assert not torch.equal(noise[0], noise[1])
+    assert torch.equal(edit.add_noise(x, 0), x)
+    for std in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="--noise"):
+            edit.add_noise(x, std)
+
+
+def test_denoising_decodes_the_mean_code_of_what_it_is_given(seed_vae: LatentModel) -> None:
+    noisy = edit.add_noise(torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0)), 0.3)
+    with torch.no_grad():
+        expected = seed_vae.decode(seed_vae.encode(noisy).mean).mean
+    torch.testing.assert_close(edit.denoise(seed_vae, noisy, batch_size=2), expected, rtol=1e-4, atol=1e-5)
+
+
+def some_images(count: int) -> Images:
+    return Images(
+        random_pixels(count),
+        tuple(f"{i}.png" for i in range(count)),
+        torch.arange(count) % 2,
+        ("no smile", "smile"),
+        {"glasses": np.arange(count) % 3 / 2, "hair": np.array(["red", "", "black"] * count)[:count]},
+    )
+
+
+def test_a_stored_set_answers_as_the_images_do() -> None:
+    model, images = identity_model(), some_images(12)
+    tensors, facts = edit.encode_set(model, images)
+    assert tensors["latents"].dtype == torch.float32 and tensors["labels"].dtype == torch.int64
+    assert tensors["attribute.glasses"].dtype == torch.float64
+    assert tensors["attribute.hair"].dtype == torch.int64
+    for query in ("label:smile", "label:no smile", "attr:glasses=0.5", "attr:glasses=0,hair=red"):
+        expected = edit.encode(model, images.select(query).pixels)
+        assert torch.equal(edit.group_latents(tensors, facts, query), expected), query
+    with pytest.raises(UserError, match="choose from: black, red"):
+        edit.group_latents(tensors, facts, "attr:hair=pink")
+
+
+def test_a_set_without_labels_or_attributes() -> None:
+    model, images = identity_model(), Images(random_pixels(3), ("a", "b", "c"))
+    tensors, facts = edit.encode_set(model, images)
+    assert list(tensors) == ["latents"] and facts == {"classes": [], "strings": {}}
+    with pytest.raises(UserError, match="have none"):
+        edit.group_latents(tensors, facts, "label:smile")
+
+
+def test_a_large_set_is_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edit, "_MOST_STORED_LATENTS", 4)
+    model, images = identity_model(), some_images(10)
+    tensors, _ = edit.encode_set(model, images)
+    assert torch.equal(tensors["latents"], edit.encode(model, images[[0, 2, 5, 7]].pixels))
+    assert tensors["labels"].tolist() == [0, 0, 1, 1]

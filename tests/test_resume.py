@@ -1,0 +1,397 @@
+"""Killed at any moment and repeated, a training ends with the same bytes as one that was left alone."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vaekit import api, pictures, report, runs, training
+from vaekit.report import page
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the kills need fork")
+
+#: recipe → what it trains on and with; all of it takes a fraction of a second
+TRAININGS: dict[str, dict[str, Any]] = {
+    "vae": {"data": "digits", "epochs": 3, "batch_size": 128, "settings": {"width": "8"}},
+    "seed-ae": {"data": "digits", "epochs": 3},
+    "seed-vae": {"data": "portraits:40", "epochs": 3, "size": 16},
+}
+
+
+def _train(recipe: str, out: Path, **more: Any) -> None:
+    arguments = TRAININGS[recipe] | more
+    api.train(arguments.pop("data"), recipe, out, quiet=True, **arguments)
+
+
+def _child(work: Callable[[], None]) -> int:
+    """Starts ``work`` in a forked child, so that torch is imported once; 0 is its exit code if all went well."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        work()
+        os._exit(0)
+    except BaseException as error:  # noqa: B902  (nothing of the test runner may go on in here)
+        print(f"child: {error!r}", file=sys.stderr)
+    os._exit(1)
+
+
+def _wait(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _bytes(run: Path) -> dict[str, bytes]:
+    """What must not differ: all files but those that tell how fast it went."""
+    exact = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.suffix in (".safetensors", ".png", ".json")}
+    return {str(p.relative_to(run)): data for p, data in exact.items() if p.name != "state-previous.safetensors"}
+
+
+def _assert_same(run: Path, whole: Path) -> None:
+    mine, theirs = _bytes(run), _bytes(whole)
+    assert mine["weights.safetensors"] == theirs["weights.safetensors"]
+    assert sorted(mine) == sorted(theirs)
+    assert [name for name in mine if mine[name] != theirs[name]] == []
+    assert {p.name for p in run.iterdir()} - {"state-previous.safetensors"} == {
+        p.name for p in whole.iterdir()
+    } - {"state-previous.safetensors"}
+    _assert_metrics_in_order(run, whole)
+
+
+def _assert_metrics_in_order(run: Path, whole: Path) -> None:
+    """Every line once, in order; the numbers of a line that a kill cut in two may be of its second half only."""
+    assert [_place(line) for line in _lines(run)] == [_place(line) for line in _lines(whole)]
+
+
+def _lines(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def _place(line: dict[str, Any]) -> tuple[Any, ...]:
+    exact = {key: value for key, value in line.items() if line["kind"] != "train"}
+    return line["images"], line["kind"], line.get("learning_rate"), line.get("rate_weight"), exact
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each training left alone."""
+    folders = {recipe: tmp_path_factory.mktemp("whole") / recipe for recipe in TRAININGS}
+    for recipe, folder in folders.items():
+        _train(recipe, folder)
+    return folders
+
+
+# Exits at every write, fsync and rename
+
+
+class Injector:
+    """Counts the moments at which a run touches the disk; at the chosen one the process is gone, the work half done."""
+
+    def __init__(self, exit_at: int | None = None) -> None:
+        self.moments: list[str] = []
+        self._exit_at = exit_at
+
+    def _is_now(self, what: str) -> bool:
+        self.moments.append(what)
+        return len(self.moments) - 1 == self._exit_at
+
+    def install(self, patch: Callable[[Any, str, Any], None]) -> None:
+        patch(runs, "open", self._open)
+        patch(runs, "save_file", self._save_file)
+        patch(runs.os, "fsync", self._wrap("fsync", os.fsync))
+        patch(runs.os, "replace", self._wrap("rename", os.replace))
+        # A clock that leaps makes every step a step that saves.
+        leaps = iter(range(0, 10**9, 1000))
+        patch(training, "time", SimpleNamespace(monotonic=lambda: float(next(leaps))))
+        # What these draw takes long and does not matter here.
+        patch(page, "_curves", lambda facts: "")
+
+    def _wrap(self, what: str, real: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            if self._is_now(f"{what} {arguments[0]}"):
+                os._exit(77)
+            real(*arguments)
+
+        return call
+
+    def _open(self, path: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        file = builtins.open(path, mode, *arguments, **named)
+        if mode not in ("wb", "a", "w"):
+            return file
+        return _Half(file, lambda: self._is_now(f"write {path}"))
+
+    def _save_file(self, tensors: Any, path: Path, metadata: Any) -> None:
+        _real_save_file(tensors, path, metadata)
+        if self._is_now(f"write {path}"):  # the writer's own temporary file is what a kill leaves
+            os.truncate(path, path.stat().st_size // 2)
+            path.rename(path.with_name(".tmpAb12Cd"))
+            os._exit(77)
+
+
+class _Half:
+    """A file of which half a write has reached the disk when the process is gone."""
+
+    def __init__(self, file: Any, is_now: Callable[[], bool]) -> None:
+        self._file, self._is_now = file, is_now
+
+    def __enter__(self) -> _Half:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, data: Any) -> None:
+        if self._is_now():
+            self._file.write(data[: len(data) // 2])
+            self._file.flush()
+            os._exit(77)
+        self._file.write(data)
+
+
+_real_save_file = runs.save_file
+
+
+@pytest.fixture(scope="module")
+def eight_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "noise.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, (8, 8, 8), np.uint8))
+    return path
+
+
+def _train_eight(source: Path, out: Path) -> None:
+    values = {"hidden": "16", "ema_power": "4", "schedule": "cosine"}  # an average and a schedule, as in vae
+    api.train(str(source), "seed-ae", out, epochs=1, batch_size=4, quiet=True, settings=values)
+
+
+def _setattr(where: Any, name: str, value: Any) -> None:
+    setattr(where, name, value)
+
+
+def test_an_exit_at_every_write_fsync_and_rename(
+    eight_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def patch(where: Any, name: str, value: Any) -> None:
+        monkeypatch.setattr(where, name, value, raising=False)
+
+    dry = Injector()
+    with monkeypatch.context():
+        dry.install(patch)
+        _train_eight(eight_images, tmp_path / "whole")
+        monkeypatch.undo()
+    kinds = {kind: sum(m.startswith(kind) for m in dry.moments) for kind in ("write", "fsync", "rename")}
+    assert min(kinds.values()) >= 12, kinds
+
+    def killed(moment: int, out: Path) -> None:
+        Injector(moment).install(_setattr)
+        _train_eight(eight_images, out)
+
+    for moment, what in enumerate(dry.moments):
+        out = tmp_path / f"killed-{moment}"
+        assert _wait(_child(lambda moment=moment, out=out: killed(moment, out))) == 77, what
+        assert _wait(_child(lambda out=out: killed(-1, out))) == 0, what
+        _assert_same(out, tmp_path / "whole")
+
+
+def test_two_exits_around_an_extension(eight_images: Path, tmp_path: Path) -> None:
+    """The new length is stored, then the last weights are not: what looks finished by its old report is not."""
+
+    def longer(out: Path, exit_before: str | None) -> None:
+        if exit_before:
+            _exit_before(exit_before)
+        api.train(str(eight_images), "seed-ae", out, epochs=4, batch_size=4, quiet=True, settings={"hidden": "16"})
+
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    longer(whole, None)
+    api.train(str(eight_images), "seed-ae", out, epochs=2, batch_size=4, quiet=True, settings={"hidden": "16"})
+    for exit_before in ("pictures", "weights.safetensors"):
+        assert _wait(_child(lambda name=exit_before: longer(out, name))) == 77
+    longer(out, None)
+    assert (out / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    assert [line["kind"] for line in _lines(out)].count("final") == 1
+
+
+def _exit_before(name: str) -> None:
+    def replace(source: Any, target: Any, real: Callable[..., None] = os.replace) -> None:
+        if name in str(target) and "0003" not in str(target):
+            os._exit(77) if _is_trained(target) else None
+        real(source, target)
+
+    runs.os.replace = replace  # type: ignore[assignment]
+
+
+def _is_trained(target: Any) -> bool:
+    """Whether the state beside ``target`` is past the first length (pictures: always)."""
+    if "pictures" in str(target):
+        return True
+    return runs.load_tensors(Path(target).with_name("state.safetensors"))[1]["images"] == 32
+
+
+def test_a_kill_before_the_first_state_keeps_the_initial_weights(eight_images: Path, tmp_path: Path) -> None:
+    def train(out: Path, dies: bool = False) -> None:
+        if dies:
+            training._run = lambda *_: os._exit(77)  # type: ignore[assignment]
+        api.train(
+            str(eight_images), "seed-ae", out, epochs=1, quiet=True, init=tmp_path / "first", settings={"hidden": "16"}
+        )
+
+    api.train(str(eight_images), "seed-ae", tmp_path / "first", epochs=1, quiet=True, settings={"hidden": "16"})
+    train(tmp_path / "whole")
+    assert _wait(_child(lambda: train(tmp_path / "killed", dies=True))) == 77
+    train(tmp_path / "killed")
+    _assert_same(tmp_path / "killed", tmp_path / "whole")
+
+
+# Kills at random moments
+
+
+@pytest.mark.parametrize("recipe", TRAININGS)
+def test_kills_at_random_moments(whole: dict[str, Path], tmp_path: Path, recipe: str) -> None:
+    """Children are killed after ever longer times until one comes to its end; there are at least three kills."""
+    moments, kills, delay = random.Random(recipe), 0, 0.02
+    out = tmp_path / "killed"
+    saves = {"_SAVE_EVERY_SECONDS": 0.05}
+
+    def work() -> None:
+        for name, value in saves.items():
+            setattr(training, name, value)
+        _train(recipe, out)
+
+    while True:
+        pid = _child(work)
+        time.sleep(moments.uniform(0.2, 1.0) * delay)
+        os.kill(pid, signal.SIGKILL)
+        if _wait(pid) == 0:
+            break
+        kills, delay = kills + 1, delay * 1.5
+        assert kills < 40
+    assert kills >= 3
+    _assert_same(out, whole[recipe])
+
+
+# Signals
+
+
+def _command(out: Path, epochs: int) -> list[str]:
+    words = f"train digits --recipe seed-ae --epochs {epochs} --threads 1 --device cpu --out".split()
+    return [sys.executable, "-m", "vaekit", *words, str(out)]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def twelve_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "twelve-epochs"
+    _train("seed-ae", folder, epochs=12)
+    return folder
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(
+    tmp_path: Path, twelve_epochs: Path, number: signal.Signals, code: int
+) -> None:
+    out = tmp_path / "stopped"
+    with subprocess.Popen(_command(out, 12), stderr=subprocess.PIPE, text=True, env=_environment()) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert " %" in first
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == code
+    assert said.splitlines()[-1] == (
+        f"vaekit: stopped by {number.name}; the state is saved in {out}, repeat the same command to go on"
+    )
+    seen = runs.load_state(out)
+    assert seen is not None and 0 < seen[1]["images"] < 12 * 1611
+    _train("seed-ae", out, epochs=12)
+    _assert_same(out, twelve_epochs)
+
+
+def test_a_signal_before_there_is_anything_to_save(tmp_path: Path) -> None:
+    """While the images are read SIGTERM ends the command cleanly, and nothing is left."""
+    words = [*_command(tmp_path / "new" / "run", 1)]
+    words[words.index("digits")] = "portraits:100000"
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=_environment()) as process:
+        time.sleep(5)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert said == "vaekit: stopped by SIGTERM; nothing was left half written\n"
+    assert not (tmp_path / "new").exists()
+
+
+# Longer, and again
+
+
+def test_extended_equals_at_once(whole: dict[str, Path], tmp_path: Path) -> None:
+    _train("seed-ae", tmp_path / "run", epochs=1)
+    _train("seed-ae", tmp_path / "run", epochs=3)
+    _assert_same(tmp_path / "run", whole["seed-ae"])
+
+
+def test_an_extension_of_a_schedule_goes_on(tmp_path: Path) -> None:
+    _train("vae", tmp_path / "run", epochs=1)
+    before = [line for line in _lines(tmp_path / "run") if line["kind"] != "final"]
+    _train("vae", tmp_path / "run", epochs=2)
+    lines = _lines(tmp_path / "run")
+    assert lines[: len(before)] == before
+    assert lines[-1]["kind"] == "final" and lines[-1]["images"] == 2 * 1425
+    assert [line["images"] for line in lines] == sorted(line["images"] for line in lines)
+
+
+@pytest.mark.parametrize("recipe", TRAININGS)
+def test_a_finished_run_is_left_as_it_is(whole: dict[str, Path], recipe: str) -> None:
+    times = {p: p.stat().st_mtime_ns for p in whole[recipe].rglob("*")}
+    _train(recipe, whole[recipe])
+    assert {p: p.stat().st_mtime_ns for p in whole[recipe].rglob("*")} == times
+
+
+def test_a_finished_run_says_so(whole: dict[str, Path], vaekit: Callable) -> None:
+    answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 3, "--out", whole["seed-ae"])
+    assert (answer.code, answer.out) == (0, "")
+    assert answer.err == f"{whole['seed-ae']} is finished (4,833 images); ask for more epochs to extend it\n"
+
+
+@pytest.mark.parametrize("recipe", TRAININGS)
+def test_metrics_are_in_order_and_say_their_unit(whole: dict[str, Path], recipe: str) -> None:
+    lines = _lines(whole[recipe])
+    images = [line["images"] for line in lines]
+    assert images == sorted(images) and images[0] == 0
+    places = [(line["images"], line["kind"]) for line in lines]
+    assert len(set(places)) == len(places)
+    assert [line["epoch"] for line in lines if line["kind"] == "validation"] == [1, 2, 3]
+    assert [line["kind"] for line in lines].count("final") == 1 and lines[-1]["kind"] == "final"
+    trained = next(line for line in lines if line["kind"] == "train")
+    assert {"distortion_nats", "rate_nats", "elbo_nats", "learning_rate", "images_per_second"} <= trained.keys()
+
+
+def test_files_of_a_run_may_be_read_as_the_umask_says(whole: dict[str, Path]) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    assert {p.stat().st_mode & 0o777 for p in whole["vae"].rglob("*") if p.is_file()} == {0o666 & ~mask}
+
+
+def test_a_torn_last_line_of_metrics_is_dropped(whole: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"images": 0, "kind": "start"}\n{"images": 32, "ki')
+    assert runs.read_metrics(tmp_path) == [{"images": 0, "kind": "start"}]
+    runs.trim_metrics(tmp_path, 10)
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"images": 0, "kind": "start"}\n'
+
+
+def test_equal_trainings_are_equal_bytes(whole: dict[str, Path], tmp_path: Path) -> None:
+    _train("vae", tmp_path / "again")
+    _assert_same(tmp_path / "again", whole["vae"])
