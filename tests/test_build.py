@@ -20,6 +20,11 @@ from vaekit.recipes import RECIPES, get, override
 SIZES = [(8, 8), (28, 28), (32, 32), (64, 48), (33, 57)]
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def test_seed_vae_has_exactly_the_specified_number_of_parameters() -> None:
     with torch.device("meta"):
         model = build_model(get("seed-vae"), (3, 256, 256))
@@ -101,10 +106,11 @@ def test_what_is_left_open_depends_on_the_images() -> None:
     digits, faces = resolve(get("vae"), (1, 8, 8), 1000), resolve(get("vae"), (3, 64, 64), 100_000)
     assert (digits.latent_dim, faces.latent_dim) == (16, 128)
     assert (digits.patch, faces.patch) == (1, 4)
+    assert (digits.batch_size, faces.batch_size) == (32, 16)
     assert (digits.epochs, faces.epochs) == (300, 10)
     assert resolve(get("vae"), (1, 8, 8), 3).epochs == 500
     assert resolve(faces, (3, 64, 64), 100_000) == faces
-    chosen = override(get("vae"), {"latent_dim": 7, "epochs": 2.5, "width": 9, "patch": 3})
+    chosen = override(get("vae"), {"latent_dim": 7, "epochs": 2.5, "width": 9, "patch": 3, "batch_size": 5})
     assert resolve(chosen, (3, 64, 64)) == chosen
 
 

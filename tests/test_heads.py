@@ -11,6 +11,11 @@ from torch import Tensor
 from vaekit.heads import QUANTISATION_STD, BernoulliHead, NormalHead, NormalPosterior, PointPosterior
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def randoms(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 

@@ -23,6 +23,11 @@ from vaekit.nets import (
 from vaekit.nets.resnet import ResBlock, level_widths
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def shapes_through(net: nn.Sequential, x: Tensor) -> list[tuple[str, tuple[int, ...]]]:
     shapes = []
     for layer in net:

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from vaekit import api, pictures, report, runs, training
+from vaekit import api, runs, training
 from vaekit.report import page
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the kills need fork")
@@ -128,7 +127,7 @@ class Injector:
         return call
 
     def _open(self, path: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
-        file = builtins.open(path, mode, *arguments, **named)
+        file = builtins.open(path, mode, *arguments, **named)  # noqa: SIM115
         if mode not in ("wb", "a", "w"):
             return file
         return _Half(file, lambda: self._is_now(f"write {path}"))
@@ -321,17 +320,29 @@ def test_a_signal_saves_and_says_how_to_go_on(
     _assert_same(out, twelve_epochs)
 
 
-def test_a_signal_before_there_is_anything_to_save(tmp_path: Path) -> None:
-    """While the images are read SIGTERM ends the command cleanly, and nothing is left."""
-    words = [*_command(tmp_path / "new" / "run", 1)]
-    words[words.index("digits")] = "portraits:100000"
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=_environment()) as process:
-        time.sleep(5)
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert said == "vaekit: stopped by SIGTERM; nothing was left half written\n"
-    assert not (tmp_path / "new").exists()
+@pytest.mark.parametrize(("number", "code", "who"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " by SIGTERM")])
+@pytest.mark.parametrize("moment", ["vaekit.api.open_images", "vaekit.training._save_pictures"])
+def test_a_signal_before_there_is_anything_to_save(
+    tmp_path: Path,
+    vaekit: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    number: signal.Signals,
+    code: int,
+    who: str,
+) -> None:
+    """While the images are read, or the first pictures drawn: the command ends cleanly, and nothing is left."""
+
+    def slow(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    monkeypatch.setattr(moment, slow)
+    handler = signal.getsignal(signal.SIGTERM)
+    answer = vaekit("train", "digits", "--recipe", "seed-ae", "--out", tmp_path / "new" / "run")
+    assert answer == (code, "", f"vaekit: stopped{who}; nothing was left half written\n")
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 # Longer, and again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def plan(
     init: str | Path | None = None,
     settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What :func:`train` with the same arguments would do, from a sample of the images: sizes, steps, seconds, config."""
+    """What :func:`train` with the same arguments would do, from a sample of the images: sizes, steps, seconds."""
     row = _row(recipe, batch_size, learning_rate, latent_dim, settings)
     length = _length(epochs, images, budget)
     out = Path(out) if out is not None else _default_out(data, row.name)
@@ -149,7 +150,7 @@ def _set_threads(threads: int) -> None:
 def _default_out(data: Any, recipe: str) -> Path:
     """``runs/NAME-RECIPE``, the name being that of the folder, archive or built-in."""
     source = data.source if isinstance(data, Images) else data
-    name = Path(str(source)).resolve().name if isinstance(source, str | Path) else "array"
+    name = Path(os.path.abspath(source)).name if isinstance(source, str | Path) else "array"
     for suffix in (".tar.gz", ".tgz", ".tar", ".zip", ".npz", ".npy"):
         name = name.removesuffix(suffix)
     return Path("runs") / f"{name.replace(':', '-')}-{recipe}"

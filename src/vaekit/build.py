@@ -55,7 +55,7 @@ def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
     assert row.latent_dim is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        likelihood = NormalHead(row.scale, row.fixed_scale) if row.likelihood == "normal" else BernoulliHead()
+        likelihood = NormalHead(row.scale, row.fixed_scale, row.mean) if row.likelihood == "normal" else BernoulliHead()
         encoder = _encoder(row, shape)
         posterior = _posterior(row, encoder.features)
         prior = _PRIORS[row.prior](row.latent_dim) if row.prior != "none" else None

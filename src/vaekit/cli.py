@@ -65,7 +65,10 @@ def train(
     seed: Annotated[int, Parameter(help="Of the weights, the order and the noise.", validator=_SEED)] = 0,
     device: Device = "auto",
     threads: Annotated[int | None, Parameter(help="Cores to use.")] = None,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="", help="NAME=VALUE: any value of the recipe; repeatable.")] = (),
+    set_: Annotated[
+        tuple[str, ...],
+        Parameter(name="--set", negative="", show_default=False, help="NAME=VALUE of the recipe; repeatable."),
+    ] = (),
     init: Annotated[Path | None, Parameter(help="Start from the weights of this run.")] = None,
     dry_run: Annotated[bool, Parameter(negative="", show_default=False, help="Print the plan, train nothing.")] = False,
     json_: Json = False,
@@ -81,8 +84,8 @@ def train(
 
     settings = _settings(set_)
     common: dict[str, Any] = dict(
-        size=size, channels=channels, epochs=epochs, images=images, budget=budget, batch_size=batch_size,
-        learning_rate=learning_rate, latent_dim=latent_dim, seed=seed, device=device, threads=threads, settings=settings,
+        size=size, channels=channels, epochs=epochs, images=images, budget=budget, batch_size=batch_size, seed=seed,
+        learning_rate=learning_rate, latent_dim=latent_dim, device=device, threads=threads, settings=settings,
     )  # fmt: skip
     if dry_run:
         _print(api.plan(data, recipe, out, init=init, **common), json_)
@@ -99,7 +102,9 @@ def data(
     *,
     size: Size = None,
     channels: Annotated[int | None, Parameter(help="1 (grey) or 3 (colour).")] = None,
-    write: Annotated[Path | None, Parameter(help="Write the images as PNG files with a metadata.csv into this folder.")] = None,
+    write: Annotated[
+        Path | None, Parameter(help="Write the images as PNG files with a metadata.csv into this folder.")
+    ] = None,
     count: Annotated[int | None, Parameter(help="How many of a drawn built-in (portraits).")] = None,
     json_: Json = False,
 ) -> None:
@@ -218,7 +223,9 @@ def denoise(
     data: str | None = None,
     /,
     *,
-    noise_std: Annotated[float | None, Parameter(help="Add this much noise to clean images ([0,1] scale), report the gain.")] = None,
+    noise_std: Annotated[
+        float | None, Parameter(help="Add this much noise to clean images ([0,1] scale), report the gain.")
+    ] = None,
     split: Split = None,
     count: Annotated[int, Parameter(help="How many images.")] = 10,
     seed: Annotated[int, Parameter(help="Of the added noise.", validator=_SEED)] = 0,
@@ -241,7 +248,9 @@ def inpaint(
     data: str | None = None,
     /,
     *,
-    mask: Annotated[str, Parameter(help="center:HxW, random:HxW, box:TOP,LEFT,HxW, or a picture whose white is hidden.")],
+    mask: Annotated[
+        str, Parameter(help="center:HxW, random:HxW, box:TOP,LEFT,HxW, or a picture whose white is hidden.")
+    ],
     split: Split = None,
     count: Annotated[int, Parameter(help="How many images.")] = 10,
     seed: Annotated[int, Parameter(help="Of random masks and starting points.", validator=_SEED)] = 0,
@@ -326,9 +335,14 @@ def _load(run: Path, device: str) -> Any:
 
 
 def _save(
-    sheet: Sheet, out: Path | None, run: Path, verb: str, numbers: Mapping[str, Any] | None = None, as_json: bool = False
+    sheet: Sheet,
+    out: Path | None,
+    run: Path,
+    verb: str,
+    numbers: Mapping[str, Any] | None = None,
+    as_json: bool = False,
 ) -> None:
-    path = out or Path(f"{run.resolve().name}-{verb}.png")
+    path = out or Path(f"{os.path.basename(os.path.abspath(run))}-{verb}.png")
     sheet.save(path)
     _print({"picture": str(path), **(numbers or {})}, as_json)
 

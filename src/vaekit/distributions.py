@@ -109,6 +109,11 @@ class NormalImage:
     def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
         self.mean, self.log_scale = _wide(mean), _wide(log_scale)
 
+    @property
+    def picture(self) -> Tensor:
+        """The mean as an image in [0, 1]."""
+        return self.mean.clamp(0, 1)
+
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log density of ``x`` (in [0, 1]) per pixel value ``[..., C, H, W]``, nats."""
         return -0.5 * ((x - self.mean) * (-self.log_scale).exp()).square() - self.log_scale - _HALF_LOG_TWO_PI
@@ -135,6 +140,11 @@ class BernoulliImage:
     @property
     def mean(self) -> Tensor:
         return self.logits.sigmoid()
+
+    @property
+    def picture(self) -> Tensor:
+        """The mean as an image in [0, 1]."""
+        return self.mean
 
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log probability of ``x`` (0 or 1) per pixel value, nats."""

@@ -156,7 +156,7 @@ def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     device = _device(model)
-    pictures = [model.decode(model.encode(chunk.to(device)).mean).mean for chunk in x.split(batch_size)]
+    pictures = [model.decode(model.encode(chunk.to(device)).mean).picture for chunk in x.split(batch_size)]
     return torch.cat([picture.cpu() for picture in pictures])
 
 

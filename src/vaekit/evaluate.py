@@ -35,7 +35,7 @@ def evaluate(model: LatentModel, pixels: Tensor, seed: int = 0, batch_size: int 
         inference = model.infer(Batch(x), torch.randn(1, len(x), model.latent_dim, generator=generator).to(device))
         has_density = inference.has_density
         qz = inference.levels[0].qz
-        sse = (model.decode(qz.mean).mean - x).double().square().sum()
+        sse = (model.decode(qz.mean).picture - x).double().square().sum()
         rate = torch.cat(inference.kl, dim=-1).double().sum() if has_density else torch.zeros((), dtype=torch.float64)
         sums += torch.stack([sse, -inference.log_px.double().sum(), rate]).cpu()
     sse_sum, distortion, rate_mean = (sums / len(pixels)).tolist()

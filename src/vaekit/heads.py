@@ -44,13 +44,17 @@ class NormalPosterior(nn.Module):
 
 
 class NormalHead(nn.Module):
-    """Decoder output → normal likelihood with mean ``sigmoid(output)`` and a fixed, shared or per-pixel scale."""
+    """Decoder output → normal likelihood with a fixed, shared or per-pixel scale.
+
+    The mean is ``0.5 + output``, or ``sigmoid(output)``: the latter saturates, and on mostly black images a fast start
+    can leave it where no gradient comes back.
+    """
 
     fixed_log_scale: Tensor
 
-    def __init__(self, scale: str, fixed_scale: float) -> None:
+    def __init__(self, scale: str, fixed_scale: float, mean: str = "linear") -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.mean = scale, mean
         if scale == "fixed":
             self.register_buffer("fixed_log_scale", torch.tensor(math.log(fixed_scale)), persistent=False)
         if scale == "shared":
@@ -68,9 +72,12 @@ class NormalHead(nn.Module):
 
     def forward(self, output: Tensor) -> NormalImage:
         if self.scale != "pixel":
-            return NormalImage(output.float().sigmoid(), self.log_scale())
+            return NormalImage(self._mean(output.float()), self.log_scale())
         mean, log_scale = output.float().chunk(2, dim=-3)
-        return NormalImage(mean.sigmoid(), (log_scale + math.log(0.25)).clamp(min=math.log(QUANTISATION_STD)))
+        return NormalImage(self._mean(mean), (log_scale + math.log(0.25)).clamp(min=math.log(QUANTISATION_STD)))
+
+    def _mean(self, output: Tensor) -> Tensor:
+        return output.sigmoid() if self.mean == "sigmoid" else output + 0.5
 
 
 class BernoulliHead(nn.Module):

@@ -100,7 +100,7 @@ class _Search:
 
     @torch.no_grad()
     def picture(self, code: Tensor) -> Tensor:
-        return self.model.decode(code).mean
+        return self.model.decode(code).picture
 
     @torch.no_grad()
     def _fill(self) -> Tensor:

@@ -12,7 +12,7 @@ __all__ = ["FittedNormal", "StandardNormal"]
 
 _KEEP = 0.99  # of the moments, per batch: an average over about a hundred batches
 _FLOOR = 1e-6  # of a variance, relative to their sum: float32 rounds the moments of few images to no more than that
-_FIRST_BATCHES = 10  # the standard normal that it starts from weighs as much as this many
+_FIRST_BATCHES = 10  # until this many were seen, the newest weigh more
 
 
 class StandardNormal(nn.Module):

@@ -39,6 +39,7 @@ class Recipe:
     prior: str = "standard-normal"  #: standard-normal, fitted-normal (learned mean and covariance) or none (autoencoder)
     likelihood: str = "normal"  #: normal (a density on the reals) or bernoulli (on binary pixels)
     scale: str = "shared"  #: of the normal likelihood: fixed, shared (one learned number) or pixel (one per pixel)
+    mean: str = "linear"  #: of the normal likelihood: linear (0.5 + the output; never saturates) or sigmoid
     fixed_scale: float = 0.5**0.5  #: standard deviation on the [0,1] scale when scale is fixed
     objective: str = "elbo"  #: elbo or distortion
     beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 is the evidence lower bound
@@ -99,7 +100,6 @@ _ROWS = [
         paper="Hinton & Salakhutdinov 2006",
         posterior="point",
         prior="none",
-        scale="fixed",
         objective="distortion",
         clip_norm=1.0,
         ema_power=16.0,
@@ -110,7 +110,6 @@ _ROWS = [
         paper="Vincent et al. 2010, Eq. 10",
         posterior="point",
         prior="none",
-        scale="fixed",
         objective="distortion",
         noise_std=0.5,
         clip_norm=1.0,
@@ -127,6 +126,7 @@ _ROWS = [
         posterior="point",
         prior="none",
         scale="fixed",
+        mean="sigmoid",
         objective="distortion",
         epochs=10.0,
         batch_size=32,
@@ -143,6 +143,7 @@ _ROWS = [
         net="seed-conv",
         latent_dim=100,
         scale="fixed",
+        mean="sigmoid",
         epochs=10.0,
         batch_size=16,
         learning_rate=1e-4,
@@ -162,6 +163,7 @@ _CHOICES = {
     "prior": ("standard-normal", "fitted-normal", "none"),
     "likelihood": ("normal", "bernoulli"),
     "scale": ("fixed", "shared", "pixel"),
+    "mean": ("linear", "sigmoid"),
     "objective": ("elbo", "distortion"),
     "schedule": ("constant", "cosine"),
     "reduction": ("mean", "sum"),

@@ -50,14 +50,14 @@ class Trainer:
         """Trains on the next batch of the run's fixed order; returns its terms, detached, without waiting for them."""
         index = self.next_index()
         terms = self.step_module(*self._inputs(index))
-        values = self.pixels[0].numel()
-        # Gradients are taken of nats per pixel value, so that one clip_norm serves every image size.
-        loss = terms.loss.sum() if self.row.reduction == "sum" else terms.loss.mean() / values
+        loss = terms.loss.sum() if self.row.reduction == "sum" else terms.loss.mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._note_bad(loss)
         if self.row.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.row.clip_norm, foreach=True)
+            # The limit is per pixel value, so that one number serves every image size.
+            limit = self.row.clip_norm * self.pixels[0].numel()
+            torch.nn.utils.clip_grad_norm_(self.parameters, limit, foreach=True)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.row, self.fraction)
         self.optimizer.step()

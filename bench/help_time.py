@@ -1,0 +1,36 @@
+"""How long does ``vaekit --help`` take, from the start of the process to its end? The median of ten.
+
+python bench/help_time.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+from machine import write_result
+
+LIMIT_SECONDS = 0.4
+
+
+def measure() -> float:
+    """Seconds of one ``vaekit --help``."""
+    before = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "vaekit", "--help"], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - before
+
+
+def main() -> int:
+    measure()  # fills the cache of compiled modules
+    seconds = [round(measure(), 3) for _ in range(10)]
+    median = statistics.median(seconds)
+    print(f"median {median:.3f} s of {seconds}")
+    result = {"median_seconds": median, "seconds": seconds, "limit_seconds": LIMIT_SECONDS}
+    print(write_result("help_time", result))
+    return 0 if median < LIMIT_SECONDS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

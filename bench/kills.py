@@ -1,0 +1,107 @@
+"""Does a training that is killed (SIGKILL) at random moments and repeated end with the same bytes as one left alone?
+
+python bench/kills.py --kills 50
+
+Each recipe is trained once uninterrupted. Then the same command is started as a real process again and again and
+killed after a random time, until it comes to its end; then it starts over in a new folder, until there are enough kills.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from machine import write_result
+
+#: A state is saved much more often than in ordinary use, so that kills fall into writing too.
+_PROGRAM = """
+import sys, vaekit.cli, vaekit.training
+vaekit.training._SAVE_EVERY_SECONDS = 0.1
+sys.exit(vaekit.cli.main(sys.argv[1:]))
+"""
+TRAININGS = {
+    "vae": "digits --recipe vae --set width=16 --epochs 12",
+    "beta-vae": "digits --recipe beta-vae --set width=16 --epochs 12",
+    "denoising-ae": "portraits:200 --size 16 --recipe denoising-ae --set width=16 --epochs 30",
+    "seed-ae": "digits --recipe seed-ae --epochs 40",
+    "seed-vae": "portraits:100 --size 32 --recipe seed-vae --epochs 8",
+}
+
+
+def start(recipe: str, out: Path) -> subprocess.Popen[bytes]:
+    words = ["train", *TRAININGS[recipe].split(), "--threads", "1", "--device", "cpu", "--out", str(out)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", _PROGRAM, *words], stderr=subprocess.PIPE, env=environment)
+
+
+def finish(process: subprocess.Popen[bytes], recipe: str) -> None:
+    _, said = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{recipe}: exit code {process.returncode}\n{said.decode()}")
+
+
+def digests(run: Path) -> dict[str, str]:
+    """Of all that must not differ, by file name; with what nobody expects there."""
+    names = {p.name for p in run.iterdir()} - {"state-previous.safetensors"}
+    exact = ("weights.safetensors", "state.safetensors", "latents.safetensors", "config.json")
+    return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() if name in exact else "" for name in names}
+
+
+def measure(recipe: str, kills: int, folder: Path, chance: random.Random) -> dict[str, Any]:
+    """Kills ``recipe`` ``kills`` times, over as many runs as it takes."""
+    before = time.monotonic()
+    finish(start(recipe, folder / "whole"), recipe)
+    seconds, expected = time.monotonic() - before, digests(folder / "whole")
+    done, runs, different = 0, 0, 0
+    while done < kills:
+        out = folder / f"killed-{runs}"
+        done += _kill_until_finished(recipe, out, kills - done, seconds, chance)
+        runs += 1
+        different += digests(out) != expected
+        print(f"{recipe}: {done} kills, {runs} runs, {different} different", flush=True)
+    return {"kills": done, "runs": runs, "runs_that_differ": different, "seconds_uninterrupted": round(seconds, 1)}
+
+
+def _kill_until_finished(recipe: str, out: Path, most: int, seconds: float, chance: random.Random) -> int:
+    kills = 0
+    while kills < most:
+        process = start(recipe, out)
+        # A shorter time would be spent on imports alone.
+        time.sleep(chance.uniform(0.3, 1.1) * seconds)
+        if process.poll() is not None:
+            finish(process, recipe)
+            return kills
+        process.kill()
+        process.communicate()
+        kills += 1
+    finish(start(recipe, out), recipe)
+    return kills
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50, help="in all, shared equally by the recipes")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args()
+    each, chance = -(-options.kills // len(TRAININGS)), random.Random(options.seed)
+    results = {}
+    for recipe in TRAININGS:
+        with tempfile.TemporaryDirectory() as folder:
+            results[recipe] = measure(recipe, each, Path(folder), chance)
+    different = sum(result["runs_that_differ"] for result in results.values())
+    kills = sum(result["kills"] for result in results.values())
+    summary = {"kills": kills, "runs_that_differ": different, "seed": options.seed, "recipes": results}
+    print(write_result("kills", summary))
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
