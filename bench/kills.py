@@ -3,7 +3,7 @@
 python bench/kills.py --kills 50
 
 Each recipe is trained once uninterrupted. Then the same command is started as a real process again and again and
-killed after a random time, until it comes to its end; then it starts over in a new folder, until there are enough kills.
+killed after a random time, until it comes to its end; then it starts over in a new folder, till kills are enough.
 """
 
 from __future__ import annotations
@@ -42,10 +42,15 @@ def start(recipe: str, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", _PROGRAM, *words], stderr=subprocess.PIPE, env=environment)
 
 
-def finish(process: subprocess.Popen[bytes], recipe: str) -> None:
-    _, said = process.communicate()
+def finish(process: subprocess.Popen[bytes], recipe: str, timeout: float | None = None) -> bool:
+    """Whether the process came to its end within ``timeout`` seconds; a failure of it ends everything."""
+    try:
+        _, said = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return False
     if process.returncode:
         raise SystemExit(f"{recipe}: exit code {process.returncode}\n{said.decode()}")
+    return True
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -62,28 +67,26 @@ def measure(recipe: str, kills: int, folder: Path, chance: random.Random) -> dic
     seconds, expected = time.monotonic() - before, digests(folder / "whole")
     done, runs, different = 0, 0, 0
     while done < kills:
-        out = folder / f"killed-{runs}"
-        done += _kill_until_finished(recipe, out, kills - done, seconds, chance)
-        runs += 1
-        different += digests(out) != expected
+        out, before = folder / f"killed-{runs}", time.monotonic()
+        killed = _kill_until_finished(recipe, out, kills - done, seconds, chance)
+        if not killed:  # the machine has become faster since
+            seconds = min(seconds, time.monotonic() - before)
+        done, runs, different = done + killed, runs + 1, different + (digests(out) != expected)
         print(f"{recipe}: {done} kills, {runs} runs, {different} different", flush=True)
     return {"kills": done, "runs": runs, "runs_that_differ": different, "seconds_uninterrupted": round(seconds, 1)}
 
 
 def _kill_until_finished(recipe: str, out: Path, most: int, seconds: float, chance: random.Random) -> int:
-    kills = 0
-    while kills < most:
+    """Kills ``recipe`` in ``out`` at most so often; returns how often it came to that."""
+    for kills in range(most):
         process = start(recipe, out)
         # A shorter time would be spent on imports alone.
-        time.sleep(chance.uniform(0.3, 1.1) * seconds)
-        if process.poll() is not None:
-            finish(process, recipe)
+        if finish(process, recipe, timeout=chance.uniform(0.3, 1.0) * seconds):
             return kills
         process.kill()
         process.communicate()
-        kills += 1
     finish(start(recipe, out), recipe)
-    return kills
+    return most
 
 
 def main() -> int:

@@ -144,7 +144,7 @@ def add_noise(x: Tensor, std: float, seed: int = 0) -> Tensor:
     ``std`` is negative or not finite.
     """
     if not 0 <= std < float("inf"):
-        raise UserError(f"noise (--noise) is {std}; expected a standard deviation, for example 0.3")
+        raise UserError(f"noise (--noise-std) is {std}; expected a standard deviation, for example 0.3")
     return x + std * image_noise(seed, VERB_NOISE, 0, len(x), tuple(x.shape[1:])).to(x.device)
 
 

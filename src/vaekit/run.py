@@ -112,7 +112,8 @@ class Run:
 
     def inpaint(self, images: Tensor, hidden: Tensor, seed: int = 0) -> Tensor:
         """Fills ``hidden`` (bool ``[N, 1, H, W]``) of float images ``[N, C, H, W]``; visible pixels come back unchanged."""
-        return inpaint.inpaint(self.model, images, hidden, seed=seed)
+        stored = runs.load_latents(self.path)
+        return inpaint.inpaint(self.model, images, hidden, seed=seed, codes=stored[0]["latents"] if stored else None)
 
     def evaluate(self, data: Any = None, split: str | None = None, seed: int = 0) -> evaluate.Numbers:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is."""

@@ -1,0 +1,149 @@
+"""Inpainting: exact where the answer is known, unchanged where the image is visible, harmless to the model."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vaekit import recipes
+from vaekit.build import build_model
+from vaekit.distributions import DiagonalNormal, NormalImage
+from vaekit.errors import UserError
+from vaekit.inpaint import inpaint
+from vaekit.masks import square_mask
+from vaekit.models import LatentModel
+from vaekit.priors import StandardNormal
+
+SHAPE, LATENTS, SCALE = (1, 4, 4), 3, 0.6
+
+
+class Posterior(nn.Module):
+    def forward(self, features: Tensor) -> DiagonalNormal:
+        return DiagonalNormal(features, torch.zeros_like(features))
+
+
+class Likelihood(nn.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, output: Tensor) -> NormalImage:
+        return NormalImage(output + 0.5, torch.tensor(math.log(self.scale)))
+
+
+def linear_model(scale: float = SCALE) -> LatentModel:
+    """x = 0.5 + W z + scale · noise, z standard normal: every conditional is known."""
+    generator = torch.Generator().manual_seed(0)
+    encoder, decoder = nn.Linear(16, LATENTS), nn.Linear(LATENTS, 16, bias=False)
+    with torch.no_grad():
+        encoder.weight.copy_(torch.randn(LATENTS, 16, generator=generator) * 0.3)
+        decoder.weight.copy_(torch.randn(16, LATENTS, generator=generator) * 0.08)
+    nets = nn.Sequential(nn.Flatten(), encoder), nn.Sequential(decoder, nn.Unflatten(-1, SHAPE))
+    return LatentModel(nets[0], Posterior(), StandardNormal(LATENTS), nets[1], Likelihood(scale), LATENTS).eval()
+
+
+def weights(model: LatentModel) -> Tensor:
+    return model.decoder[0].weight.detach()  # type: ignore[index,union-attr,return-value]
+
+
+def exact(model: LatentModel, x: Tensor, hidden: Tensor, scale: float) -> Tensor:
+    """E[x|ẑ] at the maximum a posteriori code given the visible pixels: a ridge regression per image."""
+    filled = x.clone()
+    for row in range(len(x)):
+        gone = hidden[row].flatten()
+        w = weights(model)
+        seen = w[~gone]
+        precision = seen.mT @ seen / scale**2 + torch.eye(LATENTS)
+        z = torch.linalg.solve(precision, seen.mT @ (x[row].flatten()[~gone] - 0.5) / scale**2)
+        filled[row].flatten()[gone] = (0.5 + w @ z)[gone]
+    return filled
+
+
+@pytest.fixture
+def images() -> tuple[Tensor, Tensor]:
+    return torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(1)), square_mask(5, 4, 4, 2)
+
+
+@pytest.mark.parametrize(("scale", "trusted"), [(SCALE, SCALE), (0.05, 0.5)])
+@pytest.mark.parametrize("starts", [1, 2, 5])
+def test_it_is_exact_on_a_linear_model(
+    images: tuple[Tensor, Tensor], starts: int, scale: float, trusted: float
+) -> None:
+    """A scale of at least 0.5 is taken as it is; a sharper one counts as 0.5."""
+    model = linear_model(scale)
+    filled = inpaint(model, *images, steps=300, starts=starts)
+    torch.testing.assert_close(filled, exact(model, *images, trusted), rtol=0, atol=2e-4)
+
+
+def test_with_codes_each_search_is_held_by_the_code_it_starts_from(images: tuple[Tensor, Tensor]) -> None:
+    """One code, found among many, is exact: the images are pictures of codes that are in the set."""
+    model, codes = linear_model(0.5), torch.randn(50, LATENTS, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        truth = model.decode(codes[[7, 30]]).mean
+    hidden = images[1][:2]
+    filled = inpaint(model, truth.masked_fill(hidden, 0.0), hidden, starts=1, codes=codes)
+    torch.testing.assert_close(filled, truth, rtol=0, atol=1e-4)
+
+
+def test_visible_pixels_are_unchanged_and_hidden_ones_unread(images: tuple[Tensor, Tensor]) -> None:
+    model, (x, hidden) = linear_model(), images
+    spoilt = x.masked_fill(hidden, float("nan"))
+    filled = inpaint(model, spoilt, hidden, steps=5)
+    assert torch.equal(filled[~hidden], x[~hidden])
+    assert torch.equal(filled, inpaint(model, x, hidden, steps=5)), "and it is deterministic"
+    assert filled.min() >= 0 and filled.max() <= 1
+
+
+def test_an_image_is_filled_the_same_in_any_company(images: tuple[Tensor, Tensor]) -> None:
+    model, (x, hidden) = linear_model(), images
+    codes = torch.randn(20, LATENTS, generator=torch.Generator().manual_seed(3))
+    for known in (None, codes):
+        together = inpaint(model, x, hidden, steps=20, codes=known)
+        for size in (1, 2):
+            chunked = inpaint(model, x, hidden, steps=20, codes=known, batch_size=size)
+            torch.testing.assert_close(chunked, together, rtol=1e-5, atol=1e-6)
+
+
+def test_the_model_is_left_as_it_was_even_without_gradients() -> None:
+    """Parameters, BatchNorm statistics and gradients stay; the caller may have switched gradients off."""
+    model = build_model(recipes.get("seed-vae"), (1, 16, 16)).eval()
+    x, hidden = torch.rand(2, 1, 16, 16), square_mask(2, 16, 16, 6)
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    with torch.inference_mode():
+        first = inpaint(model, x.clone(), hidden.clone(), steps=3)
+    with torch.no_grad():
+        second = inpaint(model, x, hidden, steps=3)
+    assert torch.equal(first, second)
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    with pytest.raises(AssertionError, match="eval"):
+        inpaint(model.train(), x, hidden)
+
+
+@pytest.mark.parametrize("name", list(recipes.RECIPES))
+def test_every_recipe_fills(name: str) -> None:
+    model = build_model(recipes.get(name), (3, 16, 16)).eval().requires_grad_(False)
+    x, hidden = torch.rand(2, 3, 16, 16), square_mask(2, 16, 16, 6)
+    codes = torch.randn(5, model.latent_dim)
+    for known in (None, codes):
+        filled = inpaint(model, x, hidden, steps=2, codes=known)
+        everywhere = hidden.expand_as(x)
+        assert torch.equal(filled[~everywhere], x[~everywhere]) and filled.isfinite().all()
+        assert not torch.equal(filled[everywhere], x[everywhere])
+
+
+def test_mistakes(images: tuple[Tensor, Tensor]) -> None:
+    model, (x, hidden) = linear_model(), images
+    for wrong in (hidden.float(), hidden[:2], hidden[:, :, :2]):
+        with pytest.raises(UserError, match="expected bool"):
+            inpaint(model, x, wrong)
+    for numbers in ({"steps": 0}, {"starts": 0}):
+        with pytest.raises(UserError, match="at least 1"):
+            inpaint(model, x, hidden, **numbers)  # type: ignore[arg-type]
+    for codes in (torch.zeros(0, LATENTS), torch.zeros(4, LATENTS + 1)):
+        with pytest.raises(UserError, match="codes is"):
+            inpaint(model, x, hidden, codes=codes)
+    assert inpaint(model, x[:0], hidden[:0]).shape == (0, *SHAPE)
