@@ -31,8 +31,9 @@ _FILL_ROUNDS = 8
 _LEARNING_RATE = 0.1  # in standard deviations of p(z)
 _TRUSTED_SCALE = 0.5  # standard deviation of a visible pixel, at least; chosen on MNIST, flat between 0.4 and 0.6
 _TEMPERATURE = 3.0  # of the average over starts: L says nothing of how wide a minimum is
-_MOST_CODES = 4000
+_MOST_CODES = 10_000
 _CODES_AT_ONCE = 128
+_VALUES_AT_ONCE = 2**25  # of pictures of codes against images: 128 MiB of float32
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def inpaint(
     """Fills the hidden pixels of float images ``x`` ``[N, C, H, W]`` in [0, 1]; the same shape, on the CPU.
 
     ``hidden`` is bool ``[N, 1, H, W]``. Visible pixels come back unchanged, bit for bit; hidden ones are never
-    read. ``codes`` ``[M, L]`` are encodings of training images, of which at most 4,000, evenly spaced, are looked
+    read. ``codes`` ``[M, L]`` are encodings of training images, of which at most 10,000, evenly spaced, are looked
     at: the ``starts`` that agree best with what can be seen are taken. Without them the starts are the code of the
     image that the model has filled in, the prior's mean, and prior samples of (seed, image); an autoencoder has
     the first alone. Neither the model nor its gradients are touched. Raises :class:`UserError` if the shapes do
@@ -70,12 +71,13 @@ def inpaint(
     # The search needs gradients even where the caller has switched them off.
     with torch.inference_mode(False), torch.enable_grad():
         known = None if codes is None else _thinned(codes).clone().to(device)
+        nearest = None if known is None else _nearest(model, x.clone(), hidden.clone(), known, starts)
         for at in range(0, len(x), batch_size):
             mask = hidden[at : at + batch_size].clone().to(device)
             chunk = x[at : at + batch_size].clone().to(device)
             visible = chunk.masked_fill(mask, 0.0)  # whatever is hidden, NaN too, has no say
-            if known is not None:
-                start = _from_codes(model, visible, mask, known, starts)
+            if known is not None and nearest is not None:
+                start = _from_codes(known, nearest[:, at : at + batch_size])
             else:
                 noise = image_noise(seed, SAMPLES, at, len(chunk), (max(0, starts - 2), model.latent_dim))
                 start = _from_model(model, visible, mask, noise.to(device), starts)
@@ -110,13 +112,24 @@ def _misfit(px: Any, x: Tensor, hidden: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _from_codes(model: LatentModel, x: Tensor, hidden: Tensor, codes: Tensor, count: int) -> _Start:
-    """The codes whose pictures fit best, each with a normal around it that is as wide as all codes together."""
-    misfits = [_misfit(model.decode(chunk[:, None]), x, hidden) for chunk in codes.split(_CODES_AT_ONCE)]
-    nearest = torch.cat(misfits).topk(min(count, len(codes)), dim=0, largest=False).indices
+def _nearest(model: LatentModel, x: Tensor, hidden: Tensor, codes: Tensor, count: int) -> Tensor:
+    """Rows ``[K, N]`` of the codes ``[M, L]`` whose pictures fit the visible pixels of each image best."""
+    misfits = []
+    images_at_once = max(1, _VALUES_AT_ONCE // (_CODES_AT_ONCE * math.prod(x.shape[1:])))
+    for chunk in codes.split(_CODES_AT_ONCE):
+        px, columns = model.decode(chunk[:, None]), []
+        for some, mask in zip(x.split(images_at_once), hidden.split(images_at_once), strict=True):
+            mask = mask.to(codes.device)
+            columns.append(_misfit(px, some.to(codes.device).masked_fill(mask, 0.0), mask))
+        misfits.append(torch.cat(columns, dim=1))
+    return torch.cat(misfits).topk(min(count, len(codes)), dim=0, largest=False).indices
+
+
+def _from_codes(codes: Tensor, nearest: Tensor) -> _Start:
+    """These rows of the codes, each with a normal around it that is as wide as all codes together."""
     z = codes[nearest]
     centred = codes - codes.mean(0)
-    variance = centred.square().mean(0).mean().clamp(min=1e-12)
+    variance = centred.square().mean().clamp(min=1e-12)
     covariance = centred.mT @ centred / len(codes) + 1e-3 * variance * torch.eye(codes.shape[1]).to(codes)
     around = FullNormal(torch.zeros_like(codes[0]), torch.linalg.cholesky(covariance))
     return _Start(z, covariance.diagonal().sqrt(), lambda code: -around.log_prob(code - z))
