@@ -20,9 +20,18 @@ __all__ = ["updated"]
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-VERBS = (
-    "train", "data", "recipes", "reconstruct", "generate", "interpolate", "arithmetic", "denoise", "inpaint", "evaluate",
-)  # fmt: skip
+VERBS = [
+    "train",
+    "data",
+    "recipes",
+    "reconstruct",
+    "generate",
+    "interpolate",
+    "arithmetic",
+    "denoise",
+    "inpaint",
+    "evaluate",
+]
 
 
 def updated(text: str) -> str:

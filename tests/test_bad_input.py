@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaekit import runs, training
+from vaekit import folders, runs
 from vaekit.recipes import RECIPES
 
 
@@ -330,7 +330,7 @@ def test_a_folder_that_cannot_be_made(here: Path, vaekit: Callable, monkeypatch:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(training.Path, "mkdir", refuse)
+    monkeypatch.setattr(folders.Path, "mkdir", refuse)
     answer = vaekit(*tiny())
     assert answer.code == 2 and "--out new/run cannot be written: Read-only file system" in answer.err
 
@@ -353,9 +353,7 @@ def test_data_that_changed_or_went(here: Path, vaekit: Callable) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "latents.safetensors", "state.safetensors"])
-def test_a_damaged_run_is_mended_by_its_train_command(
-    here: Path, vaekit: Callable, digits_ae: Path, name: str
-) -> None:
+def test_a_damaged_run_is_mended_by_its_train_command(here: Path, vaekit: Callable, digits_ae: Path, name: str) -> None:
     shutil.copytree(digits_ae, "damaged")
     whole = Path("damaged", name).read_bytes()
     os.truncate(Path("damaged", name), 1000)

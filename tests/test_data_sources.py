@@ -80,9 +80,7 @@ def test_mixed_depth_has_no_labels(tmp_path: Path) -> None:
 def test_split_folders(tmp_path: Path) -> None:
     names = ["Train/cat/1.png", "Train/dog/2.png", "validation/cat/3.png", "test/dog/4.png"]
     images = open_images(fill(tmp_path, *names))
-    assert dict(zip(images.names, images.parts.tolist(), strict=True)) == dict(
-        zip(names, [0, 0, 1, 2], strict=True)
-    )
+    assert dict(zip(images.names, images.parts.tolist(), strict=True)) == dict(zip(names, [0, 0, 1, 2], strict=True))
     assert images.classes == ("cat", "dog") and labels_of(images) == ["cat", "dog", "dog", "cat"]
     assert images.part("val").names == ("validation/cat/3.png",) and images.has_splits
 
@@ -90,9 +88,7 @@ def test_split_folders(tmp_path: Path) -> None:
 def test_val_is_carved_out_of_train(tmp_path: Path) -> None:
     images = open_images(fill(tmp_path, *numbered("train/", 30), *numbered("test/", 3)))
     assert images.part("test").names == tuple(numbered("test/", 3))
-    assert 0 < len(images.part("val")) < 15 and not any(
-        n.startswith("test") for n in images.part("val").names
-    )
+    assert 0 < len(images.part("val")) < 15 and not any(n.startswith("test") for n in images.part("val").names)
 
 
 def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
@@ -206,9 +202,7 @@ def test_colour_is_told_by_the_mode(tmp_path: Path) -> None:
     picture(9, colour=True).save(tmp_path / "z.png")
     images = open_images(tmp_path)
     assert images.shape == (3, 8, 8)
-    assert images.pixels[0, 0].equal(images.pixels[0, 2]) and not images.pixels[3, 0].equal(
-        images.pixels[3, 2]
-    )
+    assert images.pixels[0, 0].equal(images.pixels[0, 2]) and not images.pixels[3, 0].equal(images.pixels[3, 2])
     assert open_images(tmp_path, channels=1).shape == (1, 8, 8)
 
 
@@ -315,8 +309,7 @@ def test_permission_denied(tmp_path: Path, monkeypatch) -> None:
 def test_metadata(tmp_path: Path) -> None:
     fill(tmp_path, "a.png", "b.png", "c.png")
     (tmp_path / "metadata.csv").write_text(
-        "\ufefffile_name,glasses,age,hair,empty\n"
-        'b.png,yes,7,"red, long",\na.png,False,,black,\ngone.png,1,1,1,\n'
+        '\ufefffile_name,glasses,age,hair,empty\nb.png,yes,7,"red, long",\na.png,False,,black,\ngone.png,1,1,1,\n'
     )
     images = open_images(tmp_path)
     assert list(images.attributes) == ["glasses", "age", "hair", "empty"]
@@ -367,10 +360,7 @@ def test_write_and_read_again(tmp_path: Path) -> None:
     )
     folder = write_folder(images, tmp_path / "new" / "out")
     again = open_images(folder)
-    order = [
-        again.names.index(name)
-        for name in ("cat/000000.png", "_.dog_wolf/000001.png", "_.dog_wolf/000002.png")
-    ]
+    order = [again.names.index(name) for name in ("cat/000000.png", "_.dog_wolf/000001.png", "_.dog_wolf/000002.png")]
     assert again.pixels[order].equal(images.pixels)
     np.testing.assert_array_equal(again.attributes["age"][order], images.attributes["age"])
     assert again.attributes["hair"][order].tolist() == ['a,"b', "", "c"]

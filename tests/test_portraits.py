@@ -72,9 +72,7 @@ def test_an_override_keeps_every_other_attribute() -> None:
         other = table(500, seed=5, overrides={name: 1})
         assert all((other[key] == plain[key]).all() for key in ATTRIBUTES if key != name)
     woman = table(500, seed=5, overrides={"male": 0})
-    assert all(
-        (woman[key] == plain[key]).all() for key in ATTRIBUTES if key not in ("male", "beard", "hair_length")
-    )
+    assert all((woman[key] == plain[key]).all() for key in ATTRIBUTES if key not in ("male", "beard", "hair_length"))
 
 
 def test_drawing_with_the_own_attributes_changes_nothing() -> None:

@@ -38,9 +38,7 @@ def metrics(epochs: int, is_vae: bool) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = [{"images": 0, "kind": "start"}]
     for step in range(1, 2 * epochs + 1):
         bound = (
-            {"rate_nats": step + 0.5, "elbo_nats": -200.0 / step}
-            if is_vae
-            else {"rate_nats": None, "elbo_nats": None}
+            {"rate_nats": step + 0.5, "elbo_nats": -200.0 / step} if is_vae else {"rate_nats": None, "elbo_nats": None}
         )
         line = {
             "images": 50 * step,
@@ -50,8 +48,7 @@ def metrics(epochs: int, is_vae: bool) -> list[dict[str, Any]]:
             **bound,
         }
         lines.append(
-            line
-            | {"learning_rate": 1e-3 / step, "rate_weight": min(1.0, step / 4), "images_per_second": 321.0}
+            line | {"learning_rate": 1e-3 / step, "rate_weight": min(1.0, step / 4), "images_per_second": 321.0}
         )
         if step % 2 == 0:
             head = {"images": 50 * step, "kind": "validation", "part": "val", "epoch": step // 2}
@@ -72,9 +69,7 @@ def make_run(folder: Path, recipe: str = "vae", epochs: int = 3, **data: Any) ->
     )
     (folder / "pictures").mkdir(parents=True)
     (folder / "config.json").write_text(config.to_json())
-    (folder / "metrics.jsonl").write_text(
-        "".join(json.dumps(line) + "\n" for line in metrics(epochs, is_vae))
-    )
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics(epochs, is_vae)))
     for epoch in range(epochs + 1):
         pixels = torch.full((10, 1, 8, 8), 20 * epoch % 256, dtype=torch.uint8)
         pairs_sheet(pixels, pixels).save(folder / "pictures" / f"epoch-{epoch:04d}-reconstructions.png")
@@ -130,9 +125,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def vae_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = make_run(
-        tmp_path_factory.mktemp("runs") / "my faces", classes=("anna", "bob"), attributes=("glasses",)
-    )
+    run = make_run(tmp_path_factory.mktemp("runs") / "my faces", classes=("anna", "bob"), attributes=("glasses",))
     report.write(run)
     return run
 
@@ -195,9 +188,7 @@ def test_many_and_large_pictures_stay_small(tmp_path: Path) -> None:
         path.write_bytes(files[0].read_bytes())
     files[100].write_bytes(b"not a picture")
     shown = frames(files)
-    assert (
-        len(shown) == 39 and shown[0].epoch == 0 and shown[-1].epoch == 97
-    )  # the damaged last one is left out
+    assert len(shown) == 39 and shown[0].epoch == 0 and shown[-1].epoch == 97  # the damaged last one is left out
     assert {(frame.width, frame.height) for frame in shown} == {(2600, 20)}
     assert all(frame.uri.startswith("data:image/webp;base64,") for frame in shown)
     embedded = Image.open(io.BytesIO(base64.b64decode(shown[0].uri.partition(",")[2])))
@@ -217,9 +208,7 @@ def test_an_autoencoder_has_no_empty_figures(tmp_path: Path) -> None:
 
 def test_what_comes_from_outside_is_escaped(tmp_path: Path) -> None:
     folder = tmp_path / "a'b <i>"
-    make_run(
-        folder, source=f"/data/{HOSTILE}", classes=(HOSTILE, "</pre></code>"), attributes=("<u>x", "a|b`c")
-    )
+    make_run(folder, source=f"/data/{HOSTILE}", classes=(HOSTILE, "</pre></code>"), attributes=("<u>x", "a|b`c"))
     set_config(folder, notes=[f"3 files were skipped: {HOSTILE}"])
     page = Reader(page_of(folder))
     assert "onerror" not in {name for _, attributes in page.tags for name in attributes}
@@ -239,9 +228,7 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
         picture.unlink()
     (run / "metrics.jsonl").write_text('{"images": 0, "kind": "start"}\n')
     page = Reader(page_of(run))
-    assert "No numbers yet" in page.text and not [
-        tag for tag, _ in page.tags if tag in ("svg", "img", "table")
-    ]
+    assert "No numbers yet" in page.text and not [tag for tag, _ in page.tags if tag in ("svg", "img", "table")]
     assert "None yet" in (run / "README.md").read_text("utf-8")
 
 
@@ -257,9 +244,7 @@ def test_a_run_that_was_stopped_shows_its_last_validation(tmp_path: Path) -> Non
 def test_infinite_values_are_drawn_around(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     with open(run / "metrics.jsonl", "a") as file:
-        file.write(
-            '{"images": 300, "kind": "final", "part": "all", "final_images": 3, "final_psnr_db": Infinity}\n'
-        )
+        file.write('{"images": 300, "kind": "final", "part": "all", "final_images": 3, "final_psnr_db": Infinity}\n')
     assert "∞ dB" in Reader(page_of(run)).text
 
 

@@ -64,9 +64,9 @@ def _assert_same(run: Path, whole: Path) -> None:
     assert mine["weights.safetensors"] == theirs["weights.safetensors"]
     assert sorted(mine) == sorted(theirs)
     assert [name for name in mine if mine[name] != theirs[name]] == []
-    assert {p.name for p in run.iterdir()} - {"state-previous.safetensors"} == {
-        p.name for p in whole.iterdir()
-    } - {"state-previous.safetensors"}
+    assert {p.name for p in run.iterdir()} - {"state-previous.safetensors"} == {p.name for p in whole.iterdir()} - {
+        "state-previous.safetensors"
+    }
     _assert_metrics_in_order(run, whole)
 
 
@@ -261,7 +261,7 @@ def test_kills_at_random_moments(whole: dict[str, Path], tmp_path: Path, recipe:
     """Children are killed after ever longer times until one comes to its end; there are at least three kills."""
     moments, kills, delay = random.Random(recipe), 0, 0.02
     out = tmp_path / "killed"
-    saves = {"_SAVE_EVERY_SECONDS": 0.05}
+    saves = {"SAVE_EVERY_SECONDS": 0.05}
 
     def work() -> None:
         for name, value in saves.items():

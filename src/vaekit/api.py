@@ -11,12 +11,14 @@ from typing import Any
 import torch
 
 from vaekit import progress, recipes, runs
+from vaekit.config import Length
 from vaekit.data import Images, open_images, peek
 from vaekit.durations import parse_duration
 from vaekit.errors import UserError
+from vaekit.folders import check_folder
+from vaekit.intake import pick_device
 from vaekit.plan import make_plan
 from vaekit.run import Run
-from vaekit.training import Length, check_folder, pick_device
 from vaekit.training import train as _train
 
 __all__ = ["Run", "load", "plan", "train"]

@@ -13,9 +13,18 @@ from typing import Any
 
 from vaekit.errors import UserError, nearest
 
-__all__ = ["FORMAT_VERSION", "DataConfig", "RunConfig"]
+__all__ = ["FORMAT_VERSION", "DataConfig", "Length", "RunConfig"]
 
 FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long to train: one of these, or the recipe's own number of epochs if none is given."""
+
+    epochs: float | None = None
+    images: int | None = None
+    budget_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,9 @@ def _build(cls: type, raw: dict[str, Any], where: str) -> Any:
     for key in raw:
         if key not in fields:
             raise UserError(f"{where} has the unknown key {key!r}; {nearest(key, fields)}")
-    required = [n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    required = [
+        n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
     missing = [name for name in required if name not in raw]
     if missing:
         raise UserError(f"{where} lacks {', '.join(missing)}; the run folder is damaged")

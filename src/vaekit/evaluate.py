@@ -1,10 +1,10 @@
 """Numbers about a model on images, each with a unit.
 
-    sse_per_image    Σ over pixel values of (x − x̂)², x̂ decoded from the posterior mean, [0, 1] scale; mean over images
-    psnr_db          −10 log10 of the mean of (x − x̂)² over all pixel values of all images
-    distortion_nats  −E_q[log p(x|z)], one posterior sample per image; for an autoencoder at its one code
-    rate_nats        KL(q(z|x)‖p(z)); null for an autoencoder
-    elbo_nats        −distortion − rate (Kingma & Welling 2014, Eq. 3); null for an autoencoder
+sse_per_image    Σ over pixel values of (x − x̂)², x̂ decoded from the posterior mean, [0, 1] scale; mean over images
+psnr_db          −10 log10 of the mean of (x − x̂)² over all pixel values of all images
+distortion_nats  −E_q[log p(x|z)], one posterior sample per image; for an autoencoder at its one code
+rate_nats        KL(q(z|x)‖p(z)); null for an autoencoder
+elbo_nats        −distortion − rate (Kingma & Welling 2014, Eq. 3); null for an autoencoder
 """
 
 from __future__ import annotations

@@ -161,14 +161,10 @@ def _thinned(codes: Tensor) -> Tensor:
     return codes[torch.arange(kept) * len(codes) // kept]
 
 
-def _check(
-    model: LatentModel, x: Tensor, hidden: Tensor, steps: int, starts: int, codes: Tensor | None
-) -> None:
+def _check(model: LatentModel, x: Tensor, hidden: Tensor, steps: int, starts: int, codes: Tensor | None) -> None:
     expected = (len(x), 1, *x.shape[2:])
     if hidden.dtype != torch.bool or tuple(hidden.shape) != expected:
-        raise UserError(
-            f"hidden is {hidden.dtype} {tuple(hidden.shape)}; expected bool {expected}, True where hidden"
-        )
+        raise UserError(f"hidden is {hidden.dtype} {tuple(hidden.shape)}; expected bool {expected}, True where hidden")
     if steps < 1 or starts < 1:
         raise UserError(f"steps is {steps} and starts is {starts}; expected at least 1 of each")
     if codes is not None and (codes.ndim != 2 or not len(codes) or codes.shape[1] != model.latent_dim):

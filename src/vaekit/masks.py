@@ -1,9 +1,9 @@
 """Masks: which pixels of an image are hidden. bool ``[N, 1, H, W]``, True where hidden.
 
-    center:14x14        a rectangle in the middle, HEIGHTxWIDTH
-    random:14x14        one somewhere else in every image
-    box:3,7,14x10       one with its corner at row 3, column 7
-    hole.png            an image, white where hidden
+center:14x14        a rectangle in the middle, HEIGHTxWIDTH
+random:14x14        one somewhere else in every image
+box:3,7,14x10       one with its corner at row 3, column 7
+hole.png            an image, white where hidden
 """
 
 from __future__ import annotations
@@ -78,8 +78,7 @@ def _check_fits(height: int, width: int, side: tuple[int, int], corner: tuple[in
     if top < 0 or left < 0 or top + h > height or left + w > width:
         where = f" at row {top}, column {left}" if top > 0 or left > 0 else ""
         raise UserError(
-            f"a mask (--mask) of {h}x{w} pixels{where} does not fit into images of {height}x{width}; "
-            "give a smaller one"
+            f"a mask (--mask) of {h}x{w} pixels{where} does not fit into images of {height}x{width}; give a smaller one"
         )
     if (h, w) == (height, width):
         raise UserError(f"a mask (--mask) of {h}x{w} pixels hides the whole image; leave something visible")

@@ -1,8 +1,8 @@
 """Objectives: an :class:`Inference` → terms per example → a loss per example, in nats.
 
-    elbo       = E_q[log p(x|z)] − KL(q(z|x)‖p(z))        Kingma & Welling 2014, Eq. 3
-    loss       = distortion + β · rate                     Higgins et al. 2017, Eq. 4 (its negative)
-    distortion = −E_q[log p(x|z)]
+elbo       = E_q[log p(x|z)] − KL(q(z|x)‖p(z))        Kingma & Welling 2014, Eq. 3
+loss       = distortion + β · rate                     Higgins et al. 2017, Eq. 4 (its negative)
+distortion = −E_q[log p(x|z)]
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Terms:
 
 
 class ELBO(nn.Module):
-    """``distortion + weight · rate``. ``free_bits_nats`` of rate per dimension, averaged over the batch, cost nothing."""
+    """``distortion + weight · rate``; ``free_bits_nats`` of rate per dimension, averaged over the batch, are free."""
 
     def __init__(self, free_bits_nats: float = 0.0) -> None:
         super().__init__()

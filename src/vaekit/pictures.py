@@ -56,18 +56,14 @@ class Sheet:
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] not in (1, 3):
             found = f"{self.pixels.dtype} {tuple(self.pixels.shape)}"
-            raise UserError(
-                f"a sheet shows uint8 images [N, 1 or 3, H, W], these are {found}; convert them first"
-            )
+            raise UserError(f"a sheet shows uint8 images [N, 1 or 3, H, W], these are {found}; convert them first")
         if not len(self.pixels) or self.columns < 1 or self.gap < 0 or self.rows_per_block < 1:
             raise UserError(
                 f"a sheet of {len(self.pixels)} images in {self.columns} columns cannot be drawn; "
                 "give at least one image and one column, and a gap that is not negative"
             )
         if len(self.captions) not in (0, len(self.pixels)):
-            raise UserError(
-                f"there are {len(self.captions)} captions for {len(self.pixels)} images; give one for each"
-            )
+            raise UserError(f"there are {len(self.captions)} captions for {len(self.pixels)} images; give one for each")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -80,16 +76,12 @@ class Sheet:
         """Writes a .png, .webp (both lossless) or .jpg file, whole or not at all; makes its folder."""
         path = Path(path)
         if path.suffix.lower() not in _FORMATS:
-            raise UserError(
-                f"{path} does not end in a format that can be written; choose from: {', '.join(_FORMATS)}"
-            )
+            raise UserError(f"{path} does not end in a format that can be written; choose from: {', '.join(_FORMATS)}")
         data = _encoded(self.image(), path.suffix.lower())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"cannot make the folder {path.parent}: {error.strerror}; choose another path"
-            ) from error
+            raise UserError(f"cannot make the folder {path.parent}: {error.strerror}; choose another path") from error
         atomic_write_bytes(path, data)
         return path
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from vaekit.build import parameter_count
-from vaekit.config import RunConfig
+from vaekit.config import Length, RunConfig
 from vaekit.data import Images
+from vaekit.intake import make_config
 from vaekit.recipes import Recipe
-from vaekit.training import Length, make_config
 from vaekit.trainer import Trainer
 
 __all__ = ["make_plan"]

@@ -36,7 +36,9 @@ class Recipe:
     latent_dim: int | None = None  #: numbers in a latent vector
 
     posterior: str = "normal"  #: normal (diagonal) or point
-    prior: str = "standard-normal"  #: standard-normal, fitted-normal (learned mean and covariance) or none (autoencoder)
+    prior: str = (
+        "standard-normal"  #: standard-normal, fitted-normal (learned mean and covariance) or none (autoencoder)
+    )
     likelihood: str = "normal"  #: normal (a density on the reals) or bernoulli (on binary pixels)
     scale: str = "shared"  #: of the normal likelihood: fixed, shared (one learned number) or pixel (one per pixel)
     mean: str = "linear"  #: of the normal likelihood: linear (0.5 + the output; never saturates) or sigmoid
@@ -44,7 +46,9 @@ class Recipe:
     objective: str = "elbo"  #: elbo or distortion
     beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 is the evidence lower bound
     kl_warmup: float = 0.0  #: fraction of the run over which the weight of the rate rises from 0 to beta
-    free_bits_nats: float = 0.0  #: rate per dimension, averaged over the batch, that costs nothing (Kingma et al. 2016, Eq. 15)
+    free_bits_nats: float = (
+        0.0  #: rate per dimension, averaged over the batch, that costs nothing (Kingma et al. 2016, Eq. 15)
+    )
     noise_std: float = 0.0  #: largest noise added to the input, on the [0,1] scale; the target stays clean
 
     epochs: float | None = None  #: passes over the training images
@@ -208,7 +212,9 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     for name, value in values.items():
         if name not in known or name in ("name", "summary", "paper", "cost"):
             settable = [n for n in known if n not in ("name", "summary", "paper", "cost")]
-            raise UserError(f"--set {name}={value}: recipe {recipe.name!r} has no value {name!r}; {nearest(name, settable)}")
+            raise UserError(
+                f"--set {name}={value}: recipe {recipe.name!r} has no value {name!r}; {nearest(name, settable)}"
+            )
         parsed[name] = _parse(name, value, known[name]) if isinstance(value, str) else value
     return check(replace(recipe, **parsed))
 
@@ -222,7 +228,9 @@ def check(recipe: Recipe) -> Recipe:
     for name in (*_POSITIVE, *_NOT_NEGATIVE, *_FRACTION):
         _check_range(name, getattr(recipe, name))
     if not recipe.hidden or not all(isinstance(h, int) and h > 0 for h in recipe.hidden):
-        raise UserError(f"hidden={recipe.hidden}: give the widths as positive whole numbers, for example hidden=200,100")
+        raise UserError(
+            f"hidden={recipe.hidden}: give the widths as positive whole numbers, for example hidden=200,100"
+        )
     return recipe
 
 
@@ -255,5 +263,7 @@ def _parse(name: str, text: str, kind: Any) -> Any:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
         return kind(text)
     except (ValueError, KeyError) as error:
-        expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "whole numbers, as in 200,100")
+        expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(
+            kind, "whole numbers, as in 200,100"
+        )
         raise UserError(f"--set {name}={text}: expected {expected}") from error

@@ -14,10 +14,10 @@ from vaekit.config import RunConfig
 from vaekit.data import Images, open_images, to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
+from vaekit.intake import training_images
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
-from vaekit.training import training_images
 
 __all__ = ["Run"]
 
@@ -46,7 +46,9 @@ class Run:
             raise UserError(f"{self.path} was trained on an array in memory; give the images to use")
         opened = open_images(data.source, data.size, data.channels, seed=data.split_seed)
         if opened.fingerprint != data.fingerprint:
-            raise UserError(f"the images in {data.source} have changed since {self.path} was trained; name the DATA to use")
+            raise UserError(
+                f"the images in {data.source} have changed since {self.path} was trained; name the DATA to use"
+            )
         return opened if split == "all" else opened.part(split)
 
     def pixels(self, data: Any) -> Tensor:
@@ -77,7 +79,7 @@ class Run:
         return pictures.pairs_sheet(pixels, edit.reconstruct(self.model, pixels))
 
     def latent(self, name: str) -> Tensor:
-        """One latent ``[latent_dim]``: of an image file, the mean of a folder, or the mean of a group of the run's data.
+        """One latent ``[latent_dim]``: of an image file, the mean of a folder, or that of a group of the run's data.
 
         Groups are written ``label:smiling`` or ``attr:glasses=1,male=0``.
         """
@@ -111,7 +113,7 @@ class Run:
         return edit.denoise(self.model, noisy)
 
     def inpaint(self, images: Tensor, hidden: Tensor, seed: int = 0) -> Tensor:
-        """Fills ``hidden`` (bool ``[N, 1, H, W]``) of float images ``[N, C, H, W]``; visible pixels come back unchanged."""
+        """Fills ``hidden`` (bool ``[N, 1, H, W]``) of float images ``[N, C, H, W]``; visible pixels do not change."""
         stored = runs.load_latents(self.path)
         return inpaint.inpaint(self.model, images, hidden, seed=seed, codes=stored[0]["latents"] if stored else None)
 

@@ -238,4 +238,3 @@ _DISK_REASONS = {
     errno.EISDIR: "a folder of that name stands there; choose another name",
     errno.ENOTDIR: "part of that path is a file; choose another --out",
 }
-

@@ -65,7 +65,9 @@ class Trainer:
         self.steps += 1
         if self.average is not None:
             self._update_average()
-        return Terms(terms.loss.detach(), terms.distortion.detach(), None if terms.rate is None else terms.rate.detach())
+        return Terms(
+            terms.loss.detach(), terms.distortion.detach(), None if terms.rate is None else terms.rate.detach()
+        )
 
     def next_index(self) -> Tensor:
         """Positions in ``pixels`` of the next batch. A batch ends where an epoch or the run ends."""
@@ -103,7 +105,8 @@ class Trainer:
         for name, parameter in zip(self.names, self.parameters, strict=True):
             moments = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
             self.optimizer.state[parameter] = {
-                k: v.to(self.device) if k == "step" else torch.empty_like(parameter).copy_(v) for k, v in moments.items()
+                k: v.to(self.device) if k == "step" else torch.empty_like(parameter).copy_(v)
+                for k, v in moments.items()
             }
         self.images, self.steps = facts["images"], facts["steps"]
 

@@ -41,9 +41,7 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise UserError(
-            f"{path} may not be read (permission denied); ask for access or name another"
-        ) from error
+        raise UserError(f"{path} may not be read (permission denied); ask for access or name another") from error
     except _BROKEN as error:
         raise UserError(
             f"{path} is damaged or no archive ({error}); expected .zip, .tar or .tar.gz; fetch it again"
@@ -60,9 +58,7 @@ def _list_zip(path: Path) -> Files:
         if name is None or info.is_dir():
             continue
         if (stat.S_IFMT(mode) and not stat.S_ISREG(mode)) or info.file_size > _LARGEST_BYTES:
-            skipped.append(
-                (name, "a link in the archive" if stat.S_ISLNK(mode) else "not a file of sensible size")
-            )
+            skipped.append((name, "a link in the archive" if stat.S_ISLNK(mode) else "not a file of sensible size"))
             continue
         members[name] = info
     return Files.in_memory(str(path), lambda name: archive.read(members[name]), list(members), skipped)
@@ -79,9 +75,7 @@ def _list_tar(path: Path) -> Files:
                 continue
             file = archive.extractfile(member) if member.isreg() and member.size <= _LARGEST_BYTES else None
             if file is None:
-                skipped.append(
-                    (name, "a link in the archive" if member.issym() or member.islnk() else "not a file")
-                )
+                skipped.append((name, "a link in the archive" if member.issym() or member.islnk() else "not a file"))
                 continue
             contents[name] = _read_all(file.read(), member.size)
     return Files.in_memory(str(path), contents.__getitem__, list(contents), skipped)

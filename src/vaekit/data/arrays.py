@@ -53,9 +53,7 @@ def read_npy(path: Path, size: Size, channels: int | None) -> Rows:
     except PermissionError as error:
         raise UserError(f"{path} may not be read (permission denied); ask for access") from error
     except Exception as error:  # numpy raises anything from EOFError to BadZipFile, none of it ours
-        raise UserError(
-            f"{path} cannot be read as arrays ({reason(error)}); save it again with numpy"
-        ) from error
+        raise UserError(f"{path} cannot be read as arrays ({reason(error)}); save it again with numpy") from error
     return _read_parts(arrays, str(path), size, channels)
 
 
@@ -70,9 +68,7 @@ def read_sequence(source: Any, size: Size, channels: int | None) -> Rows:
         raise UserError("the data set is empty; expected images or (image, label) pairs")
     images, labels = [], []
     for index, item in enumerate(chain([first], items)):
-        image, label = (
-            (item[0], item[1]) if isinstance(item, tuple | list) and len(item) > 1 else (item, None)
-        )
+        image, label = (item[0], item[1]) if isinstance(item, tuple | list) and len(item) > 1 else (item, None)
         if isinstance(image, tuple | list) and len(image) == 1:
             image = image[0]
         images.append(_one(image, f"item {index} of the data set"))
@@ -80,9 +76,7 @@ def read_sequence(source: Any, size: Size, channels: int | None) -> Rows:
     return _rows_of_list(images, labels, getattr(source, "classes", None), size, channels)
 
 
-def _rows_of_list(
-    images: list[np.ndarray], labels: list[Any], classes: Any, size: Size, channels: int | None
-) -> Rows:
+def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, size: Size, channels: int | None) -> Rows:
     sizes = [(image.shape[1], image.shape[2]) for image in images]
     if size is None:
         refuse_unequal(sizes, "the data set")
@@ -123,16 +117,12 @@ def _one(image: Any, where: str) -> np.ndarray:
     """One image as uint8 [C, H, W]."""
     if isinstance(image, Image.Image):
         known = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L"}
-        image = np.asarray(
-            image.convert(known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB"))
-        )
+        image = np.asarray(image.convert(known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")))
     if isinstance(image, torch.Tensor):
         return _channels_first(image.detach().cpu()[None], where)[0]
     if isinstance(image, np.ndarray):
         return _channels_last(image[None], where)[0]
-    raise UserError(
-        f"{where} is a {type(image).__name__}; expected a PIL image, an array [H,W,C] or a tensor [C,H,W]"
-    )
+    raise UserError(f"{where} is a {type(image).__name__}; expected a PIL image, an array [H,W,C] or a tensor [C,H,W]")
 
 
 def _label(value: Any) -> int | str | None:
@@ -160,8 +150,7 @@ def _channels_first(tensor: torch.Tensor, where: str) -> np.ndarray:
     if tensor.ndim != 4 or tensor.shape[1] not in (1, 3, 4):
         hint = "; move the channels to the front" if tensor.ndim == 4 and tensor.shape[3] in (1, 3, 4) else ""
         raise UserError(
-            f"{where} has the shape {list(tensor.shape)}; "
-            f"expected [N,H,W] or [N,C,H,W] with C 1, 3 or 4{hint}"
+            f"{where} has the shape {list(tensor.shape)}; expected [N,H,W] or [N,C,H,W] with C 1, 3 or 4{hint}"
         )
     return bytes_from_unit(np.ascontiguousarray(tensor.numpy()), where)
 
@@ -199,9 +188,7 @@ def _read_parts(arrays: dict[str, np.ndarray], where: str, size: Size, channels:
 
 def _pairs(arrays: dict[str, np.ndarray], where: str) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
     """(part or '', images, labels) for each array of images."""
-    by_part = [
-        (part, arrays[f"x_{part}"], arrays.get(f"y_{part}")) for part in _PARTS if f"x_{part}" in arrays
-    ]
+    by_part = [(part, arrays[f"x_{part}"], arrays.get(f"y_{part}")) for part in _PARTS if f"x_{part}" in arrays]
     if by_part:
         return by_part
     for key in ("images", "x", "arr_0"):

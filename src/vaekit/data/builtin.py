@@ -52,9 +52,7 @@ def portraits_count(source: str) -> int:
     """
     _, colon, count = source.partition(":")
     if colon and not (count.isascii() and count.isdigit() and 0 < int(count) <= 10_000_000):
-        raise UserError(
-            f"{source!r}: expected a number of portraits from 1 to 10,000,000, as in portraits:500"
-        )
+        raise UserError(f"{source!r}: expected a number of portraits from 1 to 10,000,000, as in portraits:500")
     return int(count) if colon else _PORTRAITS
 
 

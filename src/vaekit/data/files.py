@@ -25,9 +25,7 @@ class Files:
     skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of what cannot be read at all
 
     @staticmethod
-    def in_memory(
-        where: str, read: Callable[[str], bytes], names: list[str], skipped: list[tuple[str, str]]
-    ) -> Files:
+    def in_memory(where: str, read: Callable[[str], bytes], names: list[str], skipped: list[tuple[str, str]]) -> Files:
         """Files for which reading the header means reading the whole."""
         return Files(where, tuple(sorted(names)), read, lambda name: BytesIO(read(name)), tuple(skipped))
 
@@ -48,9 +46,7 @@ def list_folder(folder: Path) -> Files:
     try:
         _walk(folder, "", (), names, skipped)
     except PermissionError as error:
-        raise UserError(
-            f"{folder} may not be read (permission denied); ask for access or name another"
-        ) from error
+        raise UserError(f"{folder} may not be read (permission denied); ask for access or name another") from error
     return Files(
         where=str(folder),
         names=tuple(sorted(names)),
@@ -66,9 +62,7 @@ def list_paths(paths: list[Path]) -> Files:
     names = short if len(set(short)) == len(short) else [path.as_posix() for path in paths]
     places = dict(zip(names, paths, strict=True))
     where = str(paths[0]) if len(paths) == 1 else f"the {len(paths)} files"
-    return Files(
-        where, tuple(names), lambda name: places[name].read_bytes(), lambda name: places[name].open("rb")
-    )
+    return Files(where, tuple(names), lambda name: places[name].read_bytes(), lambda name: places[name].open("rb"))
 
 
 def _walk(

@@ -23,10 +23,8 @@ def read_tree(
 
     Raises :class:`UserError` for a tree without images, or with more broken than whole ones.
     """
-    if flat:
-        layout = Layout("", list(files.names), None, [-1] * len(files.names), [], 0)
-    else:
-        layout = arrange(list(files.names))
+    names = list(files.names)
+    layout = Layout("", names, None, [-1] * len(names), [], 0) if flat else arrange(names)
     if not layout.names:
         raise UserError(_nothing(files, layout))
     layout = thin(layout, most)
@@ -61,11 +59,7 @@ def _nothing(files: Files, layout: Layout) -> str:
         return f"{files.where} has no image that can be read ({name}: {why}); expected {kinds}"
     if not files.names:
         return f"{files.where} is empty; expected {kinds}, in it or in a subfolder per class"
-    arrays = [
-        name for name in files.names if name.lower().endswith((".npy", ".npz", ".zip", ".tar", ".tgz", ".gz"))
-    ]
+    arrays = [name for name in files.names if name.lower().endswith((".npy", ".npz", ".zip", ".tar", ".tgz", ".gz"))]
     hint = f"; to open {arrays[0]}, name that file itself" if arrays else ""
     others = "1 other file" if len(files.names) == 1 else f"{len(files.names)} other files"
-    return (
-        f"{files.where} has no images among its {others} (such as {files.names[0]}); expected {kinds}{hint}"
-    )
+    return f"{files.where} has no images among its {others} (such as {files.names[0]}); expected {kinds}{hint}"

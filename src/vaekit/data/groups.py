@@ -49,9 +49,7 @@ def match_group(
 
 def _match_label(name: str, labels: np.ndarray | None, classes: Sequence[str], query: str) -> np.ndarray:
     if labels is None or not classes:
-        raise UserError(
-            f"the group {query!r} asks for a label, but these images have none (no class subfolders)"
-        )
+        raise UserError(f"the group {query!r} asks for a label, but these images have none (no class subfolders)")
     if name not in classes:
         raise UserError(f"the group {query!r} asks for an unknown label; {nearest(name, classes)}")
     return np.asarray(labels) == list(classes).index(name)
@@ -59,9 +57,7 @@ def _match_label(name: str, labels: np.ndarray | None, classes: Sequence[str], q
 
 def _match_attributes(text: str, attributes: Mapping[str, np.ndarray], query: str) -> np.ndarray:
     if not attributes:
-        raise UserError(
-            f"the group {query!r} asks for attributes, but these images have none (no metadata.csv)"
-        )
+        raise UserError(f"the group {query!r} asks for attributes, but these images have none (no metadata.csv)")
     masks = []
     for condition in text.split(","):
         column, equals, value = condition.partition("=")
@@ -69,9 +65,7 @@ def _match_attributes(text: str, attributes: Mapping[str, np.ndarray], query: st
         if not equals or not column or not value:
             raise UserError(f"the group {query!r} cannot be understood at {condition.strip()!r}; {_SHAPE}")
         if column not in attributes:
-            raise UserError(
-                f"the group {query!r} asks for an unknown attribute; {nearest(column, attributes)}"
-            )
+            raise UserError(f"the group {query!r} asks for an unknown attribute; {nearest(column, attributes)}")
         masks.append(_match_value(column, value, np.asarray(attributes[column]), query))
     return np.logical_and.reduce(masks)
 
@@ -83,9 +77,7 @@ def _match_value(column: str, value: str, values: np.ndarray, query: str) -> np.
     else:
         mask = values == value
     if not mask.any():
-        raise UserError(
-            f"the group {query!r}: no image has {column}={value}; {_known(column, value, values)}"
-        )
+        raise UserError(f"the group {query!r}: no image has {column}={value}; {_known(column, value, values)}")
     return np.asarray(mask)
 
 

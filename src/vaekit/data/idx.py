@@ -19,9 +19,7 @@ from vaekit.errors import UserError
 
 __all__ = ["find_idx", "is_idx", "parse_idx", "read_idx", "read_idx_file"]
 
-_NAME = re.compile(
-    r"^(?:.*[/_-])?(train|t10k|test)[-_](images|labels)[-_.]idx\d[-_.]ubyte(\.gz)?$", re.IGNORECASE
-)
+_NAME = re.compile(r"^(?:.*[/_-])?(train|t10k|test)[-_](images|labels)[-_.]idx\d[-_.]ubyte(\.gz)?$", re.IGNORECASE)
 _PARTS = {"train": 0, "t10k": 2, "test": 2}
 
 
@@ -64,9 +62,7 @@ def list_folder_flat(path: Path) -> Files:
     """The file and what lies beside it, without looking into folders."""
     folder = path.parent
     names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_file()))
-    return Files(
-        str(folder), names, lambda name: (folder / name).read_bytes(), lambda name: (folder / name).open("rb")
-    )
+    return Files(str(folder), names, lambda name: (folder / name).read_bytes(), lambda name: (folder / name).open("rb"))
 
 
 def parse_idx(data: bytes, where: str) -> np.ndarray:
@@ -82,18 +78,14 @@ def parse_idx(data: bytes, where: str) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{where} is damaged ({error}); fetch it again") from error
     if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise UserError(
-            f"{where} is no IDX file of bytes: it begins with {data[:4].hex(' ')}, expected 00 00 08"
-        )
+        raise UserError(f"{where} is no IDX file of bytes: it begins with {data[:4].hex(' ')}, expected 00 00 08")
     start = 4 + 4 * data[3]
     if data[3] == 0 or len(data) < start:
         raise UserError(f"{where} ends within its header; fetch it again")
     shape = struct.unpack(f">{data[3]}I", data[4:start])
     expected = int(np.prod(shape, dtype=object))
     if len(data) - start != expected:
-        raise UserError(
-            f"{where} holds {len(data) - start} values, its header says {expected}; fetch it again"
-        )
+        raise UserError(f"{where} holds {len(data) - start} values, its header says {expected}; fetch it again")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
@@ -134,9 +126,7 @@ def _rows(
         match = _NAME.match(name)
         part = _PARTS[match[1].lower()] if match else -1
         if numbers is not None and len(numbers) != len(array):
-            raise UserError(
-                f"{where}: {name} has {len(array)} images but {len(numbers)} labels; fetch them again"
-            )
+            raise UserError(f"{where}: {name} has {len(array)} images but {len(numbers)} labels; fetch them again")
         names += number_names(len(array), {0: "train/", 2: "test/"}.get(part, ""))
         given += [part] * len(array)
         contents += hash_rows(array)

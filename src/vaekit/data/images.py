@@ -35,9 +35,7 @@ class Images:
     labels: torch.Tensor | None = None  #: int64 [N], indices into classes
     classes: tuple[str, ...] = ()  #: names of the labels
     attributes: dict[str, np.ndarray] = field(default_factory=dict)  #: column -> [N] float64 or str
-    parts: np.ndarray = field(
-        default_factory=lambda: np.zeros(0, np.uint8)
-    )  #: uint8 [N]: 0 train, 1 val, 2 test
+    parts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))  #: uint8 [N]: 0 train, 1 val, 2 test
     fingerprint: str = ""  #: hex sha256 of the content of these images, at whatever size
     source: str = "array"  #: what the user named; folders are absolute
     skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of each unreadable file

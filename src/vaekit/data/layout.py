@@ -123,8 +123,7 @@ def _apply_splits(layout: Layout) -> None:
 
 def _labels(layout: Layout) -> list[str] | None:
     below = [
-        name.split("/", 1)[1] if part >= 0 else name
-        for name, part in zip(layout.names, layout.given, strict=True)
+        name.split("/", 1)[1] if part >= 0 else name for name, part in zip(layout.names, layout.given, strict=True)
     ]
     kinds = Counter("/" in name for name in below)
     if kinds[True] and kinds[False]:

@@ -35,9 +35,7 @@ def read_table(data: bytes, where: str) -> dict[str, dict[str, str]]:
     table = {}
     for row in rows:
         clean = {
-            (key or "").strip(): (value or "").strip()
-            for key, value in row.items()
-            if isinstance(value, str | None)
+            (key or "").strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str | None)
         }
         name = posixpath.normpath(clean.pop(_KEY, "").replace("\\", "/"))
         table[name] = {key: value for key, value in clean.items() if key}
@@ -59,9 +57,7 @@ def join_tables(
         for name, cells in tables[folder].items():
             rows.setdefault(posixpath.normpath(posixpath.join(folder, name)), {}).update(cells)
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    attributes = {
-        column: as_column([rows.get(name, {}).get(column, "") for name in names]) for column in columns
-    }
+    attributes = {column: as_column([rows.get(name, {}).get(column, "") for name in names]) for column in columns}
     lost = len(rows.keys() - set(names))
     if not lost:
         return attributes, []

@@ -144,9 +144,7 @@ def _checked(paths: list[Path]) -> list[Path]:
         if not path.exists():
             raise _missing(str(path), path)
         if path.is_dir():
-            raise UserError(
-                f"{path} is a folder where an image file was expected; name its files, or open it alone"
-            )
+            raise UserError(f"{path} is a folder where an image file was expected; name its files, or open it alone")
     return paths
 
 

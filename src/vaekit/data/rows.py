@@ -35,9 +35,7 @@ class Rows:
 
     def images(self, source: str, seed: int) -> Images:
         """The Images of these rows, split by content and ``seed``."""
-        given = (
-            np.full(len(self.names), -1, np.int8) if self.given is None else np.asarray(self.given, np.int8)
-        )
+        given = np.full(len(self.names), -1, np.int8) if self.given is None else np.asarray(self.given, np.int8)
         parts, notes = assign_parts(uniforms(self.contents, seed), given)
         digests = row_digests(self.names, self.contents, self.labels, self.attributes)
         classes = tuple(self.classes or sort_classes(set(self.labels or ())))

@@ -35,9 +35,7 @@ def write_folder(images: Images, folder: str | Path) -> Path:
             folder.rmdir()
         draft.rename(folder)
     except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written ({error.strerror or error}); choose another folder"
-        ) from error
+        raise UserError(f"{folder} cannot be written ({error.strerror or error}); choose another folder") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder

@@ -107,9 +107,7 @@ class ResNetDecoder(nn.Module):
             if following:
                 layers += [nn.ConvTranspose2d(channels, following, 2, stride=2)]
         self.levels = nn.Sequential(*layers)
-        self.last = nn.Sequential(
-            nn.Conv2d(widths[-1], shape[0] * patch**2, 3, padding=1), nn.PixelShuffle(patch)
-        )
+        self.last = nn.Sequential(nn.Conv2d(widths[-1], shape[0] * patch**2, 3, padding=1), nn.PixelShuffle(patch))
 
     def forward(self, z: Tensor) -> Tensor:
         image = self.last(F.silu(self.levels(self.first(z))))

@@ -79,9 +79,7 @@ def limits(facts: Facts) -> list[str]:
             else "Its likelihood is for binary pixels only."
         )
     else:
-        sentences.append(
-            "An autoencoder has no density: it has no bound, and random latents do not decode to images."
-        )
+        sentences.append("An autoencoder has no density: it has no bound, and random latents do not decode to images.")
     return sentences
 
 
@@ -124,10 +122,7 @@ def _data(facts: Facts) -> str:
     ]
     if data.classes:
         shown = ", ".join(_code(name) for name in data.classes[:20])
-        rows.append(
-            f"- classes: {shown}"
-            + (f" and {len(data.classes) - 20:,} more" if len(data.classes) > 20 else "")
-        )
+        rows.append(f"- classes: {shown}" + (f" and {len(data.classes) - 20:,} more" if len(data.classes) > 20 else ""))
     if data.attributes:
         rows.append("- attributes: " + ", ".join(_code(name) for name in data.attributes))
     rows.append(f"- fingerprint of the content: `{data.fingerprint}`")

@@ -13,9 +13,7 @@ from vaekit.report.facts import Facts
 __all__ = ["Panel", "Series", "draw", "panels"]
 
 _MOST_POINTS = 300
-_SETTLING = (
-    0.05  # of the run: the fall from the first guess is so deep that it would flatten all that follows
-)
+_SETTLING = 0.05  # of the run: the fall from the first guess is so deep that it would flatten all that follows
 
 #: Stand-ins that matplotlib can write, and the page's own colours.
 _COLOURS = {

@@ -132,9 +132,7 @@ class Facts:
     def last(self, kind: str) -> dict[str, Any]:
         """The last numbers of a kind (final, validation) by the keys of ``QUANTITIES``, if any."""
         line = (self.of_kind(kind) or [{}])[-1]
-        own = {
-            key.removeprefix(f"{kind}_"): value for key, value in line.items() if key.startswith(f"{kind}_")
-        }
+        own = {key.removeprefix(f"{kind}_"): value for key, value in line.items() if key.startswith(f"{kind}_")}
         return own | {"part": line.get("part")} if own else {}
 
     @property
@@ -175,9 +173,7 @@ class Facts:
     def parameters(self) -> int:
         """Numbers that training changed."""
         with torch.device("meta"):  # shapes alone: nothing is allocated
-            return parameter_count(
-                build_model(self.recipe, (self.config.data.channels, *self.config.data.size))
-            )
+            return parameter_count(build_model(self.recipe, (self.config.data.channels, *self.config.data.size)))
 
     @cached_property
     def pictures(self) -> dict[int, dict[str, Path]]:

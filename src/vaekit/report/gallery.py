@@ -63,6 +63,4 @@ def _frame(epoch: int, path: Path, is_last: bool) -> Frame | None:
 def _fitted(image: Image.Image, width: int) -> Image.Image:
     if image.width <= width:
         return image
-    return image.resize(
-        (width, round(image.height * width / image.width)), Image.Resampling.BICUBIC, reducing_gap=2.0
-    )
+    return image.resize((width, round(image.height * width / image.width)), Image.Resampling.BICUBIC, reducing_gap=2.0)

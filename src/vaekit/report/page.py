@@ -24,9 +24,7 @@ def page(facts: Facts) -> str:
     """``report.html`` as text. Whatever comes from outside is escaped."""
     title = f"{facts.recipe.name} on {facts.source}"
     parts = (_head(facts), _pictures(facts), _curves(facts), _numbers(facts), _use(facts), _run(facts))
-    style, script = (
-        files("vaekit.report").joinpath(name).read_text("utf-8") for name in ("page.css", "slider.js")
-    )
+    style, script = (files("vaekit.report").joinpath(name).read_text("utf-8") for name in ("page.css", "slider.js"))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -94,9 +92,7 @@ def _pictures(facts: Facts) -> str:
         "samples": "New images, decoded from draws of the prior; the same draws at every epoch.",
     }
     shown = "\n".join(_stack(kind, stack, captions[kind]) for kind, stack in stacks.items() if stack)
-    return (
-        f'<section>\n<h2>Pictures</h2>\n{_slider(stacks)}\n<div class="prints">\n{shown}\n</div>\n</section>'
-    )
+    return f'<section>\n<h2>Pictures</h2>\n{_slider(stacks)}\n<div class="prints">\n{shown}\n</div>\n</section>'
 
 
 def _slider(stacks: dict[str, list[Frame]]) -> str:
@@ -135,8 +131,7 @@ def _curves(facts: Facts) -> str:
         f"<span>{part} images, after each epoch</span>" if part else ""
     )
     figures = "\n".join(
-        f"<figure><header><h3>{p.title}</h3><span>{p.note}</span></header>\n{draw(p)}\n</figure>"
-        for p in shown
+        f"<figure><header><h3>{p.title}</h3><span>{p.note}</span></header>\n{draw(p)}\n</figure>" for p in shown
     )
     return (
         f'<section>\n<h2>Curves</h2>\n<p class="legend">{legend}</p>\n'
@@ -149,9 +144,7 @@ def _numbers(facts: Facts) -> str:
     if not columns:
         return ""
     heads = "".join(f'<th class="n">{escape(part_name(c.get("part")))}</th>' for c in columns)
-    rows = "\n".join(
-        _number_row(q, columns) for q in QUANTITIES if any(c.get(q.key) is not None for c in columns)
-    )
+    rows = "\n".join(_number_row(q, columns) for q in QUANTITIES if any(c.get(q.key) is not None for c in columns))
     why = (
         ""
         if facts.has_density

@@ -1,0 +1,48 @@
+"""A budget of wall time → a number of images, measured once and then fixed, so that a budgeted run resumes exactly."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vaekit.config import RunConfig
+from vaekit.evaluate import evaluate
+from vaekit.intake import Watched
+from vaekit.trainer import Trainer
+
+__all__ = ["SAVE_EVERY_SECONDS", "fit_budget"]
+
+SAVE_EVERY_SECONDS = 60.0  #: between two states, or twenty times what saving takes if that is more
+_CALIBRATION_SECONDS = 5.0  # at most; a budget gives a twentieth of itself to measuring its own speed
+_REPORT_SECONDS = 3.0
+_PICTURES_SECONDS = 0.3  # of one epoch
+_DISK_BYTES_PER_SECOND = 200e6
+
+
+def fit_budget(
+    config: RunConfig, pixels: Tensor, watched: Watched, device: torch.device, budget: float, started: float
+) -> RunConfig:
+    """Measures a throwaway copy and fixes the number of images that fits what is left of the budget."""
+    trial = Trainer(replace(config, total_images=10**9), pixels, device)
+    deadline = time.monotonic() + min(_CALIBRATION_SECONDS, budget / 20)
+    step_seconds: list[float] = []
+    while len(step_seconds) < 4 or (time.monotonic() < deadline and len(step_seconds) < 500):
+        before = time.monotonic()
+        trial.step().loss.sum().item()
+        step_seconds.append(time.monotonic() - before)
+    per_image = sorted(step_seconds[1:])[len(step_seconds[1:]) // 2] / min(config.recipe["batch_size"], len(pixels))
+    before = time.monotonic()
+    evaluate(trial.eval_model(), watched.validation)
+    validation = time.monotonic() - before
+    state_bytes = sum(t.numel() * t.element_size() for t in trial.state()[0].values())
+    per_epoch = validation + _PICTURES_SECONDS
+    saving = state_bytes / _DISK_BYTES_PER_SECOND
+    encoding = validation / len(watched.validation) * (min(len(pixels), 20_000) + config.data.images - len(pixels))
+    left = budget - (time.monotonic() - started) - encoding - 2 * saving - _REPORT_SECONDS
+    slowness = 1 + saving / max(SAVE_EVERY_SECONDS, 20 * saving)
+    images = int(left / (per_image * slowness + per_epoch / len(pixels)))
+    images = max(images, config.recipe["batch_size"], 1)
+    return replace(config, total_images=images)

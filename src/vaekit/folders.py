@@ -1,0 +1,82 @@
+"""The place where a run is written: is it free, does it hold the same run, is it left clean if nothing came of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vaekit import runs
+from vaekit.config import Length, RunConfig
+from vaekit.errors import UserError
+
+__all__ = ["check_folder", "folder_or_nothing", "meet_folder"]
+
+
+def check_folder(out: Path) -> None:
+    """Refuses an ``--out`` that is a file, or a folder that holds something else than a run."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; give a folder")
+    if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
+        raise UserError(f"--out {out} holds files that are not a run; give a new or an empty folder")
+
+
+def meet_folder(out: Path, config: RunConfig, length: Length) -> tuple[RunConfig, bool]:
+    """The configuration to train with, and whether the run is new."""
+    if not (out / "config.json").exists():
+        return config, True
+    old = runs.read_config(out)
+    for name, mine, theirs in _differences(config, old):
+        raise UserError(f"--out {out} holds another run: its {name} is {theirs}, not {mine}; give another --out")
+    if length.budget_seconds is not None and length.budget_seconds == old.budget_seconds:
+        return old, False
+    if length.budget_seconds is not None:
+        raise UserError(f"--out {out} was started with another length; extend it with --epochs or --images")
+    if config.total_images > old.total_images:
+        longer = replace(old, total_images=config.total_images, budget_seconds=None)
+        (out / "report.html").unlink(missing_ok=True)  # first: a report says that all is done
+        runs.atomic_write_text(out / "config.json", longer.to_json())
+        return longer, False
+    return old, False
+
+
+def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any, Any]]:
+    for name in ("fingerprint", "size", "channels", "split_seed"):
+        if getattr(mine.data, name) != getattr(theirs.data, name):
+            yield f"data {name}", getattr(mine.data, name), getattr(theirs.data, name)
+    for name in sorted(mine.recipe.keys() | theirs.recipe.keys(), key=lambda name: (name != "name", name)):
+        if name not in ("summary", "paper", "cost") and mine.recipe.get(name) != theirs.recipe.get(name):
+            yield name if name != "name" else "recipe", mine.recipe.get(name), theirs.recipe.get(name)
+    for name in ("seed", "initial"):
+        if getattr(mine, name) != getattr(theirs, name):
+            yield name, getattr(mine, name), getattr(theirs, name)
+
+
+@contextmanager
+def folder_or_nothing(out: Path, is_new: bool) -> Iterator[None]:
+    """A new run that ends without a state to go on from leaves nothing behind, nor the folders made for it."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
+        yield
+    except BaseException:
+        if is_new and not (out / "state.safetensors").exists():
+            _empty(out)
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+        raise
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
