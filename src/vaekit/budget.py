@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from vaekit.config import RunConfig
+from vaekit.edit import MOST_STORED_LATENTS, encode
 from vaekit.evaluate import evaluate
 from vaekit.intake import Watched
 from vaekit.trainer import Trainer
@@ -18,6 +20,7 @@ __all__ = ["SAVE_EVERY_SECONDS", "fit_budget"]
 SAVE_EVERY_SECONDS = 60.0  #: between two states, or twenty times what saving takes if that is more
 _CALIBRATION_SECONDS = 5.0  # at most; a budget gives a twentieth of itself to measuring its own speed
 _REPORT_SECONDS = 3.0
+_TIMED_IMAGES = 128
 _PICTURES_SECONDS = 0.3  # of one epoch
 _DISK_BYTES_PER_SECOND = 200e6
 
@@ -34,15 +37,21 @@ def fit_budget(
         trial.step().loss.sum().item()
         step_seconds.append(time.monotonic() - before)
     per_image = sorted(step_seconds[1:])[len(step_seconds[1:]) // 2] / min(config.recipe["batch_size"], len(pixels))
-    before = time.monotonic()
-    evaluate(trial.eval_model(), watched.validation)
-    validation = time.monotonic() - before
+    model, some = trial.eval_model(), watched.validation[:_TIMED_IMAGES]
+    encoding = _seconds_per_image(lambda: encode(model, some), len(some))
+    evaluating = _seconds_per_image(lambda: evaluate(model, some), len(some))
     state_bytes = sum(t.numel() * t.element_size() for t in trial.state()[0].values())
-    per_epoch = validation + _PICTURES_SECONDS
     saving = state_bytes / _DISK_BYTES_PER_SECOND
-    encoding = validation / len(watched.validation) * (min(len(pixels), 20_000) + config.data.images - len(pixels))
-    left = budget - (time.monotonic() - started) - encoding - 2 * saving - _REPORT_SECONDS
+    per_epoch = evaluating * len(watched.validation) + _PICTURES_SECONDS
+    at_the_end = encoding * min(len(pixels), MOST_STORED_LATENTS) + evaluating * (config.data.images - len(pixels))
+    left = budget - (time.monotonic() - started) - at_the_end - 2 * saving - _REPORT_SECONDS
     slowness = 1 + saving / max(SAVE_EVERY_SECONDS, 20 * saving)
     images = int(left / (per_image * slowness + per_epoch / len(pixels)))
-    images = max(images, config.recipe["batch_size"], 1)
-    return replace(config, total_images=images)
+    return replace(config, total_images=max(images, config.recipe["batch_size"]))
+
+
+def _seconds_per_image(work: Callable[[], object], images: int) -> float:
+    work()  # the first time is slower
+    before = time.monotonic()
+    work()
+    return (time.monotonic() - before) / images

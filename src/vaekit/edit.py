@@ -22,6 +22,7 @@ from vaekit.seeds import SAMPLES, VERB_NOISE, image_noise
 from vaekit.verbs import refuse
 
 __all__ = [
+    "MOST_STORED_LATENTS",
     "add_noise",
     "decode",
     "denoise",
@@ -33,7 +34,7 @@ __all__ = [
     "reconstruct",
 ]
 
-_MOST_STORED_LATENTS = 20_000
+MOST_STORED_LATENTS = 20_000  #: of the training images, kept in the run
 _GENERATED_AT_ONCE = 16
 _ATTRIBUTE = "attribute."
 
@@ -92,8 +93,8 @@ def encode_set(model: LatentModel, images: Images) -> tuple[dict[str, Tensor], d
     the classes and the strings. :func:`group_latents` reads them.
     """
     kept = images
-    if len(images) > _MOST_STORED_LATENTS:
-        kept = images[np.arange(_MOST_STORED_LATENTS) * len(images) // _MOST_STORED_LATENTS]
+    if len(images) > MOST_STORED_LATENTS:
+        kept = images[np.arange(MOST_STORED_LATENTS) * len(images) // MOST_STORED_LATENTS]
     tensors = {"latents": encode(model, kept.pixels)}
     if kept.labels is not None:
         tensors["labels"] = kept.labels.to(torch.int64)
