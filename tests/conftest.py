@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -79,3 +80,9 @@ def portraits_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished ``vae`` of sixty drawn faces, which have attributes."""
     folder = tmp_path_factory.mktemp("runs") / "portraits-vae"
     return _trained(folder, "portraits:60", "vae", size=16, epochs=2, settings={"width": "8"})
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_works() -> None:
+    """A shell starts background jobs deaf to Ctrl-C; the tests of it must not depend on who started them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
