@@ -20,7 +20,7 @@ face_with() {
 }
 
 say "An autoencoder of 1,797 real handwritten digits (seconds)"
-vaekit train digits --recipe ae --out "$digits"
+vaekit train digits --recipe ae --epochs 60 --out "$digits"
 vaekit reconstruct "$digits" --count 10 --out demo/digits-reconstructed.png
 vaekit interpolate "$digits" label:1 label:8 --steps 6 --out demo/digits-interpolated.png
 
@@ -45,6 +45,9 @@ vaekit arithmetic "$portraits" "$(face_with glasses 0) + attr:glasses=1 - attr:g
 vaekit arithmetic "$portraits" "$(face_with glasses 1) - attr:glasses=1 + attr:glasses=0" \
     --out demo/glasses-taken-off.png
 
+say "All of it in one picture"
+python scripts/demo_picture.py "$portraits" demo/demo.jpg
+
 say "Done"
-ls -l demo/*.png
+ls -l demo/*.png demo/*.jpg
 echo "Open $portraits/report.html for the curves."

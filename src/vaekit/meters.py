@@ -5,35 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch import Tensor
 
-__all__ = ["Clock", "Sums"]
+from vaekit.objectives import Terms
+
+__all__ = ["Clock", "Means"]
 
 
-class Sums:
-    """Sums of per-example terms that stay on the device until they are read."""
+class Means:
+    """Per-example terms that stay on the device until their means are read."""
 
     def __init__(self) -> None:
-        self._total: Tensor | None = None
-        self._count = 0
+        self._terms: list[Terms] = []
 
-    def add(self, terms: Any) -> None:
-        rate = terms.distortion.new_zeros(()) if terms.rate is None else terms.rate.sum()
-        step = torch.stack([terms.distortion.sum(), rate])
-        self._total = step if self._total is None else self._total + step
-        self._count += len(terms.loss)
-        self._has_rate = terms.rate is not None
+    def add(self, terms: Terms) -> None:
+        self._terms.append(terms)
 
     def means(self) -> dict[str, float | None]:
         """Means since the last call, nats per image."""
-        assert self._total is not None
-        distortion, rate = (self._total.double() / self._count).tolist()
-        self._total, self._count = None, 0
-        if not self._has_rate:
+        terms, self._terms = self._terms, []
+        distortion = float(torch.cat([term.distortion for term in terms]).double().mean())
+        rates = [term.rate for term in terms if term.rate is not None]
+        if not rates:
             return {"distortion_nats": distortion, "rate_nats": None, "elbo_nats": None}
+        rate = float(torch.cat(rates).double().mean())
         return {"distortion_nats": distortion, "rate_nats": rate, "elbo_nats": -distortion - rate}
 
 

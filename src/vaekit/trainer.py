@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaekit.adam import Adam
 from vaekit.build import build_model, build_objective
 from vaekit.config import RunConfig
 from vaekit.data import to_float
@@ -40,9 +41,7 @@ class Trainer:
         self.step_module = Step(self.model, build_objective(self.row))
         self.names = [name for name, _ in self.model.named_parameters()]
         self.parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.Adam(
-            self.parameters, lr=self.row.learning_rate, weight_decay=self.row.weight_decay, fused=True
-        )
+        self.adam = Adam(self.parameters, self.row.weight_decay)
         self.first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
         self._order: tuple[int, Tensor] | None = None
 
@@ -51,16 +50,14 @@ class Trainer:
         index = self.next_index()
         terms = self.step_module(*self._inputs(index))
         loss = terms.loss.sum() if self.row.reduction == "sum" else terms.loss.mean()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.adam.zero_grad()
         loss.backward()
         self._note_bad(loss)
         if self.row.clip_norm:
             # The limit is per pixel value, so that one number serves every image size.
             limit = self.row.clip_norm * self.pixels[0].numel()
             torch.nn.utils.clip_grad_norm_(self.parameters, limit, foreach=True)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.row, self.fraction)
-        self.optimizer.step()
+        self.adam.step(learning_rate(self.row, self.fraction))
         self.images += len(index)
         self.steps += 1
         if self.average is not None:
@@ -92,9 +89,8 @@ class Trainer:
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{name}": t for name, t in self.average.state_dict().items()}
-        for name, parameter in zip(self.names, self.parameters, strict=True):
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"adam.{key}.{name}"] = value
+        for key, values in self.adam.state().items():
+            tensors |= {f"adam.{key}.{name}": value for name, value in zip(self.names, values, strict=True)}
         return tensors, {"images": self.images, "steps": self.steps}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -102,12 +98,9 @@ class Trainer:
         self.model.load_state_dict(_with_prefix(tensors, "model."))
         if self.average is not None:
             self.average.load_state_dict(_with_prefix(tensors, "average."))
-        for name, parameter in zip(self.names, self.parameters, strict=True):
-            moments = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-            self.optimizer.state[parameter] = {
-                k: v.to(self.device) if k == "step" else torch.empty_like(parameter).copy_(v)
-                for k, v in moments.items()
-            }
+        for key, values in self.adam.state().items():
+            for name, value in zip(self.names, values, strict=True):
+                value.copy_(tensors[f"adam.{key}.{name}"])
         self.images, self.steps = facts["images"], facts["steps"]
 
     def start_from(self, weights: dict[str, Tensor], where: str) -> None:
@@ -138,6 +131,8 @@ class Trainer:
         return torch.where(draws[1] < 0.5, noisy.clamp(0, 1), noisy)
 
     def _note_bad(self, loss: Tensor) -> None:
+        if self.device.type == "cpu" and math.isfinite(loss.item()):
+            return  # the usual case; on other devices reading the loss would stop the queue
         is_new = (self.first_bad_step < 0) & ~torch.isfinite(loss.detach())
         self.first_bad_step.masked_fill_(is_new, self.steps)
 

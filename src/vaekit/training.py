@@ -23,7 +23,7 @@ from vaekit.errors import Interrupted, UserError
 from vaekit.evaluate import Numbers, evaluate
 from vaekit.folders import check_folder, folder_or_nothing, meet_folder
 from vaekit.intake import Watched, make_config, pick_device, training_images
-from vaekit.meters import Clock, Sums
+from vaekit.meters import Clock, Means
 from vaekit.progress import Progress, Silent
 from vaekit.recipes import Recipe
 from vaekit.trainer import Trainer, epoch_order, learning_rate, rate_weight
@@ -110,17 +110,17 @@ def _is_finished(out: Path) -> bool:
 def _run(trainer: Trainer, out: Path, images: Images, watched: Watched, progress: Progress) -> None:
     total, per_epoch = trainer.config.total_images, len(trainer.pixels)
     log_every = max(1, math.ceil(per_epoch / trainer.batch_size / _LOG_LINES_PER_EPOCH))
-    sums, clock, last_save = Sums(), Clock(), time.monotonic()
+    recent, clock, last_save = Means(), Clock(), time.monotonic()
     save_seconds = 0.0
     progress.start(total, trainer.images)
     try:
         with _signals() as caught:
             while trainer.images < total:
-                sums.add(trainer.step())
+                recent.add(trainer.step())
                 ends_epoch = trainer.images % per_epoch == 0 or trainer.images == total
                 if trainer.steps % log_every == 0 or ends_epoch:
                     _stop_if_broken(trainer, images, out)
-                    numbers = sums.means()
+                    numbers = recent.means()
                     rate = clock.rate(trainer.images)
                     progress.update(trainer.images, rate, numbers)
                     runs.append_metrics(out, _log_line(trainer, numbers, rate))

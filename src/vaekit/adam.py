@@ -1,0 +1,55 @@
+"""Adam (Kingma & Ba 2015, Algorithm 1) with its moments as plain lists, one fused kernel per step.
+
+``torch.optim.Adam`` does the same arithmetic, but spends more on bookkeeping per step than a small network on its
+forward pass. The kernel is torch's own, through its functional form.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+__all__ = ["Adam"]
+
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
+
+
+class Adam:
+    """Moments of ``parameters``, and the step that uses and updates them. ``weight_decay`` is added to the gradient."""
+
+    def __init__(self, parameters: list[nn.Parameter], weight_decay: float) -> None:
+        self.parameters, self.weight_decay = parameters, weight_decay
+        self.exp_avg = [torch.zeros_like(p) for p in parameters]
+        self.exp_avg_sq = [torch.zeros_like(p) for p in parameters]
+        self.step_counts = [torch.zeros((), device=p.device) for p in parameters]
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """One update from the gradients; every parameter has one."""
+        adam(
+            [*self.parameters],
+            [p.grad for p in self.parameters],  # type: ignore[misc]
+            self.exp_avg,
+            self.exp_avg_sq,
+            [],
+            self.step_counts,
+            fused=True,
+            amsgrad=False,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            lr=learning_rate,
+            weight_decay=self.weight_decay,
+            eps=_EPSILON,
+            maximize=False,
+        )
+
+    def state(self) -> dict[str, list[Tensor]]:
+        """The tensors that a restart needs, one per parameter under each name."""
+        return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq, "step": self.step_counts}
