@@ -1,6 +1,6 @@
 """One picture of what a run of portraits can do, for the README: python scripts/demo_picture.py RUN OUT [STRENGTH]
 
-Rows: held-out faces, their reconstructions, new faces from the prior, a walk between two groups, faces without glasses
+Rows: held-out faces, their reconstructions, new faces from the prior, a walk between two held-out faces, faces without glasses
 and the same with glasses added, faces with glasses and the same with them removed.
 """
 
@@ -25,14 +25,14 @@ def main(path: str, out: str, strength: float) -> None:
         "held out": faces,
         "reconstructed": run.reconstruct(faces).pixels,
         "new": run.generate(COLUMNS, seed=0).pixels,
-        "walk": run.interpolate("attr:male=1,smiling=0", "attr:male=0,smiling=1", steps=COLUMNS).pixels,
+        "walk": run.interpolate(*run.encode(faces[[1, 8]]), steps=COLUMNS).pixels,
         "without": without,
         "+ glasses": run.decode(run.encode(without) + glasses).pixels,
         "with": with_glasses,
-        "\u2212 glasses": run.decode(run.encode(with_glasses) - glasses).pixels,
+        "- glasses": run.decode(run.encode(with_glasses) - glasses).pixels,
     }
     vk.Sheet(torch.cat(list(rows.values())), COLUMNS, row_labels=tuple(rows)).save(out)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 1.25)
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 1.0)
