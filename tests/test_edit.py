@@ -241,7 +241,7 @@ def test_a_set_without_labels_or_attributes() -> None:
 
 
 def test_a_large_set_is_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edit, "_MOST_STORED_LATENTS", 4)
+    monkeypatch.setattr(edit, "MOST_STORED_LATENTS", 4)
     model, images = identity_model(), some_images(10)
     tensors, _ = edit.encode_set(model, images)
     assert torch.equal(tensors["latents"], edit.encode(model, images[[0, 2, 5, 7]].pixels))

@@ -15,7 +15,7 @@ def duration_text(seconds: float) -> str:
     """Seconds in words.
 
     >>> duration_text(42), duration_text(75), duration_text(7300)
-    ('42s', '1m 15s', '2h 02m')
+    ('42s', '1m 15s', '2h 01m')
     """
     whole = round(max(0.0, seconds))
     if whole < 60:
