@@ -83,7 +83,7 @@ def _compare(r: dict[str, Any]) -> tuple[str, str]:
     ours, theirs = r["vae"]["test"]["psnr_db"], r["seed_vae"]["test"]["psnr_db"]
     distances = (r[name]["frechet_prior_samples"] for name in ("vae", "seed_vae"))
     return (
-        "real faces, 256 px, ten minutes each, `vae` and `seed-vae`: test PSNR; Fréchet distance of samples",
+        "real faces, 256 px, `vae` and `seed-vae` with `--budget 10m`: test PSNR; Fréchet distance of samples",
         f"{ours:.1f} dB, {theirs:.1f} dB; " + ", ".join(f"{d:.1f}" for d in distances),
     )
 
