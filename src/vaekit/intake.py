@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +31,7 @@ def make_config(
     counts: tuple[int, int] | None = None,
 ) -> RunConfig:
     """The full configuration of a run about to start; ``counts`` are (all, training) images where a sample is given."""
-    total_count, count = counts or (len(images), len(training_images(images, recipe)))
+    total_count, count = counts or (len(images), int(_is_trained_on(images, recipe).sum()))
     row = resolve(recipe, images.shape, count)
     assert row.epochs is not None
     epochs = row.epochs if length.epochs is None else length.epochs
@@ -56,16 +57,20 @@ def make_config(
 
 def training_images(images: Images, recipe: Recipe) -> Images:
     """The images that a recipe trains on: the train part, with the validation part for the seed systems."""
-    if not recipe.train_on_val or not len(images.part("val")):
-        return images.part("train")
-    return images[torch.from_numpy(images.parts != 2)]
+    return images[torch.from_numpy(_is_trained_on(images, recipe))] if recipe.train_on_val else images.part("train")
+
+
+def _is_trained_on(images: Images, recipe: Recipe) -> np.ndarray:
+    """bool ``[N]``; counting it copies no pixels, as taking the part would."""
+    return images.parts != 2 if recipe.train_on_val else images.parts == 0
 
 
 def held_out(images: Images, recipe: Recipe) -> tuple[str, Images]:
     """The part that is watched during training, and its name: val, else test, else (for tiny sets) train."""
     for part in ("test",) if recipe.train_on_val else ("val", "test"):
-        if len(images.part(part)):
-            return part, images.part(part)
+        kept = images.part(part)
+        if len(kept):
+            return part, kept
     return "train", images.part("train")
 
 

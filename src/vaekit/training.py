@@ -163,8 +163,9 @@ def _finish(trainer: Trainer, out: Path, images: Images, progress: Progress) -> 
     model, config = runs.load_model(out, trainer.device)
     tensors, facts = encode_set(model, training_images(images, trainer.row))
     runs.save_tensors(out / "latents.safetensors", tensors, facts)
-    part = "test" if len(images.part("test")) else "all"
-    numbers: Numbers = evaluate(model, images.part(part).pixels)
+    test = images.part("test")
+    part, measured = ("test", test) if len(test) else ("all", images)
+    numbers: Numbers = evaluate(model, measured.pixels)
     runs.append_metrics(
         out, {"images": trainer.images, "kind": "final", "part": part} | {f"final_{k}": v for k, v in numbers.items()}
     )
