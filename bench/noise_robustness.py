@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,11 @@ from machine import write_result
 from torch import Tensor
 
 import vaekit as vk
+from vaekit.edit import add_noise
+from vaekit.evaluate import psnr_db
+from vaekit.masks import square_mask
 
 __all__ = ["measure_denoise", "measure_inpaint"]
-
-
-def psnr_db(a: Tensor, b: Tensor, where: Tensor | None = None) -> float:
-    """``a``, ``b`` [N, C, H, W] in [0, 1]; ``where`` bool [N, 1, H, W] picks the pixels that count."""
-    squares = (a - b).double() ** 2
-    mean = squares.mean() if where is None else squares[where.expand_as(squares)].mean()
-    return -10 * math.log10(mean.item())
 
 
 def in_chunks(function: Callable[..., Tensor], *tensors: Tensor, size: int = 500) -> Tensor:
@@ -39,24 +34,9 @@ def in_chunks(function: Callable[..., Tensor], *tensors: Tensor, size: int = 500
     return torch.cat([function(*parts) for parts in zip(*(t.split(size) for t in tensors), strict=True)])
 
 
-def add_noise(x: Tensor, std: float, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return (x + std * torch.randn(x.shape, generator=generator)).clamp(0, 1)
-
-
-def random_squares(x: Tensor, side: int, seed: int) -> Tensor:
-    """Masks bool [N, 1, H, W], True where a ``side`` × ``side`` square at a random place hides the image."""
-    count, _, height, width = x.shape
-    generator = torch.Generator().manual_seed(seed)
-    top = torch.randint(0, height - side + 1, (count, 1, 1, 1), generator=generator)
-    left = torch.randint(0, width - side + 1, (count, 1, 1, 1), generator=generator)
-    rows, columns = torch.arange(height).view(1, 1, -1, 1), torch.arange(width).view(1, 1, 1, -1)
-    return (rows >= top) & (rows < top + side) & (columns >= left) & (columns < left + side)
-
-
 def measure_denoise(denoising: vk.Run, plain: vk.Run, clean: Tensor, std: float, seed: int) -> dict[str, Any]:
     """PSNR against ``clean`` [N, 1, 28, 28] before and after."""
-    noisy = add_noise(clean, std, seed)
+    noisy = add_noise(clean, std, seed).clamp(0, 1)
     runs = {"denoising": denoising, "plain": plain}
     after = {name: in_chunks(run.denoise, noisy) for name, run in runs.items()}
     result = {f"{name}_psnr_db": psnr_db(x, clean) for name, x in after.items()}
@@ -71,7 +51,7 @@ def measure_denoise(denoising: vk.Run, plain: vk.Run, clean: Tensor, std: float,
 
 def measure_inpaint(run: vk.Run, clean: Tensor, mean: Tensor, side: int, seed: int) -> dict[str, Any]:
     """PSNR on the hidden pixels; ``mean`` [1, 28, 28] is the mean training image."""
-    mask = random_squares(clean, side, seed)
+    mask = square_mask(len(clean), *clean.shape[2:], side, seed)
     damaged = clean.masked_fill(mask, 0.0)
     filled = in_chunks(run.inpaint, damaged, mask)
     assert torch.equal(filled[~mask], clean[~mask]), "the visible pixels must come back unchanged"

@@ -67,8 +67,8 @@ def train(
     initial = _initial(init)
     opened = open_images(data, size, channels)
     shown = progress.choose(quiet)
-    for note in _notes(opened):
-        shown.say(note)
+    for remark in opened.remarks:
+        shown.say(remark)
     _train(opened, row, out, length, seed=seed, device=device, initial=initial, progress=shown, started=started)
     return load(out, device)
 
@@ -156,13 +156,3 @@ def _default_out(data: Any, recipe: str) -> Path:
     for suffix in (".tar.gz", ".tgz", ".tar", ".zip", ".npz", ".npy"):
         name = name.removesuffix(suffix)
     return Path("runs") / f"{name.replace(':', '-')}-{recipe}"
-
-
-def _notes(images: Images) -> list[str]:
-    """What the user should know of the images that were opened."""
-    lines = list(images.notes)
-    if images.skipped:
-        first = "; ".join(f"{name} ({reason})" for name, reason in images.skipped[:3])
-        more = f"; and {len(images.skipped) - 3} more" if len(images.skipped) > 3 else ""
-        lines.append(f"skipped {len(images.skipped)} unreadable files: {first}{more}")
-    return lines

@@ -61,7 +61,7 @@ def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
         prior = _PRIORS[row.prior](row.latent_dim) if row.prior != "none" else None
         decoder = _decoder(row, (shape[0] * likelihood.outputs_per_channel, *shape[1:]))
     model = LatentModel(encoder, posterior, prior, decoder, likelihood, row.latent_dim)
-    # Convolutions of this net run a fifth faster with channels last (bench/layout.py); the numbers stay the same.
+    # Convolutions of this net are faster with channels last; their numbers stay the same.
     return model.to(memory_format=torch.channels_last) if row.net == "resnet" else model  # type: ignore[call-overload]
 
 

@@ -52,7 +52,8 @@ def make_config(
             "likelihood=bernoulli is for binary pixels, these images have grey levels; set likelihood=normal"
         )
     # The length is not part of what a recipe is: a finished run can be extended.
-    return RunConfig(dict(replace(row, epochs=None).to_dict()), data, total, seed, initial, length.budget_seconds)
+    recipe_row = replace(row, epochs=None).to_dict()
+    return RunConfig(recipe_row, data, total, seed, initial, length.budget_seconds, notes=images.remarks)
 
 
 def training_images(images: Images, recipe: Recipe) -> Images:

@@ -75,6 +75,15 @@ class Images:
             digests=None if self.digests is None else self.digests[rows],
         )
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and which files were skipped and why: what a user should read before training."""
+        if not self.skipped:
+            return self.notes
+        first = "; ".join(f"{name} ({reason})" for name, reason in self.skipped[:3])
+        more = f"; and {len(self.skipped) - 3} more" if len(self.skipped) > 3 else ""
+        return (*self.notes, f"skipped {len(self.skipped)} unreadable files: {first}{more}")
+
     def part(self, split: str) -> Images:
         """The images of 'train', 'val', 'test' or 'all'; pixels are shared where they lie together."""
         if check_split(split) == "all":

@@ -127,7 +127,7 @@ def glow(u: Array, v: Array, width: Array | float, height: Array | float) -> Arr
     return spot
 
 
-def rounded(u: Array, v: Array, wide: Array, tall: Array, corner: Array | float) -> Array:
+def rounded(u: Array, v: Array, wide: Array, tall: Array | float, corner: Array | float) -> Array:
     """Signed distance (positive inside) to a rectangle with rounded corners and these half sizes."""
     a, b = np.abs(u) - wide + corner, np.abs(v) - tall + corner
     outside = np.sqrt(np.maximum(a, 0) ** 2 + np.maximum(b, 0) ** 2)

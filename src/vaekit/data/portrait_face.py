@@ -16,6 +16,7 @@ def _rgb(red: int, green: int, blue: int) -> Array:
 
 
 _EYEWHITE, _PUPIL, _GLINT = _rgb(246, 243, 240), _rgb(18, 14, 16), _rgb(255, 255, 255)
+_LENS_WIDE, _LENS_TALL, _LENS_ROUND = 0.083, 0.062, 0.043  # half the sides of a lens, and the radius of its corners
 _RIM = 0.0165  # half the thickness of a frame: two pixels of 64 in all
 _LASH, _TEETH, _THROAT, _LENS = _rgb(34, 24, 24), _rgb(252, 248, 242), _rgb(104, 34, 36), _rgb(206, 226, 240)
 
@@ -158,9 +159,9 @@ def glasses(canvas: Canvas, look: Look) -> None:
     u = patch.u - _at(look, 0.0, 0.27)
     frame = cover(np.minimum(0.013 - np.abs(v + 0.020 - 6 * u * u), 0.034 - np.abs(u)), patch.pixel)
     for side in (-1.0, 1.0):
-        wide = look["frame_wide"] * (1 - side * 0.6 * look["turn"])
+        wide = _LENS_WIDE * (1 - side * 0.6 * look["turn"])
         u = patch.u - _at(look, side * 0.110, 0.22)
-        outline = rounded(u, v, wide, look["frame_tall"], look["frame_round"])
+        outline = rounded(u, v, wide, _LENS_TALL, _LENS_ROUND)
         _lens(patch, look, u, v, cover(outline, patch.pixel) * look["glasses"])
         rim = cover(outline + _RIM, patch.pixel) - cover(outline - _RIM, patch.pixel)
         frame = np.maximum(np.maximum(frame, rim), _temple(patch, look, side * u - wide, v))

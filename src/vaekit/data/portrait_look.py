@@ -42,7 +42,9 @@ _CLOTHES = [
     (142, 58, 68), (108, 74, 116), (108, 112, 124), (216, 206, 190), (54, 56, 64),
 ]  # fmt: skip
 _IRIS = [(70, 42, 26), (104, 66, 36), (116, 104, 62), (92, 122, 92), (86, 124, 152), (92, 112, 134)]
-_FRAME = [(24, 24, 28), (52, 28, 18), (18, 28, 58), (58, 14, 24), (14, 40, 36)]
+#: How much darker than the skin a frame is. One shape, and a colour that follows from the skin: what glasses look like
+#: on a face is then known from the face, and adding them can be measured against the truth.
+_FRAME_DARKER = (0.50, 0.46, 0.41)
 
 
 def look(u: _Stream, columns: Columns) -> Look:
@@ -137,9 +139,6 @@ def _dress(w: _Stream, u: _Stream, male: _Values) -> dict[str, _Values]:
         "neckline": _by(male, 0.945, 0.985) + 0.020 * w["neckline"],
         "opening": _by(male, 0.150, 0.150) + 0.012 * w["neckline"],
         "beard_drop": 0.012 + 0.022 * u["beard_length"],
-        "frame_wide": 0.083 + 0.004 * w["frame_size"],
-        "frame_tall": 0.062 + 0.005 * w["frame_size"],
-        "frame_round": 0.030 + 0.026 * u["frame_round"],
     }
 
 
@@ -164,7 +163,7 @@ def _colours(u: _Stream, w: _Stream, columns: Columns) -> dict[str, _Values]:
         "beard_colour": hair * _rgb(0.82, 0.70, 0.62),
         "clothes": clothes, "backdrop": backdrop,
         "iris": _chain(_IRIS, u["eye_colour"] * (1 - 0.8 * np.clip(columns["skin_tone"] * 1.6 - 0.3, 0, 1))),
-        "frame": _chain(_FRAME, u["frame_colour"]) * (1 - 0.5 * columns["skin_tone"][:, None]),
+        "frame": np.maximum(skin - _rgb(*_FRAME_DARKER), 0.03),
     }  # fmt: skip
     return {name: np.clip(colour * warm, 0, 1) for name, colour in colours.items()}
 

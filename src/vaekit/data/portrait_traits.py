@@ -31,8 +31,7 @@ SLOTS = (
     "brow_angle", "brow_height", "brow_weight", "nose_length", "nose_width",
     "mouth_width", "mouth_height", "lip_fullness", "lip_colour", "smile_open", "blush",
     "hair_volume", "hair_part", "hair_fringe", "hair_shade", "beard_length",
-    "frame_round", "frame_size", "frame_colour", "clothes_colour", "clothes_light", "neckline",
-    "shoulders", "backdrop_light", "collar",
+    "clothes_colour", "clothes_light", "neckline", "shoulders", "backdrop_light", "collar",
 )  # fmt: skip
 
 HAIR_COLOURS = ("black", "darkbrown", "brown", "auburn", "ginger", "darkblond", "blond", "grey", "white")
