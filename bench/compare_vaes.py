@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 from classifier import Classifier, accuracies, cached_classifier, facts, frechet_distance, shrink
-from results_of import describe_run, write_json
+from machine import write_json
+from results_of import describe_run
 from torch import Tensor
 
 import vaekit as vk
@@ -115,7 +116,7 @@ def main() -> None:
     vae, seed_vae = vk.load(given.vae), vk.load(given.seed_vae)
     result, test = compare(vae, seed_vae, given.samples, given.epochs, given.cache)
     draw(vae, seed_vae, test, given.pictures)
-    write_json(given.out, result)
+    print(write_json(given.out, result).read_text(encoding="utf-8"))
 
 
 def _round(value: Any) -> Any:

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 from classifier import Classifier, accuracies, cached_classifier, facts, shrink
+from machine import write_json
 from PIL import Image
-from results_of import describe_run, write_json
+from results_of import describe_run
 from torch import Tensor
 
 import vaekit as vk
@@ -247,7 +248,7 @@ def main() -> None:
         "sweep_on_val": {"images": len(val.has), "strengths": sweep},
     }
     picture(task, test, strength, given.out.with_suffix(".png"))
-    write_json(given.out, _rounded(result))
+    print(write_json(given.out, _rounded(result)).read_text(encoding="utf-8"))
     if off > 1:
         raise SystemExit(f"our edit and the verb's differ by {off} bytes: the figures are not those of the verb")
 

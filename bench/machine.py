@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RESULTS", "describe", "write_result"]
+__all__ = ["RESULTS", "describe", "write_json", "write_result"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -34,11 +34,14 @@ def describe() -> dict[str, Any]:
 
 
 def write_result(name: str, result: dict[str, Any]) -> Path:
-    """Writes ``bench/results/NAME.json``, the machine beside the numbers, and returns its path."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    text = json.dumps({**result, "machine": describe()}, indent=2)
-    path.write_text(text + "\n", encoding="utf-8")
+    """Writes ``bench/results/NAME.json`` and returns its path."""
+    return write_json(RESULTS / f"{name}.json", result)
+
+
+def write_json(path: Path, result: dict[str, Any]) -> Path:
+    """Writes ``path``, the machine beside the numbers, and returns it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**result, "machine": describe()}, indent=2) + "\n", encoding="utf-8")
     return path
 
 

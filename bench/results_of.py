@@ -1,16 +1,13 @@
-"""What a result file says of a run, and how it is written: no absolute paths in it."""
+"""What a result file says of a run: no absolute paths in it."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from machine import describe
-
 import vaekit as vk
 
-__all__ = ["describe_run", "write_json"]
+__all__ = ["describe_run"]
 
 
 def describe_run(run: vk.Run) -> dict[str, Any]:
@@ -32,13 +29,3 @@ def describe_run(run: vk.Run) -> dict[str, Any]:
         "budget_seconds": config.budget_seconds,
         **final,
     }
-
-
-def write_json(path: Path, result: dict[str, Any]) -> Path:
-    """Writes ``path``, the machine beside the numbers, and prints it."""
-    text = json.dumps({**result, "machine": describe()}, indent=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n", encoding="utf-8")
-    print(text)
-    print(f"written to {path}")
-    return path

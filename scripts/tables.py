@@ -93,7 +93,7 @@ def _editing(r: dict[str, Any]) -> tuple[str, str]:
     figure = f"{test['seen_after_adding']:.0%}, {test['seen_after_removing']:.0%}"
     if "edit_below_reconstruction_db" in test:
         figure += f"; {test['edit_below_reconstruction_db']:.1f} dB below plain reconstruction"
-    recipe = r["run"]["recipe"] if isinstance(r["run"]["recipe"], str) else r["run"]["recipe"]["name"]
+    recipe = r["run"]["recipe"]
     return f"`{recipe}`: a classifier sees “{r['attribute']}” after adding it, after removing it", figure
 
 

@@ -87,6 +87,7 @@ def test_full_kl_sums_to_that_of_torch() -> None:
         td.MultivariateNormal(p.mean, scale_tril=p.factor),
     )
     torch.testing.assert_close(kl_divergence(q, p).sum(-1), expected, rtol=1e-11, atol=1e-11)
+    assert (kl_divergence(q, p) >= 0).all()  # each is itself a mean of divergences
 
 
 @pytest.mark.parametrize("kind", ["diagonal", "full"])

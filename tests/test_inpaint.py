@@ -13,7 +13,7 @@ from vaekit.build import build_model
 from vaekit.distributions import DiagonalNormal, NormalImage
 from vaekit.errors import UserError
 from vaekit.inpaint import inpaint
-from vaekit.masks import square_mask
+from vaekit.masks import random_rectangle
 from vaekit.models import LatentModel
 from vaekit.priors import StandardNormal
 
@@ -64,7 +64,7 @@ def exact(model: LatentModel, x: Tensor, hidden: Tensor, scale: float) -> Tensor
 
 @pytest.fixture
 def images() -> tuple[Tensor, Tensor]:
-    return torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(1)), square_mask(5, 4, 4, 2)
+    return torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(1)), random_rectangle(5, 4, 4, 2)
 
 
 @pytest.mark.parametrize(("scale", "trusted"), [(SCALE, SCALE), (0.05, 0.5)])
@@ -110,7 +110,7 @@ def test_an_image_is_filled_the_same_in_any_company(images: tuple[Tensor, Tensor
 def test_the_model_is_left_as_it_was_even_without_gradients() -> None:
     """Parameters, BatchNorm statistics and gradients stay; the caller may have switched gradients off."""
     model = build_model(recipes.get("seed-vae"), (1, 16, 16)).eval()
-    x, hidden = torch.rand(2, 1, 16, 16), square_mask(2, 16, 16, 6)
+    x, hidden = torch.rand(2, 1, 16, 16), random_rectangle(2, 16, 16, 6)
     before = {name: t.clone() for name, t in model.state_dict().items()}
     with torch.inference_mode():
         first = inpaint(model, x.clone(), hidden.clone(), steps=3)
@@ -126,7 +126,7 @@ def test_the_model_is_left_as_it_was_even_without_gradients() -> None:
 @pytest.mark.parametrize("name", list(recipes.RECIPES))
 def test_every_recipe_fills(name: str) -> None:
     model = build_model(recipes.get(name), (3, 16, 16)).eval().requires_grad_(False)
-    x, hidden = torch.rand(2, 3, 16, 16), square_mask(2, 16, 16, 6)
+    x, hidden = torch.rand(2, 3, 16, 16), random_rectangle(2, 16, 16, 6)
     codes = torch.randn(5, model.latent_dim)
     for known in (None, codes):
         filled = inpaint(model, x, hidden, steps=2, codes=known)

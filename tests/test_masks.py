@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vaekit.errors import UserError
-from vaekit.masks import parse_mask, rectangle, square_mask
+from vaekit.masks import parse_mask, random_rectangle, rectangle
 
 
 def edges(mask: torch.Tensor) -> list[int]:
@@ -41,7 +41,7 @@ def test_a_fixed_rectangle(text: str, expected: list[int]) -> None:
 
 def test_random_squares_depend_on_seed_and_position_alone_and_reach_everywhere() -> None:
     many = parse_mask("random:6x3", 8, 8, count=200, seed=5)
-    assert torch.equal(many[:7], square_mask(7, 8, 8, (6, 3), seed=5))
+    assert torch.equal(many[:7], random_rectangle(7, 8, 8, (6, 3), seed=5))
     assert not torch.equal(many, parse_mask("random:6x3", 8, 8, count=200, seed=6))
     found = [edges(m[0]) for m in many]
     assert {tuple(f[2:]) for f in found} == {(6, 3)}

@@ -79,7 +79,7 @@ def test_an_autoencoder_ignores_the_noise() -> None:
     model = tiny("point", "none")
     inference = model.infer(Batch(X), NOISE)
     assert torch.equal(inference.levels[0].z, model.encode(X).mean.expand(5, 4, 3))
-    assert isinstance(inference.levels[0].qz, PointMass) and not model.is_bound
+    assert isinstance(inference.levels[0].qz, PointMass) and model.prior is None
 
 
 def test_decode_keeps_leading_dimensions() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,9 @@ from PIL import Image
 
 from vaekit import recipes
 from vaekit.build import build_model
-from vaekit.data import to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.models import LatentModel
-from vaekit.pictures import Sheet, fixed_samples, one_per_class, pairs_sheet, reconstructions
+from vaekit.pictures import Sheet, one_per_class, pairs_sheet
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -189,40 +187,3 @@ def test_one_per_class_goes_round(labels: list[int], n: int) -> None:
     nth = [labels[:i].count(label) for i, label in enumerate(labels)]
     expected = sorted(range(len(labels)), key=lambda i: (nth[i], labels[i]))[:n]
     assert one_per_class(torch.tensor(labels, dtype=torch.int64), len(labels), n).tolist() == expected
-
-
-def test_reconstructions_are_decoded_posterior_means(model: LatentModel) -> None:
-    pixels = noise(10, 1, 8, 8)
-    with torch.inference_mode():
-        expected = to_uint8(model.decode(model.encode(to_float(pixels)).mean).mean)
-    sheet = reconstructions(model, pixels)
-    assert torch.equal(sheet.pixels, torch.cat([pixels, expected]))
-    assert sheet.image().size == (2 + 10 * 58, 2 + 2 * 58)
-
-
-def test_samples_are_eighteen_in_three_rows_and_fixed_by_their_seed(model: LatentModel) -> None:
-    torch.manual_seed(5)
-    first = fixed_samples(model)
-    assert first.image().size == (2 + 6 * 58, 2 + 3 * 58)
-    torch.manual_seed(6)
-    assert torch.equal(fixed_samples(model).pixels, first.pixels)
-    assert not torch.equal(fixed_samples(model, seed=1).pixels, first.pixels)
-    assert len(fixed_samples(model, count=70)) == 70
-
-
-def test_samples_are_drawn_from_the_prior(model: LatentModel) -> None:
-    latents = torch.randn(18, 3, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected = to_uint8(model.decode(latents).mean)
-    assert torch.equal(fixed_samples(model).pixels, expected)
-
-
-def test_looking_at_a_model_in_training_changes_nothing() -> None:
-    model = build_model(replace(recipes.get("seed-vae"), latent_dim=4), (3, 16, 16)).train()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    pixels = noise(4, 3, 16, 16)
-    shown = reconstructions(model, pixels)
-    fixed_samples(model, count=2)
-    assert model.training and all(module.training for module in model.modules())
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-    assert torch.equal(shown.pixels, reconstructions(model.eval(), pixels).pixels)

@@ -222,6 +222,25 @@ def test_two_exits_around_an_extension(eight_images: Path, tmp_path: Path) -> No
     assert [line["kind"] for line in _lines(out)].count("final") == 1
 
 
+def test_an_extension_takes_the_old_encodings_away_first(eight_images: Path, tmp_path: Path) -> None:
+    def train(epochs: int) -> None:
+        api.train(str(eight_images), "seed-ae", tmp_path / "run", epochs=epochs, quiet=True)
+
+    train(2)
+    assert _wait(_child(lambda: (_exit_before("pictures"), train(4)))) == 77
+    assert not (tmp_path / "run" / "latents.safetensors").exists()
+
+
+def test_a_value_that_an_old_run_does_not_name_is_its_default(eight_images: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    api.train(str(eight_images), "seed-ae", run, epochs=2, quiet=True)
+    stored = json.loads((run / "config.json").read_text())
+    del stored["recipe"]["free_bits_nats"]
+    (run / "config.json").write_text(json.dumps(stored))
+    api.train(str(eight_images), "seed-ae", run, epochs=3, quiet=True)
+    assert runs.read_config(run).total_images == 24
+
+
 def _exit_before(name: str) -> None:
     def replace(source: Any, target: Any, real: Callable[..., None] = os.replace) -> None:
         if name in str(target) and "0003" not in str(target):

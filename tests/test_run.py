@@ -192,11 +192,29 @@ def test_what_was_trained_on_an_array_asks_for_images(tmp_path: Path) -> None:
     """Its own images are known again by their content: then the test part is meant, else all."""
     array = portraits.draw(40, 16)
     run = vk.train(array, "seed-ae", tmp_path / "run", epochs=1, quiet=True)
-    with pytest.raises(UserError, match="an array in memory; give the images"):
+    with pytest.raises(UserError, match="images given in Python; give the images"):
         run.evaluate()
     in_test = len(vk.open_images(array).part("test"))
     assert 0 < in_test < 40 and run.evaluate(array)["images"] == in_test
     assert run.evaluate(array[:20])["images"] == 20
+
+
+def test_the_test_part_is_that_of_the_images_given(tmp_path: Path) -> None:
+    """A split drawn from another seed is the run's own from then on: nothing trained on is tested on."""
+    images = vk.open_images("digits", seed=5)
+    run = vk.train(images, "seed-ae", tmp_path / "run", epochs=0.1, quiet=True)
+    assert run.images("test").names == images.part("test").names
+    assert run.images("test").names != vk.open_images("digits").part("test").names
+
+
+def test_what_is_no_image_and_no_latent_is_refused(vae: vk.Run) -> None:
+    pixels = vae.images("test").pixels[:2]
+    with pytest.raises(UserError, match="uint8; expected floats"):
+        vae.denoise(pixels)
+    with pytest.raises(UserError, match="uint8; expected floats"):
+        vae.inpaint(pixels, torch.ones(2, 1, 8, 8, dtype=torch.bool))
+    with pytest.raises(UserError, match=r"latents have shape .*; expected \[N, 16\]"):
+        vae.decode(vae.latent("label:3"))
 
 
 def test_another_process_encodes_bit_for_bit_the_same(digits_vae: Path, tmp_path: Path) -> None:
@@ -222,7 +240,7 @@ def test_folders_of_a_few_images(recipe: str, count: int, tmp_path: Path) -> Non
     settings = {"width": "8"} if recipe == "vae" else None
     run = vk.train(folder, recipe, tmp_path / "run", epochs=3, quiet=True, settings=settings)
     split = run.config.data.train_images
-    assert split == count if count < 10 else split in (8, 9, 10)
+    assert split == count if count < 10 else 5 <= split <= 8  # neither carved part is empty
     assert run.encode(folder).isfinite().all() and len(run.encode(folder)) == count
     assert run.evaluate(split="all")["images"] == count
     assert np.isfinite(run.final_numbers()["final_psnr_db"])

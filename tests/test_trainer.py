@@ -229,14 +229,14 @@ def test_denoising_corrupts_the_input_and_keeps_the_target_clean() -> None:
 
 
 @pytest.mark.parametrize("prior", ["standard-normal", "fitted-normal"])
-def test_the_first_step_with_a_broken_loss_is_remembered(prior: str) -> None:
+def test_the_first_batch_with_a_broken_loss_is_remembered(prior: str) -> None:
     trainer = trainer_of("vae", learning_rate=1e30, schedule="constant", clip_norm=0.0, prior=prior)
     losses = [float(trainer.step().loss.mean()) for _ in range(5)]
     assert math.isfinite(losses[0]) and not math.isfinite(losses[1])
-    assert int(trainer.first_bad_step) == 1
+    assert int(trainer.first_bad_image) == trainer.batch_size
     healthy = trainer_of("vae")
     healthy.step()
-    assert int(healthy.first_bad_step) == -1
+    assert int(healthy.first_bad_image) == -1
 
 
 def test_other_weights_are_taken_by_model_and_average_or_refused() -> None:

@@ -131,6 +131,8 @@ def _length(epochs: float | None, images: int | None, budget: str | float | None
     for name, value in given.items():
         if name != "--budget" and not 0 < float(value) < math.inf:
             raise UserError(f"{name} {value:g}: must be a finite number greater than 0")
+        if name == "--images" and int(value) != value:
+            raise UserError(f"{name} {value:g}: must be a whole number")
     return Length(epochs, images, None if budget is None else parse_duration(budget))
 
 

@@ -304,6 +304,8 @@ def main(tokens: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough; what is left of it goes nowhere
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0
+    except OSError as error:
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and your rights", 2)
     return 0
 
 

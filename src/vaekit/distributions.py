@@ -32,7 +32,7 @@ class DiagonalNormal:
 
     def log_prob_map(self, z: Tensor) -> Tensor:
         """Log density per dimension ``[..., L]``, nats."""
-        return -0.5 * ((z - self.mean) * (-self.log_std).exp()).square() - self.log_std - _HALF_LOG_TWO_PI
+        return _normal_log_density(z, self.mean, self.log_std)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density per vector ``[...]``, nats."""
@@ -86,7 +86,7 @@ class FullNormal:
 def kl_divergence(q: DiagonalNormal, p: DiagonalNormal | FullNormal) -> Tensor:
     """KL(q‖p) per dimension ``[..., L]``, nats (Kingma & Welling 2014, Appendix B, for general p).
 
-    For a full covariance the dimensions are those of the whitened space; only their sum has a meaning by itself.
+    For a full covariance, dimension i is taken given those before it: E_q KL(q_i ‖ p(z_i | z_<i)), never negative.
 
     >>> unit = DiagonalNormal(torch.zeros(1), torch.zeros(1))
     >>> kl_divergence(DiagonalNormal(torch.ones(1), torch.zeros(1)), unit)
@@ -116,7 +116,7 @@ class NormalImage:
 
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log density of ``x`` (in [0, 1]) per pixel value ``[..., C, H, W]``, nats."""
-        return -0.5 * ((x - self.mean) * (-self.log_scale).exp()).square() - self.log_scale - _HALF_LOG_TWO_PI
+        return _normal_log_density(x, self.mean, self.log_scale)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density per image ``[...]``, nats."""
@@ -154,6 +154,11 @@ class BernoulliImage:
     def log_prob(self, x: Tensor) -> Tensor:
         """Log probability per image ``[...]``, nats."""
         return self.log_prob_map(x).sum(_IMAGE_DIMS)
+
+
+def _normal_log_density(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """log N(x; mean, exp(log_std)²) for each value, nats."""
+    return -0.5 * ((x - mean) * (-log_std).exp()).square() - log_std - _HALF_LOG_TWO_PI
 
 
 def _wide(tensor: Tensor) -> Tensor:

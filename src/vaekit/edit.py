@@ -57,6 +57,8 @@ def encode(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Tensor:
 def decode(model: LatentModel, z: Tensor, batch_size: int = 128) -> Tensor:
     """The pictures, uint8 ``[N, C, H, W]`` on the CPU, of codes ``[N, L]``: the likelihood's mean."""
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    if z.ndim != 2 or z.shape[1] != model.latent_dim:
+        raise UserError(f"latents have shape {tuple(z.shape)}; expected [N, {model.latent_dim}]")
     device = _device(model)
     chunks = z.split(batch_size) if len(z) else [z.new_zeros(1, model.latent_dim)]
     pictures = [to_uint8(model.decode(chunk.to(device)).mean).cpu() for chunk in chunks]
@@ -156,6 +158,8 @@ def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
     The noisy values may leave [0, 1]: they are not clamped.
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    if not x.is_floating_point():
+        raise UserError(f"images are {x.dtype}; expected floats in [0, 1], as vaekit.data.to_float gives")
     device = _device(model)
     pictures = [model.decode(model.encode(chunk.to(device)).mean).picture for chunk in x.split(batch_size)]
     return torch.cat([picture.cpu() for picture in pictures])

@@ -35,9 +35,10 @@ def evaluate(model: LatentModel, pixels: Tensor, seed: int = 0, batch_size: int 
         inference = model.infer(Batch(x), torch.randn(1, len(x), model.latent_dim, generator=generator).to(device))
         has_density = inference.has_density
         qz = inference.levels[0].qz
-        sse = (model.decode(qz.mean).picture - x).double().square().sum()
-        rate = torch.cat(inference.kl, dim=-1).double().sum() if has_density else torch.zeros((), dtype=torch.float64)
-        sums += torch.stack([sse, -inference.log_px.double().sum(), rate]).cpu()
+        error = (model.decode(qz.mean).picture - x).square().flatten(1).sum(1)
+        rate = torch.cat(inference.kl, dim=-1).sum(-1) if has_density else torch.zeros(len(x))
+        # in double precision, which not every device has
+        sums += torch.stack([terms.cpu().double().sum() for terms in (error, -inference.log_px, rate)])
     sse_sum, distortion, rate_mean = (sums / len(pixels)).tolist()
     values = math.prod(pixels.shape[1:])
     return {

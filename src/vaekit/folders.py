@@ -37,7 +37,8 @@ def meet_folder(out: Path, config: RunConfig, length: Length) -> tuple[RunConfig
         raise UserError(f"--out {out} was started with another length; extend it with --epochs or --images")
     if config.total_images > old.total_images:
         longer = replace(old, total_images=config.total_images, budget_seconds=None)
-        (out / "report.html").unlink(missing_ok=True)  # first: a report says that all is done
+        for derived in ("report.html", "latents.safetensors"):  # first: they say that all is done, by the old weights
+            (out / derived).unlink(missing_ok=True)
         runs.atomic_write_text(out / "config.json", longer.to_json())
         return longer, False
     return old, False
@@ -47,9 +48,10 @@ def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any,
     for name in ("fingerprint", "size", "channels", "split_seed"):
         if getattr(mine.data, name) != getattr(theirs.data, name):
             yield f"data {name}", getattr(mine.data, name), getattr(theirs.data, name)
-    for name in sorted(mine.recipe.keys() | theirs.recipe.keys(), key=lambda name: (name != "name", name)):
-        if name not in ("summary", "paper", "cost") and mine.recipe.get(name) != theirs.recipe.get(name):
-            yield name if name != "name" else "recipe", mine.recipe.get(name), theirs.recipe.get(name)
+    here, there = (runs.recipe_of(config).to_dict() for config in (mine, theirs))  # what a run does not name is default
+    for name in sorted(here, key=lambda name: (name != "name", name)):
+        if name not in ("summary", "paper", "cost") and here[name] != there[name]:
+            yield name if name != "name" else "recipe", here[name], there[name]
     for name in ("seed", "initial"):
         if getattr(mine, name) != getattr(theirs, name):
             yield name, getattr(mine, name), getattr(theirs, name)
@@ -66,7 +68,7 @@ def folder_or_nothing(out: Path, is_new: bool) -> Iterator[None]:
             raise UserError(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
         yield
     except BaseException:
-        if is_new and not (out / "state.safetensors").exists():
+        if is_new and not any((out / f"{name}.safetensors").exists() for name in ("state", "state-previous")):
             _empty(out)
             for folder in made:
                 with suppress(OSError):

@@ -65,7 +65,7 @@ class NormalHead(nn.Module):
         return 2 if self.scale == "pixel" else 1
 
     def log_scale(self) -> Tensor:
-        """The logarithm of the one scale of a fixed or shared head, floored at the rounding error of 8-bit values."""
+        """The logarithm of the one scale of a fixed or shared head; a learned one is floored at the rounding error."""
         if self.scale == "fixed":
             return self.fixed_log_scale
         return (self.free_log_scale * _SCALE_GAIN).clamp(min=math.log(QUANTISATION_STD))

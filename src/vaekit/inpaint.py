@@ -162,6 +162,8 @@ def _thinned(codes: Tensor) -> Tensor:
 
 
 def _check(model: LatentModel, x: Tensor, hidden: Tensor, steps: int, starts: int, codes: Tensor | None) -> None:
+    if not x.is_floating_point():
+        raise UserError(f"images are {x.dtype}; expected floats in [0, 1], as vaekit.data.to_float gives")
     expected = (len(x), 1, *x.shape[2:])
     if hidden.dtype != torch.bool or tuple(hidden.shape) != expected:
         raise UserError(f"hidden is {hidden.dtype} {tuple(hidden.shape)}; expected bool {expected}, True where hidden")

@@ -26,12 +26,13 @@ def make_config(
     length: Length,
     *,
     seed: int = 0,
-    split_seed: int = 0,
     initial: str | None = None,
     counts: tuple[int, int] | None = None,
 ) -> RunConfig:
     """The full configuration of a run about to start; ``counts`` are (all, training) images where a sample is given."""
     total_count, count = counts or (len(images), int(_is_trained_on(images, recipe).sum()))
+    if not count:
+        raise UserError(f"{images.source} names no training images, only other parts; add those to train on")
     row = resolve(recipe, images.shape, count)
     assert row.epochs is not None
     epochs = row.epochs if length.epochs is None else length.epochs
@@ -41,7 +42,7 @@ def make_config(
         size=(images.shape[1], images.shape[2]),
         channels=images.shape[0],
         fingerprint=images.fingerprint,
-        split_seed=split_seed,
+        split_seed=images.split_seed,
         images=total_count,
         train_images=count,
         classes=images.classes,
@@ -58,7 +59,7 @@ def make_config(
 
 def training_images(images: Images, recipe: Recipe) -> Images:
     """The images that a recipe trains on: the train part, with the validation part for the seed systems."""
-    return images[torch.from_numpy(_is_trained_on(images, recipe))] if recipe.train_on_val else images.part("train")
+    return images[_is_trained_on(images, recipe)]
 
 
 def _is_trained_on(images: Images, recipe: Recipe) -> np.ndarray:
@@ -72,7 +73,7 @@ def held_out(images: Images, recipe: Recipe) -> tuple[str, Images]:
         kept = images.part(part)
         if len(kept):
             return part, kept
-    return "train", images.part("train")
+    return "train", training_images(images, recipe)
 
 
 @dataclass(frozen=True)

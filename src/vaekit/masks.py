@@ -18,7 +18,7 @@ from vaekit.data.decode import decode, reason
 from vaekit.errors import UserError
 from vaekit.seeds import MASKS, stream
 
-__all__ = ["parse_mask", "rectangle", "square_mask"]
+__all__ = ["parse_mask", "rectangle", "random_rectangle"]
 
 _RECTANGLE = re.compile(r"(?:(?P<top>\d+),(?P<left>\d+),)?(?P<h>\d+)(?:[xX×](?P<w>\d+))?", re.ASCII)
 _FORMS = "expected center:HxW, random:HxW, box:TOP,LEFT,HxW (as in random:14x14), or the path of a mask image"
@@ -42,14 +42,14 @@ def parse_mask(text: str, height: int, width: int, count: int, seed: int = 0) ->
         raise UserError(f"the mask (--mask) {text!r} cannot be understood; {_FORMS}")
     h, w = int(found["h"]), int(found["w"] or found["h"])
     if kind == "random":
-        return square_mask(count, height, width, (h, w), seed)
+        return random_rectangle(count, height, width, (h, w), seed)
     corner = (max(0, (height - h) // 2), max(0, (width - w) // 2))
     if kind == "box":
         corner = (int(found["top"]), int(found["left"]))
     return rectangle(height, width, (h, w), corner).expand(count, 1, height, width).clone()
 
 
-def square_mask(count: int, height: int, width: int, side: int | tuple[int, int], seed: int = 0) -> Tensor:
+def random_rectangle(count: int, height: int, width: int, side: int | tuple[int, int], seed: int = 0) -> Tensor:
     """A hidden square, or rectangle ``(h, w)``, in each image, every place being equally likely."""
     h, w = (side, side) if isinstance(side, int) else side
     _check_fits(height, width, (h, w), (0, 0))

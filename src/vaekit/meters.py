@@ -25,11 +25,11 @@ class Means:
     def means(self) -> dict[str, float | None]:
         """Means since the last call, nats per image."""
         terms, self._terms = self._terms, []
-        distortion = float(torch.cat([term.distortion for term in terms]).double().mean())
+        distortion = float(torch.cat([term.distortion for term in terms]).cpu().double().mean())
         rates = [term.rate for term in terms if term.rate is not None]
         if not rates:
             return {"distortion_nats": distortion, "rate_nats": None, "elbo_nats": None}
-        rate = float(torch.cat(rates).double().mean())
+        rate = float(torch.cat(rates).cpu().double().mean())
         return {"distortion_nats": distortion, "rate_nats": rate, "elbo_nats": -distortion - rate}
 
 

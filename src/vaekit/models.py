@@ -115,11 +115,6 @@ class LatentModel(nn.Module):
         """Standard normal noise ``[N, L]`` → likelihoods of N images drawn from the prior."""
         return self.decode(noise if self.prior is None else self.prior.from_noise(noise))
 
-    @property
-    def is_bound(self) -> bool:
-        """Whether the model has a prior, so that its objective can be a bound on log p(x)."""
-        return self.prior is not None
-
 
 def sum_levels(terms: list[Tensor]) -> Tensor:
     """The sum of one term per level, all of shape ``[K, B]``."""

@@ -15,12 +15,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vaekit.data import to_float, to_uint8
 from vaekit.errors import UserError
-from vaekit.models import LatentModel
 from vaekit.runs import atomic_write_bytes
 
-__all__ = ["Sheet", "fixed_samples", "one_per_class", "pairs_sheet", "reconstructions"]
+__all__ = ["Sheet", "one_per_class", "pairs_sheet"]
 
 _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".png": ("PNG", {}),
@@ -34,7 +32,6 @@ _LARGEST_ENLARGED = 1024  # a long thin image is not blown up past this side
 _SMALLEST_TEXT_CELL = 48
 _BLOCK_GAPS = 6  # the space between two blocks, in gaps
 _INK = 64
-_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,37 +114,6 @@ def one_per_class(labels: Tensor | None, count: int, n: int) -> Tensor:
     ordered = labels.cpu()[by_class]
     rank = torch.arange(count) - torch.searchsorted(ordered, ordered)
     return by_class[rank.argsort(stable=True)][:n]
-
-
-def reconstructions(model: LatentModel, pixels: Tensor) -> Sheet:
-    """uint8 ``[N, C, H, W]`` above what the model makes of them through the posterior mean; ten columns."""
-    with _looking(model), torch.inference_mode():
-        device = next(model.parameters()).device
-        chunks = [to_float(chunk.to(device)) for chunk in pixels.split(_BATCH)]
-        decoded = [to_uint8(model.decode(model.encode(x).mean).mean).cpu() for x in chunks]
-    return pairs_sheet(pixels.cpu(), torch.cat(decoded))
-
-
-def fixed_samples(model: LatentModel, count: int = 18, seed: int = 0) -> Sheet:
-    """``count`` pictures drawn from the prior, the same latents for the same ``seed``; rows of six."""
-    noise = torch.randn(count, model.latent_dim, generator=torch.Generator().manual_seed(seed))
-    with _looking(model), torch.inference_mode():
-        device = next(model.parameters()).device
-        decoded = [to_uint8(model.sample(chunk.to(device)).mean).cpu() for chunk in noise.split(_BATCH)]
-    return Sheet(torch.cat(decoded), columns=6)
-
-
-class _looking:
-    """Eval mode for a while: batch norm that still learns would make pictures depend on their neighbours."""
-
-    def __init__(self, model: LatentModel) -> None:
-        self._model, self._was_training = model, model.training
-
-    def __enter__(self) -> None:
-        self._model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self._model.train(self._was_training)
 
 
 def _enlargement(height: int, width: int) -> int:

@@ -12,7 +12,7 @@ __all__ = ["FittedNormal", "StandardNormal"]
 
 _KEEP = 0.99  # of the moments, per batch: an average over about a hundred batches
 _FLOOR = 1e-6  # of a variance, relative to their sum: float32 rounds the moments of few images to no more than that
-_FIRST_BATCHES = 10  # until this many were seen, the newest weigh more
+_LAG = 10  # after n batches n / (n + this) is kept, up to _KEEP
 
 
 class StandardNormal(nn.Module):
@@ -73,7 +73,7 @@ class FittedNormal(nn.Module):
     def observe(self, qz: DiagonalNormal) -> None:
         """Moves the moments towards those of a batch of posteriors over ``[B, L]``."""
         self.observed += 1
-        keep = torch.clamp(self.observed / (self.observed + _FIRST_BATCHES), max=_KEEP)
+        keep = torch.clamp(self.observed / (self.observed + _LAG), max=_KEEP)
         mean = qz.mean.mean(0)
         self.mean.lerp_(mean, 1 - keep)
         centred = qz.mean - self.mean

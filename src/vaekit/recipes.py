@@ -215,7 +215,8 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
             raise UserError(
                 f"--set {name}={value}: recipe {recipe.name!r} has no value {name!r}; {nearest(name, settable)}"
             )
-        parsed[name] = _parse(name, value, known[name]) if isinstance(value, str) else value
+        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        parsed[name] = _parse(name, text, known[name])
     return check(replace(recipe, **parsed))
 
 

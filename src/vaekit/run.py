@@ -27,7 +27,7 @@ class Run:
     """A trained model with its verbs. All are deterministic; those that draw at random take a seed.
 
     Wherever images are taken, :class:`Images`, uint8 tensors ``[N, C, H, W]`` and sources by name will do; they are
-    brought to the run's size and channels.
+    brought to the run's size and channels. ``denoise`` and ``inpaint`` alone take and return floats in [0, 1].
     """
 
     path: Path
@@ -42,8 +42,8 @@ class Run:
     def images(self, split: str = "all") -> Images:
         """The run's own data, opened again; raises :class:`UserError` if they have gone or changed."""
         data = self.config.data
-        if data.source == "array":
-            raise UserError(f"{self.path} was trained on an array in memory; give the images to use")
+        if data.source in ("array", "files"):
+            raise UserError(f"{self.path} was trained on images given in Python; give the images to use")
         opened = open_images(data.source, data.size, data.channels, seed=data.split_seed)
         if opened.fingerprint != data.fingerprint:
             raise UserError(
@@ -158,7 +158,7 @@ class Run:
         """Images with a part hidden above the filled ones, and the PSNR on the hidden pixels against the truth."""
         hidden = parse_mask(mask, self.shape[1], self.shape[2], len(pixels), seed)
         truth = to_float(pixels)
-        filled = self.inpaint(truth.masked_fill(hidden, 0.5), hidden, seed)
+        filled = self.inpaint(truth, hidden, seed)
         sheet = pictures.pairs_sheet(to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))
         numbers = {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": evaluate.psnr_db(filled, truth, hidden)}
         return sheet, numbers

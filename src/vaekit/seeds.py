@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["CORRUPTION", "MASKS", "NOISE", "ORDER", "SAMPLES", "VERB_NOISE", "image_noise", "stream"]
 
 NOISE, ORDER, CORRUPTION = range(3)  # of training
-# The verbs' purposes sit in bits that seed · 3 does not reach, so that streams of two seeds never meet.
+# The verbs' purposes sit in bits that seed · 3 does not reach, so that they never meet (seeds below 2^57).
 SAMPLES, VERB_NOISE, MASKS = (purpose << 59 for purpose in range(1, 4))
 
 

@@ -6,6 +6,7 @@ of a step and the learning rate are all recomputed from (seed, position), so a r
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -42,7 +43,7 @@ class Trainer:
         self.names = [name for name, _ in self.model.named_parameters()]
         self.parameters = list(self.model.parameters())
         self.adam = Adam(self.parameters, self.row.weight_decay)
-        self.first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+        self.first_bad_image = torch.full((), -1, dtype=torch.int64, device=device)
         self._order: tuple[int, Tensor] | None = None
 
     def step(self) -> Terms:
@@ -133,8 +134,8 @@ class Trainer:
     def _note_bad(self, loss: Tensor) -> None:
         if self.device.type == "cpu" and math.isfinite(loss.item()):
             return  # the usual case; on other devices reading the loss would stop the queue
-        is_new = (self.first_bad_step < 0) & ~torch.isfinite(loss.detach())
-        self.first_bad_step.masked_fill_(is_new, self.steps)
+        is_new = (self.first_bad_image < 0) & ~torch.isfinite(loss.detach())
+        self.first_bad_image.masked_fill_(is_new, self.images)
 
     def _update_average(self) -> None:
         assert self.average is not None
@@ -167,8 +168,6 @@ def rate_weight(row: Any, fraction: float) -> float:
 
 
 def _copy(model: LatentModel) -> LatentModel:
-    import copy
-
     return copy.deepcopy(model).requires_grad_(False).eval()
 
 

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit import pictures, report, runs
+from vaekit import edit, pictures, report, runs
 from vaekit.budget import SAVE_EVERY_SECONDS, fit_budget
 from vaekit.config import Length
 from vaekit.data import Images
-from vaekit.edit import encode_set
 from vaekit.errors import Interrupted, UserError
 from vaekit.evaluate import Numbers, evaluate
 from vaekit.folders import check_folder, folder_or_nothing, meet_folder
@@ -31,6 +30,7 @@ from vaekit.trainer import Trainer, epoch_order, learning_rate, rate_weight
 __all__ = ["train"]
 
 _LOG_LINES_PER_EPOCH = 20
+_SAMPLES = 18  # of the fixed latents drawn after every epoch
 
 
 def train(
@@ -40,7 +40,6 @@ def train(
     length: Length | None = None,
     *,
     seed: int = 0,
-    split_seed: int = 0,
     device: str = "auto",
     initial: str | None = None,
     progress: Progress | None = None,
@@ -54,7 +53,7 @@ def train(
     started = time.monotonic() if started is None else started
     length, progress, out = length or Length(), progress or Silent(), Path(out)
     chosen = pick_device(device)
-    config = make_config(images, recipe, length, seed=seed, split_seed=split_seed, initial=initial)
+    config = make_config(images, recipe, length, seed=seed, initial=initial)
     check_folder(out)
     config, is_new = meet_folder(out, config, length)
     pixels = training_images(images, recipe).pixels
@@ -161,7 +160,7 @@ def _save_weights(trainer: Trainer, out: Path) -> None:
 def _finish(trainer: Trainer, out: Path, images: Images, progress: Progress) -> None:
     """What is derived from the final weights: encodings of the training images, numbers, report and model card."""
     model, config = runs.load_model(out, trainer.device)
-    tensors, facts = encode_set(model, training_images(images, trainer.row))
+    tensors, facts = edit.encode_set(model, training_images(images, trainer.row))
     runs.save_tensors(out / "latents.safetensors", tensors, facts)
     test = images.part("test")
     part, measured = ("test", test) if len(test) else ("all", images)
@@ -184,28 +183,29 @@ def _final_words(numbers: Numbers, part: str) -> str:
 def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> None:
     model = trainer.eval_model()
     name = f"epoch-{epoch:04d}"
-    pictures.reconstructions(model, watched.pictured).save(out / "pictures" / f"{name}-reconstructions.png")
-    if model.is_bound:
-        pictures.fixed_samples(model).save(out / "pictures" / f"{name}-samples.png")
+    shown = pictures.pairs_sheet(watched.pictured, edit.reconstruct(model, watched.pictured))
+    shown.save(out / "pictures" / f"{name}-reconstructions.png")
+    if model.prior is not None:
+        pictures.Sheet(edit.generate(model, _SAMPLES), 6).save(out / "pictures" / f"{name}-samples.png")
     trainer.model.train()
 
 
 def _stop_if_broken(trainer: Trainer, images: Images, out: Path, about_to_save: bool = False) -> None:
     """Raises :class:`UserError` if a loss was not a finite number; ``about_to_save``: or if the weights are not."""
-    step = int(trainer.first_bad_step)
-    if step < 0 and about_to_save and not _is_finite(trainer.parameters):
-        step = trainer.steps - 1  # a finite loss whose gradient was not
-    if step < 0:
+    at = int(trainer.first_bad_image)
+    if at < 0 and about_to_save and not _is_finite(trainer.parameters):
+        at = max(0, trainer.images - trainer.batch_size)  # a finite loss whose gradient was not
+    if at < 0:
         return
     row = trainer.row
-    epoch, within = divmod(step, math.ceil(len(trainer.pixels) / trainer.batch_size))
+    epoch, start = divmod(at, len(trainer.pixels))
     order = epoch_order(trainer.config.seed, epoch, len(trainer.pixels))
-    index = order[within * trainer.batch_size : (within + 1) * trainer.batch_size]
+    index = order[start : start + trainer.batch_size]
     names = training_images(images, row).names
     some = ", ".join(names[i] for i in index[:3].tolist())
     kept = f"the last good state is kept in {out}" if (out / "state.safetensors").exists() else "no state was saved yet"
     raise UserError(
-        f"the loss was not a finite number at step {step} (epoch {epoch + 1}, images {some} …); {kept}; "
+        f"the loss was not a finite number after {at:,} images (epoch {epoch + 1}, in the batch of {some} …); {kept}; "
         f"try a smaller --learning-rate than {row.learning_rate:g}, in another --out"
     )
 

@@ -30,7 +30,7 @@ def record(name: str) -> None:
     with torch.inference_mode():
         pictures = run.model.decode(codes).mean
     tensors = {"pixels": pixels, "codes": codes, "pictures": pictures, "threes": run.latent("label:3")}
-    if run.model.is_bound:
+    if run.model.prior is not None:
         tensors["generated"] = run.generate(4, seed=7).pixels
     save_tensors(folder / "recorded.safetensors", tensors, {"evaluated": run.evaluate(pixels)})
     for unneeded in ("state.safetensors", "state-previous.safetensors", "report.html", "README.md"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import posixpath
 import stat
 import tarfile
@@ -21,7 +22,7 @@ ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar
 #: A member that unpacks to more is not read: no image is that large, a bomb is.
 _LARGEST_BYTES = 1 << 29
 
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
 
 
 def list_archive(path: Path) -> Files:
@@ -61,7 +62,7 @@ def _list_zip(path: Path) -> Files:
             skipped.append((name, "a link in the archive" if stat.S_ISLNK(mode) else "not a file of sensible size"))
             continue
         members[name] = info
-    return Files.in_memory(str(path), lambda name: archive.read(members[name]), list(members), skipped)
+    return Files.read_whole(str(path), lambda name: archive.read(members[name]), list(members), skipped)
 
 
 def _list_tar(path: Path) -> Files:
@@ -78,7 +79,7 @@ def _list_tar(path: Path) -> Files:
                 skipped.append((name, "a link in the archive" if member.issym() or member.islnk() else "not a file"))
                 continue
             contents[name] = _read_all(file.read(), member.size)
-    return Files.in_memory(str(path), contents.__getitem__, list(contents), skipped)
+    return Files.read_whole(str(path), contents.__getitem__, list(contents), skipped)
 
 
 def _read_all(data: bytes, size: int) -> bytes:

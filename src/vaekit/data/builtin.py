@@ -19,6 +19,7 @@ __all__ = ["builtin_names", "is_builtin", "portraits_count", "read_builtin"]
 _PORTRAITS = 8000
 _PORTRAIT_SIZE = (64, 64)
 _CHUNK = 64
+_DRAWING = 2  # raise it with every change of what a row looks like, so that old runs notice
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -94,7 +95,7 @@ def _contents(table: dict[str, np.ndarray], count: int) -> list[bytes]:
     # the row of the table stands for the picture, which would differ from size to size
     columns = {name: column.tolist() for name, column in table.items()}
     rows = ([index, {name: column[index] for name, column in columns.items()}] for index in range(count))
-    return [hashlib.sha256(json.dumps(["portrait", *row], sort_keys=True).encode()).digest() for row in rows]
+    return [hashlib.sha256(json.dumps(["portrait", _DRAWING, *row], sort_keys=True).encode()).digest() for row in rows]
 
 
 def _column(column: np.ndarray) -> np.ndarray:

@@ -24,8 +24,15 @@ class Files:
     open: Callable[[str], IO[bytes]]  #: the file, to read its header alone
     skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of what cannot be read at all
 
+    def need(self, name: str) -> bytes:
+        """All bytes of a file that nothing works without; :class:`UserError` if it cannot be read."""
+        try:
+            return self.read(name)
+        except Exception as error:  # a folder and each kind of archive have their own
+            raise UserError(f"{self.where}/{name} cannot be read ({error}); mend it or take it away") from error
+
     @staticmethod
-    def in_memory(where: str, read: Callable[[str], bytes], names: list[str], skipped: list[tuple[str, str]]) -> Files:
+    def read_whole(where: str, read: Callable[[str], bytes], names: list[str], skipped: list[tuple[str, str]]) -> Files:
         """Files for which reading the header means reading the whole."""
         return Files(where, tuple(sorted(names)), read, lambda name: BytesIO(read(name)), tuple(skipped))
 

@@ -24,7 +24,7 @@ def read_tree(
     Raises :class:`UserError` for a tree without images, or with more broken than whole ones.
     """
     names = list(files.names)
-    layout = Layout("", names, None, [-1] * len(names), [], 0) if flat else arrange(names)
+    layout = Layout("", names, None, [-1] * len(names), []) if flat else arrange(names)
     if not layout.names:
         raise UserError(_nothing(files, layout))
     layout = thin(layout, most)
@@ -48,7 +48,7 @@ def _attributes(files: Files, layout: Layout, names: list[str]) -> tuple[dict, l
     tables = {}
     for table in layout.tables:
         path = layout.root + table
-        tables[table.rpartition("/")[0]] = read_table(files.read(path), f"{files.where}/{path}")
+        tables[table.rpartition("/")[0]] = read_table(files.need(path), f"{files.where}/{path}")
     return join_tables(names, tables)
 
 

@@ -91,10 +91,7 @@ def parse_idx(data: bytes, where: str) -> np.ndarray:
 
 def _load(files: Files, name: str, dimensions: tuple[int, ...]) -> np.ndarray:
     where = f"{files.where}/{name}"
-    try:
-        array = parse_idx(files.read(name), where)
-    except PermissionError as error:
-        raise UserError(f"{where} may not be read (permission denied); ask for access") from error
+    array = parse_idx(files.need(name), where)
     if array.ndim not in dimensions:
         kind = "images (3 dimensions)" if 3 in dimensions else "labels (1 dimension)"
         raise UserError(f"{where} has {array.ndim} dimensions, expected {kind}; name the file of the images")

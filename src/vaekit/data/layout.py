@@ -32,7 +32,6 @@ class Layout:
     labels: list[str] | None  #: one per image
     given: list[int]  #: 0 train, 1 val, 2 test, -1 unsaid
     tables: list[str]  #: the metadata.csv files
-    others: int  #: files that are neither
     notes: list[str] = field(default_factory=list)
 
 
@@ -81,7 +80,7 @@ def arrange(names: list[str]) -> Layout:
     inside = sorted(name[len(root) :] for name in names if name.startswith(root))
     images = [name for name in inside if is_image(name)]
     tables = [name for name in inside if _is_table(name)]
-    layout = Layout(root, images, None, [-1] * len(images), tables, len(names) - len(images) - len(tables))
+    layout = Layout(root, images, None, [-1] * len(images), tables)
     if _has_splits(images):
         _apply_splits(layout)
     layout.labels = _labels(layout)

@@ -72,10 +72,10 @@ def open_files(paths: Sequence[str | Path], size: Any = None, channels: int | No
 def tree_of(source: Any) -> tuple[Files, bool] | None:
     """The tree of files behind a source, and whether it is a bare list; None for other sources."""
     if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
-        return list_paths(_checked([Path(item).expanduser() for item in source])), True
+        return list_paths(_checked([_path(item) for item in source])), True
     if not isinstance(source, str | Path) or (isinstance(source, str) and is_builtin(source)):
         return None
-    path = Path(source).expanduser()
+    path = _path(source)
     if path.is_dir():
         files = list_folder(path)
     elif path.is_file() and path.name.lower().endswith(ARCHIVE_ENDINGS):
@@ -91,7 +91,7 @@ def _read(source: Any, size: Size, channels: int | None) -> tuple[Rows, str]:
     if isinstance(source, np.ndarray | torch.Tensor):
         return read_array(source, size, channels), "array"
     if isinstance(source, list | tuple) and all(isinstance(item, str | Path) for item in source):
-        return _read_list([Path(item).expanduser() for item in source], size, channels), "files"
+        return _read_list([_path(item) for item in source], size, channels), "files"
     return read_sequence(source, size, channels), "array"
 
 
@@ -101,7 +101,7 @@ def _read_named(source: str | Path, size: Size, channels: int | None) -> tuple[R
         if Path(source).exists():
             rows.notes = (*rows.notes, f"{source} is the built-in; for what lies here write ./{source}")
         return rows, source
-    path = Path(source).expanduser()
+    path = _path(source)
     try:
         exists = path.exists()
     except (OSError, ValueError) as error:
@@ -135,6 +135,13 @@ def _read_files(files: Files, size: Size, channels: int | None) -> Rows:
 
 def _read_list(paths: list[Path], size: Size, channels: int | None) -> Rows:
     return read_tree(list_paths(_checked(paths)), size, channels, flat=True)
+
+
+def _path(source: str | Path) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{str(source)!r} names the home of a user who is not known here; give a full path") from error
 
 
 def _checked(paths: list[Path]) -> list[Path]:

@@ -56,6 +56,7 @@ def _sample_tree(
 ) -> tuple[Rows, Sequence[int]]:
     files, flat = tree
     rows = read_tree(files, size, channels, flat=flat, most=_MOST)
+    rows.notes = ()  # they would be about the sample
     return rows, [-1] * len(files.names) if flat else arrange(list(files.names)).given
 
 

@@ -137,7 +137,7 @@ def _dress(w: _Stream, u: _Stream, male: _Values) -> dict[str, _Values]:
         "shoulder": _by(male, 0.862, 0.900) + 0.010 * w["shoulders"],
         "slope": _by(male, 0.34, 0.62) + 0.05 * w["shoulders"],
         "neckline": _by(male, 0.945, 0.985) + 0.020 * w["neckline"],
-        "opening": _by(male, 0.150, 0.150) + 0.012 * w["neckline"],
+        "opening": 0.150 + 0.012 * w["neckline"],
         "beard_drop": 0.012 + 0.022 * u["beard_length"],
     }
 

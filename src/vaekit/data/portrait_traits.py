@@ -2,7 +2,8 @@
 
 Idea: row `i` of seed `s` owns the uniforms `u[i, p] = mix(mix(mix(s) + i) + p)`, one for each slot `p`, where
 `mix` is the finaliser of SplitMix64 (Steele, Lea & Flood 2014). Every slot exists for every row, whether it
-is used or not: toggling an attribute never shifts the others. New slots are appended, never inserted.
+is used or not: toggling an attribute never shifts the others. New slots are appended; none is
+inserted or removed without a new `_DRAWING` in builtin.py.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SLOTS = (
     "brow_angle", "brow_height", "brow_weight", "nose_length", "nose_width",
     "mouth_width", "mouth_height", "lip_fullness", "lip_colour", "smile_open", "blush",
     "hair_volume", "hair_part", "hair_fringe", "hair_shade", "beard_length",
-    "clothes_colour", "clothes_light", "neckline", "shoulders", "backdrop_light", "collar",
+    "clothes_colour", "clothes_light", "neckline", "shoulders", "backdrop_light",
 )  # fmt: skip
 
 HAIR_COLOURS = ("black", "darkbrown", "brown", "auburn", "ginger", "darkblond", "blond", "grey", "white")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -71,16 +70,9 @@ def draw(
     finer = math.ceil(_FINE / min(height, width)) if min(height, width) < _FINE else 1
     step = max(1, _CHUNK_PIXELS // (height * width * finer * finer))
     out = np.empty((count, height, width, 3), np.uint8)
-
-    def chunk(first: int) -> None:
+    for first in range(0, count, step):
         rows = slice(first, first + step)
         out[rows] = _paint({name: value[rows] for name, value in numbers.items()}, height, width, finer)
-
-    if count <= step:
-        chunk(0)
-        return out
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(chunk, range(0, count, step)))
     return out
 
 

@@ -50,6 +50,7 @@ class Rows:
             source=source,
             skipped=tuple(self.skipped),
             notes=(*self.notes, *notes),
+            split_seed=seed,
             has_splits=bool((given >= 0).any()),
             digests=digests,
         )

@@ -59,7 +59,7 @@ def assign_parts(u: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, list[str
     if len(u) == 0 or not wanted:
         return parts, []
     if len(pool) == 0:
-        return parts, ["the source names no training images"]
+        return parts, []
     if len(pool) < FEWEST:
         named = " and ".join(PARTS[part] for part in wanted)
         few = "1 image is" if len(pool) == 1 else f"{len(pool)} images are"

@@ -90,4 +90,4 @@ def _cell(value: float | str) -> str:
         return value
     if value != value:
         return ""
-    return str(int(value)) if value == int(value) else repr(value)
+    return str(int(value)) if float(value).is_integer() else repr(value)

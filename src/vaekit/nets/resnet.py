@@ -1,9 +1,10 @@
 """A small residual network for images of any size from 8 to 512 pixels, square or not.
 
 Pixels are first folded into channels (``patch``), so that the convolutions run on a coarse grid where they are cheap,
-and unfolded again at the end. In between, each level halves the grid and doubles the channels up to a limit, until
-about 4×4 cells are left. There is no normalisation layer: residual branches start at zero instead (Zhang et al. 2019,
-"Fixup"), which is faster on small batches and treats every image on its own.
+and unfolded again at the end, large patches in two steps, so that no seams show between them. In between, each level
+halves the grid and doubles the channels up to a limit, until about 4×4 cells are left. There is no normalisation layer:
+residual branches start at zero instead (Zhang et al. 2019, "Fixup"), which is faster on small batches and treats every
+image on its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ __all__ = ["ResNetDecoder", "ResNetEncoder", "default_patch", "level_widths"]
 
 _SMALLEST_GRID = 4
 _WIDEST = 4  #: channels grow at most this many times
+_FINEST_PATCH = 4  #: the largest fold whose convolution may look at its neighbours: it grows with the fourth power
+_FINE_CHANNELS = 16  #: of the grid between the two steps of unfolding
 
 
 def default_patch(height: int, width: int) -> int:
@@ -71,8 +74,9 @@ class ResNetEncoder(nn.Module):
         super().__init__()
         grid = Grid(shape, width, patch)
         self.padding = grid.padding
+        kernel = 3 if patch <= _FINEST_PATCH else 1
         self.stem = nn.Sequential(
-            nn.PixelUnshuffle(patch), nn.Conv2d(shape[0] * patch**2, grid.widths[0], 3, padding=1)
+            nn.PixelUnshuffle(patch), nn.Conv2d(shape[0] * patch**2, grid.widths[0], kernel, padding=kernel // 2)
         )
         layers: list[nn.Module] = []
         for channels, following in zip(grid.widths, [*grid.widths[1:], None], strict=True):
@@ -107,8 +111,17 @@ class ResNetDecoder(nn.Module):
             if following:
                 layers += [nn.ConvTranspose2d(channels, following, 2, stride=2)]
         self.levels = nn.Sequential(*layers)
-        self.last = nn.Sequential(nn.Conv2d(widths[-1], shape[0] * patch**2, 3, padding=1), nn.PixelShuffle(patch))
+        self.last = _unfold(widths[-1], shape[0], patch)
 
     def forward(self, z: Tensor) -> Tensor:
         image = self.last(F.silu(self.levels(self.first(z))))
         return torch.narrow(torch.narrow(image, 2, 0, self.height), 3, 0, self.image_width)
+
+
+def _unfold(width: int, channels: int, patch: int) -> nn.Sequential:
+    """Features ``[B, width, h, w]`` → ``[B, channels, h·patch, w·patch]``."""
+    if patch > _FINEST_PATCH and patch % _FINEST_PATCH == 0:
+        coarse = patch // _FINEST_PATCH
+        to_fine = (nn.Conv2d(width, _FINE_CHANNELS * coarse**2, 1), nn.PixelShuffle(coarse), nn.SiLU())
+        return nn.Sequential(*to_fine, *_unfold(_FINE_CHANNELS, channels, _FINEST_PATCH))
+    return nn.Sequential(nn.Conv2d(width, channels * patch**2, 3, padding=1), nn.PixelShuffle(patch))

@@ -108,7 +108,7 @@ def _pictures(facts: Facts) -> list[str]:
         return []
     latest = list(facts.pictures.values())[-1]
     captions = {
-        "reconstructions": "held-out images above their reconstructions",
+        "reconstructions": f"{facts.pictured_on} above their reconstructions",
         "samples": "samples from the prior",
     }
     return [f"![{captions[kind]}](pictures/{path.name})" for kind, path in latest.items()]

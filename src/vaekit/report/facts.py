@@ -149,6 +149,13 @@ class Facts:
         return f"{'the' if count is None else format(count, ',')} {part_name(part)} images"
 
     @property
+    def pictured_on(self) -> str:
+        """What the pictured images were to the run."""
+        lines = self.of_kind("validation")
+        seen_in_training = bool(lines) and lines[-1].get("part") == "train"
+        return "images from the training set" if seen_in_training else "images that were never trained on"
+
+    @property
     def has_density(self) -> bool:
         """Whether rate and bound have a meaning."""
         return self.recipe.posterior != "point" and self.recipe.prior != "none"

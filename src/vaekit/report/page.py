@@ -84,11 +84,8 @@ def _pictures(facts: Facts) -> str:
     }
     if not any(stacks.values()):
         return ""
-    lines = facts.of_kind("validation")
-    seen_in_training = bool(lines) and lines[-1].get("part") == "train"
-    what = "Images from the training set" if seen_in_training else "Images that were never trained on"
     captions = {
-        "reconstructions": f"{what}, above their reconstructions from the posterior mean.",
+        "reconstructions": f"{facts.pictured_on.capitalize()}, above their reconstructions from the posterior mean.",
         "samples": "New images, decoded from draws of the prior; the same draws at every epoch.",
     }
     shown = "\n".join(_stack(kind, stack, captions[kind]) for kind, stack in stacks.items() if stack)
