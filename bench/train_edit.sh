@@ -9,9 +9,8 @@ out=${2:-runs/bench}
 vaekit=${VAEKIT:-.venv/bin/vaekit}
 budget=${BUDGET:-10m}
 
-"$vaekit" train portraits --recipe vae --size 64 --budget "$budget" --out "$out/portraits-vae"
-"$vaekit" train portraits --recipe seed-vae --size 256 --budget "$budget" --out "$out/portraits-seed-vae"
 for recipe in vae seed-vae; do
+    "$vaekit" train portraits --recipe "$recipe" --size 64 --budget "$budget" --out "$out/portraits-$recipe"
     "$vaekit" train "$smiles" --recipe "$recipe" --size 256 --channels 3 --latent-dim 100 \
         --budget "$budget" --out "$out/smiles-$recipe"
 done

@@ -19,7 +19,7 @@ __all__ = ["builtin_names", "is_builtin", "portraits_count", "read_builtin"]
 _PORTRAITS = 8000
 _PORTRAIT_SIZE = (64, 64)
 _CHUNK = 64
-_DRAWING = 2  # raise it with every change of what a row looks like, so that old runs notice
+_DRAWING = 3  # raise it with every change of what a row looks like, so that old runs notice
 
 
 def builtin_names() -> tuple[str, ...]:

@@ -153,7 +153,7 @@ def beard(canvas: Canvas, look: Look) -> None:
 
 
 def glasses(canvas: Canvas, look: Look) -> None:
-    """A thick frame with a bridge and temples, around slightly tinted lenses."""
+    """A thick frame with a bridge and temples, around hardly tinted lenses."""
     patch = canvas.patch(-0.33, 0.33, 0.36, 0.64)
     v = patch.v - 0.006
     u = patch.u - _at(look, 0.0, 0.27)
@@ -169,9 +169,9 @@ def glasses(canvas: Canvas, look: Look) -> None:
 
 
 def _lens(patch: Patch, look: Look, u: Array, v: Array, share: Array) -> None:
-    """Lightly tinted glass with a slanted reflection; stronger before dark skin, for the same contrast."""
-    patch.paint(share * (0.17 + 0.17 * look["skin_tone"]), _LENS)
-    patch.paint(glow(u + 0.03 + 0.35 * v, v + 0.018, 0.022, 0.045) * share * 0.38, _GLINT)
+    """Hardly tinted glass with a slanted reflection."""
+    patch.paint(share * 0.08, _LENS)
+    patch.paint(glow(u + 0.03 + 0.35 * v, v + 0.018, 0.022, 0.045) * share * 0.20, _GLINT)
 
 
 def _temple(patch: Patch, look: Look, out: Array, v: Array) -> Array:
