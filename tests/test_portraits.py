@@ -24,7 +24,7 @@ def _pair(name: str, count: int = 100, size: int = 64, **others: int) -> tuple[n
 
 def test_the_pictures_stay_the_same_between_versions() -> None:
     means = draw(3, 16, seed=3).mean((1, 2))
-    golden = np.array([[153.0, 128.0, 107.0], [147.7, 138.2, 146.7], [152.4, 137.3, 108.5]])
+    golden = np.array([[152.9, 127.4, 106.2], [147.7, 138.3, 146.8], [152.6, 137.3, 108.4]])
     assert np.abs(means - golden).max() < 1
 
 
