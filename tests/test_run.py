@@ -240,7 +240,7 @@ def test_folders_of_a_few_images(recipe: str, count: int, tmp_path: Path) -> Non
     settings = {"width": "8"} if recipe == "vae" else None
     run = vk.train(folder, recipe, tmp_path / "run", epochs=3, quiet=True, settings=settings)
     split = run.config.data.train_images
-    assert split == count if count < 10 else 5 <= split <= 8  # neither carved part is empty
+    assert split == count if count < 10 else 5 <= split <= 9  # what is carved out is not empty
     assert run.encode(folder).isfinite().all() and len(run.encode(folder)) == count
     assert run.evaluate(split="all")["images"] == count
     assert np.isfinite(run.final_numbers()["final_psnr_db"])
