@@ -81,6 +81,7 @@ VALUES = {
     "--set objective=distortion --set posterior=point": "prior=fitted-normal",
     "--set likelihood=bernoulli": "grey levels",
     "--budget soon": "--budget soon: expected a length of time",
+    "--budget 1h30": "--budget 1h30: expected a length of time",
     "--budget 0s": "greater than 0",
     "--budget -5m": "--budget -5m",
     "--learning-rate -1": "learning_rate=-1.0: must be greater than 0",
@@ -207,6 +208,23 @@ def test_an_empty_folder_stays_an_empty_folder(here: Path, vaekit: Callable) -> 
 def tiny(out: str = "new/run", epochs: int = 1) -> tuple[object, ...]:
     """A training of a tenth of a second: 51 steps an epoch."""
     return ("train", "digits", "--recipe", "seed-ae", "--epochs", epochs, "--out", out)
+
+
+def test_weights_that_diverged_in_the_only_step(here: Path, vaekit: Callable) -> None:
+    answer = vaekit("train", "digits", "--images", 8, "--learning-rate", "1e30", "--out", "new/run")
+    assert answer.code == 2 and "smaller --learning-rate" in answer.err
+    assert "inf dB" not in answer.err
+
+
+def test_images_that_changed_are_said_in_words(here: Path, vaekit: Callable) -> None:
+    for index in range(3):
+        Path("photos").mkdir(exist_ok=True)
+        Image.fromarray(_noise(index)).save(f"photos/{index}.png")
+    train = ("train", "photos", "--size", 8, "--recipe", "ae", "--set", "width=8", "--epochs", 1, "--out", "changed")
+    assert vaekit(*train).code == 0
+    Image.fromarray(_noise(9)).save("photos/9.png")
+    answer = vaekit(*train)
+    assert answer.code == 2 and "have changed since --out changed was begun: 4 now, 3 then" in answer.err
 
 
 @pytest.mark.parametrize("rate", ["1e30", "1e19"])

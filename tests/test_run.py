@@ -121,6 +121,14 @@ def test_files_and_folders_are_latents_too(faces: vk.Run, tmp_path: Path) -> Non
     assert torch.equal(sheet.pixels, faces.decode((faces.latent(str(tmp_path / "a few")) - each[0])[None]).pixels)
 
 
+def test_a_file_name_with_spaces_is_an_end_of_a_walk(faces: vk.Run, tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("my cat.png", "a - b.png")]
+    for path, picture in zip(paths, faces.images("test").pixels, strict=False):
+        Image.fromarray(picture.movedim(0, -1).squeeze(-1).numpy()).save(path)
+    walk = faces.interpolate(*paths, steps=2).pixels
+    assert torch.equal(walk, faces.decode(torch.stack([faces.latent(path) for path in paths])).pixels)
+
+
 def test_denoise_reports_the_gain(vae: vk.Run) -> None:
     pixels = vae.images("test").pixels[:50]
     sheet, numbers = vae.denoise_sheet(pixels, 0.3, seed=1)
@@ -213,6 +221,8 @@ def test_what_is_no_image_and_no_latent_is_refused(vae: vk.Run) -> None:
         vae.denoise(pixels)
     with pytest.raises(UserError, match="uint8; expected floats"):
         vae.inpaint(pixels, torch.ones(2, 1, 8, 8, dtype=torch.bool))
+    with pytest.raises(UserError, match=r"the ends have shapes"):
+        vae.interpolate(np.zeros(3), np.zeros(3))
     with pytest.raises(UserError, match=r"latents have shape .*; expected \[N, 16\]"):
         vae.decode(vae.latent("label:3"))
 

@@ -32,7 +32,9 @@ def parse_duration(text: str | float) -> float:
     (600.0, 5400.0, 90.0)
     """
     words = str(text).strip().lower().replace(" ", "")
-    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", words)
+    if re.fullmatch(r"\d+(\.\d+)?", words):  # alone, a number is seconds; behind hours it could be minutes
+        words += "s"
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", words)
     if not parts or not any(parts.groups()):
         raise UserError(f"--budget {text}: expected a length of time such as 90s, 10m or 1h30m")
     hours, minutes, seconds = (float(part or 0) for part in parts.groups())

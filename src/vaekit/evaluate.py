@@ -64,4 +64,6 @@ def psnr_db(images: Tensor, truth: Tensor, where: Tensor | None = None) -> float
 
 
 def _decibel(mean_squared_error: float) -> float:
+    if math.isnan(mean_squared_error):
+        return math.nan
     return -10 * math.log10(mean_squared_error) if mean_squared_error > 0 else math.inf

@@ -29,6 +29,15 @@ def meet_folder(out: Path, config: RunConfig, length: Length) -> tuple[RunConfig
     if not (out / "config.json").exists():
         return config, True
     old = runs.read_config(out)
+    if (
+        config.data.source == old.data.source
+        and Path(old.data.source).exists()
+        and config.data.fingerprint != old.data.fingerprint
+    ):
+        raise UserError(
+            f"the images in {config.data.source} have changed since --out {out} was begun: {config.data.images:,} now, "
+            f"{old.data.images:,} then; train into another --out, with --init {out} to start from its weights"
+        )
     for name, mine, theirs in _differences(config, old):
         raise UserError(f"--out {out} holds another run: its {name} is {theirs}, not {mine}; give another --out")
     if length.budget_seconds is not None and length.budget_seconds == old.budget_seconds:

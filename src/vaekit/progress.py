@@ -87,8 +87,9 @@ def choose(quiet: bool = False) -> Progress:
 
 
 def _pace(images_left: int, rate: float) -> str:
-    left = duration_text(images_left / rate) if rate else "?"
-    return f"{rate:6.0f} images/s  {left:>8} left"
+    if not rate:
+        return f"{'measuring the speed':>31}"
+    return f"{rate:6.0f} images/s  {duration_text(images_left / rate):>8} left"
 
 
 def _describe(numbers: dict[str, Any]) -> str:

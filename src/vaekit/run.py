@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,12 +97,14 @@ class Run:
 
     def arithmetic(self, expression: str) -> Sheet:
         """The picture of a sum of latents, for example ``"me.png + attr:glasses=1 - attr:glasses=0"``."""
-        latent = evaluate_expression(parse(expression), self.latent)
-        return self._sheet(edit.decode(self.model, latent[None]))
+        return self._sheet(edit.decode(self.model, self._sum(expression)[None]))
 
-    def interpolate(self, start: str | Tensor, end: str | Tensor, steps: int = 6) -> Sheet:
+    def interpolate(self, start: str | Tensor | np.ndarray, end: str | Tensor | np.ndarray, steps: int = 6) -> Sheet:
         """``steps`` pictures on the straight line between two latents or two expressions, ends included."""
-        ends = [e if isinstance(e, Tensor) else evaluate_expression(parse(e), self.latent) for e in (start, end)]
+        ends = [self._sum(e) if isinstance(e, str) else torch.as_tensor(e, dtype=torch.float32) for e in (start, end)]
+        if any(tuple(e.shape) != (self.model.latent_dim,) for e in ends):
+            shapes = " and ".join(str(tuple(e.shape)) for e in ends)
+            raise UserError(f"the ends have shapes {shapes}; expected latents [{self.model.latent_dim}]")
         return self._sheet(edit.interpolate(self.model, ends[0], ends[1], steps), steps)
 
     def final_numbers(self) -> evaluate.Numbers:
@@ -162,6 +166,12 @@ class Run:
         sheet = pictures.pairs_sheet(to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))
         numbers = {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": evaluate.psnr_db(filled, truth, hidden)}
         return sheet, numbers
+
+    def _sum(self, expression: str) -> Tensor:
+        """The latent of an expression; one that is as a whole the name of a file or folder needs no quotes in it."""
+        if os.path.exists(expression):
+            return self.latent(expression)
+        return evaluate_expression(parse(expression), self.latent)
 
     def _latents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The stored encodings of the training images; made now if the run was interrupted before it stored them."""

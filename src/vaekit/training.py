@@ -165,6 +165,11 @@ def _finish(trainer: Trainer, out: Path, images: Images, progress: Progress) -> 
     test = images.part("test")
     part, measured = ("test", test) if len(test) else ("all", images)
     numbers: Numbers = evaluate(model, measured.pixels)
+    if not math.isfinite(numbers["sse_per_image"] or 0.0):
+        raise UserError(
+            f"{out}: the trained model gives pictures that are not finite, its weights have diverged; "
+            f"train again into another --out with a smaller --learning-rate than {trainer.row.learning_rate:g}"
+        )
     runs.append_metrics(
         out, {"images": trainer.images, "kind": "final", "part": part} | {f"final_{k}": v for k, v in numbers.items()}
     )
