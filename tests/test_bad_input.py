@@ -369,7 +369,7 @@ def test_data_that_changed_or_went(here: Path, vaekit: Callable) -> None:
     changed = vaekit("evaluate", "faces-run")
     assert changed.code == 2 and "have changed" in changed.err and "faces" in changed.err
     again = vaekit("train", "faces", *small)
-    assert again.code == 2 and "holds another run" in again.err
+    assert again.code == 2 and "have changed since" in again.err
     assert vaekit("evaluate", "faces-run", "faces").code == 0
     shutil.rmtree("faces")
     gone = vaekit("evaluate", "faces-run")
