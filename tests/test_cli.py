@@ -166,7 +166,7 @@ def test_a_plan_says_what_training_then_does(here: Path, vaekit: Callable, recip
     assert plan["parameters"] == sum(p.numel() for p in run.model.parameters())
     made = json.loads(Path("new/config.json").read_text())
     assert _without_fingerprint(plan["config"]) == _without_fingerprint(made)
-    assert runs.load_state(Path("new"))[1] == {"images": 200, "steps": 4}  # type: ignore[index]
+    assert runs.load_state(Path("new"), print)[1] == {"images": 200, "steps": 4, "skipped": 0}  # type: ignore[index]
     assert plan["memory_bytes"] > 4 * 4 * plan["parameters"] and plan["estimated_seconds"] >= 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 from vaekit import api, runs, training
+from vaekit.locks import LOCK, only_writer
 from vaekit.report import page
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the kills need fork")
@@ -333,7 +335,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert said.splitlines()[-1] == (
         f"vaekit: stopped by {number.name}; the state is saved in {out}, repeat the same command to go on"
     )
-    seen = runs.load_state(out)
+    seen = runs.load_state(out, print)
     assert seen is not None and 0 < seen[1]["images"] < 12 * 1611
     _train("seed-ae", out, epochs=12)
     _assert_same(out, twelve_epochs)
@@ -425,3 +427,67 @@ def test_a_torn_last_line_of_metrics_is_dropped(whole: dict[str, Path], tmp_path
 def test_equal_trainings_are_equal_bytes(whole: dict[str, Path], tmp_path: Path) -> None:
     _train("vae", tmp_path / "again")
     _assert_same(tmp_path / "again", whole["vae"])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Damage and company
+
+
+def test_a_damaged_newest_state_gives_way_to_the_one_before(
+    whole: dict[str, Path], tmp_path: Path, vaekit: Callable
+) -> None:
+    run = tmp_path / "run"
+    _train("seed-ae", run, epochs=1)
+    _train("seed-ae", run, epochs=2)
+    newest = run / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 3, "--out", run)
+    assert answer.code == 0
+    assert f"{newest} is damaged; the state before it is taken" in answer.err
+    assert "going on from image 1,611" in answer.err
+    assert (run / "weights.safetensors").read_bytes() == (whole["seed-ae"] / "weights.safetensors").read_bytes()
+
+
+def test_two_damaged_states_are_said_and_kept(tmp_path: Path, vaekit: Callable) -> None:
+    _train("seed-ae", tmp_path / "run", epochs=1)
+    _train("seed-ae", tmp_path / "run", epochs=2)
+    for state in (tmp_path / "run").glob("state*.safetensors"):
+        state.write_bytes(b"")
+    answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 3, "--out", tmp_path / "run")
+    assert answer.code == 2 and "no state in" in answer.err
+    assert len(list((tmp_path / "run").glob("state*.safetensors"))) == 2
+
+
+def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path, vaekit: Callable) -> None:
+    run = tmp_path / "run"
+    _train("seed-ae", run, epochs=1)
+    before = _bytes(run)
+    held, holding = os.pipe()
+
+    def hold() -> None:
+        with only_writer(run, print):
+            os.write(holding, b"x")
+            time.sleep(60)
+
+    child = _child(hold)
+    os.read(held, 1)
+    try:
+        answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 2, "--out", run)
+        assert answer.code == 2 and f"is being written by process {child}; wait" in answer.err
+        assert _bytes(run) == before
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    _train("seed-ae", run, epochs=2)  # a killed owner leaves the file, not the lock
+    assert not (run / LOCK).exists()
+
+
+def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    said: list[str] = []
+    monkeypatch.setattr("vaekit.locks._lock", refuse)
+    with only_writer(tmp_path, said.append):
+        pass
+    assert "knows no locks" in said[0] and list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from vaekit.data import to_float
 from vaekit.data.portraits import draw
 from vaekit.errors import UserError
 from vaekit.evaluate import evaluate
+from vaekit.models import Batch
 from vaekit.recipes import RECIPES, get, override
 from vaekit.seeds import NOISE, ORDER, stream
 from vaekit.trainer import Trainer, epoch_order, learning_rate, rate_weight
@@ -100,7 +101,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     for _ in range(after):
         first.step()
     runs.save_state(tmp_path, *first.state())
-    second, saved = trainer_of(name, epochs=2.5, **values), runs.load_state(tmp_path)
+    second, saved = trainer_of(name, epochs=2.5, **values), runs.load_state(tmp_path, print)
     assert saved is not None
     second.load_state(*saved)
     assert_identical(snapshot(first), snapshot(second))
@@ -204,7 +205,7 @@ def test_steps_use_the_schedules_at_the_place_where_they_start() -> None:
     trainer = trainer_of("vae", beta=2.0, kl_warmup=0.5, warmup=0.5)
     rates: list[float] = []
     update = trainer.adam.step
-    trainer.adam.step = lambda rate: (rates.append(rate), update(rate))[1]  # type: ignore[method-assign,func-returns-value]
+    trainer.adam.step = lambda rate, is_bad: (rates.append(rate), update(rate, is_bad))[1]  # type: ignore[method-assign,func-returns-value]
     for _ in range(9):
         fraction = trainer.images / trainer.config.total_images
         terms = trainer.step()
@@ -228,15 +229,53 @@ def test_denoising_corrupts_the_input_and_keeps_the_target_clean() -> None:
     assert float(added[unclipped].mean().abs()) < 0.01
 
 
+@pytest.mark.parametrize("name", ["vae", "seed-vae", "ae"])
+@pytest.mark.parametrize("broken", ["image", "gradient"])
+def test_a_step_that_is_not_finite_changes_nothing_but_the_counts(
+    name: str, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = trainer_of(name, ema_power=0.0)
+    trainer.step()
+    before = snapshot(trainer)
+    with monkeypatch.context() as patch:
+        if broken == "image":
+            inputs = trainer._inputs
+            patch.setattr(trainer, "_inputs", lambda index: _with_nan(inputs(index)))
+        else:
+            trainer.parameters[0].register_hook(lambda gradient: gradient * math.inf)
+        trainer.step()
+    assert_identical(before, snapshot(trainer))
+    assert (trainer.images, trainer.steps, trainer.skipped) == (2 * BATCH, 2, 1)
+    assert trainer.bad.tolist() == [1, 1, 1, BATCH]
+
+
+def _with_nan(inputs: tuple[Batch, Tensor, Tensor]) -> tuple[Batch, Tensor, Tensor]:
+    x = inputs[0].x.clone()
+    x[0, 0, 0, 0] = math.nan
+    return Batch(x), *inputs[1:]
+
+
+def test_bad_steps_are_counted_in_rows() -> None:
+    trainer = trainer_of()
+    trainer.images = 100
+    finite, bad = torch.tensor(1.0), torch.tensor(math.inf)
+    for number in (bad, finite, bad, bad, bad):
+        trainer._note_bad(number)
+        trainer.images += 10
+    assert trainer.bad.tolist() == [4, 3, 3, 120]
+    trainer._note_bad(finite)
+    assert trainer.bad.tolist() == [4, 0, 3, 120]
+
+
 @pytest.mark.parametrize("prior", ["standard-normal", "fitted-normal"])
-def test_the_first_batch_with_a_broken_loss_is_remembered(prior: str) -> None:
+def test_weights_that_broke_never_step_again(prior: str) -> None:
     trainer = trainer_of("vae", learning_rate=1e30, schedule="constant", clip_norm=0.0, prior=prior)
     losses = [float(trainer.step().loss.mean()) for _ in range(5)]
     assert math.isfinite(losses[0]) and not math.isfinite(losses[1])
-    assert int(trainer.first_bad_image) == trainer.batch_size
+    assert trainer.bad.tolist() == [4, 4, 4, BATCH]
     healthy = trainer_of("vae")
     healthy.step()
-    assert int(healthy.first_bad_image) == -1
+    assert healthy.bad.tolist() == [0, 0, 0, 0]
 
 
 def test_other_weights_are_taken_by_model_and_average_or_refused() -> None:

@@ -31,8 +31,8 @@ class Adam:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """One update from the gradients; every parameter has one."""
+    def step(self, learning_rate: float, is_bad: Tensor | None = None) -> None:
+        """One update from the gradients; every parameter has one. Where ``is_bad`` is 1.0, nothing changes."""
         adam(
             [*self.parameters],
             [p.grad for p in self.parameters],  # type: ignore[misc]
@@ -48,6 +48,7 @@ class Adam:
             weight_decay=self.weight_decay,
             eps=_EPSILON,
             maximize=False,
+            found_inf=is_bad,
         )
 
     def state(self) -> dict[str, list[Tensor]]:

@@ -13,6 +13,7 @@ from vaekit.config import RunConfig
 from vaekit.edit import MOST_STORED_LATENTS, encode
 from vaekit.evaluate import evaluate
 from vaekit.intake import Watched
+from vaekit.team import ALONE, Team
 from vaekit.trainer import Trainer
 
 __all__ = ["SAVE_EVERY_SECONDS", "fit_budget"]
@@ -26,13 +27,19 @@ _DISK_BYTES_PER_SECOND = 200e6
 
 
 def fit_budget(
-    config: RunConfig, pixels: Tensor, watched: Watched, device: torch.device, budget: float, started: float
+    config: RunConfig,
+    pixels: Tensor,
+    watched: Watched,
+    device: torch.device,
+    budget: float,
+    started: float,
+    team: Team = ALONE,
 ) -> RunConfig:
     """Measures a throwaway copy and fixes the number of images that fits what is left of the budget."""
-    trial = Trainer(replace(config, total_images=10**9), pixels, device)
+    trial = Trainer(replace(config, total_images=10**9), pixels, device, team)
     deadline = time.monotonic() + min(_CALIBRATION_SECONDS, budget / 20)
     step_seconds: list[float] = []
-    while len(step_seconds) < 4 or (time.monotonic() < deadline and len(step_seconds) < 500):
+    while len(step_seconds) < 4 or (team.any(time.monotonic() < deadline) and len(step_seconds) < 500):
         before = time.monotonic()
         trial.step().loss.sum().item()
         step_seconds.append(time.monotonic() - before)

@@ -91,7 +91,7 @@ def train(
         _print(api.plan(data, recipe, out, init=init, **common), json_)
         return
     run = api.train(data, recipe, out, init=init, **common)
-    if json_:
+    if json_ and run.leads:
         _print({"run": str(run.path), **run.final_numbers()}, True)
 
 
@@ -282,7 +282,10 @@ def evaluate(
 
     Example: vaekit evaluate runs/portraits --split test --json
     """
-    _print(_load(run, device).evaluate(data, split, seed), json_)
+    opened = _load(run, device)
+    numbers = opened.evaluate(data, split, seed)
+    if opened.leads:
+        _print(numbers, json_)
 
 
 def main(tokens: list[str] | None = None) -> int:

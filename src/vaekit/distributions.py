@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["BernoulliImage", "DiagonalNormal", "FullNormal", "NormalImage", "PointMass", "kl_divergence"]
+__all__ = ["BernoulliImage", "DiagonalNormal", "FullNormal", "NormalImage", "PointMass", "kl_divergence", "wide"]
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _IMAGE_DIMS = (-3, -2, -1)
@@ -107,7 +107,7 @@ class NormalImage:
     is_discrete = False
 
     def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
-        self.mean, self.log_scale = _wide(mean), _wide(log_scale)
+        self.mean, self.log_scale = wide(mean), wide(log_scale)
 
     @property
     def picture(self) -> Tensor:
@@ -135,7 +135,7 @@ class BernoulliImage:
     is_discrete = True
 
     def __init__(self, logits: Tensor) -> None:
-        self.logits = _wide(logits)
+        self.logits = wide(logits)
 
     @property
     def mean(self) -> Tensor:
@@ -161,6 +161,6 @@ def _normal_log_density(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return -0.5 * ((x - mean) * (-log_std).exp()).square() - log_std - _HALF_LOG_TWO_PI
 
 
-def _wide(tensor: Tensor) -> Tensor:
+def wide(tensor: Tensor) -> Tensor:
     """Sums over thousands of pixels need float32 at least; float64 stays what it is."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vaekit.data import to_float
 from vaekit.models import Batch, LatentModel
+from vaekit.team import ALONE, Team
 
 __all__ = ["Numbers", "evaluate", "psnr_db"]
 
@@ -23,22 +24,30 @@ Numbers = dict[str, float | int | None]
 
 
 @torch.inference_mode()
-def evaluate(model: LatentModel, pixels: Tensor, seed: int = 0, batch_size: int = 128) -> Numbers:
-    """Evaluates on uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``."""
+def evaluate(model: LatentModel, pixels: Tensor, seed: int = 0, batch_size: int = 128, team: Team = ALONE) -> Numbers:
+    """Evaluates on uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``.
+
+    A ``team`` shares the work: each process takes some of the chunks, and the leader gets the numbers of all.
+    """
     assert not model.training
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     sums = torch.zeros(3, dtype=torch.float64)
     has_density = False
-    for chunk in pixels.split(batch_size):
+    for number, chunk in enumerate(pixels.split(batch_size)):
+        noise = torch.randn(1, len(chunk), model.latent_dim, generator=generator)
+        if number % team.size != team.rank:
+            continue
         x = to_float(chunk.to(device))
-        inference = model.infer(Batch(x), torch.randn(1, len(x), model.latent_dim, generator=generator).to(device))
+        inference = model.infer(Batch(x), noise.to(device))
         has_density = inference.has_density
         qz = inference.levels[0].qz
         error = (model.decode(qz.mean).picture - x).square().flatten(1).sum(1)
         rate = torch.cat(inference.kl, dim=-1).sum(-1) if has_density else torch.zeros(len(x))
         # in double precision, which not every device has
         sums += torch.stack([terms.cpu().double().sum() for terms in (error, -inference.log_px, rate)])
+    sums = sums.to(team.device)
+    team.sum_(sums)
     sse_sum, distortion, rate_mean = (sums / len(pixels)).tolist()
     values = math.prod(pixels.shape[1:])
     return {

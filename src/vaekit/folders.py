@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import Any
 from vaekit import runs
 from vaekit.config import Length, RunConfig
 from vaekit.errors import UserError
+from vaekit.locks import only_writer
 
-__all__ = ["check_folder", "folder_or_nothing", "meet_folder"]
+__all__ = ["check_folder", "claim", "meet_folder"]
 
 
 def check_folder(out: Path) -> None:
@@ -25,7 +26,7 @@ def check_folder(out: Path) -> None:
 
 
 def meet_folder(out: Path, config: RunConfig, length: Length) -> tuple[RunConfig, bool]:
-    """The configuration to train with, and whether the run is new."""
+    """The configuration to train with, and whether the run is new; call it inside of :func:`claim`."""
     if not (out / "config.json").exists():
         return config, True
     old = runs.read_config(out)
@@ -67,21 +68,29 @@ def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any,
 
 
 @contextmanager
-def folder_or_nothing(out: Path, is_new: bool) -> Iterator[None]:
-    """A new run that ends without a state to go on from leaves nothing behind, nor the folders made for it."""
+def claim(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """The folder, made if need be, for this process alone; a second one is refused.
+
+    A new run that ends without a state to go on from leaves nothing behind, nor the folders made for it.
+    """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
-        yield
+        with only_writer(out, say):
+            is_new = not (out / "config.json").exists()
+            try:
+                yield
+            except BaseException:
+                if is_new and not any((out / f"{name}.safetensors").exists() for name in ("state", "state-previous")):
+                    _empty(out)
+                raise
     except BaseException:
-        if is_new and not any((out / f"{name}.safetensors").exists() for name in ("state", "state-previous")):
-            _empty(out)
-            for folder in made:
-                with suppress(OSError):
-                    folder.rmdir()
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
         raise
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import BernoulliImage, DiagonalNormal, NormalImage, PointMass
+from vaekit.distributions import BernoulliImage, DiagonalNormal, NormalImage, PointMass, wide
 
 __all__ = ["BernoulliHead", "NormalHead", "NormalPosterior", "PointPosterior"]
 
@@ -71,9 +71,10 @@ class NormalHead(nn.Module):
         return (self.free_log_scale * _SCALE_GAIN).clamp(min=math.log(QUANTISATION_STD))
 
     def forward(self, output: Tensor) -> NormalImage:
+        output = wide(output)
         if self.scale != "pixel":
-            return NormalImage(self._mean(output.float()), self.log_scale())
-        mean, log_scale = output.float().chunk(2, dim=-3)
+            return NormalImage(self._mean(output), self.log_scale())
+        mean, log_scale = output.chunk(2, dim=-3)
         return NormalImage(self._mean(mean), (log_scale + math.log(0.25)).clamp(min=math.log(QUANTISATION_STD)))
 
     def _mean(self, output: Tensor) -> Tensor:

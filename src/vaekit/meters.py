@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from vaekit.objectives import Terms
+from vaekit.team import ALONE, Team
 
 __all__ = ["Clock", "Means"]
 
@@ -22,15 +23,25 @@ class Means:
     def add(self, terms: Terms) -> None:
         self._terms.append(terms)
 
-    def means(self) -> dict[str, float | None]:
-        """Means since the last call, nats per image."""
+    def means(self, team: Team = ALONE) -> dict[str, float | None]:
+        """Means of all processes since the last call, nats per image; None for what the objective does not have."""
         terms, self._terms = self._terms, []
-        distortion = float(torch.cat([term.distortion for term in terms]).cpu().double().mean())
-        rates = [term.rate for term in terms if term.rate is not None]
-        if not rates:
-            return {"distortion_nats": distortion, "rate_nats": None, "elbo_nats": None}
-        rate = float(torch.cat(rates).cpu().double().mean())
-        return {"distortion_nats": distortion, "rate_nats": rate, "elbo_nats": -distortion - rate}
+        distortion = _mean([term.distortion for term in terms], team)
+        rate = _mean([term.rate for term in terms if term.rate is not None], team)
+        elbo = None if distortion is None or rate is None else -distortion - rate
+        return {"distortion_nats": distortion, "rate_nats": rate, "elbo_nats": elbo}
+
+
+def _mean(terms: list[torch.Tensor], team: Team) -> float | None:
+    """The mean of the finite values (a step with others is skipped), None if there are none."""
+    if not terms:
+        return None
+    values = torch.cat(terms)
+    finite = values[values.isfinite()]
+    # summed in double precision on the CPU, for not every device has it; sent from where the team sends
+    total = torch.tensor([float(finite.cpu().double().sum()), len(finite)], dtype=torch.float64, device=team.device)
+    team.sum_(total)
+    return float(total[0] / total[1]) if total[1] else None
 
 
 class Clock:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions import DiagonalNormal, FullNormal
+from vaekit.team import ALONE, Team
 
 __all__ = ["FittedNormal", "StandardNormal"]
 
@@ -48,6 +49,7 @@ class FittedNormal(nn.Module):
     mean: Tensor
     covariance: Tensor
     observed: Tensor
+    team: Team = ALONE  #: the processes whose batches are one batch
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
@@ -74,8 +76,10 @@ class FittedNormal(nn.Module):
         """Moves the moments towards those of a batch of posteriors over ``[B, L]``."""
         self.observed += 1
         keep = torch.clamp(self.observed / (self.observed + _LAG), max=_KEEP)
-        mean = qz.mean.mean(0)
-        self.mean.lerp_(mean, 1 - keep)
+        count, total = qz.mean.new_tensor([len(qz.mean)]), qz.mean.sum(0)
+        self.team.sum_(count, total)
+        self.mean.lerp_(total / count, 1 - keep)
         centred = qz.mean - self.mean
-        variance = (2 * qz.log_std).exp().mean(0)
-        self.covariance.lerp_(centred.mT @ centred / len(centred) + torch.diag(variance), 1 - keep)
+        outer, variance = centred.mT @ centred, (2 * qz.log_std).exp().sum(0)
+        self.team.sum_(outer, variance)
+        self.covariance.lerp_((outer + torch.diag(variance)) / count, 1 - keep)

@@ -20,6 +20,7 @@ from vaekit.intake import training_images
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
+from vaekit.team import join
 
 __all__ = ["Run"]
 
@@ -35,6 +36,11 @@ class Run:
     path: Path
     config: RunConfig
     model: LatentModel
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that speaks and writes; alone, it is."""
+        return join().leads
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -123,7 +129,7 @@ class Run:
 
     def evaluate(self, data: Any = None, split: str | None = None, seed: int = 0) -> evaluate.Numbers:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is."""
-        return evaluate.evaluate(self.model, self.choose(data, split).pixels, seed)
+        return evaluate.evaluate(self.model, self.choose(data, split).pixels, seed, team=join())
 
     def choose(self, data: Any = None, split: str | None = None) -> Images:
         """The images that a verb works on: a part of the run's data, or of ``data`` where it has that part itself."""

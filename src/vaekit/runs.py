@@ -13,7 +13,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor
 from vaekit.build import build_model
 from vaekit.config import RunConfig
 from vaekit.errors import UserError
+from vaekit.locks import LOCK
 from vaekit.models import LatentModel
 from vaekit.recipes import Recipe
 
@@ -94,17 +95,23 @@ def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
         _sync_folder(folder)
 
 
-def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest state that can be read, or None if there is none yet."""
-    failure: UserError | None = None
-    for name in ("state.safetensors", "state-previous.safetensors"):
-        if (folder / name).exists():
-            try:
-                return load_tensors(folder / name)
-            except UserError as error:
-                failure = failure or error
-    if failure:
-        raise UserError(f"no state in {folder} can be read; train again into another --out") from failure
+def load_state(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest state that can be read, or None if there is none yet; a damaged one is told to ``say`` and removed."""
+    damaged: list[Path] = []
+    for path in (folder / "state.safetensors", folder / "state-previous.safetensors"):
+        if not path.exists():
+            continue
+        try:
+            state = load_tensors(path)
+        except UserError:
+            damaged.append(path)
+            continue
+        for broken in damaged:  # or the next save would put it in the place of this one
+            say(f"{broken} is damaged; the state before it is taken")
+            broken.unlink()
+        return state
+    if damaged:
+        raise UserError(f"no state in {folder} can be read; train again into another --out")
     return None
 
 
@@ -175,7 +182,7 @@ def is_leftover(path: Path) -> bool:
     >>> is_leftover(Path("run/.config.json.part")), is_leftover(Path("run/config.json"))
     (True, False)
     """
-    return path.name.startswith(".") and path.name.endswith(".part")
+    return path.name == LOCK or (path.name.startswith(".") and path.name.endswith(".part"))
 
 
 def clear_leftovers(folder: Path) -> None:

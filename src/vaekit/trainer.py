@@ -20,17 +20,22 @@ from vaekit.data import to_float
 from vaekit.errors import UserError
 from vaekit.models import Batch, LatentModel
 from vaekit.objectives import Step, Terms
+from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
 from vaekit.seeds import CORRUPTION, NOISE, ORDER, stream
+from vaekit.team import ALONE, Team
 
 __all__ = ["Trainer", "epoch_order", "learning_rate", "rate_weight"]
 
 
 class Trainer:
-    """The state of a run in memory. ``pixels`` are the training images, uint8 ``[N, C, H, W]``."""
+    """The state of a run in memory. ``pixels`` are the training images, uint8 ``[N, C, H, W]``.
 
-    def __init__(self, config: RunConfig, pixels: Tensor, device: torch.device) -> None:
-        self.config, self.row, self.device = config, recipe_of(config), device
+    In a ``team`` each process takes its share of every batch; all that is kept is the same in all of them.
+    """
+
+    def __init__(self, config: RunConfig, pixels: Tensor, device: torch.device, team: Team = ALONE) -> None:
+        self.config, self.row, self.device, self.team = config, recipe_of(config), device, team
         assert self.row.batch_size is not None, "the row is resolved"
         self.batch_size = self.row.batch_size
         self.pixels = pixels.to(device)
@@ -38,27 +43,45 @@ class Trainer:
         self.steps = 0
         shape = (config.data.channels, *config.data.size)
         self.model: LatentModel = build_model(self.row, shape, config.seed).to(device).train()
+        if team.size > 1:
+            _refuse_what_couples(self.row, self.model)
+            if hasattr(self.model.prior, "team"):
+                self.model.prior.team = team
         self.average = _copy(self.model) if self.row.ema_power else None
         self.step_module = Step(self.model, build_objective(self.row))
         self.names = [name for name, _ in self.model.named_parameters()]
-        self.parameters = list(self.model.parameters())
+        self.parameters, self.buffers = list(self.model.parameters()), list(self.model.buffers())
         self.adam = Adam(self.parameters, self.row.weight_decay)
-        self.first_bad_image = torch.full((), -1, dtype=torch.int64, device=device)
+        # steps skipped in all, in a row up to now, in a row at most; and the image at which the last such row began
+        self.bad = torch.zeros(4, dtype=torch.int64, device=device)
+        self._stop_votes = torch.zeros(())
         self._order: tuple[int, Tensor] | None = None
 
-    def step(self) -> Terms:
-        """Trains on the next batch of the run's fixed order; returns its terms, detached, without waiting for them."""
+    def step(self, wants_to_stop: bool = False) -> Terms:
+        """Trains on the next batch of the run's fixed order; returns its terms, detached, without waiting for them.
+
+        A step whose loss or gradient is not finite changes nothing but the counts.
+        """
         index = self.next_index()
+        buffers = [buffer.clone() for buffer in self.buffers]
         terms = self.step_module(*self._inputs(index))
-        loss = terms.loss.sum() if self.row.reduction == "sum" else terms.loss.mean()
+        loss = terms.loss.sum() / (1 if self.row.reduction == "sum" else len(index))
         self.adam.zero_grad()
         loss.backward()
-        self._note_bad(loss)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        whole = loss.detach().clone()
+        self._stop_votes = whole.new_tensor(float(wants_to_stop))
+        self.team.sum_(*gradients, whole, self._stop_votes)
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        is_bad = self._note_bad(norm + whole)
         if self.row.clip_norm:
             # The limit is per pixel value, so that one number serves every image size.
             limit = self.row.clip_norm * self.pixels[0].numel()
-            torch.nn.utils.clip_grad_norm_(self.parameters, limit, foreach=True)
-        self.adam.step(learning_rate(self.row, self.fraction))
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, limit, norm, foreach=True)
+        self.adam.step(learning_rate(self.row, self.fraction), is_bad)
+        if is_bad is not None:
+            for buffer, before in zip(self.buffers, buffers, strict=True):
+                buffer.copy_(torch.where(is_bad > 0, before, buffer))
         self.images += len(index)
         self.steps += 1
         if self.average is not None:
@@ -66,6 +89,17 @@ class Trainer:
         return Terms(
             terms.loss.detach(), terms.distortion.detach(), None if terms.rate is None else terms.rate.detach()
         )
+
+    def someone_wants_to_stop(self) -> bool:
+        """Whether a process of the team said so in the last step; where reading costs, only in every tenth."""
+        return (self.device.type == "cpu" or self.steps % 10 == 0) and bool(self._stop_votes)
+
+    def follow_leader(self) -> None:
+        """Takes the state of the team's leader."""
+        tensors, _ = self.state()
+        counts = torch.tensor([self.images, self.steps, self.skipped])
+        self.team.lead_(counts, *tensors.values())
+        self.images, self.steps, self.bad[0] = counts.tolist()
 
     def next_index(self) -> Tensor:
         """Positions in ``pixels`` of the next batch. A batch ends where an epoch or the run ends."""
@@ -81,6 +115,11 @@ class Trainer:
         """How much of the run is done, 0 to 1."""
         return self.images / self.config.total_images
 
+    @property
+    def skipped(self) -> int:
+        """Steps that changed nothing because their loss or gradient was not finite."""
+        return int(self.bad[0])
+
     def eval_model(self) -> LatentModel:
         """The model that the verbs will load: averaged weights where the recipe averages, in eval mode."""
         return (self.average if self.average is not None else self.model).eval()
@@ -92,7 +131,7 @@ class Trainer:
             tensors |= {f"average.{name}": t for name, t in self.average.state_dict().items()}
         for key, values in self.adam.state().items():
             tensors |= {f"adam.{key}.{name}": value for name, value in zip(self.names, values, strict=True)}
-        return tensors, {"images": self.images, "steps": self.steps}
+        return tensors, {"images": self.images, "steps": self.steps, "skipped": self.skipped}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Goes back to a saved state."""
@@ -103,6 +142,7 @@ class Trainer:
             for name, value in zip(self.names, values, strict=True):
                 value.copy_(tensors[f"adam.{key}.{name}"])
         self.images, self.steps = facts["images"], facts["steps"]
+        self.bad[0] = facts.get("skipped", 0)
 
     def start_from(self, weights: dict[str, Tensor], where: str) -> None:
         """Takes another run's weights as the initial ones."""
@@ -114,28 +154,39 @@ class Trainer:
             self.average.load_state_dict(weights)
 
     def _inputs(self, index: Tensor) -> tuple[Batch, Tensor, Tensor]:
-        x = to_float(self.pixels[index.to(self.device)])
+        x = to_float(self.pixels[self.team.share(index).to(self.device)])
         shape = (1, len(index), self.model.latent_dim)
         if self.row.posterior == "point":
             noise = x.new_zeros(()).expand(shape)
         else:
             noise = torch.randn(shape, generator=stream(self.config.seed, NOISE, self.steps)).to(self.device)
-        batch = Batch(self._corrupt(x), x) if self.row.noise_std else Batch(x)
+        noise = self.team.share(noise, 1)
+        batch = Batch(self._corrupt(x, len(index)), x) if self.row.noise_std else Batch(x)
         return batch, noise, torch.tensor(rate_weight(self.row, self.fraction), device=self.device)
 
-    def _corrupt(self, x: Tensor) -> Tensor:
-        """Noise of a level drawn per image; half of the images are clipped to [0, 1] as a file would clip them."""
+    def _corrupt(self, x: Tensor, count: int) -> Tensor:
+        """Noise of a level drawn per image; half of the images are clipped to [0, 1] as a file would clip them.
+
+        It is drawn for all ``count`` images of the batch, of which ``x`` may be a share.
+        """
         generator = stream(self.config.seed, CORRUPTION, self.steps)
-        draws = torch.rand(2, len(x), 1, 1, 1, generator=generator).to(self.device)
-        noise = torch.randn(x.shape, generator=generator).to(self.device)
+        draws = self.team.share(torch.rand(2, count, 1, 1, 1, generator=generator), 1).to(self.device)
+        noise = self.team.share(torch.randn((count, *x.shape[1:]), generator=generator)).to(self.device)
         noisy = x + self.row.noise_std * draws[0] * noise
         return torch.where(draws[1] < 0.5, noisy.clamp(0, 1), noisy)
 
-    def _note_bad(self, loss: Tensor) -> None:
-        if self.device.type == "cpu" and math.isfinite(loss.item()):
-            return  # the usual case; on other devices reading the loss would stop the queue
-        is_new = (self.first_bad_image < 0) & ~torch.isfinite(loss.detach())
-        self.first_bad_image.masked_fill_(is_new, self.images)
+    def _note_bad(self, number: Tensor) -> Tensor | None:
+        """1.0 if ``number`` is not finite, else 0.0, counted without waiting for the device; None: it is finite."""
+        if self.device.type == "cpu" and math.isfinite(number.item()):
+            self.bad[1] = 0
+            return None
+        is_bad = ~number.isfinite()
+        skipped, row, longest, first = self.bad.unbind()
+        begins = is_bad & (row == 0)
+        row = (row + 1) * is_bad
+        first = torch.where(begins, self.images, first)
+        self.bad = torch.stack([skipped + is_bad, row, torch.maximum(longest, row), first])
+        return is_bad.float()
 
     def _update_average(self) -> None:
         assert self.average is not None
@@ -165,6 +216,14 @@ def learning_rate(row: Any, fraction: float) -> float:
 def rate_weight(row: Any, fraction: float) -> float:
     """The weight of the rate when ``fraction`` of the run is done: it rises from 0 to beta during the warm-up."""
     return float(row.beta * min(1.0, fraction / row.kl_warmup)) if row.kl_warmup else float(row.beta)
+
+
+def _refuse_what_couples(row: Recipe, model: LatentModel) -> None:
+    """A batch in shares must train as the whole one: what mixes the images of a batch, and gathers nothing, may not."""
+    normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    reason = "normalises over the batch" if normalised else "averages free bits over the batch"
+    if normalised or row.free_bits_nats:
+        raise UserError(f"recipe {row.name!r} {reason}, so its shares are not independent; train it in one process")
 
 
 def _copy(model: LatentModel) -> LatentModel:

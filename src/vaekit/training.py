@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,22 @@ from torch import Tensor
 
 from vaekit import edit, pictures, report, runs
 from vaekit.budget import SAVE_EVERY_SECONDS, fit_budget
-from vaekit.config import Length
+from vaekit.config import Length, RunConfig
 from vaekit.data import Images
 from vaekit.errors import Interrupted, UserError
 from vaekit.evaluate import Numbers, evaluate
-from vaekit.folders import check_folder, folder_or_nothing, meet_folder
+from vaekit.folders import check_folder, claim, meet_folder
 from vaekit.intake import Watched, make_config, pick_device, training_images
 from vaekit.meters import Clock, Means
 from vaekit.progress import Progress, Silent
 from vaekit.recipes import Recipe
+from vaekit.team import join
 from vaekit.trainer import Trainer, epoch_order, learning_rate, rate_weight
 
 __all__ = ["train"]
 
 _LOG_LINES_PER_EPOCH = 20
+_MOST_BAD_STEPS = 10  # in a row, each of them skipped
 _SAMPLES = 18  # of the fixed latents drawn after every epoch
 
 
@@ -51,29 +53,40 @@ def train(
     what the user can mend and :class:`Interrupted` on SIGINT and SIGTERM, with the state saved.
     """
     started = time.monotonic() if started is None else started
+    team = join()
     length, progress, out = length or Length(), progress or Silent(), Path(out)
+    if not team.leads:
+        progress = Silent()
     chosen = pick_device(device)
     config = make_config(images, recipe, length, seed=seed, initial=initial)
     check_folder(out)
-    config, is_new = meet_folder(out, config, length)
     pixels = training_images(images, recipe).pixels
     watched = Watched.of(images, recipe)
-    if is_new and length.budget_seconds:
-        config = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started)
-    trainer = Trainer(config, pixels, chosen)
-    with folder_or_nothing(out, is_new):
-        saved = runs.load_state(out)
-        if saved is None:
+    with claim(out, progress.say) if team.leads else nullcontext():
+        is_new = False
+        if team.leads:
+            config, is_new = meet_folder(out, config, length)
+        config = RunConfig.from_json(team.text_of_leader(config.to_json()))
+        if team.any(is_new) and length.budget_seconds:
+            fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
+            config = RunConfig.from_json(team.text_of_leader(fitted.to_json()))
+        trainer = Trainer(config, pixels, chosen, team)
+        saved = runs.load_state(out, progress.say) if team.leads else None
+        if team.leads and saved is None:
             _begin(trainer, out, watched)
-        else:
+        if saved is not None:
             trainer.load_state(*saved)
-            if trainer.images == config.total_images and _is_finished(out):
-                progress.say(f"{out} is finished ({config.total_images:,} images); ask for more epochs to extend it")
-                return out
+        trainer.follow_leader()
+        if team.any(saved is not None and trainer.images == config.total_images and _is_finished(out)):
+            progress.say(f"{out} is finished ({config.total_images:,} images); ask for more epochs to extend it")
+            return out
+        if saved is not None:
             progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
             _repair(trainer, out)
         _run(trainer, out, images, watched, progress)
-        _finish(trainer, out, images, progress)
+        if team.leads:
+            _finish(trainer, out, images, progress)
+    team.any(False)  # nobody returns before the folder is whole
     return out
 
 
@@ -107,27 +120,30 @@ def _is_finished(out: Path) -> bool:
 
 
 def _run(trainer: Trainer, out: Path, images: Images, watched: Watched, progress: Progress) -> None:
-    total, per_epoch = trainer.config.total_images, len(trainer.pixels)
+    total, per_epoch, leads = trainer.config.total_images, len(trainer.pixels), trainer.team.leads
     log_every = max(1, math.ceil(per_epoch / trainer.batch_size / _LOG_LINES_PER_EPOCH))
     recent, clock, last_save = Means(), Clock(), time.monotonic()
     save_seconds = 0.0
+    is_asked = False  # by a signal, to any process of the team: all end after the same step
     progress.start(total, trainer.images)
     try:
         with _signals() as caught:
-            while trainer.images < total:
-                recent.add(trainer.step())
+            while trainer.images < total and not is_asked:
+                recent.add(trainer.step(wants_to_stop=bool(caught)))
+                is_asked = trainer.someone_wants_to_stop()
                 ends_epoch = trainer.images % per_epoch == 0 or trainer.images == total
                 if trainer.steps % log_every == 0 or ends_epoch:
                     _stop_if_broken(trainer, images, out)
-                    numbers = recent.means()
+                    numbers = recent.means(trainer.team)
                     rate = clock.rate(trainer.images)
-                    progress.update(trainer.images, rate, numbers)
-                    runs.append_metrics(out, _log_line(trainer, numbers, rate))
+                    if leads:
+                        progress.update(trainer.images, rate, numbers)
+                        runs.append_metrics(out, _log_line(trainer, numbers, rate))
                 if ends_epoch:
                     with clock.paused():
-                        _end_epoch(trainer, out, watched, progress)
+                        _end_epoch(trainer, out, watched)
                 overdue = time.monotonic() - last_save > max(SAVE_EVERY_SECONDS, 20 * save_seconds)
-                if caught or overdue or trainer.images == total:
+                if leads and (is_asked or overdue or trainer.images == total):
                     _stop_if_broken(trainer, images, out, about_to_save=True)
                     with clock.paused():
                         before = time.monotonic()
@@ -135,19 +151,20 @@ def _run(trainer: Trainer, out: Path, images: Images, watched: Watched, progress
                         _save_weights(trainer, out)
                         last_save = time.monotonic()
                         save_seconds = last_save - before
-                if caught:
-                    break
-        if caught:
-            raise Interrupted(caught[0], out)
+        if is_asked:
+            raise Interrupted(caught[0] if caught else signal.SIGTERM, out)
     finally:
         progress.stop()
 
 
-def _end_epoch(trainer: Trainer, out: Path, watched: Watched, progress: Progress) -> None:
+def _end_epoch(trainer: Trainer, out: Path, watched: Watched) -> None:
     epoch = math.ceil(trainer.images / len(trainer.pixels))
-    _save_pictures(out, trainer, watched, epoch)
-    numbers = evaluate(trainer.eval_model(), watched.validation)
+    if trainer.team.leads:
+        _save_pictures(out, trainer, watched, epoch)
+    numbers = evaluate(trainer.eval_model(), watched.validation, team=trainer.team)
     trainer.model.train()
+    if not trainer.team.leads:
+        return
     line = {"images": trainer.images, "kind": "validation", "part": watched.part, "epoch": epoch}
     runs.append_metrics(out, line | {f"validation_{key}": value for key, value in numbers.items() if key != "images"})
 
@@ -174,6 +191,8 @@ def _finish(trainer: Trainer, out: Path, images: Images, progress: Progress) -> 
         out, {"images": trainer.images, "kind": "final", "part": part} | {f"final_{k}": v for k, v in numbers.items()}
     )
     report.write(out)
+    if trainer.skipped:
+        progress.say(f"{out}: {trainer.skipped} steps were skipped, their loss or gradient was not finite")
     progress.say(f"{out}: {_final_words(numbers, part)}")
 
 
@@ -196,21 +215,21 @@ def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) ->
 
 
 def _stop_if_broken(trainer: Trainer, images: Images, out: Path, about_to_save: bool = False) -> None:
-    """Raises :class:`UserError` if a loss was not a finite number; ``about_to_save``: or if the weights are not."""
-    at = int(trainer.first_bad_image)
-    if at < 0 and about_to_save and not _is_finite(trainer.parameters):
-        at = max(0, trainer.images - trainer.batch_size)  # a finite loss whose gradient was not
-    if at < 0:
+    """Raises :class:`UserError` after too many bad steps in a row; ``about_to_save``: or if the weights are broken."""
+    _, _, longest, first = trainer.bad.tolist()
+    overflown = about_to_save and not _is_finite(trainer.parameters)  # finite gradients, but too large a step
+    if longest < _MOST_BAD_STEPS and not overflown:
         return
     row = trainer.row
+    at = max(0, trainer.images - trainer.batch_size) if overflown else first
     epoch, start = divmod(at, len(trainer.pixels))
     order = epoch_order(trainer.config.seed, epoch, len(trainer.pixels))
-    index = order[start : start + trainer.batch_size]
     names = training_images(images, row).names
-    some = ", ".join(names[i] for i in index[:3].tolist())
+    some = ", ".join(names[i] for i in order[start : start + min(3, trainer.batch_size)].tolist())
     kept = f"the last good state is kept in {out}" if (out / "state.safetensors").exists() else "no state was saved yet"
+    what = "the weights are not finite" if overflown else f"{longest} steps in a row had no finite loss and gradient"
     raise UserError(
-        f"the loss was not a finite number after {at:,} images (epoch {epoch + 1}, in the batch of {some} …); {kept}; "
+        f"{what}, after {at:,} images (epoch {epoch + 1}, from the batch of {some} … on); {kept}; "
         f"try a smaller --learning-rate than {row.learning_rate:g}, in another --out"
     )
 
@@ -228,6 +247,7 @@ def _log_line(trainer: Trainer, numbers: dict[str, Any], rate: float) -> dict[st
         "learning_rate": learning_rate(trainer.row, trainer.fraction),
         "rate_weight": rate_weight(trainer.row, trainer.fraction),
         "images_per_second": round(rate, 1),
+        **({"skipped_steps": trainer.skipped} if trainer.skipped else {}),
     }
 
 

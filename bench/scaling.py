@@ -1,0 +1,72 @@
+"""Images per second of the default ``vae`` at 64 px: one process with all cores, and one process per core, in turns.
+
+    python bench/scaling.py --processes 2 --rounds 3
+
+Each is a real training under ``torchrun`` (or alone) on the same images with the same total batch; the speed is the
+median of what ``metrics.jsonl`` says after the first quarter, so that starting up is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from machine import write_result
+
+__all__ = ["measure"]
+
+
+def train(processes: int, threads: int, images: int, batch: int, out: Path) -> float:
+    """Images per second of one training."""
+    words = ["train", "portraits:1000", "--size", "64", "--images", str(images), "--batch-size", str(batch)]
+    words += ["--device", "cpu", "--threads", str(threads), "--out", str(out)]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launch = torchrun if processes > 1 else []
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    subprocess.run([sys.executable, *launch, "-m", "vaekit", *words], check=True, env=environment, capture_output=True)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    speeds = [line["images_per_second"] for line in lines if line.get("images_per_second")]
+    return statistics.median(speeds[len(speeds) // 4 :])
+
+
+def measure(processes: int, rounds: int, images: int, batch: int) -> dict[str, Any]:
+    """Both sides, in turns."""
+    sides = {"one_process": (1, processes), "one_process_per_core": (processes, 1)}
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(rounds):
+        for name in sorted(sides, reverse=turn % 2 == 1):
+            with tempfile.TemporaryDirectory() as folder:
+                speeds[name].append(train(*sides[name], images, batch, Path(folder) / "run"))
+            print(f"round {turn + 1}: {name} {speeds[name][-1]:.0f} images/s", flush=True)
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    return {
+        "processes": processes,
+        "batch_size": batch,
+        "images_per_second": speeds,
+        "median_images_per_second": medians,
+        "ratio": medians["one_process_per_core"] / medians["one_process"],
+    }
+
+
+def main() -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--batch-size", type=int, default=16)
+    given = parser.parse_args()
+    result = measure(given.processes, given.rounds, given.images, given.batch_size)
+    print(json.dumps(result, indent=2))
+    print(f"written to {write_result('scaling', result).name}")
+
+
+if __name__ == "__main__":
+    main()

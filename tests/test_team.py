@@ -1,0 +1,173 @@
+"""Several processes that train as one: the same gradients, resume in other company, and an end when one dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from vaekit import runs
+from vaekit.team import ALONE, Team
+
+GRADIENTS = """
+import sys, torch
+from safetensors.torch import save_file
+from vaekit.adam import Adam
+from vaekit.build import resolve
+from vaekit.config import DataConfig, RunConfig
+from vaekit.data.portraits import draw
+from vaekit.models import Batch
+from vaekit.recipes import get, override
+from vaekit.team import join
+from vaekit.trainer import Trainer
+
+recipe, out = sys.argv[1:]
+team = join()
+pixels = torch.from_numpy(draw(7, 16)).movedim(-1, 1).contiguous()
+row = resolve(override(get(recipe), {"width": 8, "latent_dim": 4, "batch_size": 7}), (3, 16, 16), 7)
+data = DataConfig("array", (16, 16), 3, "00", images=7, train_images=7)
+trainer = Trainer(RunConfig(row.to_dict(), data, 70), pixels, torch.device("cpu"), team)
+trainer.model.double()
+trainer.average = None
+trainer.adam = Adam(trainer.parameters, 0.0)
+inputs = trainer._inputs
+
+def in_double(index):
+    batch, noise, weight = inputs(index)
+    target = None if batch.target is None else batch.target.double()
+    return Batch(batch.x.double(), target), noise.double(), weight.double()
+
+trainer._inputs = in_double
+for _ in range(2):
+    trainer.step()
+kept = {f"gradient.{name}": p.grad.contiguous() for name, p in zip(trainer.names, trainer.parameters)}
+kept |= {f"buffer.{name}": b.contiguous() for name, b in trainer.model.named_buffers()}
+save_file(kept, f"{out}-{team.size}-{team.rank}.safetensors")
+"""
+CLI = "import sys; from vaekit.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def start(program: str, *words: object, size: int) -> list[subprocess.Popen[str]]:
+    """One process per rank, as torchrun would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    source = str(Path(runs.__file__).parents[1])
+    common = {"PYTHONPATH": source, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *map(str, words)],
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def ends(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of each."""
+    said = [process.communicate(timeout=120) for process in processes]
+    return [(process.returncode, *words) for process, words in zip(processes, said, strict=True)]
+
+
+def test_shares_are_contiguous_and_whole() -> None:
+    batch = torch.arange(7)
+    assert torch.cat([Team(rank, 3).share(batch) for rank in range(3)]).tolist() == batch.tolist()
+    assert ALONE.share(batch) is not None and ALONE.leads and not Team(1, 2).leads
+
+
+@pytest.mark.parametrize(("recipe", "sizes"), [("vae", (2, 3)), ("denoising-ae", (2,))])
+def test_gradients_and_moments_are_those_of_one_process(recipe: str, sizes: tuple[int, ...], tmp_path: Path) -> None:
+    for size in (1, *sizes):
+        assert [code for code, *_ in ends(start(GRADIENTS, recipe, tmp_path / "g", size=size))] == [0] * size
+    alone = runs.load_tensors(tmp_path / "g-1-0.safetensors")[0]
+    for name in (f"g-{size}-{rank}.safetensors" for size in sizes for rank in range(size)):
+        shared = runs.load_tensors(tmp_path / name)[0]
+        assert shared.keys() == alone.keys()
+        for key, value in alone.items():
+            torch.testing.assert_close(shared[key], value, rtol=1e-10, atol=1e-10, msg=lambda m, k=key: f"{k}: {m}")
+
+
+def test_a_run_goes_on_in_other_company(tmp_path: Path) -> None:
+    train = (
+        "train",
+        "digits",
+        "--recipe",
+        "vae",
+        "--batch-size",
+        128,
+        "--device",
+        "cpu",
+        "--json",
+        "--learning-rate",
+        1e-4,
+    )
+    for setting in ("width=8", "schedule=constant", "kl_warmup=0"):  # an extension leaves these as they are
+        train = (*train, "--set", setting)
+    for epochs, size in ((1, 2), (2, 1), (3, 3)):
+        done = ends(start(CLI, *train, "--epochs", epochs, "--out", tmp_path / "run", size=size))
+        assert [code for code, *_ in done] == [0] * size, done
+        printed = [out for _, out, _ in done]
+        assert json.loads(printed[0])["run"] and printed[1:] == [""] * (size - 1)
+    assert ends(start(CLI, *train, "--epochs", 3, "--out", tmp_path / "alone", size=1))[0][0] == 0
+    state = runs.load_state(tmp_path / "run", print)
+    assert state is not None and state[1]["images"] == 3 * 1425
+    shown = [_final(tmp_path / name) for name in ("run", "alone")]
+    assert shown[0]["final_psnr_db"] == pytest.approx(shown[1]["final_psnr_db"], abs=0.2)
+
+    evaluated = ends(start(CLI, "evaluate", tmp_path / "run", "--json", size=3))
+    numbers = json.loads(evaluated[0][1])
+    assert numbers["elbo_nats"] == pytest.approx(shown[0]["final_elbo_nats"], rel=1e-6)
+
+
+def _final(run: Path) -> dict[str, float]:
+    final: dict[str, float] = runs.read_metrics(run)[-1]
+    return final
+
+
+def test_when_one_dies_the_others_stop_and_say_so(tmp_path: Path) -> None:
+    words = ("train", "digits", "--recipe", "ae", "--epochs", 10_000, "--device", "cpu", "--out", tmp_path / "run")
+    leader, other = start(CLI, *words, size=2)
+    _wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists() and len(runs.read_metrics(tmp_path / "run")) > 3)
+    other.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    _, said = leader.communicate(timeout=60)
+    assert time.monotonic() - killed < 60
+    assert leader.returncode == 2 and "another process of this training has ended" in said
+    assert "Traceback" not in said
+    other.communicate()
+
+
+def test_a_signal_to_one_stops_all_after_the_same_step(tmp_path: Path) -> None:
+    words = ("train", "digits", "--recipe", "ae", "--epochs", 10_000, "--device", "cpu", "--out", tmp_path / "run")
+    leader, other = start(CLI, *words, size=2)
+    _wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists() and len(runs.read_metrics(tmp_path / "run")) > 3)
+    other.send_signal(signal.SIGTERM)
+    assert [code for code, *_ in ends([leader, other])] == [143, 143]
+    assert runs.load_state(tmp_path / "run", print) is not None
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_couples_a_batch_is_refused_by_name(tmp_path: Path) -> None:
+    words = ("train", "portraits:40", "--recipe", "seed-vae", "--size", 16, "--epochs", 1, "--out", tmp_path / "run")
+    for code, _, said in ends(start(CLI, *words, size=2)):
+        assert code == 2
+        assert "recipe 'seed-vae' normalises over the batch" in said or "another process" in said
+    assert not (tmp_path / "run").exists()
