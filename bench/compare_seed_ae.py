@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import write_result
+from turns import take_turns
 
 __all__ = ["compare"]
 
@@ -77,12 +78,16 @@ def alone(function: Callable[..., Timing], *arguments: object) -> Timing:
 
 def compare(data: Path, epochs: int, rounds: int, threads: int | None = None) -> dict[str, Any]:
     """Alternates the two ``rounds`` times; who goes first alternates too."""
-    sides: dict[str, Callable[..., Timing]] = {"literal": literal, "vaekit": ours}
-    timings: dict[str, list[Timing]] = {name: [] for name in sides}
-    for turn in range(rounds):
-        for name in sorted(sides, reverse=turn % 2 == 1):
-            timings[name].append(alone(sides[name], data, epochs, turn, threads))
-            print(f"round {turn + 1}: {name} {timings[name][-1]['seconds']:.1f} s", flush=True)
+
+    def side(function: Callable[..., Timing]) -> Callable[[int], Timing]:
+        def measured(turn: int) -> Timing:
+            timing = alone(function, data, epochs, turn, threads)
+            print(f"round {turn + 1}: {function.__name__} {timing['seconds']:.1f} s", flush=True)
+            return timing
+
+        return measured
+
+    timings = take_turns({"literal": side(literal), "vaekit": side(ours)}, rounds)
     return {
         "what": "seed-ae on MNIST, wall time; vaekit with data reading, pictures, validation and checkpoints",
         "epochs": epochs,

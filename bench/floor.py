@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from machine import write_result
+from turns import take_turns
 
 import vaekit as vk
 from vaekit import training
@@ -86,7 +87,7 @@ def timed(step: Callable[[], Any], steps: int) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def whole(images: Images, row: Recipe, steps: int) -> float:
+def whole(images: Images, row: Recipe, steps: int, batch_size: int) -> float:
     """Seconds per step of a real training of about ``steps`` steps, from its first step to its last."""
     marks: list[float] = []
     run, finish = training._run, training._finish
@@ -99,14 +100,10 @@ def whole(images: Images, row: Recipe, steps: int) -> float:
     training._run, training._finish = marked, lambda *_: None
     try:
         with tempfile.TemporaryDirectory() as folder:
-            training.train(images, row, Path(folder) / "run", Length(images=steps * row_batch(images, row)))
+            training.train(images, row, Path(folder) / "run", Length(images=steps * batch_size))
     finally:
         training._run, training._finish = run, finish
     return (marks[1] - marks[0]) / steps
-
-
-def row_batch(images: Images, row: Recipe) -> int:
-    return int(make_config(images, row, Length(epochs=1)).recipe["batch_size"])
 
 
 def measure(case: Case, rounds: int) -> dict[str, Any]:
@@ -115,17 +112,14 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     row = override(get(case.recipe), case.settings)
     config = make_config(images, row, Length(images=10**9))
     trainer = Trainer(config, training_images(images, row).pixels, torch.device("cpu"))
-    sides: dict[str, Callable[[], float]] = {
-        "floor": lambda: timed(step, case.steps),
-        "step": lambda: timed(trainer.step, case.steps),
-        "train": lambda: whole(images, row, case.steps),
+    sides: dict[str, Callable[[int], float]] = {
+        "floor": lambda _: timed(step, case.steps),
+        "step": lambda _: timed(trainer.step, case.steps),
+        "train": lambda _: whole(images, row, case.steps, trainer.batch_size),
     }
     step = bare(Trainer(config, trainer.pixels, trainer.device))
     timed(step, 3), timed(trainer.step, 3)  # the first ones are slower
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(rounds):
-        for name in sorted(sides, reverse=turn % 2 == 1):
-            seconds[name].append(sides[name]())
+    seconds = take_turns(sides, rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     print(case.name, {name: f"{1000 * value:.3f} ms" for name, value in medians.items()}, flush=True)
     return {

@@ -15,10 +15,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from machine import write_result
+from turns import take_turns
 
 __all__ = ["measure"]
 
@@ -38,13 +40,17 @@ def train(processes: int, threads: int, images: int, batch: int, out: Path) -> f
 
 def measure(processes: int, rounds: int, images: int, batch: int) -> dict[str, Any]:
     """Both sides, in turns."""
-    sides = {"one_process": (1, processes), "one_process_per_core": (processes, 1)}
-    speeds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(rounds):
-        for name in sorted(sides, reverse=turn % 2 == 1):
+
+    def side(count: int, threads: int) -> Callable[[int], float]:
+        def measured(turn: int) -> float:
             with tempfile.TemporaryDirectory() as folder:
-                speeds[name].append(train(*sides[name], images, batch, Path(folder) / "run"))
-            print(f"round {turn + 1}: {name} {speeds[name][-1]:.0f} images/s", flush=True)
+                speed = train(count, threads, images, batch, Path(folder) / "run")
+            print(f"round {turn + 1}: {count} of {threads} threads {speed:.0f} images/s", flush=True)
+            return speed
+
+        return measured
+
+    speeds = take_turns({"one_process": side(1, processes), "one_process_per_core": side(processes, 1)}, rounds)
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     return {
         "processes": processes,

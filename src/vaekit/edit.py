@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.data import Images, match_group, to_float, to_uint8
+from vaekit.data import Images, check_float, match_group, to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.models import LatentModel
 from vaekit.seeds import SAMPLES, VERB_NOISE, image_noise
@@ -158,8 +158,7 @@ def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
     The noisy values may leave [0, 1]: they are not clamped.
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
-    if not x.is_floating_point():
-        raise UserError(f"images are {x.dtype}; expected floats in [0, 1], as vaekit.data.to_float gives")
+    check_float(x)
     device = _device(model)
     pictures = [model.decode(model.encode(chunk.to(device)).mean).picture for chunk in x.split(batch_size)]
     return torch.cat([picture.cpu() for picture in pictures])

@@ -84,7 +84,7 @@ def claim(out: Path, say: Callable[[str], None]) -> Iterator[None]:
             try:
                 yield
             except BaseException:
-                if is_new and not any((out / f"{name}.safetensors").exists() for name in ("state", "state-previous")):
+                if is_new and not runs.has_state(out):
                     _empty(out)
                 raise
     except BaseException:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaekit.data import check_float
 from vaekit.distributions import FullNormal
 from vaekit.errors import UserError
 from vaekit.models import LatentModel
@@ -162,8 +163,7 @@ def _thinned(codes: Tensor) -> Tensor:
 
 
 def _check(model: LatentModel, x: Tensor, hidden: Tensor, steps: int, starts: int, codes: Tensor | None) -> None:
-    if not x.is_floating_point():
-        raise UserError(f"images are {x.dtype}; expected floats in [0, 1], as vaekit.data.to_float gives")
+    check_float(x)
     expected = (len(x), 1, *x.shape[2:])
     if hidden.dtype != torch.bool or tuple(hidden.shape) != expected:
         raise UserError(f"hidden is {hidden.dtype} {tuple(hidden.shape)}; expected bool {expected}, True where hidden")

@@ -34,6 +34,7 @@ __all__ = [
     "atomic_write_bytes",
     "atomic_write_text",
     "clear_leftovers",
+    "has_state",
     "is_leftover",
     "load_latents",
     "load_model",
@@ -47,6 +48,7 @@ __all__ = [
     "trim_metrics",
 ]
 
+_STATES = ("state.safetensors", "state-previous.safetensors")  # the newest first
 _METADATA_KEY = "vaekit"  # one key alone: the order of several is not stable, and equal runs must be equal bytes
 
 
@@ -95,10 +97,15 @@ def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
         _sync_folder(folder)
 
 
+def has_state(folder: Path) -> bool:
+    """Whether there is a state to go on from."""
+    return any((folder / name).exists() for name in _STATES)
+
+
 def load_state(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest state that can be read, or None if there is none yet; a damaged one is told to ``say`` and removed."""
     damaged: list[Path] = []
-    for path in (folder / "state.safetensors", folder / "state-previous.safetensors"):
+    for path in (folder / name for name in _STATES):
         if not path.exists():
             continue
         try:

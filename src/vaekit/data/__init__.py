@@ -6,7 +6,7 @@ source -> files or rows -> decode and fit -> Rows -> split and fingerprint -> Im
 from __future__ import annotations
 
 from vaekit.data.builtin import builtin_names
-from vaekit.data.convert import parse_size, to_float, to_uint8
+from vaekit.data.convert import check_float, parse_size, to_float, to_uint8
 from vaekit.data.groups import match_group
 from vaekit.data.images import Images
 from vaekit.data.open import open_files, open_images
@@ -17,6 +17,7 @@ from vaekit.data.write import write_folder
 __all__ = [
     "Images",
     "builtin_names",
+    "check_float",
     "match_group",
     "open_files",
     "open_images",

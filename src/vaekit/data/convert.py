@@ -13,7 +13,7 @@ import torch
 
 from vaekit.errors import UserError
 
-__all__ = ["bytes_from_unit", "parse_size", "to_float", "to_uint8"]
+__all__ = ["bytes_from_unit", "check_float", "parse_size", "to_float", "to_uint8"]
 
 
 def to_float(pixels: torch.Tensor) -> torch.Tensor:
@@ -25,6 +25,12 @@ def to_float(pixels: torch.Tensor) -> torch.Tensor:
     if pixels.dtype != torch.uint8:
         raise TypeError(f"to_float takes uint8 pixels, this tensor is {pixels.dtype}")
     return pixels.to(torch.float32) / 255
+
+
+def check_float(intensities: torch.Tensor) -> None:
+    """Raises :class:`UserError` for images that are not floats."""
+    if not intensities.is_floating_point():
+        raise UserError(f"images are {intensities.dtype}; expected floats in [0, 1], as vaekit.data.to_float gives")
 
 
 def to_uint8(intensities: torch.Tensor) -> torch.Tensor:
