@@ -35,7 +35,8 @@ from vaekit.intake import make_config, training_images
 from vaekit.models import Batch
 from vaekit.objectives import Step
 from vaekit.recipes import Recipe, get, override
-from vaekit.trainer import Trainer, rate_weight
+from vaekit.schedules import rate_weight
+from vaekit.trainer import Trainer
 
 __all__ = ["Case", "measure"]
 

@@ -15,14 +15,14 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("locks", "team"),
+    ("cores", "locks", "memory", "patience", "team"),
     ("adam", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
-    ("heads", "priors", "masks", "verbs"),
+    ("heads", "priors", "masks", "schedules", "verbs"),
     ("models",),
     ("objectives",),
     ("build",),
     ("runs",),
-    ("pictures", "evaluate", "edit", "inpaint", "trainer", "progress", "folders", "meters"),
+    ("pictures", "evaluate", "edit", "inpaint", "trainer", "progress", "folders", "meters", "tracking"),
     ("report", "intake"),
     ("budget",),
     ("training",),

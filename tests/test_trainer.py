@@ -21,8 +21,9 @@ from vaekit.errors import UserError
 from vaekit.evaluate import evaluate
 from vaekit.models import Batch
 from vaekit.recipes import RECIPES, get, override
+from vaekit.schedules import epoch_order, learning_rate, rate_weight
 from vaekit.seeds import NOISE, ORDER, stream
-from vaekit.trainer import Trainer, epoch_order, learning_rate, rate_weight
+from vaekit.trainer import Trainer
 
 CPU = torch.device("cpu")
 SIZE, COUNT, BATCH = 16, 11, 4

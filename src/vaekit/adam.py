@@ -1,14 +1,14 @@
 """Adam (Kingma & Ba 2015, Algorithm 1) with its moments as plain lists, one fused kernel per step.
 
 ``torch.optim.Adam`` does the same arithmetic, but spends more on bookkeeping per step than a small network on its
-forward pass. The kernel is torch's own, through its functional form.
+forward pass: it counts the steps of every tensor apart, and sorts the tensors by device. Here all are of one device
+and count as one. The kernel is torch's own.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 __all__ = ["Adam"]
 
@@ -23,7 +23,7 @@ class Adam:
         self.parameters, self.weight_decay = parameters, weight_decay
         self.exp_avg = [torch.zeros_like(p) for p in parameters]
         self.exp_avg_sq = [torch.zeros_like(p) for p in parameters]
-        self.step_counts = [torch.zeros((), device=p.device) for p in parameters]
+        self.step_count = torch.zeros((), device=parameters[0].device)
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
@@ -33,24 +33,26 @@ class Adam:
     @torch.no_grad()
     def step(self, learning_rate: float, is_bad: Tensor | None = None) -> None:
         """One update from the gradients; every parameter has one. Where ``is_bad`` is 1.0, nothing changes."""
-        adam(
+        self.step_count.add_(1)
+        torch._fused_adam_(
             [*self.parameters],
             [p.grad for p in self.parameters],  # type: ignore[misc]
             self.exp_avg,
             self.exp_avg_sq,
             [],
-            self.step_counts,
-            fused=True,
-            amsgrad=False,
+            [self.step_count] * len(self.parameters),
+            lr=learning_rate,
             beta1=_BETAS[0],
             beta2=_BETAS[1],
-            lr=learning_rate,
             weight_decay=self.weight_decay,
             eps=_EPSILON,
+            amsgrad=False,
             maximize=False,
             found_inf=is_bad,
         )
+        if is_bad is not None:
+            self.step_count.sub_(is_bad)
 
-    def state(self) -> dict[str, list[Tensor]]:
-        """The tensors that a restart needs, one per parameter under each name."""
-        return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq, "step": self.step_counts}
+    def moments(self) -> dict[str, list[Tensor]]:
+        """The running means of the gradients and of their squares, one per parameter under each name."""
+        return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq}

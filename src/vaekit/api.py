@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from vaekit import progress, recipes, runs
 from vaekit.config import Length
 from vaekit.data import Images, open_images, peek
 from vaekit.durations import parse_duration
-from vaekit.errors import UserError
+from vaekit.errors import UserError, nearest
 from vaekit.folders import check_folder
 from vaekit.intake import pick_device
-from vaekit.plan import make_plan
+from vaekit.plan import largest_batch, make_plan
 from vaekit.run import Run
+from vaekit.tracking import check_tensorboard
 from vaekit.training import train as _train
 
 __all__ = ["Run", "load", "plan", "train"]
@@ -34,12 +36,17 @@ def train(
     epochs: float | None = None,
     images: int | None = None,
     budget: str | float | None = None,
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     learning_rate: float | None = None,
     latent_dim: int | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
+    precision: str | None = None,
+    compiled: bool | None = None,
+    micro_batch: int | None = None,
+    patience: int | None = None,
+    tensorboard: bool = False,
     init: str | Path | None = None,
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
@@ -52,24 +59,38 @@ def train(
         out: the run folder; by default ``runs/DATA-RECIPE``.
         size, channels: of the images, as in :func:`vaekit.open_images`.
         epochs, images, budget: how long; at most one of them. ``budget`` is wall time such as ``"10m"``.
+        batch_size: images per step, over all processes; ``"auto"``: as many as the GPU holds.
+        precision: of the networks in training, ``"fp32"`` or ``"bf16"``; by default what the device is good at.
+        compiled: through ``torch.compile``; by default not.
+        micro_batch: images per forward pass, where a whole batch does not fit into memory.
+        patience: end after so many epochs without improvement on held-out images, and keep the best weights.
+        tensorboard: write the numbers for TensorBoard too, into the run folder.
         settings: further recipe values to replace, as ``--set`` does.
 
     Raises:
         UserError: for anything that the caller can mend.
     """
     started = time.monotonic()
+    _check_counts(threads=threads, micro_batch=micro_batch, patience=patience)
+    engine = _engine(precision, compiled, micro_batch)
+    if tensorboard:
+        check_tensorboard()
     row = _row(recipe, batch_size, learning_rate, latent_dim, settings)
     length = _length(epochs, images, budget)
-    out = Path(out) if out is not None else _default_out(data, row.name)
-    check_folder(out)
+    out = _out(data, row, out)
     if threads is not None:
-        _set_threads(threads)
+        torch.set_num_threads(threads)
     initial = _initial(init)
     opened = open_images(data, size, channels)
+    if batch_size == "auto":
+        row = _largest_batch(row, opened, out, device)
     shown = progress.choose(quiet)
     for remark in opened.remarks:
         shown.say(remark)
-    _train(opened, row, out, length, seed=seed, device=device, initial=initial, progress=shown, started=started)
+    _train(
+        opened, row, out, length, seed=seed, device=device, initial=initial, engine=engine, patience=patience,
+        tensorboard=tensorboard, progress=shown, started=started,
+    )  # fmt: skip
     return load(out, device)
 
 
@@ -83,25 +104,35 @@ def plan(
     epochs: float | None = None,
     images: int | None = None,
     budget: str | float | None = None,
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     learning_rate: float | None = None,
     latent_dim: int | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
+    precision: str | None = None,
+    compiled: bool | None = None,
+    micro_batch: int | None = None,
+    patience: int | None = None,
     init: str | Path | None = None,
     settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What :func:`train` with the same arguments would do, from a sample of the images: sizes, steps, seconds."""
+    _check_counts(threads=threads, micro_batch=micro_batch, patience=patience)
+    engine = _engine(precision, compiled, micro_batch)
     row = _row(recipe, batch_size, learning_rate, latent_dim, settings)
     length = _length(epochs, images, budget)
-    out = Path(out) if out is not None else _default_out(data, row.name)
-    check_folder(out)
+    out = _out(data, row, out)
     if threads is not None:
-        _set_threads(threads)
+        torch.set_num_threads(threads)
     sample, count, train_count = peek(data, size, channels, with_val=row.train_on_val)
+    if batch_size == "auto":
+        row = _largest_batch(row, sample, out, device)
     initial = _initial(init)
-    return {"out": str(out)} | make_plan(sample, count, train_count, row, length, seed, pick_device(device), initial)
+    planned = make_plan(
+        sample, count, train_count, row, length, seed, pick_device(device), initial=initial, engine=engine
+    )
+    return {"out": str(out)} | planned
 
 
 def load(path: str | Path, device: str = "cpu") -> Run:
@@ -112,7 +143,7 @@ def load(path: str | Path, device: str = "cpu") -> Run:
 
 def _row(
     recipe: str | recipes.Recipe,
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     learning_rate: float | None = None,
     latent_dim: int | None = None,
     settings: dict[str, Any] | None = None,
@@ -144,11 +175,31 @@ def _initial(init: str | Path | None) -> str | None:
     return str(Path(init).resolve())
 
 
-def _set_threads(threads: int) -> None:
-    """How many cores torch uses."""
-    if threads < 1:
-        raise UserError(f"--threads {threads}: must be at least 1")
-    torch.set_num_threads(threads)
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UserError(f"--{name.replace('_', '-')} {count}: must be at least 1")
+
+
+def _engine(precision: str | None, compiled: bool | None, micro_batch: int | None) -> dict[str, Any]:
+    """What the caller says of how the training is computed."""
+    if precision not in (None, "fp32", "bf16"):
+        raise UserError(f"--precision {precision}: {nearest(str(precision), ('fp32', 'bf16'))}")
+    asked = {"precision": precision, "compiled": compiled, "micro_batch": micro_batch}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _largest_batch(row: recipes.Recipe, images: Images, out: Path, device: str) -> recipes.Recipe:
+    """The row with as large a batch as the device holds; a run that was begun keeps its own."""
+    if (out / "config.json").exists():
+        return replace(row, batch_size=runs.read_config(out).recipe["batch_size"])
+    return replace(row, batch_size=largest_batch(row, images, pick_device(device)))
+
+
+def _out(data: Any, row: recipes.Recipe, out: str | Path | None) -> Path:
+    folder = Path(out) if out is not None else _default_out(data, row.name)
+    check_folder(folder)
+    return folder
 
 
 def _default_out(data: Any, recipe: str) -> Path:

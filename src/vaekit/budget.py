@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from vaekit.config import RunConfig
+from vaekit.data import Selection
 from vaekit.edit import MOST_STORED_LATENTS, encode
 from vaekit.evaluate import evaluate
 from vaekit.intake import Watched
@@ -28,7 +28,7 @@ _DISK_BYTES_PER_SECOND = 200e6
 
 def fit_budget(
     config: RunConfig,
-    pixels: Tensor,
+    pixels: Selection,
     watched: Watched,
     device: torch.device,
     budget: float,

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
@@ -59,12 +59,29 @@ def train(
     budget: Annotated[
         str | None, Parameter(help="Wall time, such as 90s, 10m or 1h30m.", allow_leading_hyphen=True)
     ] = None,
-    batch_size: Annotated[int | None, Parameter(help="Images per step.")] = None,
+    batch_size: Annotated[
+        int | Literal["auto"] | None, Parameter(help="Images per step; auto: as many as the GPU holds.")
+    ] = None,
     learning_rate: Annotated[float | None, Parameter(help="Peak learning rate of Adam.")] = None,
     latent_dim: Annotated[int | None, Parameter(help="Numbers in a latent vector.")] = None,
     seed: Annotated[int, Parameter(help="Of the weights, the order and the noise.", validator=_SEED)] = 0,
     device: Device = "auto",
     threads: Annotated[int | None, Parameter(help="Cores to use.")] = None,
+    precision: Annotated[
+        str | None, Parameter(help="fp32 or bf16, of the networks in training. Default: what the device is good at.")
+    ] = None,
+    compile_: Annotated[
+        Literal["on", "off"] | None, Parameter(name="--compile", help="Through torch.compile. Default: off.")
+    ] = None,
+    micro_batch: Annotated[
+        int | None, Parameter(help="Images per forward pass, where a whole batch does not fit into memory.")
+    ] = None,
+    patience: Annotated[
+        int | None, Parameter(help="End after so many epochs without improvement; keep the best weights.")
+    ] = None,
+    tensorboard: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Write the numbers for TensorBoard too, into the run.")
+    ] = False,
     set_: Annotated[
         tuple[str, ...],
         Parameter(name="--set", negative="", show_default=False, help="NAME=VALUE of the recipe; repeatable."),
@@ -86,11 +103,12 @@ def train(
     common: dict[str, Any] = dict(
         size=size, channels=channels, epochs=epochs, images=images, budget=budget, batch_size=batch_size, seed=seed,
         learning_rate=learning_rate, latent_dim=latent_dim, device=device, threads=threads, settings=settings,
+        precision=precision, compiled=compile_ and compile_ == "on", micro_batch=micro_batch, patience=patience,
     )  # fmt: skip
     if dry_run:
         _print(api.plan(data, recipe, out, init=init, **common), json_)
         return
-    run = api.train(data, recipe, out, init=init, **common)
+    run = api.train(data, recipe, out, init=init, tensorboard=tensorboard, **common)
     if json_ and run.leads:
         _print({"run": str(run.path), **run.final_numbers()}, True)
 

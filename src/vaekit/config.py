@@ -13,7 +13,7 @@ from typing import Any
 
 from vaekit.errors import UserError, nearest
 
-__all__ = ["FORMAT_VERSION", "DataConfig", "Length", "RunConfig"]
+__all__ = ["FORMAT_VERSION", "DataConfig", "Engine", "Length", "RunConfig"]
 
 FORMAT_VERSION = 1
 
@@ -43,6 +43,15 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """How the same training is computed: results differ by rounding alone."""
+
+    precision: str = "fp32"  #: of the two networks in training: fp32 or bf16
+    compiled: bool = False  #: through torch.compile
+    micro_batch: int | None = None  #: images per forward pass; None: the whole batch
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything needed to build the same model again and to go on training it.
 
@@ -58,6 +67,9 @@ class RunConfig:
     seed: int = 0  #: of the initial weights, the order and the noise
     initial: str | None = None  #: the run whose weights it started from
     budget_seconds: float | None = None  #: the time that ``total_images`` was fixed for, if it was
+    window_images: int = 0  #: images that are mixed at a time, for sets that lie on a disk; 0: all
+    patience: int | None = None  #: epochs without improvement after which it ends; None: it never does
+    engine: Engine = field(default=Engine())
     format_version: int = FORMAT_VERSION
     notes: tuple[str, ...] = field(default=())  #: what the user should know of the data, in plain words
 
@@ -76,6 +88,7 @@ class RunConfig:
         if version != FORMAT_VERSION:
             raise UserError(f"{where} has format_version {version}, this vaekit reads {FORMAT_VERSION}; upgrade vaekit")
         raw["data"] = _build(DataConfig, raw.get("data", {}), where)
+        raw["engine"] = _build(Engine, raw.get("engine", {}), where)
         config = _build(cls, raw, where)
         assert isinstance(config, RunConfig)
         return config

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.data import Images, check_float, match_group, to_float, to_uint8
+from vaekit.data import Images, Selection, check_float, match_group, to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.models import LatentModel
 from vaekit.seeds import SAMPLES, VERB_NOISE, image_noise
@@ -40,7 +40,7 @@ _ATTRIBUTE = "attribute."
 
 
 @torch.inference_mode()
-def encode(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Tensor:
+def encode(model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128) -> Tensor:
     """Posterior means ``[N, L]``, float32 on the CPU, of uint8 images ``[N, C, H, W]``. Deterministic.
 
     The model must be in eval mode (an assertion): in training mode BatchNorm would mix the images of a batch.
@@ -87,21 +87,24 @@ def generate(model: LatentModel, count: int, seed: int = 0, recipe: str = "") ->
     return torch.cat(pictures)[:count]
 
 
-def encode_set(model: LatentModel, images: Images) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def encode_set(
+    model: LatentModel, images: Images, mask: np.ndarray | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What a run keeps of its training images: the codes of up to 20,000, evenly spaced, with their columns.
 
-    Returns tensors ``latents`` float32 ``[n, L]``, ``labels`` int64 ``[n]`` if there are any, and one
-    ``attribute.NAME`` ``[n]`` per column: float64, or int64 positions in its strings; and the facts that name
-    the classes and the strings. :func:`group_latents` reads them.
+    ``mask`` (bool ``[N]``) says which are the training images; without it all are. Returns tensors ``latents``
+    float32 ``[n, L]``, ``labels`` int64 ``[n]`` if there are any, and one ``attribute.NAME`` ``[n]`` per column:
+    float64, or int64 positions in its strings; and the facts that name the classes and the strings.
+    :func:`group_latents` reads them.
     """
-    kept = images
-    if len(images) > MOST_STORED_LATENTS:
-        kept = images[np.arange(MOST_STORED_LATENTS) * len(images) // MOST_STORED_LATENTS]
-    tensors = {"latents": encode(model, kept.pixels)}
-    if kept.labels is not None:
-        tensors["labels"] = kept.labels.to(torch.int64)
+    rows = np.arange(len(images)) if mask is None else np.flatnonzero(mask)
+    if len(rows) > MOST_STORED_LATENTS:
+        rows = rows[np.arange(MOST_STORED_LATENTS) * len(rows) // MOST_STORED_LATENTS]
+    tensors = {"latents": encode(model, images.selection(rows))}
+    if images.labels is not None:
+        tensors["labels"] = images.labels[torch.from_numpy(rows)].to(torch.int64)
     strings: dict[str, list[str]] = {}
-    for name, column in kept.attributes.items():
+    for name, column in ((name, whole[rows]) for name, whole in images.attributes.items()):
         if column.dtype.kind == "f":
             tensors[_ATTRIBUTE + name] = torch.from_numpy(column.astype(np.float64))
         else:

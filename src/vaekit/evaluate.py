@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from vaekit.data import to_float
+from vaekit.data import Selection, to_float
 from vaekit.models import Batch, LatentModel
 from vaekit.team import ALONE, Team
 
@@ -24,7 +24,9 @@ Numbers = dict[str, float | int | None]
 
 
 @torch.inference_mode()
-def evaluate(model: LatentModel, pixels: Tensor, seed: int = 0, batch_size: int = 128, team: Team = ALONE) -> Numbers:
+def evaluate(
+    model: LatentModel, pixels: Tensor | Selection, seed: int = 0, batch_size: int = 128, team: Team = ALONE
+) -> Numbers:
     """Evaluates on uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``.
 
     A ``team`` shares the work: each process takes some of the chunks, and the leader gets the numbers of all.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +25,18 @@ def check_folder(out: Path) -> None:
         raise UserError(f"--out {out} holds files that are not a run; give a new or an empty folder")
 
 
-def meet_folder(out: Path, config: RunConfig, length: Length) -> tuple[RunConfig, bool]:
-    """The configuration to train with, and whether the run is new; call it inside of :func:`claim`."""
+def meet_folder(
+    out: Path, config: RunConfig, length: Length, engine: Mapping[str, Any] | None = None
+) -> tuple[RunConfig, bool]:
+    """The configuration to train with, and whether the run is new; call it inside of :func:`claim`.
+
+    ``engine``: what the user says of it. What is not said stays as it was, or in a new run as in ``config``.
+    """
     if not (out / "config.json").exists():
-        return config, True
-    old = runs.read_config(out)
+        return replace(config, engine=replace(config.engine, **engine or {})), True
+    stored = runs.read_config(out)
+    patience = stored.patience if config.patience is None else config.patience
+    old = replace(stored, engine=replace(stored.engine, **engine or {}), patience=patience)
     if (
         config.data.source == old.data.source
         and Path(old.data.source).exists()
@@ -41,16 +48,14 @@ def meet_folder(out: Path, config: RunConfig, length: Length) -> tuple[RunConfig
         )
     for name, mine, theirs in _differences(config, old):
         raise UserError(f"--out {out} holds another run: its {name} is {theirs}, not {mine}; give another --out")
-    if length.budget_seconds is not None and length.budget_seconds == old.budget_seconds:
-        return old, False
-    if length.budget_seconds is not None:
+    if length.budget_seconds is not None and length.budget_seconds != old.budget_seconds:
         raise UserError(f"--out {out} was started with another length; extend it with --epochs or --images")
-    if config.total_images > old.total_images:
-        longer = replace(old, total_images=config.total_images, budget_seconds=None)
+    if length.budget_seconds is None and config.total_images > old.total_images:
+        old = replace(old, total_images=config.total_images, budget_seconds=None)
         for derived in ("report.html", "latents.safetensors"):  # first: they say that all is done, by the old weights
             (out / derived).unlink(missing_ok=True)
-        runs.atomic_write_text(out / "config.json", longer.to_json())
-        return longer, False
+    if old != stored:
+        runs.atomic_write_text(out / "config.json", old.to_json())
     return old, False
 
 

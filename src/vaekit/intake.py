@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from vaekit.build import resolve
-from vaekit.config import DataConfig, Length, RunConfig
-from vaekit.data import Images
+from vaekit.config import DataConfig, Engine, Length, RunConfig
+from vaekit.data import PARTS, Images
 from vaekit.errors import UserError
 from vaekit.pictures import one_per_class
 from vaekit.recipes import Recipe
 
-__all__ = ["Watched", "held_out", "make_config", "pick_device", "training_images"]
+__all__ = ["Watched", "default_engine", "held_out", "is_trained_on", "make_config", "pick_device"]
 
 _MOST_VALIDATION_IMAGES = 1000
+_WINDOW_BYTES = 1 << 28  # of images mixed at a time where they lie on a disk
 
 
 def make_config(
@@ -27,10 +28,11 @@ def make_config(
     *,
     seed: int = 0,
     initial: str | None = None,
+    patience: int | None = None,
     counts: tuple[int, int] | None = None,
 ) -> RunConfig:
     """The full configuration of a run about to start; ``counts`` are (all, training) images where a sample is given."""
-    total_count, count = counts or (len(images), int(_is_trained_on(images, recipe).sum()))
+    total_count, count = counts or (len(images), int(is_trained_on(images, recipe).sum()))
     if not count:
         raise UserError(f"{images.source} names no training images, only other parts; add those to train on")
     row = resolve(recipe, images.shape, count)
@@ -48,32 +50,41 @@ def make_config(
         classes=images.classes,
         attributes=tuple(images.attributes),
     )
-    if row.likelihood == "bernoulli" and not bool(((images.pixels == 0) | (images.pixels == 255)).all()):
+    if row.likelihood == "bernoulli" and not all(_is_binary(some) for some in images.pixels.split(1024)):
         raise UserError(
             "likelihood=bernoulli is for binary pixels, these images have grey levels; set likelihood=normal"
         )
     # The length is not part of what a recipe is: a finished run can be extended.
     recipe_row = replace(row, epochs=None).to_dict()
-    return RunConfig(recipe_row, data, total, seed, initial, length.budget_seconds, notes=images.remarks)
+    return RunConfig(
+        recipe_row,
+        data,
+        total,
+        seed,
+        initial,
+        length.budget_seconds,
+        window_images=max(1, _WINDOW_BYTES // images.pixels[0].numel()) if images.is_mapped else 0,
+        patience=patience,
+        notes=images.remarks,
+    )
 
 
-def training_images(images: Images, recipe: Recipe) -> Images:
-    """The images that a recipe trains on: the train part, with the validation part for the seed systems."""
-    return images[_is_trained_on(images, recipe)]
+def _is_binary(pixels: Tensor) -> bool:
+    return bool(((pixels == 0) | (pixels == 255)).all())
 
 
-def _is_trained_on(images: Images, recipe: Recipe) -> np.ndarray:
-    """bool ``[N]``; counting it copies no pixels, as taking the part would."""
-    return images.parts != 2 if recipe.train_on_val else images.parts == 0
+def is_trained_on(images: Images, recipe: Recipe) -> np.ndarray:
+    """bool ``[N]``: the images that a recipe trains on: the train part, for the seed systems validation too."""
+    return images.parts != PARTS.index("test") if recipe.train_on_val else images.parts == PARTS.index("train")
 
 
-def held_out(images: Images, recipe: Recipe) -> tuple[str, Images]:
-    """The part that is watched during training, and its name: val, else test, else (for tiny sets) train."""
+def held_out(images: Images, recipe: Recipe) -> tuple[str, np.ndarray]:
+    """The part that is watched during training and its rows: val, else test, else (for tiny sets) train."""
     for part in ("test",) if recipe.train_on_val else ("val", "test"):
-        kept = images.part(part)
-        if len(kept):
-            return part, kept
-    return "train", training_images(images, recipe)
+        rows = np.flatnonzero(images.parts == PARTS.index(part))
+        if len(rows):
+            return part, rows
+    return "train", np.flatnonzero(is_trained_on(images, recipe))
 
 
 @dataclass(frozen=True)
@@ -86,9 +97,10 @@ class Watched:
 
     @classmethod
     def of(cls, images: Images, recipe: Recipe) -> Watched:
-        part, kept = held_out(images, recipe)
-        chosen = one_per_class(kept.labels, len(kept), 10)
-        return cls(part, kept.pixels[chosen], kept.pixels[:_MOST_VALIDATION_IMAGES])
+        part, rows = held_out(images, recipe)
+        kept = images.selection(rows)
+        labels = None if images.labels is None else images.labels[torch.from_numpy(rows)]
+        return cls(part, kept[one_per_class(labels, len(kept), 10)], kept[:_MOST_VALIDATION_IMAGES])
 
 
 def pick_device(name: str) -> torch.device:
@@ -101,3 +113,9 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"--device {name} cannot be used here; leave it out or give cpu") from error
     return device
+
+
+def default_engine(device: torch.device) -> Engine:
+    """How a new training is computed on a device where the user does not say: bf16 on GPUs that have it."""
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return Engine(precision="bf16" if has_bf16 else "fp32")

@@ -7,13 +7,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import DiagonalNormal, FullNormal, kl_divergence
+from vaekit.distributions import DiagonalNormal, FullNormal, kl_divergence, wide
 
 __all__ = ["Batch", "Inference", "LatentModel", "Level"]
 
@@ -91,29 +94,56 @@ class LatentModel(nn.Module):
         self.encoder, self.posterior, self.prior = encoder, posterior, prior
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dim = latent_dim
+        self.compute_dtype: torch.dtype | None = None  #: of the two networks in training; None: that of the weights
+        self._is_observed = False
 
     def encode(self, x: Tensor) -> Any:
         """Images ``[B, C, H, W]`` in [0, 1] → posterior over ``[B, L]``; its ``mean`` is the deterministic code."""
-        return self.posterior(self.encoder(x))
+        return self.posterior(self._through(self.encoder, x))
 
     def decode(self, z: Tensor) -> Any:
         """Latents ``[..., L]`` → likelihood over ``[..., C, H, W]``; its ``mean`` is the picture."""
-        output = self.decoder(z.flatten(0, -2))
+        output = self._through(self.decoder, z.flatten(0, -2))
         return self.likelihood(output.unflatten(0, z.shape[:-1]))
 
     def infer(self, batch: Batch, noise: Tensor) -> Inference:
         """The waist: ``noise`` is standard normal ``[K, B, L]`` for K samples per image."""
         qz = self.encode(batch.x)
-        if self.training and hasattr(self.prior, "observe"):
+        if self.training and hasattr(self.prior, "observe") and not self._is_observed:
             self.prior.observe(qz)
         pz = None if self.prior is None else self.prior()
         z = qz.from_noise(noise)
         target = batch.x if batch.target is None else batch.target
         return Inference((Level(z, qz, pz),), self.decode(z), target)
 
+    @torch.no_grad()
+    def observe_all(self, pieces: Sequence[Tensor]) -> None:
+        """Shows a prior that follows the posteriors all of a batch that is trained on piece by piece."""
+        if hasattr(self.prior, "observe"):
+            posteriors = [self.encode(x) for x in pieces]
+            mean, log_std = (torch.cat([getattr(q, name) for q in posteriors]) for name in ("mean", "log_std"))
+            self.prior.observe(DiagonalNormal(mean, log_std))
+
+    @contextmanager
+    def observed(self) -> Iterator[None]:
+        """While the pieces of a batch pass that :meth:`observe_all` has shown."""
+        self._is_observed = True
+        try:
+            yield
+        finally:
+            self._is_observed = False
+
     def sample(self, noise: Tensor) -> Any:
         """Standard normal noise ``[N, L]`` → likelihoods of N images drawn from the prior."""
         return self.decode(noise if self.prior is None else self.prior.from_noise(noise))
+
+    def _through(self, net: nn.Module, tensor: Tensor) -> Tensor:
+        """One of the networks, in the precision of training; what reads its output computes in float32 again."""
+        if self.compute_dtype is None or not self.training:
+            return net(tensor)
+        with torch.autocast(tensor.device.type, self.compute_dtype):
+            output = net(tensor)
+        return wide(output)
 
 
 def sum_levels(terms: list[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ distortion = −E_q[log p(x|z)]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,17 @@ class Terms:
     def elbo(self) -> Tensor | None:
         """The bound itself, whatever the loss weighs: −distortion − rate; None where it is no bound."""
         return None if self.rate is None else -self.distortion - self.rate
+
+    def detach(self) -> Terms:
+        """The same values, cut from the graph."""
+        return Terms(self.loss.detach(), self.distortion.detach(), None if self.rate is None else self.rate.detach())
+
+    @staticmethod
+    def join(parts: Sequence[Terms]) -> Terms:
+        """The terms of several pieces of a batch as those of the whole."""
+        rates = [part.rate for part in parts if part.rate is not None]
+        loss, distortion = (torch.cat([getattr(part, name) for part in parts]) for name in ("loss", "distortion"))
+        return Terms(loss, distortion, torch.cat(rates) if rates else None)
 
 
 class ELBO(nn.Module):

@@ -5,20 +5,24 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from vaekit.build import parameter_count
 from vaekit.config import Length, RunConfig
 from vaekit.data import Images
-from vaekit.intake import make_config
+from vaekit.intake import default_engine, make_config
 from vaekit.recipes import Recipe
 from vaekit.trainer import Trainer
 
-__all__ = ["make_plan"]
+__all__ = ["largest_batch", "make_plan"]
 
 _TIMED_STEPS = 3
+_FILL = 0.8  # of the memory that is free; the rest is for what the kernels want beside
+_LARGEST_BATCH = 4096
 
 
 def make_plan(
@@ -29,7 +33,9 @@ def make_plan(
     length: Length,
     seed: int,
     device: torch.device,
+    *,
     initial: str | None = None,
+    engine: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The plan from a ``sample`` of the images, ``count`` in all, about ``train_count`` of them for training.
 
@@ -37,6 +43,7 @@ def make_plan(
     that those steps kept. For a budget, the steps are what fits it by this estimate.
     """
     config = make_config(sample, recipe, length, seed=seed, initial=initial, counts=(count, train_count))
+    config = dataclasses.replace(config, engine=dataclasses.replace(default_engine(device), **engine or {}))
     batch = min(config.recipe["batch_size"], train_count)
     repeats = math.ceil(batch / len(sample))
     trainer = Trainer(
@@ -55,6 +62,26 @@ def make_plan(
         "estimated_seconds": round(steps * seconds, 1),
         "config": dataclasses.asdict(config),
     }
+
+
+def largest_batch(
+    recipe: Recipe, images: Images, device: torch.device, free_bytes: int | None = None
+) -> int | None:
+    """The largest power of two of images whose step fits into a GPU's free memory; None, the recipe's own, elsewhere.
+
+    Gradients of activations need as much again as the activations that a step keeps. ``free_bytes`` is for tests.
+    """
+    if device.type == "cuda" and free_bytes is None:
+        free_bytes = torch.cuda.mem_get_info(device)[0]
+    if free_bytes is None:
+        return None
+    row = dataclasses.replace(recipe, batch_size=min(8, len(images)))
+    config = dataclasses.replace(make_config(images, row, Length()), total_images=10**9)
+    trainer = Trainer(config, images.selection(np.arange(min(8, len(images)))), device)
+    _, activations = _measure(trainer)
+    fixed = 4 * 5 * parameter_count(trainer.model)
+    fitting = int((_FILL * free_bytes - fixed) / (2 * activations / len(trainer.pixels)))
+    return 2 ** int(math.log2(max(1, min(fitting, _LARGEST_BATCH, len(images)))))
 
 
 def _steps(config: RunConfig, batch: int) -> int:

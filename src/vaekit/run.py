@@ -16,7 +16,7 @@ from vaekit.config import RunConfig
 from vaekit.data import Images, open_images, to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
-from vaekit.intake import training_images
+from vaekit.intake import is_trained_on
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
@@ -182,7 +182,10 @@ class Run:
     def _latents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The stored encodings of the training images; made now if the run was interrupted before it stored them."""
         stored = runs.load_latents(self.path)
-        return stored or edit.encode_set(self.model, training_images(self.images(), runs.recipe_of(self.config)))
+        if stored:
+            return stored
+        images = self.images()
+        return edit.encode_set(self.model, images, is_trained_on(images, runs.recipe_of(self.config)))
 
     def _sheet(self, pixels: Tensor, columns: int | None = None) -> Sheet:
         return Sheet(pixels, columns or min(len(pixels), 6))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,41 +17,51 @@ from torch import Tensor
 from vaekit.adam import Adam
 from vaekit.build import build_model, build_objective
 from vaekit.config import RunConfig
-from vaekit.data import to_float
+from vaekit.data import Selection, to_float
 from vaekit.errors import UserError
 from vaekit.models import Batch, LatentModel
 from vaekit.objectives import Step, Terms
 from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
-from vaekit.seeds import CORRUPTION, NOISE, ORDER, stream
+from vaekit.schedules import epoch_order, learning_rate, rate_weight
+from vaekit.seeds import CORRUPTION, NOISE, stream
 from vaekit.team import ALONE, Team
 
-__all__ = ["Trainer", "epoch_order", "learning_rate", "rate_weight"]
+__all__ = ["Trainer"]
+
+_DEVICE_SHARE = 0.5  # of a GPU's free memory that the images may take; more are sent batch by batch
 
 
 class Trainer:
-    """The state of a run in memory. ``pixels`` are the training images, uint8 ``[N, C, H, W]``.
+    """The state of a run in memory. ``pixels`` are the training images, uint8 ``[N, C, H, W]``, or a selection of some.
 
     In a ``team`` each process takes its share of every batch; all that is kept is the same in all of them.
     """
 
-    def __init__(self, config: RunConfig, pixels: Tensor, device: torch.device, team: Team = ALONE) -> None:
+    def __init__(
+        self, config: RunConfig, pixels: Tensor | Selection, device: torch.device, team: Team = ALONE
+    ) -> None:
         self.config, self.row, self.device, self.team = config, recipe_of(config), device, team
         assert self.row.batch_size is not None, "the row is resolved"
         self.batch_size = self.row.batch_size
-        self.pixels = pixels.to(device)
+        self.pixels = _placed(pixels, device)
         self.images = 0
         self.steps = 0
         shape = (config.data.channels, *config.data.size)
         self.model: LatentModel = build_model(self.row, shape, config.seed).to(device).train()
-        if team.size > 1:
-            _refuse_what_couples(self.row, self.model)
-            if hasattr(self.model.prior, "team"):
-                self.model.prior.team = team
+        _refuse_what_couples(self.row, self.model, config.engine.micro_batch, team)
+        if team.size > 1 and hasattr(self.model.prior, "team"):
+            self.model.prior.team = team
         self.average = _copy(self.model) if self.row.ema_power else None
-        self.step_module = Step(self.model, build_objective(self.row))
+        if config.engine.precision == "bf16":
+            self.model.compute_dtype = torch.bfloat16
+        self.step_module: Any = Step(self.model, build_objective(self.row))
+        if config.engine.compiled:
+            self.step_module = torch.compile(self.step_module, dynamic=False)
         self.names = [name for name, _ in self.model.named_parameters()]
-        self.parameters, self.buffers = list(self.model.parameters()), list(self.model.buffers())
+        self.parameters = list(self.model.parameters())
+        # the others never change: nothing of them is kept in a state
+        self.buffers = [buffer for name, buffer in self.model.named_buffers() if name in self.model.state_dict()]
         self.adam = Adam(self.parameters, self.row.weight_decay)
         # steps skipped in all, in a row up to now, in a row at most; and the image at which the last such row began
         self.bad = torch.zeros(4, dtype=torch.int64, device=device)
@@ -64,20 +75,17 @@ class Trainer:
         """
         index = self.next_index()
         buffers = [buffer.clone() for buffer in self.buffers]
-        terms = self.step_module(*self._inputs(index))
-        loss = terms.loss.sum() / (1 if self.row.reduction == "sum" else len(index))
         self.adam.zero_grad()
-        loss.backward()
+        terms = self._accumulate(index)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        whole = loss.detach().clone()
-        self._stop_votes = whole.new_tensor(float(wants_to_stop))
-        self.team.sum_(*gradients, whole, self._stop_votes)
-        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        is_bad = self._note_bad(norm + whole)
+        number = terms.loss.sum()
+        if self.team.size > 1:
+            self._stop_votes = number.new_tensor(float(wants_to_stop))
+            self.team.sum_(*gradients, number, self._stop_votes)
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        is_bad = self._note_bad(norm + number)
         if self.row.clip_norm:
-            # The limit is per pixel value, so that one number serves every image size.
-            limit = self.row.clip_norm * self.pixels[0].numel()
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, limit, norm, foreach=True)
+            self._clip(gradients, norm)
         self.adam.step(learning_rate(self.row, self.fraction), is_bad)
         if is_bad is not None:
             for buffer, before in zip(self.buffers, buffers, strict=True):
@@ -86,9 +94,7 @@ class Trainer:
         self.steps += 1
         if self.average is not None:
             self._update_average()
-        return Terms(
-            terms.loss.detach(), terms.distortion.detach(), None if terms.rate is None else terms.rate.detach()
-        )
+        return terms
 
     def someone_wants_to_stop(self) -> bool:
         """Whether a process of the team said so in the last step; where reading costs, only in every tenth."""
@@ -106,7 +112,7 @@ class Trainer:
         count = len(self.pixels)
         epoch, offset = divmod(self.images, count)
         if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, epoch_order(self.config.seed, epoch, count))
+            self._order = (epoch, epoch_order(self.config.seed, epoch, count, self.config.window_images))
         size = min(self.batch_size, count - offset, self.config.total_images - self.images)
         return self._order[1][offset : offset + size]
 
@@ -129,8 +135,9 @@ class Trainer:
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{name}": t for name, t in self.average.state_dict().items()}
-        for key, values in self.adam.state().items():
+        for key, values in self.adam.moments().items():
             tensors |= {f"adam.{key}.{name}": value for name, value in zip(self.names, values, strict=True)}
+        tensors["adam.step"] = self.adam.step_count
         return tensors, {"images": self.images, "steps": self.steps, "skipped": self.skipped}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -138,9 +145,10 @@ class Trainer:
         self.model.load_state_dict(_with_prefix(tensors, "model."))
         if self.average is not None:
             self.average.load_state_dict(_with_prefix(tensors, "average."))
-        for key, values in self.adam.state().items():
+        for key, values in self.adam.moments().items():
             for name, value in zip(self.names, values, strict=True):
                 value.copy_(tensors[f"adam.{key}.{name}"])
+        self.adam.step_count.copy_(tensors["adam.step"])
         self.images, self.steps = facts["images"], facts["steps"]
         self.bad[0] = facts.get("skipped", 0)
 
@@ -153,8 +161,24 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(weights)
 
+    def _accumulate(self, index: Tensor) -> Terms:
+        """Leaves the gradients of this process's share of a batch; returns its terms, scaled as they are summed."""
+        scale = 1.0 if self.row.reduction == "sum" else 1 / len(index)
+        batch, noise, weight = self._inputs(index)
+        size = self.config.engine.micro_batch or len(index)
+        is_whole = len(batch.x) <= size
+        if not is_whole:
+            self.model.observe_all(batch.x.split(size))
+        parts = []
+        with nullcontext() if is_whole else self.model.observed():
+            for x, target, e in _split(batch, noise, size):
+                terms = self.step_module(Batch(x, target), e, weight)
+                (terms.loss.sum() * scale).backward()
+                parts.append(terms.detach())
+        return parts[0] if is_whole else Terms.join(parts)
+
     def _inputs(self, index: Tensor) -> tuple[Batch, Tensor, Tensor]:
-        x = to_float(self.pixels[self.team.share(index).to(self.device)])
+        x = to_float(self.pixels[self.team.share(index)].to(self.device))
         shape = (1, len(index), self.model.latent_dim)
         if self.row.posterior == "point":
             noise = x.new_zeros(()).expand(shape)
@@ -188,6 +212,13 @@ class Trainer:
         self.bad = torch.stack([skipped + is_bad, row, torch.maximum(longest, row), first])
         return is_bad.float()
 
+    def _clip(self, gradients: list[Tensor], norm: Tensor) -> None:
+        """Scales the gradients down to the limit, which is per pixel value, so that one number serves every size."""
+        limit = self.row.clip_norm * math.prod(self.pixels.shape[1:])
+        factor = (limit / (norm + 1e-6)).clamp(max=1)
+        if self.device.type != "cpu" or factor.item() < 1:  # asking a GPU would make it wait
+            torch._foreach_mul_(gradients, factor)
+
     def _update_average(self) -> None:
         assert self.average is not None
         # Karras et al. 2024, Eq. 2: the weight of the past is (1 − 1/t)^(power + 1), so the average always spans the
@@ -198,32 +229,31 @@ class Trainer:
             mean.lerp_(now, 1 - keep) if mean.is_floating_point() else mean.copy_(now)
 
 
-def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
-    """The order of ``count`` images in one epoch."""
-    return torch.randperm(count, generator=stream(seed, ORDER, epoch))
-
-
-def learning_rate(row: Any, fraction: float) -> float:
-    """The learning rate when ``fraction`` of the run is done."""
-    if row.schedule == "constant":
-        return float(row.learning_rate)
-    if fraction < row.warmup:
-        return float(row.learning_rate * (0.01 + 0.99 * fraction / row.warmup))
-    progress = (fraction - row.warmup) / max(1e-9, 1 - row.warmup)
-    return float(row.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))))
-
-
-def rate_weight(row: Any, fraction: float) -> float:
-    """The weight of the rate when ``fraction`` of the run is done: it rises from 0 to beta during the warm-up."""
-    return float(row.beta * min(1.0, fraction / row.kl_warmup)) if row.kl_warmup else float(row.beta)
-
-
-def _refuse_what_couples(row: Recipe, model: LatentModel) -> None:
-    """A batch in shares must train as the whole one: what mixes the images of a batch, and gathers nothing, may not."""
+def _refuse_what_couples(row: Recipe, model: LatentModel, micro_batch: int | None, team: Team) -> None:
+    """A batch in pieces must train as the whole one: what mixes the images of a batch, and gathers nothing, may not."""
+    if team.size == 1 and micro_batch is None:
+        return
     normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
     reason = "normalises over the batch" if normalised else "averages free bits over the batch"
     if normalised or row.free_bits_nats:
-        raise UserError(f"recipe {row.name!r} {reason}, so its shares are not independent; train it in one process")
+        remedy = "train it in one process" if team.size > 1 else "leave out --micro-batch"
+        raise UserError(f"recipe {row.name!r} {reason}, so its parts are not independent; {remedy}")
+
+
+def _placed(pixels: Tensor | Selection, device: torch.device) -> Selection:
+    """The images on the device, if they fit there; else they stay and are sent batch by batch."""
+    chosen = pixels if isinstance(pixels, Selection) else Selection(pixels, torch.arange(len(pixels)))
+    if device.type == "cpu":
+        return chosen
+    fits = device.type != "cuda" or math.prod(chosen.shape) < _DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+    return Selection(chosen[:].to(device), torch.arange(len(chosen), device=device)) if fits else chosen
+
+
+def _split(batch: Batch, noise: Tensor, size: int) -> Any:
+    """Images, targets and noise in pieces of ``size``; an empty share is one empty piece."""
+    xs = batch.x.split(size)
+    targets = [None] * len(xs) if batch.target is None else batch.target.split(size)
+    return zip(xs, targets, noise.split(size, 1), strict=True)
 
 
 def _copy(model: LatentModel) -> LatentModel:

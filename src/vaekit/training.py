@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaekit import edit, pictures, report, runs
 from vaekit.budget import SAVE_EVERY_SECONDS, fit_budget
 from vaekit.config import Length, RunConfig
-from vaekit.data import Images
+from vaekit.cores import one_thread_per_core
+from vaekit.data import PARTS, Images
 from vaekit.errors import Interrupted, UserError
 from vaekit.evaluate import Numbers, evaluate
 from vaekit.folders import check_folder, claim, meet_folder
-from vaekit.intake import Watched, make_config, pick_device, training_images
+from vaekit.intake import Watched, default_engine, is_trained_on, make_config, pick_device
+from vaekit.memory import peak_resident_bytes
 from vaekit.meters import Clock, Means
+from vaekit.patience import Patience
 from vaekit.progress import Progress, Silent
 from vaekit.recipes import Recipe
+from vaekit.schedules import epoch_order, learning_rate, rate_weight
 from vaekit.team import join
-from vaekit.trainer import Trainer, epoch_order, learning_rate, rate_weight
+from vaekit.tracking import Tracker
+from vaekit.trainer import Trainer
 
 __all__ = ["train"]
 
@@ -44,11 +52,15 @@ def train(
     seed: int = 0,
     device: str = "auto",
     initial: str | None = None,
+    engine: Mapping[str, Any] | None = None,
+    patience: int | None = None,
+    tensorboard: bool = False,
     progress: Progress | None = None,
     started: float | None = None,
 ) -> Path:
     """Trains ``recipe`` on the training part of ``images`` into the folder ``out``, or goes on where it was.
 
+    ``engine`` names what of :class:`vaekit.config.Engine` shall not be chosen by the device, or be as it was.
     ``started`` is the ``time.monotonic()`` that a budget counts from. Returns the folder. Raises :class:`UserError` for
     what the user can mend and :class:`Interrupted` on SIGINT and SIGTERM, with the state saved.
     """
@@ -58,14 +70,15 @@ def train(
     if not team.leads:
         progress = Silent()
     chosen = pick_device(device)
-    config = make_config(images, recipe, length, seed=seed, initial=initial)
+    config = make_config(images, recipe, length, seed=seed, initial=initial, patience=patience)
+    config = replace(config, engine=default_engine(chosen))
     check_folder(out)
-    pixels = training_images(images, recipe).pixels
+    pixels = images.selection(is_trained_on(images, recipe))
     watched = Watched.of(images, recipe)
     with claim(out, progress.say) if team.leads else nullcontext():
         is_new = False
         if team.leads:
-            config, is_new = meet_folder(out, config, length)
+            config, is_new = meet_folder(out, config, length, engine or {})
         config = RunConfig.from_json(team.text_of_leader(config.to_json()))
         if team.any(is_new) and length.budget_seconds:
             fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
@@ -74,18 +87,25 @@ def train(
         saved = runs.load_state(out, progress.say) if team.leads else None
         if team.leads and saved is None:
             _begin(trainer, out, watched)
+        best = Patience(config.patience)
         if saved is not None:
             trainer.load_state(*saved)
+            best.take(saved[1])
         trainer.follow_leader()
-        if team.any(saved is not None and trainer.images == config.total_images and _is_finished(out)):
-            progress.say(f"{out} is finished ({config.total_images:,} images); ask for more epochs to extend it")
+        best.take(json.loads(team.text_of_leader(json.dumps(best.facts()))))
+        is_over = trainer.images == config.total_images or best.is_exhausted
+        if team.any(saved is not None and is_over and _is_finished(out)):
+            progress.say(f"{out} is finished ({trainer.images:,} images); ask for more epochs to extend it")
             return out
         if saved is not None:
             progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
-            _repair(trainer, out)
-        _run(trainer, out, images, watched, progress)
-        if team.leads:
-            _finish(trainer, out, images, progress)
+            _repair(trainer, out, best)
+        tracker = Tracker(out, tensorboard, trainer.images) if team.leads else None
+        with one_thread_per_core():
+            _run(trainer, out, images, watched, best, tracker, progress)
+        if tracker is not None:
+            _finish(trainer, out, images, tracker, progress)
+            tracker.close()
     team.any(False)  # nobody returns before the folder is whole
     return out
 
@@ -102,11 +122,12 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     _save_pictures(out, trainer, watched, epoch=0)
 
 
-def _repair(trainer: Trainer, out: Path) -> None:
+def _repair(trainer: Trainer, out: Path, best: Patience) -> None:
     """Brings all that is derived from the state back to it: a kill may have come between the one and the other."""
     runs.clear_leftovers(out)
     runs.trim_metrics(out, trainer.images)
-    _save_weights(trainer, out)
+    if not best.has_best:  # else they are of the best epoch, or of a better one that will come again
+        _save_weights(trainer, out)
 
 
 def _is_finished(out: Path) -> bool:
@@ -119,8 +140,16 @@ def _is_finished(out: Path) -> bool:
     return (out / "report.html").exists()
 
 
-def _run(trainer: Trainer, out: Path, images: Images, watched: Watched, progress: Progress) -> None:
-    total, per_epoch, leads = trainer.config.total_images, len(trainer.pixels), trainer.team.leads
+def _run(
+    trainer: Trainer,
+    out: Path,
+    images: Images,
+    watched: Watched,
+    best: Patience,
+    tracker: Tracker | None,
+    progress: Progress,
+) -> None:
+    total, per_epoch = trainer.config.total_images, len(trainer.pixels)
     log_every = max(1, math.ceil(per_epoch / trainer.batch_size / _LOG_LINES_PER_EPOCH))
     recent, clock, last_save = Means(), Clock(), time.monotonic()
     save_seconds = 0.0
@@ -128,45 +157,60 @@ def _run(trainer: Trainer, out: Path, images: Images, watched: Watched, progress
     progress.start(total, trainer.images)
     try:
         with _signals() as caught:
-            while trainer.images < total and not is_asked:
+            while trainer.images < total and not is_asked and not best.is_exhausted:
                 recent.add(trainer.step(wants_to_stop=bool(caught)))
-                is_asked = trainer.someone_wants_to_stop()
+                is_asked = trainer.someone_wants_to_stop() or (trainer.team.size == 1 and bool(caught))
                 ends_epoch = trainer.images % per_epoch == 0 or trainer.images == total
                 if trainer.steps % log_every == 0 or ends_epoch:
                     _stop_if_broken(trainer, images, out)
                     numbers = recent.means(trainer.team)
                     rate = clock.rate(trainer.images)
-                    if leads:
+                    if tracker is not None:
                         progress.update(trainer.images, rate, numbers)
-                        runs.append_metrics(out, _log_line(trainer, numbers, rate))
+                        tracker.add(_log_line(trainer, numbers, rate))
                 if ends_epoch:
                     with clock.paused():
-                        _end_epoch(trainer, out, watched)
+                        _end_epoch(trainer, out, watched, best, tracker)
                 overdue = time.monotonic() - last_save > max(SAVE_EVERY_SECONDS, 20 * save_seconds)
-                if leads and (is_asked or overdue or trainer.images == total):
+                if tracker is not None and (is_asked or overdue or trainer.images == total or best.is_exhausted):
                     _stop_if_broken(trainer, images, out, about_to_save=True)
                     with clock.paused():
                         before = time.monotonic()
-                        runs.save_state(out, *trainer.state())
-                        _save_weights(trainer, out)
+                        _save(trainer, out, best)
                         last_save = time.monotonic()
                         save_seconds = last_save - before
         if is_asked:
             raise Interrupted(caught[0] if caught else signal.SIGTERM, out)
     finally:
         progress.stop()
+    if best.is_exhausted and trainer.images < total:
+        progress.say(f"{out}: no better for {best.limit} epochs, ended early; the weights are those of the best epoch")
 
 
-def _end_epoch(trainer: Trainer, out: Path, watched: Watched) -> None:
+def _save(trainer: Trainer, out: Path, best: Patience) -> None:
+    tensors, facts = trainer.state()
+    runs.save_state(out, tensors, facts | best.facts())
+    if not best.has_best:
+        _save_weights(trainer, out)
+
+
+def _end_epoch(trainer: Trainer, out: Path, watched: Watched, best: Patience, tracker: Tracker | None) -> None:
     epoch = math.ceil(trainer.images / len(trainer.pixels))
-    if trainer.team.leads:
+    if tracker is not None:
         _save_pictures(out, trainer, watched, epoch)
     numbers = evaluate(trainer.eval_model(), watched.validation, team=trainer.team)
     trainer.model.train()
-    if not trainer.team.leads:
-        return
-    line = {"images": trainer.images, "kind": "validation", "part": watched.part, "epoch": epoch}
-    runs.append_metrics(out, line | {f"validation_{key}": value for key, value in numbers.items() if key != "images"})
+    if best.limit is not None and best.improves(_loss(numbers, trainer.row)) and tracker is not None:
+        _save_weights(trainer, out)
+    if tracker is not None:
+        line = {"images": trainer.images, "kind": "validation", "part": watched.part, "epoch": epoch}
+        tracker.add(line | {f"validation_{key}": value for key, value in numbers.items() if key != "images"})
+
+
+def _loss(numbers: Numbers, row: Recipe) -> float:
+    """What the recipe minimises once its warm-up is over, nats per image."""
+    assert numbers["distortion_nats"] is not None
+    return numbers["distortion_nats"] + row.beta * (numbers["rate_nats"] or 0.0)
 
 
 def _save_weights(trainer: Trainer, out: Path) -> None:
@@ -174,26 +218,25 @@ def _save_weights(trainer: Trainer, out: Path) -> None:
     runs.save_tensors(out / "weights.safetensors", weights.state_dict(), {"images": trainer.images})
 
 
-def _finish(trainer: Trainer, out: Path, images: Images, progress: Progress) -> None:
+def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progress: Progress) -> None:
     """What is derived from the final weights: encodings of the training images, numbers, report and model card."""
     model, config = runs.load_model(out, trainer.device)
-    tensors, facts = edit.encode_set(model, training_images(images, trainer.row))
+    tensors, facts = edit.encode_set(model, images, is_trained_on(images, trainer.row))
     runs.save_tensors(out / "latents.safetensors", tensors, facts)
-    test = images.part("test")
-    part, measured = ("test", test) if len(test) else ("all", images)
-    numbers: Numbers = evaluate(model, measured.pixels)
+    is_test = images.parts == PARTS.index("test")
+    part, rows = ("test", is_test) if is_test.any() else ("all", np.ones(len(images), bool))
+    numbers: Numbers = evaluate(model, images.selection(rows))
     if not math.isfinite(numbers["sse_per_image"] or 0.0):
         raise UserError(
             f"{out}: the trained model gives pictures that are not finite, its weights have diverged; "
             f"train again into another --out with a smaller --learning-rate than {trainer.row.learning_rate:g}"
         )
-    runs.append_metrics(
-        out, {"images": trainer.images, "kind": "final", "part": part} | {f"final_{k}": v for k, v in numbers.items()}
-    )
+    line = {"images": trainer.images, "kind": "final", "part": part}
+    tracker.add(line | {f"final_{k}": v for k, v in numbers.items()})
     report.write(out)
     if trainer.skipped:
         progress.say(f"{out}: {trainer.skipped} steps were skipped, their loss or gradient was not finite")
-    progress.say(f"{out}: {_final_words(numbers, part)}")
+    progress.say(f"{out}: {_final_words(numbers, part)}{_memory_words(images.is_mapped)}")
 
 
 def _final_words(numbers: Numbers, part: str) -> str:
@@ -202,6 +245,14 @@ def _final_words(numbers: Numbers, part: str) -> str:
         shown += f", ELBO {numbers['elbo_nats']:.1f} nats (rate {numbers['rate_nats']:.1f})"
     where = "the test images" if part == "test" else "all images (there is no test part)"
     return f"{shown} on {where}"
+
+
+def _memory_words(is_mapped: bool) -> str:
+    peak = peak_resident_bytes()
+    if peak is None:
+        return ""
+    hint = ", with pages of images on disk that the system takes back when it needs them" if is_mapped else ""
+    return f"; peak memory {peak / 1e9:.2f} GB{hint}"
 
 
 def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> None:
@@ -223,9 +274,9 @@ def _stop_if_broken(trainer: Trainer, images: Images, out: Path, about_to_save: 
     row = trainer.row
     at = max(0, trainer.images - trainer.batch_size) if overflown else first
     epoch, start = divmod(at, len(trainer.pixels))
-    order = epoch_order(trainer.config.seed, epoch, len(trainer.pixels))
-    names = training_images(images, row).names
-    some = ", ".join(names[i] for i in order[start : start + min(3, trainer.batch_size)].tolist())
+    order = epoch_order(trainer.config.seed, epoch, len(trainer.pixels), trainer.config.window_images)
+    rows = np.flatnonzero(is_trained_on(images, row))
+    some = ", ".join(images.names[rows[i]] for i in order[start : start + min(3, trainer.batch_size)].tolist())
     kept = f"the last good state is kept in {out}" if (out / "state.safetensors").exists() else "no state was saved yet"
     what = "the weights are not finite" if overflown else f"{longest} steps in a row had no finite loss and gradient"
     raise UserError(
@@ -247,6 +298,7 @@ def _log_line(trainer: Trainer, numbers: dict[str, Any], rate: float) -> dict[st
         "learning_rate": learning_rate(trainer.row, trainer.fraction),
         "rate_weight": rate_weight(trainer.row, trainer.fraction),
         "images_per_second": round(rate, 1),
+        "peak_resident_bytes": peak_resident_bytes(),
         **({"skipped_steps": trainer.skipped} if trainer.skipped else {}),
     }
 

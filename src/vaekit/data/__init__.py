@@ -11,11 +11,15 @@ from vaekit.data.groups import match_group
 from vaekit.data.images import Images
 from vaekit.data.open import open_files, open_images
 from vaekit.data.peek import peek
+from vaekit.data.selection import Selection
+from vaekit.data.splits import PARTS
 from vaekit.data.summary import summary
 from vaekit.data.write import write_folder
 
 __all__ = [
+    "PARTS",
     "Images",
+    "Selection",
     "builtin_names",
     "check_float",
     "match_group",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -14,8 +15,9 @@ from PIL import Image
 from vaekit.data.convert import bytes_from_unit
 from vaekit.data.decode import reason
 from vaekit.data.identity import hash_rows
-from vaekit.data.load import allocate, refuse_unequal
+from vaekit.data.load import allocate, join, refuse_unequal
 from vaekit.data.rows import Rows, number_names, reshape_pixels
+from vaekit.data.scratch import mapped_limit_bytes, pack
 from vaekit.errors import UserError
 
 __all__ = ["read_array", "read_npy", "read_sequence"]
@@ -43,8 +45,9 @@ def read_array(array: np.ndarray | torch.Tensor, size: Size, channels: int | Non
 
 def read_npy(path: Path, size: Size, channels: int | None) -> Rows:
     """Rows of a .npy file, or of a .npz with ``images`` and ``labels``, or ``x_train``, ``y_train`` …"""
+    limit_bytes = mapped_limit_bytes()
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = _load(path, limit_bytes)
         if isinstance(loaded, np.ndarray):
             arrays = {"arr_0": loaded}
         else:
@@ -74,6 +77,19 @@ def read_sequence(source: Any, size: Size, channels: int | None) -> Rows:
         images.append(_one(image, f"item {index} of the data set"))
         labels.append(_label(label))
     return _rows_of_list(images, labels, getattr(source, "classes", None), size, channels)
+
+
+def _load(path: Path, limit_bytes: int) -> Any:
+    """An array or a .npz; an array above the limit stays in its file."""
+    if path.stat().st_size <= limit_bytes:
+        return np.load(path, allow_pickle=False)
+    try:
+        return np.load(path, mmap_mode="c", allow_pickle=False)  # what is written goes to memory, not to the file
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        # Linux wants to be able to hold all that may be written; what is only read may be larger than memory
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, size: Size, channels: int | None) -> Rows:
@@ -135,11 +151,11 @@ def _label(value: Any) -> int | str | None:
 
 def _channels_last(array: np.ndarray, where: str) -> np.ndarray:
     if array.ndim == 3:
-        return bytes_from_unit(array, where)[:, None]
+        return pack(bytes_from_unit(array, where)[:, None])
     if array.ndim != 4 or array.shape[3] not in (1, 3, 4):
         hint = "; move the channels to the end" if array.ndim == 4 and array.shape[1] in (1, 3, 4) else ""
         raise UserError(f"{where} has the shape {list(array.shape)}; {_LAYOUT}{hint}")
-    return np.ascontiguousarray(np.moveaxis(bytes_from_unit(array, where), 3, 1))
+    return pack(np.moveaxis(bytes_from_unit(array, where), 3, 1))
 
 
 def _channels_first(tensor: torch.Tensor, where: str) -> np.ndarray:
@@ -152,7 +168,7 @@ def _channels_first(tensor: torch.Tensor, where: str) -> np.ndarray:
         raise UserError(
             f"{where} has the shape {list(tensor.shape)}; expected [N,H,W] or [N,C,H,W] with C 1, 3 or 4{hint}"
         )
-    return bytes_from_unit(np.ascontiguousarray(tensor.numpy()), where)
+    return pack(bytes_from_unit(tensor.numpy(), where))
 
 
 def _require_some(pixels: np.ndarray, where: str) -> None:
@@ -178,7 +194,7 @@ def _read_parts(arrays: dict[str, np.ndarray], where: str, size: Size, channels:
     if len({pixels.shape[1:] for pixels in shaped}) > 1:
         raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
     return Rows(
-        pixels=shaped[0] if len(shaped) == 1 else np.concatenate(shaped),
+        pixels=join(shaped),
         names=names,
         contents=contents,
         labels=labels if len(labels) == len(names) else None,

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 
 __all__ = ["bytes_from_unit", "check_float", "parse_size", "to_float", "to_uint8"]
+
+_PIECE = 1 << 22  # values turned from floats into bytes at once
 
 
 def to_float(pixels: torch.Tensor) -> torch.Tensor:
@@ -24,7 +27,7 @@ def to_float(pixels: torch.Tensor) -> torch.Tensor:
     """
     if pixels.dtype != torch.uint8:
         raise TypeError(f"to_float takes uint8 pixels, this tensor is {pixels.dtype}")
-    return pixels.to(torch.float32) / 255
+    return pixels.to(torch.float32).div_(255)
 
 
 def check_float(intensities: torch.Tensor) -> None:
@@ -58,9 +61,10 @@ def bytes_from_unit(array: np.ndarray, where: str) -> np.ndarray:
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
     if not (low >= 0 and high <= 1):
         raise UserError(f"{where} holds floats from {low:g} to {high:g}; {expected}; rescale it first")
-    out = np.empty(array.shape, np.uint8)
-    for start in range(0, len(array), 1024):  # in pieces: the float copies must not outgrow the result
-        out[start : start + 1024] = np.rint(array[start : start + 1024] * array.dtype.type(255))
+    out = empty(array.shape)
+    step = max(1, _PIECE * len(array) // max(1, array.size))
+    for start in range(0, len(array), step):  # in pieces: the float copies must not outgrow the result
+        out[start : start + step] = np.rint(array[start : start + step] * array.dtype.type(255))
     return out
 
 

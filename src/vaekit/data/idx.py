@@ -13,7 +13,7 @@ import numpy as np
 
 from vaekit.data.files import Files
 from vaekit.data.identity import hash_rows
-from vaekit.data.load import allocate
+from vaekit.data.load import join
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.errors import UserError
 
@@ -142,7 +142,4 @@ def _rows(
 def _join(arrays: list[np.ndarray], where: str) -> np.ndarray:
     if len({array.shape[1:] for array in arrays}) > 1:
         raise UserError(f"the files in {where} hold images of different sizes; give one with --size")
-    if len(arrays) == 1:
-        return arrays[0]
-    out = allocate(sum(map(len, arrays)), arrays[0].shape[1], (arrays[0].shape[2], arrays[0].shape[3]))
-    return np.concatenate(arrays, out=out)
+    return join(arrays)

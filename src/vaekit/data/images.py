@@ -13,6 +13,7 @@ import torch
 
 from vaekit.data.groups import match_group
 from vaekit.data.identity import fingerprint_of
+from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
 
 __all__ = ["Images"]
@@ -43,6 +44,7 @@ class Images:
     split_seed: int = 0  #: of the parts that the source does not name
     has_splits: bool = False  #: whether the source itself says which images are train, val, test
     digests: np.ndarray | None = None  #: uint8 [N, 32], identity of each image
+    is_mapped: bool = False  #: whether the pixels lie in a file that is mapped; they may not fit into memory
 
     def __post_init__(self) -> None:
         count = len(self.pixels)
@@ -74,6 +76,7 @@ class Images:
             parts=self.parts[rows],
             fingerprint=self._fingerprint_of(picked),
             digests=None if self.digests is None else self.digests[rows],
+            is_mapped=self.is_mapped and isinstance(rows, slice),
         )
 
     @property
@@ -90,6 +93,15 @@ class Images:
         if check_split(split) == "all":
             return self
         return self[self.parts == PARTS.index(split)]
+
+    def selection(self, mask: np.ndarray) -> Selection:
+        """The images of a bool mask [N], or of row numbers, whose pixels are read only when asked for.
+
+        >>> images = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), ("a", "b", "c"))
+        >>> images.selection(np.array([True, False, True])).shape
+        (2, 1, 2, 2)
+        """
+        return Selection(self.pixels, torch.from_numpy(np.arange(len(self))[_rows(mask, len(self))]))
 
     def select(self, query: str) -> Images:
         """The images of a group, ``label:smiling`` or ``attr:glasses=1,male=0``.

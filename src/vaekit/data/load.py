@@ -14,9 +14,10 @@ import numpy as np
 from vaekit.data.decode import decode, is_colour, reason, upright_size
 from vaekit.data.files import Files
 from vaekit.data.identity import hash_file
+from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 
-__all__ = ["Loaded", "allocate", "load_files", "place", "refuse_unequal"]
+__all__ = ["Loaded", "allocate", "join", "load_files", "place", "refuse_unequal"]
 
 T = TypeVar("T")
 
@@ -58,14 +59,18 @@ def load_files(
 
 
 def allocate(count: int, channels: int, size: tuple[int, int]) -> np.ndarray:
-    """An empty uint8 array [count, channels, height, width]; :class:`UserError` if memory cannot hold it."""
-    try:
-        return np.empty((count, channels, *size), np.uint8)
-    except (MemoryError, ValueError) as error:
-        gigabytes = count * channels * size[0] * size[1] / 1e9
-        raise UserError(
-            f"{count} images of {size[0]}x{size[1]} need {gigabytes:,.0f} GB of memory; give a smaller --size"
-        ) from error
+    """An unwritten uint8 array [count, channels, height, width], in memory or in a mapped file (see scratch).
+
+    Raises :class:`UserError` if neither has room for it.
+    """
+    return empty((count, channels, *size))
+
+
+def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """uint8 arrays [n, C, H, W] of one shape, one after the other; a single one is returned as it is."""
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays, out=empty((sum(map(len, arrays)), *arrays[0].shape[1:])))
 
 
 def place(target: np.ndarray, image: np.ndarray) -> None:

@@ -21,6 +21,7 @@ from vaekit.data.idx import find_idx, is_idx, read_idx, read_idx_file
 from vaekit.data.images import Images
 from vaekit.data.layout import is_image
 from vaekit.data.rows import Rows, reshape_pixels
+from vaekit.data.scratch import is_mapped
 from vaekit.data.splits import check_split
 from vaekit.errors import UserError
 
@@ -171,4 +172,4 @@ def _missing(source: str, path: Path) -> UserError:
 def _reshaped(images: Images, size: Size, channels: int | None) -> Images:
     pixels = images.pixels.numpy()
     shaped = reshape_pixels(pixels, size, channels)
-    return images if shaped is pixels else replace(images, pixels=torch.from_numpy(shaped))
+    return images if shaped is pixels else replace(images, pixels=torch.from_numpy(shaped), is_mapped=is_mapped(shaped))

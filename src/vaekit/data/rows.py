@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from vaekit.data.identity import fingerprint_of, row_digests
 from vaekit.data.images import Images
 from vaekit.data.layout import sort_classes
 from vaekit.data.load import allocate, place
+from vaekit.data.scratch import copy, is_mapped, mapped_limit_bytes
 from vaekit.data.splits import assign_parts, uniforms
 
 __all__ = ["Rows", "number_names", "reshape_pixels"]
@@ -39,8 +41,9 @@ class Rows:
         parts, notes = assign_parts(uniforms(self.contents, seed), given)
         digests = row_digests(self.names, self.contents, self.labels, self.attributes)
         classes = tuple(self.classes or sort_classes(set(self.labels or ())))
+        pixels = _shareable(self.pixels)
         return Images(
-            pixels=_tensor(self.pixels),
+            pixels=_tensor(pixels),
             names=tuple(self.names),
             labels=_indices(self.labels, classes),
             classes=classes if self.labels is not None else (),
@@ -53,6 +56,7 @@ class Rows:
             split_seed=seed,
             has_splits=bool((given >= 0).any()),
             digests=digests,
+            is_mapped=is_mapped(pixels),
         )
 
 
@@ -78,9 +82,10 @@ def reshape_pixels(pixels: np.ndarray, size: tuple[int, int] | None, channels: i
     size = size or (pixels.shape[2], pixels.shape[3])
     if pixels.shape[1:] == (channels, *size):
         return pixels
-    if pixels.shape[1] == 1 and pixels.shape[2:] == size:
-        return np.repeat(pixels, channels, axis=1)
     out = allocate(len(pixels), channels, size)
+    if pixels.shape[1] == 1 and pixels.shape[2:] == size:
+        np.copyto(out, pixels)
+        return out
     for source, target in zip(pixels, out, strict=True):
         image = _flat(source)
         if channels == 1 and image.mode != "L":
@@ -100,9 +105,17 @@ def _flat(pixels: np.ndarray) -> Image.Image:
     return white
 
 
+def _shareable(pixels: np.ndarray) -> np.ndarray:
+    """What a tensor may lie on: a constant of the caller's is copied, but not a large file."""
+    is_large_file = is_mapped(pixels) and pixels.nbytes > mapped_limit_bytes()
+    return pixels if pixels.flags.writeable or is_large_file else copy(pixels)
+
+
 def _tensor(pixels: np.ndarray) -> torch.Tensor:
-    # torch warns about memory it must not write to (a file that is mapped, a constant of the caller's)
-    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+    with warnings.catch_warnings():
+        # of memory that is not writable: nothing here writes to the pixels of Images
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(pixels)
 
 
 def _indices(labels: Sequence[str] | None, classes: tuple[str, ...]) -> torch.Tensor | None:

@@ -1,0 +1,58 @@
+"""Where the threads of a computation run: each on a core of its own.
+
+A small network has a parallel loop every few microseconds. Left to itself the system may wake both threads of such a
+loop on one core, where each waits for the other and a step takes twice as long, for seconds at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+__all__ = ["one_thread_per_core"]
+
+_MAPS = Path("/proc/self/maps")
+
+
+@contextmanager
+def one_thread_per_core() -> Iterator[None]:
+    """Keeps every thread of torch on its own core while the body runs, where there are as many threads as cores.
+
+    With fewer threads, or on a system that cannot be asked, nothing is changed: another process may want those cores.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    library = _openmp() if len(cores) > 1 and torch.get_num_threads() == len(cores) else None
+    if library is None:
+        yield
+        return
+    _place(library, [{core} for core in cores])
+    try:
+        yield
+    finally:
+        _place(library, [set(cores)] * len(cores))
+
+
+def _place(library: ctypes.CDLL, places: Sequence[set[int]]) -> None:
+    """Runs once in each thread of torch's pool, which tells the system where it may run."""
+
+    def move(_: object) -> None:
+        os.sched_setaffinity(0, places[library.omp_get_thread_num()])
+
+    library.GOMP_parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(move), None, len(places), 0)
+
+
+def _openmp() -> ctypes.CDLL | None:
+    """The library that runs torch's loops; others in the process may have brought their own."""
+    if not _MAPS.exists():
+        return None
+    paths = {line.split(maxsplit=5)[-1] for line in _MAPS.read_text().splitlines() if "/" in line}
+    ours = [path for path in paths if "omp" in Path(path).name and "torch" in path]
+    if len(ours) != 1:
+        return None
+    library = ctypes.CDLL(ours[0])
+    return library if hasattr(library, "GOMP_parallel") else None

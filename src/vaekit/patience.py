@@ -1,0 +1,49 @@
+"""Early stopping: how long a training may go on without getting better on held-out images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Patience"]
+
+
+@dataclass
+class Patience:
+    """Counts epochs without improvement; with no ``limit`` it never ends a training.
+
+    >>> patience = Patience(limit=2)
+    >>> [patience.improves(loss) for loss in (3.0, 2.0, 2.5, float("nan"))], patience.is_exhausted
+    ([True, True, False, False], True)
+    """
+
+    limit: int | None
+    best: float = math.inf  #: the lowest loss up to now
+    epochs_since_best: int = 0
+
+    def improves(self, loss: float) -> bool:
+        """Takes note of the loss of one more epoch; whether it is the best so far."""
+        better = loss < self.best
+        self.epochs_since_best = 0 if better else self.epochs_since_best + 1
+        if better:
+            self.best = loss
+        return better
+
+    @property
+    def is_exhausted(self) -> bool:
+        return self.limit is not None and self.epochs_since_best >= self.limit
+
+    @property
+    def has_best(self) -> bool:
+        """Whether the weights of a best epoch are the ones to keep."""
+        return self.limit is not None and self.best < math.inf
+
+    def facts(self) -> dict[str, Any]:
+        """What a restart needs, as JSON values."""
+        return {"best_loss": self.best, "epochs_since_best": self.epochs_since_best} if self.has_best else {}
+
+    def take(self, facts: dict[str, Any]) -> None:
+        """Goes back to what :meth:`facts` said."""
+        self.best = facts.get("best_loss", math.inf)
+        self.epochs_since_best = facts.get("epochs_since_best", 0)

@@ -1,0 +1,47 @@
+"""What a run does where: the order of its images, the learning rate and the weight of the rate, from its position.
+
+Nothing here remembers anything: a restart recomputes all of it from (seed, images seen).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaekit.recipes import Recipe
+from vaekit.seeds import ORDER, stream
+
+__all__ = ["epoch_order", "learning_rate", "rate_weight"]
+
+_BLOCK = 64  # neighbours that stay together when images lie on a disk: one read instead of sixty-four
+
+
+def epoch_order(seed: int, epoch: int, count: int, window: int = 0) -> Tensor:
+    """The order of ``count`` images in one epoch, int64 ``[count]``.
+
+    With a ``window``, kind to a disk: blocks of 64 neighbours come in a random order, and only images within a window
+    of that many are mixed, so that no more than the window has to be at hand.
+    """
+    generator = stream(seed, ORDER, epoch)
+    if not window or window >= count:
+        return torch.randperm(count, generator=generator)
+    blocks = torch.arange(count).split(_BLOCK)
+    joined = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()])
+    return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in joined.split(window)])
+
+
+def learning_rate(row: Recipe, fraction: float) -> float:
+    """The learning rate when ``fraction`` of the run is done."""
+    if row.schedule == "constant":
+        return float(row.learning_rate)
+    if fraction < row.warmup:
+        return float(row.learning_rate * (0.01 + 0.99 * fraction / row.warmup))
+    progress = (fraction - row.warmup) / max(1e-9, 1 - row.warmup)
+    return float(row.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))))
+
+
+def rate_weight(row: Recipe, fraction: float) -> float:
+    """The weight of the rate when ``fraction`` of the run is done: it rises from 0 to beta during the warm-up."""
+    return float(row.beta * min(1.0, fraction / row.kl_warmup)) if row.kl_warmup else float(row.beta)

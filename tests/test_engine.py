@@ -1,0 +1,256 @@
+"""How a training is computed changes its speed and its memory, and its numbers by rounding alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import vaekit as vk
+from vaekit import runs
+from vaekit.adam import Adam
+from vaekit.build import resolve
+from vaekit.config import DataConfig, Engine, RunConfig
+from vaekit.cores import one_thread_per_core
+from vaekit.data.portraits import draw
+from vaekit.errors import UserError
+from vaekit.memory import peak_resident_bytes, resident_bytes
+from vaekit.models import Batch
+from vaekit.plan import largest_batch
+from vaekit.recipes import get, override
+from vaekit.schedules import epoch_order
+from vaekit.trainer import Trainer
+
+CPU = torch.device("cpu")
+PIXELS = torch.from_numpy(draw(11, 16)).movedim(-1, 1).contiguous()
+
+
+def trainer_of(name: str, engine: Engine, **values: Any) -> Trainer:
+    values = {"width": 8, "latent_dim": 4, "batch_size": 8, **values}
+    row = resolve(override(get(name), values), (3, 16, 16), len(PIXELS))
+    data = DataConfig("array", (16, 16), 3, "00", images=len(PIXELS), train_images=len(PIXELS))
+    return Trainer(RunConfig(row.to_dict(), data, 4 * len(PIXELS), engine=engine), PIXELS, CPU)
+
+
+def in_double(trainer: Trainer) -> Trainer:
+    trainer.model.double()
+    trainer.average = None
+    trainer.adam = Adam(trainer.parameters, 0.0)
+    inputs = trainer._inputs
+
+    def doubled(index: Tensor) -> tuple[Batch, Tensor, Tensor]:
+        batch, noise, weight = inputs(index)
+        target = None if batch.target is None else batch.target.double()
+        return Batch(batch.x.double(), target), noise.double(), weight.double()
+
+    trainer._inputs = doubled  # type: ignore[method-assign]
+    return trainer
+
+
+@pytest.mark.parametrize("name", ["vae", "beta-vae", "ae", "denoising-ae", "seed-ae"])
+@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+def test_a_batch_in_pieces_has_the_gradients_of_the_whole(name: str, micro_batch: int) -> None:
+    """The fitted prior of ``vae`` follows all of a batch before the first piece is trained on."""
+    whole, pieces = (in_double(trainer_of(name, Engine(micro_batch=size))) for size in (None, micro_batch))
+    for _ in range(3):
+        first, second = whole.step(), pieces.step()
+        torch.testing.assert_close(second.loss, first.loss, rtol=1e-10, atol=1e-9)
+    for a, b in zip(whole.parameters, pieces.parameters, strict=True):
+        assert a.grad is not None and b.grad is not None
+        torch.testing.assert_close(b.grad, a.grad, rtol=1e-10, atol=1e-10)
+    for a, b in zip(whole.model.buffers(), pieces.model.buffers(), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [("seed-vae", {}, "normalises over the batch"), ("vae", {"free_bits_nats": 0.1}, "averages free bits")],
+)
+def test_what_couples_a_batch_is_refused_in_pieces(name: str, values: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=f"{reason}.*leave out --micro-batch"):
+        trainer_of(name, Engine(micro_batch=4), **values)
+
+
+@pytest.mark.parametrize("name", ["vae", "seed-vae", "seed-ae"])
+def test_half_precision_changes_rounding_alone(name: str) -> None:
+    exact, rounded = trainer_of(name, Engine()), trainer_of(name, Engine(precision="bf16"))
+    first, second = exact.step(), rounded.step()
+    assert second.loss.dtype == torch.float32 and not torch.equal(first.loss, second.loss)
+    torch.testing.assert_close(second.loss, first.loss, rtol=0.02, atol=1.0)
+    for _ in range(4):
+        assert rounded.step().loss.isfinite().all()
+    assert {p.dtype for p in rounded.parameters} == {torch.float32}
+    model, x = rounded.eval_model(), torch.rand(2, 3, 16, 16)
+    exactly = model.decode(model.encode(x).mean).mean
+    model.compute_dtype = None
+    assert torch.equal(model.decode(model.encode(x).mean).mean, exactly), "what the verbs do is not rounded"
+
+
+def test_a_resumed_run_in_half_precision_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    whole, first, second = (trainer_of("vae", Engine(precision="bf16", micro_batch=3)) for _ in range(3))
+    for _ in range(5):
+        whole.step()
+    for _ in range(2):
+        first.step()
+    runs.save_state(tmp_path, *first.state())
+    second.load_state(*(runs.load_state(tmp_path, print) or ({}, {})))
+    for _ in range(3):
+        second.step()
+    assert all(torch.equal(t, second.state()[0][name]) for name, t in whole.state()[0].items())
+
+
+def test_adam_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    mine, theirs = ([torch.nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (5,))] for _ in range(2))
+    adam, reference = Adam(mine, 0.1), torch.optim.Adam(theirs, lr=0.02, weight_decay=0.1)
+    for _ in range(20):
+        for a, b in zip(mine, theirs, strict=True):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        adam.step(0.02)
+        reference.step()
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_an_order_kind_to_a_disk_shows_each_image_once_and_reads_blocks() -> None:
+    count, window = 10_000, 1024
+    order = epoch_order(3, 1, count, window)
+    assert sorted(order.tolist()) == list(range(count))
+    assert order.tolist() != epoch_order(3, 2, count, window).tolist()
+    for part in order.split(window):
+        assert len(set((part // 64).tolist())) <= window // 64 + 2, "a window touches few blocks"
+        assert float((part.diff() == 1).float().mean()) < 0.01, "and mixes them"
+    assert torch.equal(epoch_order(3, 1, 500, window), epoch_order(3, 1, 500))
+
+
+def test_the_largest_batch_follows_the_memory() -> None:
+    images = vk.open_images("portraits:64", 16)
+    row = override(get("vae"), {"width": 8})
+    assert largest_batch(row, images, CPU) is None
+    sizes = [largest_batch(row, images, CPU, free) for free in (1_000, 30_000_000, 10**12)]
+    assert sizes[0] == 1 and sizes[2] == 64 and 1 < (sizes[1] or 0) < 64
+
+
+def test_threads_are_kept_apart_and_let_go() -> None:
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs a system that says where threads run, and two cores")
+    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
+
+    def places() -> list[set[int]]:
+        return [os.sched_getaffinity(int(thread)) for thread in os.listdir("/proc/self/task")]
+
+    try:
+        torch.set_num_threads(len(cores))
+        with one_thread_per_core():
+            kept = [next(iter(place)) for place in places() if len(place) == 1]
+            assert set(kept) == cores and len(kept) == len(cores)
+        assert all(place == cores for place in places())
+        torch.set_num_threads(1)
+        with one_thread_per_core():
+            assert all(place == cores for place in places()), "another process may want the other cores"
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_memory_is_what_the_system_counts() -> None:
+    resident, peak = resident_bytes(), peak_resident_bytes()
+    if resident is None or peak is None:
+        pytest.skip("this system does not say")
+    assert 10**7 < resident <= peak
+    block = torch.ones(10**8, dtype=torch.uint8)
+    grown = resident_bytes()
+    assert grown is not None and grown > resident + 0.9 * len(block)
+
+
+def train(out: Path, **options: Any) -> vk.Run:
+    settings = {"width": 8, **options.pop("settings", {})}
+    return vk.train("digits", out=out, quiet=True, settings=settings, **options)
+
+
+def test_training_ends_when_it_gets_no_better_and_keeps_the_best_weights(tmp_path: Path) -> None:
+    hasty = {"learning_rate": 0.02, "settings": {"schedule": "constant", "ema_power": 0}, "recipe": "ae"}
+    run = train(tmp_path / "run", epochs=60, patience=2, **hasty)
+    lines = [line for line in runs.read_metrics(run.path) if line["kind"] == "validation"]
+    losses = [line["validation_distortion_nats"] for line in lines]
+    assert 3 <= len(losses) < 60 and min(losses) == losses[-3], "two epochs after the best one"
+    images = vk.open_images("digits")
+    assert run.evaluate(images.part("val"))["distortion_nats"] == pytest.approx(losses[-3], rel=1e-5)
+    before = (run.path / "weights.safetensors").read_bytes()
+    train(tmp_path / "run", epochs=60, patience=2, **hasty)
+    assert (run.path / "weights.safetensors").read_bytes() == before, "the same command trains no further"
+    longer = train(tmp_path / "run", epochs=len(losses) + 1, patience=50, **hasty)
+    assert longer.config.patience == 50
+    assert sum(line["kind"] == "validation" for line in runs.read_metrics(run.path)) > len(losses)
+
+
+def test_patience_survives_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hasty = {"learning_rate": 0.02, "settings": {"schedule": "constant", "ema_power": 0}, "recipe": "ae"}
+    train(tmp_path / "whole", epochs=20, patience=2, **hasty)
+    step, calls = Trainer.step, 0
+
+    def interrupted(self: Trainer, wants_to_stop: bool = False) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 70:
+            os.kill(os.getpid(), 15)
+        return step(self, wants_to_stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", interrupted)
+        with pytest.raises(vk.errors.Interrupted):
+            train(tmp_path / "parts", epochs=20, patience=2, **hasty)
+    train(tmp_path / "parts", epochs=20, patience=2, **hasty)
+    for name in ("weights.safetensors", "state.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_engine_stays_as_it_was_unless_it_is_named(tmp_path: Path) -> None:
+    train(tmp_path / "run", epochs=1, precision="bf16", micro_batch=16)
+    assert train(tmp_path / "run", epochs=2).config.engine == Engine("bf16", micro_batch=16)
+    assert train(tmp_path / "run", epochs=3, precision="fp32").config.engine == Engine("fp32", micro_batch=16)
+
+
+def test_an_old_configuration_has_the_engine_of_its_time() -> None:
+    config = RunConfig({"name": "ae"}, DataConfig("digits", (8, 8), 1, "00"), 10)
+    raw = json.loads(config.to_json())
+    del raw["engine"], raw["patience"], raw["window_images"]
+    assert RunConfig.from_json(json.dumps(raw)) == config
+    raw["engine"] = {"precision": "fp32", "warp": 9}
+    with pytest.raises(UserError, match="unknown key 'warp'"):
+        RunConfig.from_json(json.dumps(raw))
+    assert dataclasses.asdict(config.engine) == {"precision": "fp32", "compiled": False, "micro_batch": None}
+
+
+def test_tensorboard_gets_the_numbers_of_the_metrics(vaekit: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = "train digits --recipe ae --tensorboard --precision fp32 --compile off --micro-batch 16 --patience 5"
+    assert vaekit(*words.split(), "--set", "width=8", "--epochs", 2, "--out", out).code == 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    written = [(e.step, pytest.approx(e.value)) for e in events.Scalars("validation/validation_psnr_db")]
+    lines = [line for line in runs.read_metrics(out) if line["kind"] == "validation"]
+    assert written == [(line["images"], line["validation_psnr_db"]) for line in lines] and len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--precision", "fp8"], "--precision fp8"),
+        (["--micro-batch", "0"], "--micro-batch 0"),
+        (["--patience", "0"], "--patience 0"),
+        (["--batch-size", "many"], "batch-size"),
+    ],
+)
+def test_wrong_values_of_the_engine_are_named(vaekit: Any, tmp_path: Path, words: list[str], message: str) -> None:
+    result = vaekit("train", "digits", *words, "--out", tmp_path / "run")
+    assert result.code == 2 and message in result.err and len(result.err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
