@@ -31,7 +31,7 @@ from vaekit import training
 from vaekit.build import build_objective
 from vaekit.config import Length
 from vaekit.data import Images, to_float
-from vaekit.intake import make_config, training_images
+from vaekit.intake import is_trained_on, make_config
 from vaekit.models import Batch
 from vaekit.objectives import Step
 from vaekit.recipes import Recipe, get, override
@@ -112,7 +112,7 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     images = vk.open_images(case.source, case.size)
     row = override(get(case.recipe), case.settings)
     config = make_config(images, row, Length(images=10**9))
-    trainer = Trainer(config, training_images(images, row).pixels, torch.device("cpu"))
+    trainer = Trainer(config, images.selection(is_trained_on(images, row)), torch.device("cpu"))
     sides: dict[str, Callable[[int], float]] = {
         "floor": lambda _: timed(step, case.steps),
         "step": lambda _: timed(trainer.step, case.steps),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -30,20 +31,23 @@ def one_thread_per_core() -> Iterator[None]:
     if library is None:
         yield
         return
-    _place(library, [{core} for core in cores])
+    threads = _pool(library, len(cores))
+    for thread, core in zip(threads, cores, strict=False):
+        os.sched_setaffinity(thread, {core})
     try:
         yield
     finally:
-        _place(library, [set(cores)] * len(cores))
+        for thread in threads:
+            with suppress(OSError):  # a thread that has ended
+                os.sched_setaffinity(thread, cores)
 
 
-def _place(library: ctypes.CDLL, places: Sequence[set[int]]) -> None:
-    """Runs once in each thread of torch's pool, which tells the system where it may run."""
-
-    def move(_: object) -> None:
-        os.sched_setaffinity(0, places[library.omp_get_thread_num()])
-
-    library.GOMP_parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(move), None, len(places), 0)
+def _pool(library: ctypes.CDLL, count: int) -> list[int]:
+    """The threads of torch's pool, as the system numbers them: each says so from within a parallel region."""
+    threads: list[int] = []
+    note = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: threads.append(threading.get_native_id()))
+    library.GOMP_parallel(note, None, count, 0)
+    return threads
 
 
 def _openmp() -> ctypes.CDLL | None:

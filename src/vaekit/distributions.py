@@ -123,7 +123,8 @@ class NormalImage:
         if self.log_scale.numel() > 1:
             return self.log_prob_map(x).sum(_IMAGE_DIMS)
         # One shared scale: the same sum with the constants outside, at a third of the passes over memory.
-        sse = F.mse_loss(*torch.broadcast_tensors(self.mean, x), reduction="none").sum(_IMAGE_DIMS)
+        mean, target = torch.broadcast_tensors(self.mean, x)
+        sse = F.mse_loss(mean, target, reduction="none").sum(_IMAGE_DIMS)
         values = math.prod(self.mean.shape[-3:])
         log_scale = self.log_scale.reshape(())
         return -0.5 * sse * (-2 * log_scale).exp() - values * (log_scale + _HALF_LOG_TWO_PI)
