@@ -125,9 +125,9 @@ class NormalImage:
         # One shared scale: the same sum with the constants outside, at a third of the passes over memory.
         mean, target = torch.broadcast_tensors(self.mean, x)
         sse = F.mse_loss(mean, target, reduction="none").sum(_IMAGE_DIMS)
-        values = math.prod(self.mean.shape[-3:])
         log_scale = self.log_scale.reshape(())
-        return -0.5 * sse * (-2 * log_scale).exp() - values * (log_scale + _HALF_LOG_TWO_PI)
+        constant = math.prod(mean.shape[-3:]) * (log_scale + _HALF_LOG_TWO_PI)
+        return -constant - sse * (0.5 * (-2 * log_scale).exp())
 
 
 class BernoulliImage:
@@ -164,4 +164,4 @@ def _normal_log_density(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
 
 def wide(tensor: Tensor) -> Tensor:
     """Sums over thousands of pixels need float32 at least; float64 stays what it is."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()

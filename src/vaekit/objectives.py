@@ -51,7 +51,7 @@ class ELBO(nn.Module):
         self.free_bits_nats = free_bits_nats
 
     def forward(self, inference: Inference, weight: Tensor) -> Terms:
-        distortion = -inference.log_px.mean(0)
+        distortion = -_over_samples(inference.log_px)
         rate = torch.cat(inference.kl, dim=-1).sum(-1)
         charged = self._charged(inference.kl) if self.free_bits_nats else rate
         loss = distortion + weight * charged
@@ -66,7 +66,7 @@ class Distortion(nn.Module):
     """Reconstruction alone: the objective of an autoencoder. Nothing in it is called a bound."""
 
     def forward(self, inference: Inference, weight: Tensor) -> Terms:
-        distortion = -inference.log_px.mean(0)
+        distortion = -_over_samples(inference.log_px)
         return Terms(_add_penalties(distortion, inference), distortion, None)
 
 
@@ -81,6 +81,11 @@ class Step(nn.Module):
         terms = self.objective(self.model.infer(batch, noise), weight)
         assert isinstance(terms, Terms)
         return terms
+
+
+def _over_samples(terms: Tensor) -> Tensor:
+    """The mean over the K samples of ``[K, B]``."""
+    return terms.squeeze(0) if len(terms) == 1 else terms.mean(0)
 
 
 def _add_penalties(loss: Tensor, inference: Inference) -> Tensor:

@@ -29,6 +29,7 @@ from vaekit.team import ALONE, Team
 
 __all__ = ["Trainer"]
 
+_FETCHED_VALUES = 1 << 20  # pixel values turned into floats at once: more would leave the processor's cache
 _DEVICE_SHARE = 0.5  # of a GPU's free memory that the images may take; more are sent batch by batch
 
 
@@ -65,8 +66,10 @@ class Trainer:
         self.adam = Adam(self.parameters, self.row.weight_decay)
         # steps skipped in all, in a row up to now, in a row at most; and the image at which the last such row began
         self.bad = torch.zeros(4, dtype=torch.int64, device=device)
+        self._in_bad_row = False
         self._stop_votes = torch.zeros(())
         self._order: tuple[int, Tensor] | None = None
+        self._fetched = (0, torch.empty(0))  # the image count at the first of them
 
     def step(self, wants_to_stop: bool = False) -> Terms:
         """Trains on the next batch of the run's fixed order; returns its terms, detached, without waiting for them.
@@ -163,7 +166,7 @@ class Trainer:
 
     def _accumulate(self, index: Tensor) -> Terms:
         """Leaves the gradients of this process's share of a batch; returns its terms, scaled as they are summed."""
-        scale = 1.0 if self.row.reduction == "sum" else 1 / len(index)
+        divisor = 1 if self.row.reduction == "sum" else len(index)
         batch, noise, weight = self._inputs(index)
         size = self.config.engine.micro_batch or len(index)
         is_whole = len(batch.x) <= size
@@ -173,12 +176,12 @@ class Trainer:
         with nullcontext() if is_whole else self.model.observed():
             for x, target, e in _split(batch, noise, size):
                 terms = self.step_module(Batch(x, target), e, weight)
-                (terms.loss.sum() * scale).backward()
+                (terms.loss.sum() / divisor).backward()
                 parts.append(terms.detach())
         return parts[0] if is_whole else Terms.join(parts)
 
     def _inputs(self, index: Tensor) -> tuple[Batch, Tensor, Tensor]:
-        x = to_float(self.pixels[self.team.share(index)].to(self.device))
+        x = self._fetch(len(index)) if self.team.size == 1 else self._floats(self.team.share(index))
         shape = (1, len(index), self.model.latent_dim)
         if self.row.posterior == "point":
             noise = x.new_zeros(()).expand(shape)
@@ -187,6 +190,21 @@ class Trainer:
         noise = self.team.share(noise, 1)
         batch = Batch(self._corrupt(x, len(index)), x) if self.row.noise_std else Batch(x)
         return batch, noise, torch.tensor(rate_weight(self.row, self.fraction), device=self.device)
+
+    def _fetch(self, count: int) -> Tensor:
+        """The next ``count`` images as floats on the device; small ones come for many steps at once."""
+        assert self._order is not None
+        start, some = self._fetched
+        if not start <= self.images <= start + len(some) - count:
+            offset = self.images % len(self.pixels)
+            ahead = max(count, _FETCHED_VALUES // math.prod(self.pixels.shape[1:]))
+            some = self._floats(self._order[1][offset : offset + ahead])
+            start = self.images
+            self._fetched = (start, some)
+        return some[self.images - start : self.images - start + count]
+
+    def _floats(self, index: Tensor) -> Tensor:
+        return to_float(self.pixels[index].to(self.device))
 
     def _corrupt(self, x: Tensor, count: int) -> Tensor:
         """Noise of a level drawn per image; half of the images are clipped to [0, 1] as a file would clip them.
@@ -202,8 +220,11 @@ class Trainer:
     def _note_bad(self, number: Tensor) -> Tensor | None:
         """1.0 if ``number`` is not finite, else 0.0, counted without waiting for the device; None: it is finite."""
         if self.device.type == "cpu" and math.isfinite(number.item()):
-            self.bad[1] = 0
+            if self._in_bad_row:
+                self.bad[1] = 0
+                self._in_bad_row = False
             return None
+        self._in_bad_row = True
         is_bad = ~number.isfinite()
         skipped, row, longest, first = self.bad.unbind()
         begins = is_bad & (row == 0)

@@ -25,6 +25,7 @@ from vaekit.data import PARTS, Images
 from vaekit.errors import Interrupted, UserError
 from vaekit.evaluate import Numbers, evaluate
 from vaekit.folders import check_folder, claim, meet_folder
+from vaekit.heap import freed_memory_is_kept
 from vaekit.intake import Watched, default_engine, is_trained_on, make_config, pick_device
 from vaekit.memory import peak_resident_bytes
 from vaekit.meters import Clock, Means
@@ -75,7 +76,7 @@ def train(
     check_folder(out)
     pixels = images.selection(is_trained_on(images, recipe))
     watched = Watched.of(images, recipe)
-    with claim(out, progress.say) if team.leads else nullcontext():
+    with claim(out, progress.say) if team.leads else nullcontext(), one_thread_per_core(), freed_memory_is_kept():
         is_new = False
         if team.leads:
             config, is_new = meet_folder(out, config, length, engine or {})
@@ -101,8 +102,7 @@ def train(
             progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
             _repair(trainer, out, best)
         tracker = Tracker(out, tensorboard, trainer.images) if team.leads else None
-        with one_thread_per_core():
-            _run(trainer, out, images, watched, best, tracker, progress)
+        _run(trainer, out, images, watched, best, tracker, progress)
         if tracker is not None:
             _finish(trainer, out, images, tracker, progress)
             tracker.close()
