@@ -105,10 +105,11 @@ def test_a_resumed_run_in_half_precision_ends_with_the_same_bytes(tmp_path: Path
     assert all(torch.equal(t, second.state()[0][name]) for name, t in whole.state()[0].items())
 
 
-def test_adam_is_that_of_torch() -> None:
+@pytest.mark.parametrize("beta2", [0.999, 0.95])
+def test_adam_is_that_of_torch(beta2: float) -> None:
     torch.manual_seed(0)
     mine, theirs = ([torch.nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (5,))] for _ in range(2))
-    adam, reference = Adam(mine, 0.1), torch.optim.Adam(theirs, lr=0.02, weight_decay=0.1)
+    adam, reference = Adam(mine, 0.1, beta2), torch.optim.Adam(theirs, 0.02, (0.9, beta2), weight_decay=0.1)
     for _ in range(20):
         for a, b in zip(mine, theirs, strict=True):
             a.grad = torch.randn_like(a)

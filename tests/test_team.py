@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vaekit import runs
+from vaekit import runs, team
 from vaekit.team import ALONE, Team
 
 GRADIENTS = """
@@ -30,10 +30,10 @@ from vaekit.recipes import get, override
 from vaekit.team import join
 from vaekit.trainer import Trainer
 
-recipe, out = sys.argv[1:]
+recipe, width, out = sys.argv[1:]
 team = join()
 pixels = torch.from_numpy(draw(7, 16)).movedim(-1, 1).contiguous()
-row = resolve(override(get(recipe), {"width": 8, "latent_dim": 4, "batch_size": 7}), (3, 16, 16), 7)
+row = resolve(override(get(recipe), {"width": width, "latent_dim": 4, "batch_size": 7}), (3, 16, 16), 7)
 data = DataConfig("array", (16, 16), 3, "00", images=7, train_images=7)
 trainer = Trainer(RunConfig(row.to_dict(), data, 70), pixels, torch.device("cpu"), team)
 trainer.model.double()
@@ -63,10 +63,11 @@ def start(program: str, *words: object, size: int) -> list[subprocess.Popen[str]
         port = free.getsockname()[1]
     source = str(Path(runs.__file__).parents[1])
     common = {"PYTHONPATH": source, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common |= {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
     return [
         subprocess.Popen(
             [sys.executable, "-c", program, *map(str, words)],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)},
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -87,11 +88,19 @@ def test_shares_are_contiguous_and_whole() -> None:
     assert ALONE.share(batch) is not None and ALONE.leads and not Team(1, 2).leads
 
 
-@pytest.mark.parametrize(("recipe", "sizes"), [("vae", (2, 3)), ("denoising-ae", (2,))])
-def test_gradients_and_moments_are_those_of_one_process(recipe: str, sizes: tuple[int, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "width", "sizes"), [("vae", 8, (2, 3)), ("vae", 40, (2, 3)), ("denoising-ae", 8, (2,))]
+)
+def test_gradients_and_moments_are_those_of_one_process(
+    recipe: str, width: int, sizes: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Few numbers are sent as messages, the many of the wider net are summed in shared memory."""
     for size in (1, *sizes):
-        assert [code for code, *_ in ends(start(GRADIENTS, recipe, tmp_path / "g", size=size))] == [0] * size
+        assert [code for code, *_ in ends(start(GRADIENTS, recipe, width, tmp_path / "g", size=size))] == [0] * size
+    assert not list(Path("/dev/shm").glob("vaekit-*"))
     alone = runs.load_tensors(tmp_path / "g-1-0.safetensors")[0]
+    gradients = sum(t.nbytes for name, t in alone.items() if name.startswith("gradient"))
+    assert (gradients >= team._SHARED_FROM_BYTES) == (width == 40)
     for name in (f"g-{size}-{rank}.safetensors" for size in sizes for rank in range(size)):
         shared = runs.load_tensors(tmp_path / name)[0]
         assert shared.keys() == alone.keys()

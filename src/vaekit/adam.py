@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 __all__ = ["Adam"]
 
-_BETAS = (0.9, 0.999)
+_BETA1 = 0.9
 _EPSILON = 1e-8
 
 
 class Adam:
     """Moments of ``parameters``, and the step that uses and updates them. ``weight_decay`` is added to the gradient."""
 
-    def __init__(self, parameters: list[nn.Parameter], weight_decay: float) -> None:
-        self.parameters, self.weight_decay = parameters, weight_decay
+    def __init__(self, parameters: list[nn.Parameter], weight_decay: float = 0.0, beta2: float = 0.999) -> None:
+        self.parameters, self.weight_decay, self.beta2 = parameters, weight_decay, beta2
         self.exp_avg = [torch.zeros_like(p) for p in parameters]
         self.exp_avg_sq = [torch.zeros_like(p) for p in parameters]
         self.step_count = torch.zeros((), device=parameters[0].device)
@@ -42,8 +42,8 @@ class Adam:
             [],
             [self.step_count] * len(self.parameters),
             lr=learning_rate,
-            beta1=_BETAS[0],
-            beta2=_BETAS[1],
+            beta1=_BETA1,
+            beta2=self.beta2,
             weight_decay=self.weight_decay,
             eps=_EPSILON,
             amsgrad=False,

@@ -27,8 +27,7 @@ __all__ = ["build_model", "build_objective", "parameter_count", "resolve"]
 
 Shape = tuple[int, int, int]
 
-#: Where the recipe names no epochs: as many as show about this many images, between 10 and 500.
-_IMAGES_TO_TRAIN = 300_000
+_MOST_EPOCHS = 500  #: where the recipe names none
 
 
 def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
@@ -40,7 +39,8 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
     latent_dim = recipe.latent_dim or (16 if longer <= 16 else 32 if longer <= 32 else 128)
     width = recipe.width or (32 if longer <= 16 else 64)
     patch = recipe.patch or default_patch(*shape[1:])
-    epochs = recipe.epochs or float(min(500, max(10, round(_IMAGES_TO_TRAIN / train_images))))
+    wanted = round(recipe.images_to_train / train_images)
+    epochs = recipe.epochs or float(min(_MOST_EPOCHS, max(recipe.fewest_epochs, wanted)))
     # Many small steps beat few large ones at equal time on a CPU, until the overhead of a step shows.
     batch_size = recipe.batch_size or (32 if longer < 64 else 16)
     row = replace(recipe, latent_dim=latent_dim, width=width, patch=patch, epochs=epochs, batch_size=batch_size)
@@ -112,6 +112,11 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
         raise UserError(
             f"recipe {row.name!r}: prior=fitted-normal needs a posterior with a density; "
             "set posterior=normal or prior=none"
+        )
+    if row.start_at_mean and row.net != "mlp":
+        raise UserError(
+            f"recipe {row.name!r}: start_at_mean is for dense nets, whose last layer has a value for every pixel; "
+            "set start_at_mean=false or net=mlp"
         )
     if row.net == "seed-conv" and any(side % 8 or side < 16 for side in shape[1:]):
         raise UserError(

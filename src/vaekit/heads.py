@@ -77,6 +77,14 @@ class NormalHead(nn.Module):
         mean, log_scale = output.chunk(2, dim=-3)
         return NormalImage(self._mean(mean), (log_scale + math.log(0.25)).clamp(min=math.log(QUANTISATION_STD)))
 
+    def output_of(self, mean: Tensor) -> Tensor:
+        """The decoder output ``[outputs_per_channel · C, H, W]`` whose mean is ``mean`` ``[C, H, W]``, at scale 1/4.
+
+        A sigmoid's values are kept a hundredth away from 0 and 1, where it would no longer learn.
+        """
+        output = mean.clamp(0.01, 0.99).logit() if self.mean == "sigmoid" else mean - 0.5
+        return torch.cat([output, torch.zeros_like(output)]) if self.scale == "pixel" else output
+
     def _mean(self, output: Tensor) -> Tensor:
         return output.sigmoid() if self.mean == "sigmoid" else output + 0.5
 
@@ -85,6 +93,10 @@ class BernoulliHead(nn.Module):
     """Decoder output → Bernoulli likelihood, the output being its logits."""
 
     outputs_per_channel = 1
+
+    def output_of(self, mean: Tensor) -> Tensor:
+        """The logits ``[C, H, W]`` of a mean, kept a hundredth away from 0 and 1, where they would no longer learn."""
+        return mean.clamp(0.01, 0.99).logit()
 
     def forward(self, output: Tensor) -> BernoulliImage:
         return BernoulliImage(output)

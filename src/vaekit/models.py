@@ -78,7 +78,8 @@ class Inference:
 class LatentModel(nn.Module):
     """prior × posterior × likelihood over two networks; an autoencoder has a point posterior and no prior."""
 
-    prior: Any  # the heads and priors are modules, but callers need what they offer beside that
+    prior: Any  # these are modules, but callers need what they offer beside that
+    decoder: Any
     likelihood: Any
 
     def __init__(

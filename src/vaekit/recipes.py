@@ -52,10 +52,14 @@ class Recipe:
     noise_std: float = 0.0  #: largest noise added to the input, on the [0,1] scale; the target stays clean
 
     epochs: float | None = None  #: passes over the training images
+    images_to_train: int = 300_000  #: where no epochs are named, they show about this many images
+    fewest_epochs: int = 10  #: but no fewer than these
+    start_at_mean: bool = False  #: the decoder of a dense net begins with the mean training image
     batch_size: int | None = None  #: images per step
     learning_rate: float = 1e-3
     schedule: str = "cosine"  #: constant, or cosine: a linear warm-up, then half a cosine down to a hundredth
     warmup: float = 0.02  #: fraction of the steps in which the cosine schedule's learning rate rises
+    adam_beta2: float = 0.999  #: of the running mean of squared gradients; a short training wants a shorter memory
     weight_decay: float = 0.0  #: added to the gradient (L2, not decoupled)
     clip_norm: float = 0.0  #: largest norm of the gradient of the loss per pixel value; 0: no clipping
     ema_power: float = 0.0  #: of the weights' moving average (Karras et al. 2024, Eq. 2); 0: none
@@ -140,6 +144,28 @@ _ROWS = [
         train_on_val=True,
     ),
     Recipe(
+        "fast-ae",
+        summary="the network of seed-ae, trained for speed: one epoch of MNIST is as good as ten of seed-ae",
+        paper="Hinton & Salakhutdinov 2006; schedule: Smith & Topin 2019",
+        cost="0.1",
+        net="mlp",
+        hidden=(200,),
+        latent_dim=20,
+        posterior="point",
+        prior="none",
+        scale="fixed",
+        mean="sigmoid",
+        objective="distortion",
+        images_to_train=60_000,
+        fewest_epochs=1,
+        start_at_mean=True,
+        batch_size=64,
+        learning_rate=0.011,
+        warmup=0.2,
+        adam_beta2=0.95,
+        train_on_val=True,
+    ),
+    Recipe(
         "seed-vae",
         summary="founding system B: a convolutional VAE for 256x256 faces; blurs, by its fixed scale",
         paper="Kingma & Welling 2014, Eq. 10 and Appendix B",
@@ -172,8 +198,11 @@ _CHOICES = {
     "schedule": ("constant", "cosine"),
     "reduction": ("mean", "sum"),
 }
-_POSITIVE = ("width", "depth", "patch", "latent_dim", "fixed_scale", "epochs", "batch_size", "learning_rate")
-_FRACTION = ("kl_warmup", "warmup")
+_POSITIVE = (
+    *("width", "depth", "patch", "latent_dim", "fixed_scale"),
+    *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
+)
+_FRACTION = ("kl_warmup", "warmup", "adam_beta2")
 _NOT_NEGATIVE = ("beta", "free_bits_nats", "noise_std", "weight_decay", "clip_norm", "ema_power")
 
 

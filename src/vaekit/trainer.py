@@ -29,6 +29,7 @@ from vaekit.team import ALONE, Team
 
 __all__ = ["Trainer"]
 
+_MEAN_IMAGES = 4096
 _FETCHED_VALUES = 1 << 20  # pixel values turned into floats at once: more would leave the processor's cache
 _DEVICE_SHARE = 0.5  # of a GPU's free memory that the images may take; more are sent batch by batch
 
@@ -63,7 +64,7 @@ class Trainer:
         self.parameters = list(self.model.parameters())
         # the others never change: nothing of them is kept in a state
         self.buffers = [buffer for name, buffer in self.model.named_buffers() if name in self.model.state_dict()]
-        self.adam = Adam(self.parameters, self.row.weight_decay)
+        self.adam = Adam(self.parameters, self.row.weight_decay, self.row.adam_beta2)
         # steps skipped in all, in a row up to now, in a row at most; and the image at which the last such row began
         self.bad = torch.zeros(4, dtype=torch.int64, device=device)
         self._in_bad_row = False
@@ -84,7 +85,9 @@ class Trainer:
         number = terms.loss.sum()
         if self.team.size > 1:
             self._stop_votes = number.new_tensor(float(wants_to_stop))
-            self.team.sum_(*gradients, number, self._stop_votes)
+            *gradients, number, self._stop_votes = self.team.sums([*gradients, number, self._stop_votes])
+            for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                parameter.grad = gradient
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         is_bad = self._note_bad(norm + number)
         if self.row.clip_norm:
@@ -154,6 +157,16 @@ class Trainer:
         self.adam.step_count.copy_(tensors["adam.step"])
         self.images, self.steps = facts["images"], facts["steps"]
         self.bad[0] = facts.get("skipped", 0)
+
+    def start_at_mean(self) -> None:
+        """Lets the decoder's last layer give the mean of (up to 4,096) training images, whatever the code."""
+        seen = torch.arange(len(self.pixels)).split(max(1, len(self.pixels) // _MEAN_IMAGES))
+        some = self._floats(torch.stack([rows[0] for rows in seen]))
+        bias = self.model.likelihood.output_of(some.mean(0)).flatten()
+        for model in (self.model, self.average):
+            if model is not None:
+                with torch.no_grad():
+                    model.decoder.last.bias.copy_(bias)
 
     def start_from(self, weights: dict[str, Tensor], where: str) -> None:
         """Takes another run's weights as the initial ones."""
@@ -237,8 +250,13 @@ class Trainer:
         """Scales the gradients down to the limit, which is per pixel value, so that one number serves every size."""
         limit = self.row.clip_norm * math.prod(self.pixels.shape[1:])
         factor = (limit / (norm + 1e-6)).clamp(max=1)
-        if self.device.type != "cpu" or factor.item() < 1:  # asking a GPU would make it wait
+        if self.device.type == "cpu" and factor.item() == 1:  # asking a GPU would make it wait
+            return
+        if self.team.size == 1:
             torch._foreach_mul_(gradients, factor)
+            return
+        for parameter, gradient in zip(self.parameters, torch._foreach_mul(gradients, factor), strict=True):
+            parameter.grad = gradient
 
     def _update_average(self) -> None:
         assert self.average is not None

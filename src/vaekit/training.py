@@ -115,6 +115,8 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     runs.atomic_write_text(out / "config.json", trainer.config.to_json())
     runs.clear_leftovers(out)
     initial = trainer.config.initial
+    if trainer.row.start_at_mean:
+        trainer.start_at_mean()
     if initial:
         trainer.start_from(runs.load_tensors(Path(initial) / "weights.safetensors")[0], initial)
     runs.atomic_write_text(out / "metrics.jsonl", "")

@@ -25,6 +25,13 @@ class MLPDecoder(nn.Sequential):
         last = nn.Linear(backwards[-1], math.prod(shape))
         super().__init__(*_layers(latent_dim, backwards), last, nn.Unflatten(1, shape))
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer with one output for every pixel value."""
+        layer = self[-2]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
 
 def _layers(inputs: int, widths: tuple[int, ...]) -> list[nn.Module]:
     layers: list[nn.Module] = []
