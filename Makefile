@@ -11,11 +11,12 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format freeze clean distclean
+.PHONY: help setup demo test bench lint format freeze clean distclean
 
 help:
 	@echo "make demo      train two models and draw picture sheets into demo/ (about six minutes on two cores)"
 	@echo "make test      ruff, mypy and all tests"
+	@echo "make bench     speed and memory beside other ways to train, and 200 kills (MNIST=folder; about an hour)"
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    let ruff mend what it can"
 	@echo "make clean     remove caches, builds and demo/ (runs/ and $(VENV) stay; make distclean removes $(VENV) too)"
@@ -41,6 +42,15 @@ lint: $(INSTALLED)
 # Files are not torn apart between workers, so that a model trained once for a file serves all its tests.
 test: lint
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=10
+
+# On a machine that does nothing else. Results go to bench/results.
+MNIST ?= ../shared/data/mnist
+bench: $(INSTALLED)
+	$(BIN)/python bench/speed.py $(MNIST) --rounds 5
+	$(BIN)/python bench/scaling.py --processes 2 --rounds 3
+	$(BIN)/python bench/large_set.py
+	$(BIN)/python bench/kills.py --kills 200
+	$(BIN)/python scripts/tables.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

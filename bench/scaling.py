@@ -39,13 +39,13 @@ def train(processes: int, threads: int, images: int, batch: int, out: Path) -> f
 
 
 def measure(processes: int, rounds: int, images: int, batch: int) -> dict[str, Any]:
-    """Both sides, in turns."""
+    """Both sides at one batch size, in turns."""
 
     def side(count: int, threads: int) -> Callable[[int], float]:
         def measured(turn: int) -> float:
             with tempfile.TemporaryDirectory() as folder:
                 speed = train(count, threads, images, batch, Path(folder) / "run")
-            print(f"round {turn + 1}: {count} of {threads} threads {speed:.0f} images/s", flush=True)
+            print(f"batch {batch}, round {turn + 1}: {count} of {threads} threads {speed:.0f} images/s", flush=True)
             return speed
 
         return measured
@@ -53,8 +53,6 @@ def measure(processes: int, rounds: int, images: int, batch: int) -> dict[str, A
     speeds = take_turns({"one_process": side(1, processes), "one_process_per_core": side(processes, 1)}, rounds)
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     return {
-        "processes": processes,
-        "batch_size": batch,
         "images_per_second": speeds,
         "median_images_per_second": medians,
         "ratio": medians["one_process_per_core"] / medians["one_process"],
@@ -67,10 +65,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64], help="totals over all processes")
     given = parser.parse_args()
-    result = measure(given.processes, given.rounds, given.images, given.batch_size)
-    print(json.dumps(result, indent=2))
+    batches = {str(b): measure(given.processes, given.rounds, given.images, b) for b in given.batch_sizes}
+    result = {"processes": given.processes, "recipe": "vae", "size": 64, "batch_sizes": batches}
+    print(json.dumps(batches, indent=2))
     print(f"written to {write_result('scaling', result).name}")
 
 

@@ -1,7 +1,7 @@
-"""Writes the tables of README.md from their sources: the verbs from the command line, the recipes from the recipe
-table, the figures from ``bench/results``. A test checks that README.md is what this writes.
+"""Writes the tables of the documents from their sources: the verbs from the command line, the recipes from the recipe
+table, the figures from ``bench/results``. A test checks that the documents are what this writes.
 
-    python scripts/tables.py            rewrite README.md
+    python scripts/tables.py            rewrite README.md and docs/scaling.md
     python scripts/tables.py --check    exit 1 if it would change
 """
 
@@ -19,7 +19,7 @@ from vaekit.recipes import RECIPES
 __all__ = ["updated"]
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "scaling.md")
 VERBS = [
     "train",
     "data",
@@ -35,8 +35,11 @@ VERBS = [
 
 
 def updated(text: str) -> str:
-    """The README text with its tables made anew."""
-    for name, lines in (("verbs", verbs()), ("recipes", recipes()), ("measured", measured())):
+    """The text of a document with its tables made anew."""
+    for name, make in TABLES.items():
+        if f"<!-- {name} -->" not in text:
+            continue
+        lines = make()
         block = f"<!-- {name} -->\n" + "\n".join(lines) + f"\n<!-- /{name} -->"
         text = re.sub(f"<!-- {name} -->.*?<!-- /{name} -->", lambda _, block=block: block, text, flags=re.S)
     return text
@@ -59,7 +62,7 @@ def recipes() -> list[str]:
 
 def measured() -> list[str]:
     """One row per figure, read from the result files."""
-    rows = [row for name, make in FIGURES.items() if (row := _row(name, make))]
+    rows = [row for name, make in FIGURES if (row := _row(name, make))]
     return ["| what | figure | file |", "|---|---|---|", *rows]
 
 
@@ -105,6 +108,54 @@ def _robustness(r: dict[str, Any]) -> tuple[str, str]:
     )
 
 
+def _speed(r: dict[str, Any]) -> tuple[str, str]:
+    cases = r["cases"]
+    dense, faces, ours = (cases[n] for n in ("seed-ae, batch 32", "seed-vae, batch 16, 256 px", "vae, batch 16, 64 px"))
+    figures = [dense["vaekit_over"][side] for side in ("literal", "pythae", "floor")]
+    figures += [faces["vaekit_over"]["literal"], faces["vaekit_over"]["floor"], ours["vaekit_over"]["floor"]]
+    return (
+        "time of a step, with pictures, validation and checkpoints: `seed-ae` beside the literal loop, pythae 0.1.2, "
+        "the bare kernels; `seed-vae` beside the loop and the kernels; `vae` beside the kernels",
+        "{:.2f}, {:.2f}, {:.2f}; {:.2f}, {:.2f}; {:.2f}".format(*figures),
+    )
+
+
+def _quality(r: dict[str, Any]) -> tuple[str, str]:
+    found = r["time_to_quality"]
+    return (
+        f"MNIST, test SSE of {found['test_sse_per_image_to_reach']}: time of `fast-ae` beside that of the literal loop",
+        f"{found['median_seconds']['vaekit']:.1f} s, 1/{found['times_faster']:.0f} of it",
+    )
+
+
+def _memory(r: dict[str, Any]) -> tuple[str, str]:
+    peaks = r["cases"]["seed-ae, batch 32"]["peak_bytes"]
+    return (
+        "`seed-ae` on MNIST: peak memory above that of the imported torch; pythae 0.1.2",
+        f"{peaks['vaekit'] / 1e6:.0f} MB; {peaks['pythae'] / 1e6:.0f} MB",
+    )
+
+
+def _large_set(r: dict[str, Any]) -> tuple[str, str]:
+    return (
+        f"`vae` on {r['images']:,} images of {r['size']} px ({r['pixel_bytes'] / 1e9:.1f} GB): peak memory of its own",
+        f"{r['peak_rss_anon_bytes'] / 1e9:.2f} GB",
+    )
+
+
+def scaling() -> list[str]:
+    """One row per batch size: images per second of one process with all threads, and of one process per core."""
+    result = json.loads((ROOT / "bench" / "results" / "scaling.json").read_text())
+    rows = []
+    for batch, found in result["batch_sizes"].items():
+        one, several = found["median_images_per_second"].values()
+        rows.append(f"| {batch} | {one:.0f} | {several:.0f} | {found['ratio']:.2f} |")
+    count = result["processes"]
+    head = f"| batch, in all | images/s, one process, {count} threads | images/s, {count} processes | ratio |"
+    source = "Default `vae` at 64 px ([scaling.json](../bench/results/scaling.json), made by `bench/scaling.py`)."
+    return [head, "|---|---|---|---|", *rows, "", source]
+
+
 def _kills(r: dict[str, Any]) -> tuple[str, str]:
     return (
         "kills at random moments; runs whose final weights differ by a byte",
@@ -116,26 +167,33 @@ def _help(r: dict[str, Any]) -> tuple[str, str]:
     return "`vaekit --help`, median of ten", f"{r['median_seconds']:.2f} s"
 
 
-FIGURES: dict[str, Any] = {
-    "seed_ae_speed": _seed_ae,
-    "vae_vs_seed_vae": _compare,
-    "editing_vae": _editing,
-    "editing_seed_vae": _editing,
-    "editing_smiles_vae": _editing,
-    "editing_smiles_seed_vae": _editing,
-    "noise_robustness": _robustness,
-    "kills": _kills,
-    "help_time": _help,
-}
+FIGURES: list[tuple[str, Any]] = [
+    ("seed_ae_speed", _seed_ae),
+    ("speed", _speed),
+    ("speed", _quality),
+    ("speed", _memory),
+    ("large_set", _large_set),
+    ("vae_vs_seed_vae", _compare),
+    ("editing_vae", _editing),
+    ("editing_seed_vae", _editing),
+    ("editing_smiles_vae", _editing),
+    ("editing_smiles_seed_vae", _editing),
+    ("noise_robustness", _robustness),
+    ("kills", _kills),
+    ("help_time", _help),
+]
+TABLES: dict[str, Any] = {"verbs": verbs, "recipes": recipes, "measured": measured, "scaling": scaling}
 
 
 def main() -> int:
-    old = README.read_text()
-    new = updated(old)
-    if "--check" in sys.argv:
-        return int(old != new)
-    README.write_text(new)
-    return 0
+    changed = False
+    for document in DOCUMENTS:
+        old = document.read_text()
+        new = updated(old)
+        changed |= old != new
+        if "--check" not in sys.argv:
+            document.write_text(new)
+    return int(changed and "--check" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,40 @@
-"""IDX, the format of MNIST: 00 00 08 D, D big-endian 32-bit lengths, then the bytes; often inside gzip."""
+"""IDX, the format of MNIST: 00 00 08 D, D big-endian 32-bit lengths, then the bytes; often inside gzip.
+
+Images are unpacked block by block into the one array that all of them end up in, so that no second copy is held.
+"""
 
 from __future__ import annotations
 
 import gzip
+import math
+import os
 import re
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from vaekit.data.files import Files
 from vaekit.data.identity import hash_rows
-from vaekit.data.load import join
+from vaekit.data.load import allocate
 from vaekit.data.rows import Rows, number_names, reshape_pixels
+from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 
 __all__ = ["find_idx", "is_idx", "parse_idx", "read_idx", "read_idx_file"]
 
 _NAME = re.compile(r"^(?:.*[/_-])?(train|t10k|test)[-_](images|labels)[-_.]idx\d[-_.]ubyte(\.gz)?$", re.IGNORECASE)
 _PARTS = {"train": 0, "t10k": 2, "test": 2}
+_PREFIXES = {0: "train/", 2: "test/"}
+
+_BLOCK_BYTES = 1 << 20
+_GZIP = b"\x1f\x8b"
+_MOST_PACKED = 1032  # bytes that deflate can make of one: 258 of two bits
 
 
 def is_idx(name: str) -> bool:
@@ -40,22 +54,12 @@ def find_idx(names: Sequence[str]) -> list[str]:
 
 def read_idx(files: Files, size: tuple[int, int] | None, channels: int | None) -> Rows:
     """All MNIST-style files of a tree; names tell the parts; labels count if every image file has them."""
-    image_names = find_idx(files.names)
-    parts, labels = [], []
-    for name in image_names:
-        parts.append(_load(files, name, dimensions=(3, 4)))
-        beside = _labels_name(name, files.names)
-        labels.append(_load(files, beside, dimensions=(1,)) if beside else None)
-    return _rows(files.where, image_names, parts, labels, size, channels)
+    return _read(files, find_idx(files.names), files.where, size, channels)
 
 
 def read_idx_file(path: Path, size: tuple[int, int] | None, channels: int | None) -> Rows:
     """One IDX file of images, with its labels if they lie beside it."""
-    files = list_folder_flat(path)
-    images = _load(files, path.name, dimensions=(3, 4))
-    beside = _labels_name(path.name, files.names)
-    labels = _load(files, beside, dimensions=(1,)) if beside else None
-    return _rows(str(path), [path.name], [images], [labels], size, channels)
+    return _read(list_folder_flat(path), [path.name], str(path), size, channels)
 
 
 def list_folder_flat(path: Path) -> Files:
@@ -73,33 +77,90 @@ def parse_idx(data: bytes, where: str) -> np.ndarray:
     >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 2, 5, 6]), "x").tolist()
     [5, 6]
     """
+    with _unpacked(BytesIO(data), where) as (file, shape):
+        values = file.read()
+    _require_length(len(values), shape, where)
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _read(
+    files: Files, image_names: Sequence[str], where: str, size: tuple[int, int] | None, channels: int | None
+) -> Rows:
+    pixels = _prepare(files, image_names, where, size, channels)
+    names: list[str] = []
+    given: list[int] = []
+    contents: list[bytes] = []
+    labels: list[str] = []
+    for name in image_names:
+        contents += _read_images(files, name, pixels[len(names) :], size, channels)
+        count = len(contents) - len(names)
+        labels += _read_labels(files, name, count, where)
+        part = _part(name)
+        names += number_names(count, _PREFIXES.get(part, ""))
+        given += [part] * count
+    return Rows(pixels, names, contents, labels if len(labels) == len(names) else None, given=given)
+
+
+def _prepare(
+    files: Files, image_names: Sequence[str], where: str, size: tuple[int, int] | None, channels: int | None
+) -> np.ndarray:
     try:
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{where} is damaged ({error}); fetch it again") from error
-    if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise UserError(f"{where} is no IDX file of bytes: it begins with {data[:4].hex(' ')}, expected 00 00 08")
-    start = 4 + 4 * data[3]
-    if data[3] == 0 or len(data) < start:
-        raise UserError(f"{where} ends within its header; fetch it again")
-    shape = struct.unpack(f">{data[3]}I", data[4:start])
-    expected = int(np.prod(shape, dtype=object))
-    if len(data) - start != expected:
-        raise UserError(f"{where} holds {len(data) - start} values, its header says {expected}; fetch it again")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+        return _room([_image_shape(files, name) for name in image_names], where, size, channels)
+    except UserError:
+        for name in image_names:  # a header is not to be believed where the length contradicts it
+            with _unpacked(_open(files, name), f"{files.where}/{name}") as (file, shape):
+                _require_length(_count(file), shape, f"{files.where}/{name}")
+        raise
 
 
-def _load(files: Files, name: str, dimensions: tuple[int, ...]) -> np.ndarray:
+def _image_shape(files: Files, name: str) -> tuple[int, int, int, int]:
+    """(count, channels, height, width), as the header says."""
     where = f"{files.where}/{name}"
-    array = parse_idx(files.need(name), where)
-    if array.ndim not in dimensions:
-        kind = "images (3 dimensions)" if 3 in dimensions else "labels (1 dimension)"
-        raise UserError(f"{where} has {array.ndim} dimensions, expected {kind}; name the file of the images")
-    if array.ndim == 4:
-        if array.shape[3] not in (1, 3):
-            raise UserError(f"{where} has {array.shape[3]} channels, expected 1 or 3")
-        return np.moveaxis(array, 3, 1)
-    return array[:, None] if 3 in dimensions else array
+    with _unpacked(_open(files, name), where) as (_, shape):
+        _refuse_dimensions(shape, (3, 4), where)
+        count, height, width, channels = (*shape, 1)[:4]
+    if channels not in (1, 3):
+        raise UserError(f"{where} has {channels} channels, expected 1 or 3")
+    return count, channels, height, width
+
+
+def _room(
+    shapes: list[tuple[int, int, int, int]], where: str, size: tuple[int, int] | None, channels: int | None
+) -> np.ndarray:
+    """The array that all images go into, brought to the size and the channels that are asked for."""
+    if not shapes or not all(math.prod(shape[1:]) for shape in shapes) or not sum(shape[0] for shape in shapes):
+        raise UserError(f"{where} holds no images; name another source")
+    wanted = {(channels or shape[1], size or shape[2:]) for shape in shapes}
+    if len(wanted) > 1:
+        raise UserError(f"the files in {where} hold images of different sizes; give one with --size")
+    return allocate(sum(shape[0] for shape in shapes), *wanted.pop())
+
+
+def _read_images(
+    files: Files, name: str, target: np.ndarray, size: tuple[int, int] | None, channels: int | None
+) -> list[bytes]:
+    """Writes the images into the first rows of ``target`` and returns their contents."""
+    contents: list[bytes] = []
+    where = f"{files.where}/{name}"
+    with _unpacked(_open(files, name), where) as (file, shape):
+        for start, block in _blocks(file, shape, where):
+            pixels = np.moveaxis(block.reshape((*block.shape, 1)[:4]), 3, 1)
+            contents += hash_rows(pixels)
+            target[start : start + len(block)] = reshape_pixels(pixels, size, channels)
+    return contents
+
+
+def _read_labels(files: Files, image_name: str, count: int, where: str) -> list[str]:
+    """The labels that lie beside the images, or none."""
+    name = _labels_name(image_name, files.names)
+    if name is None:
+        return []
+    numbers = parse_idx(files.need(name), f"{files.where}/{name}")
+    _refuse_dimensions(numbers.shape, (1,), f"{files.where}/{name}")
+    if len(numbers) != count:
+        raise UserError(f"{where}: {image_name} has {count} images but {len(numbers)} labels; fetch them again")
+    texts = [str(value) for value in range(256)]  # one of each: Python does not share what str makes
+    return [texts[number] for number in numbers.tolist()]
 
 
 def _labels_name(name: str, names: Sequence[str]) -> str | None:
@@ -108,38 +169,93 @@ def _labels_name(name: str, names: Sequence[str]) -> str | None:
     return next((choice for choice in sorted(choices) if choice in names), None)
 
 
-def _rows(
-    where: str,
-    image_names: Sequence[str],
-    arrays: list[np.ndarray],
-    labels: list[np.ndarray | None],
-    size: tuple[int, int] | None,
-    channels: int | None,
-) -> Rows:
-    names: list[str] = []
-    given: list[int] = []
-    contents: list[bytes] = []
-    for name, array, numbers in zip(image_names, arrays, labels, strict=True):
-        match = _NAME.match(name)
-        part = _PARTS[match[1].lower()] if match else -1
-        if numbers is not None and len(numbers) != len(array):
-            raise UserError(f"{where}: {name} has {len(array)} images but {len(numbers)} labels; fetch them again")
-        names += number_names(len(array), {0: "train/", 2: "test/"}.get(part, ""))
-        given += [part] * len(array)
-        contents += hash_rows(array)
-    if not names:
-        raise UserError(f"{where} holds no images; name another source")
-    texts = [str(v) for numbers in labels if numbers is not None for v in numbers.tolist()]
-    return Rows(
-        pixels=_join([reshape_pixels(array, size, channels) for array in arrays], where),
-        names=names,
-        contents=contents,
-        labels=texts if len(texts) == len(names) else None,
-        given=given,
-    )
+def _part(name: str) -> int:
+    match = _NAME.match(name)
+    return _PARTS[match[1].lower()] if match else -1
 
 
-def _join(arrays: list[np.ndarray], where: str) -> np.ndarray:
-    if len({array.shape[1:] for array in arrays}) > 1:
-        raise UserError(f"the files in {where} hold images of different sizes; give one with --size")
-    return join(arrays)
+def _refuse_dimensions(shape: Sequence[int], dimensions: tuple[int, ...], where: str) -> None:
+    if len(shape) not in dimensions:
+        kind = "images (3 dimensions)" if 3 in dimensions else "labels (1 dimension)"
+        raise UserError(f"{where} has {len(shape)} dimensions, expected {kind}; name the file of the images")
+
+
+def _open(files: Files, name: str) -> IO[bytes]:
+    try:
+        return files.open(name)
+    except Exception as error:  # a folder and each kind of archive have their own
+        raise UserError(_unreadable(f"{files.where}/{name}", error)) from error
+
+
+@contextmanager
+def _unpacked(file: IO[bytes], where: str) -> Iterator[tuple[IO[bytes], tuple[int, ...]]]:
+    """What follows the header of an IDX file, unpacked while it is read, and the shape that the header gives.
+
+    Raises :class:`UserError` for what goes wrong then, and for a header that promises more than can follow.
+    """
+    try:
+        with file:
+            most_bytes = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            is_packed = file.read(2) == _GZIP
+            file.seek(0)
+            values: IO[bytes] = gzip.GzipFile(fileobj=file) if is_packed else file  # type: ignore[assignment]
+            shape = _read_shape(values, where)
+            if math.prod(shape) > most_bytes * (_MOST_PACKED if is_packed else 1):
+                _require_length(_count(values), shape, where)
+            yield values, shape
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{where} is damaged ({error}); fetch it again") from error
+    except OSError as error:
+        raise UserError(_unreadable(where, error)) from error
+
+
+def _read_shape(file: IO[bytes], where: str) -> tuple[int, ...]:
+    start = file.read(4)
+    is_idx = len(start) == 4 and start[:3] == b"\0\0\x08"
+    lengths = file.read(4 * start[3]) if is_idx else b""
+    if is_idx and 0 < 4 * start[3] == len(lengths):
+        return struct.unpack(f">{start[3]}I", lengths)
+    _count(file)  # reads to the end: what is damaged should be called so
+    if not is_idx:
+        raise UserError(f"{where} is no IDX file of bytes: it begins with {start.hex(' ')}, expected 00 00 08")
+    raise UserError(f"{where} ends within its header; fetch it again")
+
+
+def _blocks(file: IO[bytes], shape: tuple[int, ...], where: str) -> Iterator[tuple[int, np.ndarray]]:
+    """(index of the first, the next rows) till the end, the rows always in the same memory.
+
+    Raises :class:`UserError` if the file does not end with the last row.
+    """
+    row_bytes = math.prod(shape[1:])
+    step = max(1, _BLOCK_BYTES // row_bytes)
+    block = empty((min(step, shape[0]), *shape[1:]))
+    for start in range(0, shape[0], step):
+        block = block[: shape[0] - start]
+        found = _read_into(file, block)
+        if found < block.nbytes:
+            _require_length(start * row_bytes + found, shape, where)
+        yield start, block
+    _require_length(math.prod(shape) + _count(file), shape, where)
+
+
+def _read_into(file: IO[bytes], block: np.ndarray) -> int:
+    """Fills the block; returns how many bytes there were."""
+    view, found = block.reshape(-1).data, 0
+    while found < block.nbytes and (more := file.readinto(view[found:])):  # type: ignore[attr-defined]
+        found += more
+    return found
+
+
+def _count(file: IO[bytes]) -> int:
+    """How many bytes are left."""
+    return sum(map(len, iter(lambda: file.read(_BLOCK_BYTES), b"")))
+
+
+def _require_length(found: int, shape: tuple[int, ...], where: str) -> None:
+    if found != math.prod(shape):
+        raise UserError(f"{where} holds {found} values, its header says {math.prod(shape)}; fetch it again")
+
+
+def _unreadable(where: str, error: Exception) -> str:
+    return f"{where} cannot be read ({error}); mend it or take it away"

@@ -1,0 +1,331 @@
+"""vaekit's training beside the same training written otherwise: one table, one JSON. ``make bench`` runs it.
+
+    literal   bench/literal_loop.py: a DataLoader over PIL images, unfused Adam
+    pythae    pythae 0.1.2 with its own trainer, in an environment of its own (bench/pythae_seed_ae.py)
+    floor     forward, backward and fused update of the same network on one resident batch, and nothing else
+    vaekit    from the first step of a training to its end: pictures, validation, checkpoints included
+
+    python bench/speed.py ../shared/data/mnist --rounds 5
+
+Sides take turns, each in a fresh process that sees torch as it comes (vaekit places its own threads). Importing the
+libraries and reading the data are not counted on any side. Peak memory is the most that was resident (VmHWM) less what
+was resident after ``import torch``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from machine import write_result
+from pythae_seed_ae import environment
+from pythae_seed_ae import measure as measure_pythae
+from turns import take_turns
+
+__all__ = ["CASES", "measure", "time_to_quality"]
+
+QUALITY_SSE = 8.17  # test error per image that counts as the founding system's quality
+LITERAL_EPOCHS = 12  # at most, to reach it
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained: a recipe at a batch size and a size of images; how many steps each side is timed for."""
+
+    recipe: str
+    batch: int
+    size: int | None = None
+    steps: int = 0  #: of vaekit and of the floor; 0: a whole epoch
+    literal_steps: int = 0
+    sides: tuple[str, ...] = ("literal", "floor", "vaekit")
+
+    @property
+    def name(self) -> str:
+        return f"{self.recipe}, batch {self.batch}" + (f", {self.size} px" if self.size else "")
+
+
+CASES = (
+    Case("seed-ae", 32, sides=("literal", "pythae", "floor", "vaekit")),
+    Case("seed-ae", 512, sides=("literal", "pythae", "floor", "vaekit")),
+    Case("seed-vae", 16, 256, steps=36, literal_steps=8),
+    Case("vae", 16, 64, steps=150, literal_steps=50),
+)
+Timing = dict[str, float]
+
+
+def pictures_for(case: Case, mnist: Path, folder: Path) -> Path:
+    """The folder of images of a case: MNIST, or portraits written as files once."""
+    if case.size is None:
+        return mnist
+    faces = folder / f"faces-{case.size}"
+    if not faces.exists():
+        import vaekit as vk
+        from vaekit.data import write_folder
+
+        write_folder(vk.open_images("portraits:600", case.size), faces)
+    return faces
+
+
+def literal(case: Case, data: Path, seed: int) -> Timing:
+    start = _memory_after_torch()
+    import literal_loop as written
+    import torch
+    from torch.utils.data import DataLoader
+
+    torch.manual_seed(seed)
+    if case.size is None:
+        images: Any = written.read_mnist(data, "train")
+        model, loss = written.seed_ae(), written.seed_ae_loss
+    else:
+        images = written.Faces(sorted(data.rglob("*.png")), case.size)
+        model, loss = _our_net(case) if case.recipe == "vae" else (written.SeedVAE(), written.seed_vae_loss)
+    row = _row(case)
+    optimiser = torch.optim.Adam(
+        model.parameters(), row.learning_rate, weight_decay=row.weight_decay, foreach=False, fused=False
+    )
+    loop = written.Loop(model, loss, optimiser, DataLoader(images, case.batch, shuffle=True))
+    loop.loader = _some(loop.loader, case.literal_steps)
+    seconds, steps = loop.epoch()
+    return {"seconds_per_step": seconds / steps, "peak_bytes": _peak() - start}
+
+
+def pythae(case: Case, data: Path, seed: int) -> Timing:
+    found = measure_pythae(data, epochs=1, batch_size=case.batch, seed=seed)
+    steps = -(-60_000 // case.batch)
+    peak = found["peak_after_training_bytes"] - found["resident_after_torch_bytes"]
+    return {"seconds_per_step": found["seconds"] / steps, "peak_bytes": peak}
+
+
+def floor(case: Case, data: Path, seed: int) -> Timing:
+    start = _memory_after_torch()
+    import literal_loop as written
+    import torch
+
+    torch.manual_seed(seed)
+    shape = (case.batch, 3, case.size, case.size) if case.size else (case.batch, 1, 28, 28)
+    x = torch.rand(shape)
+    if case.size is None:
+        model, loss = written.seed_ae(), written.seed_ae_loss
+    else:
+        model, loss = _our_net(case) if case.recipe == "vae" else (written.SeedVAE(), written.seed_vae_loss)
+    row = _row(case)
+    optimiser = torch.optim.Adam(model.parameters(), row.learning_rate, weight_decay=row.weight_decay, fused=True)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        loss(model, x).backward()
+        optimiser.step()
+
+    steps = case.steps or -(-60_000 // case.batch)
+    for _ in range(max(2, steps // 20)):  # the first ones are slower
+        step()
+    before = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return {"seconds_per_step": (time.perf_counter() - before) / steps, "peak_bytes": _peak() - start}
+
+
+def vaekit(case: Case, data: Path, seed: int) -> Timing:
+    start = _memory_after_torch()
+    steps = case.steps or 2 * -(-60_000 // case.batch)
+    images = 120_000 if case.size is None else steps * case.batch
+    timing = _train(data, case.recipe, seed, size=case.size, batch_size=case.batch, images=images)
+    return {"seconds_per_step": timing["seconds"] / steps, "peak_bytes": _peak() - start, "whole": timing["whole"]}
+
+
+def literal_to_quality(data: Path, seed: int) -> Timing:
+    """Seconds of the literal loop's epochs up to the first that ends with the founding system's quality."""
+    import literal_loop as written
+    import torch
+    from torch.utils.data import DataLoader
+
+    torch.manual_seed(seed)
+    model = written.seed_ae()
+    optimiser = torch.optim.Adam(model.parameters(), lr=2.5e-4, foreach=False, fused=False)
+    train, test = (written.read_mnist(data, part) for part in ("train", "t10k"))
+    loop, seconds = written.Loop(model, written.seed_ae_loss, optimiser, DataLoader(train, 32, shuffle=True)), 0.0
+    for epoch in range(1, LITERAL_EPOCHS + 1):
+        seconds += loop.epoch()[0]
+        sse = written.squared_error(lambda x: model(x), model, test) / len(test)
+        if sse <= QUALITY_SSE:
+            return {"seconds": seconds, "epochs": epoch, "test_sse_per_image": sse}
+    raise SystemExit(f"seed {seed}: {sse:.2f} after {LITERAL_EPOCHS} epochs")
+
+
+def ours_to_quality(data: Path, seed: int) -> Timing:
+    """Seconds of the one epoch of ``fast-ae``, which must end with that quality."""
+    timing = _train(data, "fast-ae", seed, epochs=1)
+    if timing["test_sse_per_image"] > QUALITY_SSE:
+        raise SystemExit(f"seed {seed}: {timing['test_sse_per_image']:.2f} after the one epoch of fast-ae")
+    return {"seconds": timing["seconds"], "epochs": 1, "test_sse_per_image": timing["test_sse_per_image"]}
+
+
+def _train(data: Path, recipe: str, seed: int, **options: Any) -> Timing:
+    """A training; ``seconds`` from its first step to the end of its last, ``whole`` with reading and report."""
+    import vaekit as vk
+    from vaekit import training
+
+    marks: list[float] = []
+    run = training._run
+
+    def marked(*arguments: Any) -> None:
+        marks.append(time.perf_counter())
+        run(*arguments)
+        marks.append(time.perf_counter())
+
+    training._run = marked
+    with tempfile.TemporaryDirectory() as folder:
+        before = time.perf_counter()
+        trained = vk.train(str(data), recipe=recipe, out=f"{folder}/run", seed=seed, quiet=True, **options)
+        whole = time.perf_counter() - before
+        sse = trained.final_numbers()["final_sse_per_image"]
+    return {"seconds": marks[1] - marks[0], "whole": whole, "test_sse_per_image": float(sse or "nan")}
+
+
+def _row(case: Case) -> Any:
+    from vaekit.recipes import get
+
+    return get(case.recipe)
+
+
+def _our_net(case: Case) -> tuple[Any, Callable[..., Any]]:
+    """The network and loss of a recipe of ours: nobody else has written them."""
+    import torch
+
+    from vaekit.build import build_model, build_objective, resolve
+    from vaekit.models import Batch
+    from vaekit.objectives import Step
+
+    assert case.size is not None
+    row = resolve(_row(case), (3, case.size, case.size))
+    model = build_model(row, (3, case.size, case.size)).train()
+    step, weight = Step(model, build_objective(row)), torch.tensor(1.0)
+
+    def loss(_: Any, x: Any) -> Any:
+        return step(Batch(x), torch.randn(1, len(x), model.latent_dim), weight).loss.mean()
+
+    return model, loss
+
+
+def _some(loader: Any, steps: int) -> Any:
+    from itertools import islice
+
+    return islice(loader, steps) if steps else loader
+
+
+def _memory_after_torch() -> int:
+    import torch  # noqa: F401
+
+    return _peak()
+
+
+def _peak() -> int:
+    from vaekit.memory import peak_resident_bytes
+
+    return peak_resident_bytes() or 0
+
+
+SIDES: dict[str, Callable[[Case, Path, int], Timing]] = {
+    "literal": literal,
+    "pythae": pythae,
+    "floor": floor,
+    "vaekit": vaekit,
+}
+
+
+def alone(function: Callable[..., Timing], *arguments: object) -> Timing:
+    """``function`` in a fresh interpreter, so that neither side inherits threads or memory."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def measure(case: Case, data: Path, rounds: int) -> dict[str, Any]:
+    """Every side of one case, in turns: medians, spreads and vaekit's ratio to each of the others."""
+
+    def side(name: str) -> Callable[[int], Timing]:
+        run = SIDES[name] if name == "pythae" else lambda *given: alone(SIDES[name], *given)
+        return lambda turn: run(case, data, turn)
+
+    timings = take_turns({name: side(name) for name in case.sides}, rounds)
+    seconds = {name: [row["seconds_per_step"] for row in rows] for name, rows in timings.items()}
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    others = [name for name in case.sides if name != "vaekit"]
+    return {
+        "seconds_per_step": medians,
+        "spread_of_seconds_per_step": {name: max(values) - min(values) for name, values in seconds.items()},
+        "every_seconds_per_step": seconds,
+        "images_per_second": {name: case.batch / value for name, value in medians.items()},
+        "seconds_per_epoch": {name: 60_000 / case.batch * value for name, value in medians.items()}
+        if case.size is None
+        else None,
+        "peak_bytes": {n: statistics.median(row["peak_bytes"] for row in rows) for n, rows in timings.items()},
+        "vaekit_over": {name: medians["vaekit"] / medians[name] for name in others},
+        "vaekit_over_in_each_round": {
+            name: [a / b for a, b in zip(seconds["vaekit"], seconds[name], strict=True)] for name in others
+        },
+    }
+
+
+def time_to_quality(data: Path, seeds: int) -> dict[str, Any]:
+    """Seconds to the founding system's quality on MNIST, the literal loop and ``fast-ae`` in turns."""
+    sides = {"literal": literal_to_quality, "vaekit": ours_to_quality}
+    turns = {name: (lambda turn, run=run: alone(run, data, turn)) for name, run in sides.items()}
+    found = take_turns(turns, seeds)
+    medians = {name: statistics.median(row["seconds"] for row in rows) for name, rows in found.items()}
+    return {
+        "test_sse_per_image_to_reach": QUALITY_SSE,
+        "recipe": "fast-ae",
+        "median_seconds": medians,
+        "times_faster": medians["literal"] / medians["vaekit"],
+        "every": found,
+    }
+
+
+def table(cases: dict[str, Any]) -> str:
+    """What a person reads."""
+    lines = [f"{'':26}{'side':10}{'ms/step':>9}{'images/s':>10}{'peak MB':>9}{'vaekit over it':>16}"]
+    for name, found in cases.items():
+        for side, seconds in found["seconds_per_step"].items():
+            ratio = found["vaekit_over"].get(side)
+            lines.append(
+                f"{name:26}{side:10}{1e3 * seconds:9.2f}{found['images_per_second'][side]:10.0f}"
+                f"{found['peak_bytes'][side] / 1e6:9.0f}" + (f"{ratio:16.2f}" if ratio else "")
+            )
+            name = ""
+    return "\n".join(lines)
+
+
+def main() -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("mnist", type=Path, help="the folder of MNIST's four IDX files")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="cases whose name contains this; nothing is written")
+    given = parser.parse_args()
+    environment()  # made before anything is timed
+    cases: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            if given.only in case.name:
+                data = pictures_for(case, given.mnist, Path(folder))
+                cases[case.name] = measure(case, data, given.rounds)
+                print(table({case.name: cases[case.name]}), flush=True)
+    if given.only:
+        return
+    quality = time_to_quality(given.mnist, given.rounds)
+    print(json.dumps({k: v for k, v in quality.items() if k != "every"}, indent=2))
+    result = {"rounds": given.rounds, "cases": cases, "time_to_quality": quality}
+    print(f"written to {write_result('speed', result).name}")
+
+
+if __name__ == "__main__":
+    main()

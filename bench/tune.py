@@ -1,0 +1,76 @@
+"""What a recipe's batch size, learning rate and schedule are worth: one change at a time, judged on validation images.
+
+    python bench/tune.py fast-ae ../shared/data/mnist
+    python bench/tune.py vae portraits:4000 --size 64 --images 5000
+
+Every setting trains on the same number of images, without the validation part, and is judged on that part by what the
+recipe minimises; the seconds beside it say what a setting costs. The first row is the default as it stands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from typing import Any
+
+from machine import write_result
+
+import vaekit as vk
+from vaekit import recipes
+
+__all__ = ["CHANGES", "tried"]
+
+CHANGES: dict[str, list[dict[str, Any]]] = {
+    "fast-ae": [
+        *({"batch_size": b, "learning_rate": r} for b, r in ((32, 0.006), (32, 0.009), (128, 0.014), (256, 0.02))),
+        *({"learning_rate": r} for r in (0.006, 0.008, 0.015)),
+        *({"adam_beta2": b} for b in (0.9, 0.98, 0.999)),
+        *({"warmup": w} for w in (0.05, 0.1, 0.3)),
+        {"start_at_mean": False},
+        {"schedule": "constant", "learning_rate": 0.002},
+    ],
+    "vae": [
+        *({"learning_rate": r} for r in (5e-4, 2e-3)),
+        *({"adam_beta2": b} for b in (0.95, 0.99)),
+        *({"batch_size": b} for b in (8, 32)),
+        {"batch_size": 32, "learning_rate": 1.5e-3, "adam_beta2": 0.99},
+        {"kl_warmup": 0.1},
+        {"warmup": 0.1},
+    ],
+}
+
+
+def tried(recipe: str, source: str, size: int | None, images: int | None, change: dict[str, Any]) -> dict[str, Any]:
+    """One training, judged on the validation part."""
+    data = vk.open_images(source, size)
+    row = recipes.override(recipes.get(recipe), {**change, "train_on_val": False})
+    with tempfile.TemporaryDirectory() as folder:
+        before = time.perf_counter()
+        run = vk.train(data, recipe=row, out=f"{folder}/run", images=images, quiet=True)
+        seconds = time.perf_counter() - before
+        numbers = run.evaluate(data, split="val")
+    loss = (numbers["distortion_nats"] or 0.0) + row.beta * (numbers["rate_nats"] or 0.0)
+    found = {k: numbers[k] for k in ("sse_per_image", "psnr_db", "elbo_nats")}
+    images = run.config.total_images
+    return {"change": change, "validation_loss_nats": loss, "images": images, **found, "seconds": seconds}
+
+
+def main() -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("recipe", choices=sorted(CHANGES))
+    parser.add_argument("data")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--images", type=int, help="to train on, repeats counted (without it: the recipe's own length)")
+    given = parser.parse_args()
+    rows = []
+    for change in [{}, *CHANGES[given.recipe]]:
+        rows.append(tried(given.recipe, given.data, given.size, given.images, change))
+        print({k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
+    result = {"recipe": given.recipe, "defaults": recipes.get(given.recipe).to_dict(), "rows": rows}
+    print(f"written to {write_result(f'tuning_{given.recipe}', result).name}")
+
+
+if __name__ == "__main__":
+    main()
