@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
+import struct
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -46,6 +49,16 @@ def zipped(folder: Path, target: Path, prefix: str = "") -> Path:
         for path in folder.rglob("*"):
             archive.write(path, prefix + path.relative_to(folder).as_posix())
     return target
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_idx(folder: Path, **parts: np.ndarray) -> Path:
+    for part, array in parts.items():
+        (folder / f"{part}-images-idx{array.ndim}-ubyte.gz").write_bytes(gzip.compress(idx(array), 1))
+    return folder
 
 
 def labels_of(images: Images) -> list[str]:
@@ -395,3 +408,66 @@ def test_summary(tmp_path: Path) -> None:
     assert found["attributes"]["age"] == {"type": "number", "missing": 6, "mean": 2.5, "min": 0.0, "max": 5.0}
     assert found["attributes"]["kind"]["values"] == {"a": 3, "b": 3}
     assert found["skipped"] == [{"name": "dog/bad.png", "reason": "empty file"}]
+
+
+def test_idx_files_are_what_the_arrays_in_them_are(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("vaekit.data.idx._BLOCK_BYTES", 500)  # of 12 images of 96 bytes three blocks
+    pixels = np.random.default_rng(0).integers(0, 256, (15, 4, 8, 3), dtype=np.uint8)
+    (folder := tmp_path / "idx").mkdir()
+    write_idx(folder, train=pixels[:12], t10k=pixels[12:])
+    for options in ({}, {"size": (2, 3)}, {"channels": 1}):
+        whole, plain = open_images(folder, **options), open_images(pixels, **options)
+        assert whole.pixels.equal(plain.pixels) and whole.pixels.is_contiguous()
+        assert open_images(folder / "t10k-images-idx4-ubyte.gz", **options).pixels.equal(plain.pixels[12:])
+        assert open_images(zipped(folder, tmp_path / "a.zip"), **options).fingerprint == whole.fingerprint
+    write_idx(folder, test=pixels[:3, :, :, 0])
+    with pytest.raises(UserError, match="different sizes; give one with --size"):
+        open_images(folder)
+    assert open_images(folder, channels=3).shape == (3, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((40, 40, 41), r"holds 64000 values, its header says 65600"),
+        ((39, 40, 40), r"holds 64000 values, its header says 62400"),
+        ((2**32 - 1, 40, 40), r"holds 64000 values, its header says 6871947672000"),
+        ((40, 40, 40, 7), r"holds 64000 values, its header says 448000"),
+        ((0, 40, 40), r"holds 64000 values, its header says 0"),
+        ((1, 64000), "has 2 dimensions, expected images"),
+        ((4000, 4, 2, 2), "has 2 channels, expected 1 or 3"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_idx_headers_that_lie(shape: tuple[int, ...], said: str, pack, tmp_path: Path) -> None:
+    data = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape) + bytes(64000)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(pack(data))
+    with pytest.raises(UserError, match=said):
+        open_images(tmp_path)
+
+
+def test_idx_damage_behind_the_first_block(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1200, 40, 40), dtype=np.uint8)
+    path = write_idx(tmp_path, train=pixels) / "train-images-idx3-ubyte.gz"
+    whole = path.read_bytes()
+    for data in (whole[:-9], whole[:-8] + bytes(8), whole + b"rest", whole[:1_500_000] + bytes(99) + whole[1_500_099:]):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match="train-images-idx3-ubyte.gz is damaged"):
+            open_images(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(5, 0, 0), (0, 8, 8), (2**32 - 1, 0, 8)])
+def test_idx_without_pixels(shape: tuple[int, ...], tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, *shape))
+    with pytest.raises(UserError, match="holds no images"):
+        open_images(tmp_path, size=8)
+
+
+def test_idx_is_held_once(tmp_path: Path) -> None:
+    write_idx(tmp_path, train=np.zeros((150, 256, 256), np.uint8), t10k=np.zeros((50, 256, 256), np.uint8))
+    tracemalloc.start()
+    try:
+        images = open_images(tmp_path)
+        assert images.pixels.nbytes < tracemalloc.get_traced_memory()[1] < images.pixels.nbytes + 5e6
+    finally:
+        tracemalloc.stop()

@@ -30,7 +30,7 @@ from vaekit.team import ALONE, Team
 __all__ = ["Trainer"]
 
 _MEAN_IMAGES = 4096
-_FETCHED_VALUES = 1 << 20  # pixel values turned into floats at once: more would leave the processor's cache
+_FETCHED_VALUES = 1 << 19  # pixel values turned into floats at once: more would leave the processor's cache
 _DEVICE_SHARE = 0.5  # of a GPU's free memory that the images may take; more are sent batch by batch
 
 

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,11 +101,10 @@ def train(
         if saved is not None:
             progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
             _repair(trainer, out, best)
-        tracker = Tracker(out, tensorboard, trainer.images) if team.leads else None
-        _run(trainer, out, images, watched, best, tracker, progress)
-        if tracker is not None:
-            _finish(trainer, out, images, tracker, progress)
-            tracker.close()
+        with closing(Tracker(out, tensorboard, trainer.images)) if team.leads else nullcontext() as tracker:
+            _run(trainer, out, images, watched, best, tracker, progress)
+            if tracker is not None:
+                _finish(trainer, out, images, tracker, progress)
     team.any(False)  # nobody returns before the folder is whole
     return out
 

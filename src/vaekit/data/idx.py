@@ -12,7 +12,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -23,7 +23,6 @@ from vaekit.data.files import Files
 from vaekit.data.identity import hash_rows
 from vaekit.data.load import allocate
 from vaekit.data.rows import Rows, number_names, reshape_pixels
-from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 
 __all__ = ["find_idx", "is_idx", "parse_idx", "read_idx", "read_idx_file"]
@@ -108,7 +107,7 @@ def _prepare(
         return _room([_image_shape(files, name) for name in image_names], where, size, channels)
     except UserError:
         for name in image_names:  # a header is not to be believed where the length contradicts it
-            with _unpacked(_open(files, name), f"{files.where}/{name}") as (file, shape):
+            with _opened(files, name) as (file, shape):
                 _require_length(_count(file), shape, f"{files.where}/{name}")
         raise
 
@@ -116,7 +115,7 @@ def _prepare(
 def _image_shape(files: Files, name: str) -> tuple[int, int, int, int]:
     """(count, channels, height, width), as the header says."""
     where = f"{files.where}/{name}"
-    with _unpacked(_open(files, name), where) as (_, shape):
+    with _opened(files, name) as (_, shape):
         _refuse_dimensions(shape, (3, 4), where)
         count, height, width, channels = (*shape, 1)[:4]
     if channels not in (1, 3):
@@ -141,12 +140,11 @@ def _read_images(
 ) -> list[bytes]:
     """Writes the images into the first rows of ``target`` and returns their contents."""
     contents: list[bytes] = []
-    where = f"{files.where}/{name}"
-    with _unpacked(_open(files, name), where) as (file, shape):
-        for start, block in _blocks(file, shape, where):
+    with _opened(files, name) as (file, shape):
+        for block in _blocks(file, shape, f"{files.where}/{name}"):
             pixels = np.moveaxis(block.reshape((*block.shape, 1)[:4]), 3, 1)
+            target[len(contents) : len(contents) + len(block)] = reshape_pixels(pixels, size, channels)
             contents += hash_rows(pixels)
-            target[start : start + len(block)] = reshape_pixels(pixels, size, channels)
     return contents
 
 
@@ -180,11 +178,12 @@ def _refuse_dimensions(shape: Sequence[int], dimensions: tuple[int, ...], where:
         raise UserError(f"{where} has {len(shape)} dimensions, expected {kind}; name the file of the images")
 
 
-def _open(files: Files, name: str) -> IO[bytes]:
+def _opened(files: Files, name: str) -> AbstractContextManager[tuple[IO[bytes], tuple[int, ...]]]:
+    where = f"{files.where}/{name}"
     try:
-        return files.open(name)
+        return _unpacked(files.open(name), where)
     except Exception as error:  # a folder and each kind of archive have their own
-        raise UserError(_unreadable(f"{files.where}/{name}", error)) from error
+        raise UserError(_unreadable(where, error)) from error
 
 
 @contextmanager
@@ -222,29 +221,17 @@ def _read_shape(file: IO[bytes], where: str) -> tuple[int, ...]:
     raise UserError(f"{where} ends within its header; fetch it again")
 
 
-def _blocks(file: IO[bytes], shape: tuple[int, ...], where: str) -> Iterator[tuple[int, np.ndarray]]:
-    """(index of the first, the next rows) till the end, the rows always in the same memory.
-
-    Raises :class:`UserError` if the file does not end with the last row.
-    """
+def _blocks(file: IO[bytes], shape: tuple[int, ...], where: str) -> Iterator[np.ndarray]:
+    """The rows, about a megabyte at a time. Raises :class:`UserError` if the file does not end with the last."""
     row_bytes = math.prod(shape[1:])
     step = max(1, _BLOCK_BYTES // row_bytes)
-    block = empty((min(step, shape[0]), *shape[1:]))
     for start in range(0, shape[0], step):
-        block = block[: shape[0] - start]
-        found = _read_into(file, block)
-        if found < block.nbytes:
-            _require_length(start * row_bytes + found, shape, where)
-        yield start, block
+        rows = min(step, shape[0] - start)
+        data = file.read(rows * row_bytes)
+        if len(data) < rows * row_bytes:
+            _require_length(start * row_bytes + len(data), shape, where)
+        yield np.frombuffer(data, np.uint8).reshape(rows, *shape[1:])
     _require_length(math.prod(shape) + _count(file), shape, where)
-
-
-def _read_into(file: IO[bytes], block: np.ndarray) -> int:
-    """Fills the block; returns how many bytes there were."""
-    view, found = block.reshape(-1).data, 0
-    while found < block.nbytes and (more := file.readinto(view[found:])):  # type: ignore[attr-defined]
-        found += more
-    return found
 
 
 def _count(file: IO[bytes]) -> int:
