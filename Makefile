@@ -46,7 +46,7 @@ test: lint
 # On a machine that does nothing else. Results go to bench/results.
 MNIST ?= ../shared/data/mnist
 bench: $(INSTALLED)
-	$(BIN)/python bench/speed.py $(MNIST) --rounds 5
+	$(BIN)/python bench/speed.py $(MNIST) --rounds 3
 	$(BIN)/python bench/scaling.py --processes 2 --rounds 3
 	$(BIN)/python bench/large_set.py
 	$(BIN)/python bench/kills.py --kills 200

@@ -47,10 +47,11 @@ def encode(model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     device = _device(model)
-    if len(pixels) == 0:
-        return torch.empty(0, model.latent_dim)
-    codes = [model.encode(to_float(chunk.to(device))).mean for chunk in pixels.split(batch_size)]
-    return torch.cat([code.float().cpu() for code in codes])
+    codes = torch.empty(len(pixels), model.latent_dim)  # at once: small pieces would lie between large freed blocks
+    for start in range(0, len(pixels), batch_size):
+        chunk = to_float(pixels[start : start + batch_size].to(device))
+        codes[start : start + len(chunk)] = model.encode(chunk).mean
+    return codes
 
 
 @torch.inference_mode()

@@ -50,7 +50,8 @@ def fingerprint_of(digests: np.ndarray) -> str:
     >>> fingerprint_of(a) == fingerprint_of(a[::-1])
     True
     """
-    return hashlib.sha256(b"".join(sorted(row.tobytes() for row in digests))).hexdigest()
+    words = np.ascontiguousarray(digests).view(">u8")  # compared as numbers, first word first: the order of the bytes
+    return hashlib.sha256(digests[np.lexsort(words.T[::-1])]).hexdigest()
 
 
 def _attribute_cells(attributes: Mapping[str, np.ndarray], count: int) -> Iterator[bytes]:
