@@ -57,8 +57,8 @@ class Case:
 CASES = (
     Case("seed-ae", 32, sides=("literal", "pythae", "floor", "vaekit")),
     Case("seed-ae", 512, sides=("literal", "pythae", "floor", "vaekit")),
-    Case("seed-vae", 16, 256, steps=200, other_steps=10),
-    Case("vae", 16, 64, steps=500, other_steps=60),
+    Case("seed-vae", 16, 256, steps=120, other_steps=10),
+    Case("vae", 16, 64, steps=300, other_steps=60),
 )
 Timing = dict[str, float]
 
@@ -72,7 +72,7 @@ def pictures_for(case: Case, mnist: Path, folder: Path) -> Path:
         import vaekit as vk
         from vaekit.data import write_folder
 
-        write_folder(vk.open_images("portraits:2000", case.size), faces)
+        write_folder(vk.open_images("portraits:1000", case.size), faces)
     return faces
 
 

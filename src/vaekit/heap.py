@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +19,19 @@ def freed_memory_is_kept() -> Iterator[None]:
     """While the body runs, the C library reuses what is freed; left alone it gives large blocks back at once.
 
     A step of the default ``vae`` then asks for 25 MB of fresh pages, which the system fills with zeros one by one. What
-    is kept is given back at the end. Only for glibc; elsewhere nothing is changed.
+    is kept is given back at the end. That is for glibc; elsewhere only Python's collector is told to leave alone what
+    was there before, a million objects of the libraries that it would walk through now and then.
     """
+    gc.freeze()
+    try:
+        with _large_blocks_kept():
+            yield
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
+def _large_blocks_kept() -> Iterator[None]:
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "mallopt"):
         yield

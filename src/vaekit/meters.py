@@ -15,28 +15,40 @@ __all__ = ["Clock", "Means"]
 
 
 class Means:
-    """Per-example terms that stay on the device until their means are read."""
+    """Per-example terms that stay on the device until their means are read.
+
+    They are copied into one place: kept as they come, each would lie between the large blocks that a step frees, and
+    no two of those could be joined and used again.
+    """
 
     def __init__(self) -> None:
-        self._terms: list[Terms] = []
+        self._kept = torch.empty(2, 0)  # distortion and rate
+        self._count = 0
+        self._has_rate = False
 
     def add(self, terms: Terms) -> None:
-        self._terms.append(terms)
+        end = self._count + len(terms.distortion)
+        if end > self._kept.shape[1]:
+            longer = terms.distortion.new_empty(2, 2 * end)
+            longer[:, : self._count] = self._kept[:, : self._count]
+            self._kept = longer
+        self._kept[0, self._count : end] = terms.distortion
+        self._has_rate = terms.rate is not None
+        if terms.rate is not None:
+            self._kept[1, self._count : end] = terms.rate
+        self._count = end
 
     def means(self, team: Team = ALONE) -> dict[str, float | None]:
         """Means of all processes since the last call, nats per image; None for what the objective does not have."""
-        terms, self._terms = self._terms, []
-        distortion = _mean([term.distortion for term in terms], team)
-        rate = _mean([term.rate for term in terms if term.rate is not None], team)
+        distortion = _mean(self._kept[0, : self._count], team)
+        rate = _mean(self._kept[1, : self._count], team) if self._has_rate else None
+        self._count = 0
         elbo = None if distortion is None or rate is None else -distortion - rate
         return {"distortion_nats": distortion, "rate_nats": rate, "elbo_nats": elbo}
 
 
-def _mean(terms: list[torch.Tensor], team: Team) -> float | None:
+def _mean(values: torch.Tensor, team: Team) -> float | None:
     """The mean of the finite values (a step with others is skipped), None if there are none."""
-    if not terms:
-        return None
-    values = torch.cat(terms)
     finite = values[values.isfinite()]
     # summed in double precision on the CPU, for not every device has it; sent from where the team sends
     total = torch.tensor([float(finite.cpu().double().sum()), len(finite)], dtype=torch.float64, device=team.device)

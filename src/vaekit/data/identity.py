@@ -51,7 +51,7 @@ def fingerprint_of(digests: np.ndarray) -> str:
     True
     """
     words = np.ascontiguousarray(digests).view(">u8")  # compared as numbers, first word first: the order of the bytes
-    return hashlib.sha256(digests[np.lexsort(words.T[::-1])]).hexdigest()
+    return hashlib.sha256(digests[np.lexsort(words.T[::-1])].data).hexdigest()
 
 
 def _attribute_cells(attributes: Mapping[str, np.ndarray], count: int) -> Iterator[bytes]:
