@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from torch import Tensor
 import vaekit as vk
 from vaekit import runs
 from vaekit.adam import Adam
+from vaekit.api import plan
 from vaekit.build import resolve
 from vaekit.config import DataConfig, Engine, RunConfig
 from vaekit.cores import one_thread_per_core
 from vaekit.data.portraits import draw
 from vaekit.errors import UserError
+from vaekit.heap import freed_memory_is_kept
 from vaekit.memory import peak_resident_bytes, resident_bytes
 from vaekit.models import Batch
 from vaekit.plan import largest_batch
@@ -88,6 +92,7 @@ def test_half_precision_changes_rounding_alone(name: str) -> None:
     assert {p.dtype for p in rounded.parameters} == {torch.float32}
     model, x = rounded.eval_model(), torch.rand(2, 3, 16, 16)
     exactly = model.decode(model.encode(x).mean).mean
+    assert (model.compute_dtype is None) == (rounded.average is not None)
     model.compute_dtype = None
     assert torch.equal(model.decode(model.encode(x).mean).mean, exactly), "what the verbs do is not rounded"
 
@@ -134,9 +139,64 @@ def test_an_order_kind_to_a_disk_shows_each_image_once_and_reads_blocks() -> Non
 def test_the_largest_batch_follows_the_memory() -> None:
     images = vk.open_images("portraits:64", 16)
     row = override(get("vae"), {"width": 8})
-    assert largest_batch(row, images, CPU) is None
-    sizes = [largest_batch(row, images, CPU, free) for free in (1_000, 30_000_000, 10**12)]
+    assert largest_batch(row, images, 64, CPU) is None
+    sizes = [largest_batch(row, images, 64, CPU, None, free) for free in (1_000, 20_000_000, 10**12)]
     assert sizes[0] == 1 and sizes[2] == 64 and 1 < (sizes[1] or 0) < 64
+    assert largest_batch(row, images, 10**6, CPU, None, 20_000_000) == 1, "the images take room too"
+    assert largest_batch(row, images, 10**6, CPU, None, 10**12) == 4096
+    assert plan("digits", "fast-ae", batch_size="auto")["config"]["recipe"]["batch_size"] == 64, "no GPU: its own"
+
+
+def test_a_plan_says_all_that_training_would_do(tmp_path: Path) -> None:
+    config = plan("digits", "ae", tmp_path / "run", patience=3, micro_batch=4)["config"]
+    assert config["patience"] == 3 and config["engine"]["micro_batch"] == 4
+
+
+@pytest.mark.parametrize("name", ["vae", "seed-ae"])
+def test_compiled_steps_are_the_same_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of torch.compile but the last stage, which needs a C++ compiler and rounds in its own way."""
+    whole = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **options: whole(module, backend="eager", **options))
+    plain, compiled = trainer_of(name, Engine()), trainer_of(name, Engine(compiled=True))
+    for _ in range(3):
+        assert torch.equal(plain.step().loss, compiled.step().loss)
+    assert all(torch.equal(t, compiled.state()[0][key]) for key, t in plain.state()[0].items())
+
+
+@pytest.mark.parametrize("side", [7, 9, 16])
+def test_images_of_odd_sizes_resume_exactly(side: int) -> None:
+    """Images are fetched for many steps at once; where they begin in memory must not depend on where a run began."""
+    pixels = torch.randint(256, (40, 1, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    row = resolve(override(get("fast-ae"), {"batch_size": 3}), (1, side, side), len(pixels))
+    data = DataConfig("array", (side, side), 1, "00", images=len(pixels), train_images=len(pixels))
+    config = RunConfig(row.to_dict(), data, 120)
+    whole, first, second = (Trainer(config, pixels, CPU) for _ in range(3))
+    for _ in range(12):
+        whole.step()
+    for _ in range(5):
+        first.step()
+    second.load_state(*first.state())
+    for _ in range(7):
+        second.step()
+    assert all(torch.equal(t, second.state()[0][key]) for key, t in whole.state()[0].items())
+
+
+def test_freed_memory_is_as_quick_afterwards_as_it_was_before() -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the allocator of Linux alone is told anything")
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            torch.ones(1 << 20)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    faults()
+    with freed_memory_is_kept():
+        faults()
+        assert faults() < 100
+    faults()
+    assert faults() < 100, "4 MB are 1,024 pages"
 
 
 def test_threads_are_kept_apart_and_let_go() -> None:
@@ -186,7 +246,9 @@ def test_training_ends_when_it_gets_no_better_and_keeps_the_best_weights(tmp_pat
     before = (run.path / "weights.safetensors").read_bytes()
     train(tmp_path / "run", epochs=60, patience=2, **hasty)
     assert (run.path / "weights.safetensors").read_bytes() == before, "the same command trains no further"
-    longer = train(tmp_path / "run", epochs=len(losses) + 1, patience=50, **hasty)
+    train(tmp_path / "run", epochs=80, **hasty)
+    assert (run.path / "weights.safetensors").read_bytes() == before, "its patience is still at an end"
+    longer = train(tmp_path / "run", epochs=80, patience=50, **hasty)
     assert longer.config.patience == 50
     assert sum(line["kind"] == "validation" for line in runs.read_metrics(run.path)) > len(losses)
 

@@ -35,6 +35,11 @@ def test_a_dense_decoder_begins_with_the_mean_image(values: dict[str, object]) -
         assert torch.equal(trainer.average.decoder.last.bias, trainer.model.decoder.last.bias)
 
 
+def test_squared_gradients_are_averaged() -> None:
+    with pytest.raises(UserError, match="adam_beta2=1: must be below 1"):
+        override(get("vae"), {"adam_beta2": "1"})
+
+
 def test_only_dense_nets_begin_with_a_mean() -> None:
     with pytest.raises(UserError, match="start_at_mean is for dense nets"):
         resolve(override(get("vae"), {"start_at_mean": "true"}), (1, 8, 8))

@@ -19,7 +19,7 @@ from vaekit import runs, team
 from vaekit.team import ALONE, Team
 
 GRADIENTS = """
-import sys, torch
+import sys, torch, vaekit.team
 from safetensors.torch import save_file
 from vaekit.adam import Adam
 from vaekit.build import resolve
@@ -52,6 +52,8 @@ for _ in range(2):
 kept = {f"gradient.{name}": p.grad.contiguous() for name, p in zip(trainer.names, trainer.parameters)}
 kept |= {f"buffer.{name}": b.contiguous() for name, b in trainer.model.named_buffers()}
 save_file(kept, f"{out}-{team.size}-{team.rank}.safetensors")
+shared = [e is not None for e in vaekit.team._exchanges.values()]
+print(shared)
 """
 CLI = "import sys; from vaekit.cli import main; sys.exit(main(sys.argv[1:]))"
 
@@ -96,7 +98,10 @@ def test_gradients_and_moments_are_those_of_one_process(
 ) -> None:
     """Few numbers are sent as messages, the many of the wider net are summed in shared memory."""
     for size in (1, *sizes):
-        assert [code for code, *_ in ends(start(GRADIENTS, recipe, width, tmp_path / "g", size=size))] == [0] * size
+        done = ends(start(GRADIENTS, recipe, width, tmp_path / "g", size=size))
+        assert [code for code, *_ in done] == [0] * size, done
+        shared = width == 40 and size > 1 and Path("/dev/shm").is_dir()
+        assert {out for _, out, _ in done} == {"[True]\n" if shared else "[]\n"}
     assert not list(Path("/dev/shm").glob("vaekit-*"))
     alone = runs.load_tensors(tmp_path / "g-1-0.safetensors")[0]
     gradients = sum(t.nbytes for name, t in alone.items() if name.startswith("gradient"))
@@ -138,6 +143,15 @@ def test_a_run_goes_on_in_other_company(tmp_path: Path) -> None:
     evaluated = ends(start(CLI, "evaluate", tmp_path / "run", "--json", size=3))
     numbers = json.loads(evaluated[0][1])
     assert numbers["elbo_nats"] == pytest.approx(shown[0]["final_elbo_nats"], rel=1e-6)
+
+
+def test_patience_ends_all_processes_after_the_same_epoch(tmp_path: Path) -> None:
+    """180 validation images are two chunks: the third process evaluates none of them."""
+    words = ("train", "digits", "--recipe", "vae", "--set", "width=8", "--set", "schedule=constant", "--device", "cpu")
+    words = (*words, "--learning-rate", "0.02", "--patience", "1", "--epochs", "40", "--out", str(tmp_path / "run"))
+    done = ends(start(CLI, *words, size=3))
+    assert [code for code, *_ in done] == [0, 0, 0], done
+    assert "ended early" in done[0][2]
 
 
 def _final(run: Path) -> dict[str, float]:

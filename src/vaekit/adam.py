@@ -33,6 +33,8 @@ class Adam:
     @torch.no_grad()
     def step(self, learning_rate: float, is_bad: Tensor | None = None) -> None:
         """One update from the gradients; every parameter has one. Where ``is_bad`` is 1.0, nothing changes."""
+        if is_bad is not None and is_bad.device.type == "mps" and bool(is_bad):  # its kernel does not look
+            return
         self.step_count.add_(1)
         torch._fused_adam_(
             [*self.parameters],

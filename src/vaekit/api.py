@@ -83,7 +83,7 @@ def train(
     initial = _initial(init)
     opened = open_images(data, size, channels)
     if batch_size == "auto":
-        row = _largest_batch(row, opened, out, device)
+        row = _largest_batch(row, opened, len(opened), out, device, engine)
     shown = progress.choose(quiet)
     for remark in opened.remarks:
         shown.say(remark)
@@ -127,11 +127,10 @@ def plan(
         torch.set_num_threads(threads)
     sample, count, train_count = peek(data, size, channels, with_val=row.train_on_val)
     if batch_size == "auto":
-        row = _largest_batch(row, sample, out, device)
+        row = _largest_batch(row, sample, count, out, device, engine)
     initial = _initial(init)
-    planned = make_plan(
-        sample, count, train_count, row, length, seed, pick_device(device), initial=initial, engine=engine
-    )
+    options: dict[str, Any] = {"initial": initial, "engine": engine, "patience": patience}
+    planned = make_plan(sample, count, train_count, row, length, seed, pick_device(device), **options)
     return {"out": str(out)} | planned
 
 
@@ -150,6 +149,7 @@ def _row(
 ) -> recipes.Recipe:
     """The recipe row with the caller's values in place."""
     row = recipes.get(recipe) if isinstance(recipe, str) else recipe
+    batch_size = None if batch_size == "auto" else batch_size
     named = {"batch_size": batch_size, "learning_rate": learning_rate, "latent_dim": latent_dim}
     return recipes.override(row, {**(settings or {}), **{k: v for k, v in named.items() if v is not None}})
 
@@ -189,11 +189,14 @@ def _engine(precision: str | None, compiled: bool | None, micro_batch: int | Non
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _largest_batch(row: recipes.Recipe, images: Images, out: Path, device: str) -> recipes.Recipe:
-    """The row with as large a batch as the device holds; a run that was begun keeps its own."""
+def _largest_batch(
+    row: recipes.Recipe, images: Images, count: int, out: Path, device: str, engine: dict[str, Any]
+) -> recipes.Recipe:
+    """The row with as large a batch as a GPU holds; a run that was begun keeps its own."""
     if (out / "config.json").exists():
         return replace(row, batch_size=runs.read_config(out).recipe["batch_size"])
-    return replace(row, batch_size=largest_batch(row, images, pick_device(device)))
+    size = largest_batch(row, images, count, pick_device(device), engine)
+    return row if size is None else replace(row, batch_size=size)
 
 
 def _out(data: Any, row: recipes.Recipe, out: str | Path | None) -> Path:

@@ -31,15 +31,19 @@ def one_thread_per_core() -> Iterator[None]:
     if library is None:
         yield
         return
-    threads = _pool(library, len(cores))
-    for thread, core in zip(threads, cores, strict=False):
+    before = {thread: os.sched_getaffinity(thread) for thread in _threads()}
+    for thread, core in zip(_pool(library, len(cores)), cores, strict=False):
         os.sched_setaffinity(thread, {core})
     try:
         yield
     finally:
-        for thread in threads:
-            with suppress(OSError):  # a thread that has ended
-                os.sched_setaffinity(thread, cores)
+        for thread in _threads():  # those too that were born meanwhile, on the core of their parent
+            with suppress(OSError):  # one that has ended
+                os.sched_setaffinity(thread, before.get(thread, cores))
+
+
+def _threads() -> list[int]:
+    return [int(thread) for thread in os.listdir("/proc/self/task")]
 
 
 def _pool(library: ctypes.CDLL, count: int) -> list[int]:

@@ -34,8 +34,7 @@ def evaluate(
     assert not model.training
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    sums = torch.zeros(3, dtype=torch.float64)
-    has_density = False
+    sums = torch.zeros(4, dtype=torch.float64)  # the last counts images with a density: a share may be empty
     for number, chunk in enumerate(pixels.split(batch_size)):
         noise = torch.randn(1, len(chunk), model.latent_dim, generator=generator)
         if number % team.size != team.rank:
@@ -47,10 +46,12 @@ def evaluate(
         error = (model.decode(qz.mean).picture - x).square().flatten(1).sum(1)
         rate = torch.cat(inference.kl, dim=-1).sum(-1) if has_density else torch.zeros(len(x))
         # in double precision, which not every device has
-        sums += torch.stack([terms.cpu().double().sum() for terms in (error, -inference.log_px, rate)])
+        dense = torch.full_like(error, float(has_density))
+        sums += torch.stack([terms.cpu().double().sum() for terms in (error, -inference.log_px, rate, dense)])
     sums = sums.to(team.device)
     team.sum_(sums)
-    sse_sum, distortion, rate_mean = (sums / len(pixels)).tolist()
+    sse_sum, distortion, rate_mean, dense_share = (sums / len(pixels)).tolist()
+    has_density = dense_share > 0
     values = math.prod(pixels.shape[1:])
     return {
         "images": len(pixels),

@@ -35,14 +35,20 @@ class Exchange:
     ) -> Exchange | None:
         """Memory shared under ``name`` by all processes of a team, None if one of them cannot have it.
 
-        ``all_can`` says whether every process answers yes. The name is gone when this returns: nothing is left behind
-        by a process that is killed.
+        ``name`` must be one that nobody else knows, and ``all_can`` says whether every process answers yes. The name is
+        gone when this returns: nothing is left behind by a process that is killed.
         """
-        path = _FOLDER / name
-        memory = _opened(path, (size + 1) * count * dtype.itemsize)
-        agreed = all_can(memory is not None)
-        if rank == 0:
-            path.unlink(missing_ok=True)
+        path, length = _FOLDER / name, (size + 1) * count * dtype.itemsize
+        memory = None
+        try:
+            if rank == 0:
+                memory = _opened(path, length, os.O_CREAT | os.O_EXCL)
+            if all_can(rank > 0 or memory is not None) and rank > 0:  # a process of another host finds no such file
+                memory = _opened(path, length)
+            agreed = all_can(memory is not None)
+        finally:
+            if rank == 0:
+                path.unlink(missing_ok=True)
         return cls(memory, count, dtype, rank, size) if agreed and memory is not None else None
 
     def sums(self, flats: list[Tensor], wait: Callable[[], None]) -> list[Tensor]:
@@ -56,14 +62,15 @@ class Exchange:
         return list(self._sum[: sum(lengths)].split(lengths))
 
 
-def _opened(path: Path, length: int) -> mmap.mmap | None:
+def _opened(path: Path, length: int, how: int = 0) -> mmap.mmap | None:
     """A file of memory, made or joined; None where the system has none, or too little."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | how, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, length)
+            if how:
+                os.posix_fallocate(descriptor, 0, length)
             return mmap.mmap(descriptor, length)
         finally:
             os.close(descriptor)
-    except (OSError, AttributeError):  # Windows has no such call
+    except (OSError, ValueError, AttributeError):  # Windows has no such calls
         return None

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 __all__ = ["freed_memory_is_kept"]
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt (malloc.h)
-_NEVER, _DEFAULT_TRIM, _DEFAULT_MAPS = 2**31 - 1, 128 * 1024, 65536
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of glibc's mallopt (malloc.h)
+_NEVER = 2**31 - 1
+_DEFAULT_MAPS = 65536
+_LARGEST_THRESHOLD = 32 << 20  # where glibc's own rule ends, which any call of mallopt ends for good
 
 
 @contextmanager
 def freed_memory_is_kept() -> Iterator[None]:
     """While the body runs, the C library reuses what is freed; left alone it gives large blocks back at once.
 
-    A step of the default ``vae`` then asks for 25 MB of fresh pages, which the system fills with zeros one by one. What
-    is kept is given back at the end. That is for glibc; elsewhere only Python's collector is told to leave alone what
-    was there before, a million objects of the libraries that it would walk through now and then.
+    A step of the default ``vae`` then asks for 25 MB of fresh pages, which the system fills with zeros one by one. At
+    the end what was kept is given back, and the thresholds are those that glibc comes to by itself in a process that
+    frees large blocks. Only for glibc; elsewhere nothing is changed.
     """
-    gc.freeze()
-    try:
-        with _large_blocks_kept():
-            yield
-    finally:
-        gc.unfreeze()
-
-
-@contextmanager
-def _large_blocks_kept() -> Iterator[None]:
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "mallopt"):
         yield
@@ -42,5 +33,6 @@ def _large_blocks_kept() -> Iterator[None]:
         yield
     finally:
         library.mallopt(_MMAP_MAX, _DEFAULT_MAPS)
-        library.mallopt(_TRIM_THRESHOLD, _DEFAULT_TRIM)
+        library.mallopt(_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
+        library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_THRESHOLD)
         library.malloc_trim(0)

@@ -41,9 +41,12 @@ class Patience:
 
     def facts(self) -> dict[str, Any]:
         """What a restart needs, as JSON values."""
-        return {"best_loss": self.best, "epochs_since_best": self.epochs_since_best} if self.has_best else {}
+        if self.limit is None:
+            return {}
+        return {"best_loss": self.best if self.has_best else None, "epochs_since_best": self.epochs_since_best}
 
     def take(self, facts: dict[str, Any]) -> None:
         """Goes back to what :meth:`facts` said."""
-        self.best = facts.get("best_loss", math.inf)
+        best = facts.get("best_loss")
+        self.best = math.inf if best is None else best
         self.epochs_since_best = facts.get("epochs_since_best", 0)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from vaekit.build import parameter_count
@@ -36,13 +35,15 @@ def make_plan(
     *,
     initial: str | None = None,
     engine: Mapping[str, Any] | None = None,
+    patience: int | None = None,
 ) -> dict[str, Any]:
     """The plan from a ``sample`` of the images, ``count`` in all, about ``train_count`` of them for training.
 
     Seconds come from a few real steps on the sample; memory is images, weights, gradients, moments and the activations
     that those steps kept. For a budget, the steps are what fits it by this estimate.
     """
-    config = make_config(sample, recipe, length, seed=seed, initial=initial, counts=(count, train_count))
+    counts = (count, train_count)
+    config = make_config(sample, recipe, length, seed=seed, initial=initial, patience=patience, counts=counts)
     config = dataclasses.replace(config, engine=dataclasses.replace(default_engine(device), **engine or {}))
     batch = min(config.recipe["batch_size"], train_count)
     repeats = math.ceil(batch / len(sample))
@@ -65,23 +66,32 @@ def make_plan(
 
 
 def largest_batch(
-    recipe: Recipe, images: Images, device: torch.device, free_bytes: int | None = None
+    recipe: Recipe,
+    images: Images,
+    count: int,
+    device: torch.device,
+    engine: Mapping[str, Any] | None = None,
+    free_bytes: int | None = None,
 ) -> int | None:
-    """The largest power of two of images whose step fits into a GPU's free memory; None, the recipe's own, elsewhere.
+    """The largest power of two of images whose step fits into a GPU's free memory beside all ``count`` images.
 
-    Gradients of activations need as much again as the activations that a step keeps. ``free_bytes`` is for tests.
+    None, the recipe's own, elsewhere. The gradients of activations need as much again as the activations that a step
+    keeps. ``free_bytes`` is for tests.
     """
     if device.type == "cuda" and free_bytes is None:
         free_bytes = torch.cuda.mem_get_info(device)[0]
     if free_bytes is None:
         return None
-    row = dataclasses.replace(recipe, batch_size=min(8, len(images)))
-    config = dataclasses.replace(make_config(images, row, Length()), total_images=10**9)
-    trainer = Trainer(config, images.selection(np.arange(min(8, len(images)))), device)
-    _, activations = _measure(trainer)
-    fixed = 4 * 5 * parameter_count(trainer.model)
-    fitting = int((_FILL * free_bytes - fixed) / (2 * activations / len(trainer.pixels)))
-    return 2 ** int(math.log2(max(1, min(fitting, _LARGEST_BATCH, len(images)))))
+    kept = {}
+    for size in (1, 2):
+        row = dataclasses.replace(recipe, batch_size=size)
+        config = make_config(images, row, Length(images=10**9))
+        config = dataclasses.replace(config, engine=dataclasses.replace(default_engine(device), **engine or {}))
+        trainer = Trainer(config, images.pixels[:1].repeat(size, 1, 1, 1), device)
+        kept[size] = _measure(trainer)[1]
+    fixed = 4 * 5 * parameter_count(trainer.model) + images.pixels[0].numel() * count
+    fitting = int((_FILL * free_bytes - fixed) / (2 * max(1, kept[2] - kept[1])))
+    return 2 ** int(math.log2(max(1, min(fitting, _LARGEST_BATCH, count))))
 
 
 def _steps(config: RunConfig, batch: int) -> int:

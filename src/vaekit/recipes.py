@@ -257,6 +257,8 @@ def check(recipe: Recipe) -> Recipe:
             raise UserError(f"{name}={value}: {nearest(str(value), choices)}")
     for name in (*_POSITIVE, *_NOT_NEGATIVE, *_FRACTION):
         _check_range(name, getattr(recipe, name))
+    if recipe.adam_beta2 == 1:
+        raise UserError("adam_beta2=1: must be below 1, or squared gradients are never averaged")
     if not recipe.hidden or not all(isinstance(h, int) and h > 0 for h in recipe.hidden):
         raise UserError(
             f"hidden={recipe.hidden}: give the widths as positive whole numbers, for example hidden=200,100"

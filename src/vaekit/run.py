@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaekit import edit, evaluate, inpaint, pictures, runs
 from vaekit.config import RunConfig
-from vaekit.data import Images, open_images, to_float, to_uint8
+from vaekit.data import PARTS, Images, check_split, open_images, to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
 from vaekit.intake import is_trained_on
@@ -129,22 +129,28 @@ class Run:
 
     def evaluate(self, data: Any = None, split: str | None = None, seed: int = 0) -> evaluate.Numbers:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is."""
-        return evaluate.evaluate(self.model, self.choose(data, split).pixels, seed, team=join())
+        opened, rows = self._chosen(data, split)
+        return evaluate.evaluate(self.model, opened.selection(rows), seed, team=join())
 
     def choose(self, data: Any = None, split: str | None = None) -> Images:
         """The images that a verb works on: a part of the run's data, or of ``data`` where it has that part itself."""
+        opened, rows = self._chosen(data, split)
+        return opened[rows]
+
+    def _chosen(self, data: Any, split: str | None) -> tuple[Images, np.ndarray]:
+        """All images, and a mask of those to work on: no pixels are copied."""
         if data is None:
-            opened = self.images()
-            part = split or ("test" if len(opened.part("test")) else "all")
+            opened, has_parts = self.images(), True
         else:
             size, channels = self.config.data.size, self.config.data.channels
             opened = open_images(data, size, channels, seed=self.config.data.split_seed)
-            same = opened.fingerprint == self.config.data.fingerprint
-            part = split or ("test" if (same or opened.has_splits) and len(opened.part("test")) else "all")
-        chosen = opened.part(part)
-        if not len(chosen):
+            has_parts = opened.fingerprint == self.config.data.fingerprint or opened.has_splits
+        is_test = opened.parts == PARTS.index("test")
+        part = check_split(split or ("test" if has_parts and is_test.any() else "all"))
+        mask = np.ones(len(opened), bool) if part == "all" else opened.parts == PARTS.index(part)
+        if not mask.any():
             raise UserError(f"--split {part}: {opened.source} has no images in that part; give another --split")
-        return chosen
+        return opened, mask
 
     def pick(self, data: Any, split: str | None, count: int) -> Tensor:
         """``count`` images of :meth:`choose`, uint8, the first of every class before the second."""

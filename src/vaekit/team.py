@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Team:
             return None
         key = (count, like.dtype)
         if key not in _exchanges:
-            name = f"vaekit-{os.environ.get('MASTER_PORT')}-{os.getppid()}-{len(_exchanges)}"
+            name = self.text_of_leader(f"vaekit-{secrets.token_hex(16)}")
             _exchanges[key] = Exchange.between(count, like.dtype, self.rank, self.size, self._all, name)
         return _exchanges[key]
 

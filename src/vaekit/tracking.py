@@ -53,4 +53,4 @@ def _tensorboard(out: Path, images: int) -> Any:
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(out / _FOLDER), purge_step=images + 1 if images else None)
+    return SummaryWriter(str(out / _FOLDER), purge_step=images + 1 if images else 0)

@@ -81,7 +81,7 @@ class Trainer:
         buffers = [buffer.clone() for buffer in self.buffers]
         self.adam.zero_grad()
         terms = self._accumulate(index)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        gradients: list[Tensor] = [parameter.grad for parameter in self.parameters]  # type: ignore[misc]
         number = terms.loss.sum()
         if self.team.size > 1:
             self._stop_votes = number.new_tensor(float(wants_to_stop))
@@ -160,9 +160,9 @@ class Trainer:
 
     def start_at_mean(self) -> None:
         """Lets the decoder's last layer give the mean of (up to 4,096) training images, whatever the code."""
-        seen = torch.arange(len(self.pixels)).split(max(1, len(self.pixels) // _MEAN_IMAGES))
-        some = self._floats(torch.stack([rows[0] for rows in seen]))
-        bias = self.model.likelihood.output_of(some.mean(0)).flatten()
+        seen = torch.arange(0, len(self.pixels), math.ceil(len(self.pixels) / _MEAN_IMAGES))
+        mean = torch.stack([self._floats(part).sum(0) for part in seen.split(256)]).sum(0) / len(seen)
+        bias = self.model.likelihood.output_of(mean).flatten()
         for model in (self.model, self.average):
             if model is not None:
                 with torch.no_grad():
@@ -210,7 +210,9 @@ class Trainer:
         start, some = self._fetched
         if not start <= self.images <= start + len(some) - count:
             offset = self.images % len(self.pixels)
-            ahead = max(count, _FETCHED_VALUES // math.prod(self.pixels.shape[1:]))
+            values = math.prod(self.pixels.shape[1:])
+            # Kernels round otherwise where images do not begin on 64 bytes, and a restart would begin elsewhere.
+            ahead = count if values % 16 else max(count, _FETCHED_VALUES // values)
             some = self._floats(self._order[1][offset : offset + ahead])
             start = self.images
             self._fetched = (start, some)

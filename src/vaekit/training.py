@@ -96,7 +96,8 @@ def train(
         best.take(json.loads(team.text_of_leader(json.dumps(best.facts()))))
         is_over = trainer.images == config.total_images or best.is_exhausted
         if team.any(saved is not None and is_over and _is_finished(out)):
-            progress.say(f"{out} is finished ({trainer.images:,} images); ask for more epochs to extend it")
+            advice = "give a larger --patience to go on" if best.is_exhausted else "ask for more epochs to extend it"
+            progress.say(f"{out} is finished ({trainer.images:,} images); {advice}")
             return out
         if saved is not None:
             progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
@@ -185,7 +186,10 @@ def _run(
     finally:
         progress.stop()
     if best.is_exhausted and trainer.images < total:
-        progress.say(f"{out}: no better for {best.limit} epochs, ended early; the weights are those of the best epoch")
+        progress.say(
+            f"{out}: no better for {best.limit} epochs, ended early; the weights are those of the best epoch; "
+            "give a larger --patience to go on"
+        )
 
 
 def _save(trainer: Trainer, out: Path, best: Patience) -> None:

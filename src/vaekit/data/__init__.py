@@ -12,7 +12,7 @@ from vaekit.data.images import Images
 from vaekit.data.open import open_files, open_images
 from vaekit.data.peek import peek
 from vaekit.data.selection import Selection
-from vaekit.data.splits import PARTS
+from vaekit.data.splits import PARTS, check_split
 from vaekit.data.summary import summary
 from vaekit.data.write import write_folder
 
@@ -22,6 +22,7 @@ __all__ = [
     "Selection",
     "builtin_names",
     "check_float",
+    "check_split",
     "match_group",
     "open_files",
     "open_images",
