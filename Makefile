@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 help:
 	@echo "make demo      train two models and draw picture sheets into demo/ (about six minutes on two cores)"
 	@echo "make test      ruff, mypy and all tests"
-	@echo "make bench     speed and memory beside other ways to train, and 200 kills (MNIST=folder; about an hour)"
+	@echo "make bench     speed and memory beside other ways to train, and 200 kills (MNIST=folder; over an hour)"
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    let ruff mend what it can"
 	@echo "make clean     remove caches, builds and demo/ (runs/ and $(VENV) stay; make distclean removes $(VENV) too)"
