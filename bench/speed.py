@@ -83,12 +83,10 @@ def literal(case: Case, data: Path, seed: int) -> Timing:
     from torch.utils.data import DataLoader
 
     torch.manual_seed(seed)
-    if case.size is None:
-        images: Any = written.read_mnist(data, "train")
-        model, loss = written.seed_ae(), written.seed_ae_loss
-    else:
-        images = written.Faces(sorted(data.rglob("*.png")), case.size)
-        model, loss = _our_net(case) if case.recipe == "vae" else (written.SeedVAE(), written.seed_vae_loss)
+    images: Any = (
+        written.Faces(sorted(data.rglob("*.png")), case.size) if case.size else written.read_mnist(data, "train")
+    )
+    model, loss = _net(case)
     row = _row(case)
     optimiser = torch.optim.Adam(
         model.parameters(), row.learning_rate, weight_decay=row.weight_decay, foreach=False, fused=False
@@ -108,16 +106,12 @@ def pythae(case: Case, data: Path, seed: int) -> Timing:
 
 def floor(case: Case, data: Path, seed: int) -> Timing:
     start = _memory_after_torch()
-    import literal_loop as written
     import torch
 
     torch.manual_seed(seed)
     shape = (case.batch, 3, case.size, case.size) if case.size else (case.batch, 1, 28, 28)
     x = torch.rand(shape)
-    if case.size is None:
-        model, loss = written.seed_ae(), written.seed_ae_loss
-    else:
-        model, loss = _our_net(case) if case.recipe == "vae" else (written.SeedVAE(), written.seed_vae_loss)
+    model, loss = _net(case)
     row = _row(case)
     optimiser = torch.optim.Adam(model.parameters(), row.learning_rate, weight_decay=row.weight_decay, fused=True)
 
@@ -199,6 +193,15 @@ def _row(case: Case) -> Any:
     from vaekit.recipes import get
 
     return get(case.recipe)
+
+
+def _net(case: Case) -> tuple[Any, Callable[..., Any]]:
+    """The network of a case and its loss, as the literal loop writes them where it does."""
+    import literal_loop as written
+
+    if case.recipe == "vae":
+        return _our_net(case)
+    return (written.SeedVAE(), written.seed_vae_loss) if case.size else (written.seed_ae(), written.seed_ae_loss)
 
 
 def _our_net(case: Case) -> tuple[Any, Callable[..., Any]]:
