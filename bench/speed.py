@@ -267,6 +267,7 @@ def measure(case: Case, data: Path, rounds: int) -> dict[str, Any]:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     others = [name for name in case.sides if name != "vaekit"]
     return {
+        "rounds": rounds,
         "seconds_per_step": medians,
         "spread_of_seconds_per_step": {name: max(values) - min(values) for name, values in seconds.items()},
         "every_seconds_per_step": seconds,
@@ -318,7 +319,7 @@ def main() -> None:
     parser.add_argument("mnist", type=Path, help="the folder of MNIST's four IDX files")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5, help="of the time to quality")
-    parser.add_argument("--only", default="", help="cases whose name contains this; nothing is written")
+    parser.add_argument("--only", default="", help="cases whose name contains this, into the stored result")
     parser.add_argument("--quality", action="store_true", help="only the time to quality, into the stored result")
     given = parser.parse_args()
     if given.quality:
@@ -336,10 +337,12 @@ def main() -> None:
                 cases[case.name] = measure(case, data, given.rounds)
                 print(table({case.name: cases[case.name]}), flush=True)
     if given.only:
-        return
-    quality = time_to_quality(given.mnist, given.seeds)
-    print(json.dumps({k: v for k, v in quality.items() if k != "every"}, indent=2))
-    result = {"rounds": given.rounds, "cases": cases, "time_to_quality": quality}
+        result = json.loads((RESULTS / "speed.json").read_text())
+        result["cases"] |= cases
+    else:
+        quality = time_to_quality(given.mnist, given.seeds)
+        print(json.dumps({k: v for k, v in quality.items() if k != "every"}, indent=2))
+        result = {"cases": cases, "time_to_quality": quality}
     print(f"written to {write_result('speed', result).name}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
 from vaekit.schedules import epoch_order, learning_rate, rate_weight
 from vaekit.seeds import CORRUPTION, NOISE, stream
+from vaekit.tape import Tape
 from vaekit.team import ALONE, Team
 
 __all__ = ["Trainer"]
@@ -40,9 +42,7 @@ class Trainer:
     In a ``team`` each process takes its share of every batch; all that is kept is the same in all of them.
     """
 
-    def __init__(
-        self, config: RunConfig, pixels: Tensor | Selection, device: torch.device, team: Team = ALONE
-    ) -> None:
+    def __init__(self, config: RunConfig, pixels: Tensor | Selection, device: torch.device, team: Team = ALONE) -> None:
         self.config, self.row, self.device, self.team = config, recipe_of(config), device, team
         assert self.row.batch_size is not None, "the row is resolved"
         self.batch_size = self.row.batch_size
@@ -60,6 +60,11 @@ class Trainer:
         self.step_module: Any = Step(self.model, build_objective(self.row))
         if config.engine.compiled:
             self.step_module = torch.compile(self.step_module, dynamic=False)
+        # elsewhere the graph costs little beside the arithmetic, or the device works on meanwhile
+        self._is_recorded = self.row.net == "mlp" and device.type == "cpu" and team.size == 1
+        if config.engine.compiled or config.engine.micro_batch:
+            self._is_recorded = False
+        self._tapes: dict[int, Tape] = {}  # by batch size
         self.names = [name for name, _ in self.model.named_parameters()]
         self.parameters = list(self.model.parameters())
         # the others never change: nothing of them is kept in a state
@@ -188,10 +193,35 @@ class Trainer:
         parts = []
         with nullcontext() if is_whole else self.model.observed():
             for x, target, e in _split(batch, noise, size):
-                terms = self.step_module(Batch(x, target), e, weight)
-                (terms.loss.sum() / divisor).backward()
-                parts.append(terms.detach())
+                parts.append(self._differentiate(Batch(x, target), e, weight, divisor))
         return parts[0] if is_whole else Terms.join(parts)
+
+    def _differentiate(self, batch: Batch, noise: Tensor, weight: Tensor, divisor: int) -> Terms:
+        """Adds the gradients of some images to those there are; returns the images' terms, detached."""
+        if not self._is_recorded:
+            terms: Terms = self.step_module(batch, noise, weight)
+            (terms.loss.sum() / divisor).backward()
+            return terms.detach()
+        inputs = [batch.x, noise, weight] + ([] if batch.target is None else [batch.target])
+        if len(batch.x) in self._tapes:
+            found = self._tapes[len(batch.x)](*inputs)
+        else:
+            found, tape = Tape.record(partial(self._terms_and_gradients, divisor), inputs)
+            self._is_recorded = tape is not None
+            if tape is not None:
+                self._tapes[len(batch.x)] = tape
+        count = len(found) - len(self.parameters)
+        for parameter, gradient in zip(self.parameters, found[count:], strict=True):
+            parameter.grad = gradient
+        return Terms(found[0], found[1], found[2] if count > 2 else None)
+
+    def _terms_and_gradients(
+        self, divisor: int, x: Tensor, noise: Tensor, weight: Tensor, target: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        terms: Terms = self.step_module(Batch(x, target), noise, weight)
+        gradients = torch.autograd.grad(terms.loss.sum() / divisor, self.parameters)
+        rate = () if terms.rate is None else (terms.rate.detach(),)
+        return terms.loss.detach(), terms.distortion.detach(), *rate, *gradients
 
     def _inputs(self, index: Tensor) -> tuple[Batch, Tensor, Tensor]:
         x = self._fetch(len(index)) if self.team.size == 1 else self._floats(self.team.share(index))

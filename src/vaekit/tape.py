@@ -1,0 +1,127 @@
+"""A step as the list of operations that it came down to, repeated without its graph.
+
+A small network spends as long on building and walking the graph of a step as on its arithmetic. Every step of one
+batch size does the same operations in the same order, so the first one is recorded, below the level of gradients, and
+the others repeat it: the same kernels on the same kinds of tensors, and so the same numbers to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["Tape"]
+
+
+class Tape:
+    """The operations between some inputs and what a function made of them."""
+
+    def __init__(self, run: Callable[..., tuple[Tensor, ...]]) -> None:
+        self._run = run
+
+    @staticmethod
+    def record(
+        function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], Tape | None]:
+        """What ``function`` returns for ``inputs``, and the tape to repeat it with.
+
+        There is none if the function asks a tensor for its value: it may then do otherwise the next time. Tensors that
+        it reads beside its inputs are taken to stay where they are, changed in place or not at all.
+        """
+        with _Recorder() as recorder:
+            outputs = function(*inputs)
+        program = _Program(inputs)
+        for operation in recorder.operations:
+            if not program.add(*operation):
+                return outputs, None
+        return outputs, Tape(program.compiled(outputs))
+
+    @torch.no_grad()
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The function's outputs for inputs of the recorded shapes."""
+        return self._run(*inputs)
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # there is nothing here to hide from the compiler, and importing it takes a second
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.operations.append((func, args, kwargs or {}, result))
+        return result
+
+
+class _Program:
+    """Python source with one line per operation, which forgets every tensor after its last use."""
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        self.parameters = [f"x{number}" for number in range(len(inputs))]
+        self.names = {id(tensor): name for name, tensor in zip(self.parameters, inputs, strict=True)}
+        self.constants: dict[str, Any] = {}
+        self.lines: list[tuple[list[str], str, set[str]]] = []  # results, call, tensors that it reads
+        self.kept: list[Any] = []  # a name belongs to an id, so no id may be used again
+        self.used: set[str] = set()
+
+    def add(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> bool:
+        """Whether the operation can be repeated; it is written down then."""
+        results = list(result) if isinstance(result, (tuple, list)) else [result]
+        if not all(isinstance(each, Tensor) or each is None for each in results):
+            return False
+        self.kept.append(result)
+        if func is torch.ops.aten.detach.default:
+            self.names[id(result)] = self._text(args[0])
+            return True
+        self.used = set()
+        given = [self._text(value) for value in args] + [f"{key}={self._text(v)}" for key, v in kwargs.items()]
+        if func.is_view and not self.used:  # of something that stays where it is, and so does the view
+            return True
+        call = f"{self._constant(func)}({', '.join(given)})"
+        names = [f"t{len(self.lines)}_{i}" for i in range(len(results))]
+        self.names |= {id(each): name for each, name in zip(results, names, strict=True)}
+        self.lines.append((names, call, self.used))
+        return True
+
+    def compiled(self, outputs: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+        """The program as a function of its inputs."""
+        returned = [self._text(tensor) for tensor in outputs]
+        needed, body = set(returned) | set(self.parameters), []
+        for names, call, used in reversed(self.lines):
+            last = sorted(used - needed)
+            body += [f"del {', '.join(last)}"] if last else []
+            body.append(f"{', '.join(names)} = {call}")
+            needed |= used
+        body = [f"    {line}" for line in reversed(body)]
+        source = [f"def run({', '.join(self.parameters)}):", *body, f"    return ({', '.join(returned)},)"]
+        exec("\n".join(source), self.constants)
+        run: Callable[..., tuple[Tensor, ...]] = self.constants["run"]
+        return run
+
+    def _text(self, value: Any) -> str:
+        """How an argument is written."""
+        if isinstance(value, (list, tuple)):
+            return f"[{', '.join(self._text(each) for each in value)}]"
+        if value is None or isinstance(value, (bool, int)):
+            return repr(value)
+        name = self.names.get(id(value)) if isinstance(value, Tensor) else None
+        if name is None:
+            return self._constant(value)
+        if not name.startswith("c"):
+            self.used.add(name)
+        return name
+
+    def _constant(self, value: Any) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = value
+        if isinstance(value, Tensor):
+            self.names[id(value)] = name
+        return name

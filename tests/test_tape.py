@@ -1,0 +1,77 @@
+"""Steps repeated from a tape give what the same steps give with their graph, to the last bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import vaekit as vk
+from vaekit.build import resolve
+from vaekit.config import DataConfig, Engine, RunConfig
+from vaekit.recipes import get, override
+from vaekit.tape import Tape
+from vaekit.trainer import Trainer
+
+CASES: list[dict[str, Any]] = [
+    {},
+    {"posterior": "normal", "prior": "standard-normal", "objective": "elbo"},
+    {"posterior": "normal", "prior": "fitted-normal", "objective": "elbo", "kl_warmup": 0.5, "ema_power": 16},
+    {"posterior": "normal", "prior": "standard-normal", "objective": "elbo", "free_bits_nats": 0.1},
+    {"posterior": "normal", "prior": "standard-normal", "objective": "elbo", "likelihood": "bernoulli"},
+    {"scale": "pixel", "clip_norm": 0.01},
+    {"scale": "shared", "mean": "sigmoid", "noise_std": 0.3, "reduction": "mean"},
+    {"hidden": (30, 20), "weight_decay": 1e-3},
+]
+
+
+def trainer_of(values: dict[str, Any], precision: str = "fp32") -> Trainer:
+    pixels = vk.open_images("digits").pixels[:80]
+    row = resolve(override(get("seed-ae"), {"batch_size": 32, **values}), tuple(pixels.shape[1:]), len(pixels))
+    data = DataConfig("array", tuple(pixels.shape[2:]), pixels.shape[1], "00", images=len(pixels))
+    config = RunConfig(row.to_dict(), data, 4 * len(pixels), engine=Engine(precision=precision))
+    return Trainer(config, pixels, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("values", CASES, ids=str)
+def test_a_repeated_step_equals_one_with_its_graph(values: dict[str, Any], precision: str) -> None:
+    taped, plain = trainer_of(values, precision), trainer_of(values, precision)
+    plain._is_recorded = False
+    for _ in range(11):  # over three epochs, each of which ends with a smaller batch
+        terms, expected = taped.step(), plain.step()
+        assert torch.equal(terms.loss, expected.loss)
+        assert torch.equal(terms.distortion, expected.distortion)
+        assert (terms.rate is None) == (expected.rate is None)
+        assert terms.rate is None or torch.equal(terms.rate, expected.rate)
+    assert set(taped._tapes) == {32, 16}
+    for name, tensor in plain.state()[0].items():
+        assert torch.equal(taped.state()[0][name], tensor), name
+
+
+def test_a_tape_follows_what_changes_in_place() -> None:
+    weight = torch.randn(3, 4, requires_grad=True)
+
+    def function(x: Tensor) -> tuple[Tensor, ...]:
+        y = (x @ weight.t()).tanh().split(2)
+        return (y[0].sum(), *torch.autograd.grad(y[1].sum(), [weight]))
+
+    x = torch.randn(5, 4)
+    _, tape = Tape.record(function, [x])
+    assert tape is not None
+    with torch.no_grad():
+        weight.mul_(2)
+    for got, expected in zip(tape(-x), function(-x), strict=True):
+        assert torch.equal(got, expected)
+        assert not got.requires_grad
+
+
+def test_what_looks_at_a_value_is_not_repeated() -> None:
+    def function(x: Tensor) -> tuple[Tensor, ...]:
+        return (x * 2 if bool(x.sum() > 0) else -x,)
+
+    outputs, tape = Tape.record(function, [torch.ones(3)])
+    assert tape is None
+    assert outputs[0].tolist() == [2, 2, 2]
