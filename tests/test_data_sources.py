@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.data import Images, open_files, open_images, summary, write_folder
+from vaekit.data import Images, open_files, open_images, summary, survey, write_folder
 from vaekit.errors import UserError
 
 
@@ -330,7 +330,10 @@ def test_metadata(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images.attributes["age"], [np.nan, 7, np.nan])
     assert images.attributes["hair"].tolist() == ["black", "red, long", ""]
     assert images.attributes["empty"].tolist() == ["", "", ""]
-    assert any("1 row of metadata.csv" in note for note in images.notes)
+    assert images.notes[:2] == (
+        "1 row of metadata.csv names no image that was read, such as gone.png",
+        "1 image has no row in metadata.csv, such as c.png",
+    )
     assert images.select("attr:glasses=1").names == ("b.png",)
     assert images.labels is None
 
@@ -343,11 +346,49 @@ def test_metadata_in_split_folders(tmp_path: Path) -> None:
     assert images.names == ("test/a.png", "train/a.png") and images.attributes["age"].tolist() == [2, 1]
 
 
-@pytest.mark.parametrize("data", [b"", b"file,age\n", b"\xff\xfe\x00x"])
-def test_broken_metadata(tmp_path: Path, data: bytes) -> None:
+def test_metadata_as_json_lines(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png", "b.png")
+    (tmp_path / "metadata.jsonl").write_text(
+        '{"file_name": "b.png", "glasses": true, "age": 7.5, "hair": "red", "box": [1, 2]}\n\n'
+        '{"file_name": "./a.png", "glasses": false, "age": null}\n'
+    )
+    images = open_images(tmp_path)
+    assert images.attributes["glasses"].tolist() == [0, 1] and len(images.notes) == 1
+    np.testing.assert_array_equal(images.attributes["age"], [np.nan, 7.5])
+    assert images.attributes["hair"].tolist() == ["", "red"] and images.attributes["box"].tolist() == ["", "[1, 2]"]
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("list_attr_celeba.txt", "2\nMale Smiling\n000001.png -1  1\n000002.png  1 -1\n"),
+        ("list_attr_celeba.csv", "image_id,Male,Smiling\n000001.png,-1,1\n000002.png,1,-1\n"),
+    ],
+)
+def test_the_table_of_celeba(tmp_path: Path, table: str, text: str) -> None:
+    fill(tmp_path, "img_align_celeba/000001.png", "img_align_celeba/000002.png")
+    (tmp_path / table).write_text(text)
+    images = open_images(tmp_path)
+    assert {name: column.tolist() for name, column in images.attributes.items()} == {"Male": [0, 1], "Smiling": [1, 0]}
+    assert images.labels is None and len(images.notes) == 1  # too few for a split
+    assert images.select("attr:Smiling=1").names == ("img_align_celeba/000001.png",)
+
+
+@pytest.mark.parametrize(
+    ("table", "data"),
+    [
+        ("metadata.csv", b""),
+        ("metadata.csv", b"file,age\n"),
+        ("metadata.csv", b"\xff\xfe\x00x"),
+        ("metadata.jsonl", b"{]\n"),
+        ("metadata.jsonl", b'{"age": 1}\n'),
+        ("list_attr_celeba.txt", b"1\nMale Smiling\na.png 1\n"),
+    ],
+)
+def test_broken_tables(tmp_path: Path, table: str, data: bytes) -> None:
     fill(tmp_path, "a.png")
-    (tmp_path / "metadata.csv").write_bytes(data)
-    with pytest.raises(UserError, match="metadata.csv"):
+    (tmp_path / table).write_bytes(data)
+    with pytest.raises(UserError, match=table):
         open_images(tmp_path)
 
 
@@ -408,6 +449,31 @@ def test_summary(tmp_path: Path) -> None:
     assert found["attributes"]["age"] == {"type": "number", "missing": 6, "mean": 2.5, "min": 0.0, "max": 5.0}
     assert found["attributes"]["kind"]["values"] == {"a": 3, "b": 3}
     assert found["skipped"] == [{"name": "dog/bad.png", "reason": "empty file"}]
+
+
+def test_summary_counts_equal_pictures_and_measures_pixels() -> None:
+    pixels = torch.randint(0, 256, (700, 3, 5, 4), dtype=torch.uint8)
+    pixels[600], pixels[650], pixels[20] = pixels[3], pixels[3], pixels[4]
+    found = summary(open_images(pixels))
+    assert found["duplicates"]["images"] == 3
+    assert found["duplicates"]["alike"] == [["000003", "000600", "000650"], ["000004", "000020"]]
+    values = pixels.double() / 255
+    np.testing.assert_allclose(found["pixels"]["mean"], values.mean((0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(found["pixels"]["std"], values.std((0, 2, 3), correction=0), rtol=1e-6)
+    assert (found["pixels"]["min"], found["pixels"]["max"]) == (values.min(), values.max())
+
+
+def test_survey_of_files_of_different_sizes(tmp_path: Path) -> None:
+    for name, size in (("a.png", (40, 20)), ("b.png", (40, 20)), ("c.png", (30, 60))):  # width, height
+        Image.new("RGB", size, (9, 8, 7)).save(tmp_path / name)
+    found = survey(str(tmp_path))
+    assert found["sizes"]["most_common"] == {"20x40": 2, "60x30": 1}
+    assert (found["sizes"]["smallest"], found["sizes"]["largest"]) == ([20, 40], [60, 30])
+    assert found["sizes"]["aspect_ratio"] == {"min": 0.5, "median": 2.0, "max": 2.0}
+    assert found["shape"] == [3, 16, 16] and found["suggested"]["size"] == 16
+    assert any("differ in size" in note for note in found["notes"])
+    assert survey(str(tmp_path), size=8)["shape"] == [3, 8, 8]
+    assert survey(torch.zeros(2, 1, 9, 9, dtype=torch.uint8))["sizes"] == {}
 
 
 def test_idx_files_are_what_the_arrays_in_them_are(tmp_path: Path, monkeypatch) -> None:

@@ -92,8 +92,8 @@ def train(
 ) -> None:
     """Train a model of DATA into a run folder. The same command again goes on where it was; more epochs extend it.
 
-    DATA is a folder of images (class subfolders and a metadata.csv are understood), a .zip or .tar.gz of one, MNIST's
-    IDX files, a .npy or .npz file, or a built-in: digits, portraits, portraits:COUNT.
+    DATA is a folder of images (class subfolders and metadata.csv or .jsonl are understood), a .zip or .tar.gz of one,
+    MNIST's IDX files, a .npy or .npz file, or a built-in: digits, portraits, portraits:COUNT.
 
     Example: vaekit train photos/ --size 64 --budget 10m
     """
@@ -133,12 +133,12 @@ def data(
     from vaekit import data as images_of
 
     source = f"{data}:{count}" if count is not None else data
-    images = images_of.open_images(source, size, channels)
     if write is not None:
+        images = images_of.open_images(source, size, channels)
         images_of.write_folder(images, write)
         _print({"written": str(write), "images": len(images)}, json_)
         return
-    _print(images_of.summary(images), json_)
+    _print(images_of.survey(source, size, channels), json_)
 
 
 @app.command
@@ -380,13 +380,32 @@ def _settings(texts: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
+_MOST_ROWS = 12  # of one value, for the eye
+
+
 def _print(values: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(_plain(values), allow_nan=False))
         return
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
-        print(f"{name:<{width}}  {_readable(value)}")
+        rows = _rows(value)
+        print(f"{name:<{width}}  {_readable(value) if rows is None else ''}".rstrip())
+        for row in (rows or [])[:_MOST_ROWS]:
+            print(f"  {row}")
+        if rows and len(rows) > _MOST_ROWS:
+            print(f"  and {len(rows) - _MOST_ROWS:,} more (--json gives all)")
+
+
+def _rows(value: Any) -> list[str] | None:
+    """A line for each of several things that are themselves several; None: all fits on one line."""
+    if isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values()):
+        return [f"{name}: {_readable(v)}" for name, v in value.items()]
+    if isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
+        return [": ".join(map(_readable, v.values())) if isinstance(v, Mapping) else _readable(v) for v in value]
+    if isinstance(value, list) and any(isinstance(v, str) and " " in v for v in value):  # sentences
+        return [_readable(v) for v in value]
+    return None
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ hole.png            an image, white where hidden
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -85,11 +86,10 @@ def _check_fits(height: int, width: int, side: tuple[int, int], corner: tuple[in
 
 
 def _from_file(text: str, height: int, width: int) -> Tensor:
-    path = Path(text)
-    if "\0" in text or not path.is_file():
+    if not os.path.isfile(text):  # which says no, and raises nothing, for a text that cannot be a path
         raise UserError(f"the mask (--mask) {text!r} is not a file; {_FORMS}")
     try:
-        gray = decode(path.read_bytes(), (height, width), 1)
+        gray = decode(Path(text).read_bytes(), (height, width), 1)
     except Exception as error:  # PIL raises many kinds for files that are no images
         raise UserError(f"the mask {text} cannot be read: {reason(error)}; {_FORMS}") from error
     mask = torch.from_numpy(gray >= 128)

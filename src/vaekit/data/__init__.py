@@ -14,6 +14,7 @@ from vaekit.data.peek import peek
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
 from vaekit.data.summary import summary
+from vaekit.data.survey import survey
 from vaekit.data.write import write_folder
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "parse_size",
     "peek",
     "summary",
+    "survey",
     "to_float",
     "to_uint8",
     "write_folder",

@@ -48,7 +48,7 @@ def _attributes(files: Files, layout: Layout, names: list[str]) -> tuple[dict, l
     tables = {}
     for table in layout.tables:
         path = layout.root + table
-        tables[table.rpartition("/")[0]] = read_table(files.need(path), f"{files.where}/{path}")
+        tables[table] = read_table(files.need(path), f"{files.where}/{path}")
     return join_tables(names, tables)
 
 

@@ -14,11 +14,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from vaekit.data.decode import IMAGE_ENDINGS
+from vaekit.data.metadata import is_table
 
-__all__ = ["TABLE", "Layout", "arrange", "is_image", "root_of", "sort_classes", "split_of", "thin"]
-
-#: The table of attributes that may lie beside images.
-TABLE = "metadata.csv"
+__all__ = ["Layout", "arrange", "is_image", "root_of", "sort_classes", "split_of", "thin"]
 
 _SPLITS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
@@ -31,7 +29,7 @@ class Layout:
     names: list[str]  #: images, sorted
     labels: list[str] | None  #: one per image
     given: list[int]  #: 0 train, 1 val, 2 test, -1 unsaid
-    tables: list[str]  #: the metadata.csv files
+    tables: list[str]  #: of attributes
     notes: list[str] = field(default_factory=list)
 
 
@@ -76,10 +74,10 @@ def root_of(names: list[str]) -> str:
 
 def arrange(names: list[str]) -> Layout:
     """Sorts the names of a tree into images with labels and parts, tables, and others."""
-    root = root_of([name for name in names if is_image(name) or _is_table(name)])
+    root = root_of([name for name in names if is_image(name) or is_table(name)])
     inside = sorted(name[len(root) :] for name in names if name.startswith(root))
     images = [name for name in inside if is_image(name)]
-    tables = [name for name in inside if _is_table(name)]
+    tables = [name for name in inside if is_table(name)]
     layout = Layout(root, images, None, [-1] * len(images), tables)
     if _has_splits(images):
         _apply_splits(layout)
@@ -96,10 +94,6 @@ def sort_classes(labels: set[str]) -> tuple[str, ...]:
     if all(label.isascii() and label.isdigit() for label in labels):
         return tuple(sorted(labels, key=lambda label: (int(label), label)))
     return tuple(sorted(labels))
-
-
-def _is_table(name: str) -> bool:
-    return name.rsplit("/", 1)[-1].lower() == TABLE
 
 
 def _has_splits(images: list[str]) -> bool:

@@ -17,7 +17,7 @@ from vaekit.data.identity import hash_file
 from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 
-__all__ = ["Loaded", "allocate", "join", "load_files", "place", "refuse_unequal"]
+__all__ = ["Loaded", "allocate", "header_sizes", "join", "load_files", "place", "refuse_unequal", "suggested_side"]
 
 T = TypeVar("T")
 
@@ -78,15 +78,30 @@ def place(target: np.ndarray, image: np.ndarray) -> None:
     target[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
 
 
+def suggested_side(shortest: int) -> int:
+    """The size to train at where no side is under ``shortest`` pixels: a power of two from 8 to 256.
+
+    >>> suggested_side(100), suggested_side(5), suggested_side(4000)
+    (64, 8, 256)
+    """
+    return max(8, min(256, 1 << max(0, shortest.bit_length() - 1)))
+
+
+def header_sizes(files: Files, names: Sequence[str]) -> list[tuple[int, int]]:
+    """(height, width) of each file whose header can be read, upright."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")
+        return _sizes(pool, files, names, "")
+
+
 def refuse_unequal(sizes: Sequence[tuple[int, int]], where: str) -> None:
     """Raises :class:`UserError` with a size to give if ``sizes`` (height, width) are not all the same."""
     if len(set(sizes)) < 2:
         return
-    (low, high), shortest = (min(sizes), max(sizes)), min(map(min, sizes))
-    advice = max(8, min(256, 1 << (shortest.bit_length() - 1)))
+    low, high = min(sizes), max(sizes)
     raise UserError(
         f"the images in {where} differ in size (from {low[0]}x{low[1]} to {high[0]}x{high[1]}, "
-        f"height x width); give the size to bring them to, for example --size {advice}"
+        f"height x width); give the size to bring them to, for example --size {suggested_side(min(map(min, sizes)))}"
     )
 
 

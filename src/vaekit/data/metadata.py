@@ -1,72 +1,155 @@
-"""metadata.csv: a table of attributes, one row per image, in the imagefolder convention.
+"""Tables of attributes that lie beside images, one row per image.
 
-The column file_name is relative to the table; each other column is an attribute, numeric if all its values
-are numbers or true/false/yes/no, else text.
+    metadata.csv, metadata.jsonl     the imagefolder convention: file_name is relative to the table
+    list_attr_celeba.txt, .csv       as CelebA comes: -1 for no and 1 for yes, files named without their folder
+
+Each column beside the name is an attribute, numeric if all its values are numbers or true/false/yes/no, else text.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import posixpath
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from vaekit.data.groups import WORDS
 from vaekit.errors import UserError
 
-__all__ = ["as_column", "join_tables", "read_table"]
+__all__ = ["TABLE", "as_column", "is_table", "join_tables", "read_table"]
 
-_KEY = "file_name"
+#: The table that is written.
+TABLE = "metadata.csv"
 
+_CELEBA = ("list_attr_celeba.txt", "list_attr_celeba.csv")
+_TABLES = (TABLE, "metadata.jsonl", *_CELEBA)
+_KEYS = ("file_name", "image_id")  # the second is CelebA's
 
-def read_table(data: bytes, where: str) -> dict[str, dict[str, str]]:
-    """file_name -> {column: text}. Raises :class:`UserError` if there is no column file_name."""
-    try:
-        rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
-        header = next(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{where} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
-    header = [column.strip() for column in header]
-    if _KEY not in header:
-        has = ", ".join(header) or "nothing"
-        raise UserError(f"{where} has no column {_KEY} (it has {has}); name the column of the files so")
-    table = {}
-    for row in rows:
-        clean = {
-            (key or "").strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str | None)
-        }
-        name = posixpath.normpath(clean.pop(_KEY, "").replace("\\", "/"))
-        table[name] = {key: value for key, value in clean.items() if key}
-    return table
+Rows = dict[str, dict[str, str]]
 
 
-def join_tables(
-    names: Sequence[str], tables: dict[str, dict[str, dict[str, str]]]
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Attributes of the images ``names``, and notes about rows that fit no file.
+def is_table(name: str) -> bool:
+    """Whether a file's name is that of a table.
 
-    Arguments: tables maps the folder of each table ('' or 'train') to its rows.
-
-    >>> join_tables(["a.png", "b.png"], {"": {"a.png": {"age": "7"}, "c.png": {"age": "8"}}})
-    ({'age': array([ 7., nan])}, ['1 row of metadata.csv names no image that is there'])
+    >>> is_table("train/Metadata.csv"), is_table("notes.csv")
+    (True, False)
     """
-    rows: dict[str, dict[str, str]] = {}
-    for folder in sorted(tables, key=lambda folder: folder.count("/") + bool(folder)):
-        for name, cells in tables[folder].items():
-            rows.setdefault(posixpath.normpath(posixpath.join(folder, name)), {}).update(cells)
+    return _kind(name) in _TABLES
+
+
+def read_table(data: bytes, where: str) -> Rows:
+    """file_name -> {column: text}; ``where`` ends with the table's name, which tells its form.
+
+    Raises :class:`UserError` for a table that cannot be read or does not name files.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        if _kind(where).endswith(".jsonl"):
+            cells = list(_json_lines(text, where))
+        elif _kind(where).endswith(".txt"):
+            cells = list(_celeba_lines(text, where))
+        else:
+            cells = list(_csv_lines(text, where))
+    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+        raise UserError(f"{where} cannot be read as a table ({error}); save it in UTF-8") from error
+    rows: Rows = {}
+    for row in cells:
+        key = next((row.pop(key) for key in _KEYS if key in row), "")
+        if _kind(where) in _CELEBA:
+            row = {name: "0" if value == "-1" else value for name, value in row.items()}
+        rows[posixpath.normpath(key.replace("\\", "/"))] = row
+    return rows
+
+
+def join_tables(names: Sequence[str], tables: Mapping[str, Rows]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Attributes of the images ``names``, and notes about rows that fit no file and files without a row.
+
+    Arguments: tables maps the path of each table ('metadata.csv' or 'train/metadata.csv') to its rows. Of two that
+    tell the same of an image, the one in the deeper folder counts.
+
+    >>> join_tables(["a.png", "b.png"], {"metadata.csv": {"a.png": {"age": "7"}, "b.png": {"age": ""}, "c.png": {}}})
+    ({'age': array([ 7., nan])}, ['1 row of metadata.csv names no image that was read, such as c.png'])
+    """
+    rows: Rows = {}
+    for path in sorted(tables, key=lambda path: (path.count("/"), path)):
+        folder = posixpath.dirname(path)
+        bare = _by_last_part(names, folder) if _kind(path) in _CELEBA else {}
+        for name, cells in tables[path].items():
+            for image in bare.get(name, [posixpath.normpath(posixpath.join(folder, name))]):
+                rows.setdefault(image, {}).update(cells)
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     attributes = {column: as_column([rows.get(name, {}).get(column, "") for name in names]) for column in columns}
-    lost = len(rows.keys() - set(names))
-    if not lost:
-        return attributes, []
-    said = (
-        "1 row of metadata.csv names no image that is"
-        if lost == 1
-        else f"{lost} rows of metadata.csv name no images that are"
-    )
-    return attributes, [said + " there"]
+    return attributes, _notes(names, rows, " and ".join(sorted({_kind(path) for path in tables})))
+
+
+def _notes(names: Sequence[str], rows: Rows, tables: str) -> list[str]:
+    lost, bare = sorted(rows.keys() - set(names)), [name for name in names if name not in rows]
+    notes = []
+    if lost:
+        one = f"1 row of {tables} names no image that was read"
+        notes.append(f"{one if len(lost) == 1 else f'{len(lost)} rows of {tables} name no image that was read'}")
+        notes[-1] += f", such as {lost[0]}"
+    if rows and bare:
+        notes.append(f"{len(bare)} image{' has' if len(bare) == 1 else 's have'} no row in {tables}, such as {bare[0]}")
+    return notes
+
+
+def _kind(path: str) -> str:
+    return posixpath.basename(path).lower()
+
+
+def _by_last_part(names: Sequence[str], folder: str) -> dict[str, list[str]]:
+    """The images in ``folder`` by their names without folders."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        if not folder or name.startswith(folder + "/"):
+            found[posixpath.basename(name)].append(name)
+    return found
+
+
+def _csv_lines(text: str, where: str) -> Iterator[dict[str, str]]:
+    header = [column.strip() for column in next(csv.reader(io.StringIO(text, newline="")), [])]
+    keys = _KEYS if _kind(where) in _CELEBA else _KEYS[:1]
+    if not set(keys) & set(header):
+        has = ", ".join(header) or "nothing"
+        raise UserError(f"{where} has no column {keys[-1]} (it has {has}); name the column of the files so")
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        given = {
+            (key or "").strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str | None)
+        }
+        yield {key: value for key, value in given.items() if key}
+
+
+def _json_lines(text: str, where: str) -> Iterator[dict[str, str]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        row = json.loads(line)
+        if not isinstance(row, dict) or not isinstance(row.get(_KEYS[0]), str):
+            raise UserError(f"{where}, line {number} does not name its {_KEYS[0]}; expected an object that does")
+        yield {key: value if isinstance(value, str) else _as_text(value) for key, value in row.items()}
+
+
+def _as_text(value: object) -> str:
+    return "" if value is None else json.dumps(value)
+
+
+def _celeba_lines(text: str, where: str) -> Iterator[dict[str, str]]:
+    """The number of images, the names of the attributes, then a line for each image."""
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    if lines and len(lines[0]) == 1:
+        lines = lines[1:]
+    columns = lines[0] if lines else []
+    for number, cells in enumerate(lines[1:], 1):
+        if len(cells) != len(columns) + 1:
+            raise UserError(
+                f"{where}, row {number} has {len(cells)} entries; expected a file and {len(columns)} attributes"
+            )
+        yield {_KEYS[0]: cells[0], **dict(zip(columns, cells[1:], strict=True))}
 
 
 def as_column(values: Sequence[str]) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from vaekit.data.images import Images
-from vaekit.data.layout import TABLE
+from vaekit.data.metadata import TABLE
 from vaekit.errors import UserError
 
 __all__ = ["write_folder"]
