@@ -15,7 +15,7 @@ from vaekit import recipes
 from vaekit.build import build_model
 from vaekit.errors import UserError
 from vaekit.models import LatentModel
-from vaekit.pictures import Sheet, one_per_class, pairs_sheet
+from vaekit.pictures import Sheet, one_per_class, stacked_sheet
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -79,7 +79,7 @@ def test_small_images_are_enlarged_by_whole_factors(size: tuple[int, int], cell:
 
 def test_pairs_stand_above_each_other_and_wrap_in_blocks() -> None:
     originals, made = noise(12, 1, 8, 8), noise(12, 1, 8, 8, seed=1)
-    shown = array(pairs_sheet(originals, made))
+    shown = array(stacked_sheet(originals, made))
     assert shown.shape == (2 + 4 * 58 + 5 * 2, 2 + 10 * 58)
     second_block = 2 + 2 * 58 + 5 * 2  # ordinary gaps, and five more between the blocks
     for i, (column, top) in {0: (0, 2), 9: (9, 2), 10: (0, second_block), 11: (1, second_block)}.items():
@@ -91,7 +91,14 @@ def test_pairs_stand_above_each_other_and_wrap_in_blocks() -> None:
 
 
 def test_few_pairs_make_a_narrow_sheet() -> None:
-    assert pairs_sheet(noise(3, 1, 28, 28), noise(3, 1, 28, 28)).image().size == (2 + 3 * 58, 2 + 2 * 58)
+    assert stacked_sheet(noise(3, 1, 28, 28), noise(3, 1, 28, 28)).image().size == (2 + 3 * 58, 2 + 2 * 58)
+
+
+def test_several_rows_stand_above_each_other() -> None:
+    rows = [noise(2, 1, 8, 8, seed=seed) for seed in range(3)]
+    shown = array(stacked_sheet(*rows))
+    for number, row in enumerate(rows):
+        np.testing.assert_array_equal(shown[2 + 58 * number : 58 * (number + 1), 2:58], enlarged(row[0], 7))
 
 
 def test_captions_and_row_labels_leave_the_images_alone() -> None:
@@ -162,8 +169,8 @@ def test_notebooks_see_a_png() -> None:
         lambda: Sheet(noise(2, 1, 8, 8), 0),
         lambda: Sheet(noise(2, 1, 8, 8), 2, gap=-1),
         lambda: Sheet(noise(2, 1, 8, 8), 2, captions=("one",)),
-        lambda: pairs_sheet(noise(2, 1, 8, 8), noise(3, 1, 8, 8)),
-        lambda: pairs_sheet(noise(2, 1, 8, 8), noise(2, 1, 8, 8), columns=0),
+        lambda: stacked_sheet(noise(2, 1, 8, 8), noise(3, 1, 8, 8)),
+        lambda: stacked_sheet(noise(2, 1, 8, 8), noise(2, 1, 8, 8), columns=0),
     ],
 )
 def test_what_is_no_sheet_is_refused(sheet: object) -> None:

@@ -19,7 +19,7 @@ from vaekit import recipes, report
 from vaekit.build import build_model, parameter_count, resolve
 from vaekit.config import DataConfig, RunConfig
 from vaekit.errors import UserError
-from vaekit.pictures import Sheet, pairs_sheet
+from vaekit.pictures import Sheet, stacked_sheet
 from vaekit.report.curves import Panel, Series, _limits, _thinned, draw, panels
 from vaekit.report.facts import Facts
 from vaekit.report.gallery import frames
@@ -72,7 +72,7 @@ def make_run(folder: Path, recipe: str = "vae", epochs: int = 3, **data: Any) ->
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics(epochs, is_vae)))
     for epoch in range(epochs + 1):
         pixels = torch.full((10, 1, 8, 8), 20 * epoch % 256, dtype=torch.uint8)
-        pairs_sheet(pixels, pixels).save(folder / "pictures" / f"epoch-{epoch:04d}-reconstructions.png")
+        stacked_sheet(pixels, pixels).save(folder / "pictures" / f"epoch-{epoch:04d}-reconstructions.png")
         if is_vae:
             Sheet(pixels, columns=6).save(folder / "pictures" / f"epoch-{epoch:04d}-samples.png")
     return folder

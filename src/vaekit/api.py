@@ -158,7 +158,7 @@ def _length(epochs: float | None, images: int | None, budget: str | float | None
     """At most one of the three ways to say how long, each positive."""
     given = {k: v for k, v in (("--epochs", epochs), ("--images", images), ("--budget", budget)) if v is not None}
     if len(given) > 1:
-        raise UserError(f"{' and '.join(given)} say the same thing; give one of them")
+        raise UserError(f"{' and '.join(given)} each say how long to train; give one of them")
     for name, value in given.items():
         if name != "--budget" and not 0 < float(value) < math.inf:
             raise UserError(f"{name} {value:g}: must be a finite number greater than 0")

@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_bytes
 
-__all__ = ["Sheet", "one_per_class", "pairs_sheet"]
+__all__ = ["Sheet", "one_per_class", "stacked_sheet"]
 
 _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".png": ("PNG", {}),
@@ -86,18 +86,19 @@ class Sheet:
         return _encoded(self.image(), ".png")
 
 
-def pairs_sheet(originals: Tensor, reconstructions: Tensor, columns: int = 10) -> Sheet:
-    """Originals above their reconstructions, both uint8 ``[N, C, H, W]``; they wrap after ``columns``.
+def stacked_sheet(originals: Tensor, *others: Tensor, columns: int = 10) -> Sheet:
+    """Originals above what was made of them, all uint8 ``[N, C, H, W]``; they wrap after ``columns``.
 
     >>> pixels = torch.zeros(12, 3, 64, 64, dtype=torch.uint8)
-    >>> pairs_sheet(pixels, pixels).image().size
+    >>> stacked_sheet(pixels, pixels).image().size
     (1302, 532)
     """
-    if originals.shape != reconstructions.shape:
-        shapes = f"{tuple(originals.shape)} and {tuple(reconstructions.shape)}"
-        raise UserError(f"originals and reconstructions must have one shape, these have {shapes}")
-    blocks = zip(*(images.split(max(1, columns)) for images in (originals, reconstructions)), strict=True)
-    return Sheet(torch.cat([torch.cat(block) for block in blocks]), columns, rows_per_block=2)
+    stacked = (originals, *others)
+    if len({images.shape for images in stacked}) > 1:
+        shapes = " and ".join(str(tuple(images.shape)) for images in stacked)
+        raise UserError(f"originals and what was made of them must have one shape, these have {shapes}")
+    blocks = zip(*(images.split(max(1, columns)) for images in stacked), strict=True)
+    return Sheet(torch.cat([torch.cat(block) for block in blocks]), columns, rows_per_block=len(stacked))
 
 
 def one_per_class(labels: Tensor | None, count: int, n: int) -> Tensor:

@@ -84,7 +84,7 @@ class Run:
     def compare(self, data: Any) -> Sheet:
         """Originals above their reconstructions."""
         pixels = self.pixels(data)
-        return pictures.pairs_sheet(pixels, edit.reconstruct(self.model, pixels))
+        return pictures.stacked_sheet(pixels, edit.reconstruct(self.model, pixels))
 
     def latent(self, name: str) -> Tensor:
         """One latent ``[latent_dim]``: of an image file, the mean of a folder, or that of a group of the run's data.
@@ -160,22 +160,22 @@ class Run:
         return chosen.pixels[pictures.one_per_class(chosen.labels, len(chosen), count)]
 
     def denoise_sheet(self, pixels: Tensor, noise_std: float | None, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
-        """Noisy images above the denoised ones, and the PSNR of both where the clean images are known."""
+        """Noisy images above the denoised ones; where the clean ones are known, those on top, and the PSNR of both."""
         clean = to_float(pixels)
         noisy = clean if noise_std is None else edit.add_noise(clean, noise_std, seed)
         result = self.denoise(noisy)
-        sheet = pictures.pairs_sheet(to_uint8(noisy), to_uint8(result))
         if noise_std is None:
-            return sheet, {}
+            return pictures.stacked_sheet(pixels, to_uint8(result)), {}
+        sheet = pictures.stacked_sheet(pixels, to_uint8(noisy), to_uint8(result))
         before, after = evaluate.psnr_db(noisy, clean), evaluate.psnr_db(result, clean)
         return sheet, {"noisy_psnr_db": before, "denoised_psnr_db": after, "gain_db": after - before}
 
     def inpaint_sheet(self, pixels: Tensor, mask: str, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
-        """Images with a part hidden above the filled ones, and the PSNR on the hidden pixels against the truth."""
+        """Images, the same with a part hidden, and filled in; and the PSNR on the hidden pixels against the truth."""
         hidden = parse_mask(mask, self.shape[1], self.shape[2], len(pixels), seed)
         truth = to_float(pixels)
         filled = self.inpaint(truth, hidden, seed)
-        sheet = pictures.pairs_sheet(to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))
+        sheet = pictures.stacked_sheet(pixels, to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))
         numbers = {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": evaluate.psnr_db(filled, truth, hidden)}
         return sheet, numbers
 

@@ -263,7 +263,7 @@ def _memory_words(is_mapped: bool) -> str:
 def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> None:
     model = trainer.eval_model()
     name = f"epoch-{epoch:04d}"
-    shown = pictures.pairs_sheet(watched.pictured, edit.reconstruct(model, watched.pictured))
+    shown = pictures.stacked_sheet(watched.pictured, edit.reconstruct(model, watched.pictured))
     shown.save(out / "pictures" / f"{name}-reconstructions.png")
     if model.prior is not None:
         pictures.Sheet(edit.generate(model, _SAMPLES), 6).save(out / "pictures" / f"{name}-samples.png")
