@@ -8,8 +8,8 @@ table, the figures from ``bench/results``. A test checks that the documents are 
 from __future__ import annotations
 
 import json
-import statistics
 import re
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
