@@ -328,6 +328,8 @@ def main() -> None:
         }
         print(f"written to {write_result('speed', result).name}")
         return
+    if not any(given.only in case.name for case in CASES):
+        parser.error(f"--only {given.only!r} is in no case's name: {', '.join(case.name for case in CASES)}")
     environment()  # made before anything is timed
     cases: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -75,3 +75,21 @@ def test_what_looks_at_a_value_is_not_repeated() -> None:
     outputs, tape = Tape.record(function, [torch.ones(3)])
     assert tape is None
     assert outputs[0].tolist() == [2, 2, 2]
+
+
+def test_what_depends_on_how_many_values_there_are_is_not_repeated() -> None:
+    assert Tape.record(lambda x: (x[x > 0],), [torch.tensor([1.0, -1.0])])[1] is None
+
+
+def test_numbers_of_the_code_begin_anew_and_lists_of_one_are_lists() -> None:
+    def function(x: Tensor) -> tuple[Tensor, ...]:
+        total = torch.tensor(0.0)
+        total += x.sum()
+        (only,) = x.unbind(0)
+        return total * 1, only + 1
+
+    _, tape = Tape.record(function, [torch.ones(1, 3)])
+    assert tape is not None
+    for _ in range(2):
+        total, only = tape(torch.full((1, 3), 2.0))
+        assert (total, only.tolist()) == (6, [3, 3, 3])

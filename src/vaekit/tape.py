@@ -29,8 +29,9 @@ class Tape:
     ) -> tuple[tuple[Tensor, ...], Tape | None]:
         """What ``function`` returns for ``inputs``, and the tape to repeat it with.
 
-        There is none if the function asks a tensor for its value: it may then do otherwise the next time. Tensors that
-        it reads beside its inputs are taken to stay where they are, changed in place or not at all.
+        There is none if the function asks a tensor for a value, or how many of its values are of some kind: it may then
+        do otherwise the next time. Tensors that it reads beside its inputs are taken to stay where they are, changed in
+        place or not at all.
         """
         with _Recorder() as recorder:
             outputs = function(*inputs)
@@ -57,6 +58,8 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.lift_fresh.default:  # a number of the code: made anew, for it may be changed in place
+            func, args = torch.ops.aten.clone.default, (result.clone(),)
         self.operations.append((func, args, kwargs or {}, result))
         return result
 
@@ -68,14 +71,17 @@ class _Program:
         self.parameters = [f"x{number}" for number in range(len(inputs))]
         self.names = {id(tensor): name for name, tensor in zip(self.parameters, inputs, strict=True)}
         self.constants: dict[str, Any] = {}
-        self.lines: list[tuple[list[str], str, set[str]]] = []  # results, call, tensors that it reads
+        self.lines: list[tuple[list[str], str, set[str]]] = []  # results, the line, what it reads
         self.kept: list[Any] = []  # a name belongs to an id, so no id may be used again
         self.used: set[str] = set()
 
     def add(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> bool:
         """Whether the operation can be repeated; it is written down then."""
-        results = list(result) if isinstance(result, (tuple, list)) else [result]
-        if not all(isinstance(each, Tensor) or each is None for each in results):
+        is_list = isinstance(result, (tuple, list))
+        results = list(result) if is_list else [result]
+        if not results or not all(isinstance(each, Tensor) or each is None for each in results):
+            return False
+        if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
             return False
         self.kept.append(result)
         if func is torch.ops.aten.detach.default:
@@ -88,17 +94,18 @@ class _Program:
         call = f"{self._constant(func)}({', '.join(given)})"
         names = [f"t{len(self.lines)}_{i}" for i in range(len(results))]
         self.names |= {id(each): name for each, name in zip(results, names, strict=True)}
-        self.lines.append((names, call, self.used))
+        target = ", ".join(names) + ("," if is_list else "")
+        self.lines.append((names, f"{target} = {call}", self.used))
         return True
 
     def compiled(self, outputs: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
         """The program as a function of its inputs."""
         returned = [self._text(tensor) for tensor in outputs]
         needed, body = set(returned) | set(self.parameters), []
-        for names, call, used in reversed(self.lines):
-            last = sorted(used - needed)
+        for names, line, used in reversed(self.lines):
+            last = sorted((used | set(names)) - needed)
             body += [f"del {', '.join(last)}"] if last else []
-            body.append(f"{', '.join(names)} = {call}")
+            body.append(line)
             needed |= used
         body = [f"    {line}" for line in reversed(body)]
         source = [f"def run({', '.join(self.parameters)}):", *body, f"    return ({', '.join(returned)},)"]

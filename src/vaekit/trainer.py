@@ -61,9 +61,8 @@ class Trainer:
         if config.engine.compiled:
             self.step_module = torch.compile(self.step_module, dynamic=False)
         # elsewhere the graph costs little beside the arithmetic, or the device works on meanwhile
-        self._is_recorded = self.row.net == "mlp" and device.type == "cpu" and team.size == 1
-        if config.engine.compiled or config.engine.micro_batch:
-            self._is_recorded = False
+        is_whole = team.size == 1 and not config.engine.compiled and not config.engine.micro_batch
+        self._is_recorded = is_whole and self.row.net == "mlp" and device.type == "cpu"
         self._tapes: dict[int, Tape] = {}  # by batch size
         self.names = [name for name, _ in self.model.named_parameters()]
         self.parameters = list(self.model.parameters())
@@ -197,7 +196,7 @@ class Trainer:
         return parts[0] if is_whole else Terms.join(parts)
 
     def _differentiate(self, batch: Batch, noise: Tensor, weight: Tensor, divisor: int) -> Terms:
-        """Adds the gradients of some images to those there are; returns the images' terms, detached."""
+        """Leaves the gradients of some images, without a tape added to those there are; returns the terms, detached."""
         if not self._is_recorded:
             terms: Terms = self.step_module(batch, noise, weight)
             (terms.loss.sum() / divisor).backward()

@@ -54,7 +54,7 @@ def read_table(data: bytes, where: str) -> Rows:
             cells = list(_celeba_lines(text, where))
         else:
             cells = list(_csv_lines(text, where))
-    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{where} cannot be read as a table ({error}); save it in UTF-8") from error
     rows: Rows = {}
     for row in cells:
@@ -69,7 +69,8 @@ def join_tables(names: Sequence[str], tables: Mapping[str, Rows]) -> tuple[dict[
     """Attributes of the images ``names``, and notes about rows that fit no file and files without a row.
 
     Arguments: tables maps the path of each table ('metadata.csv' or 'train/metadata.csv') to its rows. Of two that
-    tell the same of an image, the one in the deeper folder counts.
+    tell the same of an image, the one in the deeper folder counts, in one folder the later by name; an empty cell says
+    nothing.
 
     >>> join_tables(["a.png", "b.png"], {"metadata.csv": {"a.png": {"age": "7"}, "b.png": {"age": ""}, "c.png": {}}})
     ({'age': array([ 7., nan])}, ['1 row of metadata.csv names no image that was read, such as c.png'])
@@ -80,7 +81,8 @@ def join_tables(names: Sequence[str], tables: Mapping[str, Rows]) -> tuple[dict[
         bare = _by_last_part(names, folder) if _kind(path) in _CELEBA else {}
         for name, cells in tables[path].items():
             for image in bare.get(name, [posixpath.normpath(posixpath.join(folder, name))]):
-                rows.setdefault(image, {}).update(cells)
+                known = rows.setdefault(image, {})
+                known.update({column: cell for column, cell in cells.items() if cell or column not in known})
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     attributes = {column: as_column([rows.get(name, {}).get(column, "") for name in names]) for column in columns}
     return attributes, _notes(names, rows, " and ".join(sorted({_kind(path) for path in tables})))
@@ -93,7 +95,7 @@ def _notes(names: Sequence[str], rows: Rows, tables: str) -> list[str]:
         one = f"1 row of {tables} names no image that was read"
         notes.append(f"{one if len(lost) == 1 else f'{len(lost)} rows of {tables} name no image that was read'}")
         notes[-1] += f", such as {lost[0]}"
-    if rows and bare:
+    if tables and bare:
         notes.append(f"{len(bare)} image{' has' if len(bare) == 1 else 's have'} no row in {tables}, such as {bare[0]}")
     return notes
 
@@ -125,10 +127,13 @@ def _csv_lines(text: str, where: str) -> Iterator[dict[str, str]]:
 
 
 def _json_lines(text: str, where: str) -> Iterator[dict[str, str]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # other ends of lines may stand within a text
         if not line.strip():
             continue
-        row = json.loads(line)
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}, line {number} is not JSON ({error}); write one object per line") from error
         if not isinstance(row, dict) or not isinstance(row.get(_KEYS[0]), str):
             raise UserError(f"{where}, line {number} does not name its {_KEYS[0]}; expected an object that does")
         yield {key: value if isinstance(value, str) else _as_text(value) for key, value in row.items()}
@@ -149,7 +154,7 @@ def _celeba_lines(text: str, where: str) -> Iterator[dict[str, str]]:
             raise UserError(
                 f"{where}, row {number} has {len(cells)} entries; expected a file and {len(columns)} attributes"
             )
-        yield {_KEYS[0]: cells[0], **dict(zip(columns, cells[1:], strict=True))}
+        yield {**dict(zip(columns, cells[1:], strict=True)), _KEYS[0]: cells[0]}
 
 
 def as_column(values: Sequence[str]) -> np.ndarray:

@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import torch
 
 from vaekit.data.identity import hash_rows
 from vaekit.data.images import Images
@@ -15,6 +14,7 @@ from vaekit.data.splits import PARTS
 __all__ = ["summary"]
 
 _MOST_VALUES = 50
+_MOST_ALIKE = 5  # names of one picture
 _PIECE = 256  # images looked at together
 
 
@@ -46,25 +46,20 @@ def summary(images: Images) -> dict[str, Any]:
 
 def _pixels(images: Images) -> dict[str, Any]:
     """Mean and standard deviation per channel over all pixels, and the extremes; on the [0, 1] scale."""
-    channels, height, width = images.shape
     if not len(images):
         return {"mean": [], "std": [], "min": None, "max": None}
-    total, square = torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
-    low, high = 255, 0
-    for some in images.pixels.split(_PIECE):
-        values = some.to(torch.float32)
-        # within an image single precision is enough, over many it would not be
-        total += values.sum((2, 3)).double().sum(0)
-        square += values.square().sum((2, 3)).double().sum(0)
-        low, high = min(low, int(some.min())), max(high, int(some.max()))
-    count = len(images) * height * width
-    mean = total / count
-    std = (square / count - mean**2).clamp(min=0).sqrt()
-    return {"mean": (mean / 255).tolist(), "std": (std / 255).tolist(), "min": low / 255, "max": high / 255}
+    counts = np.zeros((images.shape[0], 256), np.int64)  # of each value in each channel: sums of these are exact
+    for image in images.pixels.numpy():
+        counts += [np.bincount(channel.ravel(), minlength=256) for channel in image]
+    values, weights = np.arange(256) / 255, counts / counts.sum(1, keepdims=True)
+    mean = weights @ values
+    std = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(1))
+    seen = values[counts.any(0)]
+    return {"mean": mean.tolist(), "std": std.tolist(), "min": float(seen[0]), "max": float(seen[-1])}
 
 
 def _duplicates(images: Images) -> dict[str, Any]:
-    """How many images equal an earlier one, pixel by pixel at this size, and the names of those that are alike."""
+    """How many images equal an earlier one, pixel by pixel at this size, and some names of those that are alike."""
     alike: dict[bytes, list[str]] = {}
     for start in range(0, len(images), _PIECE):
         for name, content in zip(
@@ -74,7 +69,10 @@ def _duplicates(images: Images) -> dict[str, Any]:
         ):
             alike.setdefault(content, []).append(name)
     groups = [names for names in alike.values() if len(names) > 1]
-    return {"images": sum(len(names) - 1 for names in groups), "alike": groups[:_MOST_VALUES]}
+    return {
+        "images": sum(len(names) - 1 for names in groups),
+        "alike": [names[:_MOST_ALIKE] for names in groups[:_MOST_VALUES]],
+    }
 
 
 def _labels(images: Images) -> dict[str, int]:

@@ -16,6 +16,7 @@ from vaekit.data.summary import summary
 __all__ = ["survey"]
 
 _MOST_SIZES = 12
+_SMALLEST, _LARGEST = 8, 256  # that is suggested
 
 
 def survey(source: Any, size: Any = None, channels: int | None = None) -> dict[str, Any]:
@@ -36,7 +37,8 @@ def survey(source: Any, size: Any = None, channels: int | None = None) -> dict[s
         said = f"the files differ in size; what is said of pixels holds at --size {suggested_side(shortest)}"
         images = replace(images, notes=(*images.notes, said))
     known = summary(images)
-    side = suggested_side(shortest or min(images.shape[1:]))
+    shortest = shortest or min(images.shape[1:])
+    side = suggested_side(shortest) if len(set(found)) > 1 or shortest > _LARGEST else max(shortest, _SMALLEST)
     return known | {"sizes": _sizes(found), "suggested": {"size": side, "recipe": "vae"}}
 
 
