@@ -196,7 +196,7 @@ class Trainer:
         return parts[0] if is_whole else Terms.join(parts)
 
     def _differentiate(self, batch: Batch, noise: Tensor, weight: Tensor, divisor: int) -> Terms:
-        """Leaves the gradients of some images, without a tape added to those there are; returns the terms, detached."""
+        """Leaves the gradients of some images, added to those of earlier pieces; returns the terms, detached."""
         if not self._is_recorded:
             terms: Terms = self.step_module(batch, noise, weight)
             (terms.loss.sum() / divisor).backward()
@@ -211,7 +211,7 @@ class Trainer:
                 self._tapes[len(batch.x)] = tape
         count = len(found) - len(self.parameters)
         for parameter, gradient in zip(self.parameters, found[count:], strict=True):
-            parameter.grad = gradient
+            parameter.grad = gradient  # a recorded batch has no other pieces
         return Terms(found[0], found[1], found[2] if count > 2 else None)
 
     def _terms_and_gradients(
