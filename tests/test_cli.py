@@ -19,7 +19,8 @@ from PIL import Image
 import vaekit as vk
 from vaekit import runs
 from vaekit.cli import app
-from vaekit.data import decode, portraits
+from vaekit.data import portraits
+from vaekit.pixels import decode
 from vaekit.recipes import RECIPES
 
 TOOLS = ("generate", "reconstruct", "interpolate", "arithmetic", "denoise", "inpaint", "evaluate")

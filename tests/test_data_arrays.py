@@ -19,6 +19,7 @@ from vaekit.data.folder import read_tree
 from vaekit.data.idx import parse_idx
 from vaekit.data.layout import arrange
 from vaekit.errors import UserError
+from vaekit.pixels.form import Form
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -309,19 +310,20 @@ def test_real_smiles(shared_data: Path) -> None:
     files = list_archive(shared_data / "smiles.tar.gz")
     layout = arrange(list(files.names))
     assert layout.root == "smiles/" and Counter(layout.labels) == {"not-smiling": 9475, "smiling": 3690}
-    images = read_tree(files, size=(32, 32), channels=None, most=330).images("smiles", seed=0)
+    form = Form((32, 32))
+    images = read_tree(files, form, most=330).images("smiles", 0, form)
     assert images.shape == (1, 32, 32) and 300 < len(images) <= 330 and not images.skipped
     assert images.names[0] == "not-smiling/10.jpg" and images.classes == ("not-smiling", "smiling")
     assert 60 < images.pixels.float().mean() < 190 and images.pixels.float().std() > 30
 
 
 def test_peek_counts_without_reading_all(shared_data: Path, tmp_path: Path) -> None:
-    sample, count, train = peek("portraits:5000", size=16)
+    sample, count, train = peek("portraits:5000", Form((16, 16)))
     assert len(sample) == 64 and (count, train) == (5000, 4000) and sample.shape == (3, 16, 16)
     assert sample.pixels.equal(open_images("portraits:64", size=16).pixels)
-    assert peek("portraits:5000", size=16, with_val=True)[2] == 4500
+    assert peek("portraits:5000", Form((16, 16)), with_val=True)[2] == 4500
     whole = open_images("digits")
-    sample, count, train = peek("digits", size=16, channels=3)
+    sample, count, train = peek("digits", Form((16, 16), 3))
     assert (count, train) == (1797, len(whole.part("train"))) and sample.shape == (3, 16, 16)
     assert peek("digits", with_val=True)[2] == len(whole.part("train")) + len(whole.part("val"))
     for name in ("train", "test"):

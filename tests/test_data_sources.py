@@ -18,6 +18,8 @@ from PIL import Image
 
 from vaekit.data import Images, open_files, open_images, summary, survey, write_folder
 from vaekit.errors import UserError
+from vaekit.pixels.form import Form
+from vaekit.pixels.spans import Span
 
 
 def picture(seed: int, size: tuple[int, int] = (8, 8), colour: bool = False) -> Image.Image:
@@ -314,7 +316,7 @@ def test_permission_denied(tmp_path: Path, monkeypatch) -> None:
         with pytest.raises(UserError, match="permission denied"):
             open_images(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", denied)
+        patch.setattr(Span, "read", denied)
         with pytest.raises(UserError, match="a.png: permission denied"):
             open_images(tmp_path, size=8, channels=1)
 
@@ -472,7 +474,7 @@ def test_survey_of_files_of_different_sizes(tmp_path: Path) -> None:
     assert found["sizes"]["aspect_ratio"] == {"min": 0.5, "median": 2.0, "max": 2.0}
     assert found["shape"] == [3, 16, 16] and found["suggested"]["size"] == 16
     assert any("differ in size" in note for note in found["notes"])
-    assert survey(str(tmp_path), size=8)["shape"] == [3, 8, 8]
+    assert survey(str(tmp_path), Form((8, 8)))["shape"] == [3, 8, 8]
     assert survey(torch.zeros(2, 1, 9, 9, dtype=torch.uint8))["sizes"] == {}
 
 

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "exchange"),
-    ("cores", "heap", "locks", "memory", "patience", "tape", "team"),
+    ("cores", "heap", "locks", "memory", "patience", "pixels", "tape", "team"),
     ("adam", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
     ("heads", "priors", "masks", "schedules", "verbs"),
     ("models",),

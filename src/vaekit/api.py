@@ -13,7 +13,7 @@ import torch
 
 from vaekit import progress, recipes, runs
 from vaekit.config import Length
-from vaekit.data import Images, open_images, peek
+from vaekit.data import Form, Images, open_in, peek
 from vaekit.durations import parse_duration
 from vaekit.errors import UserError, nearest
 from vaekit.folders import check_folder
@@ -33,6 +33,9 @@ def train(
     *,
     size: Any = None,
     channels: int | None = None,
+    fit: str = "crop",
+    background: str = "white",
+    frames: str = "first",
     epochs: float | None = None,
     images: int | None = None,
     budget: str | float | None = None,
@@ -57,7 +60,7 @@ def train(
         data: anything that :func:`vaekit.open_images` takes, or what it returned.
         recipe: the name of a row of the recipe table, or a row.
         out: the run folder; by default ``runs/DATA-RECIPE``.
-        size, channels: of the images, as in :func:`vaekit.open_images`.
+        size, channels, fit, background, frames: of the images, as in :func:`vaekit.open_images`.
         epochs, images, budget: how long; at most one of them. ``budget`` is wall time such as ``"10m"``.
         batch_size: images per step, over all processes; ``"auto"``: as many as the GPU holds.
         precision: of the networks in training, ``"fp32"`` or ``"bf16"``; by default what the device is good at.
@@ -81,7 +84,7 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     initial = _initial(init)
-    opened = open_images(data, size, channels)
+    opened = open_in(data, Form.of(size, channels, fit, background, frames))
     if batch_size == "auto":
         row = _largest_batch(row, opened, len(opened), out, device, engine)
     shown = progress.choose(quiet)
@@ -101,6 +104,9 @@ def plan(
     *,
     size: Any = None,
     channels: int | None = None,
+    fit: str = "crop",
+    background: str = "white",
+    frames: str = "first",
     epochs: float | None = None,
     images: int | None = None,
     budget: str | float | None = None,
@@ -125,7 +131,7 @@ def plan(
     out = _out(data, row, out)
     if threads is not None:
         torch.set_num_threads(threads)
-    sample, count, train_count = peek(data, size, channels, with_val=row.train_on_val)
+    sample, count, train_count = peek(data, Form.of(size, channels, fit, background, frames), with_val=row.train_on_val)
     if batch_size == "auto":
         row = _largest_batch(row, sample, count, out, device, engine)
     initial = _initial(init)

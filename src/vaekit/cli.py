@@ -34,10 +34,19 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
+Channels = Annotated[
+    int | None, Parameter(help="1 (grey), 3 (colour) or 4 (with transparency). Default: 1 or 3, what the images are.")
+]
+Fit = Annotated[
+    str,
+    Parameter(help="Of pictures of another shape: crop (the middle), pad (all of it, on the background) or stretch."),
+]
+Background = Annotated[str, Parameter(help="Colour behind what is transparent and around what is padded.")]
+Frames = Annotated[str, Parameter(help="Of animations and files with several pages: first or all.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON object.")]
 Size = Annotated[
     str | None,
-    Parameter(help="Shorter side in pixels, or HEIGHTxWIDTH; the middle is cut out.", allow_leading_hyphen=True),
+    Parameter(help="Shorter side in pixels, or HEIGHTxWIDTH.", allow_leading_hyphen=True),
 ]
 _SEED = validators.Number(gte=0, lt=2**63)
 Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
@@ -52,7 +61,10 @@ def train(
     *,
     recipe: Annotated[str, Parameter(help="A row of 'vaekit recipes'.")] = "vae",
     size: Size = None,
-    channels: Annotated[int | None, Parameter(help="1 (grey) or 3 (colour). Default: what the images are.")] = None,
+    channels: Channels = None,
+    fit: Fit = "crop",
+    background: Background = "white",
+    frames: Frames = "first",
     out: Annotated[Path | None, Parameter(help="Run folder. Default: runs/DATA-RECIPE.")] = None,
     epochs: Annotated[float | None, Parameter(help="Passes over the training images.")] = None,
     images: Annotated[int | None, Parameter(help="Images to train on in all, repeats counted.")] = None,
@@ -101,7 +113,8 @@ def train(
 
     settings = _settings(set_)
     common: dict[str, Any] = dict(
-        size=size, channels=channels, epochs=epochs, images=images, budget=budget, batch_size=batch_size, seed=seed,
+        size=size, channels=channels, fit=fit, background=background, frames=frames,
+        epochs=epochs, images=images, budget=budget, batch_size=batch_size, seed=seed,
         learning_rate=learning_rate, latent_dim=latent_dim, device=device, threads=threads, settings=settings,
         precision=precision, compiled=compile_ and compile_ == "on", micro_batch=micro_batch, patience=patience,
     )  # fmt: skip
@@ -119,7 +132,10 @@ def data(
     /,
     *,
     size: Size = None,
-    channels: Annotated[int | None, Parameter(help="1 (grey) or 3 (colour).")] = None,
+    channels: Channels = None,
+    fit: Fit = "crop",
+    background: Background = "white",
+    frames: Frames = "first",
     write: Annotated[
         Path | None, Parameter(help="Write the images as PNG files with a metadata.csv into this folder.")
     ] = None,
@@ -133,12 +149,13 @@ def data(
     from vaekit import data as images_of
 
     source = f"{data}:{count}" if count is not None else data
+    form = images_of.Form.of(size, channels, fit, background, frames)
     if write is not None:
-        images = images_of.open_images(source, size, channels)
+        images = images_of.open_in(source, form)
         images_of.write_folder(images, write)
         _print({"written": str(write), "images": len(images)}, json_)
         return
-    _print(images_of.survey(source, size, channels), json_)
+    _print(images_of.survey(source, form), json_)
 
 
 @app.command

@@ -33,13 +33,16 @@ class DataConfig:
 
     source: str  #: what the user named: a built-in, an absolute path, 'files' or 'array'
     size: tuple[int, int]  #: height and width in pixels
-    channels: int  #: 1 or 3
+    channels: int  #: 1, 3, or 4 with alpha
     fingerprint: str  #: sha256 of the content, independent of the size
     split_seed: int = 0  #: seed of the train/val/test split
     images: int = 0  #: images in all parts together
     train_images: int = 0  #: images that are trained on
     classes: tuple[str, ...] = ()  #: label names
     attributes: tuple[str, ...] = ()  #: attribute columns
+    fit: str = "crop"  #: how pictures of another shape are brought to the size: crop, pad or stretch
+    background: str = "#ffffff"  #: behind what is transparent, around what is padded
+    frames: str = "first"  #: of animations and of files with several pages: first or all
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ def make_config(
         train_images=count,
         classes=images.classes,
         attributes=tuple(images.attributes),
+        fit=images.form.fit,
+        background=images.form.background,
+        frames=images.form.frames,
     )
     if row.likelihood == "bernoulli" and not all(_is_binary(some) for some in images.pixels.split(1024)):
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +17,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["LOCK", "only_writer"]
+__all__ = ["LOCK", "only_one", "only_writer"]
 
 LOCK = ".lock"  #: in the folder, while it is written; holds the number of the process
+_WAIT_SECONDS = 0.05
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 
@@ -35,6 +37,33 @@ def only_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
         with suppress(OSError):  # Windows deletes nothing that is open; the next writer takes the file as it is
             (folder / LOCK).unlink()
         os.close(descriptor)
+
+
+@contextmanager
+def only_one(path: Path, say: Callable[[], None] | None) -> Iterator[bool]:
+    """Holds the lock file ``path``; while another process does, waits for it, after ``say`` was called once.
+
+    ``say`` None: waits for nobody, and yields whether the lock is held. Where a disk knows no locks, it counts as held.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        is_ours = _try_lock(descriptor)
+        if not is_ours and say is not None:
+            say()
+            while not _try_lock(descriptor):
+                time.sleep(_WAIT_SECONDS)
+            is_ours = True
+        yield is_ours
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        return error.errno not in _TAKEN
+    return True
 
 
 def _taken(folder: Path, say: Callable[[str], None]) -> int:

@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.data.decode import decode, reason
 from vaekit.errors import UserError
+from vaekit.pixels.decode import decode, reason
+from vaekit.pixels.form import Form
 from vaekit.seeds import MASKS, stream
 
 __all__ = ["parse_mask", "rectangle", "random_rectangle"]
@@ -89,7 +90,7 @@ def _from_file(text: str, height: int, width: int) -> Tensor:
     if not os.path.isfile(text):  # which says no, and raises nothing, for a text that cannot be a path
         raise UserError(f"the mask (--mask) {text!r} is not a file; {_FORMS}")
     try:
-        gray = decode(Path(text).read_bytes(), (height, width), 1)
+        gray = decode(Path(text).read_bytes(), Form((height, width), 1))
     except Exception as error:  # PIL raises many kinds for files that are no images
         raise UserError(f"the mask {text} cannot be read: {reason(error)}; {_FORMS}") from error
     mask = torch.from_numpy(gray >= 128)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaekit import edit, evaluate, inpaint, pictures, runs
 from vaekit.config import RunConfig
-from vaekit.data import PARTS, Images, check_split, open_images, to_float, to_uint8
+from vaekit.data import PARTS, Form, Images, check_split, open_in, to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
 from vaekit.intake import is_trained_on
@@ -47,12 +47,18 @@ class Run:
         """Channels, height and width of the run's images."""
         return (self.config.data.channels, *self.config.data.size)
 
+    @property
+    def form(self) -> Form:
+        """What every image is brought to, as it was in training."""
+        data = self.config.data
+        return Form(data.size, data.channels, data.fit, data.background, data.frames)
+
     def images(self, split: str = "all") -> Images:
         """The run's own data, opened again; raises :class:`UserError` if they have gone or changed."""
         data = self.config.data
         if data.source in ("array", "files"):
             raise UserError(f"{self.path} was trained on images given in Python; give the images to use")
-        opened = open_images(data.source, data.size, data.channels, seed=data.split_seed)
+        opened = open_in(data.source, self.form, seed=data.split_seed)
         if opened.fingerprint != data.fingerprint:
             raise UserError(
                 f"the images in {data.source} have changed since {self.path} was trained; name the DATA to use"
@@ -63,7 +69,7 @@ class Run:
         """Any images as uint8 ``[N, C, H, W]`` of the run's shape."""
         if isinstance(data, Tensor) and data.dtype == torch.uint8 and tuple(data.shape[1:]) == self.shape:
             return data
-        return open_images(data, self.config.data.size, self.config.data.channels).pixels
+        return open_in(data, self.form).pixels
 
     def encode(self, data: Any) -> Tensor:
         """Posterior means ``[N, latent_dim]``."""
@@ -142,8 +148,7 @@ class Run:
         if data is None:
             opened, has_parts = self.images(), True
         else:
-            size, channels = self.config.data.size, self.config.data.channels
-            opened = open_images(data, size, channels, seed=self.config.data.split_seed)
+            opened = open_in(data, self.form, seed=self.config.data.split_seed)
             has_parts = opened.fingerprint == self.config.data.fingerprint or opened.has_splits
         is_test = opened.parts == PARTS.index("test")
         part = check_split(split or ("test" if has_parts and is_test.any() else "all"))

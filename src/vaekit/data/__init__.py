@@ -6,19 +6,24 @@ source -> files or rows -> decode and fit -> Rows -> split and fingerprint -> Im
 from __future__ import annotations
 
 from vaekit.data.builtin import builtin_names
-from vaekit.data.convert import check_float, parse_size, to_float, to_uint8
+from vaekit.data.cache import prune
+from vaekit.data.convert import check_float, to_float, to_uint8
 from vaekit.data.groups import match_group
 from vaekit.data.images import Images
-from vaekit.data.open import open_files, open_images
+from vaekit.data.open import open_files, open_images, open_in
 from vaekit.data.peek import peek
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
 from vaekit.data.summary import summary
 from vaekit.data.survey import survey
 from vaekit.data.write import write_folder
+from vaekit.pixels.form import FITS, FRAMES, Form, parse_size
 
 __all__ = [
+    "FITS",
+    "FRAMES",
     "PARTS",
+    "Form",
     "Images",
     "Selection",
     "builtin_names",
@@ -27,8 +32,10 @@ __all__ = [
     "match_group",
     "open_files",
     "open_images",
+    "open_in",
     "parse_size",
     "peek",
+    "prune",
     "summary",
     "survey",
     "to_float",

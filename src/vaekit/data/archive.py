@@ -1,40 +1,67 @@
-"""Archives as trees of files: nothing is ever unpacked to the disk, and only regular files are looked at."""
+"""Archives as trees of files: nothing is ever unpacked under its own name, and only regular files are looked at.
+
+A tar that is packed as a whole is unpacked once, into a file without a name in the cache folder, because no part of it
+can be read alone.
+"""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import lzma
+import os
 import posixpath
 import stat
 import tarfile
+import tempfile
+import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
-from vaekit.data.files import Files, visible
+import numpy as np
+
+from vaekit.data.files import Files, stamp_of, visible
+from vaekit.data.scratch import cache_folder
 from vaekit.errors import UserError
+from vaekit.pixels.spans import LARGEST_BYTES, Span, size_words
 
 __all__ = ["ARCHIVE_ENDINGS", "list_archive"]
 
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
-#: A member that unpacks to more is not read: no image is that large, a bomb is.
-_LARGEST_BYTES = 1 << 29
+_METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated", zipfile.ZIP_BZIP2: "bzip2"}
+_PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
+# An archive that unpacks to more than this is a bomb: images hardly shrink by packing.
+_MOST_TIMES = 100
+_ALWAYS_ALLOWED_BYTES = 1 << 30
+_LARGEST_HEADER_BYTES = 1 << 24
+_MOST_FILES = 20_000_000
+_PIECE_BYTES = 1 << 20
 
 
 def list_archive(path: Path) -> Files:
-    """The regular files of a .zip or .tar[.gz|.bz2|.xz]. Raises :class:`UserError` if the archive is damaged.
+    """The regular files of a .zip or .tar[.gz|.bz2|.xz].
 
-    A zip is read member by member when asked; a tar is read once, from front to back, and its files are
-    kept packed as they are until decoded.
+    Raises :class:`UserError` if the archive is damaged, or unpacks to more than a hundred times its size and 1 GB.
     """
     with _named(path):
-        if zipfile.is_zipfile(path):
-            return _list_zip(path)
-        return _list_tar(path)
+        spans, skipped = _zip_spans(path) if zipfile.is_zipfile(path) else _tar_spans(path)
+    stamp = stamp_of(path)
+    return Files(
+        where=str(path),
+        names=tuple(sorted(spans)),
+        span=spans.__getitem__,
+        skipped=tuple(skipped),
+        place=str(path.resolve()),
+        stamps=lambda names: np.tile(np.array(stamp, np.int64), (len(names), 1)),
+    )
 
 
 @contextmanager
@@ -49,43 +76,145 @@ def _named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _list_zip(path: Path) -> Files:
-    archive = zipfile.ZipFile(path)
-    members: dict[str, zipfile.ZipInfo] = {}
+def _zip_spans(path: Path) -> tuple[dict[str, Span], list[tuple[str, str]]]:
+    spans: dict[str, Span] = {}
     skipped = []
-    for info in archive.infolist():
-        name = _clean(info.filename)
-        mode = info.external_attr >> 16
-        if name is None or info.is_dir():
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    _refuse_bomb(path, sum(member.file_size for member in members), len(members))
+    if sum(member.compress_size for member in members) > path.stat().st_size:
+        raise zipfile.BadZipFile("its files lie one over the other")
+    where = str(path.resolve())
+    for member in members:
+        name = _clean(member.filename)
+        if name is None or member.is_dir():
             continue
-        if (stat.S_IFMT(mode) and not stat.S_ISREG(mode)) or info.file_size > _LARGEST_BYTES:
-            skipped.append((name, "a link in the archive" if stat.S_ISLNK(mode) else "not a file of sensible size"))
+        why = _unreadable(member)
+        if why:
+            skipped.append((name, why))
             continue
-        members[name] = info
-    return Files.read_whole(str(path), lambda name: archive.read(members[name]), list(members), skipped)
+        method = _METHODS[member.compress_type]
+        spans[name] = Span(where, member.header_offset, member.compress_size, method, member.file_size, member.CRC)
+    return spans, skipped
 
 
-def _list_tar(path: Path) -> Files:
-    contents: dict[str, bytes] = {}
+def _unreadable(member: zipfile.ZipInfo) -> str | None:
+    mode = member.external_attr >> 16
+    if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
+        return "a link in the archive" if stat.S_ISLNK(mode) else "not a file"
+    if member.file_size > LARGEST_BYTES:
+        return f"unpacks to {size_words(member.file_size)}, the limit for one file is {size_words(LARGEST_BYTES)}"
+    if member.flag_bits & 1:
+        return "locked by a password"
+    if member.compress_type not in _METHODS:
+        return f"packed by method {member.compress_type}; those known are stored, deflate and bzip2"
+    return None
+
+
+def _tar_spans(path: Path) -> tuple[dict[str, Span], list[tuple[str, str]]]:
+    with path.open("rb") as start:
+        magic = start.read(6)
+    unpack = next((unpack for mark, unpack in _PACKED.items() if magic.startswith(mark)), None)
+    spool = _spool(path) if unpack else None
+    spans = _Spans()
+    if spool is not None:
+        weakref.finalize(spans, spool.close)
     skipped = []
-    with tarfile.open(path, "r:*") as archive:
-        for member in archive:
-            name = _clean(member.name)
-            archive.members = []  # type: ignore[attr-defined]  # else it keeps a record of every member
-            if name is None or member.isdir():
-                continue
-            file = archive.extractfile(member) if member.isreg() and member.size <= _LARGEST_BYTES else None
-            if file is None:
-                skipped.append((name, "a link in the archive" if member.issym() or member.islnk() else "not a file"))
-                continue
-            contents[name] = _read_all(file.read(), member.size)
-    return Files.read_whole(str(path), contents.__getitem__, list(contents), skipped)
+    size = path.stat().st_size
+    where = str(path.resolve())
+    with unpack(path, "rb") if unpack else path.open("rb") as raw:
+        file = _Bounded(raw)
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            for count, member in enumerate(archive):
+                name = _clean(member.name)
+                archive.members = []  # type: ignore[attr-defined]  # else it keeps a record of every member
+                _refuse_bomb(path, member.offset_data + member.size if unpack else 0, count)
+                if name is None or member.isdir():
+                    continue
+                if not member.isreg() or member.issparse() or member.size > LARGEST_BYTES:
+                    skipped.append((name, _why_not(member)))
+                elif spool is None:
+                    if member.offset_data + member.size > size:
+                        raise EOFError("it ends in the middle of a file")
+                    spans[name] = Span(where, member.offset_data, member.size)
+                else:
+                    spans[name] = _copy(file, member, spool)
+    if spool is not None:
+        spool.flush()
+    return spans, skipped
 
 
-def _read_all(data: bytes, size: int) -> bytes:
-    if len(data) < size:
-        raise EOFError("it ends in the middle of a file")
-    return data
+class _Spans(dict[str, Span]):
+    """Spans by name; an unpacked archive is closed when nobody holds its spans any more."""
+
+
+class _Bounded(io.RawIOBase):
+    """A file of which no single read may be large: tarfile reads a header whole, however long it says it is."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _LARGEST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of more than {size_words(_LARGEST_HEADER_BYTES)}")
+        return bytes(self._file.read(size))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+
+def _why_not(member: tarfile.TarInfo) -> str:
+    if member.issym() or member.islnk():
+        return "a link in the archive"
+    if member.isreg() and member.size > LARGEST_BYTES:
+        return f"unpacks to {size_words(member.size)}, the limit for one file is {size_words(LARGEST_BYTES)}"
+    return "not a file"
+
+
+def _spool(path: Path) -> IO[bytes]:
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it lives as long as its spans
+        os.set_inheritable(file.fileno(), True)  # for the processes that decode
+        return file
+    except OSError as error:
+        raise UserError(
+            f"{path} has to be unpacked into {folder} ({error.strerror or error}); set VAEKIT_CACHE to another folder"
+        ) from error
+
+
+def _copy(file: _Bounded, member: tarfile.TarInfo, spool: IO[bytes]) -> Span:
+    """The bytes of a member, appended to the unpacked ones."""
+    offset, left = spool.tell(), member.size
+    file.seek(member.offset_data)
+    while left:
+        piece = file.read(min(left, _PIECE_BYTES))
+        if not piece:
+            raise EOFError("it ends in the middle of a file")
+        try:
+            spool.write(piece)
+        except OSError as error:
+            raise UserError(
+                f"there is no room to unpack the archive in {cache_folder()} ({error.strerror or error}); "
+                "set VAEKIT_CACHE to a folder with more room"
+            ) from error
+        left -= len(piece)
+    return Span(spool.fileno(), offset, member.size)
+
+
+def _refuse_bomb(path: Path, unpacked_bytes: int, count: int) -> None:
+    most = _MOST_TIMES * path.stat().st_size + _ALWAYS_ALLOWED_BYTES
+    if unpacked_bytes > most:
+        raise UserError(
+            f"{path} unpacks to more than {size_words(most)} ({_MOST_TIMES} times its size and 1 GB, the limit); "
+            "if that is right, unpack it yourself and name the folder"
+        )
+    if count > _MOST_FILES:
+        raise UserError(f"{path} holds more than {_MOST_FILES:,} files, the limit; split it")
 
 
 def _clean(name: str) -> str | None:

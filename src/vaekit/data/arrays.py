@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,21 @@ import torch
 from PIL import Image
 
 from vaekit.data.convert import bytes_from_unit
-from vaekit.data.decode import reason
 from vaekit.data.identity import hash_rows
 from vaekit.data.load import allocate, join, refuse_unequal
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.data.scratch import mapped_limit_bytes, pack
 from vaekit.errors import UserError
+from vaekit.pixels.decode import reason
+from vaekit.pixels.form import Form
 
 __all__ = ["read_array", "read_npy", "read_sequence"]
-
-Size = tuple[int, int] | None
 
 _PARTS = {"train": 0, "val": 1, "valid": 1, "test": 2}
 _LAYOUT = "expected [N,H,W] or [N,H,W,C] with C 1, 3 or 4"
 
 
-def read_array(array: np.ndarray | torch.Tensor, size: Size, channels: int | None) -> Rows:
+def read_array(array: np.ndarray | torch.Tensor, form: Form) -> Rows:
     """Rows of one array: numpy [N,H,W] or [N,H,W,C], or a tensor [N,H,W] or [N,C,H,W].
 
     Its values are uint8, or floats in [0, 1]. The pixels are shared with the array where
@@ -40,10 +40,10 @@ def read_array(array: np.ndarray | torch.Tensor, size: Size, channels: int | Non
     else:
         pixels = _channels_last(array, "the array")
     _require_some(pixels, "the array")
-    return Rows(reshape_pixels(pixels, size, channels), number_names(len(pixels)), hash_rows(pixels))
+    return Rows(reshape_pixels(pixels, form), number_names(len(pixels)), hash_rows(pixels))
 
 
-def read_npy(path: Path, size: Size, channels: int | None) -> Rows:
+def read_npy(path: Path, form: Form) -> Rows:
     """Rows of a .npy file, or of a .npz with ``images`` and ``labels``, or ``x_train``, ``y_train`` …"""
     limit_bytes = mapped_limit_bytes()
     try:
@@ -57,10 +57,10 @@ def read_npy(path: Path, size: Size, channels: int | None) -> Rows:
         raise UserError(f"{path} may not be read (permission denied); ask for access") from error
     except Exception as error:  # numpy raises anything from EOFError to BadZipFile, none of it ours
         raise UserError(f"{path} cannot be read as arrays ({reason(error)}); save it again with numpy") from error
-    return _read_parts(arrays, str(path), size, channels)
+    return _read_parts(arrays, str(path), form)
 
 
-def read_sequence(source: Any, size: Size, channels: int | None) -> Rows:
+def read_sequence(source: Any, form: Form) -> Rows:
     """Rows of a torch Dataset, or any sequence, of images or (image, label) pairs.
 
     An image is a PIL image, an array [H,W(,C)] or a tensor [C,H,W]; a label is a whole number or a text.
@@ -76,7 +76,7 @@ def read_sequence(source: Any, size: Size, channels: int | None) -> Rows:
             image = image[0]
         images.append(_one(image, f"item {index} of the data set"))
         labels.append(_label(label))
-    return _rows_of_list(images, labels, getattr(source, "classes", None), size, channels)
+    return _rows_of_list(images, labels, getattr(source, "classes", None), form)
 
 
 def _load(path: Path, limit_bytes: int) -> Any:
@@ -92,16 +92,17 @@ def _load(path: Path, limit_bytes: int) -> Any:
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, size: Size, channels: int | None) -> Rows:
+def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, form: Form) -> Rows:
     sizes = [(image.shape[1], image.shape[2]) for image in images]
-    if size is None:
+    if form.size is None:
         refuse_unequal(sizes, "the data set")
-    colour = channels or (3 if any(len(image) != 1 for image in images) else 1)
-    pixels = allocate(len(images), colour, size or sizes[0])
+    channels, size = form.channels or (3 if any(len(image) != 1 for image in images) else 1), form.size or sizes[0]
+    form = replace(form, channels=channels, size=size)
+    pixels = allocate(len(images), channels, size)
     contents = []
     for index, image in enumerate(images):
         contents += hash_rows(image[None])
-        pixels[index] = reshape_pixels(image[None], size, colour)[0]
+        pixels[index] = reshape_pixels(image[None], form)[0]
     names, order = _label_names(labels, classes)
     return Rows(pixels, number_names(len(images)), contents, names, order)
 
@@ -176,7 +177,7 @@ def _require_some(pixels: np.ndarray, where: str) -> None:
         raise UserError(f"{where} holds no images (shape {list(pixels.shape)}); give at least one")
 
 
-def _read_parts(arrays: dict[str, np.ndarray], where: str, size: Size, channels: int | None) -> Rows:
+def _read_parts(arrays: dict[str, np.ndarray], where: str, form: Form) -> Rows:
     pairs = _pairs(arrays, where)
     names: list[str] = []
     given: list[int] = []
@@ -190,7 +191,7 @@ def _read_parts(arrays: dict[str, np.ndarray], where: str, size: Size, channels:
         given += [_PARTS.get(part, -1)] * len(pixels)
         contents += hash_rows(pixels)
         labels += _label_texts(numbers, len(pixels), where)
-        shaped.append(reshape_pixels(pixels, size, channels))
+        shaped.append(reshape_pixels(pixels, form))
     if len({pixels.shape[1:] for pixels in shaped}) > 1:
         raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
     return Rows(

@@ -13,6 +13,7 @@ from vaekit.data.identity import hash_rows
 from vaekit.data.load import allocate
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.errors import UserError
+from vaekit.pixels.form import Form
 
 __all__ = ["builtin_names", "is_builtin", "portraits_count", "read_builtin"]
 
@@ -36,13 +37,13 @@ def is_builtin(source: str) -> bool:
     return source.split(":")[0] in builtin_names()
 
 
-def read_builtin(source: str, size: tuple[int, int] | None, channels: int | None) -> Rows:
+def read_builtin(source: str, form: Form) -> Rows:
     """The images of a built-in; raises :class:`UserError` for a count that is none."""
     if source.startswith("portraits"):
-        return _portraits(portraits_count(source), size or _PORTRAIT_SIZE, channels)
+        return _portraits(portraits_count(source), form)
     if ":" in source:
         raise UserError(f"{source!r}: digits takes no count, there are 1,797; write digits")
-    return _digits(size, channels)
+    return _digits(form)
 
 
 def portraits_count(source: str) -> int:
@@ -57,29 +58,30 @@ def portraits_count(source: str) -> int:
     return int(count) if colon else _PORTRAITS
 
 
-def _digits(size: tuple[int, int] | None, channels: int | None) -> Rows:
+def _digits(form: Form) -> Rows:
     from sklearn.datasets import load_digits  # takes two seconds
 
     data = load_digits()
     # 0..16 to 0..255; half-way between two bytes lies only v = 8, which goes to 128
     pixels = np.rint(data.images * 255 / 16).astype(np.uint8)[:, None]
     return Rows(
-        pixels=reshape_pixels(pixels, size, channels),
+        pixels=reshape_pixels(pixels, form),
         names=number_names(len(pixels)),
         contents=hash_rows(pixels),
         labels=[str(label) for label in data.target],
     )
 
 
-def _portraits(count: int, size: tuple[int, int], channels: int | None) -> Rows:
+def _portraits(count: int, form: Form) -> Rows:
     from vaekit.data import portraits
 
     table = {name: np.asarray(column) for name, column in portraits.table(count, seed=0).items()}
-    pixels = allocate(count, channels or 3, size)
+    size, channels = form.size or _PORTRAIT_SIZE, form.channels or 3
+    pixels = allocate(count, channels, size)
 
     def draw(start: int) -> None:
         drawn = portraits.draw(min(_CHUNK, count - start), size, seed=0, start=start)
-        pixels[start : start + len(drawn)] = reshape_pixels(drawn.transpose(0, 3, 1, 2), None, channels or 3)
+        pixels[start : start + len(drawn)] = reshape_pixels(drawn.transpose(0, 3, 1, 2), Form(None, channels))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(draw, range(0, count, _CHUNK)))

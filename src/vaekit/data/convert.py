@@ -1,12 +1,9 @@
-"""Between bytes and floats, and what a size is.
+"""Between bytes and floats.
 
 A byte v is the intensity v / 255 in [0, 1]; the way back rounds to the nearest byte. All 256 values survive.
 """
 
 from __future__ import annotations
-
-import re
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +11,7 @@ import torch
 from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 
-__all__ = ["bytes_from_unit", "check_float", "parse_size", "to_float", "to_uint8"]
+__all__ = ["bytes_from_unit", "check_float", "to_float", "to_uint8"]
 
 _PIECE = 1 << 22  # values turned from floats into bytes at once
 
@@ -66,35 +63,3 @@ def bytes_from_unit(array: np.ndarray, where: str) -> np.ndarray:
     for start in range(0, len(array), step):  # in pieces: the float copies must not outgrow the result
         out[start : start + step] = np.rint(array[start : start + step] * array.dtype.type(255))
     return out
-
-
-def parse_size(value: Any) -> tuple[int, int]:
-    """A size as (height, width) in pixels, from 64, '64', '48x64' or (48, 64).
-
-    Raises :class:`UserError` for anything that is not one or two positive whole numbers.
-
-    >>> parse_size(64), parse_size("48x64"), parse_size((48, 64))
-    ((64, 64), (48, 64), (48, 64))
-    """
-    sides = _sides(value)
-    if sides is None or min(sides) < 1:
-        raise UserError(
-            f"size (--size) is {value!r}; expected a positive number of pixels, or HEIGHTxWIDTH; "
-            "try --size 64 or --size 48x64"
-        )
-    return sides
-
-
-def _sides(value: Any) -> tuple[int, int] | None:
-    if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d{1,9})(?:\s*[xX×]\s*(\d{1,9}))?\s*", value, re.ASCII)
-        return (int(found[1]), int(found[2] or found[1])) if found else None
-    if _is_whole(value):
-        return int(value), int(value)
-    if isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_whole, value)):
-        return int(value[0]), int(value[1])
-    return None
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

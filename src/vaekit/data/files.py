@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from vaekit.errors import UserError
+import numpy as np
 
-__all__ = ["Files", "list_folder", "list_paths", "visible"]
+from vaekit.errors import UserError
+from vaekit.pixels.spans import Span
+
+__all__ = ["Files", "list_folder", "list_paths", "stamp_of", "visible"]
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,20 @@ class Files:
 
     where: str  #: how messages name the tree
     names: tuple[str, ...]
-    read: Callable[[str], bytes]  #: all bytes of a file
-    open: Callable[[str], IO[bytes]]  #: the file, to read its header alone
+    span: Callable[[str], Span]  #: where the bytes of a file lie
     skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of what cannot be read at all
+    place: str = ""  #: the absolute path of the tree; "" if it is none, but a list of files
+    #: int64 [N, 3] for N names: size, and times of change in nanoseconds. Who finds the same again need not read again.
+    stamps: Callable[[Sequence[str]], np.ndarray] = lambda names: np.full((len(names), 3), -1, np.int64)
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a file; OSError or ValueError if it cannot be read."""
+        return self.span(name).read()
+
+    def open(self, name: str) -> IO[bytes]:
+        """The file, to read its header alone."""
+        span = self.span(name)
+        return open(span.source, "rb") if span.length is None else BytesIO(span.read())
 
     def need(self, name: str) -> bytes:
         """All bytes of a file that nothing works without; :class:`UserError` if it cannot be read."""
@@ -30,11 +44,6 @@ class Files:
             return self.read(name)
         except Exception as error:  # a folder and each kind of archive have their own
             raise UserError(f"{self.where}/{name} cannot be read ({error}); mend it or take it away") from error
-
-    @staticmethod
-    def read_whole(where: str, read: Callable[[str], bytes], names: list[str], skipped: list[tuple[str, str]]) -> Files:
-        """Files for which reading the header means reading the whole."""
-        return Files(where, tuple(sorted(names)), read, lambda name: BytesIO(read(name)), tuple(skipped))
 
 
 def visible(name: str) -> bool:
@@ -46,6 +55,15 @@ def visible(name: str) -> bool:
     return not any(step.startswith(".") or step == "__MACOSX" for step in name.split("/"))
 
 
+def stamp_of(path: str | Path) -> tuple[int, int, int]:
+    """(size, time of last change of the bytes, of anything, in nanoseconds); -1 if there is no such file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return -1, -1, -1
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def list_folder(folder: Path) -> Files:
     """The files under a folder; links are followed, but in no loops. :class:`UserError` if denied."""
     names: list[str] = []
@@ -54,12 +72,14 @@ def list_folder(folder: Path) -> Files:
         _walk(folder, "", (), names, skipped)
     except PermissionError as error:
         raise UserError(f"{folder} may not be read (permission denied); ask for access or name another") from error
+    root = f"{folder.resolve()}{os.sep}"
     return Files(
         where=str(folder),
         names=tuple(sorted(names)),
-        read=lambda name: (folder / name).read_bytes(),
-        open=lambda name: (folder / name).open("rb"),
+        span=lambda name: Span(root + name),
         skipped=tuple(skipped),
+        place=root,
+        stamps=lambda names: np.array([stamp_of(root + name) for name in names], np.int64).reshape(-1, 3),
     )
 
 
@@ -69,7 +89,7 @@ def list_paths(paths: list[Path]) -> Files:
     names = short if len(set(short)) == len(short) else [path.as_posix() for path in paths]
     places = dict(zip(names, paths, strict=True))
     where = str(paths[0]) if len(paths) == 1 else f"the {len(paths)} files"
-    return Files(where, tuple(names), lambda name: places[name].read_bytes(), lambda name: places[name].open("rb"))
+    return Files(where, tuple(names), lambda name: Span(str(places[name])))
 
 
 def _walk(
@@ -91,8 +111,8 @@ def _walk(
             if entry.is_dir():
                 try:
                     _walk(Path(entry.path), name + "/", (*above, here), names, skipped)
-                except PermissionError:
-                    skipped.append((name + "/", "permission denied"))
+                except OSError as error:
+                    skipped.append((name + "/", (error.strerror or "cannot be read").lower()))
             elif entry.is_file() or not os.path.exists(entry.path):
                 # a broken link is listed too, so that reading it names the reason
                 names.append(name)

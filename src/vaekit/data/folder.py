@@ -8,14 +8,14 @@ from vaekit.data.load import load_files
 from vaekit.data.metadata import join_tables, read_table
 from vaekit.data.rows import Rows
 from vaekit.errors import UserError
+from vaekit.pixels.form import Form
 
 __all__ = ["read_tree"]
 
 
 def read_tree(
     files: Files,
-    size: tuple[int, int] | None,
-    channels: int | None,
+    form: Form,
     flat: bool = False,
     most: int | None = None,
 ) -> Rows:
@@ -28,19 +28,18 @@ def read_tree(
     if not layout.names:
         raise UserError(_nothing(files, layout))
     layout = thin(layout, most)
-    loaded = load_files(files, layout.names, layout.root, size, channels)
-    names = [layout.names[index] for index in loaded.kept]
-    attributes, notes = _attributes(files, layout, names)
+    loaded = load_files(files, layout.names, layout.root, form)
+    attributes, notes = _attributes(files, layout, [layout.names[index] for index in loaded.kept])
     blocked = [(name, why) for name, why in files.skipped if is_image(name) or name.endswith("/")]
     return Rows(
         pixels=loaded.pixels,
-        names=names,
+        names=loaded.names,
         contents=loaded.contents,
         labels=[layout.labels[index] for index in loaded.kept] if layout.labels else None,
         attributes=attributes,
         given=[layout.given[index] for index in loaded.kept],
         skipped=[*loaded.skipped, *blocked],
-        notes=[*layout.notes, *notes],
+        notes=[*layout.notes, *loaded.notes, *notes],
     )
 
 

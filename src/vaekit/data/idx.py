@@ -24,6 +24,8 @@ from vaekit.data.identity import hash_rows
 from vaekit.data.load import allocate
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.errors import UserError
+from vaekit.pixels.form import Form
+from vaekit.pixels.spans import Span
 
 __all__ = ["find_idx", "is_idx", "parse_idx", "read_idx", "read_idx_file"]
 
@@ -51,21 +53,21 @@ def find_idx(names: Sequence[str]) -> list[str]:
     return [name for _, name in sorted(found, key=lambda pair: (_PARTS[pair[0][1].lower()], pair[1]))]
 
 
-def read_idx(files: Files, size: tuple[int, int] | None, channels: int | None) -> Rows:
+def read_idx(files: Files, form: Form) -> Rows:
     """All MNIST-style files of a tree; names tell the parts; labels count if every image file has them."""
-    return _read(files, find_idx(files.names), files.where, size, channels)
+    return _read(files, find_idx(files.names), files.where, form)
 
 
-def read_idx_file(path: Path, size: tuple[int, int] | None, channels: int | None) -> Rows:
+def read_idx_file(path: Path, form: Form) -> Rows:
     """One IDX file of images, with its labels if they lie beside it."""
-    return _read(list_folder_flat(path), [path.name], str(path), size, channels)
+    return _read(list_folder_flat(path), [path.name], str(path), form)
 
 
 def list_folder_flat(path: Path) -> Files:
     """The file and what lies beside it, without looking into folders."""
     folder = path.parent
     names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_file()))
-    return Files(str(folder), names, lambda name: (folder / name).read_bytes(), lambda name: (folder / name).open("rb"))
+    return Files(str(folder), names, lambda name: Span(str(folder / name)))
 
 
 def parse_idx(data: bytes, where: str) -> np.ndarray:
@@ -82,16 +84,14 @@ def parse_idx(data: bytes, where: str) -> np.ndarray:
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
-def _read(
-    files: Files, image_names: Sequence[str], where: str, size: tuple[int, int] | None, channels: int | None
-) -> Rows:
-    pixels = _prepare(files, image_names, where, size, channels)
+def _read(files: Files, image_names: Sequence[str], where: str, form: Form) -> Rows:
+    pixels = _prepare(files, image_names, where, form)
     names: list[str] = []
     given: list[int] = []
     contents: list[bytes] = []
     labels: list[str] = []
     for name in image_names:
-        contents += _read_images(files, name, pixels[len(names) :], size, channels)
+        contents += _read_images(files, name, pixels[len(names) :], form)
         count = len(contents) - len(names)
         labels += _read_labels(files, name, count, where)
         part = _part(name)
@@ -100,11 +100,9 @@ def _read(
     return Rows(pixels, names, contents, labels if len(labels) == len(names) else None, given=given)
 
 
-def _prepare(
-    files: Files, image_names: Sequence[str], where: str, size: tuple[int, int] | None, channels: int | None
-) -> np.ndarray:
+def _prepare(files: Files, image_names: Sequence[str], where: str, form: Form) -> np.ndarray:
     try:
-        return _room([_image_shape(files, name) for name in image_names], where, size, channels)
+        return _room([_image_shape(files, name) for name in image_names], where, form)
     except UserError:
         for name in image_names:  # a header is not to be believed where the length contradicts it
             with _opened(files, name) as (file, shape):
@@ -123,27 +121,23 @@ def _image_shape(files: Files, name: str) -> tuple[int, int, int, int]:
     return count, channels, height, width
 
 
-def _room(
-    shapes: list[tuple[int, int, int, int]], where: str, size: tuple[int, int] | None, channels: int | None
-) -> np.ndarray:
+def _room(shapes: list[tuple[int, int, int, int]], where: str, form: Form) -> np.ndarray:
     """The array that all images go into, brought to the size and the channels that are asked for."""
     if not shapes or not all(math.prod(shape[1:]) for shape in shapes) or not sum(shape[0] for shape in shapes):
         raise UserError(f"{where} holds no images; name another source")
-    wanted = {(channels or shape[1], size or shape[2:]) for shape in shapes}
+    wanted = {(form.channels or shape[1], form.size or shape[2:]) for shape in shapes}
     if len(wanted) > 1:
         raise UserError(f"the files in {where} hold images of different sizes; give one with --size")
     return allocate(sum(shape[0] for shape in shapes), *wanted.pop())
 
 
-def _read_images(
-    files: Files, name: str, target: np.ndarray, size: tuple[int, int] | None, channels: int | None
-) -> list[bytes]:
+def _read_images(files: Files, name: str, target: np.ndarray, form: Form) -> list[bytes]:
     """Writes the images into the first rows of ``target`` and returns their contents."""
     contents: list[bytes] = []
     with _opened(files, name) as (file, shape):
         for block in _blocks(file, shape, f"{files.where}/{name}"):
             pixels = np.moveaxis(block.reshape((*block.shape, 1)[:4]), 3, 1)
-            target[len(contents) : len(contents) + len(block)] = reshape_pixels(pixels, size, channels)
+            target[len(contents) : len(contents) + len(block)] = reshape_pixels(pixels, form)
             contents += hash_rows(pixels)
     return contents
 

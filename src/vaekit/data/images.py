@@ -15,6 +15,7 @@ from vaekit.data.groups import match_group
 from vaekit.data.identity import fingerprint_of
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
+from vaekit.pixels.form import Form
 
 __all__ = ["Images"]
 
@@ -44,7 +45,8 @@ class Images:
     split_seed: int = 0  #: of the parts that the source does not name
     has_splits: bool = False  #: whether the source itself says which images are train, val, test
     digests: np.ndarray | None = None  #: uint8 [N, 32], identity of each image
-    is_mapped: bool = False  #: whether the pixels lie in a file that is mapped; they may not fit into memory
+    is_mapped: bool = False  #: whether the pixels lie in a file that is mapped and may not fit into memory
+    form: Form = Form()  #: what the pictures were brought to
 
     def __post_init__(self) -> None:
         count = len(self.pixels)

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from vaekit.data.decode import IMAGE_ENDINGS
 from vaekit.data.metadata import is_table
+from vaekit.pixels.decode import IMAGE_ENDINGS
 
 __all__ = ["Layout", "arrange", "is_image", "root_of", "sort_classes", "split_of", "thin"]
 

@@ -1,61 +1,177 @@
-"""Many image files into one uint8 array [N, C, H, W], in parallel and without a second copy of the pixels."""
+"""Many image files into one uint8 array [N, C, H, W], through the cache where there are many of them."""
 
 from __future__ import annotations
 
 import os
+import sys
+import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 
-from vaekit.data.decode import decode, is_colour, reason, upright_size
+from vaekit.data.building import Building
+from vaekit.data.cache import Cached, Key
 from vaekit.data.files import Files
-from vaekit.data.identity import hash_file
-from vaekit.data.scratch import empty
+from vaekit.data.ingest import Found, Target, Task, decode_all
+from vaekit.data.scratch import cache_folder, empty
 from vaekit.errors import UserError
+from vaekit.pixels.decode import MOST_FRAMES, count_frames, is_colour, upright_size
+from vaekit.pixels.form import Form
+from vaekit.pixels.worker import COLOUR, SIZE
 
-__all__ = ["Loaded", "allocate", "header_sizes", "join", "load_files", "place", "refuse_unequal", "suggested_side"]
+__all__ = ["Loaded", "allocate", "header_sizes", "join", "load_files", "refuse_unequal", "suggested_side"]
 
 T = TypeVar("T")
 
-_BLOCK = 512  # headers looked at before asking whether colour was found
+_BLOCK = 512  # headers looked at before it is taken that there is no colour
 _HEADERS = 1024  # headers looked at before decoding, to find unequal sizes early
+_FEWEST_KEPT = 256  # images; fewer are decoded again faster than anyone notices
+_SAY_SECONDS = 10.0
+_ANIMATED = (".gif", ".tif", ".tiff", ".webp", ".png", ".apng")
 
 
 @dataclass
 class Loaded:
-    """Of the M readable files: pixels [M, C, H, W], contents, and their places in the request."""
+    """Of the M readable pictures: pixels [M, C, H, W], names, contents, and where their files are in the request."""
 
     pixels: np.ndarray
+    names: list[str]
     contents: list[bytes]
     kept: list[int]
     skipped: list[tuple[str, str]]
+    notes: list[str] = field(default_factory=list)
 
 
-def load_files(
-    files: Files, names: Sequence[str], root: str, size: tuple[int, int] | None, channels: int | None
-) -> Loaded:
+class _Row(NamedTuple):
+    """A picture asked for: the file at a place of the request, and a frame of it."""
+
+    name: str
+    place: int
+    frame: int = 0
+
+
+def load_files(files: Files, names: Sequence[str], root: str, form: Form) -> Loaded:
     """Decodes the files ``root + name``. Files that cannot be read are skipped with a reason.
 
-    Arguments: size (height, width), None if all have the same; channels 1, 3 or None: 3 if any image has
-    colour.
-    Raises :class:`UserError` if more than half cannot be read, or if sizes differ and none is asked for.
+    Raises :class:`UserError` if more than half cannot be read, or if sizes differ and the form gives none.
     """
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings():
         # PIL warns of large images and odd notes; neither is a reason to alarm the user
         warnings.simplefilter("ignore")
-        try:
-            if size is None:
+        rows = [_Row(name, place) for place, name in enumerate(names)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            if form.frames == "all":
+                rows = list(_all_frames(pool, files, rows, root))
+            if form.size is None:
                 some = names[:: max(1, len(names) // _HEADERS)]
                 refuse_unequal(_sizes(pool, files, some, root), files.where)
-            channels = channels or (3 if _any_colour(pool, files, names, root) else 1)
-            return _decode_all(pool, files, names, root, size, channels)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
+            size = form.size or _first(pool, files, names, root, upright_size) or (1, 1)
+            channels = form.channels or (3 if _first(pool, files, names[:_BLOCK], root, _colour) else 1)
+        request = _Request(files, rows, root, form, (channels, *size))
+        if not files.place or form.frames == "all" or len(rows) < _FEWEST_KEPT:
+            return request.decode()
+        try:
+            return request.decode_through_cache()
+        except OSError as error:
+            loaded = request.decode()
+            loaded.notes.append(
+                f"the images are decoded again each time, because nothing can be kept in {cache_folder()} "
+                f"({error.strerror or error}); set VAEKIT_CACHE to a folder with room"
+            )
+            return loaded
+
+
+@dataclass
+class _Request:
+    files: Files
+    rows: Sequence[_Row]
+    root: str
+    form: Form
+    shape: tuple[int, int, int]  #: channels, height, width
+
+    def decode(self) -> Loaded:
+        """Into memory, or a file that is gone when this process ends."""
+        results: dict[int, Found] = {}
+        rows = range(len(self.rows))
+        pixels = allocate(len(rows), self.shape[0], self.shape[1:])
+        while not self._run(Target(pixels), rows, lambda some: results.update((one.row, one) for one in some)):
+            results.clear()
+            pixels = allocate(len(rows), self.shape[0], self.shape[1:])
+        skipped = [(row, results[row].why) for row in sorted(results) if not results[row].content]
+        self._refuse_ruins(skipped)
+        kept = [row for row in sorted(results) if results[row].content]
+        for to, row in enumerate(kept) if skipped else ():
+            if to != row:
+                pixels[to] = pixels[row]
+        return self._loaded(pixels[: len(kept)], [results[row].content for row in kept], kept, skipped)
+
+    def decode_through_cache(self) -> Loaded:
+        """From the cache, or into it; OSError where that cannot be."""
+        key = Key(self.files, [self.root + row.name for row in self.rows], self.form)
+        cached = key.find()
+        if cached is None:
+            with key.alone():
+                cached = key.find()  # another process may have been at it
+                while cached is None:
+                    cached = self._build(key)
+        return self._loaded(cached.pixels, cached.contents, cached.kept, cached.skipped)
+
+    def _build(self, key: Key) -> Cached | None:
+        """The set, decoded into the cache; None: it has to be done again, in colour."""
+        building = Building(key, len(self.rows), self.shape)
+        skipped: list[tuple[int, str]] = []
+
+        def note(some: list[Found]) -> None:
+            building.note(some)
+            skipped.extend((found.row, found.why) for found in some if not found.content)
+
+        try:
+            left = [row for row in range(len(self.rows)) if row not in building.contents]
+            if not self._run(Target(building.pixels, building.path), left, note):
+                building.discard()
+                return None
+            self._refuse_ruins(sorted(skipped))
+            return building.finish(sorted(skipped))
+        except UserError:
+            building.discard()
             raise
+        finally:
+            building.close()
+
+    def _run(self, target: Target, left: Sequence[int], note: Callable[[list[Found]], None]) -> bool:
+        """Decodes some rows; False if colour turned up where none was expected: then the shape has three channels."""
+        tasks = (Task(row, self.rows[row].frame, self.files.span(self.root + self.rows[row].name)) for row in left)
+        done, said = 0, time.monotonic()
+        for found in decode_all(tasks, len(left), target, self.form):
+            for one in found:
+                if one.why == COLOUR:
+                    self.shape = (3, *self.shape[1:])
+                    return False
+                if one.why.startswith(SIZE):
+                    height, width = one.why.removeprefix(SIZE).split("x")
+                    refuse_unequal([self.shape[1:], (int(height), int(width))], self.files.where)
+            note(found)
+            done += len(found)
+            if time.monotonic() - said > _SAY_SECONDS:
+                said = time.monotonic()
+                print(f"decoding images: {done:,} of {len(left):,}", file=sys.stderr)
+        return True
+
+    def _loaded(
+        self, pixels: np.ndarray, contents: list[bytes], kept: list[int], skipped: Sequence[tuple[int, str]]
+    ) -> Loaded:
+        names = [_frame_name(self.rows[row]) for row in kept]
+        places = [self.rows[row].place for row in kept]
+        return Loaded(pixels, names, contents, places, [(_frame_name(self.rows[row]), why) for row, why in skipped])
+
+    def _refuse_ruins(self, skipped: Sequence[tuple[int, str]]) -> None:
+        if 2 * len(skipped) > len(self.rows):
+            named = [(self.rows[row].name, why) for row, why in skipped]
+            raise UserError(_too_many(self.files.where, len(self.rows), named))
 
 
 def allocate(count: int, channels: int, size: tuple[int, int]) -> np.ndarray:
@@ -71,11 +187,6 @@ def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
     if len(arrays) == 1:
         return arrays[0]
     return np.concatenate(arrays, out=empty((sum(map(len, arrays)), *arrays[0].shape[1:])))
-
-
-def place(target: np.ndarray, image: np.ndarray) -> None:
-    """Writes uint8 [H, W] or [H, W, 3] into target [C, H, W]; gray goes into every channel."""
-    target[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
 
 
 def suggested_side(shortest: int) -> int:
@@ -105,51 +216,6 @@ def refuse_unequal(sizes: Sequence[tuple[int, int]], where: str) -> None:
     )
 
 
-def _decode_all(
-    pool: ThreadPoolExecutor,
-    files: Files,
-    names: Sequence[str],
-    root: str,
-    size: tuple[int, int] | None,
-    channels: int,
-) -> Loaded:
-    known = size or _first(pool, files, names, root, upright_size) or (1, 1)
-    pixels = allocate(len(names), channels, known)
-
-    found = {known}
-
-    def one(index: int) -> bytes | str:
-        try:
-            if len(found) > 1:
-                return "not read"
-            data = files.read(root + names[index])
-            image = decode(data, size, channels)
-            if image.shape[:2] != known:
-                found.add((image.shape[0], image.shape[1]))
-                return "of another size"
-            place(pixels[index], image)
-            return hash_file(data)
-        except Exception as error:  # a hostile file may raise anything; it must cost itself only
-            return reason(error)
-
-    results = list(pool.map(one, range(len(names))))
-    refuse_unequal(sorted(found), files.where)
-    return _settle(files, names, pixels, results)
-
-
-def _settle(files: Files, names: Sequence[str], pixels: np.ndarray, results: list[bytes | str]) -> Loaded:
-    kept = [index for index, result in enumerate(results) if isinstance(result, bytes)]
-    contents = [result for result in results if isinstance(result, bytes)]
-    skipped = [(names[index], result) for index, result in enumerate(results) if isinstance(result, str)]
-    if 2 * len(skipped) > len(names):
-        raise UserError(_too_many(files.where, len(names), skipped))
-    if skipped:
-        for row, index in enumerate(kept):
-            if row != index:
-                pixels[row] = pixels[index]
-    return Loaded(pixels[: len(kept)], contents, kept, skipped)
-
-
 def _too_many(where: str, count: int, skipped: list[tuple[str, str]]) -> str:
     if count == 1:
         return f"{where} cannot be read as an image: {skipped[0][1]}; fetch or export it again"
@@ -160,8 +226,25 @@ def _too_many(where: str, count: int, skipped: list[tuple[str, str]]) -> str:
     )
 
 
-def _any_colour(pool: ThreadPoolExecutor, files: Files, names: Sequence[str], root: str) -> bool:
-    return bool(_first(pool, files, names, root, lambda file: is_colour(file) or None))
+def _colour(file: IO[bytes]) -> bool | None:
+    return is_colour(file) or None
+
+
+def _frame_name(row: _Row) -> str:
+    return f"{row.name}#{row.frame}" if row.frame else row.name
+
+
+def _all_frames(pool: ThreadPoolExecutor, files: Files, rows: Sequence[_Row], root: str) -> Iterator[_Row]:
+    counts = pool.map(lambda row: _frames_of(files, root + row.name), rows)
+    for row, count in zip(rows, counts, strict=True):
+        if count > MOST_FRAMES:
+            raise UserError(f"{files.where}/{row.name} has {count:,} frames, the limit is {MOST_FRAMES:,}; split it")
+        for frame in range(count):
+            yield _Row(row.name, row.place, frame)
+
+
+def _frames_of(files: Files, name: str) -> int:
+    return (_header(files, name, count_frames) or 1) if name.lower().endswith(_ANIMATED) else 1
 
 
 def _sizes(pool: ThreadPoolExecutor, files: Files, names: Sequence[str], root: str) -> list[tuple[int, int]]:

@@ -14,20 +14,18 @@ import torch
 from vaekit.data.archive import ARCHIVE_ENDINGS, list_archive
 from vaekit.data.arrays import read_array, read_npy, read_sequence
 from vaekit.data.builtin import builtin_names, is_builtin, read_builtin
-from vaekit.data.convert import parse_size
 from vaekit.data.files import Files, list_folder, list_paths
 from vaekit.data.folder import read_tree
 from vaekit.data.idx import find_idx, is_idx, read_idx, read_idx_file
 from vaekit.data.images import Images
 from vaekit.data.layout import is_image
 from vaekit.data.rows import Rows, reshape_pixels
-from vaekit.data.scratch import is_mapped
+from vaekit.data.scratch import is_large
 from vaekit.data.splits import check_split
 from vaekit.errors import UserError
+from vaekit.pixels.form import Form
 
-__all__ = ["open_files", "open_images", "tree_of"]
-
-Size = tuple[int, int] | None
+__all__ = ["open_files", "open_images", "open_in", "tree_of"]
 
 
 def open_images(
@@ -36,6 +34,10 @@ def open_images(
     channels: int | None = None,
     split: str = "all",
     seed: int = 0,
+    *,
+    fit: str = "crop",
+    background: str = "white",
+    frames: str = "first",
 ) -> Images:
     """Opens any source as uint8 images [N,C,H,W] with labels, attributes, parts and a fingerprint.
 
@@ -43,11 +45,14 @@ def open_images(
         source: a folder, an archive (.zip, .tar, .tar.gz), IDX, .npy or .npz files, one image file or a list
             of them, a built-in ('digits', 'portraits', 'portraits:500'), an array [N,H,W] or [N,H,W,C], a
             tensor [N,C,H,W], a torch Dataset that yields images or (image, label), or Images.
-        size: pixels of the shorter side, (height, width) or 'HxW'; the middle is cut out. None keeps the
-            size, which must then be the same for all.
-        channels: 1, 3, or None: 3 if any image has colour.
+        size: pixels of the shorter side, (height, width) or 'HxW'. None keeps the size, which must then be
+            the same for all.
+        channels: 1, 3, 4 (with alpha), or None: 3 if any image has colour.
         split: 'train', 'val', 'test' or 'all'.
         seed: of the split, where the source has none of its own.
+        fit: 'crop' covers the size and cuts out the middle, 'pad' shows all on the background, 'stretch'.
+        background: a colour by name or #rrggbb, behind what is transparent and around what is padded.
+        frames: 'first' or 'all', of animations and of files with several pages.
 
     Raises :class:`~vaekit.errors.UserError` for a source that is missing, empty or unreadable.
 
@@ -55,14 +60,16 @@ def open_images(
     >>> len(images), images.shape, images.classes[-1]
     (1797, (1, 8, 8), '9')
     """
+    return open_in(source, Form.of(size, channels, fit, background, frames), split, seed)
+
+
+def open_in(source: Any, form: Form, split: str = "all", seed: int = 0) -> Images:
+    """:func:`open_images`, in a form that has been checked."""
     check_split(split)
-    if channels not in (None, 1, 3):
-        raise UserError(f"channels (--channels) is {channels!r}; expected 1 (gray) or 3 (colour)")
-    target = None if size is None else parse_size(size)
     if isinstance(source, Images):
-        return _reshaped(source, target, channels).part(split)
-    rows, name = _read(source, target, channels)
-    return rows.images(name, seed).part(split)
+        return _reshaped(source, form).part(split)
+    rows, name = _read(source, form)
+    return rows.images(name, seed, form).part(split)
 
 
 def open_files(paths: Sequence[str | Path], size: Any = None, channels: int | None = None) -> Images:
@@ -86,19 +93,19 @@ def tree_of(source: Any) -> tuple[Files, bool] | None:
     return None if find_idx(files.names) else (files, False)
 
 
-def _read(source: Any, size: Size, channels: int | None) -> tuple[Rows, str]:
+def _read(source: Any, form: Form) -> tuple[Rows, str]:
     if isinstance(source, str | Path):
-        return _read_named(source, size, channels)
+        return _read_named(source, form)
     if isinstance(source, np.ndarray | torch.Tensor):
-        return read_array(source, size, channels), "array"
+        return read_array(source, form), "array"
     if isinstance(source, list | tuple) and all(isinstance(item, str | Path) for item in source):
-        return _read_list([_path(item) for item in source], size, channels), "files"
-    return read_sequence(source, size, channels), "array"
+        return _read_list([_path(item) for item in source], form), "files"
+    return read_sequence(source, form), "array"
 
 
-def _read_named(source: str | Path, size: Size, channels: int | None) -> tuple[Rows, str]:
+def _read_named(source: str | Path, form: Form) -> tuple[Rows, str]:
     if isinstance(source, str) and is_builtin(source):
-        rows = read_builtin(source, size, channels)
+        rows = read_builtin(source, form)
         if Path(source).exists():
             rows.notes = (*rows.notes, f"{source} is the built-in; for what lies here write ./{source}")
         return rows, source
@@ -109,33 +116,33 @@ def _read_named(source: str | Path, size: Size, channels: int | None) -> tuple[R
         raise UserError(f"{str(source)!r} cannot be opened ({error}); name a folder or a file") from error
     if not exists or str(source) == "":
         raise _missing(str(source), path)
-    return _read_path(path, size, channels), str(path.resolve())
+    return _read_path(path, form), str(path.resolve())
 
 
-def _read_path(path: Path, size: Size, channels: int | None) -> Rows:
+def _read_path(path: Path, form: Form) -> Rows:
     name = path.name.lower()
     if path.is_dir():
-        return _read_files(list_folder(path), size, channels)
+        return _read_files(list_folder(path), form)
     if name.endswith(ARCHIVE_ENDINGS):
-        return _read_files(list_archive(path), size, channels)
+        return _read_files(list_archive(path), form)
     if name.endswith((".npy", ".npz")):
-        return read_npy(path, size, channels)
+        return read_npy(path, form)
     if is_idx(name):
-        return read_idx_file(path, size, channels)
+        return read_idx_file(path, form)
     if is_image(name):
-        return _read_list([path], size, channels)
+        return _read_list([path], form)
     raise UserError(
         f"{path} is of a kind that is not known here; expected a folder, "
         f"an archive ({', '.join(ARCHIVE_ENDINGS[:4])}), IDX, .npy or .npz files, or an image"
     )
 
 
-def _read_files(files: Files, size: Size, channels: int | None) -> Rows:
-    return (read_idx if find_idx(files.names) else read_tree)(files, size, channels)
+def _read_files(files: Files, form: Form) -> Rows:
+    return (read_idx if find_idx(files.names) else read_tree)(files, form)
 
 
-def _read_list(paths: list[Path], size: Size, channels: int | None) -> Rows:
-    return read_tree(list_paths(_checked(paths)), size, channels, flat=True)
+def _read_list(paths: list[Path], form: Form) -> Rows:
+    return read_tree(list_paths(_checked(paths)), form, flat=True)
 
 
 def _path(source: str | Path) -> Path:
@@ -169,7 +176,9 @@ def _missing(source: str, path: Path) -> UserError:
     return UserError(f"there is no file or folder {source!r}; {hint}")
 
 
-def _reshaped(images: Images, size: Size, channels: int | None) -> Images:
+def _reshaped(images: Images, form: Form) -> Images:
     pixels = images.pixels.numpy()
-    shaped = reshape_pixels(pixels, size, channels)
-    return images if shaped is pixels else replace(images, pixels=torch.from_numpy(shaped), is_mapped=is_mapped(shaped))
+    shaped = reshape_pixels(pixels, form)
+    if shaped is pixels:
+        return images
+    return replace(images, pixels=torch.from_numpy(shaped), is_mapped=is_large(shaped), form=form)

@@ -10,52 +10,49 @@ from typing import Any
 import numpy as np
 
 from vaekit.data.builtin import is_builtin, portraits_count
-from vaekit.data.convert import parse_size
 from vaekit.data.files import Files
 from vaekit.data.folder import read_tree
 from vaekit.data.images import Images
 from vaekit.data.layout import arrange
-from vaekit.data.open import open_images, tree_of
+from vaekit.data.open import open_in, tree_of
 from vaekit.data.rows import Rows
 from vaekit.data.splits import FEWEST
+from vaekit.pixels.form import Form
 
 __all__ = ["peek"]
 
 _MOST = 64
+_AS_IT_IS = Form()
 
 
-def peek(
-    source: Any, size: Any = None, channels: int | None = None, with_val: bool = False, seed: int = 0
-) -> tuple[Images, int, int]:
+def peek(source: Any, form: Form = _AS_IT_IS, with_val: bool = False, seed: int = 0) -> tuple[Images, int, int]:
     """Up to 64 images, the number of all, and that of training images (``with_val``: and validation).
 
     For folders, archives and portraits the last is what the split expects (only reading all would tell), and
-    broken files count. Takes and raises what :func:`open_images` does.
+    broken files count. Takes and raises what :func:`open_in` does.
 
-    >>> peek("portraits:1000", size=8)[1:]
+    >>> peek("portraits:1000", Form((8, 8)))[1:]
     (1000, 800)
     """
     if isinstance(source, str) and is_builtin(source) and source.startswith("portraits"):
         portraits = portraits_count(source)
-        sample = open_images(f"portraits:{min(portraits, _MOST)}", size, channels, seed=seed)
+        sample = open_in(f"portraits:{min(portraits, _MOST)}", form, seed=seed)
         return replace(sample, source=source), portraits, _expected([-1] * portraits, with_val)
     tree = tree_of(source)
     if tree is not None:
         name = str(Path(source).expanduser().resolve()) if isinstance(source, str | Path) else "files"
-        rows, given = _sample_tree(tree, None if size is None else parse_size(size), channels)
-        return rows.images(name, seed), len(given), _expected(given, with_val)
+        rows, given = _sample_tree(tree, form)
+        return rows.images(name, seed, form), len(given), _expected(given, with_val)
     # the size is given to a sample only, but for data sets, whose images may differ without it
-    whole = open_images(source, size if _is_sequence(source) else None, seed=seed)
+    whole = open_in(source, form if _is_sequence(source) else _AS_IT_IS, seed=seed)
     train = int(np.isin(whole.parts, (0, 1) if with_val else (0,)).sum())
     few = whole[:: max(1, -(-len(whole) // _MOST))]
-    return open_images(few, size, channels), len(whole), train
+    return open_in(few, form), len(whole), train
 
 
-def _sample_tree(
-    tree: tuple[Files, bool], size: tuple[int, int] | None, channels: int | None
-) -> tuple[Rows, Sequence[int]]:
+def _sample_tree(tree: tuple[Files, bool], form: Form) -> tuple[Rows, Sequence[int]]:
     files, flat = tree
-    rows = read_tree(files, size, channels, flat=flat, most=_MOST)
+    rows = read_tree(files, form, flat=flat, most=_MOST)
     rows.notes = ()  # they would be about the sample
     return rows, [-1] * len(files.names) if flat else arrange(list(files.names)).given
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from PIL import Image
 
-from vaekit.data.decode import fit
 from vaekit.data.identity import fingerprint_of, row_digests
 from vaekit.data.images import Images
 from vaekit.data.layout import sort_classes
-from vaekit.data.load import allocate, place
-from vaekit.data.scratch import copy, is_mapped, mapped_limit_bytes
+from vaekit.data.load import allocate
+from vaekit.data.scratch import copy, is_large, is_mapped
 from vaekit.data.splits import assign_parts, uniforms
+from vaekit.pixels.decode import formed
+from vaekit.pixels.form import Form
+from vaekit.pixels.worker import place
 
 __all__ = ["Rows", "number_names", "reshape_pixels"]
 
@@ -35,8 +37,8 @@ class Rows:
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
 
-    def images(self, source: str, seed: int) -> Images:
-        """The Images of these rows, split by content and ``seed``."""
+    def images(self, source: str, seed: int, form: Form) -> Images:
+        """The Images of these rows, which are in ``form``, split by content and ``seed``."""
         given = np.full(len(self.names), -1, np.int8) if self.given is None else np.asarray(self.given, np.int8)
         parts, notes = assign_parts(uniforms(self.contents, seed), given)
         digests = row_digests(self.names, self.contents, self.labels, self.attributes)
@@ -56,7 +58,8 @@ class Rows:
             split_seed=seed,
             has_splits=bool((given >= 0).any()),
             digests=digests,
-            is_mapped=is_mapped(pixels),
+            is_mapped=is_large(pixels),
+            form=form,
         )
 
 
@@ -69,46 +72,34 @@ def number_names(count: int, prefix: str = "") -> list[str]:
     return [f"{prefix}{index:06d}" for index in range(count)]
 
 
-def reshape_pixels(pixels: np.ndarray, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
-    """Brings uint8 [N,C,H,W] (C 1, 3 or 4) to a size and to 1 or 3 channels.
+def reshape_pixels(pixels: np.ndarray, form: Form) -> np.ndarray:
+    """Brings uint8 [N,C,H,W] (C 1, 3 or 4) to a form.
 
-    What fits already is returned as it is. Alpha lies over white. channels None keeps gray gray and
-    colour colour.
+    What fits already is returned as it is. Channels None keep gray gray and colour colour.
 
-    >>> reshape_pixels(np.full((1, 4, 4, 4), 7, np.uint8), (2, 2), 1).shape
+    >>> reshape_pixels(np.full((1, 4, 4, 4), 7, np.uint8), Form((2, 2), 1)).shape
     (1, 1, 2, 2)
     """
-    channels = channels or (1 if pixels.shape[1] == 1 else 3)
-    size = size or (pixels.shape[2], pixels.shape[3])
+    channels = form.channels or (1 if pixels.shape[1] == 1 else 3)
+    size = form.size or (pixels.shape[2], pixels.shape[3])
     if pixels.shape[1:] == (channels, *size):
         return pixels
     out = allocate(len(pixels), channels, size)
-    if pixels.shape[1] == 1 and pixels.shape[2:] == size:
+    if pixels.shape[1] == 1 and channels == 3 and pixels.shape[2:] == size:
         np.copyto(out, pixels)
         return out
     for source, target in zip(pixels, out, strict=True):
-        image = _flat(source)
-        if channels == 1 and image.mode != "L":
-            image = image.convert("L")
-        place(target, np.asarray(fit(image, size)))
+        place(target, np.asarray(formed(_image(source), replace(form, channels=channels))))
     return out
 
 
-def _flat(pixels: np.ndarray) -> Image.Image:
-    if len(pixels) == 1:
-        return Image.fromarray(np.ascontiguousarray(pixels[0]))
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    if len(pixels) == 3:
-        return image
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image.convert("RGB"), mask=image.getchannel("A"))
-    return white
+def _image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
 
 
 def _shareable(pixels: np.ndarray) -> np.ndarray:
-    """What a tensor may lie on: a constant of the caller's is copied, but not a large file."""
-    is_large_file = is_mapped(pixels) and pixels.nbytes > mapped_limit_bytes()
-    return pixels if pixels.flags.writeable or is_large_file else copy(pixels)
+    """What a tensor may lie on: a constant of the caller's is copied, but not what lies in a file."""
+    return pixels if pixels.flags.writeable or is_mapped(pixels) else copy(pixels)
 
 
 def _tensor(pixels: np.ndarray) -> torch.Tensor:

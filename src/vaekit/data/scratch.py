@@ -20,7 +20,7 @@ import numpy as np
 
 from vaekit.errors import UserError
 
-__all__ = ["cache_folder", "copy", "empty", "is_mapped", "mapped_limit_bytes", "pack"]
+__all__ = ["cache_folder", "copy", "empty", "is_large", "is_mapped", "make_room", "mapped_limit_bytes", "pack"]
 
 _LIMIT = "VAEKIT_MAPPED_ABOVE_BYTES"
 _FRACTION = 16  # the set, a copy of a part of it, the model and the rest of the machine all have to fit
@@ -68,6 +68,11 @@ def is_mapped(array: np.ndarray) -> bool:
     return isinstance(owner, mmap.mmap)
 
 
+def is_large(array: np.ndarray) -> bool:
+    """Whether the array lies in a mapped file and may not fit into memory."""
+    return is_mapped(array) and array.nbytes > mapped_limit_bytes()
+
+
 def mapped_limit_bytes() -> int:
     """Arrays above this size are mapped: a sixteenth of the memory, or ``$VAEKIT_MAPPED_ABOVE_BYTES``."""
     asked = os.environ.get(_LIMIT)
@@ -87,15 +92,22 @@ def cache_folder() -> Path:
         raise UserError("there is no home folder to keep large images in; set VAEKIT_CACHE to a folder") from error
 
 
+def make_room(handle: int, size_bytes: int, folder: Path) -> None:
+    """Gives an open file in ``folder`` its full size; OSError where the disk has no room for it."""
+    status = os.fstat(handle)
+    missing = size_bytes - getattr(status, "st_blocks", 0) * 512
+    if shutil.disk_usage(folder).free < missing:
+        # asked first: reserving would fill the disk for a moment, to the harm of others, before it fails
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    _reserve(handle, size_bytes)
+
+
 def _map_new_file(size_bytes: int) -> mmap.mmap:
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(folder).free < size_bytes:
-            # asked first: reserving would fill the disk for a moment, to the harm of others, before it fails
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            _reserve(file.fileno(), size_bytes)
+            make_room(file.fileno(), size_bytes, folder)
             return mmap.mmap(file.fileno(), size_bytes)
     except OSError as error:
         raise UserError(_no_room(folder, size_bytes, error)) from error

@@ -10,20 +10,22 @@ from typing import Any
 
 from vaekit.data.layout import is_image
 from vaekit.data.load import header_sizes, suggested_side
-from vaekit.data.open import open_images, tree_of
+from vaekit.data.open import open_in, tree_of
 from vaekit.data.summary import summary
+from vaekit.pixels.form import Form
 
 __all__ = ["survey"]
 
+_AS_IT_IS = Form()
 _MOST_SIZES = 12
 _SMALLEST, _LARGEST = 8, 256  # that is suggested
 
 
-def survey(source: Any, size: Any = None, channels: int | None = None) -> dict[str, Any]:
+def survey(source: Any, form: Form = _AS_IT_IS) -> dict[str, Any]:
     """The summary of a source, as plain values for JSON, with the sizes of its files and a size to train at.
 
     Where files differ in size and none is asked for, the rest is told of the images at the suggested one. Takes and
-    raises what :func:`open_images` does.
+    raises what :func:`open_in` does.
 
     >>> survey("digits")["suggested"]
     {'size': 8, 'recipe': 'vae'}
@@ -31,8 +33,8 @@ def survey(source: Any, size: Any = None, channels: int | None = None) -> dict[s
     tree = tree_of(source)
     found = [] if tree is None else header_sizes(tree[0], [name for name in tree[0].names if is_image(name)])
     shortest = min(map(min, found), default=0)
-    differ = size is None and len(set(found)) > 1
-    images = open_images(source, suggested_side(shortest) if differ else size, channels)
+    differ = form.size is None and len(set(found)) > 1
+    images = open_in(source, replace(form, size=(suggested_side(shortest),) * 2) if differ else form)
     if differ:
         said = f"the files differ in size; what is said of pixels holds at --size {suggested_side(shortest)}"
         images = replace(images, notes=(*images.notes, said))

@@ -1,11 +1,13 @@
-"""From the bytes of an image file to uint8 pixels: upright, opaque, gray or RGB, at the size asked for.
+"""From the bytes of an image file to uint8 pixels: upright, sRGB, gray or RGB(A), in the form asked for.
 
-16-bit values v become round(v / 257); transparency lies over white; animations give their first frame.
+16-bit values v become round(v / 257); what is transparent lies over the background, unless alpha is asked for.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
+from contextlib import nullcontext
 from io import BytesIO
 from typing import IO
 
@@ -21,9 +23,13 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from vaekit.data.convert import bytes_from_unit
+from vaekit.pixels.colour import to_srgb
+from vaekit.pixels.form import Form, fit
 
-__all__ = ["FORMATS", "IMAGE_ENDINGS", "decode", "fit", "is_colour", "reason", "upright_size"]
+__all__ = [
+    *("FORMATS", "IMAGE_ENDINGS", "MOST_FRAMES", "MOST_PIXELS"),
+    *("count_frames", "decode", "formed", "is_colour", "reason", "upright_size"),
+]
 
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
@@ -45,6 +51,14 @@ FORMATS: tuple[str, ...] = tuple(
     )
 )
 
+MOST_PIXELS = 1 << 27  #: of one image: 11,585 squared; one that says it has more is taken for a bomb
+MOST_FRAMES = 10_000  #: of one file
+
+#: Images above this size are decoded one at a time, so that the memory for them does not depend on how many cores
+#: there are.
+_LARGE_PIXELS = 1 << 24
+_LARGE = threading.Lock()
+
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _GRAY_ALPHA = ("LA", "LA;16B")  # PIL opens the second as RGBA
 _ORIENTATION = 0x0112
@@ -59,44 +73,53 @@ _TURNS = {
 }
 
 
-def decode(data: bytes, size: tuple[int, int] | None, channels: int) -> np.ndarray:
-    """The image as uint8 [H, W] if it is gray or ``channels`` is 1, else [H, W, 3].
+def decode(data: bytes, form: Form, frame: int = 0) -> np.ndarray:
+    """The image as uint8 [H, W], [H, W, 3] or [H, W, 4]: gray if it is gray or the form has 1 channel.
 
-    Arguments: data, the bytes of the file; size (height, width) to scale and crop to, None keeps the
-    image's own.
+    Arguments: data, the bytes of the file; form, its size None keeps the image's own, its channels None or 3
+    give gray for gray images too; frame, of an animation or a file of several pages.
     Raises whatever PIL raises for a file that cannot be read; :func:`reason` puts it into words.
     """
     if not data:
         raise ValueError("empty file")
     with Image.open(BytesIO(data), formats=FORMATS) as image:
-        if size is not None and image.format in ("JPEG", "MPO"):
+        if form.size is not None and image.format in ("JPEG", "MPO"):
             # the decoder halves huge photographs by itself, down to no less than twice what is needed
-            image.draft(None, (2 * max(size), 2 * max(size)))
+            image.draft(None, (2 * max(form.size), 2 * max(form.size)))
         _check_complete(image, data)
+        if frame:
+            image.seek(frame)
+        _check_size(image)
         raw_mode = _raw_mode(image)
-        image.load()
-        turn = _TURNS.get(_orientation(image))
-        eight = _eight_bits(image, raw_mode, data)
-    flat = _opaque(eight if turn is None else eight.transpose(turn))
-    if channels == 1 and flat.mode != "L":
+        with _LARGE if image.width * image.height > _LARGE_PIXELS else nullcontext():
+            image.load()
+            turn = _TURNS.get(_orientation(image))
+            eight = _eight_bits(image, raw_mode, data, frame)
+            return np.asarray(formed(eight if turn is None else eight.transpose(turn), form))
+
+
+def count_frames(file: IO[bytes]) -> int:
+    """How many pictures are in a file: frames of an animation, pages of a TIFF."""
+    with Image.open(file, formats=FORMATS) as image:
+        return int(getattr(image, "n_frames", 1)) if image.format != "MPO" else 1  # a preview is no frame
+
+
+def formed(image: Image.Image, form: Form) -> Image.Image:
+    """An 8-bit image of any mode as L, RGB or RGBA, in the form asked for; gray stays L unless alpha is wanted."""
+    if image.mode in ("RGBa", "La"):
+        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
+    image = to_srgb(image, image.info.get("icc_profile"))
+    if form.channels == 4:
+        return fit(_with_alpha(image, form.background), form)
+    flat = _opaque(image, form.background)
+    if form.channels == 1 and flat.mode != "L":
         flat = flat.convert("L")
-    return np.asarray(fit(flat, size) if size else flat)
+    return fit(flat, form)
 
 
-def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scales an L or RGB image to cover (height, width), antialiased, and crops the middle.
-
-    >>> fit(Image.new("L", (30, 10), 7), (5, 5)).size
-    (5, 5)
-    """
-    height, width = size
-    if image.size == (width, height):
-        return image
-    scale = max(height / image.height, width / image.width)
-    crop_width, crop_height = min(width / scale, image.width), min(height / scale, image.height)
-    left, top = (image.width - crop_width) / 2, (image.height - crop_height) / 2
-    box = (left, top, left + crop_width, top + crop_height)
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width * image.height:,} pixels, the limit is {MOST_PIXELS:,} (a decompression bomb?)")
 
 
 def is_colour(file: IO[bytes]) -> bool:
@@ -120,7 +143,9 @@ def upright_size(file: IO[bytes]) -> tuple[int, int]:
 def reason(error: Exception) -> str:
     """Why a file could not be read, in a few words."""
     if isinstance(error, Image.DecompressionBombError):
-        return "too many pixels (a decompression bomb?)"
+        return f"more than {MOST_PIXELS:,} pixels, the limit (a decompression bomb?)"
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image, or cut off in its header"
     if isinstance(error, PermissionError):
@@ -139,7 +164,7 @@ def _check_complete(image: Image.Image, data: bytes) -> None:
         raise ValueError("image file is truncated")
 
 
-def _eight_bits(image: Image.Image, raw_mode: str, data: bytes) -> Image.Image:
+def _eight_bits(image: Image.Image, raw_mode: str, data: bytes, frame: int) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray(_from_16_bits(np.asarray(image)))
     if image.mode == "I":
@@ -147,7 +172,9 @@ def _eight_bits(image: Image.Image, raw_mode: str, data: bytes) -> Image.Image:
     if image.mode == "F":
         return Image.fromarray(_from_floats(np.asarray(image)))
     if image.mode in ("RGB", "RGBA") and ";16" in raw_mode:
-        return _deep_gray_alpha(data) if raw_mode in _GRAY_ALPHA else _deep_colour(image, data)
+        eight = _deep_gray_alpha(data, frame) if raw_mode in _GRAY_ALPHA else _deep_colour(image, data, frame)
+        eight.info = dict(image.info)
+        return eight
     return image
 
 
@@ -161,7 +188,7 @@ def _from_floats(values: np.ndarray) -> np.ndarray:
         raise ValueError("values that are not finite")
     top = float(values.max())
     if top <= 1:
-        return bytes_from_unit(_in_range(values, 1), "image")
+        return np.rint(_in_range(values, 1) * values.dtype.type(255)).astype(np.uint8)
     if top <= 255:
         return np.rint(_in_range(values, 255)).astype(np.uint8)
     return _from_16_bits(np.rint(_in_range(values, 65535)))
@@ -187,11 +214,12 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _deep_colour(image: Image.Image, data: bytes) -> Image.Image:
+def _deep_colour(image: Image.Image, data: bytes, frame: int) -> Image.Image:
     """RGB(A) of 16 bits per channel: PIL keeps the high byte; read the low one too, then round."""
     other = "16B" if sys.byteorder == "little" else "16L"
     swap = {"16B": "16L", "16L": "16B", "16N": other}
     with Image.open(BytesIO(data), formats=FORMATS) as low:
+        low.seek(frame)
         for index, tile in enumerate(low.tile):
             args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
             raw = str(args[0])
@@ -202,29 +230,45 @@ def _deep_colour(image: Image.Image, data: bytes) -> Image.Image:
     return Image.fromarray(_from_16_bits(values))
 
 
-def _deep_gray_alpha(data: bytes) -> Image.Image:
+def _deep_gray_alpha(data: bytes, frame: int) -> Image.Image:
     """Gray and alpha of 16 bits: four bytes per pixel, read as if they were four channels."""
     with Image.open(BytesIO(data), formats=FORMATS) as image:
+        image.seek(frame)
         image.tile = [tile._replace(args="RGBA") for tile in image.tile]
         image.load()
         values = np.asarray(image).astype(np.uint32)
     return Image.fromarray(_from_16_bits(values[..., ::2] * 256 + values[..., 1::2]))
 
 
-def _opaque(image: Image.Image) -> Image.Image:
-    """L or RGB; what is transparent becomes white."""
-    if image.mode in ("RGBa", "La"):
-        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    gray = image.mode in ("1", "L", "LA") or (image.mode in ("P", "PA") and not _palette_has_colour(image))
-    target = "L" if gray else "RGB"
-    if image.mode in ("L", "RGB") and "transparency" not in image.info:
-        return image
-    if image.mode not in ("LA", "RGBA", "PA") and "transparency" not in image.info:
-        return image.convert(target)
+def _opaque(image: Image.Image, background: str) -> Image.Image:
+    """L or RGB; what is transparent shows the background."""
+    target = "L" if _is_gray(image) else "RGB"
+    if not _has_alpha(image):
+        return image if image.mode == target else image.convert(target)
     seen = image.convert("RGBA")
-    white = Image.new(target, image.size, "white")
-    white.paste(seen.convert(target), mask=seen.getchannel("A"))
-    return white
+    canvas = Image.new("RGB", image.size, background)
+    if target == "L" and len(set(canvas.getpixel((0, 0)))) == 1:  # type: ignore[arg-type]
+        canvas = canvas.convert("L")
+    canvas.paste(seen.convert(canvas.mode), mask=seen.getchannel("A"))
+    return canvas
+
+
+def _with_alpha(image: Image.Image, background: str) -> Image.Image:
+    """RGBA; what cannot be seen has the background's colour, whatever the file says of it."""
+    seen = image.convert("RGBA")
+    alpha = seen.getchannel("A")
+    canvas = Image.new("RGB", image.size, background)
+    canvas.paste(seen.convert("RGB"), mask=alpha.point([0] + [255] * 255))
+    canvas.putalpha(alpha)
+    return canvas
+
+
+def _is_gray(image: Image.Image) -> bool:
+    return image.mode in ("1", "L", "LA") or (image.mode in ("P", "PA") and not _palette_has_colour(image))
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info
 
 
 def _palette_has_colour(image: Image.Image) -> bool:

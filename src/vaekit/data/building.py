@@ -1,0 +1,180 @@
+"""A set of images that is being decoded into the cache: so that a kill costs seconds, and two processes do it once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+
+from vaekit.data.cache import VERSIONS, Cached, Index, Key, drop_unused_pixels, map_pixels
+from vaekit.data.ingest import Found
+from vaekit.data.scratch import make_room
+from vaekit.errors import UserError
+
+__all__ = ["Building"]
+
+_RECORD = struct.Struct("<I32s")
+_FLUSH_SECONDS = 2.0
+_RACY_NS = 2_000_000_000  # a file may change once more within one tick of the clock of its disk
+
+
+class Building:
+    """A set on its way into the cache; call it inside of :meth:`Key.alone`."""
+
+    def __init__(self, key: Key, count: int, shape: tuple[int, int, int]) -> None:
+        """Begins, or goes on where a killed process was; OSError where the disk has no room or may not be written."""
+        self.key, self.shape = key, (count, *shape)
+        self._begun_ns = time.time_ns()
+        folder = key.folder / "building"
+        self.path, self._journal_path = folder / f"{key.key}.pixels", folder / f"{key.key}.journal"
+        self._head = self._header()
+        self.contents: dict[int, bytes] = self._resume()
+        self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            make_room(self._handle, int(np.prod(self.shape, dtype=np.int64)), folder)
+            self._map = mmap.mmap(self._handle, 0)
+        except BaseException:
+            os.close(self._handle)
+            self.path.unlink()
+            raise
+        self.pixels = np.ndarray(self.shape, np.uint8, buffer=self._map)
+        self._fresh: list[tuple[int, bytes]] = []
+        self._flushed = time.monotonic()
+        self._journal = open(self._journal_path, "ab", buffering=0)  # noqa: SIM115  # closed in close()
+        if self._journal_path.stat().st_size == 0:
+            self._journal.write(self._head)
+        self._copy_known()
+
+    def note(self, found: Sequence[Found]) -> None:
+        """Rows whose pixels have been written."""
+        for row, content, _ in found:
+            if content:
+                self.contents[row] = content
+                self._fresh.append((row, content))
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self._flush()
+
+    def finish(self, skipped: Sequence[tuple[int, str]]) -> Cached:
+        """Puts the set into the cache; ``skipped`` are the rows that could not be read, and why."""
+        before = self.key.index()
+        self._flush()
+        kept = sorted(self.contents)
+        contents = [self.contents[row] for row in kept]
+        place = self._pack(kept) if skipped else self.path
+        self.close()
+        name = self._name(contents)
+        for folder in ("index", "pixels"):
+            (self.key.folder / folder).mkdir(exist_ok=True)
+        # The index first: it counts only with its pixels, and as long as they are not there all can be done again.
+        self._write_index(skipped, name)
+        os.replace(place, self.key.folder / "pixels" / name)
+        self._forget()
+        if before is not None and before.pixels != name:
+            drop_unused_pixels(self.key.folder)
+        pixels = map_pixels(self.key.folder / "pixels" / name, (len(kept), *self.shape[1:]))
+        if pixels is None:
+            raise UserError("the cache was emptied while images were decoded into it; repeat the command")
+        return Cached(pixels, contents, kept, list(skipped))
+
+    def close(self) -> None:
+        """Lets go of the files; what is done stays."""
+        if self._journal.closed:
+            return
+        self._flush()
+        self._journal.close()
+        del self.pixels
+        with suppress(BufferError):  # someone else still looks at it
+            self._map.close()
+        os.close(self._handle)
+
+    def discard(self) -> None:
+        """Takes away what was done: it was for another form."""
+        self.close()
+        self._forget()
+
+    def _header(self) -> bytes:
+        facts = json.dumps([self.shape, self.key.key]).encode()
+        return hashlib.sha256(facts + self.key.names + self.key.stamps.tobytes()).digest()
+
+    def _resume(self) -> dict[int, bytes]:
+        """The rows that an earlier process has finished; none if it was at another task."""
+        try:
+            journal = self._journal_path.read_bytes()
+            is_same = journal.startswith(self._head) and self.path.stat().st_size == np.prod(self.shape, dtype=np.int64)
+        except OSError:
+            is_same, journal = False, b""
+        if not is_same:
+            self._forget()
+            return {}
+        records = journal[len(self._head) :]
+        whole = len(records) // _RECORD.size * _RECORD.size
+        if whole < len(records):
+            os.truncate(self._journal_path, len(self._head) + whole)
+        # what was to be written when the power failed may come back as zeros
+        return {row: content for row, content in _RECORD.iter_unpack(records[:whole]) if any(content)}
+
+    def _copy_known(self) -> None:
+        """Takes over the rows of files that have not changed since the source was decoded last."""
+        index = self.key.index()
+        if index is None or index.shape != self.shape[1:]:
+            return
+        pixels = self.key.pixels(index)
+        if pixels is None:
+            return
+        before = {name: row for row, name in enumerate(index.names.split(b"\0"))}
+        position = np.cumsum(index.contents.any(1)) - 1
+        for row, name in enumerate(self.key.names.split(b"\0")):
+            old = before.get(name)
+            if row in self.contents or old is None or not index.contents[old].any():
+                continue
+            if (index.stamps[old] != self.key.stamps[row]).any():
+                continue
+            self.pixels[row] = pixels[position[old]]
+            self._fresh.append((row, index.contents[old].tobytes()))
+        self.contents.update(self._fresh)
+
+    def _flush(self) -> None:
+        """Pixels to the disk, then the journal that counts them as done."""
+        self._flushed = time.monotonic()
+        if not self._fresh:
+            return
+        self._map.flush()
+        self._journal.write(b"".join(_RECORD.pack(row, content) for row, content in self._fresh))
+        os.fsync(self._journal.fileno())
+        self._fresh.clear()
+
+    def _pack(self, kept: Sequence[int]) -> Path:
+        """The rows that could be read, one after the other, in a file of their own."""
+        place = self.path.with_suffix(".packed")
+        with open(place, "wb") as file:
+            for row in kept:
+                file.write(self.pixels[row].data)
+            file.flush()
+            os.fsync(file.fileno())
+        return place
+
+    def _name(self, contents: Sequence[bytes]) -> str:
+        form = replace(self.key.form, size=self.shape[2:], channels=self.shape[1])
+        facts = json.dumps([VERSIONS, astuple(form)]).encode()
+        return hashlib.sha256(facts + b"".join(contents)).hexdigest()[:32]
+
+    def _write_index(self, skipped: Sequence[tuple[int, str]], name: str) -> None:
+        stamps = self.key.stamps.copy()
+        stamps[stamps[:, 1:].max(1, initial=-1) > self._begun_ns - _RACY_NS] = -1
+        contents = np.zeros((self.shape[0], 32), np.uint8)
+        for row, content in self.contents.items():
+            contents[row] = np.frombuffer(content, np.uint8)
+        self.key.write(Index(self.key.names, stamps, contents, list(skipped), self.shape[1:], name))
+
+    def _forget(self) -> None:
+        for path in (self._journal_path, self.path, self.path.with_suffix(".packed")):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,183 @@
+"""Decoded images on disk, so that a set is decoded once: for all runs, sizes side by side, also after a kill.
+
+    images/index/KEY       of a source in a form: names, sizes and times of its files, their contents, which pixels
+    images/pixels/KEY      uint8 [N, C, H, W], named after the contents and the form: equal sets share it
+    images/building/KEY.*  a set that is being decoded: pixels, a journal of the rows that are done, a lock
+
+A set is in the cache when its index and its pixels are. Both appear by renaming, whole. A row counts as done when its
+pixels are on the disk and it is in the journal after them, so a killed process loses the last seconds only. A file of
+which name, size and times are as in the index is not read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from vaekit.data.files import Files
+from vaekit.data.scratch import cache_folder
+from vaekit.locks import only_one
+from vaekit.pixels.form import Form
+
+__all__ = ["VERSIONS", "Cached", "Index", "Key", "drop_unused_pixels", "map_pixels", "prune"]
+
+#: Raise the first with every change of what a decoded image looks like, or of how it is kept.
+VERSIONS = (1, PIL.__version__)
+
+_METADATA_KEY = "vaekit"
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A set that is in the cache."""
+
+    pixels: np.ndarray  #: of the readable files, uint8 [M, C, H, W], mapped, not writable
+    contents: list[bytes]
+    kept: list[int]
+    skipped: list[tuple[int, str]]  #: row of the request, and the reason
+
+
+@dataclass(frozen=True)
+class Index:
+    """What was found when a source was decoded; N rows of the request, of which M could be read."""
+
+    names: bytes
+    stamps: np.ndarray  #: int64 [N, 3]; -1 where the file was so new that it may have changed since unseen
+    contents: np.ndarray  #: uint8 [N, 32], zeros where the file could not be read
+    skipped: list[tuple[int, str]]
+    shape: tuple[int, int, int]
+    pixels: str  #: name of the file
+
+
+class Key:
+    """A source in a form, and what lies in the cache for it."""
+
+    def __init__(self, files: Files, names: Sequence[str], form: Form) -> None:
+        """``names`` are those of the tree's images, in order."""
+        self.folder = cache_folder() / "images"
+        facts = json.dumps([VERSIONS, files.place, astuple(form)])
+        self.key = hashlib.sha256(facts.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        self.form = form
+        self.names = "\0".join(names).encode("utf-8", "surrogateescape")
+        self.stamps = files.stamps(names)
+
+    def find(self) -> Cached | None:
+        """The set, if it is there and no file has changed since."""
+        index = self.index()
+        if index is None or index.names != self.names or not np.array_equal(index.stamps, self.stamps):
+            return None
+        pixels = self.pixels(index)
+        if pixels is None:
+            return None
+        readable = index.contents.any(1)
+        contents = index.contents[readable].tobytes()
+        return Cached(
+            pixels=pixels,
+            contents=[contents[at : at + 32] for at in range(0, len(contents), 32)],
+            kept=np.flatnonzero(readable).tolist(),
+            skipped=index.skipped,
+        )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds this source and form for this process; a second one waits, and says so."""
+        folder = self.folder / "building"
+        folder.mkdir(parents=True, exist_ok=True)
+        with only_one(folder / f"{self.key}.lock", lambda: _say("another process is decoding these images; waiting")):
+            yield
+
+    def index(self) -> Index | None:
+        try:
+            with safe_open(self.folder / "index" / self.key, framework="numpy") as file:
+                facts = json.loads((file.metadata() or {})[_METADATA_KEY])
+                arrays = {name: file.get_tensor(name) for name in ("names", "stamps", "contents")}
+            return Index(
+                arrays["names"].tobytes(),
+                arrays["stamps"],
+                arrays["contents"],
+                [(int(row), str(why)) for row, why in facts["skipped"]],
+                tuple(facts["shape"]),
+                str(facts["pixels"]),
+            )
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return None  # damaged or not there: it is made again
+
+    def pixels(self, index: Index) -> np.ndarray | None:
+        """The pixels that an index names, uint8 [M, C, H, W], not writable; None if they are not there."""
+        shape = (int(index.contents.any(1).sum()), *index.shape)
+        return map_pixels(self.folder / "pixels" / index.pixels, shape)
+
+    def write(self, index: Index) -> None:
+        """Puts the index of the source in its place, whole."""
+        arrays = {
+            "names": np.frombuffer(index.names, np.uint8),
+            "stamps": index.stamps,
+            "contents": index.contents,
+        }
+        facts = {"skipped": index.skipped, "shape": index.shape, "pixels": index.pixels}
+        data = save(arrays, {_METADATA_KEY: json.dumps(facts, sort_keys=True)})
+        temporary = self.folder / "building" / f"{self.key}.index"
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self.folder / "index" / self.key)
+
+
+def map_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The uint8 array of ``shape`` that a file holds, not writable; None if it is not there or of another size."""
+    try:
+        with open(path, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        return None
+    return np.ndarray(shape, np.uint8, buffer=mapped) if len(mapped) == np.prod(shape, dtype=np.int64) else None
+
+
+def prune() -> int:
+    """Takes all decoded images out of the cache; returns how many bytes were freed.
+
+    What a process has open stays usable for it; what one is decoding just now stays.
+    """
+    folder = cache_folder() / "images"
+    return sum(map(_remove, [*folder.glob("index/*"), *folder.glob("pixels/*")])) + sum(
+        map(_remove_unless_in_use, folder.glob("building/*.lock"))
+    )
+
+
+def drop_unused_pixels(folder: Path) -> None:
+    """Takes away pixels that no index names any more."""
+    used = set()
+    for path in (folder / "index").iterdir():
+        with suppress(OSError, SafetensorError, ValueError, KeyError), safe_open(path, framework="numpy") as file:
+            used.add(json.loads((file.metadata() or {})[_METADATA_KEY])["pixels"])
+    for path in (folder / "pixels").iterdir():
+        if path.name not in used:
+            path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> int:
+    size = path.stat().st_size
+    path.unlink(missing_ok=True)
+    return size
+
+
+def _remove_unless_in_use(lock: Path) -> int:
+    with only_one(lock, None) as is_ours:
+        return sum(map(_remove, lock.parent.glob(f"{lock.stem}.*[!k]"))) if is_ours else 0  # all but the lock
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

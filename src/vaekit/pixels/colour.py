@@ -1,0 +1,67 @@
+"""Colour profiles (ICC): pictures as they look, in sRGB, whatever space their file counts in."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms
+
+__all__ = ["to_srgb"]
+
+_LARGEST_PROFILE_BYTES = 4 << 20
+_SAME = 1  # levels: a profile that changes no colour by more is sRGB, as most are
+_TARGETS = {"L": "RGB", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The image with its colours in sRGB; as it is without a profile, with a broken one, or one of another kind."""
+    if not profile or len(profile) > _LARGEST_PROFILE_BYTES:
+        return image
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode == "LA":
+        gray = to_srgb(image.getchannel("L"), profile).convert("L")
+        return Image.merge("LA", (gray, image.getchannel("A")))
+    transform = _transform(profile, image.mode) if image.mode in _TARGETS else None
+    if transform is None:
+        return image
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None
+    return converted.convert("L") if image.mode == "L" else converted
+
+
+@functools.lru_cache(maxsize=64)
+def _transform(profile: bytes, mode: str) -> Any:
+    """What takes ``mode`` to sRGB; None if that is nothing, or the profile is broken or of another kind of image."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            transform = ImageCms.buildTransform(
+                source,
+                ImageCms.createProfile("sRGB"),
+                mode,
+                _TARGETS[mode],
+                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            )
+            return None if _changes_nothing(transform, mode) else transform
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
+def _changes_nothing(transform: Any, mode: str) -> bool:
+    if mode == "CMYK":
+        return False
+    # every sixteenth level of each channel with every other, or all levels of gray
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, len(levels), 3)
+    probe = Image.fromarray(np.arange(256, dtype=np.uint8)[None] if mode == "L" else grid).convert(mode)
+    seen = ImageCms.applyTransform(probe, transform)
+    assert seen is not None
+    before, after = (np.asarray(x.convert("RGB")).astype(np.int16) for x in (probe, seen))
+    return int(np.abs(before - after).max()) <= _SAME

@@ -1,0 +1,130 @@
+"""What images are brought to: size, channels, what happens to the rest of a picture, and what lies behind it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageColor
+
+from vaekit.errors import UserError, nearest
+
+__all__ = ["FITS", "FRAMES", "Form", "fit", "parse_size"]
+
+FITS = ("crop", "pad", "stretch")
+FRAMES = ("first", "all")
+
+
+@dataclass(frozen=True)
+class Form:
+    """How every image of a set is to look; :meth:`of` checks what a user says.
+
+    >>> Form.of(size="48x64", background="navy")
+    Form(size=(48, 64), channels=None, fit='crop', background='#000080', frames='first')
+    """
+
+    size: tuple[int, int] | None = None  #: (height, width); None: that of the files, all of one size
+    channels: int | None = None  #: 1, 3, 4 (with alpha), or None: 3 if any image has colour
+    fit: str = "crop"  #: crop: covered, the middle cut out; pad: all seen, on the background; stretch
+    background: str = "#ffffff"  #: behind what is transparent, and around what is padded
+    frames: str = "first"  #: of an animation or a file of several pages: the first, or all
+
+    @classmethod
+    def of(
+        cls,
+        size: Any = None,
+        channels: int | None = None,
+        fit: str = "crop",
+        background: str = "white",
+        frames: str = "first",
+    ) -> Form:
+        """The form that a user asks for; :class:`UserError` names the flag that cannot be met."""
+        if channels not in (None, 1, 3, 4):
+            raise UserError(f"channels (--channels) is {channels!r}; expected 1 (gray), 3 (colour) or 4 (with alpha)")
+        if fit not in FITS:
+            raise UserError(f"fit (--fit) is {fit!r}; {nearest(str(fit), FITS)}")
+        if frames not in FRAMES:
+            raise UserError(f"frames (--frames) is {frames!r}; {nearest(str(frames), FRAMES)}")
+        return cls(None if size is None else parse_size(size), channels, fit, _colour(background), frames)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all but size and channels is as it is by default."""
+        return self == Form(self.size, self.channels)
+
+
+def fit(image: Image.Image, form: Form) -> Image.Image:
+    """Brings an L, RGB or RGBA image to the form's size, antialiased; what pads it is opaque background.
+
+    >>> fit(Image.new("L", (30, 10), 7), Form((5, 5))).size
+    (5, 5)
+    >>> [fit(Image.new("L", (30, 10), 7), Form((6, 6), fit="pad")).getpixel((0, y)) for y in range(6)]
+    [255, 255, 7, 7, 255, 255]
+    """
+    if form.size is None or image.size == form.size[::-1]:
+        return image
+    height, width = form.size
+    if form.fit == "stretch":
+        return image.resize((width, height), Image.Resampling.BICUBIC)
+    if form.fit == "pad":
+        return _padded(image, form)
+    scale = max(height / image.height, width / image.width)
+    crop_width, crop_height = min(width / scale, image.width), min(height / scale, image.height)
+    left, top = (image.width - crop_width) / 2, (image.height - crop_height) / 2
+    box = (left, top, left + crop_width, top + crop_height)
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+
+
+def parse_size(value: Any) -> tuple[int, int]:
+    """A size as (height, width) in pixels, from 64, '64', '48x64' or (48, 64).
+
+    Raises :class:`UserError` for anything that is not one or two positive whole numbers.
+
+    >>> parse_size(64), parse_size("48x64"), parse_size((48, 64))
+    ((64, 64), (48, 64), (48, 64))
+    """
+    sides = _sides(value)
+    if sides is None or min(sides) < 1:
+        raise UserError(
+            f"size (--size) is {value!r}; expected a positive number of pixels, or HEIGHTxWIDTH; "
+            "try --size 64 or --size 48x64"
+        )
+    return sides
+
+
+def _padded(image: Image.Image, form: Form) -> Image.Image:
+    assert form.size is not None
+    height, width = form.size
+    scale = min(height / image.height, width / image.width)
+    inner = max(1, min(width, round(image.width * scale))), max(1, min(height, round(image.height * scale)))
+    canvas = Image.new(image.mode, (width, height), form.background)
+    seen = image if image.size == inner else image.resize(inner, Image.Resampling.BICUBIC)
+    canvas.paste(seen, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return canvas
+
+
+def _colour(text: str) -> str:
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"background (--background) is {text!r}; expected a colour such as white, black or #8090a0"
+        ) from error
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _sides(value: Any) -> tuple[int, int] | None:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d{1,9})(?:\s*[xX×]\s*(\d{1,9}))?\s*", value, re.ASCII)
+        return (int(found[1]), int(found[2] or found[1])) if found else None
+    if _is_whole(value):
+        return int(value), int(value)
+    if isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_whole, value)):
+        return int(value[0]), int(value[1])
+    return None
+
+
+def _is_whole(value: Any) -> bool:
+    # numpy's whole numbers, like Python's, give an index
+    return hasattr(value, "__index__") and not isinstance(value, bool) and getattr(value, "ndim", 0) == 0
