@@ -16,7 +16,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "exchange"),
     ("cores", "heap", "locks", "memory", "patience", "pixels", "tape", "team"),
-    ("adam", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
+    ("adam", "augment", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
     ("heads", "priors", "masks", "schedules", "verbs"),
     ("models",),
     ("objectives",),

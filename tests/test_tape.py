@@ -24,6 +24,7 @@ CASES: list[dict[str, Any]] = [
     {"scale": "pixel", "clip_norm": 0.01},
     {"scale": "shared", "mean": "sigmoid", "noise_std": 0.3, "reduction": "mean"},
     {"hidden": (30, 20), "weight_decay": 1e-3},
+    {"flip": True, "shift": 1, "jitter": 0.2, "noise_std": 0.3},
 ]
 
 

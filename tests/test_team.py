@@ -30,10 +30,12 @@ from vaekit.recipes import get, override
 from vaekit.team import join
 from vaekit.trainer import Trainer
 
-recipe, width, out = sys.argv[1:]
+recipe, width, out, *augmentation = sys.argv[1:]
 team = join()
 pixels = torch.from_numpy(draw(7, 16)).movedim(-1, 1).contiguous()
 row = resolve(override(get(recipe), {"width": width, "latent_dim": 4, "batch_size": 7}), (3, 16, 16), 7)
+if augmentation:
+    row = override(row, {"flip": True, "shift": 2, "jitter": 0.3})
 data = DataConfig("array", (16, 16), 3, "00", images=7, train_images=7)
 trainer = Trainer(RunConfig(row.to_dict(), data, 70), pixels, torch.device("cpu"), team)
 trainer.model.double()
@@ -91,14 +93,20 @@ def test_shares_are_contiguous_and_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "width", "sizes"), [("vae", 8, (2, 3)), ("vae", 40, (2, 3)), ("denoising-ae", 8, (2,))]
+    ("recipe", "width", "sizes", "more"),
+    [
+        ("vae", 8, (2, 3), ()),
+        ("vae", 40, (2, 3), ()),
+        ("denoising-ae", 8, (2,), ()),
+        ("denoising-ae", 8, (2,), ("augmented",)),
+    ],
 )
 def test_gradients_and_moments_are_those_of_one_process(
-    recipe: str, width: int, sizes: tuple[int, ...], tmp_path: Path
+    recipe: str, width: int, sizes: tuple[int, ...], more: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Few numbers are sent as messages, the many of the wider net are summed in shared memory."""
     for size in (1, *sizes):
-        done = ends(start(GRADIENTS, recipe, width, tmp_path / "g", size=size))
+        done = ends(start(GRADIENTS, recipe, width, tmp_path / "g", *more, size=size))
         assert [code for code, *_ in done] == [0] * size, done
         shared = width == 40 and size > 1 and Path("/dev/shm").is_dir()
         assert {out for _, out, _ in done} == {"[True]\n" if shared else "[]\n"}

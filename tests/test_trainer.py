@@ -89,6 +89,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("seed-vae", {"prior": "fitted-normal"}),
     ("seed-vae", {"ema_power": 16.0}),
     ("vae", {"batch_size": 1, "net": "mlp"}),
+    *((name, {"flip": True, "shift": 3, "jitter": 0.2}) for name in ("vae", "denoising-ae", "seed-ae")),
 ]
 
 

@@ -42,6 +42,9 @@ def train(
     batch_size: int | str | None = None,
     learning_rate: float | None = None,
     latent_dim: int | None = None,
+    flip: bool | None = None,
+    shift: int | None = None,
+    jitter: float | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -63,6 +66,8 @@ def train(
         size, channels, fit, background, frames: of the images, as in :func:`vaekit.open_images`.
         epochs, images, budget: how long; at most one of them. ``budget`` is wall time such as ``"10m"``.
         batch_size: images per step, over all processes; ``"auto"``: as many as the GPU holds.
+        flip, shift, jitter: training images mirrored, moved by up to so many pixels, changed in colour by up to such a
+            fraction, anew in every step (:func:`vaekit.augment.augment`); by default what the recipe says.
         precision: of the networks in training, ``"fp32"`` or ``"bf16"``; by default what the device is good at.
         compiled: through ``torch.compile``; by default not.
         micro_batch: images per forward pass, where a whole batch does not fit into memory.
@@ -78,7 +83,10 @@ def train(
     engine = _engine(precision, compiled, micro_batch)
     if tensorboard:
         check_tensorboard()
-    row = _row(recipe, batch_size, learning_rate, latent_dim, settings)
+    row = _row(
+        recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim, flip=flip,
+        shift=shift, jitter=jitter,
+    )  # fmt: skip
     length = _length(epochs, images, budget)
     out = _out(data, row, out)
     if threads is not None:
@@ -113,6 +121,9 @@ def plan(
     batch_size: int | str | None = None,
     learning_rate: float | None = None,
     latent_dim: int | None = None,
+    flip: bool | None = None,
+    shift: int | None = None,
+    jitter: float | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -126,7 +137,10 @@ def plan(
     """What :func:`train` with the same arguments would do, from a sample of the images: sizes, steps, seconds."""
     _check_counts(threads=threads, micro_batch=micro_batch, patience=patience)
     engine = _engine(precision, compiled, micro_batch)
-    row = _row(recipe, batch_size, learning_rate, latent_dim, settings)
+    row = _row(
+        recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim, flip=flip,
+        shift=shift, jitter=jitter,
+    )  # fmt: skip
     length = _length(epochs, images, budget)
     out = _out(data, row, out)
     if threads is not None:
@@ -146,18 +160,10 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     return Run(Path(path), config, model)
 
 
-def _row(
-    recipe: str | recipes.Recipe,
-    batch_size: int | str | None = None,
-    learning_rate: float | None = None,
-    latent_dim: int | None = None,
-    settings: dict[str, Any] | None = None,
-) -> recipes.Recipe:
-    """The recipe row with the caller's values in place."""
+def _row(recipe: str | recipes.Recipe, settings: dict[str, Any] | None = None, **named: Any) -> recipes.Recipe:
+    """The recipe row with the caller's values in place; those that are ``None`` or ``"auto"`` stay as they are."""
     row = recipes.get(recipe) if isinstance(recipe, str) else recipe
-    batch_size = None if batch_size == "auto" else batch_size
-    named = {"batch_size": batch_size, "learning_rate": learning_rate, "latent_dim": latent_dim}
-    return recipes.override(row, {**(settings or {}), **{k: v for k, v in named.items() if v is not None}})
+    return recipes.override(row, {**(settings or {}), **{k: v for k, v in named.items() if v not in (None, "auto")}})
 
 
 def _length(epochs: float | None, images: int | None, budget: str | float | None) -> Length:

@@ -113,6 +113,13 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
             f"recipe {row.name!r}: prior=fitted-normal needs a posterior with a density; "
             "set posterior=normal or prior=none"
         )
+    if row.shift >= min(shape[1:]):
+        raise UserError(
+            f"shift={row.shift}: must be smaller than a side of the images, which are {shape[1]}x{shape[2]}; "
+            "give fewer pixels"
+        )
+    if row.jitter and row.likelihood == "bernoulli":
+        raise UserError("jitter makes pixels grey, likelihood=bernoulli is for binary ones; set jitter=0")
     if row.start_at_mean and row.net != "mlp":
         raise UserError(
             f"recipe {row.name!r}: start_at_mean is for dense nets, whose last layer has a value for every pixel; "

@@ -76,7 +76,16 @@ def train(
     ] = None,
     learning_rate: Annotated[float | None, Parameter(help="Peak learning rate of Adam.")] = None,
     latent_dim: Annotated[int | None, Parameter(help="Numbers in a latent vector.")] = None,
-    seed: Annotated[int, Parameter(help="Of the weights, the order and the noise.", validator=_SEED)] = 0,
+    flip: Annotated[
+        bool | None, Parameter(negative="", help="Mirror half of the training images; wrong for digits and text.")
+    ] = None,
+    shift: Annotated[int | None, Parameter(help="Move training images by up to so many pixels.")] = None,
+    jitter: Annotated[
+        float | None, Parameter(help="Change brightness, contrast and saturation by up to this fraction, such as 0.2.")
+    ] = None,
+    seed: Annotated[
+        int, Parameter(help="Of the weights, the order, the noise and the augmentation.", validator=_SEED)
+    ] = 0,
     device: Device = "auto",
     threads: Annotated[int | None, Parameter(help="Cores to use.")] = None,
     precision: Annotated[
@@ -115,8 +124,9 @@ def train(
     common: dict[str, Any] = dict(
         size=size, channels=channels, fit=fit, background=background, frames=frames,
         epochs=epochs, images=images, budget=budget, batch_size=batch_size, seed=seed,
-        learning_rate=learning_rate, latent_dim=latent_dim, device=device, threads=threads, settings=settings,
-        precision=precision, compiled=compile_ and compile_ == "on", micro_batch=micro_batch, patience=patience,
+        learning_rate=learning_rate, latent_dim=latent_dim, flip=flip, shift=shift, jitter=jitter,
+        device=device, threads=threads, precision=precision, compiled=compile_ and compile_ == "on",
+        micro_batch=micro_batch, patience=patience, settings=settings,
     )  # fmt: skip
     if dry_run:
         _print(api.plan(data, recipe, out, init=init, **common), json_)

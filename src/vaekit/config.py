@@ -67,7 +67,7 @@ class RunConfig:
     recipe: dict[str, Any]  #: the resolved row of the recipe table
     data: DataConfig
     total_images: int  #: images to train on in all, epochs repeated
-    seed: int = 0  #: of the initial weights, the order and the noise
+    seed: int = 0  #: of the initial weights, the order, the noise and the augmentation
     initial: str | None = None  #: the run whose weights it started from
     budget_seconds: float | None = None  #: the time that ``total_images`` was fixed for, if it was
     window_images: int = 0  #: images that are mixed at a time, for sets that lie on a disk; 0: all

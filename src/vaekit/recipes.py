@@ -50,6 +50,9 @@ class Recipe:
         0.0  #: rate per dimension, averaged over the batch, that costs nothing (Kingma et al. 2016, Eq. 15)
     )
     noise_std: float = 0.0  #: largest noise added to the input, on the [0,1] scale; the target stays clean
+    flip: bool = False  #: half of the training images are mirrored left to right; wrong for digits and text
+    shift: int = 0  #: training images are moved by up to this many pixels in each direction, their edges repeated
+    jitter: float = 0.0  #: brightness, contrast and saturation of training images change by up to this fraction
 
     epochs: float | None = None  #: passes over the training images
     images_to_train: int = 300_000  #: where no epochs are named, they show about this many images
@@ -202,8 +205,8 @@ _POSITIVE = (
     *("width", "depth", "patch", "latent_dim", "fixed_scale"),
     *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
 )
-_FRACTION = ("kl_warmup", "warmup", "adam_beta2")
-_NOT_NEGATIVE = ("beta", "free_bits_nats", "noise_std", "weight_decay", "clip_norm", "ema_power")
+_FRACTION = ("kl_warmup", "warmup", "adam_beta2", "jitter")
+_NOT_NEGATIVE = ("beta", "free_bits_nats", "noise_std", "shift", "weight_decay", "clip_norm", "ema_power")
 
 
 def get(name: str) -> Recipe:
@@ -259,6 +262,8 @@ def check(recipe: Recipe) -> Recipe:
         _check_range(name, getattr(recipe, name))
     if recipe.adam_beta2 == 1:
         raise UserError("adam_beta2=1: must be below 1, or squared gradients are never averaged")
+    if recipe.jitter == 1:
+        raise UserError("jitter=1: must be below 1, or an image may turn black")
     if not recipe.hidden or not all(isinstance(h, int) and h > 0 for h in recipe.hidden):
         raise UserError(
             f"hidden={recipe.hidden}: give the widths as positive whole numbers, for example hidden=200,100"

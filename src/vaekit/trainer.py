@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vaekit.adam import Adam
+from vaekit.augment import DRAWS, augment
 from vaekit.build import build_model, build_objective
 from vaekit.config import RunConfig
 from vaekit.data import Selection, to_float
@@ -25,7 +26,7 @@ from vaekit.objectives import Step, Terms
 from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
 from vaekit.schedules import epoch_order, learning_rate, rate_weight
-from vaekit.seeds import CORRUPTION, NOISE, stream
+from vaekit.seeds import AUGMENTATION, CORRUPTION, NOISE, stream
 from vaekit.tape import Tape
 from vaekit.team import ALONE, Team
 
@@ -224,6 +225,8 @@ class Trainer:
 
     def _inputs(self, index: Tensor) -> tuple[Batch, Tensor, Tensor]:
         x = self._fetch(len(index)) if self.team.size == 1 else self._floats(self.team.share(index))
+        if self.row.flip or self.row.shift or self.row.jitter:
+            x = self._augment(x, len(index))
         shape = (1, len(index), self.model.latent_dim)
         if self.row.posterior == "point":
             noise = x.new_zeros(()).expand(shape)
@@ -249,6 +252,11 @@ class Trainer:
 
     def _floats(self, index: Tensor) -> Tensor:
         return to_float(self.pixels[index].to(self.device))
+
+    def _augment(self, x: Tensor, count: int) -> Tensor:
+        """Images changed by the recipe; it is drawn for all ``count`` of the batch, of which ``x`` may be a share."""
+        draws = torch.rand(count, DRAWS, generator=stream(self.config.seed, AUGMENTATION, self.steps))
+        return augment(x, self.team.share(draws).to(self.device), self.row.flip, self.row.shift, self.row.jitter)
 
     def _corrupt(self, x: Tensor, count: int) -> Tensor:
         """Noise of a level drawn per image; half of the images are clipped to [0, 1] as a file would clip them.
