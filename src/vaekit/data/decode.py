@@ -23,7 +23,17 @@ from PIL import (
 
 from vaekit.data.convert import bytes_from_unit
 
-__all__ = ["FORMATS", "IMAGE_ENDINGS", "decode", "fit", "is_colour", "reason", "upright_size"]
+__all__ = [
+    "FORMATS",
+    "IMAGE_ENDINGS",
+    "decode",
+    "fit",
+    "is_colour",
+    "reason",
+    "stored_mode",
+    "turned_size",
+    "upright_size",
+]
 
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
@@ -73,7 +83,7 @@ def decode(data: bytes, size: tuple[int, int] | None, channels: int) -> np.ndarr
             # the decoder halves huge photographs by itself, down to no less than twice what is needed
             image.draft(None, (2 * max(size), 2 * max(size)))
         _check_complete(image, data)
-        raw_mode = _raw_mode(image)
+        raw_mode = stored_mode(image)
         image.load()
         turn = _TURNS.get(_orientation(image))
         eight = _eight_bits(image, raw_mode, data)
@@ -104,17 +114,22 @@ def is_colour(file: IO[bytes]) -> bool:
     with Image.open(file, formats=FORMATS) as image:
         if image.mode in ("P", "PA"):
             return _palette_has_colour(image)
-        return image.mode not in _GRAY_MODES and _raw_mode(image) not in _GRAY_ALPHA
+        return image.mode not in _GRAY_MODES and stored_mode(image) not in _GRAY_ALPHA
 
 
 def upright_size(file: IO[bytes]) -> tuple[int, int]:
     """(height, width) after EXIF rotation, from the header alone."""
     with Image.open(file, formats=FORMATS) as image:
-        # a PNG may tell its orientation after the pixels; then asking would decode it
-        known = image.format != "PNG" or "exif" in image.info
-        # of a TIFF, PIL gives the upright size itself
-        turned = known and image.format != "TIFF" and _orientation(image) >= 5
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return turned_size(image)
+
+
+def turned_size(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of an image that is open, after EXIF rotation; its pixels are not read."""
+    # a PNG may tell its orientation after the pixels; then asking would decode it
+    known = image.format != "PNG" or "exif" in image.info
+    # of a TIFF, PIL gives the upright size itself
+    turned = known and image.format != "TIFF" and _orientation(image) >= 5
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def reason(error: Exception) -> str:
@@ -173,7 +188,7 @@ def _in_range(values: np.ndarray, top: int) -> np.ndarray:
     return values
 
 
-def _raw_mode(image: Image.Image) -> str:
+def stored_mode(image: Image.Image) -> str:
     """How the file stores its pixels; known until they are loaded."""
     tiles = getattr(image, "tile", None) or []
     args = tiles[0][3] if tiles else ""
