@@ -66,6 +66,9 @@ SOURCES = {
     "data portraits --count -3": "portraits:-3",
     "data portraits --count 4 --write other": "other is not empty",
     "data portraits --count 4 --write file": "file is a file",
+    "data digits --sheet digits.tiff": "choose from: .png, .webp, .jpg",
+    "data digits --sheet file/sheet.png": "cannot make the folder file",
+    "data digits --sheet digits.png --write new": "give one of them",
 }
 VALUES = {
     "--size 0": "(--size) is '0'",

@@ -23,18 +23,18 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("build",),
     ("runs",),
     ("pictures", "evaluate", "edit", "inpaint", "trainer", "progress", "folders", "meters", "tracking"),
-    ("report", "intake"),
+    ("report", "intake", "overview"),
     ("budget",),
     ("training",),
     ("run", "plan"),
-    ("api",),
+    ("api", "say"),
     ("cli",),
     ("", "__main__"),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
 #: Read by every `vaekit --help`, which must not wait for these.
-LIGHT = ("vaekit", "vaekit.errors", "vaekit.recipes", "vaekit.config", "vaekit.cli")
+LIGHT = ("vaekit", "vaekit.errors", "vaekit.recipes", "vaekit.config", "vaekit.say", "vaekit.cli")
 HEAVY = ("torch", "numpy", "matplotlib", "sklearn", "scipy", "PIL")
 
 #: Modules whose loading runs what a file says.

@@ -5,8 +5,6 @@ Exit codes: 0 done; 2 a mistake that the user can mend; 1 a fault of ours; 130 o
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import signal
 import sys
@@ -20,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from vaekit import __version__
 from vaekit.errors import Interrupted, UserError
+from vaekit.say import say
 
 if TYPE_CHECKING:
     from vaekit.pictures import Sheet
@@ -129,11 +128,11 @@ def train(
         micro_batch=micro_batch, patience=patience, settings=settings,
     )  # fmt: skip
     if dry_run:
-        _print(api.plan(data, recipe, out, init=init, **common), json_)
+        say(api.plan(data, recipe, out, init=init, **common), json_)
         return
     run = api.train(data, recipe, out, init=init, tensorboard=tensorboard, **common)
     if json_ and run.leads:
-        _print({"run": str(run.path), **run.final_numbers()}, True)
+        say({"run": str(run.path), **run.final_numbers()}, True)
 
 
 @app.command
@@ -149,23 +148,37 @@ def data(
     write: Annotated[
         Path | None, Parameter(help="Write the images as PNG files with a metadata.csv into this folder.")
     ] = None,
+    sheet: Annotated[
+        Path | None,
+        Parameter(help="Draw a picture of it: .png, .webp or .jpg; a row per class where there are labels."),
+    ] = None,
     count: Annotated[int | None, Parameter(help="How many of a drawn built-in (portraits).")] = None,
     json_: Json = False,
 ) -> None:
-    """Say what is in DATA, or write it out as a folder.
+    """Say what is in DATA, draw it at a glance, or write it out as a folder.
 
     Example: vaekit data portraits --write faces --count 200 --size 128
     """
     from vaekit import data as images_of
 
+    if write is not None and sheet is not None:
+        raise UserError("--sheet and --write do different things; give one of them")
     source = f"{data}:{count}" if count is not None else data
     form = images_of.Form.of(size, channels, fit, background, frames)
+    if sheet is not None:
+        from vaekit.overview import overview
+        from vaekit.pictures import check_ending
+
+        check_ending(sheet)  # before a long reading
+        overview(images_of.open_any_size(source, form)).save(sheet)
+        say({"sheet": str(sheet)}, json_)
+        return
     if write is not None:
         images = images_of.open_in(source, form)
         images_of.write_folder(images, write)
-        _print({"written": str(write), "images": len(images)}, json_)
+        say({"written": str(write), "images": len(images)}, json_)
         return
-    _print(images_of.survey(source, form), json_)
+    say(images_of.survey(source, form), json_)
 
 
 @app.command
@@ -177,7 +190,7 @@ def recipes(*, json_: Json = False) -> None:
     from vaekit.recipes import RECIPES
 
     if json_:
-        _print({name: row.to_dict() for name, row in RECIPES.items()}, True)
+        say({name: row.to_dict() for name, row in RECIPES.items()}, True)
         return
     from rich.console import Console
     from rich.table import Table
@@ -330,7 +343,7 @@ def evaluate(
     opened = _load(run, device)
     numbers = opened.evaluate(data, split, seed)
     if opened.leads:
-        _print(numbers, json_)
+        say(numbers, json_)
 
 
 def main(tokens: list[str] | None = None) -> int:
@@ -394,7 +407,7 @@ def _save(
 ) -> None:
     path = out or Path(f"{os.path.basename(os.path.abspath(run))}-{verb}.png")
     sheet.save(path)
-    _print({"picture": str(path), **(numbers or {})}, as_json)
+    say({"picture": str(path), **(numbers or {})}, as_json)
 
 
 def _settings(texts: tuple[str, ...]) -> dict[str, str]:
@@ -405,55 +418,6 @@ def _settings(texts: tuple[str, ...]) -> dict[str, str]:
             raise UserError(f"--set {text}: expected NAME=VALUE, for example --set beta=4")
         settings[name.strip().replace("-", "_")] = value.strip()
     return settings
-
-
-_MOST_ROWS = 12  # of one value, for the eye
-
-
-def _print(values: Mapping[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(_plain(values), allow_nan=False))
-        return
-    width = max((len(name) for name in values), default=0)
-    for name, value in values.items():
-        rows = _rows(value)
-        print(f"{name:<{width}}  {_readable(value) if rows is None else ''}".rstrip())
-        for row in (rows or [])[:_MOST_ROWS]:
-            print(f"  {row}")
-        if rows and len(rows) > _MOST_ROWS:
-            print(f"  and {len(rows) - _MOST_ROWS:,} more (--json gives all)")
-
-
-def _rows(value: Any) -> list[str] | None:
-    """A line for each of several things that are themselves several; None: all fits on one line."""
-    if isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values()):
-        return [f"{name}: {_readable(v)}" for name, v in value.items()]
-    if isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
-        return [": ".join(map(_readable, v.values())) if isinstance(v, Mapping) else _readable(v) for v in value]
-    if isinstance(value, list) and any(isinstance(v, str) and " " in v for v in value):  # sentences
-        return [_readable(v) for v in value]
-    return None
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no infinity (the PSNR of a perfect copy) and no NaN: null."""
-    if isinstance(value, Mapping):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _readable(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_readable(v)}" for k, v in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(_readable(v) for v in value) or "none"
-    return "none" if value is None else str(value)
 
 
 def _fail(message: str, code: int) -> int:

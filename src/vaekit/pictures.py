@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_bytes
 
-__all__ = ["Sheet", "one_per_class", "stacked_sheet"]
+__all__ = ["Sheet", "check_ending", "one_per_class", "stacked_sheet"]
 
 _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".png": ("PNG", {}),
@@ -71,9 +71,7 @@ class Sheet:
 
     def save(self, path: str | Path) -> Path:
         """Writes a .png, .webp (both lossless) or .jpg file, whole or not at all; makes its folder."""
-        path = Path(path)
-        if path.suffix.lower() not in _FORMATS:
-            raise UserError(f"{path} does not end in a format that can be written; choose from: {', '.join(_FORMATS)}")
+        path = check_ending(path)
         data = _encoded(self.image(), path.suffix.lower())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +82,14 @@ class Sheet:
 
     def _repr_png_(self) -> bytes:
         return _encoded(self.image(), ".png")
+
+
+def check_ending(path: str | Path) -> Path:
+    """The path; raises :class:`UserError` if a sheet cannot be saved under such a name."""
+    path = Path(path)
+    if path.suffix.lower() not in _FORMATS:
+        raise UserError(f"{path} does not end in a format that can be written; choose from: {', '.join(_FORMATS)}")
+    return path
 
 
 def stacked_sheet(originals: Tensor, *others: Tensor, columns: int = 10) -> Sheet:

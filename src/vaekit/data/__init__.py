@@ -15,7 +15,7 @@ from vaekit.data.peek import peek
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
 from vaekit.data.summary import summary
-from vaekit.data.survey import survey
+from vaekit.data.survey import open_any_size, survey
 from vaekit.data.write import write_folder
 from vaekit.pixels.form import FITS, FRAMES, Form, parse_size
 
@@ -30,6 +30,7 @@ __all__ = [
     "check_float",
     "check_split",
     "match_group",
+    "open_any_size",
     "open_files",
     "open_images",
     "open_in",

@@ -23,7 +23,7 @@ from vaekit.pixels.decode import MOST_FRAMES, count_frames, is_colour, upright_s
 from vaekit.pixels.form import Form
 from vaekit.pixels.worker import COLOUR, SIZE
 
-__all__ = ["Loaded", "allocate", "header_sizes", "join", "load_files", "refuse_unequal", "suggested_side"]
+__all__ = ["Loaded", "allocate", "join", "load_files", "refuse_unequal", "suggested_side"]
 
 T = TypeVar("T")
 
@@ -196,13 +196,6 @@ def suggested_side(shortest: int) -> int:
     (64, 8, 256)
     """
     return max(8, min(256, 1 << max(0, shortest.bit_length() - 1)))
-
-
-def header_sizes(files: Files, names: Sequence[str]) -> list[tuple[int, int]]:
-    """(height, width) of each file whose header can be read, upright."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")
-        return _sizes(pool, files, names, "")
 
 
 def refuse_unequal(sizes: Sequence[tuple[int, int]], where: str) -> None:

@@ -88,6 +88,8 @@ def tree_of(source: Any) -> tuple[Files, bool] | None:
         files = list_folder(path)
     elif path.is_file() and path.name.lower().endswith(ARCHIVE_ENDINGS):
         files = list_archive(path)
+    elif path.is_file() and is_image(path.name):
+        return list_paths([path]), True
     else:
         return None
     return None if find_idx(files.names) else (files, False)

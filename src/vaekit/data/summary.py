@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vaekit.data.alike import near_duplicates
 from vaekit.data.identity import hash_rows
 from vaekit.data.images import Images
 from vaekit.data.splits import PARTS
@@ -27,6 +28,7 @@ def summary(images: Images) -> dict[str, Any]:
     """
     channels, height, width = images.shape
     parts = np.bincount(images.parts, minlength=3).tolist()
+    equal = _equal(images)
     return {
         "source": images.source,
         "images": len(images),
@@ -37,7 +39,8 @@ def summary(images: Images) -> dict[str, Any]:
         "labels": _labels(images),
         "attributes": {name: _attribute(column) for name, column in images.attributes.items()},
         "pixels": _pixels(images),
-        "duplicates": _duplicates(images),
+        "duplicates": _alike(images, equal),
+        "near_duplicates": _near(images, equal),
         "skipped": [{"name": name, "reason": reason} for name, reason in images.skipped],
         "notes": list(images.notes),
         "fingerprint": images.fingerprint,
@@ -58,20 +61,28 @@ def _pixels(images: Images) -> dict[str, Any]:
     return {"mean": mean.tolist(), "std": std.tolist(), "min": float(seen[0]), "max": float(seen[-1])}
 
 
-def _duplicates(images: Images) -> dict[str, Any]:
-    """How many images equal an earlier one, pixel by pixel at this size, and some names of those that are alike."""
-    alike: dict[bytes, list[str]] = {}
+def _equal(images: Images) -> list[list[int]]:
+    """Groups of images that are equal, pixel by pixel at this size."""
+    places: dict[bytes, list[int]] = {}
     for start in range(0, len(images), _PIECE):
-        for name, content in zip(
-            images.names[start : start + _PIECE],
-            hash_rows(images.pixels[start : start + _PIECE].numpy()),
-            strict=True,
-        ):
-            alike.setdefault(content, []).append(name)
-    groups = [names for names in alike.values() if len(names) > 1]
+        for place, content in enumerate(hash_rows(images.pixels[start : start + _PIECE].numpy()), start):
+            places.setdefault(content, []).append(place)
+    return [group for group in places.values() if len(group) > 1]
+
+
+def _near(images: Images, equal: list[list[int]]) -> dict[str, Any]:
+    """The same of images that are nearly equal; of equal ones the first stands for all."""
+    is_first = np.ones(len(images), bool)
+    is_first[[place for group in equal for place in group[1:]]] = False
+    found = near_duplicates(images.pixels, np.flatnonzero(is_first))
+    return {**_alike(images, found.groups), "complete": found.is_complete}
+
+
+def _alike(images: Images, groups: list[list[int]]) -> dict[str, Any]:
+    """How many images could go if one of each group stayed, and some names of those that are alike."""
     return {
-        "images": sum(len(names) - 1 for names in groups),
-        "alike": [names[:_MOST_ALIKE] for names in groups[:_MOST_VALUES]],
+        "images": sum(len(group) - 1 for group in groups),
+        "alike": [[images.names[place] for place in group[:_MOST_ALIKE]] for group in groups[:_MOST_VALUES]],
     }
 
 

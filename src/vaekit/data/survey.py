@@ -1,20 +1,23 @@
-"""What ``vaekit data`` says of a source: the summary of its images, and how large the files themselves are."""
+"""What ``vaekit data`` says of a source: the summary of its images, and what the files themselves are."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from vaekit.data.headers import Header, read_headers
+from vaekit.data.images import Images
 from vaekit.data.layout import is_image
-from vaekit.data.load import header_sizes, suggested_side
+from vaekit.data.load import suggested_side
 from vaekit.data.open import open_in, tree_of
 from vaekit.data.summary import summary
 from vaekit.pixels.form import Form
 
-__all__ = ["survey"]
+__all__ = ["open_any_size", "survey"]
 
 _AS_IT_IS = Form()
 _MOST_SIZES = 12
@@ -22,26 +25,67 @@ _SMALLEST, _LARGEST = 8, 256  # that is suggested
 
 
 def survey(source: Any, form: Form = _AS_IT_IS) -> dict[str, Any]:
-    """The summary of a source, as plain values for JSON, with the sizes of its files and a size to train at.
+    """The summary of a source, as plain values for JSON, with sizes, formats and modes of its files, and a suggestion.
 
     Where files differ in size and none is asked for, the rest is told of the images at the suggested one. Takes and
     raises what :func:`open_in` does.
 
     >>> survey("digits")["suggested"]
-    {'size': 8, 'recipe': 'vae'}
+    {'size': 8, 'recipe': 'vae', 'reason': 'the size of the images'}
     """
+    images, headers = _opened(source, form)
+    sizes = [header.size for header in headers]
+    return summary(images) | {
+        "sizes": _sizes(sizes),
+        "formats": _counted(header.format for header in headers),
+        "modes": _counted(header.mode for header in headers),
+        "suggested": _suggested(sizes or [images.shape[1:]]),
+    }
+
+
+def open_any_size(source: Any, form: Form = _AS_IT_IS) -> Images:
+    """:func:`open_in`, but files that differ in size are brought to the suggested one, and a note says so."""
+    return _opened(source, form)[0]
+
+
+def _opened(source: Any, form: Form) -> tuple[Images, list[Header]]:
+    headers = _headers(source)
+    sizes = {header.size for header in headers}
+    if form.size is not None or len(sizes) < 2:
+        return open_in(source, form), headers
+    side = suggested_side(min(map(min, sizes)))
+    images = open_in(source, replace(form, size=(side, side)))
+    said = f"the files differ in size; what is said of pixels holds at --size {side}"
+    return replace(images, notes=(*images.notes, said)), headers
+
+
+def _headers(source: Any) -> list[Header]:
     tree = tree_of(source)
-    found = [] if tree is None else header_sizes(tree[0], [name for name in tree[0].names if is_image(name)])
-    shortest = min(map(min, found), default=0)
-    differ = form.size is None and len(set(found)) > 1
-    images = open_in(source, replace(form, size=(suggested_side(shortest),) * 2) if differ else form)
-    if differ:
-        said = f"the files differ in size; what is said of pixels holds at --size {suggested_side(shortest)}"
-        images = replace(images, notes=(*images.notes, said))
-    known = summary(images)
-    shortest = shortest or min(images.shape[1:])
-    side = suggested_side(shortest) if len(set(found)) > 1 or shortest > _LARGEST else max(shortest, _SMALLEST)
-    return known | {"sizes": _sizes(found), "suggested": {"size": side, "recipe": "vae"}}
+    if tree is None:
+        return []
+    files, is_list = tree
+    return read_headers(files, [name for name in files.names if is_list or is_image(name)])
+
+
+def _suggested(sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    """The default recipe, a size that its net serves, and why that size."""
+    shortest = min(map(min, sizes))
+    side = max(shortest, _SMALLEST)
+    if len(set(sizes)) > 1:
+        side, why = suggested_side(shortest), f"the files differ in size, no side is under {shortest}"
+    elif shortest > _LARGEST:
+        side, why = _LARGEST, "larger images take long to train"
+    elif shortest < _SMALLEST:
+        why = f"the net of the recipe serves sides from {_SMALLEST} pixels"
+    elif len(set(sizes[0])) > 1:
+        why = "the shorter side of the images; the middle is cut out"
+    else:
+        why = "the size of the images"
+    return {"size": side, "recipe": "vae", "reason": why}
+
+
+def _counted(words: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(words).items(), key=lambda item: (-item[1], item[0])))
 
 
 def _sizes(found: list[tuple[int, int]]) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from vaekit.pixels.colour import to_srgb
 from vaekit.pixels.form import Form, fit
 
 __all__ = [
-    *("FORMATS", "IMAGE_ENDINGS", "MOST_FRAMES", "MOST_PIXELS"),
-    *("count_frames", "decode", "formed", "is_colour", "reason", "upright_size"),
+    *("FORMATS", "IMAGE_ENDINGS", "MOST_FRAMES", "MOST_PIXELS", "count_frames", "decode", "formed", "is_colour"),
+    *("reason", "stored_mode", "turned_size", "upright_size"),
 ]
 
 IMAGE_ENDINGS = (
@@ -90,7 +90,7 @@ def decode(data: bytes, form: Form, frame: int = 0) -> np.ndarray:
         if frame:
             image.seek(frame)
         _check_size(image)
-        raw_mode = _raw_mode(image)
+        raw_mode = stored_mode(image)
         with _LARGE if image.width * image.height > _LARGE_PIXELS else nullcontext():
             image.load()
             turn = _TURNS.get(_orientation(image))
@@ -127,17 +127,22 @@ def is_colour(file: IO[bytes]) -> bool:
     with Image.open(file, formats=FORMATS) as image:
         if image.mode in ("P", "PA"):
             return _palette_has_colour(image)
-        return image.mode not in _GRAY_MODES and _raw_mode(image) not in _GRAY_ALPHA
+        return image.mode not in _GRAY_MODES and stored_mode(image) not in _GRAY_ALPHA
 
 
 def upright_size(file: IO[bytes]) -> tuple[int, int]:
     """(height, width) after EXIF rotation, from the header alone."""
     with Image.open(file, formats=FORMATS) as image:
-        # a PNG may tell its orientation after the pixels; then asking would decode it
-        known = image.format != "PNG" or "exif" in image.info
-        # of a TIFF, PIL gives the upright size itself
-        turned = known and image.format != "TIFF" and _orientation(image) >= 5
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return turned_size(image)
+
+
+def turned_size(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of an image that is open, after EXIF rotation; its pixels are not read."""
+    # a PNG may tell its orientation after the pixels; then asking would decode it
+    known = image.format != "PNG" or "exif" in image.info
+    # of a TIFF, PIL gives the upright size itself
+    turned = known and image.format != "TIFF" and _orientation(image) >= 5
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def reason(error: Exception) -> str:
@@ -200,7 +205,7 @@ def _in_range(values: np.ndarray, top: int) -> np.ndarray:
     return values
 
 
-def _raw_mode(image: Image.Image) -> str:
+def stored_mode(image: Image.Image) -> str:
     """How the file stores its pixels; known until they are loaded."""
     tiles = getattr(image, "tile", None) or []
     args = tiles[0][3] if tiles else ""

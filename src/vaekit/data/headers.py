@@ -1,0 +1,66 @@
+"""What the headers of image files say: size, format and colour mode, read in parallel, each file once."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO
+
+from PIL import Image
+
+from vaekit.data.files import Files
+from vaekit.pixels.decode import FORMATS, stored_mode, turned_size
+
+__all__ = ["Header", "read_header", "read_headers"]
+
+_MODES = {
+    **{"1": "black and white", "L": "gray", "LA": "gray with alpha", "La": "gray with alpha", "F": "float gray"},
+    **{"I": "16-bit gray", "P": "palette", "PA": "palette", "RGBa": "RGBA", "RGBX": "RGB"},
+}
+_FORMATS = {"MPO": "JPEG", "WEBP": "WebP", "DIB": "BMP"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """One file, before its pixels are read."""
+
+    size: tuple[int, int]  #: (height, width), upright
+    format: str  #: 'JPEG', 'PNG', …
+    mode: str  #: 'RGB', 'gray', 'palette', '16-bit gray', …
+
+
+def read_header(file: IO[bytes]) -> Header:
+    """The header of an open file; raises what PIL raises where there is none."""
+    with Image.open(file, formats=FORMATS) as image:
+        kind = image.format or "unknown"
+        return Header(turned_size(image), _FORMATS.get(kind, kind), _mode(image.mode, stored_mode(image)))
+
+
+def read_headers(files: Files, names: Sequence[str]) -> list[Header]:
+    """The headers of those files that have one."""
+
+    def one(name: str) -> Header | None:
+        try:
+            with files.open(name) as file:
+                return read_header(file)
+        except Exception:  # the same file will be read in full, and named with its reason, later
+            return None
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # PIL warns of large images and odd notes
+        return [header for header in pool.map(one, names) if header is not None]
+
+
+def _mode(mode: str, raw: str) -> str:
+    """A mode of PIL in words. PIL opens colour of 16 bits as if it had 8; how the file stores it tells."""
+    if raw == "LA;16B":
+        return "16-bit gray with alpha"
+    if mode == "I" and "32" in raw:
+        return "32-bit gray"
+    if mode.startswith("I;16"):
+        return "16-bit gray"
+    deep = "16-bit " if ";16" in raw and mode in ("RGB", "RGBA") else ""
+    return deep + _MODES.get(mode, mode)
