@@ -14,11 +14,14 @@ import torch
 from vaekit.data.archive import ARCHIVE_ENDINGS, list_archive
 from vaekit.data.arrays import read_array, read_npy, read_sequence
 from vaekit.data.builtin import builtin_names, is_builtin, read_builtin
+from vaekit.data.cifar import find_cifar, read_cifar
 from vaekit.data.convert import parse_size
 from vaekit.data.files import Files, list_folder, list_paths
 from vaekit.data.folder import read_tree
+from vaekit.data.hub import is_hub, read_hub
 from vaekit.data.idx import find_idx, is_idx, read_idx, read_idx_file
 from vaekit.data.images import Images
+from vaekit.data.known import KNOWN, fetch_known, is_known, name_classes
 from vaekit.data.layout import is_image
 from vaekit.data.rows import Rows, reshape_pixels
 from vaekit.data.scratch import is_mapped
@@ -41,7 +44,8 @@ def open_images(
 
     Arguments:
         source: a folder, an archive (.zip, .tar, .tar.gz), IDX, .npy or .npz files, one image file or a list
-            of them, a built-in ('digits', 'portraits', 'portraits:500'), an array [N,H,W] or [N,H,W,C], a
+            of them, a built-in ('digits', 'portraits', 'portraits:500'), a set to fetch ('mnist',
+            'fashion-mnist', 'cifar10', 'hf://OWNER/NAME[:SPLIT]'), an array [N,H,W] or [N,H,W,C], a
             tensor [N,C,H,W], a torch Dataset that yields images or (image, label), or Images.
         size: pixels of the shorter side, (height, width) or 'HxW'; the middle is cut out. None keeps the
             size, which must then be the same for all.
@@ -83,7 +87,7 @@ def tree_of(source: Any) -> tuple[Files, bool] | None:
         files = list_archive(path)
     else:
         return None
-    return None if find_idx(files.names) else (files, False)
+    return None if find_idx(files.names) or find_cifar(files.names) else (files, False)
 
 
 def _read(source: Any, size: Size, channels: int | None) -> tuple[Rows, str]:
@@ -102,14 +106,22 @@ def _read_named(source: str | Path, size: Size, channels: int | None) -> tuple[R
         if Path(source).exists():
             rows.notes = (*rows.notes, f"{source} is the built-in; for what lies here write ./{source}")
         return rows, source
+    if isinstance(source, str) and is_hub(source):
+        return read_hub(source, size, channels), source
     path = _path(source)
     try:
         exists = path.exists()
     except (OSError, ValueError) as error:
         raise UserError(f"{str(source)!r} cannot be opened ({error}); name a folder or a file") from error
+    by_name = isinstance(source, str) and is_known(source)
+    if by_name and not exists:
+        return name_classes(str(source), _read_path(fetch_known(str(source)), size, channels)), str(source)
     if not exists or str(source) == "":
         raise _missing(str(source), path)
-    return _read_path(path, size, channels), str(path.resolve())
+    rows = _read_path(path, size, channels)
+    if by_name:  # nobody is to be surprised by the network where a file will do
+        rows.notes = (*rows.notes, f"{source} is what lies here; to fetch the set of that name, start elsewhere")
+    return rows, str(path.resolve())
 
 
 def _read_path(path: Path, size: Size, channels: int | None) -> Rows:
@@ -131,7 +143,9 @@ def _read_path(path: Path, size: Size, channels: int | None) -> Rows:
 
 
 def _read_files(files: Files, size: Size, channels: int | None) -> Rows:
-    return (read_idx if find_idx(files.names) else read_tree)(files, size, channels)
+    if find_idx(files.names):
+        return read_idx(files, size, channels)
+    return (read_cifar if find_cifar(files.names) else read_tree)(files, size, channels)
 
 
 def _read_list(paths: list[Path], size: Size, channels: int | None) -> Rows:
@@ -157,8 +171,8 @@ def _checked(paths: list[Path]) -> list[Path]:
 
 
 def _missing(source: str, path: Path) -> UserError:
-    builtin = get_close_matches(source.split(":")[0], builtin_names(), n=1)
-    hint = f"did you mean the built-in {builtin[0]!r}?" if builtin else ""
+    named = get_close_matches(source.split(":")[0], (*builtin_names(), *KNOWN), n=1)
+    hint = f"did you mean the {'set' if named[0] in KNOWN else 'built-in'} {named[0]!r}?" if named else ""
     if not hint and path.parent.is_dir():
         try:
             close = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)

@@ -13,6 +13,7 @@ from vaekit.data.builtin import is_builtin, portraits_count
 from vaekit.data.convert import parse_size
 from vaekit.data.files import Files
 from vaekit.data.folder import read_tree
+from vaekit.data.hub import is_hub
 from vaekit.data.images import Images
 from vaekit.data.layout import arrange
 from vaekit.data.open import open_images, tree_of
@@ -44,8 +45,8 @@ def peek(
         name = str(Path(source).expanduser().resolve()) if isinstance(source, str | Path) else "files"
         rows, given = _sample_tree(tree, None if size is None else parse_size(size), channels)
         return rows.images(name, seed), len(given), _expected(given, with_val)
-    # the size is given to a sample only, but for data sets, whose images may differ without it
-    whole = open_images(source, size if _is_sequence(source) else None, seed=seed)
+    # the size is given to a sample only, but where images may differ without it
+    whole = open_images(source, size if _may_differ(source) else None, seed=seed)
     train = int(np.isin(whole.parts, (0, 1) if with_val else (0,)).sum())
     few = whole[:: max(1, -(-len(whole) // _MOST))]
     return open_images(few, size, channels), len(whole), train
@@ -70,5 +71,8 @@ def _expected(given: Sequence[int], with_val: bool) -> int:
     return pool - carved[1] - carved[2] + (val if with_val else 0)
 
 
-def _is_sequence(source: Any) -> bool:
-    return not isinstance(source, str | Path | np.ndarray | Images) and not hasattr(source, "numpy")
+def _may_differ(source: Any) -> bool:
+    """Whether the images of a source that is no tree need not be of one size."""
+    if isinstance(source, str | Path):
+        return isinstance(source, str) and is_hub(source)
+    return not isinstance(source, np.ndarray | Images) and not hasattr(source, "numpy")
