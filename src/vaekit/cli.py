@@ -113,7 +113,8 @@ def train(
     """Train a model of DATA into a run folder. The same command again goes on where it was; more epochs extend it.
 
     DATA is a folder of images (class subfolders and metadata.csv or .jsonl are understood), a .zip or .tar.gz of one,
-    MNIST's IDX files, a .npy or .npz file, or a built-in: digits, portraits, portraits:COUNT.
+    MNIST's or CIFAR-10's binary files, a .npy or .npz file, or a built-in: digits, portraits, portraits:COUNT. Fetched
+    once if nothing here has that name: mnist, fashion-mnist, cifar10. With the extra hub: hf://OWNER/NAME[:SPLIT].
 
     Example: vaekit train photos/ --size 64 --budget 10m
     """
@@ -156,6 +157,8 @@ def data(
     json_: Json = False,
 ) -> None:
     """Say what is in DATA, draw it at a glance, or write it out as a folder.
+
+    DATA is what 'vaekit train' takes: a folder, an archive, a file, a built-in, or a set to fetch by name.
 
     Example: vaekit data portraits --write faces --count 200 --size 128
     """

@@ -31,7 +31,7 @@ class Length:
 class DataConfig:
     """Where the images came from and what they were turned into."""
 
-    source: str  #: what the user named: a built-in, an absolute path, 'files' or 'array'
+    source: str  #: what the user named: a built-in, a set's name, an absolute path, 'files' or 'array'
     size: tuple[int, int]  #: height and width in pixels
     channels: int  #: 1, 3, or 4 with alpha
     fingerprint: str  #: sha256 of the content, independent of the size

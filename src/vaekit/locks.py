@@ -1,4 +1,4 @@
-"""One writer per run folder: a lock that the system lets go of when its process ends, however it ends."""
+"""One writer per folder: a lock that the system lets go of when its process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["LOCK", "only_one", "only_writer"]
+__all__ = ["LOCK", "only_writer", "wait_for_turn"]
 
 LOCK = ".lock"  #: in the folder, while it is written; holds the number of the process
-_WAIT_SECONDS = 0.05
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+_SECONDS_BETWEEN_TRIES = 0.2
 
 
 @contextmanager
@@ -30,7 +30,34 @@ def only_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
 
     Where the disk knows no locks, ``say`` is told and the work goes on.
     """
-    descriptor = _taken(folder, say)
+
+    def refuse(owner: str) -> None:
+        raise UserError(
+            f"--out {folder} is being written by process {owner}; wait until it has ended, or choose another"
+        )
+
+    with _held(folder, say, refuse, f"--out {folder} cannot be written: {{}}; choose another folder"):
+        yield
+
+
+@contextmanager
+def wait_for_turn(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Holds a folder of the cache for this process, once no other one does; ``say`` is told of the wait."""
+    told: set[str] = set()
+
+    def wait(owner: str) -> None:
+        if not told:
+            told.add(owner)
+            say(f"waiting for process {owner}, which writes {folder}")
+        time.sleep(_SECONDS_BETWEEN_TRIES)
+
+    with _held(folder, say, wait, f"{folder} cannot be written: {{}}; set VAEKIT_CACHE to another folder"):
+        yield
+
+
+@contextmanager
+def _held(folder: Path, say: Callable[[str], None], busy: Callable[[str], None], denied: str) -> Iterator[None]:
+    descriptor = _taken(folder, say, busy, denied)
     try:
         yield
     finally:
@@ -39,50 +66,25 @@ def only_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
-@contextmanager
-def only_one(path: Path, say: Callable[[], None] | None) -> Iterator[bool]:
-    """Holds the lock file ``path``; while another process does, waits for it, after ``say`` was called once.
+def _taken(folder: Path, say: Callable[[str], None], busy: Callable[[str], None], denied: str) -> int:
+    """The open lock file, once it is ours and still the one in the folder: the owner before may have removed it.
 
-    ``say`` None: waits for nobody, and yields whether the lock is held. Where a disk knows no locks, it counts as held.
+    Where another process has it, ``busy`` is called with its number, then it is tried again.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        is_ours = _try_lock(descriptor)
-        if not is_ours and say is not None:
-            say()
-            while not _try_lock(descriptor):
-                time.sleep(_WAIT_SECONDS)
-            is_ours = True
-        yield is_ours
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        _lock(descriptor)
-    except OSError as error:
-        return error.errno not in _TAKEN
-    return True
-
-
-def _taken(folder: Path, say: Callable[[str], None]) -> int:
-    """The open lock file, once it is ours and still the one in the folder: the owner before may have removed it."""
     path = folder / LOCK
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise UserError(f"--out {folder} cannot be written: {error.strerror}; choose another folder") from error
+            raise UserError(denied.format(error.strerror)) from error
         try:
             _lock(descriptor)
         except OSError as error:
             if error.errno in _TAKEN:
                 owner = os.read(descriptor, 20).decode("ascii", "replace").strip() or "another"
                 os.close(descriptor)
-                raise UserError(
-                    f"--out {folder} is being written by process {owner}; wait until it has ended, or choose another"
-                ) from error
+                busy(owner)
+                continue
             say(f"{folder}: this disk knows no locks ({error.strerror}); see to it that no other process writes there")
         if _is_there(descriptor, path):
             os.ftruncate(descriptor, 0)

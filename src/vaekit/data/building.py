@@ -34,13 +34,12 @@ class Building:
         """Begins, or goes on where a killed process was; OSError where the disk has no room or may not be written."""
         self.key, self.shape = key, (count, *shape)
         self._begun_ns = time.time_ns()
-        folder = key.folder / "building"
-        self.path, self._journal_path = folder / f"{key.key}.pixels", folder / f"{key.key}.journal"
+        self.path, self._journal_path = key.building / "pixels", key.building / "journal"
         self._head = self._header()
         self.contents: dict[int, bytes] = self._resume()
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
-            make_room(self._handle, int(np.prod(self.shape, dtype=np.int64)), folder)
+            make_room(self._handle, int(np.prod(self.shape, dtype=np.int64)), key.building)
             self._map = mmap.mmap(self._handle, 0)
         except BaseException:
             os.close(self._handle)
@@ -154,7 +153,7 @@ class Building:
 
     def _pack(self, kept: Sequence[int]) -> Path:
         """The rows that could be read, one after the other, in a file of their own."""
-        place = self.path.with_suffix(".packed")
+        place = self.path.with_name("packed")
         with open(place, "wb") as file:
             for row in kept:
                 file.write(self.pixels[row].data)
@@ -176,5 +175,5 @@ class Building:
         self.key.write(Index(self.key.names, stamps, contents, list(skipped), self.shape[1:], name))
 
     def _forget(self) -> None:
-        for path in (self._journal_path, self.path, self.path.with_suffix(".packed")):
+        for path in (self._journal_path, self.path, self.path.with_name("packed")):
             path.unlink(missing_ok=True)

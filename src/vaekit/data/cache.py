@@ -2,7 +2,7 @@
 
     images/index/KEY       of a source in a form: names, sizes and times of its files, their contents, which pixels
     images/pixels/KEY      uint8 [N, C, H, W], named after the contents and the form: equal sets share it
-    images/building/KEY.*  a set that is being decoded: pixels, a journal of the rows that are done, a lock
+    images/building/KEY    a set that is being decoded: pixels, a journal of the rows that are done, a lock
 
 A set is in the cache when its index and its pixels are. Both appear by renaming, whole. A row counts as done when its
 pixels are on the disk and it is in the journal after them, so a killed process loses the last seconds only. A file of
@@ -11,6 +11,7 @@ which name, size and times are as in the index is not read again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import mmap
@@ -28,7 +29,8 @@ from safetensors.numpy import save
 
 from vaekit.data.files import Files
 from vaekit.data.scratch import cache_folder
-from vaekit.locks import only_one
+from vaekit.errors import UserError
+from vaekit.locks import LOCK, only_writer, wait_for_turn
 from vaekit.pixels.form import Form
 
 __all__ = ["VERSIONS", "Cached", "Index", "Key", "drop_unused_pixels", "map_pixels", "prune"]
@@ -69,6 +71,7 @@ class Key:
         self.folder = cache_folder() / "images"
         facts = json.dumps([VERSIONS, files.place, astuple(form)])
         self.key = hashlib.sha256(facts.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        self.building = self.folder / "building" / self.key
         self.form = form
         self.names = "\0".join(names).encode("utf-8", "surrogateescape")
         self.stamps = files.stamps(names)
@@ -93,9 +96,10 @@ class Key:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Holds this source and form for this process; a second one waits, and says so."""
-        folder = self.folder / "building"
-        folder.mkdir(parents=True, exist_ok=True)
-        with only_one(folder / f"{self.key}.lock", lambda: _say("another process is decoding these images; waiting")):
+        self.building.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.building, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with wait_for_turn(self.building, lambda text: print(f"decoding images: {text}", file=sys.stderr)):
             yield
 
     def index(self) -> Index | None:
@@ -128,7 +132,7 @@ class Key:
         }
         facts = {"skipped": index.skipped, "shape": index.shape, "pixels": index.pixels}
         data = save(arrays, {_METADATA_KEY: json.dumps(facts, sort_keys=True)})
-        temporary = self.folder / "building" / f"{self.key}.index"
+        temporary = self.building / "index"
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
@@ -152,9 +156,13 @@ def prune() -> int:
     What a process has open stays usable for it; what one is decoding just now stays.
     """
     folder = cache_folder() / "images"
-    return sum(map(_remove, [*folder.glob("index/*"), *folder.glob("pixels/*")])) + sum(
-        map(_remove_unless_in_use, folder.glob("building/*.lock"))
-    )
+    freed = sum(map(_remove, [*folder.glob("index/*"), *folder.glob("pixels/*")]))
+    for building in folder.glob("building/*"):
+        with suppress(UserError):  # another process is at it
+            with only_writer(building, lambda _: None):
+                freed += sum(_remove(path) for path in building.iterdir() if path.name != LOCK)
+            building.rmdir()
+    return freed
 
 
 def drop_unused_pixels(folder: Path) -> None:
@@ -172,12 +180,3 @@ def _remove(path: Path) -> int:
     size = path.stat().st_size
     path.unlink(missing_ok=True)
     return size
-
-
-def _remove_unless_in_use(lock: Path) -> int:
-    with only_one(lock, None) as is_ours:
-        return sum(map(_remove, lock.parent.glob(f"{lock.stem}.*[!k]"))) if is_ours else 0  # all but the lock
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

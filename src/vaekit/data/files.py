@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.pixels.spans import Span
+from vaekit.pixels.spans import Readable, Span
 
 __all__ = ["Files", "list_folder", "list_paths", "stamp_of", "visible"]
 
@@ -23,7 +23,7 @@ class Files:
 
     where: str  #: how messages name the tree
     names: tuple[str, ...]
-    span: Callable[[str], Span]  #: where the bytes of a file lie
+    span: Callable[[str], Readable]  #: where the bytes of a file lie
     skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of what cannot be read at all
     place: str = ""  #: the absolute path of the tree; "" if it is none, but a list of files
     #: int64 [N, 3] for N names: size, and times of change in nanoseconds. Who finds the same again need not read again.
@@ -36,7 +36,9 @@ class Files:
     def open(self, name: str) -> IO[bytes]:
         """The file, to read its header alone."""
         span = self.span(name)
-        return open(span.source, "rb") if span.length is None else BytesIO(span.read())
+        if isinstance(span, Span) and span.length is None:
+            return open(span.source, "rb")
+        return BytesIO(span.read())
 
     def need(self, name: str) -> bytes:
         """All bytes of a file that nothing works without; :class:`UserError` if it cannot be read."""

@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from vaekit.pixels.form import Form
-from vaekit.pixels.spans import Span
+from vaekit.pixels.spans import Readable
 from vaekit.pixels.worker import decode_into
 
 __all__ = ["Found", "Target", "Task", "decode_all"]
@@ -38,7 +38,7 @@ class Task(NamedTuple):
 
     row: int
     frame: int
-    span: Span
+    span: Readable  #: of a worker, a :class:`~vaekit.pixels.spans.Span`
 
 
 class Found(NamedTuple):

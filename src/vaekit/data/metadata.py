@@ -20,7 +20,7 @@ import numpy as np
 from vaekit.data.groups import WORDS
 from vaekit.errors import UserError
 
-__all__ = ["TABLE", "as_column", "is_table", "join_tables", "read_table"]
+__all__ = ["TABLE", "as_column", "as_text", "is_table", "join_tables", "read_table"]
 
 #: The table that is written.
 TABLE = "metadata.csv"
@@ -136,10 +136,17 @@ def _json_lines(text: str, where: str) -> Iterator[dict[str, str]]:
             raise UserError(f"{where}, line {number} is not JSON ({error}); write one object per line") from error
         if not isinstance(row, dict) or not isinstance(row.get(_KEYS[0]), str):
             raise UserError(f"{where}, line {number} does not name its {_KEYS[0]}; expected an object that does")
-        yield {key: value if isinstance(value, str) else _as_text(value) for key, value in row.items()}
+        yield {key: as_text(value) for key, value in row.items()}
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A value of a row as a table writes it.
+
+    >>> as_text(None), as_text(True), as_text("a b")
+    ('', 'true', 'a b')
+    """
+    if isinstance(value, str):
+        return value
     return "" if value is None else json.dumps(value)
 
 

@@ -14,10 +14,13 @@ import torch
 from vaekit.data.archive import ARCHIVE_ENDINGS, list_archive
 from vaekit.data.arrays import read_array, read_npy, read_sequence
 from vaekit.data.builtin import builtin_names, is_builtin, read_builtin
+from vaekit.data.cifar import find_cifar, read_cifar
 from vaekit.data.files import Files, list_folder, list_paths
 from vaekit.data.folder import read_tree
+from vaekit.data.hub import is_hub, read_hub
 from vaekit.data.idx import find_idx, is_idx, read_idx, read_idx_file
 from vaekit.data.images import Images
+from vaekit.data.known import KNOWN, fetch_known, is_known, name_classes
 from vaekit.data.layout import is_image
 from vaekit.data.rows import Rows, reshape_pixels
 from vaekit.data.scratch import is_large
@@ -43,7 +46,8 @@ def open_images(
 
     Arguments:
         source: a folder, an archive (.zip, .tar, .tar.gz), IDX, .npy or .npz files, one image file or a list
-            of them, a built-in ('digits', 'portraits', 'portraits:500'), an array [N,H,W] or [N,H,W,C], a
+            of them, a built-in ('digits', 'portraits', 'portraits:500'), a set to fetch ('mnist',
+            'fashion-mnist', 'cifar10', 'hf://OWNER/NAME[:SPLIT]'), an array [N,H,W] or [N,H,W,C], a
             tensor [N,C,H,W], a torch Dataset that yields images or (image, label), or Images.
         size: pixels of the shorter side, (height, width) or 'HxW'. None keeps the size, which must then be
             the same for all.
@@ -92,7 +96,7 @@ def tree_of(source: Any) -> tuple[Files, bool] | None:
         return list_paths([path]), True
     else:
         return None
-    return None if find_idx(files.names) else (files, False)
+    return None if find_idx(files.names) or find_cifar(files.names) else (files, False)
 
 
 def _read(source: Any, form: Form) -> tuple[Rows, str]:
@@ -111,14 +115,22 @@ def _read_named(source: str | Path, form: Form) -> tuple[Rows, str]:
         if Path(source).exists():
             rows.notes = (*rows.notes, f"{source} is the built-in; for what lies here write ./{source}")
         return rows, source
+    if isinstance(source, str) and is_hub(source):
+        return read_hub(source, form), source
     path = _path(source)
     try:
         exists = path.exists()
     except (OSError, ValueError) as error:
         raise UserError(f"{str(source)!r} cannot be opened ({error}); name a folder or a file") from error
+    by_name = isinstance(source, str) and is_known(source)
+    if by_name and not exists:
+        return name_classes(str(source), _read_path(fetch_known(str(source)), form)), str(source)
     if not exists or str(source) == "":
         raise _missing(str(source), path)
-    return _read_path(path, form), str(path.resolve())
+    rows = _read_path(path, form)
+    if by_name:  # nobody is to be surprised by the network where a file will do
+        rows.notes = (*rows.notes, f"{source} is what lies here; to fetch the set of that name, start elsewhere")
+    return rows, str(path.resolve())
 
 
 def _read_path(path: Path, form: Form) -> Rows:
@@ -140,7 +152,9 @@ def _read_path(path: Path, form: Form) -> Rows:
 
 
 def _read_files(files: Files, form: Form) -> Rows:
-    return (read_idx if find_idx(files.names) else read_tree)(files, form)
+    if find_idx(files.names):
+        return read_idx(files, form)
+    return (read_cifar if find_cifar(files.names) else read_tree)(files, form)
 
 
 def _read_list(paths: list[Path], form: Form) -> Rows:
@@ -166,8 +180,8 @@ def _checked(paths: list[Path]) -> list[Path]:
 
 
 def _missing(source: str, path: Path) -> UserError:
-    builtin = get_close_matches(source.split(":")[0], builtin_names(), n=1)
-    hint = f"did you mean the built-in {builtin[0]!r}?" if builtin else ""
+    named = get_close_matches(source.split(":")[0], (*builtin_names(), *KNOWN), n=1)
+    hint = f"did you mean the {'set' if named[0] in KNOWN else 'built-in'} {named[0]!r}?" if named else ""
     if not hint and path.parent.is_dir():
         try:
             close = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)

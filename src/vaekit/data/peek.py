@@ -12,6 +12,7 @@ import numpy as np
 from vaekit.data.builtin import is_builtin, portraits_count
 from vaekit.data.files import Files
 from vaekit.data.folder import read_tree
+from vaekit.data.hub import is_hub
 from vaekit.data.images import Images
 from vaekit.data.layout import arrange
 from vaekit.data.open import open_in, tree_of
@@ -43,8 +44,8 @@ def peek(source: Any, form: Form = _AS_IT_IS, with_val: bool = False, seed: int 
         name = str(Path(source).expanduser().resolve()) if isinstance(source, str | Path) else "files"
         rows, given = _sample_tree(tree, form)
         return rows.images(name, seed, form), len(given), _expected(given, with_val)
-    # the size is given to a sample only, but for data sets, whose images may differ without it
-    whole = open_in(source, form if _is_sequence(source) else _AS_IT_IS, seed=seed)
+    # the size is given to a sample only, but where images may differ without it
+    whole = open_in(source, form if _may_differ(source) else _AS_IT_IS, seed=seed)
     train = int(np.isin(whole.parts, (0, 1) if with_val else (0,)).sum())
     few = whole[:: max(1, -(-len(whole) // _MOST))]
     return open_in(few, form), len(whole), train
@@ -67,5 +68,8 @@ def _expected(given: Sequence[int], with_val: bool) -> int:
     return pool - carved[1] - carved[2] + (val if with_val else 0)
 
 
-def _is_sequence(source: Any) -> bool:
-    return not isinstance(source, str | Path | np.ndarray | Images) and not hasattr(source, "numpy")
+def _may_differ(source: Any) -> bool:
+    """Whether the images of a source that is no tree need not be of one size."""
+    if isinstance(source, str | Path):
+        return isinstance(source, str) and is_hub(source)
+    return not isinstance(source, np.ndarray | Images) and not hasattr(source, "numpy")

@@ -10,15 +10,22 @@ import os
 import struct
 import threading
 import zlib
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-__all__ = ["LARGEST_BYTES", "Span", "size_words"]
+__all__ = ["LARGEST_BYTES", "Readable", "Span", "size_words"]
 
 #: A file that is larger, packed or unpacked, is not read: no image is that large, a bomb is.
 LARGEST_BYTES = 1 << 29
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a member of a zip: its mark, and the lengths of what follows
 _SEEKING = threading.Lock()
+
+
+class Readable(Protocol):
+    """Anything that gives the bytes of a file."""
+
+    def read(self) -> bytes:
+        """All of them; OSError or ValueError if they are not there, damaged, or too many."""
 
 
 class Span(NamedTuple):

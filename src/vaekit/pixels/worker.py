@@ -20,7 +20,7 @@ import numpy as np
 
 from vaekit.pixels.decode import decode, reason
 from vaekit.pixels.form import Form
-from vaekit.pixels.spans import Span
+from vaekit.pixels.spans import Readable, Span
 
 __all__ = ["COLOUR", "SIZE", "content_of", "decode_into", "main", "place"]
 
@@ -28,7 +28,7 @@ __all__ = ["COLOUR", "SIZE", "content_of", "decode_into", "main", "place"]
 COLOUR, SIZE = "it has colour", "of another size"
 
 
-def decode_into(target: np.ndarray, span: Span, frame: int, form: Form) -> tuple[str, str]:
+def decode_into(target: np.ndarray, span: Readable, frame: int, form: Form) -> tuple[str, str]:
     """Decodes one file into target [C, H, W]; returns its content in hex and '', or '' and why it was not read.
 
     A file that is gray goes into every channel. ``form.size`` None: only images of the target's own size;
