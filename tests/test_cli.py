@@ -91,6 +91,31 @@ def test_help_lists_only_flags_that_work(vaekit: Callable, verb: str) -> None:
 # Train
 
 
+def test_the_form_of_the_images_is_kept_for_all_verbs(here: Path, vaekit: Callable) -> None:
+    Path("pictures").mkdir()
+    for index in range(12):
+        frames = [Image.new("RGBA", (20, 10), (index * 20, 90, frame * 200, 128)) for frame in range(2)]
+        frames[0].save(f"pictures/{index:02d}.webp", save_all=True, append_images=frames[1:], lossless=True)
+    look = "data pictures --size 16 --fit pad --background navy --frames all --json"
+    told = json.loads(vaekit(*shlex.split(look)).out)
+    assert (told["images"], told["shape"]) == (24, [3, 16, 16])
+    train = "train pictures --size 16 --fit pad --background navy --frames all --epochs 1 --set width=8 --out padded"
+    assert vaekit(*shlex.split(train)).code == 0
+    run = vk.load("padded")
+    assert (run.form.fit, run.form.background, run.form.frames) == ("pad", "#000080", "all")
+    assert run.images().pixels[0, :, 0, 0].tolist() == [0, 0, 128] and len(run.images()) == 24
+    assert run.pixels(["pictures/03.webp"])[0, :, 0, 0].tolist() == [0, 0, 128]
+    other = vaekit(*shlex.split(train.replace("navy", "black")))
+    assert other.code == 2 and "its data background is #000080, not #000000" in other.err
+    clear = "train pictures --size 16 --channels 4 --epochs 1 --set width=8 --out clear"
+    assert vaekit(*shlex.split(clear)).code == 0 and vk.load("clear").shape == (4, 16, 16)
+    assert vaekit("generate", "clear", "--count", 4, "--out", "clear.png").code == 0
+    with Image.open("clear.png") as sheet:
+        assert sheet.mode in ("RGB", "RGBA")
+    for command in ("reconstruct clear", "evaluate clear --json", "inpaint clear --mask center:4x4"):
+        assert vaekit(*command.split()).code == 0
+
+
 def test_train_prints_progress_on_stderr_and_numbers_on_stdout(here: Path, vaekit: Callable) -> None:
     command = "train digits --recipe vae --set width=8 --set patch=1 --epochs 1 --batch-size 128 --learning-rate 0.002 "
     options = "--latent-dim 4 --seed 3 --device cpu --threads 1 --size 8 --channels 1 --out new --json"

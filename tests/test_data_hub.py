@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import vaekit as vk
-from vaekit.data import open_images, peek
+from vaekit.data import Form, open_images, peek
 from vaekit.errors import UserError
 
 datasets = pytest.importorskip("datasets", reason="the extra hub is not installed")
@@ -36,7 +36,8 @@ def small(count: int, start: int = 0, **columns: tuple[object, list]) -> object:
 def opened(dataset: object, size: tuple[int, int] | None = None) -> vk.data.Images:
     from vaekit.data.hub import rows_of
 
-    return rows_of(dataset, "hf://a/b", size, None).images("hf://a/b", 0)
+    form = Form.of(size)
+    return rows_of(dataset, "hf://a/b", form).images("hf://a/b", 0, form)
 
 
 def test_hub_columns_become_labels_and_attributes() -> None:
@@ -119,7 +120,7 @@ def test_hub_is_opened_by_name_and_peeked(monkeypatch: pytest.MonkeyPatch, capsy
     assert open_images("hf://a/b").source == "hf://a/b" and open_images("hf://a/b:train[:9]").source.endswith("[:9]")
     assert asked == [("a/b", None), ("a/b", "train[:9]")]
     assert capsys.readouterr().err.startswith("hf://a/b: opening from https://")
-    sample, count, train = peek("hf://a/b", size=4)
+    sample, count, train = peek("hf://a/b", Form((4, 4)))
     assert sample.shape == (3, 4, 4) and count == 16 and train < 12
 
 

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 import vaekit as vk
-from vaekit.data import open_images, peek
+from vaekit.data import Form, open_images, peek
 from vaekit.data.download import Download
 from vaekit.data.known import KNOWN, KnownSet
 from vaekit.errors import UserError
@@ -329,7 +329,7 @@ def test_cifar_is_read_as_it_is_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "c.tar.gz").write_bytes(cifar_archive())
     assert open_images(tmp_path / "c.tar.gz").fingerprint == images.fingerprint
     assert open_images("cifar10", size=8, channels=1).shape == (1, 8, 8)
-    assert peek(tmp_path / "c.tar.gz", size=8)[1:] == (22, int((images.parts == 0).sum()))
+    assert peek(tmp_path / "c.tar.gz", Form((8, 8)))[1:] == (22, int((images.parts == 0).sum()))
 
 
 @pytest.mark.parametrize(

@@ -342,7 +342,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize(("number", "code", "who"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " by SIGTERM")])
-@pytest.mark.parametrize("moment", ["vaekit.api.open_images", "vaekit.training._save_pictures"])
+@pytest.mark.parametrize("moment", ["vaekit.api.open_in", "vaekit.training._save_pictures"])
 def test_a_signal_before_there_is_anything_to_save(
     tmp_path: Path,
     vaekit: Callable,

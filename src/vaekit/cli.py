@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from vaekit import __version__
-from vaekit.errors import Interrupted, UserError
+from vaekit.errors import Interrupted, UserError, printable
 from vaekit.say import say
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def train(
 
 @app.command
 def data(
-    data: str,
+    data: str | None = None,
     /,
     *,
     size: Size = None,
@@ -154,6 +154,9 @@ def data(
         Parameter(help="Draw a picture of it: .png, .webp or .jpg; a row per class where there are labels."),
     ] = None,
     count: Annotated[int | None, Parameter(help="How many of a drawn built-in (portraits).")] = None,
+    prune: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Take all decoded images out of the cache; without DATA.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Say what is in DATA, draw it at a glance, or write it out as a folder.
@@ -164,6 +167,11 @@ def data(
     """
     from vaekit import data as images_of
 
+    if prune == (data is not None):
+        raise UserError("vaekit data takes DATA (a folder, an archive, a built-in), or --prune alone")
+    if prune:
+        say({"freed_bytes": images_of.prune()}, json_)
+        return
     if write is not None and sheet is not None:
         raise UserError("--sheet and --write do different things; give one of them")
     source = f"{data}:{count}" if count is not None else data
@@ -424,5 +432,5 @@ def _settings(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"vaekit: {message}", file=sys.stderr)
+    print(f"vaekit: {printable(message)}", file=sys.stderr)
     return code

@@ -10,7 +10,7 @@ import difflib
 import signal
 from collections.abc import Iterable
 
-__all__ = ["Interrupted", "UserError", "nearest"]
+__all__ = ["Interrupted", "UserError", "nearest", "printable"]
 
 
 class UserError(ValueError):
@@ -24,6 +24,15 @@ class Interrupted(Exception):
         name = signal.Signals(number).name
         super().__init__(f"stopped by {name}; the state is saved in {where}, repeat the same command to go on")
         self.exit_code = 128 + number
+
+
+def printable(text: str) -> str:
+    """The text with what no terminal shows (line ends, bytes that are no UTF-8) written out.
+
+    >>> print(printable("two\\nlines of a naïve name"))
+    two\\nlines of a naïve name
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -32,6 +32,7 @@ _LARGEST_ENLARGED = 1024  # a long thin image is not blown up past this side
 _SMALLEST_TEXT_CELL = 48
 _BLOCK_GAPS = 6  # the space between two blocks, in gaps
 _INK = 64
+_SQUARE, _SQUARE_INK = 8, 40  # of the board behind what is transparent
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class Sheet:
     (6, (176, 118))
     """
 
-    pixels: Tensor  #: uint8 ``[N, C, H, W]``, C is 1 or 3
+    pixels: Tensor  #: uint8 ``[N, C, H, W]``, C is 1, 3, or 4: what is transparent then shows a board of squares
     columns: int  #: images in a row, at most
     gap: int = 2  #: pixels between two cells and around the sheet
     captions: tuple[str, ...] = ()  #: one line under each cell; left out where cells are too small
@@ -51,9 +52,9 @@ class Sheet:
     rows_per_block: int = 1  #: rows that belong together (2 for pairs): a block fills its rows evenly
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] not in (1, 3):
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] not in (1, 3, 4):
             found = f"{self.pixels.dtype} {tuple(self.pixels.shape)}"
-            raise UserError(f"a sheet shows uint8 images [N, 1 or 3, H, W], these are {found}; convert them first")
+            raise UserError(f"a sheet shows uint8 images [N, 1, 3 or 4, H, W], these are {found}; convert them first")
         if not len(self.pixels) or self.columns < 1 or self.gap < 0 or self.rows_per_block < 1:
             raise UserError(
                 f"a sheet of {len(self.pixels)} images in {self.columns} columns cannot be drawn; "
@@ -182,11 +183,20 @@ def _draw(sheet: Sheet) -> Image.Image:
     canvas = Image.new("L" if sheet.pixels.shape[1] == 1 else "RGB", size, "white")
     for image, place in zip(sheet.pixels, places, strict=True):
         big = image.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-        array = big[0] if len(big) == 1 else big.permute(1, 2, 0)
-        canvas.paste(Image.fromarray(array.contiguous().cpu().numpy()), where.corner(sheet, place))
+        canvas.paste(_cell(big), where.corner(sheet, place))
     if where.font:
         _write(canvas, sheet, where, places)
     return canvas
+
+
+def _cell(pixels: Tensor) -> Image.Image:
+    array = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)
+    image = Image.fromarray(array.contiguous().cpu().numpy())
+    if image.mode != "RGBA":
+        return image
+    squares = torch.arange(image.height)[:, None] // _SQUARE + torch.arange(image.width) // _SQUARE
+    board = Image.fromarray((255 - squares % 2 * _SQUARE_INK).to(torch.uint8).numpy()).convert("RGBA")
+    return Image.alpha_composite(board, image).convert("RGB")
 
 
 def _write(canvas: Image.Image, sheet: Sheet, where: _Geometry, places: list[tuple[int, int]]) -> None:

@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vaekit.errors import printable
+
 __all__ = ["say"]
 
 _MOST_ROWS = 12
@@ -47,7 +49,7 @@ def _laid_out(value: Any) -> tuple[str, list[str]]:
             rest = {key: v for key, v in value.items() if key not in groups}
             return _readable(rest) if rest else "", [_readable(row) for key in groups for row in value[key]]
         if any(isinstance(v, Mapping) for v in value.values()):
-            return "", [f"{name}: {_readable(v)}" for name, v in value.items()]
+            return "", [f"{printable(str(name))}: {_readable(v)}" for name, v in value.items()]
     if isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
         return "", [": ".join(map(_readable, v.values())) if isinstance(v, Mapping) else _readable(v) for v in value]
     if isinstance(value, list) and any(map(_is_phrase, value)):
@@ -81,7 +83,7 @@ def _readable(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{k}{':' * _is_phrase(v)} {_readable(v)}" for k, v in value.items()) or "none"
+        return ", ".join(f"{printable(str(k))}{':' * _is_phrase(v)} {_readable(v)}" for k, v in value.items()) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(_readable(v) for v in value) or "none"
-    return "none" if value is None else str(value)
+    return "none" if value is None else printable(str(value))

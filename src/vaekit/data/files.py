@@ -110,11 +110,18 @@ def _walk(
             name = prefix + entry.name
             if not visible(entry.name):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 try:
                     _walk(Path(entry.path), name + "/", (*above, here), names, skipped)
                 except OSError as error:
                     skipped.append((name + "/", (error.strerror or "cannot be read").lower()))
-            elif entry.is_file() or not os.path.exists(entry.path):
+            elif not os.path.exists(entry.path) or entry.is_file():
                 # a broken link is listed too, so that reading it names the reason
                 names.append(name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from vaekit.data.files import Files
-from vaekit.data.layout import Layout, arrange, is_image, thin
+from vaekit.data.layout import Layout, arrange, is_foreign, is_image, thin
 from vaekit.data.load import load_files
 from vaekit.data.metadata import join_tables, read_table
 from vaekit.data.rows import Rows
+from vaekit.data.sniff import images_by_content
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
 
-__all__ = ["read_tree"]
+__all__ = ["layout_of", "read_tree"]
 
 
 def read_tree(
@@ -23,8 +24,7 @@ def read_tree(
 
     Raises :class:`UserError` for a tree without images, or with more broken than whole ones.
     """
-    names = list(files.names)
-    layout = Layout("", names, None, [-1] * len(names), []) if flat else arrange(names)
+    layout = layout_of(files, flat)
     if not layout.names:
         raise UserError(_nothing(files, layout))
     layout = thin(layout, most)
@@ -41,6 +41,12 @@ def read_tree(
         skipped=[*loaded.skipped, *blocked],
         notes=[*layout.notes, *loaded.notes, *notes],
     )
+
+
+def layout_of(files: Files, flat: bool = False) -> Layout:
+    """What the names and, where these tell nothing, the first bytes of files say."""
+    names = list(files.names)
+    return Layout("", names, None, [-1] * len(names), []) if flat else arrange(names, images_by_content(files))
 
 
 def _attributes(files: Files, layout: Layout, names: list[str]) -> tuple[dict, list[str]]:
@@ -60,5 +66,7 @@ def _nothing(files: Files, layout: Layout) -> str:
         return f"{files.where} is empty; expected {kinds}, in it or in a subfolder per class"
     arrays = [name for name in files.names if name.lower().endswith((".npy", ".npz", ".zip", ".tar", ".tgz", ".gz"))]
     hint = f"; to open {arrays[0]}, name that file itself" if arrays else ""
+    foreign = [name for name in files.names if is_foreign(name)]
+    hint = f"; convert {foreign[0]} and its like to JPEG or PNG" if foreign else hint
     others = "1 other file" if len(files.names) == 1 else f"{len(files.names)} other files"
     return f"{files.where} has no images among its {others} (such as {files.names[0]}); expected {kinds}{hint}"

@@ -15,6 +15,7 @@ from vaekit.data.groups import match_group
 from vaekit.data.identity import fingerprint_of
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
+from vaekit.errors import printable
 from vaekit.pixels.form import Form
 
 __all__ = ["Images"]
@@ -84,11 +85,12 @@ class Images:
     @property
     def remarks(self) -> tuple[str, ...]:
         """The notes, and which files were skipped and why: what a user should read before training."""
+        notes = tuple(map(printable, self.notes))
         if not self.skipped:
-            return self.notes
+            return notes
         first = "; ".join(f"{name} ({reason})" for name, reason in self.skipped[:3])
         more = f"; and {len(self.skipped) - 3} more" if len(self.skipped) > 3 else ""
-        return (*self.notes, f"skipped {len(self.skipped)} unreadable files: {first}{more}")
+        return (*notes, f"skipped {len(self.skipped)} unreadable files: {printable(first)}{more}")
 
     def part(self, split: str) -> Images:
         """The images of 'train', 'val', 'test' or 'all'; pixels are shared where they lie together."""

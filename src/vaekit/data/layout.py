@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from vaekit.data.metadata import is_table
 from vaekit.pixels.decode import IMAGE_ENDINGS
 
-__all__ = ["Layout", "arrange", "is_image", "root_of", "sort_classes", "split_of", "thin"]
+__all__ = ["Layout", "arrange", "is_foreign", "is_image", "root_of", "sort_classes", "split_of", "thin"]
 
+_FOREIGN = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".exr", ".svg")
 _SPLITS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 
@@ -43,6 +44,11 @@ def thin(layout: Layout, most: int | None) -> Layout:
 def is_image(name: str) -> bool:
     """Whether the ending is that of an image, in any case."""
     return name.lower().endswith(IMAGE_ENDINGS)
+
+
+def is_foreign(name: str) -> bool:
+    """Whether the ending is that of an image of a kind that is not read here."""
+    return name.lower().endswith(_FOREIGN)
 
 
 def split_of(folder: str) -> int | None:
@@ -72,13 +78,20 @@ def root_of(names: list[str]) -> str:
     return root
 
 
-def arrange(names: list[str]) -> Layout:
-    """Sorts the names of a tree into images with labels and parts, tables, and others."""
-    root = root_of([name for name in names if is_image(name) or is_table(name)])
+def arrange(names: list[str], odd: frozenset[str] = frozenset()) -> Layout:
+    """Sorts the names of a tree into images with labels and parts, tables, and others.
+
+    ``odd`` are images too, though their names do not tell.
+    """
+    root = root_of([name for name in names if is_image(name) or name in odd or is_table(name)])
     inside = sorted(name[len(root) :] for name in names if name.startswith(root))
-    images = [name for name in inside if is_image(name)]
+    images = [name for name in inside if is_image(name) or root + name in odd]
     tables = [name for name in inside if is_table(name)]
     layout = Layout(root, images, None, [-1] * len(images), tables)
+    foreign = [name for name in inside if is_foreign(name)]
+    if foreign:
+        said = "1 file is" if len(foreign) == 1 else f"{len(foreign)} files are"
+        layout.notes.append(f"{said} of a kind that is not read, such as {foreign[0]}; convert to JPEG or PNG")
     if _has_splits(images):
         _apply_splits(layout)
     layout.labels = _labels(layout)

@@ -11,10 +11,9 @@ import numpy as np
 
 from vaekit.data.builtin import is_builtin, portraits_count
 from vaekit.data.files import Files
-from vaekit.data.folder import read_tree
+from vaekit.data.folder import layout_of, read_tree
 from vaekit.data.hub import is_hub
 from vaekit.data.images import Images
-from vaekit.data.layout import arrange
 from vaekit.data.open import open_in, tree_of
 from vaekit.data.rows import Rows
 from vaekit.data.splits import FEWEST
@@ -55,7 +54,7 @@ def _sample_tree(tree: tuple[Files, bool], form: Form) -> tuple[Rows, Sequence[i
     files, flat = tree
     rows = read_tree(files, form, flat=flat, most=_MOST)
     rows.notes = ()  # they would be about the sample
-    return rows, [-1] * len(files.names) if flat else arrange(list(files.names)).given
+    return rows, layout_of(files, flat).given
 
 
 def _expected(given: Sequence[int], with_val: bool) -> int:

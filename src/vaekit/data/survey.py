@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from vaekit.data.folder import layout_of
 from vaekit.data.headers import Header, read_headers
 from vaekit.data.images import Images
-from vaekit.data.layout import is_image
 from vaekit.data.load import suggested_side
 from vaekit.data.open import open_in, tree_of
 from vaekit.data.summary import summary
@@ -64,7 +64,8 @@ def _headers(source: Any) -> list[Header]:
     if tree is None:
         return []
     files, is_list = tree
-    return read_headers(files, [name for name in files.names if is_list or is_image(name)])
+    layout = layout_of(files, is_list)
+    return read_headers(files, [layout.root + name for name in layout.names])
 
 
 def _suggested(sizes: list[tuple[int, int]]) -> dict[str, Any]:

@@ -91,10 +91,9 @@ def _front_matter(facts: Facts) -> str:
 def _about(facts: Facts) -> str:
     row, data = facts.recipe, facts.config.data
     kind = "A variational autoencoder" if facts.has_density else "An autoencoder"
-    colour = "gray" if data.channels == 1 else "colour"
     epochs = "1 epoch" if facts.epochs == 1 else f"{facts.epochs:.3g} epochs"
     text = (
-        f"{kind} for {data.size[0]}×{data.size[1]} {colour} images with {row.latent_dim} latent dimensions "
+        f"{kind} for {data.size[0]}×{data.size[1]} {facts.colours} images with {row.latent_dim} latent dimensions "
         f"and {facts.parameters:,} parameters, trained with vaekit for {epochs} "
         f"({facts.images_seen:,} images seen)."
     )

@@ -121,6 +121,11 @@ class Facts:
         return self.folder.resolve().name or "run"
 
     @property
+    def colours(self) -> str:
+        """What kind of images they are, in a word."""
+        return {1: "gray", 3: "colour"}.get(self.config.data.channels, "part-transparent colour")
+
+    @property
     def source(self) -> str:
         """Where the images came from, without the folders above: those are nobody else's business."""
         return PurePath(self.config.data.source.rstrip("/\\").replace("\\", "/")).name or "array"

@@ -37,7 +37,7 @@ def page(facts: Facts) -> str:
 
 def _head(facts: Facts) -> str:
     data, row = facts.config.data, facts.recipe
-    kind = "gray" if data.channels == 1 else "colour"
+    kind = facts.colours
     dek = (
         f"{data.size[0]}×{data.size[1]} {kind} images in {row.latent_dim} latent dimensions. "
         f"{facts.parameters:,} parameters, {facts.images_seen:,} images seen ({_epochs(facts.epochs)})."
