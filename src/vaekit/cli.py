@@ -432,5 +432,5 @@ def _settings(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"vaekit: {printable(message)}", file=sys.stderr)
+    print("vaekit:", "\n".join(map(printable, message.split("\n"))), file=sys.stderr)
     return code

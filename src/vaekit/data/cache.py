@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+import simplejpeg
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -36,7 +37,7 @@ from vaekit.pixels.form import Form
 __all__ = ["VERSIONS", "Cached", "Index", "Key", "drop_unused_pixels", "map_pixels", "prune"]
 
 #: Raise the first with every change of what a decoded image looks like, or of how it is kept.
-VERSIONS = (1, PIL.__version__)
+VERSIONS = (1, PIL.__version__, simplejpeg.__version__)
 
 _METADATA_KEY = "vaekit"
 

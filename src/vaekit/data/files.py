@@ -110,18 +110,23 @@ def _walk(
             name = prefix + entry.name
             if not visible(entry.name):
                 continue
-            if _is_folder(entry):
+            kind = _kind(entry)
+            if kind == "folder":
                 try:
                     _walk(Path(entry.path), name + "/", (*above, here), names, skipped)
                 except OSError as error:
                     skipped.append((name + "/", (error.strerror or "cannot be read").lower()))
-            elif not os.path.exists(entry.path) or entry.is_file():
-                # a broken link is listed too, so that reading it names the reason
+            elif kind == "file":
                 names.append(name)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _kind(entry: os.DirEntry[str]) -> str:
+    """'folder', 'file' or neither; a broken link is a file, so that reading it names the reason."""
     try:
-        return entry.is_dir()
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
+            return "file"
     except OSError:  # a link that leads to itself
-        return False
+        return "file"
+    return ""

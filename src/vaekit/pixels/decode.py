@@ -25,6 +25,7 @@ from PIL import (
 
 from vaekit.pixels.colour import to_srgb
 from vaekit.pixels.form import Form, fit
+from vaekit.pixels.jpeg import decode_plain_jpeg
 
 __all__ = [
     *("FORMATS", "IMAGE_ENDINGS", "MOST_FRAMES", "MOST_PIXELS", "count_frames", "decode", "formed", "is_colour"),
@@ -82,10 +83,17 @@ def decode(data: bytes, form: Form, frame: int = 0) -> np.ndarray:
     """
     if not data:
         raise ValueError("empty file")
+    # the decoder reduces huge photographs by itself, down to no less than twice what is needed
+    least = 2 * max(form.size) if form.size else 0
+    plain = None if frame else decode_plain_jpeg(data, least, _LARGE_PIXELS)
+    if plain is not None:
+        is_done = form.channels in (None, 3) or (form.channels == 1 and plain.ndim == 2)
+        if is_done and form.size in (None, plain.shape[:2]):
+            return plain
+        return np.asarray(formed(Image.fromarray(plain), form))
     with Image.open(BytesIO(data), formats=FORMATS) as image:
-        if form.size is not None and image.format in ("JPEG", "MPO"):
-            # the decoder halves huge photographs by itself, down to no less than twice what is needed
-            image.draft(None, (2 * max(form.size), 2 * max(form.size)))
+        if least and image.format in ("JPEG", "MPO"):
+            image.draft(None, (least, least))
         _check_complete(image, data)
         if frame:
             image.seek(frame)
