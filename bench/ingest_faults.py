@@ -31,6 +31,8 @@ from ingest import write_small
 from large_set import memory_of
 from machine import write_result
 
+from vaekit.data.layout import is_image
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -103,7 +105,8 @@ def mutations(place: Path, count: int, seed: int) -> dict[str, Any]:
     folder.mkdir()
     for index in range(count):
         name, data = draw.choice(kinds)
-        (folder / f"{index:06d}{Path(name).suffix or '.png'}").write_bytes(mutated(data, draw))
+        ending = Path(name).suffix if is_image(name) else ".png"
+        (folder / f"{index:06d}{ending}").write_bytes(mutated(data, draw))
     good = torture.PLAIN
     for index in range(count):
         (folder / f"good-{index:06d}.png").write_bytes(good)  # more than half must be readable
