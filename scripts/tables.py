@@ -144,6 +144,32 @@ def _large_set(r: dict[str, Any]) -> tuple[str, str]:
     )
 
 
+def _ingest(r: dict[str, Any]) -> tuple[str, str]:
+    photos, small = r["photos"], r["small"]
+    return (
+        f"a first opening beside an ordinary DataLoader with as many workers: JPEG of 1024 px to {photos['size']} px, "
+        f"of {small['size']} px",
+        f"{photos['times_as_fast']:.1f} and {small['times_as_fast']:.1f} times the images per second",
+    )
+
+
+def _reopen(r: dict[str, Any]) -> tuple[str, str]:
+    peak = max(value for name, value in r["memory"].items() if name.endswith("peak_rss_anon_bytes"))
+    return (
+        f"a second opening of {r['reopen']['images']:,} images; memory of its own to open {r['memory']['images']:,}",
+        f"{r['reopen']['seconds']:.1f} s; {peak / 1e9:.2f} GB",
+    )
+
+
+def _faults(r: dict[str, Any]) -> tuple[str, str]:
+    kills, mutations = r["kills"], r["mutations"]
+    return (
+        f"openings killed at random, caches that differ; of {mutations['files']:,} damaged files, those neither read nor "
+        "named",
+        f"{kills['kills']}, {kills['caches_that_differ']}; {mutations['lost']}",
+    )
+
+
 def scaling() -> list[str]:
     """One row per batch size: images per second of one process with all threads, and of one process per core."""
     result = json.loads((ROOT / "bench" / "results" / "scaling.json").read_text())
@@ -174,6 +200,9 @@ FIGURES: list[tuple[str, Any]] = [
     ("speed", _quality),
     ("speed", _memory),
     ("large_set", _large_set),
+    ("ingest", _ingest),
+    ("ingest", _reopen),
+    ("ingest_faults", _faults),
     ("vae_vs_seed_vae", _compare),
     ("editing_vae", _editing),
     ("editing_seed_vae", _editing),

@@ -263,7 +263,7 @@ def test_killed_at_every_step_and_repeated_it_ends_with_the_same_bytes(tmp_path:
     said, _ = clean.communicate(timeout=120)
     assert clean.returncode == 0
     wanted = files_of(tmp_path / "clean" / "images")
-    for after in (0, 4, 8, 14, 17, 18, 19, 20, 21):
+    for after in (0, 8, 15, 18, 19, 20, 21):
         cache = tmp_path / f"cache-{after}"
         killed = opened_elsewhere(source, cache, after)
         killed.communicate(timeout=120)
