@@ -164,8 +164,8 @@ def _reopen(r: dict[str, Any]) -> tuple[str, str]:
 def _faults(r: dict[str, Any]) -> tuple[str, str]:
     kills, mutations = r["kills"], r["mutations"]
     return (
-        f"openings killed at random, caches that differ; of {mutations['files']:,} damaged files, those neither read nor "
-        "named",
+        f"openings killed at random, caches that differ; of {mutations['files']:,} damaged files, those neither read "
+        "nor named",
         f"{kills['kills']}, {kills['caches_that_differ']}; {mutations['lost']}",
     )
 
