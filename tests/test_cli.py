@@ -256,10 +256,12 @@ def test_data_draws_a_set_of_any_sizes(here: Path, vaekit: Callable) -> None:
     for number, size in enumerate([(40, 30), (30, 40), (20, 20)]):
         Image.new("L", size, 50 * number).save(f"photos/{number}.png")
     answer = vaekit(*shlex.split("data photos --sheet new/photos.png"))
-    assert (answer.code, answer.out) == (0, "sheet  new/photos.png\n")
+    assert answer.code == 0 and answer.out.splitlines()[-1].split() == ["sheet", "new/photos.png"]
     assert _picture("new/photos.png").shape == (2 + 66, 2 + 3 * 66)  # brought to 16 pixels, shown as 64
     drawn = json.loads(vaekit(*shlex.split("data digits --sheet digits.webp --json")).out)
-    assert drawn == {"sheet": "digits.webp"} and _picture("digits.webp").shape[0] == 2 + 10 * 58
+    assert (drawn["sheet"], drawn["images"]) == ("digits.webp", 1797) and _picture("digits.webp").shape[
+        0
+    ] == 2 + 10 * 58
 
 
 def test_data_writes_a_folder_that_reads_back(here: Path, vaekit: Callable) -> None:

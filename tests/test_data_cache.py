@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaekit.data import Images, ingest, load, open_images, prune
+from vaekit.data import Form, Images, archive, building, cache, ingest, load, open_images, prune
+from vaekit.data.files import list_folder
 from vaekit.errors import UserError
+from vaekit.pixels.spans import Span
 
 COUNT = 40
 
@@ -280,3 +284,136 @@ def test_two_at_once_end_with_the_same_bytes(tmp_path: Path) -> None:
     both = [opened_elsewhere(source, tmp_path / "cache-of-two") for _ in range(2)]
     assert [process.communicate(timeout=120)[0] for process in both] == [said, said]
     assert files_of(tmp_path / "cache-of-two" / "images") == files_of(tmp_path / "clean" / "images")
+
+
+def test_what_could_not_be_reached_is_tried_again(tmp_path: Path, decoded: list[str], monkeypatch) -> None:
+    source = photos(tmp_path / "photos")
+    settle(source, monkeypatch)
+    real = Span.read
+
+    def failing(span: Span) -> bytes:
+        if str(span.source).endswith("003.png"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(span)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Span, "read", failing)
+        assert open_images(source, size=8).skipped == (("b/003.png", "[Errno 5] Input/output error"),)
+    decoded.clear()
+    assert same(open_images(source, size=8), plain(source, monkeypatch, size=8)) and "003.png" in decoded
+
+
+def test_a_link_whose_target_is_gone_is_noticed(tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos")
+    shutil.copy(source / "a" / "000.png", tmp_path / "target.png")
+    (source / "a" / "link.png").symlink_to(tmp_path / "target.png")
+    assert len(open_images(source, size=8)) == COUNT + 1
+    (tmp_path / "target.png").unlink()
+    assert open_images(source, size=8).skipped == (("a/link.png", "file not found"),)
+
+
+def test_an_archive_replaced_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch) -> None:
+    settle(tmp_path, monkeypatch)
+    paths = []
+    for seed in (1, 2):
+        paths.append(tmp_path / f"{seed}.tar")
+        with tarfile.open(paths[-1], "w") as tar:
+            tar.add(photos(tmp_path / f"photos-{seed}", seed=seed), ".")
+    real = archive._tar_spans
+
+    def slow(path: Path) -> object:
+        found = real(path)
+        os.replace(paths[1], paths[0])
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "_tar_spans", slow)
+        open_images(paths[0], size=8)
+    assert same(open_images(paths[0], size=8), plain(paths[0], monkeypatch, size=8))
+
+
+def test_the_time_of_the_first_reading_counts_after_a_kill(tmp_path: Path, folder_of_cache: Path, monkeypatch) -> None:
+    source = photos(tmp_path / "photos")  # their times of change are of this moment
+    monkeypatch.setattr(building, "_FLUSH_SECONDS", 0.0)
+    key = cache.Key(list_folder(source), [f"{'ab'[i % 2]}/{i:03d}.png" for i in range(COUNT)], Form((8, 8)))
+    with key.alone():
+        begun = building.Building(key, COUNT, (3, 8, 8))
+        begun.note([ingest.Found(0, b"x" * 32)])
+        begun.close()
+        monkeypatch.setattr(time, "time_ns", lambda: 10**19)  # much later
+        again = building.Building(key, COUNT, (3, 8, 8))
+        assert again.contents == {0: b"x" * 32}
+        again.note([ingest.Found(row, b"y" * 32) for row in range(1, COUNT)])
+        again.finish([])
+    index = key.index()
+    assert index is not None and (index.stamps == cache.UNKNOWN).all()
+
+
+def test_colour_found_once_is_remembered_after_a_kill(tmp_path: Path, folder_of_cache: Path, monkeypatch) -> None:
+    source = tmp_path / "gray"
+    source.mkdir()
+    for index in range(COUNT):
+        Image.new("L", (10, 10), index).save(source / f"{index:03d}.png")
+    Image.new("RGB", (10, 10), "red").save(source / "zzz.png")
+    monkeypatch.setattr(load, "_BLOCK", 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(building.Building, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            open_images(source, size=8)
+    shapes = []
+    real = building.Building.__init__
+
+    def noting(self: building.Building, key: cache.Key, count: int, shape: tuple[int, int, int]) -> None:
+        real(self, key, count, shape)
+        shapes.append((shape[0], len(self.contents)))
+
+    monkeypatch.setattr(building.Building, "__init__", noting)
+    assert open_images(source, size=8).shape == (3, 8, 8)
+    assert shapes == [(3, COUNT + 1)] and not list((folder_of_cache / "building").glob("*/*"))
+
+
+def test_without_a_home_images_open_all_the_same(tmp_path: Path, monkeypatch) -> None:
+    source = photos(tmp_path / "photos")
+    for name in ("VAEKIT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(Path, "expanduser", lambda _: (_ for _ in ()).throw(RuntimeError("no home")))
+    monkeypatch.setattr("vaekit.data.open._path", Path)
+    images = open_images(source, size=8)
+    assert len(images) == COUNT and "there is no home folder" in images.notes[-1]
+
+
+_BAD_WORKER = """
+import os, sys, time
+from vaekit.pixels import worker
+real = worker.decode
+def decode(data, form, frame=0):
+    if b"bring the decoder down" in data:
+        os._exit(3)
+    if b"never come back" in data:
+        time.sleep(999)
+    return real(data, form, frame)
+worker.decode = decode
+worker.main()
+"""
+
+
+def test_a_decoder_that_crashes_or_hangs_costs_its_file_alone(tmp_path: Path, monkeypatch) -> None:
+    source = photos(tmp_path / "photos")
+    (source / "a" / "002.png").write_bytes(b"bring the decoder down")
+    (source / "b" / "007.png").write_bytes(b"bring the decoder down")
+    (source / "b" / "021.png").write_bytes(b"never come back")
+    for name, value in (("_START", _BAD_WORKER), ("_FEWEST_FOR_WORKERS", 1), ("_PATIENCE_SECONDS", 1.0)):
+        monkeypatch.setattr(ingest, name, value)
+    images = open_images(source, size=8)
+    assert len(images) == COUNT - 3
+    assert dict(images.skipped) == dict.fromkeys(
+        ("a/002.png", "b/007.png", "b/021.png"), "its decoder crashed, or did not come to an end"
+    )
+    assert subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "bring the"], check=False).returncode == 1
+
+
+def test_workers_that_cannot_start_leave_it_to_threads(tmp_path: Path, monkeypatch) -> None:
+    source = photos(tmp_path / "photos")
+    monkeypatch.setattr(ingest, "_FEWEST_FOR_WORKERS", 1)
+    monkeypatch.setattr(ingest, "_START", "print('hello'); raise SystemExit(1)")
+    assert same(open_images(source, size=8), plain(source, monkeypatch, size=8))

@@ -18,7 +18,8 @@ from PIL import Image, ImageCms
 
 from vaekit.data import Form, Images, ingest, load, open_images, portraits
 from vaekit.errors import UserError
-from vaekit.pixels.decode import decode
+from vaekit.pixels.decode import decode, upright_size
+from vaekit.pixels.jpeg import decode_plain_jpeg
 
 SIZE = torture.SIZE
 
@@ -99,6 +100,47 @@ def test_scaled_decoding_is_near_the_exact_one() -> None:
                     whole.save(file, "PNG")
                 exact = decode(file.getvalue(), Form(size, 3)).astype(int)
                 assert np.abs(fast - exact).max() <= 8 and np.abs(fast - exact).mean() <= 1
+
+
+def test_plain_jpegs_are_decoded_as_all_others() -> None:
+    """With an EXIF note that says nothing a file takes PIL's way; what comes out is the same."""
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    for number, face in enumerate(portraits.draw(3, (300, 500), seed=4)):
+        for image in (Image.fromarray(face), Image.fromarray(face).convert("L")):
+            for options in ({}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}):
+                plain, noted = BytesIO(), BytesIO()
+                image.save(plain, "JPEG", **options)
+                image.save(noted, "JPEG", exif=exif, **options)
+                assert decode_plain_jpeg(plain.getvalue(), 0, 10**9) is not None
+                assert decode_plain_jpeg(noted.getvalue(), 0, 10**9) is None
+                for form in (Form(), Form((20 + number, 30), 3), Form((64, 64), 1), Form((150, 150)), Form((40, 9))):
+                    assert (decode(plain.getvalue(), form) == decode(noted.getvalue(), form)).all()
+
+
+def test_a_photo_turned_by_xmp_alone_is_turned() -> None:
+    file = BytesIO()
+    Image.fromarray(torture.smooth()).save(file, "JPEG", quality=95)
+    note = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF "
+    note += b"xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description "
+    note += b"xmlns:tiff='http://ns.adobe.com/tiff/1.0/' tiff:Orientation=\"6\"/></rdf:RDF></x:xmpmeta>"
+    plain = file.getvalue()
+    data = plain[:2] + b"\xff\xe1" + (len(note) + 2).to_bytes(2, "big") + note + plain[2:]
+    assert upright_size(BytesIO(data)) == SIZE[::-1]
+    assert (decode(data, Form()) == np.rot90(decode(plain, Form()), -1)).all()
+
+
+def test_gray_on_a_coloured_background() -> None:
+    file = BytesIO()
+    Image.new("L", (30, 10), 200).save(file, "PNG")
+    seen = decode(file.getvalue(), Form((30, 30), 3, fit="pad", background="#000080"))
+    assert (seen[0] == (0, 0, 128)).all() and (seen[15] == 200).all()
+    assert decode(file.getvalue(), Form((30, 30), 1, fit="pad", background="#000080"))[0, 0] == round(0.114 * 128)
+    assert decode(file.getvalue(), Form((30, 30), 3, fit="pad", background="black")).ndim == 2
+    file = BytesIO()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.new("L", (30, 10), 200).convert("P").save(file, "PNG", icc_profile=profile)
+    assert decode(file.getvalue(), Form()).ndim == 2  # a palette without colours is gray, whatever its profile
 
 
 def test_profiles_are_brought_to_srgb() -> None:
@@ -298,6 +340,27 @@ def test_a_zip_that_lies_about_its_files(tmp_path: Path) -> None:
     data[at + 16] ^= 1
     (tmp_path / "checksum.zip").write_bytes(data)
     assert "checksum" in open_images(tmp_path / "checksum.zip", size=8).skipped[0][1]
+
+
+def test_archives_that_are_not_what_they_say(tmp_path: Path) -> None:
+    good = torture.bytes_of_kinds()["png-rgb.png"][0]
+    inner = zip_with(tmp_path / "inner.zip", **{"inner.png": good})
+    with tarfile.open(tmp_path / "outer.tar", "w") as tar:
+        (tmp_path / "one.png").write_bytes(good)
+        tar.add(tmp_path / "one.png", "one.png")
+        tar.add(inner, "z.zip")
+    assert open_images(tmp_path / "outer.tar", size=8).names == ("one.png",)
+    path = zip_with(tmp_path / "version.zip", **{"a.png": good})
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x01\x02") + 6] = 99  # the version needed to unpack it
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged or no archive"):
+        open_images(path, size=8)
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+    (tmp_path / "deep.tar").write_bytes((header.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 1500)
+    with pytest.raises(UserError, match="damaged or no archive"):
+        open_images(tmp_path / "deep.tar", size=8)
 
 
 def test_names_that_no_terminal_can_show(tmp_path: Path, vaekit) -> None:

@@ -191,6 +191,9 @@ def _check_counts(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UserError(f"--{name.replace('_', '-')} {count}: must be at least 1")
+    threads, cores = counts.get("threads"), os.cpu_count()
+    if threads is not None and cores is not None and threads > cores:
+        raise UserError(f"--threads {threads}: this machine has {cores} cores; more threads would wait for each other")
 
 
 def _engine(precision: str | None, compiled: bool | None, micro_batch: int | None) -> dict[str, Any]:

@@ -50,8 +50,22 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
 
 
 def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
-    """The model of a resolved row for images of ``shape`` ``(C, H, W)``, its weights drawn from ``seed``."""
-    row = resolve(recipe, shape)
+    """The model of a resolved row for images of ``shape`` ``(C, H, W)``, its weights drawn from ``seed``.
+
+    Raises :class:`UserError` if it does not fit into memory.
+    """
+    try:
+        return _built(resolve(recipe, shape), shape, seed)
+    except RuntimeError as error:
+        if "allocate" not in str(error):
+            raise
+        raise UserError(
+            f"a model of recipe {recipe.name!r} with these values does not fit into memory; give smaller ones "
+            "(--latent-dim, --size, --set width=N)"
+        ) from error
+
+
+def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
     assert row.latent_dim is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -182,14 +182,12 @@ def data(
 
         check_ending(sheet)  # before a long reading
         overview(images_of.open_any_size(source, form)).save(sheet)
-        say({"sheet": str(sheet)}, json_)
-        return
     if write is not None:
         images = images_of.open_in(source, form)
         images_of.write_folder(images, write)
         say({"written": str(write), "images": len(images)}, json_)
         return
-    say(images_of.survey(source, form), json_)
+    say(images_of.survey(source, form) | ({"sheet": str(sheet)} if sheet else {}), json_)
 
 
 @app.command

@@ -87,6 +87,8 @@ def choose(quiet: bool = False) -> Progress:
 
 
 def _pace(images_left: int, rate: float) -> str:
+    if not images_left:
+        return f"{'trained; measuring the result':>31}"
     if not rate:
         return f"{'measuring the speed':>31}"
     return f"{rate:6.0f} images/s  {duration_text(images_left / rate):>8} left"

@@ -37,6 +37,10 @@ class Run:
     config: RunConfig
     model: LatentModel
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.shape))
+        return f"Run({self.path}: {self.config.recipe['name']} of {shape} images, {self.model.latent_dim} latents)"
+
     @property
     def leads(self) -> bool:
         """Whether this process is the one that speaks and writes; alone, it is."""

@@ -36,7 +36,10 @@ ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar
 
 _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated", zipfile.ZIP_BZIP2: "bzip2"}
 _PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+_BROKEN = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OSError, ValueError, RuntimeError),
+)
 
 # An archive that unpacks to more than this is a bomb: images hardly shrink by packing.
 _MOST_TIMES = 100
@@ -51,14 +54,15 @@ def list_archive(path: Path) -> Files:
 
     Raises :class:`UserError` if the archive is damaged, or unpacks to more than a hundred times its size and 1 GB.
     """
+    stamp = stamp_of(path)  # first: what is read later may be newer, never older
     with _named(path):
-        spans, skipped = _zip_spans(path) if zipfile.is_zipfile(path) else _tar_spans(path)
-    stamp = stamp_of(path)
+        spans, skipped = _zip_spans(path) if _is_zip(path) else _tar_spans(path)
     return Files(
         where=str(path),
         names=tuple(sorted(spans)),
         span=spans.__getitem__,
         skipped=tuple(skipped),
+        handles=tuple({span.source for span in spans.values() if isinstance(span.source, int)}),
         place=str(path.resolve()),
         stamps=lambda names: np.tile(np.array(stamp, np.int64), (len(names), 1)),
     )
@@ -68,12 +72,21 @@ def list_archive(path: Path) -> Files:
 def _named(path: Path) -> Iterator[None]:
     try:
         yield
+    except UserError:
+        raise
     except PermissionError as error:
         raise UserError(f"{path} may not be read (permission denied); ask for access or name another") from error
     except _BROKEN as error:
         raise UserError(
             f"{path} is damaged or no archive ({error}); expected .zip, .tar or .tar.gz; fetch it again"
         ) from error
+
+
+def _is_zip(path: Path) -> bool:
+    """By its first bytes; a tar may end with a zip in it, and look like one from behind."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    return start.startswith(b"PK") or (start[257:262] != b"ustar" and zipfile.is_zipfile(path))
 
 
 def _zip_spans(path: Path) -> tuple[dict[str, Span], list[tuple[str, str]]]:
@@ -140,8 +153,20 @@ def _tar_spans(path: Path) -> tuple[dict[str, Span], list[tuple[str, str]]]:
                 else:
                     spans[name] = _copy(file, member, spool)
     if spool is not None:
-        spool.flush()
+        with _with_room():
+            spool.flush()
     return spans, skipped
+
+
+@contextmanager
+def _with_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"there is no room to unpack the archive in {cache_folder()} ({error.strerror or error}); "
+            "set VAEKIT_CACHE to a folder with more room"
+        ) from error
 
 
 class _Spans(dict[str, Span]):
@@ -178,9 +203,7 @@ def _spool(path: Path) -> IO[bytes]:
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it lives as long as its spans
-        os.set_inheritable(file.fileno(), True)  # for the processes that decode
-        return file
+        return tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it lives as long as its spans
     except OSError as error:
         raise UserError(
             f"{path} has to be unpacked into {folder} ({error.strerror or error}); set VAEKIT_CACHE to another folder"
@@ -195,13 +218,8 @@ def _copy(file: _Bounded, member: tarfile.TarInfo, spool: IO[bytes]) -> Span:
         piece = file.read(min(left, _PIECE_BYTES))
         if not piece:
             raise EOFError("it ends in the middle of a file")
-        try:
+        with _with_room():
             spool.write(piece)
-        except OSError as error:
-            raise UserError(
-                f"there is no room to unpack the archive in {cache_folder()} ({error.strerror or error}); "
-                "set VAEKIT_CACHE to a folder with more room"
-            ) from error
         left -= len(piece)
     return Span(spool.fileno(), offset, member.size)
 

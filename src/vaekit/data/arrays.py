@@ -15,9 +15,9 @@ from PIL import Image
 
 from vaekit.data.convert import bytes_from_unit
 from vaekit.data.identity import hash_rows
-from vaekit.data.load import allocate, join, refuse_unequal
+from vaekit.data.load import join, refuse_unequal
 from vaekit.data.rows import Rows, number_names, reshape_pixels
-from vaekit.data.scratch import mapped_limit_bytes, pack
+from vaekit.data.scratch import empty, mapped_limit_bytes, pack
 from vaekit.errors import UserError
 from vaekit.pixels.decode import reason
 from vaekit.pixels.form import Form
@@ -98,7 +98,7 @@ def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, for
         refuse_unequal(sizes, "the data set")
     channels, size = form.channels or (3 if any(len(image) != 1 for image in images) else 1), form.size or sizes[0]
     form = replace(form, channels=channels, size=size)
-    pixels = allocate(len(images), channels, size)
+    pixels = empty((len(images), channels, *size))
     contents = []
     for index, image in enumerate(images):
         contents += hash_rows(image[None])

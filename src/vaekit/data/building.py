@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaekit.data.cache import VERSIONS, Cached, Index, Key, drop_unused_pixels, map_pixels
+from vaekit.data.cache import UNKNOWN, VERSIONS, Cached, Index, Key, drop_unused_pixels, map_pixels
 from vaekit.data.ingest import Found
 from vaekit.data.scratch import make_room
 from vaekit.errors import UserError
@@ -33,10 +33,11 @@ class Building:
     def __init__(self, key: Key, count: int, shape: tuple[int, int, int]) -> None:
         """Begins, or goes on where a killed process was; OSError where the disk has no room or may not be written."""
         self.key, self.shape = key, (count, *shape)
-        self._begun_ns = time.time_ns()
         self.path, self._journal_path = key.building / "pixels", key.building / "journal"
         self._head = self._header()
+        self._begun_ns = time.time_ns()  # when the first file was read, by whichever process
         self.contents: dict[int, bytes] = self._resume()
+        self._to_try_again: list[int] = []
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
             make_room(self._handle, int(np.prod(self.shape, dtype=np.int64)), key.building)
@@ -48,17 +49,19 @@ class Building:
         self.pixels = np.ndarray(self.shape, np.uint8, buffer=self._map)
         self._fresh: list[tuple[int, bytes]] = []
         self._flushed = time.monotonic()
-        self._journal = open(self._journal_path, "ab", buffering=0)  # noqa: SIM115  # closed in close()
+        self._journal = open(self._journal_path, "ab")  # noqa: SIM115  # closed in close()
         if self._journal_path.stat().st_size == 0:
-            self._journal.write(self._head)
+            self._journal.write(self._head + self._begun_ns.to_bytes(8, "little"))
         self._copy_known()
 
     def note(self, found: Sequence[Found]) -> None:
         """Rows whose pixels have been written."""
-        for row, content, _ in found:
+        for row, content, _, lasts in found:
             if content:
                 self.contents[row] = content
                 self._fresh.append((row, content))
+            elif not lasts:
+                self._to_try_again.append(row)
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self._flush()
 
@@ -75,7 +78,8 @@ class Building:
             (self.key.folder / folder).mkdir(exist_ok=True)
         # The index first: it counts only with its pixels, and as long as they are not there all can be done again.
         self._write_index(skipped, name)
-        os.replace(place, self.key.folder / "pixels" / name)
+        with suppress(PermissionError):  # Windows: the same pixels are there, and someone looks at them
+            os.replace(place, self.key.folder / "pixels" / name)
         self._forget()
         if before is not None and before.pixels != name:
             drop_unused_pixels(self.key.folder)
@@ -88,12 +92,15 @@ class Building:
         """Lets go of the files; what is done stays."""
         if self._journal.closed:
             return
-        self._flush()
-        self._journal.close()
-        del self.pixels
-        with suppress(BufferError):  # someone else still looks at it
-            self._map.close()
-        os.close(self._handle)
+        try:
+            self._flush()
+        finally:
+            with suppress(OSError):  # of a full disk: a record that is not whole is not read
+                self._journal.close()
+            del self.pixels
+            with suppress(BufferError):  # someone else still looks at it
+                self._map.close()
+            os.close(self._handle)
 
     def discard(self) -> None:
         """Takes away what was done: it was for another form."""
@@ -114,12 +121,17 @@ class Building:
         if not is_same:
             self._forget()
             return {}
-        records = journal[len(self._head) :]
-        whole = len(records) // _RECORD.size * _RECORD.size
-        if whole < len(records):
-            os.truncate(self._journal_path, len(self._head) + whole)
+        start = len(self._head) + 8
+        if len(journal) < start:
+            self._forget()
+            return {}
+        self._begun_ns = int.from_bytes(journal[len(self._head) : start], "little")
+        whole = (len(journal) - start) // _RECORD.size * _RECORD.size
+        if start + whole < len(journal):
+            os.truncate(self._journal_path, start + whole)
+        records = _RECORD.iter_unpack(journal[start : start + whole])
         # what was to be written when the power failed may come back as zeros
-        return {row: content for row, content in _RECORD.iter_unpack(records[:whole]) if any(content)}
+        return {row: content for row, content in records if row < self.shape[0] and any(content)}
 
     def _copy_known(self) -> None:
         """Takes over the rows of files that have not changed since the source was decoded last."""
@@ -147,9 +159,10 @@ class Building:
         if not self._fresh:
             return
         self._map.flush()
-        self._journal.write(b"".join(_RECORD.pack(row, content) for row, content in self._fresh))
+        fresh, self._fresh = self._fresh, []
+        self._journal.write(b"".join(_RECORD.pack(row, content) for row, content in fresh))
+        self._journal.flush()
         os.fsync(self._journal.fileno())
-        self._fresh.clear()
 
     def _pack(self, kept: Sequence[int]) -> Path:
         """The rows that could be read, one after the other, in a file of their own."""
@@ -168,12 +181,13 @@ class Building:
 
     def _write_index(self, skipped: Sequence[tuple[int, str]], name: str) -> None:
         stamps = self.key.stamps.copy()
-        stamps[stamps[:, 1:].max(1, initial=-1) > self._begun_ns - _RACY_NS] = -1
+        stamps[stamps[:, 1:].max(1, initial=-1) > self._begun_ns - _RACY_NS] = UNKNOWN
+        stamps[self._to_try_again] = UNKNOWN
         contents = np.zeros((self.shape[0], 32), np.uint8)
         for row, content in self.contents.items():
             contents[row] = np.frombuffer(content, np.uint8)
         self.key.write(Index(self.key.names, stamps, contents, list(skipped), self.shape[1:], name))
 
     def _forget(self) -> None:
-        for path in (self._journal_path, self.path, self.path.with_name("packed")):
+        for path in (self._journal_path, self.path, self.path.with_name("packed"), self.key.colour):
             path.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from vaekit.data.identity import hash_rows
-from vaekit.data.load import allocate
 from vaekit.data.rows import Rows, number_names, reshape_pixels
+from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
 
@@ -77,7 +77,7 @@ def _portraits(count: int, form: Form) -> Rows:
 
     table = {name: np.asarray(column) for name, column in portraits.table(count, seed=0).items()}
     size, channels = form.size or _PORTRAIT_SIZE, form.channels or 3
-    pixels = allocate(count, channels, size)
+    pixels = empty((count, channels, *size))
 
     def draw(start: int) -> None:
         drawn = portraits.draw(min(_CHUNK, count - start), size, seed=0, start=start)

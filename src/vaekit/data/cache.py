@@ -18,7 +18,7 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -34,10 +34,13 @@ from vaekit.errors import UserError
 from vaekit.locks import LOCK, only_writer, wait_for_turn
 from vaekit.pixels.form import Form
 
-__all__ = ["VERSIONS", "Cached", "Index", "Key", "drop_unused_pixels", "map_pixels", "prune"]
+__all__ = ["UNKNOWN", "VERSIONS", "Cached", "Index", "Key", "drop_unused_pixels", "map_pixels", "prune"]
 
 #: Raise the first with every change of what a decoded image looks like, or of how it is kept.
 VERSIONS = (1, PIL.__version__, simplejpeg.__version__)
+
+#: A stamp that no file has: of one that was so new that it may have changed since unseen, or is to be tried again.
+UNKNOWN = -2
 
 _METADATA_KEY = "vaekit"
 
@@ -57,7 +60,7 @@ class Index:
     """What was found when a source was decoded; N rows of the request, of which M could be read."""
 
     names: bytes
-    stamps: np.ndarray  #: int64 [N, 3]; -1 where the file was so new that it may have changed since unseen
+    stamps: np.ndarray  #: int64 [N, 3], or UNKNOWN
     contents: np.ndarray  #: uint8 [N, 32], zeros where the file could not be read
     skipped: list[tuple[int, str]]
     shape: tuple[int, int, int]
@@ -73,6 +76,7 @@ class Key:
         facts = json.dumps([VERSIONS, files.place, astuple(form)])
         self.key = hashlib.sha256(facts.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         self.building = self.folder / "building" / self.key
+        self.colour = self.building / "colour"  #: is there once an image of the set was found to have colour
         self.form = form
         self.names = "\0".join(names).encode("utf-8", "surrogateescape")
         self.stamps = files.stamps(names)
@@ -100,7 +104,12 @@ class Key:
         self.building.mkdir(parents=True, exist_ok=True)
         if not os.access(self.building, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        with wait_for_turn(self.building, lambda text: print(f"decoding images: {text}", file=sys.stderr)):
+        with ExitStack() as stack:
+            try:
+                say = wait_for_turn(self.building, lambda text: print(f"decoding images: {text}", file=sys.stderr))
+                stack.enter_context(say)
+            except UserError as error:
+                raise OSError(str(error)) from error
             yield
 
     def index(self) -> Index | None:
@@ -159,7 +168,7 @@ def prune() -> int:
     folder = cache_folder() / "images"
     freed = sum(map(_remove, [*folder.glob("index/*"), *folder.glob("pixels/*")]))
     for building in folder.glob("building/*"):
-        with suppress(UserError):  # another process is at it
+        with suppress(UserError, OSError):  # another process is at it
             with only_writer(building, lambda _: None):
                 freed += sum(_remove(path) for path in building.iterdir() if path.name != LOCK)
             building.rmdir()
@@ -168,16 +177,20 @@ def prune() -> int:
 
 def drop_unused_pixels(folder: Path) -> None:
     """Takes away pixels that no index names any more."""
+    there = list((folder / "pixels").iterdir())  # first: whoever adds pixels adds their index before
     used = set()
     for path in (folder / "index").iterdir():
         with suppress(OSError, SafetensorError, ValueError, KeyError), safe_open(path, framework="numpy") as file:
             used.add(json.loads((file.metadata() or {})[_METADATA_KEY])["pixels"])
-    for path in (folder / "pixels").iterdir():
+    for path in there:
         if path.name not in used:
-            path.unlink(missing_ok=True)
+            _remove(path)
 
 
 def _remove(path: Path) -> int:
-    size = path.stat().st_size
-    path.unlink(missing_ok=True)
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except (FileNotFoundError, PermissionError):  # gone already, or (Windows) open somewhere
+        return 0
     return size

@@ -13,8 +13,8 @@ import numpy as np
 
 from vaekit.data.files import Files
 from vaekit.data.identity import hash_rows
-from vaekit.data.load import allocate
 from vaekit.data.rows import Rows, number_names, reshape_pixels
+from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
 
@@ -40,7 +40,7 @@ def read_cifar(files: Files, form: Form) -> Rows:
     """All batches of a tree; raises :class:`UserError` for one that is cut off or names classes that are not there."""
     batches = find_cifar(files.names)
     is_test = np.concatenate([_is_test(files, name) for name in batches])
-    pixels = allocate(len(is_test), form.channels or _SHAPE[0], form.size or _SHAPE[1:])
+    pixels = empty((len(is_test), form.channels or _SHAPE[0], *(form.size or _SHAPE[1:])))
     contents: list[bytes] = []
     labels: list[str] = []
     for name in batches:

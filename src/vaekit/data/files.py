@@ -25,6 +25,7 @@ class Files:
     names: tuple[str, ...]
     span: Callable[[str], Readable]  #: where the bytes of a file lie
     skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of what cannot be read at all
+    handles: tuple[int, ...] = ()  #: open files that spans name by number
     place: str = ""  #: the absolute path of the tree; "" if it is none, but a list of files
     #: int64 [N, 3] for N names: size, and times of change in nanoseconds. Who finds the same again need not read again.
     stamps: Callable[[Sequence[str]], np.ndarray] = lambda names: np.full((len(names), 3), -1, np.int64)

@@ -49,7 +49,10 @@ def match_group(
 
 def _match_label(name: str, labels: np.ndarray | None, classes: Sequence[str], query: str) -> np.ndarray:
     if labels is None or not classes:
-        raise UserError(f"the group {query!r} asks for a label, but these images have none (no class subfolders)")
+        raise UserError(
+            f"the group {query!r} asks for a label, but these images have none "
+            "(labels are class subfolders, two or more of them with images)"
+        )
     if name not in classes:
         raise UserError(f"the group {query!r} asks for an unknown label; {nearest(name, classes)}")
     return np.asarray(labels) == list(classes).index(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import IO
 from PIL import Image
 
 from vaekit.data.files import Files
+from vaekit.data.ingest import cores
 from vaekit.pixels.decode import FORMATS, stored_mode, turned_size
 
 __all__ = ["Header", "read_header", "read_headers"]
@@ -39,19 +39,20 @@ def read_header(file: IO[bytes]) -> Header:
         return Header(turned_size(image), _FORMATS.get(kind, kind), _mode(image.mode, stored_mode(image)))
 
 
-def read_headers(files: Files, names: Sequence[str]) -> list[Header]:
-    """The headers of those files that have one."""
+def read_headers(files: Files, names: Sequence[str], root: str = "") -> dict[str, Header]:
+    """By name, the headers of those files ``root + name`` that have one."""
 
     def one(name: str) -> Header | None:
         try:
-            with files.open(name) as file:
+            with files.open(root + name) as file:
                 return read_header(file)
         except Exception:  # the same file will be read in full, and named with its reason, later
             return None
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
         warnings.simplefilter("ignore")  # PIL warns of large images and odd notes
-        return [header for header in pool.map(one, names) if header is not None]
+        found = zip(names, pool.map(one, names), strict=True)
+        return {name: header for name, header in found if header is not None}
 
 
 def _mode(mode: str, raw: str) -> str:

@@ -12,12 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["fingerprint_of", "hash_file", "hash_rows", "row_digests"]
-
-
-def hash_file(data: bytes) -> bytes:
-    """The content of a file: 32 bytes."""
-    return hashlib.sha256(data).digest()
+__all__ = ["fingerprint_of", "hash_rows", "row_digests"]
 
 
 def hash_rows(rows: np.ndarray) -> list[bytes]:

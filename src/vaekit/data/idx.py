@@ -21,8 +21,8 @@ import numpy as np
 
 from vaekit.data.files import Files
 from vaekit.data.identity import hash_rows
-from vaekit.data.load import allocate
 from vaekit.data.rows import Rows, number_names, reshape_pixels
+from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
 from vaekit.pixels.spans import Span
@@ -128,7 +128,8 @@ def _room(shapes: list[tuple[int, int, int, int]], where: str, form: Form) -> np
     wanted = {(form.channels or shape[1], form.size or shape[2:]) for shape in shapes}
     if len(wanted) > 1:
         raise UserError(f"the files in {where} hold images of different sizes; give one with --size")
-    return allocate(sum(shape[0] for shape in shapes), *wanted.pop())
+    channels, size = wanted.pop()
+    return empty((sum(shape[0] for shape in shapes), channels, *size))
 
 
 def _read_images(files: Files, name: str, target: np.ndarray, form: Form) -> list[bytes]:

@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -21,14 +22,16 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from vaekit.errors import UserError
 from vaekit.pixels.form import Form
 from vaekit.pixels.spans import Readable
 from vaekit.pixels.worker import decode_into
 
-__all__ = ["Found", "Target", "Task", "decode_all"]
+__all__ = ["Found", "Target", "Task", "cores", "decode_all"]
 
 _FEWEST_FOR_WORKERS = 1500
 _CHUNK = 32  # files asked for at once
+_PATIENCE_SECONDS = 300.0  # with one chunk
 _PACKAGE = Path(__file__).resolve().parents[2]
 _START = "from vaekit.pixels.worker import main; main()"
 
@@ -42,11 +45,12 @@ class Task(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What came of a task: the content (32 bytes), or b'' and the reason."""
+    """What came of a task: the content (32 bytes), or b'' and the reason, and whether it will be so the next time."""
 
     row: int
     content: bytes
-    why: str
+    why: str = ""
+    lasts: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,15 @@ class Target:
 
     pixels: np.ndarray
     path: Path | None = None
+    handles: tuple[int, ...] = ()  #: open files that spans name by number
 
 
-def decode_all(tasks: Iterable[Task], count: int, target: Target, form: Form) -> Iterator[list[Found]]:
+def decode_all(tasks: Iterable[Task], count: int, target: Target, form: Form) -> Generator[list[Found], None, None]:
     """Decodes ``count`` tasks; yields what came of them, some at a time, in the order in which they are done."""
     chunks = _Chunks(tasks)
     found: Queue[list[Found] | BaseException | None] = Queue()
     workers: list[_Worker] = []
-    number = max(1, min(os.cpu_count() or 1, -(-count // _CHUNK)))
+    number = max(1, min(cores(), -(-count // _CHUNK)))
 
     def serve() -> None:
         try:
@@ -81,8 +86,10 @@ def decode_all(tasks: Iterable[Task], count: int, target: Target, form: Form) ->
         running = number
         while running:
             try:
-                answer = found.get(timeout=1)  # else Ctrl-C would wait for an answer on Windows
+                answer = found.get(timeout=1)
             except Empty:
+                for worker in list(workers):
+                    worker.end_if_stuck()
                 continue
             if isinstance(answer, BaseException):
                 raise answer
@@ -96,18 +103,27 @@ def decode_all(tasks: Iterable[Task], count: int, target: Target, form: Form) ->
             worker.end()
         for thread in threads:
             thread.join()
+        for worker in workers:  # one may have been started meanwhile
+            worker.end()
+
+
+def cores() -> int:
+    """How many this process may use, at most 32: more would wait for the disk."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(own, 32)
 
 
 def _wants_workers(count: int, target: Target) -> bool:
-    return target.path is not None and count >= _FEWEST_FOR_WORKERS and os.name == "posix" and bool(sys.executable)
+    is_possible = os.name == "posix" and bool(sys.executable) and not getattr(sys, "frozen", False)
+    return is_possible and target.path is not None and count >= _FEWEST_FOR_WORKERS
 
 
 def _decode_here(chunk: list[Task], target: Target, form: Form) -> list[Found]:
     return [_found(task, *decode_into(target.pixels[task.row], task.span, task.frame, form)) for task in chunk]
 
 
-def _found(task: Task, content: str, why: str) -> Found:
-    return Found(task.row, bytes.fromhex(content), why)
+def _found(task: Task, content: str, why: str, lasts: bool) -> Found:
+    return Found(task.row, bytes.fromhex(content), why, lasts)
 
 
 class _Chunks:
@@ -139,9 +155,12 @@ def _asker(target: Target, form: Form, workers: list[_Worker]) -> Callable[[list
         answer = current.ask(chunk)
         if answer is not None:
             return [_found(task, *said) for task, said in zip(chunk, answer, strict=True)]
+        current.end()
         current = _Worker.start(target, form, workers)
         if len(chunk) == 1:
-            return [Found(chunk[0].row, b"", "its decoder crashed")]
+            return [Found(chunk[0].row, b"", "its decoder crashed, or did not come to an end", lasts=False)]
+        if current is None:
+            raise UserError("no process can be started any more to decode images; free some memory and try again")
         return [found for task in chunk for found in ask([task])]
 
     return ask
@@ -152,6 +171,7 @@ class _Worker:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self._asked: float | None = None  # when, while it works
 
     @classmethod
     def start(cls, target: Target, form: Form, workers: list[_Worker]) -> _Worker | None:
@@ -171,7 +191,7 @@ class _Worker:
                 stderr=subprocess.DEVNULL,
                 encoding="utf-8",
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-                close_fds=False,  # an unpacked archive is a file without a name
+                pass_fds=target.handles,
             )
         except OSError:
             return None
@@ -182,11 +202,22 @@ class _Worker:
         worker.end()
         return None
 
-    def ask(self, chunk: list[Task]) -> list[tuple[str, str]] | None:
+    def ask(self, chunk: list[Task]) -> list[tuple[str, str, bool]] | None:
         """What the worker says of each task; None if it has died."""
         line = json.dumps([[task.row, task.frame, task.span] for task in chunk])
-        answer = self._pipe(self._process.stdout).readline() if self._send(line) else ""
-        return json.loads(answer) if answer.endswith("\n") else None
+        self._asked = time.monotonic()
+        try:
+            answer = self._pipe(self._process.stdout).readline() if self._send(line) else ""
+            return json.loads(answer) if answer.endswith("\n") else None
+        except ValueError:  # it was ended, or says what no worker says
+            return None
+        finally:
+            self._asked = None
+
+    def end_if_stuck(self) -> None:
+        """Ends a process that has been at one piece of work for minutes."""
+        if self._asked is not None and time.monotonic() - self._asked > _PATIENCE_SECONDS:
+            self._process.kill()
 
     def end(self) -> None:
         """Ends the process; what it was at is lost."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple, TypeVar
 
@@ -16,14 +16,14 @@ import numpy as np
 from vaekit.data.building import Building
 from vaekit.data.cache import Cached, Key
 from vaekit.data.files import Files
-from vaekit.data.ingest import Found, Target, Task, decode_all
+from vaekit.data.ingest import Found, Target, Task, cores, decode_all
 from vaekit.data.scratch import cache_folder, empty
 from vaekit.errors import UserError
 from vaekit.pixels.decode import MOST_FRAMES, count_frames, is_colour, upright_size
 from vaekit.pixels.form import Form
 from vaekit.pixels.worker import COLOUR, SIZE
 
-__all__ = ["Loaded", "allocate", "join", "load_files", "refuse_unequal", "suggested_side"]
+__all__ = ["Loaded", "join", "load_files", "refuse_unequal", "suggested_side"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,10 @@ _HEADERS = 1024  # headers looked at before decoding, to find unequal sizes earl
 _FEWEST_KEPT = 256  # images; fewer are decoded again faster than anyone notices
 _SAY_SECONDS = 10.0
 _ANIMATED = (".gif", ".tif", ".tiff", ".webp", ".png", ".apng")
+
+
+class _Unfit(UserError):
+    """A set that no decoding makes fit: nothing of it is worth keeping."""
 
 
 @dataclass
@@ -63,7 +67,7 @@ def load_files(files: Files, names: Sequence[str], root: str, form: Form) -> Loa
         # PIL warns of large images and odd notes; neither is a reason to alarm the user
         warnings.simplefilter("ignore")
         rows = [_Row(name, place) for place, name in enumerate(names)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             if form.frames == "all":
                 rows = list(_all_frames(pool, files, rows, root))
             if form.size is None:
@@ -75,14 +79,16 @@ def load_files(files: Files, names: Sequence[str], root: str, form: Form) -> Loa
         if not files.place or form.frames == "all" or len(rows) < _FEWEST_KEPT:
             return request.decode()
         try:
+            cache_folder()
+        except UserError as error:
+            return request.decode(f"the images are decoded again each time: {error}")
+        try:
             return request.decode_through_cache()
         except OSError as error:
-            loaded = request.decode()
-            loaded.notes.append(
+            return request.decode(
                 f"the images are decoded again each time, because nothing can be kept in {cache_folder()} "
                 f"({error.strerror or error}); set VAEKIT_CACHE to a folder with room"
             )
-            return loaded
 
 
 @dataclass
@@ -93,21 +99,23 @@ class _Request:
     form: Form
     shape: tuple[int, int, int]  #: channels, height, width
 
-    def decode(self) -> Loaded:
+    def decode(self, *notes: str) -> Loaded:
         """Into memory, or a file that is gone when this process ends."""
         results: dict[int, Found] = {}
         rows = range(len(self.rows))
-        pixels = allocate(len(rows), self.shape[0], self.shape[1:])
+        pixels = empty((len(rows), *self.shape))
         while not self._run(Target(pixels), rows, lambda some: results.update((one.row, one) for one in some)):
             results.clear()
-            pixels = allocate(len(rows), self.shape[0], self.shape[1:])
+            pixels = empty((len(rows), *self.shape))
         skipped = [(row, results[row].why) for row in sorted(results) if not results[row].content]
         self._refuse_ruins(skipped)
         kept = [row for row in sorted(results) if results[row].content]
         for to, row in enumerate(kept) if skipped else ():
             if to != row:
                 pixels[to] = pixels[row]
-        return self._loaded(pixels[: len(kept)], [results[row].content for row in kept], kept, skipped)
+        loaded = self._loaded(pixels[: len(kept)], [results[row].content for row in kept], kept, skipped)
+        loaded.notes.extend(notes)
+        return loaded
 
     def decode_through_cache(self) -> Loaded:
         """From the cache, or into it; OSError where that cannot be."""
@@ -116,6 +124,8 @@ class _Request:
         if cached is None:
             with key.alone():
                 cached = key.find()  # another process may have been at it
+                if key.colour.exists() and self.form.channels is None:
+                    self.shape = (3, *self.shape[1:])
                 while cached is None:
                     cached = self._build(key)
         return self._loaded(cached.pixels, cached.contents, cached.kept, cached.skipped)
@@ -131,12 +141,13 @@ class _Request:
 
         try:
             left = [row for row in range(len(self.rows)) if row not in building.contents]
-            if not self._run(Target(building.pixels, building.path), left, note):
+            if not self._run(Target(building.pixels, building.path, self.files.handles), left, note):
                 building.discard()
+                key.colour.touch()
                 return None
             self._refuse_ruins(sorted(skipped))
             return building.finish(sorted(skipped))
-        except UserError:
+        except _Unfit:
             building.discard()
             raise
         finally:
@@ -146,20 +157,23 @@ class _Request:
         """Decodes some rows; False if colour turned up where none was expected: then the shape has three channels."""
         tasks = (Task(row, self.rows[row].frame, self.files.span(self.root + self.rows[row].name)) for row in left)
         done, said = 0, time.monotonic()
-        for found in decode_all(tasks, len(left), target, self.form):
-            for one in found:
-                if one.why == COLOUR:
+        with closing(decode_all(tasks, len(left), target, self.form)) as answers:
+            for found in answers:
+                if any(one.why == COLOUR for one in found):
                     self.shape = (3, *self.shape[1:])
                     return False
-                if one.why.startswith(SIZE):
-                    height, width = one.why.removeprefix(SIZE).split("x")
-                    refuse_unequal([self.shape[1:], (int(height), int(width))], self.files.where)
-            note(found)
-            done += len(found)
-            if time.monotonic() - said > _SAY_SECONDS:
-                said = time.monotonic()
-                print(f"decoding images: {done:,} of {len(left):,}", file=sys.stderr)
+                self._refuse_sizes(one.why for one in found if one.why.startswith(SIZE))
+                note(found)
+                done += len(found)
+                if time.monotonic() - said > _SAY_SECONDS:
+                    said = time.monotonic()
+                    print(f"decoding images: {done:,} of {len(left):,}", file=sys.stderr)
         return True
+
+    def _refuse_sizes(self, said: Iterable[str]) -> None:
+        for why in said:
+            height, width = why.removeprefix(SIZE).split("x")
+            refuse_unequal([self.shape[1:], (int(height), int(width))], self.files.where)
 
     def _loaded(
         self, pixels: np.ndarray, contents: list[bytes], kept: list[int], skipped: Sequence[tuple[int, str]]
@@ -171,15 +185,7 @@ class _Request:
     def _refuse_ruins(self, skipped: Sequence[tuple[int, str]]) -> None:
         if 2 * len(skipped) > len(self.rows):
             named = [(self.rows[row].name, why) for row, why in skipped]
-            raise UserError(_too_many(self.files.where, len(self.rows), named))
-
-
-def allocate(count: int, channels: int, size: tuple[int, int]) -> np.ndarray:
-    """An unwritten uint8 array [count, channels, height, width], in memory or in a mapped file (see scratch).
-
-    Raises :class:`UserError` if neither has room for it.
-    """
-    return empty((count, channels, *size))
+            raise _Unfit(_too_many(self.files.where, len(self.rows), named))
 
 
 def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -203,7 +209,7 @@ def refuse_unequal(sizes: Sequence[tuple[int, int]], where: str) -> None:
     if len(set(sizes)) < 2:
         return
     low, high = min(sizes), max(sizes)
-    raise UserError(
+    raise _Unfit(
         f"the images in {where} differ in size (from {low[0]}x{low[1]} to {high[0]}x{high[1]}, "
         f"height x width); give the size to bring them to, for example --size {suggested_side(min(map(min, sizes)))}"
     )

@@ -17,15 +17,14 @@ from vaekit.data.images import Images
 from vaekit.data.open import open_in, tree_of
 from vaekit.data.rows import Rows
 from vaekit.data.splits import FEWEST
-from vaekit.pixels.form import Form
+from vaekit.pixels.form import AS_IT_IS, Form
 
 __all__ = ["peek"]
 
 _MOST = 64
-_AS_IT_IS = Form()
 
 
-def peek(source: Any, form: Form = _AS_IT_IS, with_val: bool = False, seed: int = 0) -> tuple[Images, int, int]:
+def peek(source: Any, form: Form = AS_IT_IS, with_val: bool = False, seed: int = 0) -> tuple[Images, int, int]:
     """Up to 64 images, the number of all, and that of training images (``with_val``: and validation).
 
     For folders, archives and portraits the last is what the split expects (only reading all would tell), and
@@ -44,7 +43,7 @@ def peek(source: Any, form: Form = _AS_IT_IS, with_val: bool = False, seed: int 
         rows, given = _sample_tree(tree, form)
         return rows.images(name, seed, form), len(given), _expected(given, with_val)
     # the size is given to a sample only, but where images may differ without it
-    whole = open_in(source, form if _may_differ(source) else _AS_IT_IS, seed=seed)
+    whole = open_in(source, form if _may_differ(source) else AS_IT_IS, seed=seed)
     train = int(np.isin(whole.parts, (0, 1) if with_val else (0,)).sum())
     few = whole[:: max(1, -(-len(whole) // _MOST))]
     return open_in(few, form), len(whole), train

@@ -13,8 +13,7 @@ from PIL import Image
 from vaekit.data.identity import fingerprint_of, row_digests
 from vaekit.data.images import Images
 from vaekit.data.layout import sort_classes
-from vaekit.data.load import allocate
-from vaekit.data.scratch import copy, is_large, is_mapped
+from vaekit.data.scratch import copy, empty, is_large, is_mapped
 from vaekit.data.splits import assign_parts, uniforms
 from vaekit.pixels.decode import formed
 from vaekit.pixels.form import Form
@@ -84,7 +83,7 @@ def reshape_pixels(pixels: np.ndarray, form: Form) -> np.ndarray:
     size = form.size or (pixels.shape[2], pixels.shape[3])
     if pixels.shape[1:] == (channels, *size):
         return pixels
-    out = allocate(len(pixels), channels, size)
+    out = empty((len(pixels), channels, *size))
     if pixels.shape[1] == 1 and channels == 3 and pixels.shape[2:] == size:
         np.copyto(out, pixels)
         return out

@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from vaekit.data.files import Files
 from vaekit.data.layout import is_image
 
 __all__ = ["images_by_content"]
 
 #: What is never looked into: there may be as many of these as there are images.
-_OTHERS = frozenset(
-    [
-        ".avi",
-        ".bin",
-        ".bz2",
-        ".caption",
-        ".cfg",
-        ".css",
-        ".csv",
-        ".db",
-        ".doc",
-        ".docx",
-        ".gz",
-        ".htm",
-        ".html",
-        ".ini",
-        ".ipynb",
-        ".js",
-        ".json",
-        ".jsonl",
-        ".lock",
-        ".log",
-        ".md",
-        ".mat",
-        ".mov",
-        ".mp3",
-        ".mp4",
-        ".npy",
-        ".npz",
-        ".onnx",
-        ".parquet",
-        ".pdf",
-        ".pickle",
-        ".pkl",
-        ".pt",
-        ".pth",
-        ".py",
-        ".rst",
-        ".safetensors",
-        ".sh",
-        ".svg",
-        ".tar",
-        ".tgz",
-        ".toml",
-        ".tsv",
-        ".txt",
-        ".wav",
-        ".xlsx",
-        ".xml",
-        ".xz",
-        ".yaml",
-        ".yml",
-        ".zip",
-    ]
+_OTHERS = tuple(
+    f".{ending}"
+    for line in (
+        "avi bin bz2 caption cfg css csv db doc docx gz htm html ini ipynb js json jsonl lock log md mat mov mp3 mp4",
+        "npy npz onnx parquet pdf pickle pkl pt pth py rst safetensors sh svg tar tgz toml tsv txt wav xlsx xml xz",
+        "yaml yml zip",
+    )
+    for ending in line.split()
 )
 _MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _LONGEST_MARK = 12
@@ -75,7 +27,7 @@ def images_by_content(files: Files) -> frozenset[str]:
 
 
 def _is_odd(name: str) -> bool:
-    return not is_image(name) and PurePosixPath(name).suffix.lower() not in _OTHERS
+    return not is_image(name) and not name.lower().endswith(_OTHERS)
 
 
 def _has_mark(files: Files, name: str) -> bool:

@@ -15,16 +15,15 @@ from vaekit.data.images import Images
 from vaekit.data.load import suggested_side
 from vaekit.data.open import open_in, tree_of
 from vaekit.data.summary import summary
-from vaekit.pixels.form import Form
+from vaekit.pixels.form import AS_IT_IS, Form
 
 __all__ = ["open_any_size", "survey"]
 
-_AS_IT_IS = Form()
 _MOST_SIZES = 12
 _SMALLEST, _LARGEST = 8, 256  # that is suggested
 
 
-def survey(source: Any, form: Form = _AS_IT_IS) -> dict[str, Any]:
+def survey(source: Any, form: Form = AS_IT_IS) -> dict[str, Any]:
     """The summary of a source, as plain values for JSON, with sizes, formats and modes of its files, and a suggestion.
 
     Where files differ in size and none is asked for, the rest is told of the images at the suggested one. Takes and
@@ -43,29 +42,32 @@ def survey(source: Any, form: Form = _AS_IT_IS) -> dict[str, Any]:
     }
 
 
-def open_any_size(source: Any, form: Form = _AS_IT_IS) -> Images:
+def open_any_size(source: Any, form: Form = AS_IT_IS) -> Images:
     """:func:`open_in`, but files that differ in size are brought to the suggested one, and a note says so."""
     return _opened(source, form)[0]
 
 
 def _opened(source: Any, form: Form) -> tuple[Images, list[Header]]:
     headers = _headers(source)
-    sizes = {header.size for header in headers}
+    sizes = {header.size for header in headers.values()}
     if form.size is not None or len(sizes) < 2:
-        return open_in(source, form), headers
-    side = suggested_side(min(map(min, sizes)))
-    images = open_in(source, replace(form, size=(side, side)))
-    said = f"the files differ in size; what is said of pixels holds at --size {side}"
-    return replace(images, notes=(*images.notes, said)), headers
+        images = open_in(source, form)
+    else:
+        side = suggested_side(min(map(min, sizes)))
+        images = open_in(source, replace(form, size=(side, side)))
+        said = f"the files differ in size; what is said of pixels holds at --size {side}"
+        images = replace(images, notes=(*images.notes, said))
+    unreadable = {name for name, _ in images.skipped}
+    return images, [header for name, header in headers.items() if name not in unreadable]
 
 
-def _headers(source: Any) -> list[Header]:
+def _headers(source: Any) -> dict[str, Header]:
     tree = tree_of(source)
     if tree is None:
-        return []
+        return {}
     files, is_list = tree
     layout = layout_of(files, is_list)
-    return read_headers(files, [layout.root + name for name in layout.names])
+    return read_headers(files, layout.names, layout.root)
 
 
 def _suggested(sizes: list[tuple[int, int]]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from io import BytesIO
 from typing import Any
 
@@ -38,18 +37,16 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _transform(profile: bytes, mode: str) -> Any:
     """What takes ``mode`` to sRGB; None if that is nothing, or the profile is broken or of another kind of image."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            transform = ImageCms.buildTransform(
-                source,
-                ImageCms.createProfile("sRGB"),
-                mode,
-                _TARGETS[mode],
-                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-            )
-            return None if _changes_nothing(transform, mode) else transform
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        transform = ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            mode,
+            _TARGETS[mode],
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+        return None if _changes_nothing(transform, mode) else transform
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import (
@@ -53,12 +53,11 @@ FORMATS: tuple[str, ...] = tuple(
 )
 
 MOST_PIXELS = 1 << 27  #: of one image: 11,585 squared; one that says it has more is taken for a bomb
-MOST_FRAMES = 10_000  #: of one file
+MOST_FRAMES = 1_000  #: of one file: each is found by decoding those before it
 
-#: Images above this size are decoded one at a time, so that the memory for them does not depend on how many cores
-#: there are.
+#: Images above this size are decoded one at a time, so that the memory for them does not grow with the cores.
 _LARGE_PIXELS = 1 << 24
-_LARGE = threading.Lock()
+_large: AbstractContextManager[Any] = threading.Lock()
 
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _GRAY_ALPHA = ("LA", "LA;16B")  # PIL opens the second as RGBA
@@ -94,12 +93,12 @@ def decode(data: bytes, form: Form, frame: int = 0) -> np.ndarray:
     with Image.open(BytesIO(data), formats=FORMATS) as image:
         if least and image.format in ("JPEG", "MPO"):
             image.draft(None, (least, least))
-        _check_complete(image, data)
-        if frame:
-            image.seek(frame)
         _check_size(image)
-        raw_mode = stored_mode(image)
-        with _LARGE if image.width * image.height > _LARGE_PIXELS else nullcontext():
+        _check_complete(image, data)
+        with _large if image.width * image.height > _LARGE_PIXELS else nullcontext():
+            image.seek(frame)
+            _check_size(image)  # pages may differ
+            raw_mode = stored_mode(image)
             image.load()
             turn = _TURNS.get(_orientation(image))
             eight = _eight_bits(image, raw_mode, data, frame)
@@ -116,12 +115,17 @@ def formed(image: Image.Image, form: Form) -> Image.Image:
     """An 8-bit image of any mode as L, RGB or RGBA, in the form asked for; gray stays L unless alpha is wanted."""
     if image.mode in ("RGBa", "La"):
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    image = to_srgb(image, image.info.get("icc_profile"))
+    profile = image.info.get("icc_profile")
+    if image.mode in ("P", "PA") and _is_gray(image):  # before a profile makes colours of it
+        image = image.convert("LA" if _has_alpha(image) else "L")
+    image = to_srgb(image, profile)
     if form.channels == 4:
         return fit(_with_alpha(image, form.background), form)
-    flat = _opaque(image, form.background)
+    flat = _opaque(image, form)
     if form.channels == 1 and flat.mode != "L":
         flat = flat.convert("L")
+    if form.channels != 1 and form.fit == "pad" and not form.has_gray_background and flat.mode == "L":
+        flat = flat.convert("RGB")
     return fit(flat, form)
 
 
@@ -130,11 +134,17 @@ def _check_size(image: Image.Image) -> None:
         raise ValueError(f"{image.width * image.height:,} pixels, the limit is {MOST_PIXELS:,} (a decompression bomb?)")
 
 
+def share_large(lock: AbstractContextManager[Any]) -> None:
+    """Lets ``lock`` see to it that one large image is decoded at a time, in whatever it is shared between."""
+    global _large
+    _large = lock
+
+
 def is_colour(file: IO[bytes]) -> bool:
     """Whether the mode has colour: RGB and its relatives, or a palette of which a colour is used."""
     with Image.open(file, formats=FORMATS) as image:
         if image.mode in ("P", "PA"):
-            return _palette_has_colour(image)
+            return image.width * image.height <= _LARGE_PIXELS and _palette_has_colour(image)
         return image.mode not in _GRAY_MODES and stored_mode(image) not in _GRAY_ALPHA
 
 
@@ -253,15 +263,13 @@ def _deep_gray_alpha(data: bytes, frame: int) -> Image.Image:
     return Image.fromarray(_from_16_bits(values[..., ::2] * 256 + values[..., 1::2]))
 
 
-def _opaque(image: Image.Image, background: str) -> Image.Image:
+def _opaque(image: Image.Image, form: Form) -> Image.Image:
     """L or RGB; what is transparent shows the background."""
     target = "L" if _is_gray(image) else "RGB"
     if not _has_alpha(image):
         return image if image.mode == target else image.convert(target)
     seen = image.convert("RGBA")
-    canvas = Image.new("RGB", image.size, background)
-    if target == "L" and len(set(canvas.getpixel((0, 0)))) == 1:  # type: ignore[arg-type]
-        canvas = canvas.convert("L")
+    canvas = Image.new(target if form.has_gray_background else "RGB", image.size, form.background)
     canvas.paste(seen.convert(canvas.mode), mask=seen.getchannel("A"))
     return canvas
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageColor
 
 from vaekit.errors import UserError, nearest
 
-__all__ = ["FITS", "FRAMES", "Form", "fit", "parse_size"]
+__all__ = ["AS_IT_IS", "FITS", "FRAMES", "Form", "fit", "parse_size"]
 
 FITS = ("crop", "pad", "stretch")
 FRAMES = ("first", "all")
@@ -49,9 +49,13 @@ class Form:
         return cls(None if size is None else parse_size(size), channels, fit, _colour(background), frames)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether all but size and channels is as it is by default."""
-        return self == Form(self.size, self.channels)
+    def has_gray_background(self) -> bool:
+        """Whether a gray picture on the background stays gray."""
+        return self.background[1:3] == self.background[3:5] == self.background[5:7]
+
+
+#: Pictures stay as large as they are, gray or in colour.
+AS_IT_IS = Form()
 
 
 def fit(image: Image.Image, form: Form) -> Image.Image:

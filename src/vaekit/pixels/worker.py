@@ -18,9 +18,12 @@ import warnings
 
 import numpy as np
 
-from vaekit.pixels.decode import decode, reason
+from vaekit.pixels.decode import decode, reason, share_large
 from vaekit.pixels.form import Form
 from vaekit.pixels.spans import Readable, Span
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["COLOUR", "SIZE", "content_of", "decode_into", "main", "place"]
 
@@ -28,23 +31,28 @@ __all__ = ["COLOUR", "SIZE", "content_of", "decode_into", "main", "place"]
 COLOUR, SIZE = "it has colour", "of another size"
 
 
-def decode_into(target: np.ndarray, span: Readable, frame: int, form: Form) -> tuple[str, str]:
-    """Decodes one file into target [C, H, W]; returns its content in hex and '', or '' and why it was not read.
+def decode_into(target: np.ndarray, span: Readable, frame: int, form: Form) -> tuple[str, str, bool]:
+    """Decodes one file into target [C, H, W]; returns its content in hex, or '' and why it was not read.
+
+    The last value is whether that is so for good: a file that could not be reached may be there the next time.
 
     A file that is gray goes into every channel. ``form.size`` None: only images of the target's own size;
     ``form.channels`` None: a target of one channel takes only gray images.
     """
     try:
         data = span.read()
+    except Exception as error:
+        return "", reason(error), not isinstance(error, OSError | MemoryError)
+    try:
         image = decode(data, form, frame)
         if image.shape[:2] != target.shape[1:]:
-            return "", f"{SIZE} {image.shape[0]}x{image.shape[1]}"
+            return "", f"{SIZE} {image.shape[0]}x{image.shape[1]}", True
         if image.ndim == 3 and len(target) == 1:
-            return "", COLOUR
+            return "", COLOUR, True
         place(target, image)
-        return content_of(data, frame).hex(), ""
+        return content_of(data, frame).hex(), "", True
     except Exception as error:  # a hostile file may raise anything; it must cost itself only
-        return "", reason(error)
+        return "", reason(error), not isinstance(error, MemoryError)
 
 
 def place(target: np.ndarray, image: np.ndarray) -> None:
@@ -58,12 +66,26 @@ def content_of(data: bytes, frame: int = 0) -> bytes:
     return hashlib.sha256(whole + frame.to_bytes(8, "little")).digest() if frame else whole
 
 
+class _FileLock:
+    """A lock that all processes which decode into one file share."""
+
+    def __init__(self, path: str) -> None:
+        self._handle = os.open(path, os.O_RDWR)
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+
 def main() -> None:
     """Answers line by line until its input ends; the first line tells the array and the form."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; its end ends this one
     warnings.simplefilter("ignore")
     order = json.loads(sys.stdin.readline())
     handle = os.open(order["path"], os.O_RDWR)
+    share_large(_FileLock(order["path"]))
     pixels = np.ndarray(order["shape"], np.uint8, buffer=mmap.mmap(handle, 0))
     form = Form(tuple(order["size"]) if order["size"] else None, *order["rest"])
     for line in sys.stdin:
