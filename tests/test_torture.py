@@ -136,7 +136,7 @@ def test_gray_on_a_coloured_background() -> None:
     seen = decode(file.getvalue(), Form((30, 30), 3, fit="pad", background="#000080"))
     assert (seen[0] == (0, 0, 128)).all() and (seen[15] == 200).all()
     assert decode(file.getvalue(), Form((30, 30), 1, fit="pad", background="#000080"))[0, 0] == round(0.114 * 128)
-    assert decode(file.getvalue(), Form((30, 30), 3, fit="pad", background="black")).ndim == 2
+    assert decode(file.getvalue(), Form((30, 30), 3, fit="pad", background="#000000")).ndim == 2
     file = BytesIO()
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.new("L", (30, 10), 200).convert("P").save(file, "PNG", icc_profile=profile)

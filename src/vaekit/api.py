@@ -96,6 +96,8 @@ def train(
     if batch_size == "auto":
         row = _largest_batch(row, opened, len(opened), out, device, engine)
     shown = progress.choose(quiet)
+    if batch_size == "auto" and pick_device(device).type != "cuda":
+        shown.say("--batch-size auto asks how much a GPU holds; without one the size of the recipe is taken")
     for remark in opened.remarks:
         shown.say(remark)
     _train(

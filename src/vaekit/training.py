@@ -84,6 +84,8 @@ def train(
         if team.any(is_new) and length.budget_seconds:
             fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
             config = RunConfig.from_json(team.text_of_leader(fitted.to_json()))
+        if config.engine.compiled:
+            progress.say("the step is compiled first, which may take a minute or two")
         trainer = Trainer(config, pixels, chosen, team)
         saved = runs.load_state(out, progress.say) if team.leads else None
         if team.leads and saved is None:

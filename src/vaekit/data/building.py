@@ -81,6 +81,7 @@ class Building:
         with suppress(PermissionError):  # Windows: the same pixels are there, and someone looks at them
             os.replace(place, self.key.folder / "pixels" / name)
         self._forget()
+        self.key.colour.unlink(missing_ok=True)
         if before is not None and before.pixels != name:
             drop_unused_pixels(self.key.folder)
         pixels = map_pixels(self.key.folder / "pixels" / name, (len(kept), *self.shape[1:]))
@@ -106,6 +107,7 @@ class Building:
         """Takes away what was done: it was for another form."""
         self.close()
         self._forget()
+        self.key.colour.unlink(missing_ok=True)
 
     def _header(self) -> bytes:
         facts = json.dumps([self.shape, self.key.key]).encode()
@@ -189,5 +191,5 @@ class Building:
         self.key.write(Index(self.key.names, stamps, contents, list(skipped), self.shape[1:], name))
 
     def _forget(self) -> None:
-        for path in (self._journal_path, self.path, self.path.with_name("packed"), self.key.colour):
+        for path in (self._journal_path, self.path, self.path.with_name("packed")):
             path.unlink(missing_ok=True)
