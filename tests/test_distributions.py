@@ -8,13 +8,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import integrate
 from torch import Tensor
 from torch import distributions as td
 
 from vaekit.distributions import (
     BernoulliImage,
+    ContinuousBernoulli,
     DiagonalNormal,
     FullNormal,
+    Laplace,
     NormalImage,
     PointMass,
     kl_divergence,
@@ -170,6 +173,63 @@ def test_normal_image_integrates_to_one_at_every_pixel(mean: float, log_scale: f
     px = NormalImage(torch.full((1, 1, 1), mean, dtype=torch.float64), torch.tensor(log_scale, dtype=torch.float64))
     assert float(torch.trapezoid(px.log_prob(x).exp(), x.flatten())) == pytest.approx(1, abs=1e-9)
     assert float(torch.trapezoid(px.log_prob_map(x).exp().flatten(), x.flatten())) == pytest.approx(1, abs=1e-9)
+
+
+def test_laplace_is_that_of_torch_with_one_scale_and_with_one_per_pixel() -> None:
+    mean, x = doubles(3, 2, 2, 4, 5), doubles(2, 2, 4, 5, seed=1)
+    for log_scale in (torch.tensor(-1.3, dtype=torch.float64), doubles(3, 2, 2, 4, 5, seed=2)):
+        px = Laplace(mean, log_scale)
+        expected = td.Laplace(mean, log_scale.exp()).log_prob(x)
+        torch.testing.assert_close(px.log_prob_map(x), expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(px.log_prob(x), expected.sum((-3, -2, -1)), rtol=1e-12, atol=1e-12)
+    assert torch.equal(px.picture, mean.clamp(0, 1))
+
+
+@given(mean=st.floats(0, 1), log_scale=st.floats(-6, 1))
+def test_laplace_integrates_to_one_at_every_pixel(mean: float, log_scale: float) -> None:
+    side = math.exp(log_scale) * torch.linspace(0, 40, 20001, dtype=torch.float64).view(-1, 1, 1, 1)
+    px = Laplace(torch.full((1, 1, 1), mean, dtype=torch.float64), torch.tensor(log_scale, dtype=torch.float64))
+    sides = [torch.trapezoid(px.log_prob(mean + sign * side).exp(), side.flatten()) for sign in (-1, 1)]
+    assert float(sum(sides)) == pytest.approx(1, abs=1e-6)
+
+
+LOGITS = torch.tensor([-200.0, -30, -2, -0.501, -0.499, -1e-3, -1e-9, 0, 1e-12, 0.02, 0.4999, 0.5001, 1, 40, 150])
+
+
+def test_continuous_bernoulli_is_that_of_torch() -> None:
+    """Between λ = 0.499 and 0.501 torch has a series of two terms, and its results fewer digits."""
+    px, x = ContinuousBernoulli(3 * doubles(4, 2, 1, 3, 3)), doubles(2, 1, 3, 3, seed=1).sigmoid()
+    reference = td.ContinuousBernoulli(logits=px.logits)
+    torch.testing.assert_close(px.log_prob_map(x), reference.log_prob(x.expand_as(px.logits)), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(px.log_prob(x), px.log_prob_map(x).sum((-3, -2, -1)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(px.mean, reference.mean, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("logit", LOGITS.tolist())
+def test_continuous_bernoulli_integrates_to_one_and_has_its_mean(logit: float) -> None:
+    px = ContinuousBernoulli(torch.full((1, 1, 1), logit, dtype=torch.float64))
+
+    def density(x: float) -> float:
+        return float(px.log_prob(torch.full((1, 1, 1), x, dtype=torch.float64)).exp())
+
+    breaks = [0.03, 0.1, 0.9, 0.97]
+    assert integrate.quad(density, 0, 1, points=breaks, epsabs=1e-12)[0] == pytest.approx(1, abs=1e-9)
+    mean = integrate.quad(lambda x: x * density(x), 0, 1, points=breaks, epsabs=1e-12)[0]
+    assert float(px.mean) == pytest.approx(mean, abs=1e-9)
+    assert torch.equal(px.picture, px.mean)
+
+
+def test_the_series_of_the_continuous_bernoulli_meets_its_closed_form() -> None:
+    """The derivative of the log density is x − mean, on both sides of where one takes over from the other."""
+    logits = LOGITS.double().view(1, 1, -1).requires_grad_()
+    px = ContinuousBernoulli(logits)
+    (gradient,) = torch.autograd.grad(px.log_prob(torch.full_like(logits, 0.3).detach()), logits)
+    torch.testing.assert_close(gradient, 0.3 - px.mean.detach(), rtol=0, atol=1e-9)
+    narrow = LOGITS.view(1, 1, -1).requires_grad_()
+    rounded = ContinuousBernoulli(narrow)
+    (gradient,) = torch.autograd.grad(rounded.log_prob(torch.full((1, 1, 15), 0.3)), narrow)
+    torch.testing.assert_close(gradient, 0.3 - px.mean.detach().float(), rtol=0, atol=2e-6)
+    torch.testing.assert_close(rounded.mean.detach(), px.mean.detach().float(), rtol=0, atol=2e-6)
 
 
 def test_bernoulli_image_is_that_of_torch_and_sums_to_one() -> None:

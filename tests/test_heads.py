@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from vaekit.heads import QUANTISATION_STD, BernoulliHead, NormalHead, NormalPosterior, PointPosterior
+from vaekit.build import _LIKELIHOODS
+from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
+from vaekit.distributions import Laplace, NormalImage
+from vaekit.heads import (
+    LOG_SCALES,
+    QUANTISATION_STD,
+    BernoulliHead,
+    CategoricalHead,
+    LocationScaleHead,
+    MixtureHead,
+    NormalHead,
+    NormalPosterior,
+    PointPosterior,
+)
+from vaekit.recipes import DENSITIES, LIKELIHOODS, get, override
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +83,7 @@ def test_the_floor_of_a_scale_is_the_rounding_error_of_bytes() -> None:
 @pytest.mark.parametrize("scale", ["shared", "pixel"])
 def test_no_learnt_scale_goes_below_the_rounding_error(scale: str) -> None:
     head = NormalHead(scale, 0.5)
-    output = torch.full((1, head.outputs_per_channel, 2, 2), -100.0)
+    output = torch.full((1, head.outputs(1), 2, 2), -100.0)
     if scale == "shared":
         head.free_log_scale.data.fill_(-100.0)
     px = head(output)
@@ -89,3 +104,85 @@ def test_a_pixel_scale_takes_the_second_half_of_the_channels() -> None:
 def test_bernoulli_logits_are_the_output() -> None:
     output = randoms(2, 1, 4, 4)
     assert torch.equal(BernoulliHead()(output).mean, output.sigmoid())
+
+
+def head_of(likelihood: str, **values: object) -> Any:
+    return _LIKELIHOODS[likelihood](override(get("vae"), {"likelihood": likelihood, **values}))
+
+
+def images(*shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(2)) / 255
+
+
+def test_the_table_knows_every_likelihood_and_which_are_densities() -> None:
+    assert set(_LIKELIHOODS) == set(LIKELIHOODS)
+    for name in LIKELIHOODS:
+        head = head_of(name)
+        assert head(torch.zeros(head.outputs(1), 2, 2)).is_discrete == (name not in DENSITIES)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("scale", ["fixed", "shared", "pixel"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_mean_image_has_an_output(likelihood: str, scale: str, channels: int) -> None:
+    head = head_of(likelihood, scale=scale, fixed_scale=0.3)
+    mean = torch.linspace(0, 1, channels * 30).view(channels, 5, 6)
+    output = head.output_of(mean)
+    assert output.shape == (head.outputs(channels), 5, 6)
+    torch.testing.assert_close(head(output).mean.detach(), mean, rtol=0, atol=0.011)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("scale", ["shared", "pixel"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_output_has_finite_terms_and_gradients(likelihood: str, scale: str, channels: int) -> None:
+    head, x = head_of(likelihood, scale=scale), images(4, channels, 3, 3)
+    x[0], x[1] = 0, 1
+    for size in (0.0, 1.0, 30.0, 1e3, 1e4):
+        output = (size * randoms(4, head.outputs(channels), 3, 3)).requires_grad_()
+        px = head(output)
+        log_px = px.log_prob(x)
+        torch.testing.assert_close(log_px, px.log_prob_map(x).sum((-3, -2, -1)), rtol=1e-4, atol=1e-3)
+        (gradient,) = torch.autograd.grad(log_px.sum(), output)
+        assert bool(log_px.isfinite().all()) and bool(gradient.isfinite().all()), size
+        assert bool(px.picture.isfinite().all()) and px.picture.min() >= 0 and px.picture.max() <= 1
+
+
+@pytest.mark.parametrize("likelihood", [name for name in LIKELIHOODS if name not in (*DENSITIES, "bernoulli")])
+@pytest.mark.parametrize("scale", ["shared", "pixel"])
+def test_training_starts_with_about_as_many_bits_as_an_image_has(likelihood: str, scale: str) -> None:
+    head, x = head_of(likelihood, scale=scale), images(16, 3, 6, 6)
+    bits = -head(torch.zeros(16, head.outputs(3), 6, 6)).log_prob(x) / (108 * math.log(2))
+    assert 7.9 < float(bits.mean().detach()) < 9.5
+
+
+@pytest.mark.parametrize("kind", [NormalImage, Laplace, DiscretizedLogistic, DiscretizedNormal])
+@pytest.mark.parametrize("scale", ["shared", "pixel"])
+def test_learnt_scales_stay_in_their_range(kind: Any, scale: str) -> None:
+    head = LocationScaleHead(kind, scale, 0.5)
+    smallest, largest = LOG_SCALES[kind]
+    for free in (-100.0, 100.0):
+        if scale == "shared":
+            head.free_log_scale.data.fill_(free)
+        log_scale = head(torch.full((head.outputs(1), 2, 2), free)).log_scale
+        raw = free + math.log(0.25) if scale == "pixel" else 10 * free
+        expected = min(max(raw, smallest), largest)
+        torch.testing.assert_close(log_scale.detach(), torch.full_like(log_scale, expected))
+
+
+def test_a_mixture_takes_logits_locations_scales_and_coefficients_in_this_order() -> None:
+    head, output = MixtureHead(4), randoms(2, 40, 3, 3)
+    px = head(output)
+    torch.testing.assert_close(px.log_weight, output[:, :4].log_softmax(1))
+    first = (torch.arange(4) + 0.5) / 4
+    torch.testing.assert_close(px.location, output[:, 4:16].view(2, 4, 3, 3, 3) + first.view(4, 1, 1, 1))
+    expected = (output[:, 16:28].view(2, 4, 3, 3, 3) + math.log(0.1)).clamp(*LOG_SCALES[DiscretizedLogistic])
+    torch.testing.assert_close(px.component_log_scale, expected)
+    torch.testing.assert_close(px.coefficients, output[:, 28:].view(2, 4, 3, 3, 3).tanh())
+    assert [head.outputs(channels) for channels in (1, 3, 4)] == [12, 40, 48]
+    assert head(randoms(12, 3, 3)).coefficients is None and not list(head.parameters())
+
+
+def test_categorical_logits_are_the_output_value_by_value() -> None:
+    output = randoms(2, 768, 2, 2)
+    torch.testing.assert_close(CategoricalHead()(output).logits[:, 7, 2], output[:, 7 * 3 + 2])

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from vaekit import recipes
 from vaekit.build import build_model
-from vaekit.distributions import DiagonalNormal, NormalImage
+from vaekit.distributions import DiagonalNormal, Laplace, NormalImage
 from vaekit.errors import UserError
-from vaekit.inpaint import inpaint
+from vaekit.inpaint import _misfit, inpaint
 from vaekit.masks import random_rectangle
 from vaekit.models import LatentModel
 from vaekit.priors import StandardNormal
@@ -65,6 +65,15 @@ def exact(model: LatentModel, x: Tensor, hidden: Tensor, scale: float) -> Tensor
 @pytest.fixture
 def images() -> tuple[Tensor, Tensor]:
     return torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(1)), random_rectangle(5, 4, 4, 2)
+
+
+@pytest.mark.parametrize("kind", [NormalImage, Laplace])
+def test_a_sharp_likelihood_is_widened_as_its_tails_fall(kind: type) -> None:
+    """One of scale 0.05 then counts a distance as one of scale 0.5 does."""
+    mean, hidden = torch.zeros(1, 1, 1), torch.zeros(2, 1, 1, 1, dtype=torch.bool)
+    x = torch.tensor([0.3, 0.7]).view(2, 1, 1, 1)
+    sharp, wide = (_misfit(kind(mean, torch.tensor(math.log(scale))), x, hidden) for scale in (0.05, 0.5))
+    torch.testing.assert_close(sharp.diff(), wide.diff(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("scale", "trusted"), [(SCALE, SCALE), (0.05, 0.5)])

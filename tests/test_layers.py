@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "exchange"),
     ("cores", "heap", "locks", "memory", "patience", "pixels", "tape", "team"),
     ("adam", "augment", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
+    ("discrete",),
     ("heads", "priors", "masks", "schedules", "verbs"),
     ("models",),
     ("objectives",),

@@ -20,7 +20,7 @@ from vaekit.errors import UserError
 from vaekit.evaluate import psnr_db
 from vaekit.recipes import RECIPES
 
-KEYS = {"images", "sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats"}
+KEYS = {"images", "sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from torch import Tensor
 import vaekit as vk
 from vaekit.build import resolve
 from vaekit.config import DataConfig, Engine, RunConfig
-from vaekit.recipes import get, override
+from vaekit.recipes import LIKELIHOODS, get, override
 from vaekit.tape import Tape
 from vaekit.trainer import Trainer
 
@@ -24,6 +24,12 @@ CASES: list[dict[str, Any]] = [
     {"scale": "pixel", "clip_norm": 0.01},
     {"scale": "shared", "mean": "sigmoid", "noise_std": 0.3, "reduction": "mean"},
     {"hidden": (30, 20), "weight_decay": 1e-3},
+    *(
+        {"posterior": "normal", "prior": "standard-normal", "objective": "elbo", "likelihood": name, "scale": scale}
+        for name in LIKELIHOODS
+        for scale in ("shared", "pixel")
+        if scale == "shared" or name in ("laplace", "discretized-logistic", "discretized-normal")
+    ),
     {"flip": True, "shift": 1, "jitter": 0.2, "noise_std": 0.3},
 ]
 

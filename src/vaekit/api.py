@@ -42,6 +42,7 @@ def train(
     batch_size: int | str | None = None,
     learning_rate: float | None = None,
     latent_dim: int | None = None,
+    likelihood: str | None = None,
     flip: bool | None = None,
     shift: int | None = None,
     jitter: float | None = None,
@@ -66,6 +67,7 @@ def train(
         size, channels, fit, background, frames: of the images, as in :func:`vaekit.open_images`.
         epochs, images, budget: how long; at most one of them. ``budget`` is wall time such as ``"10m"``.
         batch_size: images per step, over all processes; ``"auto"``: as many as the GPU holds.
+        likelihood: of pixel values, one of ``recipes.LIKELIHOODS`` with a learned scale; by default the recipe's.
         flip, shift, jitter: training images mirrored, moved by up to so many pixels, changed in colour by up to such a
             fraction, anew in every step (:func:`vaekit.augment.augment`); by default what the recipe says.
         precision: of the networks in training, ``"fp32"`` or ``"bf16"``; by default what the device is good at.
@@ -84,8 +86,8 @@ def train(
     if tensorboard:
         check_tensorboard()
     row = _row(
-        recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim, flip=flip,
-        shift=shift, jitter=jitter,
+        recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim,
+        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter,
     )  # fmt: skip
     length = _length(epochs, images, budget)
     out = _out(data, row, out)
@@ -123,6 +125,7 @@ def plan(
     batch_size: int | str | None = None,
     learning_rate: float | None = None,
     latent_dim: int | None = None,
+    likelihood: str | None = None,
     flip: bool | None = None,
     shift: int | None = None,
     jitter: float | None = None,
@@ -140,8 +143,8 @@ def plan(
     _check_counts(threads=threads, micro_batch=micro_batch, patience=patience)
     engine = _engine(precision, compiled, micro_batch)
     row = _row(
-        recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim, flip=flip,
-        shift=shift, jitter=jitter,
+        recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim,
+        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter,
     )  # fmt: skip
     length = _length(epochs, images, budget)
     out = _out(data, row, out)
@@ -162,10 +165,21 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     return Run(Path(path), config, model)
 
 
-def _row(recipe: str | recipes.Recipe, settings: dict[str, Any] | None = None, **named: Any) -> recipes.Recipe:
+def _row(
+    recipe: str | recipes.Recipe, settings: dict[str, Any] | None = None, likelihood: str | None = None, **named: Any
+) -> recipes.Recipe:
     """The recipe row with the caller's values in place; those that are ``None`` or ``"auto"`` stay as they are."""
     row = recipes.get(recipe) if isinstance(recipe, str) else recipe
-    return recipes.override(row, {**(settings or {}), **{k: v for k, v in named.items() if v not in (None, "auto")}})
+    if likelihood is not None:
+        row, named = recipes.with_likelihood(row, likelihood), {**named, "likelihood": likelihood}
+    row = recipes.override(row, {**(settings or {}), **{k: v for k, v in named.items() if v not in (None, "auto")}})
+    if likelihood is not None and row.objective != "elbo":
+        known = ", ".join(name for name, each in recipes.RECIPES.items() if each.objective == "elbo")
+        raise UserError(
+            f"--likelihood {likelihood}: recipe {row.name!r} is an autoencoder and gives images no probability; "
+            f"take one that does ({known})"
+        )
+    return row
 
 
 def _length(epochs: float | None, images: int | None, budget: str | float | None) -> Length:

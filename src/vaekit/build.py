@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
+from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
+from vaekit.distributions import Laplace
 from vaekit.errors import UserError
-from vaekit.heads import BernoulliHead, NormalHead, NormalPosterior, PointPosterior
+from vaekit.heads import (
+    BernoulliHead,
+    CategoricalHead,
+    ContinuousBernoulliHead,
+    LocationScaleHead,
+    MixtureHead,
+    NormalHead,
+    NormalPosterior,
+    PointPosterior,
+)
 from vaekit.models import LatentModel
 from vaekit.nets import (
     MLPDecoder,
@@ -69,11 +82,11 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
     assert row.latent_dim is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        likelihood = NormalHead(row.scale, row.fixed_scale, row.mean) if row.likelihood == "normal" else BernoulliHead()
+        likelihood = _LIKELIHOODS[row.likelihood](row)
         encoder = _encoder(row, shape)
         posterior = _posterior(row, encoder.features)
         prior = _PRIORS[row.prior](row.latent_dim) if row.prior != "none" else None
-        decoder = _decoder(row, (shape[0] * likelihood.outputs_per_channel, *shape[1:]))
+        decoder = _decoder(row, (likelihood.outputs(shape[0]), *shape[1:]))
     model = LatentModel(encoder, posterior, prior, decoder, likelihood, row.latent_dim)
     # Convolutions of this net are faster with channels last; their numbers stay the same.
     return model.to(memory_format=torch.channels_last) if row.net == "resnet" else model  # type: ignore[call-overload]
@@ -90,6 +103,17 @@ def parameter_count(model: nn.Module) -> int:
 
 
 _PRIORS = {"standard-normal": StandardNormal, "fitted-normal": FittedNormal}
+
+_LIKELIHOODS: dict[str, Callable[[Recipe], Any]] = {
+    "normal": lambda row: NormalHead(row.scale, row.fixed_scale, row.mean),
+    "laplace": lambda row: LocationScaleHead(Laplace, row.scale, row.fixed_scale, row.mean),
+    "continuous-bernoulli": lambda _: ContinuousBernoulliHead(),
+    "bernoulli": lambda _: BernoulliHead(),
+    "discretized-logistic": lambda row: LocationScaleHead(DiscretizedLogistic, row.scale, row.fixed_scale, row.mean),
+    "discretized-logistic-mixture": lambda row: MixtureHead(row.mixture_components),
+    "discretized-normal": lambda row: LocationScaleHead(DiscretizedNormal, row.scale, row.fixed_scale, row.mean),
+    "categorical": lambda _: CategoricalHead(),
+}
 
 
 def _encoder(row: Recipe, shape: Shape) -> MLPEncoder | SeedConvEncoder | ResNetEncoder:

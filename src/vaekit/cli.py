@@ -75,6 +75,14 @@ def train(
     ] = None,
     learning_rate: Annotated[float | None, Parameter(help="Peak learning rate of Adam.")] = None,
     latent_dim: Annotated[int | None, Parameter(help="Numbers in a latent vector.")] = None,
+    likelihood: Annotated[
+        str | None,
+        Parameter(
+            help="Of pixel values: normal, laplace or continuous-bernoulli (densities); discretized-logistic, "
+            "discretized-logistic-mixture, discretized-normal or categorical (of bytes: bits per dimension); bernoulli "
+            "(binary pixels). Default: the recipe's."
+        ),
+    ] = None,
     flip: Annotated[
         bool | None, Parameter(negative="", help="Mirror half of the training images; wrong for digits and text.")
     ] = None,
@@ -124,8 +132,8 @@ def train(
     common: dict[str, Any] = dict(
         size=size, channels=channels, fit=fit, background=background, frames=frames,
         epochs=epochs, images=images, budget=budget, batch_size=batch_size, seed=seed,
-        learning_rate=learning_rate, latent_dim=latent_dim, flip=flip, shift=shift, jitter=jitter,
-        device=device, threads=threads, precision=precision, compiled=compile_ and compile_ == "on",
+        learning_rate=learning_rate, latent_dim=latent_dim, likelihood=likelihood, flip=flip, shift=shift,
+        jitter=jitter, device=device, threads=threads, precision=precision, compiled=compile_ and compile_ == "on",
         micro_batch=micro_batch, patience=patience, settings=settings,
     )  # fmt: skip
     if dry_run:

@@ -5,6 +5,7 @@ psnr_db          −10 log10 of the mean of (x − x̂)² over all pixel values 
 distortion_nats  −E_q[log p(x|z)], one posterior sample per image; for an autoencoder at its one code
 rate_nats        KL(q(z|x)‖p(z)); null for an autoencoder
 elbo_nats        −distortion − rate (Kingma & Welling 2014, Eq. 3); null for an autoencoder
+bits_per_dim     −elbo_nats / (C · H · W · ln 2), of likelihoods that are probabilities; null for densities
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def evaluate(
     assert not model.training
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    sums = torch.zeros(4, dtype=torch.float64)  # the last counts images with a density: a share may be empty
+    # the last two count images with a bound, and with one on a probability: a share may be empty
+    sums = torch.zeros(5, dtype=torch.float64)
     for number, chunk in enumerate(pixels.split(batch_size)):
         noise = torch.randn(1, len(chunk), model.latent_dim, generator=generator)
         if number % team.size != team.rank:
@@ -47,11 +49,12 @@ def evaluate(
         rate = torch.cat(inference.kl, dim=-1).sum(-1) if has_density else torch.zeros(len(x))
         # in double precision, which not every device has
         dense = torch.full_like(error, float(has_density))
-        sums += torch.stack([terms.cpu().double().sum() for terms in (error, -inference.log_px, rate, dense)])
+        bits = dense * float(inference.px.is_discrete)
+        sums += torch.stack([terms.cpu().double().sum() for terms in (error, -inference.log_px, rate, dense, bits)])
     sums = sums.to(team.device)
     team.sum_(sums)
-    sse_sum, distortion, rate_mean, dense_share = (sums / len(pixels)).tolist()
-    has_density = dense_share > 0
+    sse_sum, distortion, rate_mean, dense_share, bits_share = (sums / len(pixels)).tolist()
+    has_density, has_bits = dense_share > 0, bits_share > 0
     values = math.prod(pixels.shape[1:])
     return {
         "images": len(pixels),
@@ -60,6 +63,7 @@ def evaluate(
         "distortion_nats": distortion,
         "rate_nats": rate_mean if has_density else None,
         "elbo_nats": -distortion - rate_mean if has_density else None,
+        "bits_per_dim": (distortion + rate_mean) / (values * math.log(2)) if has_bits else None,
     }
 
 

@@ -5,7 +5,7 @@
 
 With w = 1 and one start this is the maximum a posteriori code. Two things make the hidden part better. The likelihood
 takes pixels for independent, which the errors of a decoder are not, so a sharp one trusts the visible pixels too much:
-w widens it to a standard deviation of 0.5. And codes of training images, where they are given, are better starts than
+w widens it to a scale of 0.5. And codes of training images, where they are given, are better starts than
 draws from the prior; p(z) is then a normal around the start, as wide as the codes spread (a kernel estimate of their
 density). Without codes an autoencoder, which has no p(z), searches around the code it gives to the filled-in image.
 """
@@ -30,7 +30,7 @@ __all__ = ["inpaint"]
 
 _FILL_ROUNDS = 8
 _LEARNING_RATE = 0.1  # in standard deviations of p(z)
-_TRUSTED_SCALE = 0.5  # standard deviation of a visible pixel, at least; chosen on MNIST, flat between 0.4 and 0.6
+_TRUSTED_SCALE = 0.5  # of a visible pixel, at least; chosen on MNIST, flat between 0.4 and 0.6
 _TEMPERATURE = 3.0  # of the average over starts: L says nothing of how wide a minimum is
 _MOST_CODES = 10_000
 _CODES_AT_ONCE = 128
@@ -105,10 +105,13 @@ def _search(model: LatentModel, x: Tensor, hidden: Tensor, start: _Start, steps:
 
 
 def _misfit(px: Any, x: Tensor, hidden: Tensor) -> Tensor:
-    """−w Σ_visible log p(x_i|z), ``[K, B]``; w widens a likelihood that has a scale to the least that is trusted."""
+    """−w Σ_visible log p(x_i|z), ``[K, B]``; w widens a likelihood that has a scale to the least that is trusted.
+
+    Where log p falls with a power of the distance in scales, a scale t times as large is a weight of t^−power.
+    """
     log_px = px.log_prob_map(x)
     if hasattr(px, "log_scale"):
-        log_px = log_px * (2 * (px.log_scale.detach() - math.log(_TRUSTED_SCALE))).exp().clamp(max=1)
+        log_px = log_px * (px.tail_power * (px.log_scale.detach() - math.log(_TRUSTED_SCALE))).exp().clamp(max=1)
     return -log_px.masked_fill(hidden, 0.0).sum((-3, -2, -1))
 
 
@@ -116,9 +119,10 @@ def _misfit(px: Any, x: Tensor, hidden: Tensor) -> Tensor:
 def _nearest(model: LatentModel, x: Tensor, hidden: Tensor, codes: Tensor, count: int) -> Tensor:
     """Rows ``[K, N]`` of the codes ``[M, L]`` whose pictures fit the visible pixels of each image best."""
     misfits = []
-    images_at_once = max(1, _VALUES_AT_ONCE // (_CODES_AT_ONCE * math.prod(x.shape[1:])))
     for chunk in codes.split(_CODES_AT_ONCE):
         px, columns = model.decode(chunk[:, None]), []
+        values = math.prod(x.shape[1:]) * getattr(px, "components", 1)
+        images_at_once = max(1, _VALUES_AT_ONCE // (_CODES_AT_ONCE * values))
         for some, mask in zip(x.split(images_at_once), hidden.split(images_at_once), strict=True):
             mask = mask.to(codes.device)
             columns.append(_misfit(px, some.to(codes.device).masked_fill(mask, 0.0), mask))

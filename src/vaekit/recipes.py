@@ -15,7 +15,17 @@ from typing import Any
 
 from vaekit.errors import UserError, nearest
 
-__all__ = ["RECIPES", "Recipe", "get", "override", "register", "unregister"]
+__all__ = [
+    "DENSITIES",
+    "LIKELIHOODS",
+    "RECIPES",
+    "Recipe",
+    "get",
+    "override",
+    "register",
+    "unregister",
+    "with_likelihood",
+]
 
 
 @dataclass(frozen=True)
@@ -39,9 +49,10 @@ class Recipe:
     prior: str = (
         "standard-normal"  #: standard-normal, fitted-normal (learned mean and covariance) or none (autoencoder)
     )
-    likelihood: str = "normal"  #: normal (a density on the reals) or bernoulli (on binary pixels)
-    scale: str = "shared"  #: of the normal likelihood: fixed, shared (one learned number) or pixel (one per pixel)
-    mean: str = "linear"  #: of the normal likelihood: linear (0.5 + the output; never saturates) or sigmoid
+    likelihood: str = "normal"  #: of pixel values: a density, a probability of bytes, or bernoulli (of binary pixels)
+    mixture_components: int = 10  #: of the discretized-logistic-mixture
+    scale: str = "shared"  #: of a likelihood that has one: fixed, shared (one learned number) or pixel (one per pixel)
+    mean: str = "linear"  #: of a likelihood with a scale: linear (0.5 + the output; never saturates) or sigmoid
     fixed_scale: float = 0.5**0.5  #: standard deviation on the [0,1] scale when scale is fixed
     objective: str = "elbo"  #: elbo or distortion
     beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 is the evidence lower bound
@@ -189,12 +200,19 @@ _ROWS = [
 
 RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
 
+#: Those that give a density and not a probability: their nats are no bits of anything.
+DENSITIES = ("normal", "laplace", "continuous-bernoulli")
+LIKELIHOODS = (
+    *DENSITIES,
+    *("bernoulli", "discretized-logistic", "discretized-logistic-mixture", "discretized-normal", "categorical"),
+)
+
 _CHOICES = {
     "latent": ("vector",),
     "net": ("mlp", "seed-conv", "resnet"),
     "posterior": ("normal", "point"),
     "prior": ("standard-normal", "fitted-normal", "none"),
-    "likelihood": ("normal", "bernoulli"),
+    "likelihood": LIKELIHOODS,
     "scale": ("fixed", "shared", "pixel"),
     "mean": ("linear", "sigmoid"),
     "objective": ("elbo", "distortion"),
@@ -202,7 +220,7 @@ _CHOICES = {
     "reduction": ("mean", "sum"),
 }
 _POSITIVE = (
-    *("width", "depth", "patch", "latent_dim", "fixed_scale"),
+    *("width", "depth", "patch", "latent_dim", "fixed_scale", "mixture_components"),
     *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
 )
 _FRACTION = ("kl_warmup", "warmup", "adam_beta2", "jitter")
@@ -250,6 +268,21 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
         parsed[name] = _parse(name, text, known[name])
     return check(replace(recipe, **parsed))
+
+
+def with_likelihood(recipe: Recipe, name: str) -> Recipe:
+    """A copy of the row with another likelihood, whose scale is learned and whose mean is linear.
+
+    What the row fixes was chosen for its own: a normal of variance 1/2 makes nats of squared errors, a probability of
+    that width makes grey pictures.
+
+    >>> with_likelihood(get("seed-vae"), "laplace").scale
+    'shared'
+    """
+    if name == recipe.likelihood:
+        return recipe
+    scale = "shared" if recipe.scale == "fixed" else recipe.scale
+    return check(replace(recipe, likelihood=name, scale=scale, mean="linear"))
 
 
 def check(recipe: Recipe) -> Recipe:

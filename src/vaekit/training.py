@@ -250,6 +250,8 @@ def _final_words(numbers: Numbers, part: str) -> str:
     shown = f"PSNR {numbers['psnr_db']:.2f} dB, SSE {numbers['sse_per_image']:.2f} per image"
     if numbers["elbo_nats"] is not None:
         shown += f", ELBO {numbers['elbo_nats']:.1f} nats (rate {numbers['rate_nats']:.1f})"
+    if numbers["bits_per_dim"] is not None:
+        shown += f", {numbers['bits_per_dim']:.3f} bits per dimension"
     where = "the test images" if part == "test" else "all images (there is no test part)"
     return f"{shown} on {where}"
 

@@ -7,6 +7,7 @@ import re
 import shlex
 from typing import Any
 
+from vaekit.recipes import DENSITIES
 from vaekit.report.facts import QUANTITIES, Facts, Quantity, number
 
 __all__ = ["cli_example", "limits", "model_card", "python_example"]
@@ -72,15 +73,24 @@ def limits(facts: Facts) -> list[str]:
             "think of that before you share it."
         )
     if facts.has_density:
-        sentences.append(
-            "The ELBO is of a density over pixel values in [0, 1]: compare it only between runs on the same "
-            "images at the same size."
-            if facts.recipe.likelihood == "normal"
-            else "Its likelihood is for binary pixels only."
-        )
+        sentences.append(_limit_of_the_bound(facts.recipe.likelihood))
     else:
         sentences.append("An autoencoder has no density: it has no bound, and random latents do not decode to images.")
     return sentences
+
+
+def _limit_of_the_bound(likelihood: str) -> str:
+    if likelihood in DENSITIES:
+        return (
+            "The ELBO is of a density over pixel values in [0, 1]: compare it only between runs on the same images at "
+            "the same size."
+        )
+    if likelihood == "bernoulli":
+        return "Its likelihood is for binary pixels only."
+    return (
+        "Its likelihood is a probability of 8-bit values: compare bits per dimension with those of other such models "
+        "of the same images, and not with densities."
+    )
 
 
 def _front_matter(facts: Facts) -> str:

@@ -61,6 +61,14 @@ QUANTITIES = (
         "higher",
     ),
     Quantity(
+        "bits_per_dim",
+        "Bits per dimension",
+        "bits",
+        3,
+        "−ELBO over pixel values and log 2: a code for the images needs no more bits per pixel value",
+        "lower",
+    ),
+    Quantity(
         "distortion_nats",
         "Distortion",
         "nats per image",

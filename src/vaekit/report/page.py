@@ -56,7 +56,9 @@ def _tiles(facts: Facts) -> str:
     numbers = facts.numbers
     if not numbers:
         return "<p>No numbers yet: the run has not ended an epoch.</p>"
-    wanted = ("psnr_db", "elbo_nats", "rate_nats") if facts.has_density else ("psnr_db", "sse_per_image")
+    wanted = (
+        ("psnr_db", "elbo_nats", "bits_per_dim", "rate_nats") if facts.has_density else ("psnr_db", "sse_per_image")
+    )
     shown = [q for q in QUANTITIES if q.key in wanted and numbers.get(q.key) is not None]
     tiles = "".join(f"<div><dt>{q.name}</dt><dd>{_value(q, numbers)}</dd></div>" for q in shown)
     return f'<dl class="tiles">{tiles}<div><dt>Measured on</dt><dd>{_measured_on(facts)}</dd></div></dl>'
