@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import vaekit as vk
-from vaekit import runs
+from vaekit import recipes, runs
 from vaekit.cli import app
 from vaekit.data import portraits
 from vaekit.pixels import decode
@@ -89,6 +89,11 @@ def test_help_lists_only_flags_that_work(vaekit: Callable, verb: str) -> None:
 
 
 # Train
+
+
+def test_the_help_names_every_likelihood(vaekit: Callable) -> None:
+    told = " ".join(vaekit("train", "--help").out.replace("│", " ").split())
+    assert all(name in told for name in recipes.LIKELIHOODS)
 
 
 def test_the_form_of_the_images_is_kept_for_all_verbs(here: Path, vaekit: Callable) -> None:

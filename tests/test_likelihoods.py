@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 import vaekit as vk
-from vaekit import recipes
+from vaekit import edit, recipes
 from vaekit.build import build_model, resolve
 from vaekit.config import DataConfig, RunConfig
 from vaekit.data import to_float
@@ -188,3 +189,29 @@ def test_what_cannot_be_is_refused(words: str, message: str, tmp_path: Path, vae
     answer = vaekit("train", "digits", *shlex.split(words), "--out", tmp_path / "run")
     assert answer.code == 2 and re.search(message, answer.err), answer.err
     assert not (tmp_path / "run").exists()
+
+
+def test_many_outputs_are_decoded_in_small_pieces_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = torch.randint(0, 256, (9, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    row = dataclasses.replace(recipes.get("vae"), likelihood="categorical", net="mlp", hidden=(8,), latent_dim=2)
+    model = build_model(resolve(row, (1, 8, 8), 9), (1, 8, 8)).eval()
+    assert model.at_once(128) == 128
+    whole, pictures = evaluate(model, pixels), edit.reconstruct(model, pixels)
+    monkeypatch.setattr("vaekit.models._OUTPUTS_AT_ONCE", 2 * 256 * 64)
+    assert model.at_once(128) == 2
+    assert evaluate(model, pixels) == pytest.approx(whole, rel=1e-6)
+    assert edit.reconstruct(model, pixels).equal(pictures)
+
+
+def test_bits_of_grey_pixels_under_binary_ones_are_refused(tmp_path: Path) -> None:
+    binary = (torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.5).to(torch.uint8) * 255
+    run = vk.train(binary, "vae", tmp_path / "r", epochs=1, likelihood="bernoulli", settings={"width": 8}, quiet=True)
+    assert run.evaluate(binary)["bits_per_dim"] is not None
+    with pytest.raises(UserError, match="binary pixels"):
+        run.evaluate(binary // 2)
+
+
+def test_a_fixed_scale_that_float32_cannot_divide_by_is_refused() -> None:
+    row = dataclasses.replace(recipes.get("vae"), likelihood="discretized-normal", scale="fixed", fixed_scale=150.0)
+    with pytest.raises(UserError, match="fixed_scale=150"):
+        resolve(row, (1, 8, 8), 9)

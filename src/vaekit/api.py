@@ -67,7 +67,7 @@ def train(
         size, channels, fit, background, frames: of the images, as in :func:`vaekit.open_images`.
         epochs, images, budget: how long; at most one of them. ``budget`` is wall time such as ``"10m"``.
         batch_size: images per step, over all processes; ``"auto"``: as many as the GPU holds.
-        likelihood: of pixel values, one of ``recipes.LIKELIHOODS`` with a learned scale; by default the recipe's.
+        likelihood: of pixel values, one of ``recipes.LIKELIHOODS``; another than the recipe's learns its scale.
         flip, shift, jitter: training images mirrored, moved by up to so many pixels, changed in colour by up to such a
             fraction, anew in every step (:func:`vaekit.augment.augment`); by default what the recipe says.
         precision: of the networks in training, ``"fp32"`` or ``"bf16"``; by default what the device is good at.

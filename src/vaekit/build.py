@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.distributions import Laplace
 from vaekit.errors import UserError
 from vaekit.heads import (
+    LOG_SCALES,
     BernoulliHead,
     CategoricalHead,
     ContinuousBernoulliHead,
@@ -88,6 +90,7 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
         prior = _PRIORS[row.prior](row.latent_dim) if row.prior != "none" else None
         decoder = _decoder(row, (likelihood.outputs(shape[0]), *shape[1:]))
     model = LatentModel(encoder, posterior, prior, decoder, likelihood, row.latent_dim)
+    model.image_shape = shape
     # Convolutions of this net are faster with channels last; their numbers stay the same.
     return model.to(memory_format=torch.channels_last) if row.net == "resnet" else model  # type: ignore[call-overload]
 
@@ -158,6 +161,7 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
         )
     if row.jitter and row.likelihood == "bernoulli":
         raise UserError("jitter makes pixels grey, likelihood=bernoulli is for binary ones; set jitter=0")
+    _refuse_fixed_scale(row)
     if row.start_at_mean and row.net != "mlp":
         raise UserError(
             f"recipe {row.name!r}: start_at_mean is for dense nets, whose last layer has a value for every pixel; "
@@ -171,4 +175,15 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
     if row.net == "resnet" and not all(8 <= side <= 512 for side in shape[1:]):
         raise UserError(
             f"net=resnet serves sides from 8 to 512 pixels, the images are {shape[1]}x{shape[2]}; give a --size"
+        )
+
+
+def _refuse_fixed_scale(row: Recipe) -> None:
+    """Float32 cannot divide by the probabilities of bins that are far too wide or too narrow."""
+    low, high = (math.exp(bound) for bound in LOG_SCALES[DiscretizedLogistic])
+    is_discretized = row.likelihood in ("discretized-logistic", "discretized-normal")
+    if is_discretized and row.scale == "fixed" and not low <= row.fixed_scale <= high:
+        raise UserError(
+            f"fixed_scale={row.fixed_scale:g}: with likelihood={row.likelihood} give {low:.2g} to {high:.2g}, on the "
+            "[0, 1] scale of pixels, or scale=shared"
         )

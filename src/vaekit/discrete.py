@@ -98,7 +98,8 @@ class DiscretizedLogisticMixture:
     def mean(self) -> Tensor:
         """The expectation ``[..., C, H, W]`` in closed form: as that of one logistic, weighted over components.
 
-        Colours follow the expectations of those before them, which is exact but for what is clamped at 0 and 1.
+        Colours follow the expectations of those before them. Where a component is wide or near 0 or 1, what is clamped
+        makes that an approximation, by a level or two.
         """
         seen = _clamped_mean(F.softplus, self.location, self.component_log_scale)
         if self.coefficients is not None:

@@ -28,9 +28,8 @@ __all__ = [
 IMAGE_DIMS = (-3, -2, -1)  #: channels, height and width
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-_SERIES_BELOW = (
-    0.25  # |logits|/2: here the closed forms of the continuous Bernoulli lose digits, and the series has all
-)
+#: |logits|/2: below, the closed forms of the continuous Bernoulli lose digits, and the series has all.
+_SERIES_BELOW = 0.25
 
 
 class DiagonalNormal:

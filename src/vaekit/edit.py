@@ -61,7 +61,7 @@ def decode(model: LatentModel, z: Tensor, batch_size: int = 128) -> Tensor:
     if z.ndim != 2 or z.shape[1] != model.latent_dim:
         raise UserError(f"latents have shape {tuple(z.shape)}; expected [N, {model.latent_dim}]")
     device = _device(model)
-    chunks = z.split(batch_size) if len(z) else [z.new_zeros(1, model.latent_dim)]
+    chunks = z.split(model.at_once(batch_size)) if len(z) else [z.new_zeros(1, model.latent_dim)]
     pictures = [to_uint8(model.decode(chunk.to(device)).mean).cpu() for chunk in chunks]
     return torch.cat(pictures)[: len(z)]
 

@@ -41,16 +41,9 @@ def evaluate(
         noise = torch.randn(1, len(chunk), model.latent_dim, generator=generator)
         if number % team.size != team.rank:
             continue
-        x = to_float(chunk.to(device))
-        inference = model.infer(Batch(x), noise.to(device))
-        has_density = inference.has_density
-        qz = inference.levels[0].qz
-        error = (model.decode(qz.mean).picture - x).square().flatten(1).sum(1)
-        rate = torch.cat(inference.kl, dim=-1).sum(-1) if has_density else torch.zeros(len(x))
-        # in double precision, which not every device has
-        dense = torch.full_like(error, float(has_density))
-        bits = dense * float(inference.px.is_discrete)
-        sums += torch.stack([terms.cpu().double().sum() for terms in (error, -inference.log_px, rate, dense, bits)])
+        size = model.at_once(batch_size)
+        for some, e in zip(chunk.split(size), noise.split(size, 1), strict=True):
+            sums += _sums(model, to_float(some.to(device)), e.to(device))
     sums = sums.to(team.device)
     team.sum_(sums)
     sse_sum, distortion, rate_mean, dense_share, bits_share = (sums / len(pixels)).tolist()
@@ -65,6 +58,19 @@ def evaluate(
         "elbo_nats": -distortion - rate_mean if has_density else None,
         "bits_per_dim": (distortion + rate_mean) / (values * math.log(2)) if has_bits else None,
     }
+
+
+def _sums(model: LatentModel, x: Tensor, noise: Tensor) -> Tensor:
+    """Of some images: errors, distortions, rates, and how many have a bound, and one on a probability; float64 [5]."""
+    inference = model.infer(Batch(x), noise)
+    has_density = inference.has_density
+    qz = inference.levels[0].qz
+    error = (model.decode(qz.mean).picture - x).square().flatten(1).sum(1)
+    rate = torch.cat(inference.kl, dim=-1).sum(-1) if has_density else torch.zeros(len(x))
+    dense = torch.full_like(error, float(has_density))
+    bits = dense * float(inference.px.is_discrete)
+    # in double precision, which not every device has
+    return torch.stack([terms.cpu().double().sum() for terms in (error, -inference.log_px, rate, dense, bits)])
 
 
 def psnr_db(images: Tensor, truth: Tensor, where: Tensor | None = None) -> float:

@@ -68,6 +68,7 @@ def inpaint(
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     _check(model, x, hidden, steps, starts, codes)
     device = next(model.parameters()).device
+    batch_size = max(1, model.at_once(batch_size * starts) // starts)
     filled = []
     # The search needs gradients even where the caller has switched them off.
     with torch.inference_mode(False), torch.enable_grad():
@@ -119,7 +120,7 @@ def _misfit(px: Any, x: Tensor, hidden: Tensor) -> Tensor:
 def _nearest(model: LatentModel, x: Tensor, hidden: Tensor, codes: Tensor, count: int) -> Tensor:
     """Rows ``[K, N]`` of the codes ``[M, L]`` whose pictures fit the visible pixels of each image best."""
     misfits = []
-    for chunk in codes.split(_CODES_AT_ONCE):
+    for chunk in codes.split(model.at_once(_CODES_AT_ONCE)):
         px, columns = model.decode(chunk[:, None]), []
         values = math.prod(x.shape[1:]) * getattr(px, "components", 1)
         images_at_once = max(1, _VALUES_AT_ONCE // (_CODES_AT_ONCE * values))

@@ -15,7 +15,7 @@ from vaekit.errors import UserError
 from vaekit.pictures import one_per_class
 from vaekit.recipes import Recipe
 
-__all__ = ["Watched", "default_engine", "held_out", "is_trained_on", "make_config", "pick_device"]
+__all__ = ["Watched", "default_engine", "held_out", "is_binary", "is_trained_on", "make_config", "pick_device"]
 
 _MOST_VALIDATION_IMAGES = 1000
 _WINDOW_BYTES = 1 << 28  # of images mixed at a time where they lie on a disk
@@ -53,7 +53,7 @@ def make_config(
         background=images.form.background,
         frames=images.form.frames,
     )
-    if row.likelihood == "bernoulli" and not all(_is_binary(some) for some in images.pixels.split(1024)):
+    if row.likelihood == "bernoulli" and not all(is_binary(some) for some in images.pixels.split(1024)):
         raise UserError(
             "likelihood=bernoulli is for binary pixels, these images have grey levels; set likelihood=normal"
         )
@@ -72,7 +72,8 @@ def make_config(
     )
 
 
-def _is_binary(pixels: Tensor) -> bool:
+def is_binary(pixels: Tensor) -> bool:
+    """Whether uint8 pixels are black and white alone."""
     return bool(((pixels == 0) | (pixels == 255)).all())
 
 

@@ -20,6 +20,8 @@ from vaekit.distributions import DiagonalNormal, FullNormal, kl_divergence, wide
 
 __all__ = ["Batch", "Inference", "LatentModel", "Level"]
 
+_OUTPUTS_AT_ONCE = 1 << 26  # of the decoder: 256 MiB of float32
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -95,8 +97,16 @@ class LatentModel(nn.Module):
         self.encoder, self.posterior, self.prior = encoder, posterior, prior
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dim = latent_dim
+        self.image_shape: tuple[int, int, int] | None = None  #: (C, H, W) of what it is built for
         self.compute_dtype: torch.dtype | None = None  #: of the two networks in training; None: that of the weights
         self._is_observed = False
+
+    def at_once(self, most: int) -> int:
+        """How many images, ``most`` or fewer, to decode together: some likelihoods have many outputs per pixel."""
+        if self.image_shape is None:
+            return most
+        channels, height, width = self.image_shape
+        return max(1, min(most, _OUTPUTS_AT_ONCE // (self.likelihood.outputs(channels) * height * width)))
 
     def encode(self, x: Tensor) -> Any:
         """Images ``[B, C, H, W]`` in [0, 1] → posterior over ``[B, L]``; its ``mean`` is the deterministic code."""

@@ -16,7 +16,7 @@ from vaekit.config import RunConfig
 from vaekit.data import PARTS, Form, Images, check_split, open_in, to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
-from vaekit.intake import is_trained_on
+from vaekit.intake import is_binary, is_trained_on
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
@@ -140,6 +140,10 @@ class Run:
     def evaluate(self, data: Any = None, split: str | None = None, seed: int = 0) -> evaluate.Numbers:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is."""
         opened, rows = self._chosen(data, split)
+        if self.config.recipe.get("likelihood") == "bernoulli" and not all(map(is_binary, opened.pixels.split(1024))):
+            raise UserError(
+                f"{self.path} gives binary pixels a probability, and {opened.source} has grey levels; name others"
+            )
         return evaluate.evaluate(self.model, opened.selection(rows), seed, team=join())
 
     def choose(self, data: Any = None, split: str | None = None) -> Images:

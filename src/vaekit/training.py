@@ -84,8 +84,6 @@ def train(
         if team.any(is_new) and length.budget_seconds:
             fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
             config = RunConfig.from_json(team.text_of_leader(fitted.to_json()))
-        if config.engine.compiled:
-            progress.say("the step is compiled first, which may take a minute or two")
         trainer = Trainer(config, pixels, chosen, team)
         saved = runs.load_state(out, progress.say) if team.leads else None
         if team.leads and saved is None:
@@ -101,6 +99,8 @@ def train(
             advice = "give a larger --patience to go on" if best.is_exhausted else "ask for more epochs to extend it"
             progress.say(f"{out} is finished ({trainer.images:,} images); {advice}")
             return out
+        if config.engine.compiled:
+            progress.say("the step is compiled first, which may take a minute or two")
         if saved is not None:
             progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
             _repair(trainer, out, best)
