@@ -184,18 +184,21 @@ def data(
         raise UserError("--sheet and --write do different things; give one of them")
     source = f"{data}:{count}" if count is not None else data
     form = images_of.Form.of(size, channels, fit, background, frames)
-    if sheet is not None:
-        from vaekit.overview import overview
-        from vaekit.pictures import check_ending
-
-        check_ending(sheet)  # before a long reading
-        overview(images_of.open_any_size(source, form)).save(sheet)
     if write is not None:
         images = images_of.open_in(source, form)
         images_of.write_folder(images, write)
         say({"written": str(write), "images": len(images)}, json_)
         return
-    say(images_of.survey(source, form) | ({"sheet": str(sheet)} if sheet else {}), json_)
+    if sheet is None:
+        say(images_of.survey(source, form), json_)
+        return
+    from vaekit.overview import overview
+    from vaekit.pictures import check_ending
+
+    check_ending(sheet)  # before a long reading
+    images, found = images_of.surveyed(source, form)
+    overview(images).save(sheet)
+    say({**found, "sheet": str(sheet)}, json_)
 
 
 @app.command

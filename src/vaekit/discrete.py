@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.distributions import IMAGE_DIMS, wide
+from vaekit.distributions import PixelLikelihood, wide
 
 __all__ = ["Categorical256", "DiscretizedLogistic", "DiscretizedLogisticMixture", "DiscretizedNormal"]
 
 _SQRT_TWO = math.sqrt(2)
 
 
-class DiscretizedLogistic:
+class DiscretizedLogistic(PixelLikelihood):
     """The bins of a logistic density, F = σ((x − location)/scale) (Salimans et al. 2017, Eq. 2 for K = 1).
 
     ``location`` and ``log_scale`` of shape ``[..., C, H, W]``, on the [0, 1] scale.
@@ -40,18 +40,9 @@ class DiscretizedLogistic:
         """The expectation in closed form: of the density clamped to [0, 1], less than half a level from the bins'."""
         return _clamped_mean(F.softplus, self.location, self.log_scale)
 
-    @property
-    def picture(self) -> Tensor:
-        """The mean, an image in [0, 1]."""
-        return self.mean
-
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log probability of ``x`` (in {0, 1/255, …, 1}) per pixel value ``[..., C, H, W]``, nats."""
         return _log_logistic_bin(x, self.location, self.log_scale)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log probability per image ``[...]``, nats."""
-        return self.log_prob_map(x).sum(IMAGE_DIMS)
 
 
 class DiscretizedNormal(DiscretizedLogistic):
@@ -69,7 +60,7 @@ class DiscretizedNormal(DiscretizedLogistic):
         return _log_normal_bin(x, self.location, self.log_scale)
 
 
-class DiscretizedLogisticMixture:
+class DiscretizedLogisticMixture(PixelLikelihood):
     """Whole pixels from one of K components, each a logistic per channel (Salimans et al. 2017, Eq. 1 to 3).
 
     In colour, the locations of green and blue follow what came before, with ``coefficients`` α, β, γ in (−1, 1):
@@ -107,11 +98,6 @@ class DiscretizedLogisticMixture:
                 seen = _clamped_mean(F.softplus, self._locations(seen), self.component_log_scale)
         return (self.log_weight.exp().unsqueeze(-3) * seen).sum(-4)
 
-    @property
-    def picture(self) -> Tensor:
-        """The mean, an image in [0, 1]."""
-        return self.mean
-
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log probability per pixel value ``[..., C, H, W]``, nats, of each channel given those before it."""
         joint = self._log_bins(x).cumsum(-3) + self.log_weight.unsqueeze(-3)
@@ -138,7 +124,7 @@ class DiscretizedLogisticMixture:
         return torch.cat(moved, dim=-3)
 
 
-class Categorical256:
+class Categorical256(PixelLikelihood):
     """A free probability for every value: ``logits`` ``[..., 256, C, H, W]``."""
 
     is_discrete = True
@@ -152,21 +138,12 @@ class Categorical256:
         values = torch.arange(256, device=self.logits.device).to(self.logits) / 255
         return (self.logits.softmax(-4) * values.view(-1, 1, 1, 1)).sum(-4)
 
-    @property
-    def picture(self) -> Tensor:
-        """The mean, an image in [0, 1]."""
-        return self.mean
-
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log probability of ``x`` (in {0, 1/255, …, 1}) per pixel value ``[..., C, H, W]``, nats."""
         total = self.logits.logsumexp(-4)
         level = _byte(x).long().expand(torch.broadcast_shapes(x.shape, total.shape)).unsqueeze(-4)
         logits = self.logits.expand(*level.shape[:-4], *self.logits.shape[-4:])
         return logits.gather(-4, level).squeeze(-4) - total
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log probability per image ``[...]``, nats."""
-        return self.log_prob_map(x).sum(IMAGE_DIMS)
 
 
 def _byte(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ Densities keep their normalising constants; everything is in nats.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ __all__ = [
     "FullNormal",
     "Laplace",
     "NormalImage",
+    "PixelLikelihood",
     "PointMass",
     "kl_divergence",
     "wide",
@@ -115,19 +117,36 @@ def kl_divergence(q: DiagonalNormal, p: DiagonalNormal | FullNormal) -> Tensor:
     return 0.5 * (variance_ratio + distance - 1) - (q.log_std - p.log_std)
 
 
-class NormalImage:
-    """A normal density on the reals at every pixel value: ``mean`` and ``log_scale`` of shape ``[..., C, H, W]``."""
+class PixelLikelihood:
+    """What likelihoods of images share. Each has ``log_prob_map``, per pixel value, and a ``mean``."""
 
-    is_discrete = False
-    tail_power = 2  #: of the distance from the mean, in scales, in −log p
+    if TYPE_CHECKING:
 
-    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
-        self.mean, self.log_scale = wide(mean), wide(log_scale)
+        @property
+        def mean(self) -> Tensor: ...
+
+        def log_prob_map(self, x: Tensor) -> Tensor: ...
 
     @property
     def picture(self) -> Tensor:
         """The mean as an image in [0, 1]."""
         return self.mean.clamp(0, 1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density or probability per image ``[...]``, nats."""
+        return self.log_prob_map(x).sum(IMAGE_DIMS)
+
+
+class NormalImage(PixelLikelihood):
+    """A normal density on the reals at every pixel value: ``mean`` and ``log_scale`` of shape ``[..., C, H, W]``."""
+
+    is_discrete = False
+    tail_power = 2  #: of the distance from the mean, in scales, in −log p
+
+    mean: Tensor
+
+    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
+        self.mean, self.log_scale = wide(mean), wide(log_scale)
 
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log density of ``x`` (in [0, 1]) per pixel value ``[..., C, H, W]``, nats."""
@@ -136,7 +155,7 @@ class NormalImage:
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density per image ``[...]``, nats."""
         if self.log_scale.numel() > 1:
-            return self.log_prob_map(x).sum(IMAGE_DIMS)
+            return super().log_prob(x)
         # One shared scale: the same sum with the constants outside, at a third of the passes over memory.
         mean, target = torch.broadcast_tensors(self.mean, x)
         sse = F.mse_loss(mean, target, reduction="none").sum(IMAGE_DIMS)
@@ -145,30 +164,23 @@ class NormalImage:
         return -constant - sse * (0.5 * (-2 * log_scale).exp())
 
 
-class Laplace:
+class Laplace(PixelLikelihood):
     """The density e^(−|x − mean|/scale) / (2 scale) on the reals; ``mean`` and ``log_scale`` ``[..., C, H, W]``."""
 
     is_discrete = False
     tail_power = 1
 
+    mean: Tensor
+
     def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
         self.mean, self.log_scale = wide(mean), wide(log_scale)
-
-    @property
-    def picture(self) -> Tensor:
-        """The mean as an image in [0, 1]."""
-        return self.mean.clamp(0, 1)
 
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log density of ``x`` (in [0, 1]) per pixel value ``[..., C, H, W]``, nats."""
         return -(x - self.mean).abs() * (-self.log_scale).exp() - self.log_scale - math.log(2)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density per image ``[...]``, nats."""
-        return self.log_prob_map(x).sum(IMAGE_DIMS)
 
-
-class ContinuousBernoulli:
+class ContinuousBernoulli(PixelLikelihood):
     """The density λ^x (1 − λ)^(1 − x) on [0, 1], normalised (Loaiza-Ganem & Cunningham 2019, Sec. 3).
 
     With ``logits`` η = log(λ/(1 − λ)) ``[..., C, H, W]`` it is e^(ηx) η / (e^η − 1), which is uniform at η = 0.
@@ -189,21 +201,12 @@ class ContinuousBernoulli:
         series = u * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square * (1 / 4725 - square * 2 / 93555))))
         return 0.5 + 0.5 * torch.where(is_small, series, 1 / large.tanh() - 1 / large)
 
-    @property
-    def picture(self) -> Tensor:
-        """The mean as an image in [0, 1]."""
-        return self.mean
-
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log density of ``x`` (in [0, 1]) per pixel value ``[..., C, H, W]``, nats."""
         return (x - 0.5) * self.logits - _log_sinhc(self.logits / 2)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density per image ``[...]``, nats."""
-        return self.log_prob_map(x).sum(IMAGE_DIMS)
 
-
-class BernoulliImage:
+class BernoulliImage(PixelLikelihood):
     """Independent binary pixels with the given ``logits`` ``[..., C, H, W]``; its support is {0, 1}."""
 
     is_discrete = True
@@ -215,19 +218,10 @@ class BernoulliImage:
     def mean(self) -> Tensor:
         return self.logits.sigmoid()
 
-    @property
-    def picture(self) -> Tensor:
-        """The mean as an image in [0, 1]."""
-        return self.mean
-
     def log_prob_map(self, x: Tensor) -> Tensor:
         """Log probability of ``x`` (0 or 1) per pixel value, nats."""
         target = x.expand(torch.broadcast_shapes(x.shape, self.logits.shape))
         return -F.binary_cross_entropy_with_logits(self.logits.expand_as(target), target, reduction="none")
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log probability per image ``[...]``, nats."""
-        return self.log_prob_map(x).sum(IMAGE_DIMS)
 
 
 def _normal_log_density(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

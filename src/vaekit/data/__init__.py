@@ -15,7 +15,7 @@ from vaekit.data.peek import peek
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
 from vaekit.data.summary import summary
-from vaekit.data.survey import open_any_size, survey
+from vaekit.data.survey import survey, surveyed
 from vaekit.data.write import write_folder
 from vaekit.pixels.form import FITS, FRAMES, Form, parse_size
 
@@ -30,7 +30,6 @@ __all__ = [
     "check_float",
     "check_split",
     "match_group",
-    "open_any_size",
     "open_files",
     "open_images",
     "open_in",
@@ -39,6 +38,7 @@ __all__ = [
     "prune",
     "summary",
     "survey",
+    "surveyed",
     "to_float",
     "to_uint8",
     "write_folder",

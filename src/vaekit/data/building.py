@@ -120,11 +120,8 @@ class Building:
             is_same = journal.startswith(self._head) and self.path.stat().st_size == np.prod(self.shape, dtype=np.int64)
         except OSError:
             is_same, journal = False, b""
-        if not is_same:
-            self._forget()
-            return {}
         start = len(self._head) + 8
-        if len(journal) < start:
+        if not is_same or len(journal) < start:
             self._forget()
             return {}
         self._begun_ns = int.from_bytes(journal[len(self._head) : start], "little")

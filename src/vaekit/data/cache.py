@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -115,7 +116,7 @@ class Key:
     def index(self) -> Index | None:
         try:
             with safe_open(self.folder / "index" / self.key, framework="numpy") as file:
-                facts = json.loads((file.metadata() or {})[_METADATA_KEY])
+                facts = _facts(file)
                 arrays = {name: file.get_tensor(name) for name in ("names", "stamps", "contents")}
             return Index(
                 arrays["names"].tobytes(),
@@ -181,10 +182,15 @@ def drop_unused_pixels(folder: Path) -> None:
     used = set()
     for path in (folder / "index").iterdir():
         with suppress(OSError, SafetensorError, ValueError, KeyError), safe_open(path, framework="numpy") as file:
-            used.add(json.loads((file.metadata() or {})[_METADATA_KEY])["pixels"])
+            used.add(_facts(file)["pixels"])
     for path in there:
         if path.name not in used:
             _remove(path)
+
+
+def _facts(file: Any) -> dict[str, Any]:
+    """What an open index says beside its arrays."""
+    return dict(json.loads((file.metadata() or {})[_METADATA_KEY]))
 
 
 def _remove(path: Path) -> int:

@@ -13,8 +13,8 @@ import numpy as np
 
 from vaekit.data.files import Files
 from vaekit.data.identity import hash_rows
+from vaekit.data.load import join
 from vaekit.data.rows import Rows, number_names, reshape_pixels
-from vaekit.data.scratch import empty
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
 
@@ -39,29 +39,24 @@ def find_cifar(names: Sequence[str]) -> list[str]:
 def read_cifar(files: Files, form: Form) -> Rows:
     """All batches of a tree; raises :class:`UserError` for one that is cut off or names classes that are not there."""
     batches = find_cifar(files.names)
-    is_test = np.concatenate([_is_test(files, name) for name in batches])
-    pixels = empty((len(is_test), form.channels or _SHAPE[0], *(form.size or _SHAPE[1:])))
+    shaped: list[np.ndarray] = []
     contents: list[bytes] = []
     labels: list[str] = []
+    tests = 0
     for name in batches:
         numbers, images = _read_batch(files, name)
-        pixels[len(labels) : len(labels) + len(images)] = reshape_pixels(images, form)
+        shaped.append(reshape_pixels(images, form))
         contents += hash_rows(images)
         labels += _named(files, name, numbers)
-    tests = int(is_test.sum())
+        tests += len(images) * ("test" in posixpath.basename(name))
     return Rows(
-        pixels=pixels,
+        pixels=join(shaped),
         names=number_names(len(labels) - tests, "train/") + number_names(tests, "test/"),
         contents=contents,
         labels=labels,
         classes=[name for name in _classes(files, batches[0]) if name in set(labels)] or None,
-        given=np.where(is_test, 2, 0).tolist(),
+        given=[0] * (len(labels) - tests) + [2] * tests,
     )
-
-
-def _is_test(files: Files, name: str) -> np.ndarray:
-    """bool [records of the batch]"""
-    return np.full(len(_read_batch(files, name)[0]), "test" in posixpath.basename(name))
 
 
 def _read_batch(files: Files, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -17,14 +17,14 @@ __all__ = ["layout_of", "read_tree"]
 def read_tree(
     files: Files,
     form: Form,
-    flat: bool = False,
+    layout: Layout | None = None,
     most: int | None = None,
 ) -> Rows:
-    """Reads the images of a tree; ``flat``: names say nothing, order is kept; ``most``: a sample of them.
+    """Reads the images of a tree; ``layout``: where it is known already; ``most``: a sample of them.
 
     Raises :class:`UserError` for a tree without images, or with more broken than whole ones.
     """
-    layout = layout_of(files, flat)
+    layout = layout or layout_of(files)
     if not layout.names:
         raise UserError(_nothing(files, layout))
     layout = thin(layout, most)
@@ -44,7 +44,7 @@ def read_tree(
 
 
 def layout_of(files: Files, flat: bool = False) -> Layout:
-    """What the names and, where these tell nothing, the first bytes of files say."""
+    """What the names and, where these tell nothing, the first bytes of files say; ``flat``: names say nothing."""
     names = list(files.names)
     return Layout("", names, None, [-1] * len(names), []) if flat else arrange(names, images_by_content(files))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TypeVar
 
 from PIL import Image
 
@@ -14,7 +14,9 @@ from vaekit.data.files import Files
 from vaekit.data.ingest import cores
 from vaekit.pixels.decode import FORMATS, stored_mode, turned_size
 
-__all__ = ["Header", "read_header", "read_headers"]
+__all__ = ["Header", "look_into", "read_header", "read_headers"]
+
+T = TypeVar("T")
 
 _MODES = {
     **{"1": "black and white", "L": "gray", "LA": "gray with alpha", "La": "gray with alpha", "F": "float gray"},
@@ -39,19 +41,20 @@ def read_header(file: IO[bytes]) -> Header:
         return Header(turned_size(image), _FORMATS.get(kind, kind), _mode(image.mode, stored_mode(image)))
 
 
+def look_into(files: Files, name: str, look: Callable[[IO[bytes]], T]) -> T | None:
+    """What ``look`` finds in the header of a file; None if it has none."""
+    try:
+        with files.open(name) as file:
+            return look(file)
+    except Exception:  # the same file will be read in full, and named with its reason, later
+        return None
+
+
 def read_headers(files: Files, names: Sequence[str], root: str = "") -> dict[str, Header]:
     """By name, the headers of those files ``root + name`` that have one."""
-
-    def one(name: str) -> Header | None:
-        try:
-            with files.open(root + name) as file:
-                return read_header(file)
-        except Exception:  # the same file will be read in full, and named with its reason, later
-            return None
-
     with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
         warnings.simplefilter("ignore")  # PIL warns of large images and odd notes
-        found = zip(names, pool.map(one, names), strict=True)
+        found = zip(names, pool.map(lambda name: look_into(files, root + name, read_header), names), strict=True)
         return {name: header for name, header in found if header is not None}
 
 

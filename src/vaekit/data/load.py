@@ -16,6 +16,7 @@ import numpy as np
 from vaekit.data.building import Building
 from vaekit.data.cache import Cached, Key
 from vaekit.data.files import Files
+from vaekit.data.headers import look_into
 from vaekit.data.ingest import Found, Target, Task, cores, decode_all
 from vaekit.data.scratch import cache_folder, empty
 from vaekit.errors import UserError
@@ -243,11 +244,11 @@ def _all_frames(pool: ThreadPoolExecutor, files: Files, rows: Sequence[_Row], ro
 
 
 def _frames_of(files: Files, name: str) -> int:
-    return (_header(files, name, count_frames) or 1) if name.lower().endswith(_ANIMATED) else 1
+    return (look_into(files, name, count_frames) or 1) if name.lower().endswith(_ANIMATED) else 1
 
 
 def _sizes(pool: ThreadPoolExecutor, files: Files, names: Sequence[str], root: str) -> list[tuple[int, int]]:
-    found = pool.map(lambda name: _header(files, root + name, upright_size), names)
+    found = pool.map(lambda name: look_into(files, root + name, upright_size), names)
     return [size for size in found if size is not None]
 
 
@@ -257,15 +258,7 @@ def _first(
     """What ``look`` finds in the first header where it finds something."""
     for start in range(0, len(names), _BLOCK):
         block = [root + name for name in names[start : start + _BLOCK]]
-        for found in pool.map(lambda name: _header(files, name, look), block):
+        for found in pool.map(lambda name: look_into(files, name, look), block):
             if found is not None:
                 return found
     return None
-
-
-def _header(files: Files, name: str, look: Callable[..., T]) -> T | None:
-    try:
-        with files.open(name) as file:
-            return look(file)
-    except Exception:  # the same file will be read in full, and named with its reason, later
-        return None

@@ -16,7 +16,7 @@ from vaekit.data.arrays import read_array, read_npy, read_sequence
 from vaekit.data.builtin import builtin_names, is_builtin, read_builtin
 from vaekit.data.cifar import find_cifar, read_cifar
 from vaekit.data.files import Files, list_folder, list_paths
-from vaekit.data.folder import read_tree
+from vaekit.data.folder import layout_of, read_tree
 from vaekit.data.hub import is_hub, read_hub
 from vaekit.data.idx import find_idx, is_idx, read_idx, read_idx_file
 from vaekit.data.images import Images
@@ -158,7 +158,8 @@ def _read_files(files: Files, form: Form) -> Rows:
 
 
 def _read_list(paths: list[Path], form: Form) -> Rows:
-    return read_tree(list_paths(_checked(paths)), form, flat=True)
+    files = list_paths(_checked(paths))
+    return read_tree(files, form, layout_of(files, flat=True))
 
 
 def _path(source: str | Path) -> Path:

@@ -51,9 +51,10 @@ def peek(source: Any, form: Form = AS_IT_IS, with_val: bool = False, seed: int =
 
 def _sample_tree(tree: tuple[Files, bool], form: Form) -> tuple[Rows, Sequence[int]]:
     files, flat = tree
-    rows = read_tree(files, form, flat=flat, most=_MOST)
+    layout = layout_of(files, flat)
+    rows = read_tree(files, form, layout, most=_MOST)
     rows.notes = ()  # they would be about the sample
-    return rows, layout_of(files, flat).given
+    return rows, layout.given
 
 
 def _expected(given: Sequence[int], with_val: bool) -> int:

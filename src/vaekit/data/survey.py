@@ -17,7 +17,7 @@ from vaekit.data.open import open_in, tree_of
 from vaekit.data.summary import summary
 from vaekit.pixels.form import AS_IT_IS, Form
 
-__all__ = ["open_any_size", "survey"]
+__all__ = ["survey", "surveyed"]
 
 _MOST_SIZES = 12
 _SMALLEST, _LARGEST = 8, 256  # that is suggested
@@ -32,19 +32,19 @@ def survey(source: Any, form: Form = AS_IT_IS) -> dict[str, Any]:
     >>> survey("digits")["suggested"]
     {'size': 8, 'recipe': 'vae', 'reason': 'the size of the images'}
     """
+    return surveyed(source, form)[1]
+
+
+def surveyed(source: Any, form: Form = AS_IT_IS) -> tuple[Images, dict[str, Any]]:
+    """The images that :func:`survey` tells of, at the suggested size where files differ, and what it tells."""
     images, headers = _opened(source, form)
     sizes = [header.size for header in headers]
-    return summary(images) | {
+    return images, summary(images) | {
         "sizes": _sizes(sizes),
         "formats": _counted(header.format for header in headers),
         "modes": _counted(header.mode for header in headers),
         "suggested": _suggested(sizes or [images.shape[1:]]),
     }
-
-
-def open_any_size(source: Any, form: Form = AS_IT_IS) -> Images:
-    """:func:`open_in`, but files that differ in size are brought to the suggested one, and a note says so."""
-    return _opened(source, form)[0]
 
 
 def _opened(source: Any, form: Form) -> tuple[Images, list[Header]]:
