@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "exchange"),
+    ("errors", "shards"),
     ("cores", "heap", "locks", "memory", "patience", "pixels", "tape", "team"),
     ("adam", "augment", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
     ("discrete",),

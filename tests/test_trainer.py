@@ -207,7 +207,12 @@ def test_steps_use_the_schedules_at_the_place_where_they_start() -> None:
     trainer = trainer_of("vae", beta=2.0, kl_warmup=0.5, warmup=0.5)
     rates: list[float] = []
     update = trainer.adam.step
-    trainer.adam.step = lambda rate, is_bad: (rates.append(rate), update(rate, is_bad))[1]  # type: ignore[method-assign,func-returns-value]
+
+    def step(gradients: list[torch.Tensor], rate: float, is_bad: torch.Tensor | None = None) -> None:
+        rates.append(rate)
+        update(gradients, rate, is_bad)
+
+    trainer.adam.step = step  # type: ignore[method-assign]
     for _ in range(9):
         fraction = trainer.images / trainer.config.total_images
         terms = trainer.step()

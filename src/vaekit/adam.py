@@ -24,25 +24,26 @@ class Adam:
         self.exp_avg = [torch.zeros_like(p) for p in parameters]
         self.exp_avg_sq = [torch.zeros_like(p) for p in parameters]
         self.step_count = torch.zeros((), device=parameters[0].device)
+        self._updated: tuple[list[Tensor], ...] = ([*parameters], self.exp_avg, self.exp_avg_sq)
 
-    def zero_grad(self) -> None:
-        """Forgets the gradients."""
-        for parameter in self.parameters:
-            parameter.grad = None
+    def update_only(self, parameters: list[Tensor], exp_avg: list[Tensor], exp_avg_sq: list[Tensor]) -> None:
+        """From now on a step updates these alone: slices of memory in which all lie, of which others do the rest."""
+        self._updated = (parameters, exp_avg, exp_avg_sq)
 
     @torch.no_grad()
-    def step(self, learning_rate: float, is_bad: Tensor | None = None) -> None:
-        """One update from the gradients; every parameter has one. Where ``is_bad`` is 1.0, nothing changes."""
+    def step(self, gradients: list[Tensor], learning_rate: float, is_bad: Tensor | None = None) -> None:
+        """One update, from a gradient for each of the parameters. Where ``is_bad`` is 1.0, nothing changes."""
         if is_bad is not None and is_bad.device.type == "mps" and bool(is_bad):  # its kernel does not look
             return
         self.step_count.add_(1)
+        parameters, exp_avg, exp_avg_sq = self._updated
         torch._fused_adam_(
-            [*self.parameters],
-            [p.grad for p in self.parameters],  # type: ignore[misc]
-            self.exp_avg,
-            self.exp_avg_sq,
+            parameters,
+            gradients,
+            exp_avg,
+            exp_avg_sq,
             [],
-            [self.step_count] * len(self.parameters),
+            [self.step_count] * len(parameters),
             lr=learning_rate,
             beta1=_BETA1,
             beta2=self.beta2,

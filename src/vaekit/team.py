@@ -20,12 +20,9 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
-from vaekit.exchange import Exchange
+from vaekit.shards import Shards, opened_together
 
 __all__ = ["ALONE", "Team", "join"]
-
-_SHARED_FROM_BYTES = 1 << 20  # smaller sums are sent: a message is quicker than two waits
-_exchanges: dict[tuple[int, torch.dtype], Exchange | None] = {}  # of this process, made when first needed
 
 _PATIENCE = timedelta(minutes=30)  # for a process that validates; one that died is noticed at once, by its connections
 
@@ -59,39 +56,26 @@ class Team:
     def sum_(self, *tensors: Tensor) -> None:
         """Replaces tensors of one dtype by their sums over all processes, in one message."""
         if self.size > 1:
-            for tensor, total in zip(tensors, self.sums(tensors), strict=True):
-                tensor.copy_(total)
-
-    def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sums over all processes of tensors of one dtype, each with the strides of its own.
-
-        They may lie in memory that all processes share: they are to be read only, and before the next call.
-        """
-        if self.size == 1:
-            return list(tensors)
-        flats = [_flat(tensor) for tensor in tensors]
-        with _others_named():
-            exchange = self._exchange(sum(map(len, flats)), flats[0])
-            if exchange is not None:
-                totals = exchange.sums(flats, torch.distributed.barrier)
-            else:
-                joined = torch.cat(flats)
+            with _others_named():
+                joined = torch.cat([tensor.reshape(-1) for tensor in tensors])
                 torch.distributed.all_reduce(joined)
-                totals = list(joined.split([len(flat) for flat in flats]))
-        return [
-            total.as_strided(tensor.shape, tensor.stride()) if _is_dense(tensor) else total.view_as(tensor)
-            for tensor, total in zip(tensors, totals, strict=True)
-        ]
+            for tensor, total in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):
+                tensor.copy_(total.view_as(tensor))
 
-    def _exchange(self, count: int, like: Tensor) -> Exchange | None:
-        """Shared memory for sums of many numbers between processes that compute on one host's cores."""
-        if not self.is_one_host or like.device.type != "cpu" or count * like.element_size() < _SHARED_FROM_BYTES:
+    def shards(self, groups: Sequence[Sequence[Tensor]]) -> Shards | None:
+        """``groups`` of tensors moved to memory that all processes share; None where they cannot, and do not compute
+        on one host's cores."""
+        first = groups[0][0]
+        if self.size == 1 or not self.is_one_host or first.device.type != "cpu":
             return None
-        key = (count, like.dtype)
-        if key not in _exchanges:
-            name = self.text_of_leader(f"vaekit-{secrets.token_hex(16)}")
-            _exchanges[key] = Exchange.between(count, like.dtype, self.rank, self.size, self._all, name)
-        return _exchanges[key]
+        name = self.text_of_leader(f"vaekit-{secrets.token_hex(16)}")
+        memory = opened_together(Shards.bytes_needed(groups, self.size), self.leads, self._all, name)
+        return None if memory is None else Shards(groups, memory, self.rank, self.size, self.wait)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        with _others_named():
+            torch.distributed.barrier()
 
     def _all(self, flag: bool) -> bool:
         return not self.any(not flag)
@@ -147,16 +131,6 @@ def join() -> Team:
         if backend == "gloo":  # the other one may wait for ever for a process that died
             atexit.register(torch.distributed.destroy_process_group)
     return Team(torch.distributed.get_rank(), size, os.environ.get("LOCAL_WORLD_SIZE") == str(size))
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether the numbers lie together, in whatever order of dimensions."""
-    return tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
-
-
-def _flat(tensor: Tensor) -> Tensor:
-    """The numbers in the order in which they lie, without a copy where they lie together."""
-    return tensor.as_strided((tensor.numel(),), (1,)) if _is_dense(tensor) else tensor.reshape(-1)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
 from vaekit.schedules import epoch_order, learning_rate, rate_weight
 from vaekit.seeds import AUGMENTATION, CORRUPTION, NOISE, stream
+from vaekit.shards import Shards
 from vaekit.tape import Tape
 from vaekit.team import ALONE, Team
 
@@ -74,6 +75,10 @@ class Trainer:
         self.bad = torch.zeros(4, dtype=torch.int64, device=device)
         self._in_bad_row = False
         self._stop_votes = torch.zeros(())
+        self._shards: Shards | None = None
+        self._is_shared = team.size == 1
+        self._updated: list[Tensor] = [*self.parameters]  # by this process: all, or a slice of the memory of all
+        self._averaged: list[Tensor] = [] if self.average is None else [*self.average.parameters()]
         self._order: tuple[int, Tensor] | None = None
         self._fetched = (0, torch.empty(0))  # the image count at the first of them
 
@@ -82,22 +87,18 @@ class Trainer:
 
         A step whose loss or gradient is not finite changes nothing but the counts.
         """
+        if not self._is_shared:
+            self._share()
         index = self.next_index()
         buffers = [buffer.clone() for buffer in self.buffers]
-        self.adam.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         terms = self._accumulate(index)
-        gradients: list[Tensor] = [parameter.grad for parameter in self.parameters]  # type: ignore[misc]
-        number = terms.loss.sum()
-        if self.team.size > 1:
-            self._stop_votes = number.new_tensor(float(wants_to_stop))
-            *gradients, number, self._stop_votes = self.team.sums([*gradients, number, self._stop_votes])
-            for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                parameter.grad = gradient
-        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        gradients, number, norm = self._summed(terms.loss.sum(), wants_to_stop)
         is_bad = self._note_bad(norm + number)
         if self.row.clip_norm:
             self._clip(gradients, norm)
-        self.adam.step(learning_rate(self.row, self.fraction), is_bad)
+        self.adam.step(gradients, learning_rate(self.row, self.fraction), is_bad)
         if is_bad is not None:
             for buffer, before in zip(self.buffers, buffers, strict=True):
                 buffer.copy_(torch.where(is_bad > 0, before, buffer))
@@ -105,6 +106,8 @@ class Trainer:
         self.steps += 1
         if self.average is not None:
             self._update_average()
+        if self._shards is not None:
+            self._shards.updated()
         return terms
 
     def someone_wants_to_stop(self) -> bool:
@@ -181,6 +184,29 @@ class Trainer:
             raise UserError(f"--init {where}: its weights do not fit this recipe and image size") from error
         if self.average is not None:
             self.average.load_state_dict(weights)
+
+    def _share(self) -> None:
+        """Lets the processes of one host hold their weights together, and this one update a slice of them."""
+        self._is_shared = True
+        averages = [] if self.average is None else [list(self.average.parameters())]
+        self._shards = self.team.shards([self.parameters, *self.adam.moments().values(), *averages])
+        if self._shards is not None:
+            parameters, exp_avg, exp_avg_sq, *self._averaged = self._shards.own
+            self._updated = [parameters]
+            self.adam.update_only([parameters], [exp_avg], [exp_avg_sq])
+
+    def _summed(self, number: Tensor, wants_to_stop: bool) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Sums over the team: of the gradients that this process updates with and of ``number``; and their norm."""
+        gradients: list[Tensor] = [parameter.grad for parameter in self.parameters]  # type: ignore[misc]
+        if self.team.size > 1:
+            numbers = torch.stack([number, torch.full_like(number, float(wants_to_stop))])
+            if self._shards is not None:
+                gradient, numbers = self._shards.sums(gradients, numbers)
+                number, self._stop_votes = numbers
+                return [gradient], number, self._shards.norm(gradient)
+            self.team.sum_(*gradients, numbers)
+            number, self._stop_votes = numbers
+        return gradients, number, torch.stack(torch._foreach_norm(gradients)).norm()
 
     def _accumulate(self, index: Tensor) -> Terms:
         """Leaves the gradients of this process's share of a batch; returns its terms, scaled as they are summed."""
@@ -291,18 +317,15 @@ class Trainer:
         factor = (limit / (norm + 1e-6)).clamp(max=1)
         if self.device.type == "cpu" and factor.item() == 1:  # asking a GPU would make it wait
             return
-        if self.team.size == 1:
-            torch._foreach_mul_(gradients, factor)
-            return
-        for parameter, gradient in zip(self.parameters, torch._foreach_mul(gradients, factor), strict=True):
-            parameter.grad = gradient
+        torch._foreach_mul_(gradients, factor)
 
+    @torch.no_grad()
     def _update_average(self) -> None:
         assert self.average is not None
         # Karras et al. 2024, Eq. 2: the weight of the past is (1 − 1/t)^(power + 1), so the average always spans the
         # same fraction of the run and forgets the start even in a short one.
         keep = (1 - 1 / self.steps) ** (self.row.ema_power + 1)
-        torch._foreach_lerp_(list(self.average.parameters()), [p.detach() for p in self.parameters], 1 - keep)
+        torch._foreach_lerp_(self._averaged, self._updated, 1 - keep)
         for mean, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mean.lerp_(now, 1 - keep) if mean.is_floating_point() else mean.copy_(now)
 
