@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -144,13 +145,15 @@ def test_a_point_mass_is_its_point_and_has_no_density() -> None:
     assert torch.equal(point.detach().mean, point.mean)
 
 
-def test_normal_image_is_that_of_torch_with_one_scale_and_with_one_per_pixel() -> None:
+@pytest.mark.parametrize(("kind", "reference"), [(NormalImage, td.Normal), (Laplace, td.Laplace)])
+def test_a_density_is_that_of_torch_with_one_scale_and_with_one_per_pixel(kind: Any, reference: Any) -> None:
     mean, x = doubles(3, 2, 2, 4, 5), doubles(2, 2, 4, 5, seed=1)
     for log_scale in (torch.tensor(-1.3, dtype=torch.float64), doubles(3, 2, 2, 4, 5, seed=2)):
-        px = NormalImage(mean, log_scale)
-        expected = td.Normal(mean, log_scale.exp()).log_prob(x)
+        px = kind(mean, log_scale)
+        expected = reference(mean, log_scale.exp()).log_prob(x)
         torch.testing.assert_close(px.log_prob_map(x), expected, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(px.log_prob(x), expected.sum((-3, -2, -1)), rtol=1e-12, atol=1e-12)
+    assert torch.equal(px.picture, mean.clamp(0, 1))
 
 
 def test_the_short_way_with_one_scale_is_the_sum_of_the_map_and_so_are_its_gradients() -> None:
@@ -173,16 +176,6 @@ def test_normal_image_integrates_to_one_at_every_pixel(mean: float, log_scale: f
     px = NormalImage(torch.full((1, 1, 1), mean, dtype=torch.float64), torch.tensor(log_scale, dtype=torch.float64))
     assert float(torch.trapezoid(px.log_prob(x).exp(), x.flatten())) == pytest.approx(1, abs=1e-9)
     assert float(torch.trapezoid(px.log_prob_map(x).exp().flatten(), x.flatten())) == pytest.approx(1, abs=1e-9)
-
-
-def test_laplace_is_that_of_torch_with_one_scale_and_with_one_per_pixel() -> None:
-    mean, x = doubles(3, 2, 2, 4, 5), doubles(2, 2, 4, 5, seed=1)
-    for log_scale in (torch.tensor(-1.3, dtype=torch.float64), doubles(3, 2, 2, 4, 5, seed=2)):
-        px = Laplace(mean, log_scale)
-        expected = td.Laplace(mean, log_scale.exp()).log_prob(x)
-        torch.testing.assert_close(px.log_prob_map(x), expected, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(px.log_prob(x), expected.sum((-3, -2, -1)), rtol=1e-12, atol=1e-12)
-    assert torch.equal(px.picture, mean.clamp(0, 1))
 
 
 @given(mean=st.floats(0, 1), log_scale=st.floats(-6, 1))

@@ -118,7 +118,7 @@ def test_gradients_and_moments_are_those_of_one_process(
         together = runs.load_tensors(tmp_path / name)[0]
         assert together.keys() == alone.keys()
         for key, value in alone.items():
-            torch.testing.assert_close(together[key], value, rtol=1e-9, atol=1e-10, msg=lambda m, k=key: f"{k}: {m}")
+            torch.testing.assert_close(together[key], value, rtol=1e-10, atol=1e-10, msg=lambda m, k=key: f"{k}: {m}")
 
 
 def test_a_run_goes_on_in_other_company(tmp_path: Path) -> None:
