@@ -37,6 +37,7 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         {"batch_size": 32, "learning_rate": 1.5e-3, "adam_beta2": 0.99},
         {"kl_warmup": 0.1},
         {"warmup": 0.1},
+        {"posterior_std_gain": 1.0},
     ],
 }
 

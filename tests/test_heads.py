@@ -44,6 +44,14 @@ def test_a_normal_posterior_is_two_linear_maps_the_second_of_log_std() -> None:
     torch.testing.assert_close(q.from_noise(torch.ones(4, 3)) - q.mean, std)
 
 
+def test_the_gain_of_a_posterior_scales_its_log_std_alone() -> None:
+    slow, features = NormalPosterior(5, 3, std_gain=0.25), randoms(4, 5)
+    whole = NormalPosterior(5, 3)
+    whole.load_state_dict(slow.state_dict())
+    torch.testing.assert_close(slow(features).log_std, whole(features).log_std / 4)
+    torch.testing.assert_close(slow(features).mean, whole(features).mean)
+
+
 def test_a_point_posterior_is_one_linear_map() -> None:
     head, features = PointPosterior(5, 3), randoms(4, 5)
     torch.testing.assert_close(head(features).mean, features @ head.mean.weight.mT + head.mean.bias)

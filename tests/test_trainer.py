@@ -322,3 +322,20 @@ def test_a_configuration_is_all_a_trainer_needs() -> None:
     trainer.step()
     again.step()
     assert_identical(snapshot(trainer), snapshot(again))
+
+
+def test_no_standard_deviation_of_a_code_leaps_at_256_px() -> None:
+    """Unslowed ones change by a factor of e in the third step, and thousands of steps later end in 1e27."""
+    pixels = torch.from_numpy(draw(4, 256)).permute(0, 3, 1, 2).contiguous()
+    row = resolve(override(get("vae"), {"warmup": 0, "batch_size": 4}), (3, 256, 256), 1000)
+    data = DataConfig("array", (256, 256), 3, "00", images=4, train_images=4)
+    trainer = Trainer(RunConfig(row.to_dict(), data, 10**6), pixels, CPU)
+
+    def log_std() -> Tensor:
+        with torch.no_grad():
+            return trainer.model.encode(to_float(pixels)).log_std
+
+    for _ in range(3):
+        before = log_std()
+        trainer.step()
+        assert (log_std() - before).abs().max() < 0.25

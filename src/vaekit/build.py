@@ -130,8 +130,9 @@ def _encoder(row: Recipe, shape: Shape) -> MLPEncoder | SeedConvEncoder | ResNet
 
 def _posterior(row: Recipe, features: int) -> nn.Module:
     assert row.latent_dim is not None
-    kind = NormalPosterior if row.posterior == "normal" else PointPosterior
-    return kind(features, row.latent_dim)
+    if row.posterior == "point":
+        return PointPosterior(features, row.latent_dim)
+    return NormalPosterior(features, row.latent_dim, row.posterior_std_gain)
 
 
 def _decoder(row: Recipe, shape: Shape) -> nn.Module:

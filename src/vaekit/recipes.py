@@ -46,6 +46,7 @@ class Recipe:
     latent_dim: int | None = None  #: numbers in a latent vector
 
     posterior: str = "normal"  #: normal (diagonal) or point
+    posterior_std_gain: float = 1.0  #: below 1, the posterior's log standard deviation learns that much more slowly
     prior: str = (
         "standard-normal"  #: standard-normal, fitted-normal (learned mean and covariance) or none (autoencoder)
     )
@@ -100,6 +101,7 @@ _ROWS = [
         "vae",
         summary="the default: a residual network and a learned observation scale; sharp, samples well",
         paper="Kingma & Welling 2014, Eq. 10; learned scale: Rybkin et al. 2021, Eq. 4",
+        posterior_std_gain=0.125,
         prior="fitted-normal",
         kl_warmup=0.3,
         clip_norm=1.0,
@@ -109,6 +111,7 @@ _ROWS = [
         "beta-vae",
         summary="a stronger pull to the prior: smoother, more separate latent directions, blurrier images",
         paper="Higgins et al. 2017, Eq. 4",
+        posterior_std_gain=0.125,
         beta=4.0,
         scale="fixed",
         fixed_scale=0.1,
@@ -220,7 +223,7 @@ _CHOICES = {
     "reduction": ("mean", "sum"),
 }
 _POSITIVE = (
-    *("width", "depth", "patch", "latent_dim", "fixed_scale", "mixture_components"),
+    *("width", "depth", "patch", "latent_dim", "posterior_std_gain", "fixed_scale", "mixture_components"),
     *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
 )
 _FRACTION = ("kl_warmup", "warmup", "adam_beta2", "jitter")
