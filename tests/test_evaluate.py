@@ -11,9 +11,10 @@ from torch import Tensor
 
 from vaekit.build import build_model
 from vaekit.data import to_float
-from vaekit.evaluate import evaluate, psnr_db
-from vaekit.models import LatentModel
+from vaekit.evaluate import evaluate, measure, psnr_db
+from vaekit.models import Batch, LatentModel
 from vaekit.recipes import get, override
+from vaekit.seeds import IMPORTANCE, image_noise
 
 PIXELS = torch.randint(0, 256, (10, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
@@ -108,3 +109,81 @@ def test_psnr_is_by_the_mean_over_all_values() -> None:
     hidden = ((a - b) ** 2)[np.broadcast_to(mask, a.shape)].mean()
     assert psnr_db(torch.tensor(a), torch.tensor(b), torch.tensor(mask)) == pytest.approx(-10 * math.log10(hidden))
     assert psnr_db(torch.tensor(a), torch.tensor(a)) == math.inf
+
+
+def test_standard_errors_are_those_of_means_of_independent_images() -> None:
+    found = measure(model_of("vae"), PIXELS)
+    numbers = found.numbers()
+    for name in ("distortion_nats", "rate_nats", "elbo_nats"):
+        column = found.columns[name].numpy()
+        assert numbers[name] == pytest.approx(column.mean(), rel=1e-12)
+        assert numbers[f"{name}_error"] == pytest.approx(column.std(ddof=1) / math.sqrt(10), rel=1e-12)
+    sse = found.columns["sse"].numpy()
+    moved = [10 * math.log10(768 / (sse.mean() + s * sse.std(ddof=1) / math.sqrt(10))) for s in (-0.01, 0.01)]
+    assert numbers["psnr_db_error"] == pytest.approx((moved[0] - moved[1]) / 0.02, rel=1e-3)
+    assert measure(model_of("vae"), PIXELS[:1]).numbers()["elbo_nats_error"] is None
+
+
+def test_columns_are_in_the_order_of_the_images_whatever_the_batch() -> None:
+    model = model_of("vae", likelihood="discretized-logistic")
+    whole, pieces = measure(model, PIXELS, iwae_samples=3), measure(model, PIXELS, batch_size=3, iwae_samples=3)
+    for name in ("sse", "rate_nats", "iwae_nats"):
+        torch.testing.assert_close(whole.columns[name], pieces.columns[name], rtol=1e-4, atol=1e-3)
+    last = measure(model, PIXELS[9:])
+    assert float(last.columns["sse"][0]) == pytest.approx(float(whole.columns["sse"][9]), rel=1e-5)
+
+
+@torch.no_grad()
+def test_kl_per_dimension_and_active_units_are_means_and_variances_over_images() -> None:
+    model = model_of("vae", prior="standard-normal", latent_dim=4)
+    model.posterior.mean.weight.mul_(torch.tensor([30.0, 1.0, 1.0, 30.0])[:, None])
+    found = measure(model, PIXELS, batch_size=4)
+    qz = model.encode(to_float(PIXELS))
+    mean, variance = qz.mean.double(), (2 * qz.log_std.double()).exp()
+    kl = 0.5 * (variance + mean.square() - 1 - variance.log()).mean(0)
+    assert found.kl_per_dim is not None
+    torch.testing.assert_close(found.kl_per_dim, kl, rtol=1e-4, atol=1e-6)
+    moving = int((mean.var(0, correction=0) > 0.01).sum())
+    assert 0 < moving < 4 and found.active_units == moving
+    numbers = found.numbers()
+    assert float(found.kl_per_dim.sum()) == pytest.approx(numbers["rate_nats"], rel=1e-9)
+    information, marginal = numbers["mutual_information_nats"], numbers["marginal_kl_nats"]
+    assert information + marginal == pytest.approx(numbers["rate_nats"], rel=1e-9)
+    assert information < math.log(10) + 1
+
+
+@torch.no_grad()
+def test_the_importance_weighted_bound_is_that_of_its_samples() -> None:
+    model = model_of("vae", latent_dim=4, prior="standard-normal", likelihood="discretized-logistic").double()
+    x = to_float(PIXELS).double()
+    found = measure(
+        model_of("vae", latent_dim=4, prior="standard-normal", likelihood="discretized-logistic"),
+        PIXELS,
+        iwae_samples=600,
+    )
+    for row in (0, 7):
+        noise = image_noise(0, IMPORTANCE, row, 1, (600, 4))[0].double().unsqueeze(1)
+        inference = model.infer(Batch(x[row : row + 1]), noise)
+        weights = (inference.log_px + inference.log_pz - inference.log_qz)[:, 0].numpy()
+        expected = weights.max() + math.log(np.exp(weights - weights.max()).mean())
+        assert float(found.columns["iwae_nats"][row]) == pytest.approx(expected, abs=2e-3)
+    numbers = found.numbers()
+    assert numbers["iwae_nats"] > numbers["elbo_nats"] and numbers["iwae_samples"] == 600
+    assert numbers["iwae_bits_per_dim"] == pytest.approx(-numbers["iwae_nats"] / (768 * math.log(2)))
+
+
+def test_an_autoencoder_has_no_number_of_codes() -> None:
+    numbers = evaluate(model_of("ae"), PIXELS)
+    for name in ("active_units", "mutual_information_nats", "marginal_kl_nats", "elbo_nats_error", "rate_nats_error"):
+        assert numbers[name] is None
+    assert numbers["sse_per_image_error"] > 0
+
+
+def test_codes_of_many_images_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("vae", latent_dim=4)
+    whole = measure(model, PIXELS)
+    monkeypatch.setattr("vaekit.evaluate._MOST_PAIRED", 4)
+    few = measure(model, PIXELS, batch_size=4)
+    assert whole.codes is not None and few.codes is not None
+    torch.testing.assert_close(few.codes.mean, whole.codes.mean[[0, 3, 6, 9]], rtol=1e-4, atol=1e-5)
+    assert few.codes_rate_nats == pytest.approx(float(few.columns["rate_nats"][[0, 3, 6, 9]].mean()))

@@ -17,7 +17,7 @@ from torch import distributions as td
 from vaekit.distributions import FullNormal, NormalImage
 from vaekit.heads import NormalPosterior
 from vaekit.models import Batch, LatentModel
-from vaekit.objectives import ELBO, Step
+from vaekit.objectives import ELBO, IWAE, Step
 from vaekit.priors import FittedNormal, StandardNormal
 
 SHAPE, LATENTS, SCALE = (1, 3, 2), 2, 0.7
@@ -192,3 +192,100 @@ def test_training_everything_reaches_the_maximum_likelihood_of_probabilistic_pca
         optimizer.step()
         schedule.step()
     assert -1e-9 <= float(best - bound(model, x).mean().detach()) < 1e-2
+
+
+def gradients_of(model: LatentModel, loss: Tensor) -> Tensor:
+    """Of the encoder's weights, one long vector."""
+    found = torch.autograd.grad(loss, list(model.posterior.parameters()))
+    return torch.cat([gradient.flatten() for gradient in found])
+
+
+def test_gradients_of_the_reparameterised_bound_are_the_analytic_ones() -> None:
+    """With residual r = b + W m − x, the loss is Σ(r² + Σ_l W_l² s_l²)/2σ² + Σ(m² + s² − 1 − 2 log s)/2 + constants."""
+    model = ppca(3)
+    x = images(model)
+    weight, bias = weights_of(model)
+    flat = x.flatten(1)
+    with torch.no_grad():
+        qz = model.encode(x)
+        by_mean = (bias + qz.mean @ weight.mT - flat) @ weight / SCALE**2 + qz.mean
+        variance = (2 * qz.log_std).exp()
+        by_log_std = variance * (weight.square().sum(0) / SCALE**2 + 1) - 1
+    expected = torch.cat([(g.mT @ flat).flatten() if d else g.sum(0) for g in (by_mean, by_log_std) for d in (1, 0)])
+    found = gradients_of(model, -bound(model, x).sum())
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def iwae_bounds(model: LatentModel, x: Tensor, samples: int, repeats: int = 4000) -> Tensor:
+    """Independent estimates of the bound of one image, ``[repeats]``."""
+    noise = torch.randn(samples, repeats, LATENTS, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    with torch.no_grad():
+        return -IWAE()(model.infer(Batch(x.expand(repeats, -1, -1, -1)), noise), ONE).loss
+
+
+def test_the_importance_weighted_bound_rises_with_its_samples_to_log_px() -> None:
+    """Burda et al. 2016, Theorem 1; the encoder is some way from the true posterior."""
+    model = ppca(3)
+    make_exact(model)
+    model.posterior.mean.weight.data += 0.1
+    model.posterior.log_std.bias.data += 0.5
+    x = images(model)[:1]
+    exact = float(exact_log_px(model, x))
+    kinds = [iwae_bounds(model, x, samples) for samples in (1, 2, 4, 16, 256)]
+    means = [float(kind.mean()) for kind in kinds]
+    errors = [float(kind.std()) / math.sqrt(len(kind)) for kind in kinds]
+    assert means[0] == pytest.approx(float(bound(model, x).detach()), abs=4 * errors[0])
+    for lower, higher, low_error, high_error in zip(means, means[1:], errors, errors[1:], strict=False):
+        assert higher > lower - 4 * math.hypot(low_error, high_error)
+    assert means[3] > means[0] + 0.1
+    assert all(mean < exact + 4 * error for mean, error in zip(means, errors, strict=True))
+    assert exact - means[-1] < 0.05 < exact - means[0]
+
+
+def test_with_the_true_posterior_any_number_of_samples_gives_log_px() -> None:
+    model = ppca()
+    make_exact(model)
+    x = images(model)
+    inference = model.infer(Batch(x), torch.randn(7, len(x), LATENTS, dtype=torch.float64))
+    for objective in (IWAE(), IWAE(is_doubly_reparameterised=True)):
+        torch.testing.assert_close(-objective(inference, ONE).loss, exact_log_px(model, x), rtol=0, atol=1e-10)
+
+
+def test_both_gradients_of_the_importance_weighted_bound_agree_on_average_and_one_is_less_noisy() -> None:
+    """Tucker et al. 2018: the doubly reparameterised one is unbiased and has the smaller variance."""
+    model, repeats = ppca(3), 1000
+    make_exact(model)
+    model.posterior.mean.weight.data += 0.1
+    model.posterior.log_std.bias.data -= 0.2
+    x = images(model)[:1]
+    generator = torch.Generator().manual_seed(3)
+    found: dict[bool, list[Tensor]] = {False: [], True: []}
+    for _ in range(repeats):
+        noise = torch.randn(8, 1, LATENTS, generator=generator, dtype=torch.float64)
+        for is_doubly, kept in found.items():
+            kept.append(gradients_of(model, IWAE(is_doubly)(model.infer(Batch(x), noise), ONE).loss.sum()))
+    plain, doubly = (torch.stack(found[kind]) for kind in (False, True))
+    error = (plain - doubly).std(0) / math.sqrt(repeats)
+    assert ((plain - doubly).mean(0).abs() < 4 * error).all()
+    assert doubly.var(0).sum() < 0.5 * plain.var(0).sum()
+
+
+def test_both_gradients_of_the_decoder_are_the_same() -> None:
+    model = ppca(3)
+    x = images(model)
+    noise = torch.randn(5, len(x), LATENTS, dtype=torch.float64)
+    first, second = (
+        torch.autograd.grad(IWAE(kind)(model.infer(Batch(x), noise), ONE).loss.sum(), list(model.decoder.parameters()))
+        for kind in (False, True)
+    )
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_at_the_true_posterior_the_doubly_reparameterised_gradient_has_no_noise() -> None:
+    model = ppca()
+    make_exact(model)
+    x = images(model)
+    noise = torch.randn(5, len(x), LATENTS, dtype=torch.float64)
+    loss = IWAE(is_doubly_reparameterised=True)(model.infer(Batch(x), noise), ONE).loss.sum()
+    assert gradients_of(model, loss).abs().max() < 1e-9

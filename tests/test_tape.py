@@ -30,6 +30,10 @@ CASES: list[dict[str, Any]] = [
         for scale in ("shared", "pixel")
         if scale == "shared" or name in ("laplace", "discretized-logistic", "discretized-normal")
     ),
+    *(
+        {"posterior": "normal", "prior": "standard-normal", "objective": name, "samples": 3, "activation": "tanh"}
+        for name in ("iwae", "iwae-dreg")
+    ),
     {"flip": True, "shift": 1, "jitter": 0.2, "noise_std": 0.3},
 ]
 

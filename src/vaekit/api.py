@@ -13,7 +13,7 @@ import torch
 
 from vaekit import progress, recipes, runs
 from vaekit.config import Length
-from vaekit.data import Form, Images, open_in, peek
+from vaekit.data import Form, Images, check_binarize, open_in, peek
 from vaekit.durations import parse_duration
 from vaekit.errors import UserError, nearest
 from vaekit.folders import check_folder
@@ -53,6 +53,7 @@ def train(
     compiled: bool | None = None,
     micro_batch: int | None = None,
     patience: int | None = None,
+    binarize: str | None = None,
     tensorboard: bool = False,
     init: str | Path | None = None,
     settings: dict[str, Any] | None = None,
@@ -74,6 +75,9 @@ def train(
         compiled: through ``torch.compile``; by default not.
         micro_batch: images per forward pass, where a whole batch does not fit into memory.
         patience: end after so many epochs without improvement on held-out images, and keep the best weights.
+        binarize: pixels made black or white, ``"dynamic"``, ``"static"`` or ``"threshold"``
+            (:mod:`vaekit.data.binarize`); the likelihood of a recipe that has one is then Bernoulli unless you name
+            another.
         tensorboard: write the numbers for TensorBoard too, into the run folder.
         settings: further recipe values to replace, as ``--set`` does.
 
@@ -87,7 +91,7 @@ def train(
         check_tensorboard()
     row = _row(
         recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim,
-        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter,
+        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter, binarize=binarize,
     )  # fmt: skip
     length = _length(epochs, images, budget)
     out = _out(data, row, out)
@@ -104,7 +108,7 @@ def train(
         shown.say(remark)
     _train(
         opened, row, out, length, seed=seed, device=device, initial=initial, engine=engine, patience=patience,
-        tensorboard=tensorboard, progress=shown, started=started,
+        binarize=binarize, tensorboard=tensorboard, progress=shown, started=started,
     )  # fmt: skip
     return load(out, device)
 
@@ -136,6 +140,7 @@ def plan(
     compiled: bool | None = None,
     micro_batch: int | None = None,
     patience: int | None = None,
+    binarize: str | None = None,
     init: str | Path | None = None,
     settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -144,7 +149,7 @@ def plan(
     engine = _engine(precision, compiled, micro_batch)
     row = _row(
         recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim,
-        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter,
+        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter, binarize=binarize,
     )  # fmt: skip
     length = _length(epochs, images, budget)
     out = _out(data, row, out)
@@ -154,7 +159,7 @@ def plan(
     if batch_size == "auto":
         row = _largest_batch(row, sample, count, out, device, engine)
     initial = _initial(init)
-    options: dict[str, Any] = {"initial": initial, "engine": engine, "patience": patience}
+    options: dict[str, Any] = {"initial": initial, "engine": engine, "patience": patience, "binarize": binarize}
     planned = make_plan(sample, count, train_count, row, length, seed, pick_device(device), **options)
     return {"out": str(out)} | planned
 
@@ -166,15 +171,22 @@ def load(path: str | Path, device: str = "cpu") -> Run:
 
 
 def _row(
-    recipe: str | recipes.Recipe, settings: dict[str, Any] | None = None, likelihood: str | None = None, **named: Any
+    recipe: str | recipes.Recipe,
+    settings: dict[str, Any] | None = None,
+    likelihood: str | None = None,
+    binarize: str | None = None,
+    **named: Any,
 ) -> recipes.Recipe:
     """The recipe row with the caller's values in place; those that are ``None`` or ``"auto"`` stay as they are."""
+    check_binarize(binarize)
     row = recipes.get(recipe) if isinstance(recipe, str) else recipe
+    if binarize and likelihood is None and row.has_bound and "likelihood" not in (settings or {}):
+        likelihood = "bernoulli"
     if likelihood is not None:
         row, named = recipes.with_likelihood(row, likelihood), {**named, "likelihood": likelihood}
     row = recipes.override(row, {**(settings or {}), **{k: v for k, v in named.items() if v not in (None, "auto")}})
-    if likelihood is not None and row.objective != "elbo":
-        known = ", ".join(name for name, each in recipes.RECIPES.items() if each.objective == "elbo")
+    if likelihood is not None and not row.has_bound:
+        known = ", ".join(name for name, each in recipes.RECIPES.items() if each.has_bound)
         raise UserError(
             f"--likelihood {likelihood}: recipe {row.name!r} is an autoencoder and gives images no probability; "
             f"take one that does ({known})"

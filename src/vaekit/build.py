@@ -34,7 +34,7 @@ from vaekit.nets import (
     SeedConvEncoder,
     default_patch,
 )
-from vaekit.objectives import ELBO, Distortion
+from vaekit.objectives import ELBO, IWAE, Distortion
 from vaekit.priors import FittedNormal, StandardNormal
 from vaekit.recipes import Recipe, check
 
@@ -97,13 +97,20 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
 
 def build_objective(recipe: Recipe) -> nn.Module:
     """The objective of a row."""
-    return ELBO(recipe.free_bits_nats) if recipe.objective == "elbo" else Distortion()
+    return _OBJECTIVES[recipe.objective](recipe)
 
 
 def parameter_count(model: nn.Module) -> int:
     """Numbers that training changes."""
     return sum(p.numel() for p in model.parameters())
 
+
+_OBJECTIVES: dict[str, Callable[[Recipe], nn.Module]] = {
+    "elbo": lambda row: ELBO(row.free_bits_nats),
+    "iwae": lambda _: IWAE(),
+    "iwae-dreg": lambda _: IWAE(is_doubly_reparameterised=True),
+    "distortion": lambda _: Distortion(),
+}
 
 _PRIORS = {"standard-normal": StandardNormal, "fitted-normal": FittedNormal}
 
@@ -121,7 +128,7 @@ _LIKELIHOODS: dict[str, Callable[[Recipe], Any]] = {
 
 def _encoder(row: Recipe, shape: Shape) -> MLPEncoder | SeedConvEncoder | ResNetEncoder:
     if row.net == "mlp":
-        return MLPEncoder(shape, row.hidden)
+        return MLPEncoder(shape, row.hidden, row.activation)
     if row.net == "seed-conv":
         return SeedConvEncoder(shape)
     assert row.width and row.patch
@@ -138,18 +145,25 @@ def _posterior(row: Recipe, features: int) -> nn.Module:
 def _decoder(row: Recipe, shape: Shape) -> nn.Module:
     assert row.latent_dim and row.width and row.patch
     if row.net == "mlp":
-        return MLPDecoder(shape, row.hidden, row.latent_dim)
+        return MLPDecoder(shape, row.hidden, row.latent_dim, row.activation)
     if row.net == "seed-conv":
         return SeedConvDecoder(shape, row.latent_dim)
     return ResNetDecoder(shape, row.width, row.depth, row.patch, row.latent_dim)
 
 
 def _refuse_impossible(row: Recipe, shape: Shape) -> None:
-    if row.objective == "elbo" and (row.posterior == "point" or row.prior == "none"):
+    if row.has_bound and (row.posterior == "point" or row.prior == "none"):
         raise UserError(
-            f"recipe {row.name!r}: objective=elbo needs a posterior and a prior with densities; "
+            f"recipe {row.name!r}: objective={row.objective} needs a posterior and a prior with densities; "
             "set posterior=normal and prior=standard-normal, or objective=distortion"
         )
+    if row.objective.startswith("iwae") and (row.beta, row.kl_warmup, row.free_bits_nats) != (1, 0, 0):
+        raise UserError(
+            f"recipe {row.name!r}: objective={row.objective} is the bound itself and weighs nothing; "
+            "set beta=1, kl_warmup=0 and free_bits_nats=0, or objective=elbo"
+        )
+    if row.posterior == "point" and row.samples > 1:
+        raise UserError(f"samples={row.samples}: an autoencoder has one code per image; set samples=1")
     if row.prior == "fitted-normal" and row.posterior == "point":
         raise UserError(
             f"recipe {row.name!r}: prior=fitted-normal needs a posterior with a density; "

@@ -83,6 +83,13 @@ def train(
             "(binary pixels). Default: the recipe's."
         ),
     ] = None,
+    binarize: Annotated[
+        str | None,
+        Parameter(
+            help="Make pixels black or white: dynamic (drawn anew in every step), static (drawn once) or threshold. "
+            "The likelihood is then bernoulli."
+        ),
+    ] = None,
     flip: Annotated[
         bool | None, Parameter(negative="", help="Mirror half of the training images; wrong for digits and text.")
     ] = None,
@@ -132,16 +139,17 @@ def train(
     common: dict[str, Any] = dict(
         size=size, channels=channels, fit=fit, background=background, frames=frames,
         epochs=epochs, images=images, budget=budget, batch_size=batch_size, seed=seed,
-        learning_rate=learning_rate, latent_dim=latent_dim, likelihood=likelihood, flip=flip, shift=shift,
-        jitter=jitter, device=device, threads=threads, precision=precision, compiled=compile_ and compile_ == "on",
-        micro_batch=micro_batch, patience=patience, settings=settings,
+        learning_rate=learning_rate, latent_dim=latent_dim, likelihood=likelihood, binarize=binarize, flip=flip,
+        shift=shift, jitter=jitter, device=device, threads=threads, precision=precision,
+        compiled=compile_ and compile_ == "on", micro_batch=micro_batch, patience=patience, settings=settings,
     )  # fmt: skip
     if dry_run:
         say(api.plan(data, recipe, out, init=init, **common), json_)
         return
     run = api.train(data, recipe, out, init=init, tensorboard=tensorboard, **common)
     if json_ and run.leads:
-        say({"run": str(run.path), **run.final_numbers()}, True)
+        named = {"binarize": binarize} if binarize else {}
+        say({"run": str(run.path), **named, **run.final_numbers()}, True)
 
 
 @app.command
@@ -352,16 +360,22 @@ def evaluate(
     /,
     *,
     split: Split = None,
+    iwae: Annotated[
+        int | None, Parameter(help="Also the importance-weighted bound of so many samples per image, such as 5000.")
+    ] = None,
+    per_image: Annotated[Path | None, Parameter(help="CSV file to write, with a line of numbers per image.")] = None,
     seed: Annotated[int, Parameter(help="Of the posterior samples.", validator=_SEED)] = 0,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Measure a run on its own test part, or on DATA: error, PSNR, and where there is a density the bound in nats.
 
+    Means over images come with their standard errors. What each number means: docs/numbers.md.
+
     Example: vaekit evaluate runs/portraits --split test --json
     """
     opened = _load(run, device)
-    numbers = opened.evaluate(data, split, seed)
+    numbers = opened.evaluate(data, split, seed, iwae_samples=iwae, per_image=per_image)
     if opened.leads:
         say(numbers, json_)
 

@@ -43,6 +43,7 @@ class DataConfig:
     fit: str = "crop"  #: how pictures of another shape are brought to the size: crop, pad or stretch
     background: str = "#ffffff"  #: behind what is transparent, around what is padded
     frames: str = "first"  #: of animations and of files with several pages: first or all
+    binarize: str | None = None  #: pixels made black or white: dynamic, static or threshold; None: they are not
 
 
 @dataclass(frozen=True)

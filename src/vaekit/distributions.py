@@ -42,6 +42,11 @@ class DiagonalNormal:
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         self.mean, self.log_std = mean, log_std
 
+    @property
+    def variance(self) -> Tensor:
+        """Of each dimension, of the shape of ``mean``."""
+        return (2 * self.log_std).exp()
+
     def from_noise(self, noise: Tensor) -> Tensor:
         """``mean + std · noise`` (Kingma & Welling 2014, Sec. 2.4), of the shape of ``noise``."""
         return self.mean + self.log_std.exp() * noise
@@ -84,6 +89,11 @@ class FullNormal:
     def __init__(self, mean: Tensor, factor: Tensor) -> None:
         self.mean, self.factor = mean, factor
         self.whitening = torch.linalg.solve_triangular(factor, torch.eye(len(mean)).to(factor), upper=False)
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each dimension by itself, ``[L]``: the diagonal of F Fᵀ."""
+        return self.factor.square().sum(-1)
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """``mean + F · noise``, of the shape of ``noise`` ``[..., L]``."""

@@ -1,76 +1,206 @@
-"""Numbers about a model on images, each with a unit.
+"""Numbers about a model on images, each with a unit; ``NAME_error`` is the standard error of a mean over images.
 
 sse_per_image    Σ over pixel values of (x − x̂)², x̂ decoded from the posterior mean, [0, 1] scale; mean over images
 psnr_db          −10 log10 of the mean of (x − x̂)² over all pixel values of all images
 distortion_nats  −E_q[log p(x|z)], one posterior sample per image; for an autoencoder at its one code
 rate_nats        KL(q(z|x)‖p(z)); null for an autoencoder
 elbo_nats        −distortion − rate (Kingma & Welling 2014, Eq. 3); null for an autoencoder
+iwae_nats        log 1/K Σₖ p(x, zₖ)/q(zₖ|x), zₖ ~ q(z|x) (Burda et al. 2016, Eq. 8): between elbo and log p(x)
 bits_per_dim     −elbo_nats / (C · H · W · ln 2), of likelihoods that are probabilities; null for densities
+
+Of the codes of all images together (:mod:`vaekit.aggregate`): ``active_units``, ``mutual_information_nats`` and
+``marginal_kl_nats``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from vaekit.aggregate import Codes, active_units
 from vaekit.data import Selection, to_float
-from vaekit.models import Batch, LatentModel
+from vaekit.models import Batch, Inference, LatentModel
+from vaekit.seeds import IMPORTANCE, image_noise
 from vaekit.team import ALONE, Team
 
-__all__ = ["Numbers", "evaluate", "psnr_db"]
+__all__ = ["Measurement", "Numbers", "evaluate", "measure", "psnr_db"]
 
 Numbers = dict[str, float | int | None]
 
+_MOST_PAIRED = 10_000  # images whose codes are compared with one another: the cost is the square of it
+_WEIGHTS_AT_ONCE = 512  # images times samples of the importance-weighted bound
+
+
+@dataclass(eq=False)
+class Measurement:
+    """What was found on N images, before anything is averaged. A column is float64 ``[N]``, in the order of the images.
+
+    Autoencoders have the columns ``sse`` and ``distortion_nats`` alone, no ``codes`` and no ``kl_per_dim``.
+    """
+
+    values: int  #: of an image: C · H · W
+    is_discrete: bool  #: whether the likelihood is a probability
+    columns: dict[str, Tensor]
+    kl_per_dim: Tensor | None = None  #: float64 ``[L]``: mean over images, nats
+    active_units: int | None = None
+    codes: Codes | None = None  #: of evenly spaced images, 10,000 at most
+    codes_rate_nats: float = 0.0  #: their mean rate
+    iwae_samples: int = 0
+
+    def numbers(self) -> Numbers:
+        """Means, with their standard errors, by name; what a model does not have is None."""
+        sse = self.columns["sse"]
+        mean, error = float(sse.mean()), _standard_error(sse)
+        found: Numbers = {
+            "images": len(sse),
+            "sse_per_image": mean,
+            "sse_per_image_error": error,
+            "psnr_db": _decibel(mean / self.values),
+            "psnr_db_error": None if error is None or not mean else 10 / math.log(10) * error / mean,
+        }
+        for name in ("distortion_nats", "rate_nats", "elbo_nats", *(["iwae_nats"] if self.iwae_samples else [])):
+            found |= _mean_and_error(name, self.columns.get(name))
+        if self.iwae_samples:
+            found["iwae_samples"] = self.iwae_samples
+        for name, bound in {"bits_per_dim": "elbo_nats", "iwae_bits_per_dim": "iwae_nats"}.items():
+            if bound == "elbo_nats" or self.iwae_samples:
+                bits = self.columns.get(bound) if self.is_discrete else None
+                found |= _mean_and_error(name, None if bits is None else bits / (-self.values * math.log(2)))
+        information = None if self.codes is None else self.codes.information_nats()
+        return found | {
+            "active_units": self.active_units,
+            "mutual_information_nats": information,
+            "marginal_kl_nats": None if information is None else self.codes_rate_nats - information,
+        }
+
+
+def evaluate(
+    model: LatentModel,
+    pixels: Tensor | Selection,
+    seed: int = 0,
+    batch_size: int = 128,
+    team: Team = ALONE,
+    iwae_samples: int = 0,
+) -> Numbers:
+    """The numbers of :func:`measure`."""
+    return measure(model, pixels, seed, batch_size, team, iwae_samples).numbers()
+
 
 @torch.inference_mode()
-def evaluate(
-    model: LatentModel, pixels: Tensor | Selection, seed: int = 0, batch_size: int = 128, team: Team = ALONE
-) -> Numbers:
-    """Evaluates on uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``.
+def measure(
+    model: LatentModel,
+    pixels: Tensor | Selection,
+    seed: int = 0,
+    batch_size: int = 128,
+    team: Team = ALONE,
+    iwae_samples: int = 0,
+) -> Measurement:
+    """Measures uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``.
 
-    A ``team`` shares the work: each process takes some of the chunks, and the leader gets the numbers of all.
+    ``iwae_samples`` is K of the importance-weighted bound, which takes K times as long; 0 leaves it out. A ``team``
+    shares the work: each process takes some of the chunks, and all get what was found on all.
     """
     assert not model.training
+    found = _Gathered(model, pixels, iwae_samples)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    # the last two count images with a bound, and with one on a probability: a share may be empty
-    sums = torch.zeros(5, dtype=torch.float64)
+    start = 0
     for number, chunk in enumerate(pixels.split(batch_size)):
         noise = torch.randn(1, len(chunk), model.latent_dim, generator=generator)
-        if number % team.size != team.rank:
-            continue
-        size = model.at_once(batch_size)
-        for some, e in zip(chunk.split(size), noise.split(size, 1), strict=True):
-            sums += _sums(model, to_float(some.to(device)), e.to(device))
-    sums = sums.to(team.device)
-    team.sum_(sums)
-    sse_sum, distortion, rate_mean, dense_share, bits_share = (sums / len(pixels)).tolist()
-    has_density, has_bits = dense_share > 0, bits_share > 0
-    values = math.prod(pixels.shape[1:])
-    return {
-        "images": len(pixels),
-        "sse_per_image": sse_sum,
-        "psnr_db": _decibel(sse_sum / values),
-        "distortion_nats": distortion,
-        "rate_nats": rate_mean if has_density else None,
-        "elbo_nats": -distortion - rate_mean if has_density else None,
-        "bits_per_dim": (distortion + rate_mean) / (values * math.log(2)) if has_bits else None,
-    }
+        if number % team.size == team.rank:
+            size = model.at_once(batch_size)
+            for some, e in zip(chunk.split(size), noise.split(size, 1), strict=True):
+                x = to_float(some.to(device))
+                found.add(start, x, model.infer(Batch(x), e.to(device)))
+                if iwae_samples and found.has_density:
+                    found.columns["iwae_nats"][start : start + len(x)] = _iwae(model, x, iwae_samples, seed, start)
+                start += len(x)
+        else:
+            start += len(chunk)
+    return found.joined(team)
 
 
-def _sums(model: LatentModel, x: Tensor, noise: Tensor) -> Tensor:
-    """Of some images: errors, distortions, rates, and how many have a bound, and one on a probability; float64 [5]."""
-    inference = model.infer(Batch(x), noise)
-    has_density = inference.has_density
-    qz = inference.levels[0].qz
-    error = (model.decode(qz.mean).picture - x).square().flatten(1).sum(1)
-    rate = torch.cat(inference.kl, dim=-1).sum(-1) if has_density else torch.zeros(len(x))
-    dense = torch.full_like(error, float(has_density))
-    bits = dense * float(inference.px.is_discrete)
-    # in double precision, which not every device has
-    return torch.stack([terms.cpu().double().sum() for terms in (error, -inference.log_px, rate, dense, bits)])
+@dataclass
+class _Gathered:
+    """Room for what is found on N images; what other processes find is zero here, and summed in the end."""
+
+    model: LatentModel
+    pixels: Tensor | Selection
+    iwae_samples: int
+    columns: dict[str, Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        count, latents = len(self.pixels), self.model.latent_dim
+        device = next(self.model.parameters()).device
+        probe = self.model.infer(Batch(to_float(self.pixels[:1].to(device))), torch.zeros(1, 1, latents).to(device))
+        self.has_density, self.is_discrete = probe.has_density, probe.px.is_discrete
+        self.prior = probe.levels[0].pz
+        names = ["sse", "distortion_nats"] + ["rate_nats"] * self.has_density
+        names += ["iwae_nats"] * bool(self.has_density and self.iwae_samples)
+        self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
+        self.kl_sum = torch.zeros(sum(kl.shape[-1] for kl in probe.kl) if self.has_density else 0, dtype=torch.float64)
+        self.moments = torch.zeros(2, latents, dtype=torch.float64)
+        self.every = math.ceil(count / _MOST_PAIRED)
+        kept = math.ceil(count / self.every) if self.has_density else 0
+        self.codes = torch.zeros(3, kept, latents, dtype=torch.float64)
+
+    def add(self, start: int, x: Tensor, inference: Inference) -> None:
+        """What was found on the images from ``start`` on."""
+        level = inference.levels[0]
+        rows = slice(start, start + len(x))
+        squares = (self.model.decode(level.qz.mean).picture - x).square().flatten(1)
+        self.columns["sse"][rows] = _double(squares.sum(1))
+        self.columns["distortion_nats"][rows] = -_double(inference.log_px.mean(0))
+        if not self.has_density:
+            return
+        kl = _double(torch.cat(inference.kl, dim=-1))
+        self.columns["rate_nats"][rows] = kl.sum(1)
+        self.kl_sum += kl.sum(0)
+        mean = _double(level.qz.mean)
+        self.moments += torch.stack([mean.sum(0), mean.square().sum(0)])
+        own = torch.arange(start, start + len(x)) % self.every == 0
+        first = math.ceil(start / self.every)
+        kept = torch.stack([mean, _double(level.qz.log_std), _double(level.z[0])])[:, own]
+        self.codes[:, first : first + kept.shape[1]] = kept
+
+    def joined(self, team: Team) -> Measurement:
+        """What all processes found."""
+        found = (*self.columns.values(), self.kl_sum, self.moments, self.codes)
+        sums = [tensor.to(team.device) for tensor in found]
+        team.sum_(*sums)
+        for tensor, total in zip(found, sums, strict=True):
+            tensor.copy_(total)
+        result = Measurement(math.prod(self.pixels.shape[1:]), self.is_discrete, self.columns)
+        if not self.has_density:
+            return result
+        rate, count = self.columns["rate_nats"], len(self.pixels)
+        self.columns["elbo_nats"] = -self.columns["distortion_nats"] - rate
+        mean, square = self.moments / count
+        result.kl_per_dim, result.active_units = self.kl_sum / count, active_units(square - mean.square(), self.prior)
+        result.codes, result.codes_rate_nats = Codes(*self.codes), float(rate[:: self.every].mean())
+        result.iwae_samples = self.iwae_samples
+        return result
+
+
+def _iwae(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Tensor:
+    """The importance-weighted bound of each image, float64 ``[B]``, nats; decoded in pieces of the K samples."""
+    bounds = []
+    for row in range(len(x)):
+        noise = image_noise(seed, IMPORTANCE, start + row, 1, (samples, model.latent_dim))[0].unsqueeze(1)
+        weights = list(_log_weights(model, x[row : row + 1], noise.to(x.device)))
+        bounds.append(torch.cat(weights).logsumexp(0) - math.log(samples))
+    return torch.cat(bounds)
+
+
+def _log_weights(model: LatentModel, x: Tensor, noise: Tensor) -> Iterator[Tensor]:
+    """log p(x, z) − log q(z|x) of one image for noise ``[K, 1, L]``, float64 ``[k, 1]`` in pieces."""
+    for e in noise.split(model.at_once(_WEIGHTS_AT_ONCE)):
+        found = model.infer(Batch(x), e)
+        yield _double(found.log_px) + _double(found.log_pz) - _double(found.log_qz)
 
 
 def psnr_db(images: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
@@ -83,6 +213,22 @@ def psnr_db(images: Tensor, truth: Tensor, where: Tensor | None = None) -> float
     """
     squares = (images.double() - truth.double()).square()
     return _decibel(float(squares.mean() if where is None else squares[where.expand_as(squares)].mean()))
+
+
+def _double(tensor: Tensor) -> Tensor:
+    """In double precision, which not every device has."""
+    return tensor.cpu().double()
+
+
+def _mean_and_error(name: str, column: Tensor | None) -> Numbers:
+    if column is None:
+        return {name: None, f"{name}_error": None}
+    return {name: float(column.mean()), f"{name}_error": _standard_error(column)}
+
+
+def _standard_error(column: Tensor) -> float | None:
+    """Of the mean of independent values: their standard deviation (by N − 1) over √N; None of one."""
+    return float(column.std() / math.sqrt(len(column))) if len(column) > 1 else None
 
 
 def _decibel(mean_squared_error: float) -> float:

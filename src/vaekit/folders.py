@@ -61,7 +61,7 @@ def meet_folder(
 
 
 def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any, Any]]:
-    for name in ("fingerprint", "size", "channels", "fit", "background", "frames", "split_seed"):
+    for name in ("fingerprint", "size", "channels", "fit", "background", "frames", "binarize", "split_seed"):
         if getattr(mine.data, name) != getattr(theirs.data, name):
             yield f"data {name}", getattr(mine.data, name), getattr(theirs.data, name)
     here, there = (runs.recipe_of(config).to_dict() for config in (mine, theirs))  # what a run does not name is default

@@ -29,6 +29,7 @@ def make_config(
     seed: int = 0,
     initial: str | None = None,
     patience: int | None = None,
+    binarize: str | None = None,
     counts: tuple[int, int] | None = None,
 ) -> RunConfig:
     """The full configuration of a run about to start; ``counts`` are (all, training) images where a sample is given."""
@@ -52,10 +53,12 @@ def make_config(
         fit=images.form.fit,
         background=images.form.background,
         frames=images.form.frames,
+        binarize=binarize,
     )
-    if row.likelihood == "bernoulli" and not all(is_binary(some) for some in images.pixels.split(1024)):
+    if row.likelihood == "bernoulli" and binarize is None and not all(map(is_binary, images.pixels.split(1024))):
         raise UserError(
-            "likelihood=bernoulli is for binary pixels, these images have grey levels; set likelihood=normal"
+            "likelihood=bernoulli is for binary pixels, these images have grey levels; "
+            "give --binarize dynamic, or set likelihood=normal"
         )
     # The length is not part of what a recipe is: a finished run can be extended.
     recipe_row = replace(row, epochs=None).to_dict()

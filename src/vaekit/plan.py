@@ -36,6 +36,7 @@ def make_plan(
     initial: str | None = None,
     engine: Mapping[str, Any] | None = None,
     patience: int | None = None,
+    binarize: str | None = None,
 ) -> dict[str, Any]:
     """The plan from a ``sample`` of the images, ``count`` in all, about ``train_count`` of them for training.
 
@@ -43,7 +44,9 @@ def make_plan(
     that those steps kept. For a budget, the steps are what fits it by this estimate.
     """
     counts = (count, train_count)
-    config = make_config(sample, recipe, length, seed=seed, initial=initial, patience=patience, counts=counts)
+    config = make_config(
+        sample, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize, counts=counts
+    )
     config = dataclasses.replace(config, engine=dataclasses.replace(default_engine(device), **engine or {}))
     batch = min(config.recipe["batch_size"], train_count)
     repeats = math.ceil(batch / len(sample))

@@ -20,6 +20,7 @@ from vaekit.intake import is_binary, is_trained_on
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
+from vaekit.tables import check_table, write_table
 from vaekit.team import join
 
 __all__ = ["Run"]
@@ -62,7 +63,7 @@ class Run:
         data = self.config.data
         if data.source in ("array", "files"):
             raise UserError(f"{self.path} was trained on images given in Python; give the images to use")
-        opened = open_in(data.source, self.form, seed=data.split_seed)
+        opened = self._open(data.source)
         if opened.fingerprint != data.fingerprint:
             raise UserError(
                 f"the images in {data.source} have changed since {self.path} was trained; name the DATA to use"
@@ -70,10 +71,10 @@ class Run:
         return opened if split == "all" else opened.part(split)
 
     def pixels(self, data: Any) -> Tensor:
-        """Any images as uint8 ``[N, C, H, W]`` of the run's shape."""
+        """Any images as uint8 ``[N, C, H, W]`` of the run's shape, black and white if the run's are."""
         if isinstance(data, Tensor) and data.dtype == torch.uint8 and tuple(data.shape[1:]) == self.shape:
-            return data
-        return open_in(data, self.form).pixels
+            return data if not self.config.data.binarize else self._open(data).pixels
+        return self._open(data).pixels
 
     def encode(self, data: Any) -> Tensor:
         """Posterior means ``[N, latent_dim]``."""
@@ -137,26 +138,56 @@ class Run:
         stored = runs.load_latents(self.path)
         return inpaint.inpaint(self.model, images, hidden, seed=seed, codes=stored[0]["latents"] if stored else None)
 
-    def evaluate(self, data: Any = None, split: str | None = None, seed: int = 0) -> evaluate.Numbers:
-        """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is."""
+    def evaluate(
+        self,
+        data: Any = None,
+        split: str | None = None,
+        seed: int = 0,
+        *,
+        iwae_samples: int | None = None,
+        per_image: str | Path | None = None,
+    ) -> dict[str, Any]:
+        """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is.
+
+        ``iwae_samples`` adds the importance-weighted bound of so many samples; ``per_image`` names a CSV file that gets
+        a line per image.
+        """
+        if iwae_samples is not None:
+            self._check_bound(iwae_samples)
+        if per_image is not None:
+            check_table(Path(per_image))
         opened, rows = self._chosen(data, split)
         if self.config.recipe.get("likelihood") == "bernoulli" and not all(map(is_binary, opened.pixels.split(1024))):
             raise UserError(
                 f"{self.path} gives binary pixels a probability, and {opened.source} has grey levels; name others"
             )
-        return evaluate.evaluate(self.model, opened.selection(rows), seed, team=join())
+        found = evaluate.measure(self.model, opened.selection(rows), seed, team=join(), iwae_samples=iwae_samples or 0)
+        if per_image is not None and self.leads:
+            names = [opened.names[i] for i in np.flatnonzero(rows)]
+            write_table(Path(per_image), {"name": names, **{k: v.tolist() for k, v in found.columns.items()}})
+        numbers: dict[str, Any] = dict(found.numbers())
+        if found.kl_per_dim is not None:
+            numbers["kl_per_dim_nats"] = found.kl_per_dim.tolist()
+        if self.config.data.binarize:
+            numbers["binarize"] = self.config.data.binarize
+        return numbers
 
     def choose(self, data: Any = None, split: str | None = None) -> Images:
         """The images that a verb works on: a part of the run's data, or of ``data`` where it has that part itself."""
         opened, rows = self._chosen(data, split)
         return opened[rows]
 
+    def _open(self, data: Any) -> Images:
+        """Any source, brought to what the run was trained on."""
+        config = self.config.data
+        return open_in(data, self.form, seed=config.split_seed).binarized(config.binarize)
+
     def _chosen(self, data: Any, split: str | None) -> tuple[Images, np.ndarray]:
         """All images, and a mask of those to work on: no pixels are copied."""
         if data is None:
             opened, has_parts = self.images(), True
         else:
-            opened = open_in(data, self.form, seed=self.config.data.split_seed)
+            opened = self._open(data)
             has_parts = opened.fingerprint == self.config.data.fingerprint or opened.has_splits
         is_test = opened.parts == PARTS.index("test")
         part = check_split(split or ("test" if has_parts and is_test.any() else "all"))
@@ -191,6 +222,12 @@ class Run:
         sheet = pictures.stacked_sheet(pixels, to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))
         numbers = {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": evaluate.psnr_db(filled, truth, hidden)}
         return sheet, numbers
+
+    def _check_bound(self, samples: int) -> None:
+        if samples < 1:
+            raise UserError(f"--iwae {samples}: expected at least 1 sample per image")
+        if self.model.prior is None:
+            raise UserError(f"--iwae: {self.path} is an autoencoder and has no bound; leave it out")
 
     def _sum(self, expression: str) -> Tensor:
         """The latent of an expression; one that is as a whole the name of a file or folder needs no quotes in it."""

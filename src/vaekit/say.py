@@ -31,6 +31,7 @@ def say(values: Mapping[str, Any], as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(_plain(values), allow_nan=False))
         return
+    values = _with_errors(values)
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
         head, rows = _laid_out(value)
@@ -39,6 +40,17 @@ def say(values: Mapping[str, Any], as_json: bool = False) -> None:
             print(f"  {row}")
         if len(rows) > _MOST_ROWS:
             print(f"  and {len(rows) - _MOST_ROWS:,} more (see --json)")
+
+
+def _with_errors(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A mean and its ``NAME_error`` on one line."""
+    errors = {name: values[f"{name}_error"] for name in values if values.get(f"{name}_error") is not None}
+    beside = {f"{name}_error" for name in values}
+    return {
+        name: f"{_readable(value)} ± {_readable(errors[name])}" if name in errors else value
+        for name, value in values.items()
+        if name not in beside
+    }
 
 
 def _laid_out(value: Any) -> tuple[str, list[str]]:

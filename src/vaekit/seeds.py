@@ -11,11 +11,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["AUGMENTATION", "CORRUPTION", "MASKS", "NOISE", "ORDER", "SAMPLES", "VERB_NOISE", "image_noise", "stream"]
+__all__ = [
+    "AUGMENTATION",
+    "BINARISATION",
+    "CORRUPTION",
+    "IMPORTANCE",
+    "MASKS",
+    "NOISE",
+    "ORDER",
+    "SAMPLES",
+    "VERB_NOISE",
+    "image_noise",
+    "stream",
+]
 
 NOISE, ORDER, CORRUPTION = range(3)  # of training
 # All later ones sit in bits that seed · 3 does not reach, so that they never meet (seeds below 2^57).
-SAMPLES, VERB_NOISE, MASKS, AUGMENTATION = (purpose << 59 for purpose in range(1, 5))
+SAMPLES, VERB_NOISE, MASKS, AUGMENTATION, IMPORTANCE, BINARISATION = (purpose << 59 for purpose in range(1, 7))
 
 
 def stream(seed: int, purpose: int, position: int) -> torch.Generator:

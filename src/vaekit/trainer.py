@@ -26,7 +26,7 @@ from vaekit.objectives import Step, Terms
 from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
 from vaekit.schedules import epoch_order, learning_rate, rate_weight
-from vaekit.seeds import AUGMENTATION, CORRUPTION, NOISE, stream
+from vaekit.seeds import AUGMENTATION, BINARISATION, CORRUPTION, NOISE, stream
 from vaekit.shards import Shards
 from vaekit.tape import Tape
 from vaekit.team import ALONE, Team
@@ -253,7 +253,9 @@ class Trainer:
         x = self._fetch(len(index)) if self.team.size == 1 else self._floats(self.team.share(index))
         if self.row.flip or self.row.shift or self.row.jitter:
             x = self._augment(x, len(index))
-        shape = (1, len(index), self.model.latent_dim)
+        if self.config.data.binarize == "dynamic":
+            x = self._drawn(x, len(index))
+        shape = (self.row.samples, len(index), self.model.latent_dim)
         if self.row.posterior == "point":
             noise = x.new_zeros(()).expand(shape)
         else:
@@ -283,6 +285,12 @@ class Trainer:
         """Images changed by the recipe; it is drawn for all ``count`` of the batch, of which ``x`` may be a share."""
         draws = torch.rand(count, DRAWS, generator=stream(self.config.seed, AUGMENTATION, self.steps))
         return augment(x, self.team.share(draws).to(self.device), self.row.flip, self.row.shift, self.row.jitter)
+
+    def _drawn(self, x: Tensor, count: int) -> Tensor:
+        """Black and white pixels, drawn with the grey levels as probabilities for all ``count`` images of the batch."""
+        generator = stream(self.config.seed, BINARISATION, self.steps)
+        uniform = self.team.share(torch.rand((count, *x.shape[1:]), generator=generator)).to(self.device)
+        return (uniform < x).to(x.dtype)
 
     def _corrupt(self, x: Tensor, count: int) -> Tensor:
         """Noise of a level drawn per image; half of the images are clipped to [0, 1] as a file would clip them.

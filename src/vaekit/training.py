@@ -55,6 +55,7 @@ def train(
     initial: str | None = None,
     engine: Mapping[str, Any] | None = None,
     patience: int | None = None,
+    binarize: str | None = None,
     tensorboard: bool = False,
     progress: Progress | None = None,
     started: float | None = None,
@@ -62,6 +63,7 @@ def train(
     """Trains ``recipe`` on the training part of ``images`` into the folder ``out``, or goes on where it was.
 
     ``engine`` names what of :class:`vaekit.config.Engine` shall not be chosen by the device, or be as it was.
+    ``binarize`` is a kind of :mod:`vaekit.data.binarize`.
     ``started`` is the ``time.monotonic()`` that a budget counts from. Returns the folder. Raises :class:`UserError` for
     what the user can mend and :class:`Interrupted` on SIGINT and SIGTERM, with the state saved.
     """
@@ -71,10 +73,11 @@ def train(
     if not team.leads:
         progress = Silent()
     chosen = pick_device(device)
-    config = make_config(images, recipe, length, seed=seed, initial=initial, patience=patience)
+    config = make_config(images, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize)
     config = replace(config, engine=default_engine(chosen))
     check_folder(out)
-    pixels = images.selection(is_trained_on(images, recipe))
+    grey, images = images, images.binarized(binarize)
+    pixels = (grey if binarize == "dynamic" else images).selection(is_trained_on(images, recipe))
     watched = Watched.of(images, recipe)
     with claim(out, progress.say) if team.leads else nullcontext(), one_thread_per_core(), freed_memory_is_kept():
         is_new = False
@@ -205,7 +208,8 @@ def _end_epoch(trainer: Trainer, out: Path, watched: Watched, best: Patience, tr
     epoch = math.ceil(trainer.images / len(trainer.pixels))
     if tracker is not None:
         _save_pictures(out, trainer, watched, epoch)
-    numbers = evaluate(trainer.eval_model(), watched.validation, team=trainer.team)
+    samples = trainer.row.samples if trainer.row.objective.startswith("iwae") else 0
+    numbers = evaluate(trainer.eval_model(), watched.validation, team=trainer.team, iwae_samples=samples)
     trainer.model.train()
     if best.limit is not None and best.improves(_loss(numbers, trainer.row)) and tracker is not None:
         _save_weights(trainer, out)
@@ -216,6 +220,9 @@ def _end_epoch(trainer: Trainer, out: Path, watched: Watched, best: Patience, tr
 
 def _loss(numbers: Numbers, row: Recipe) -> float:
     """What the recipe minimises once its warm-up is over, nats per image."""
+    bound = numbers.get("iwae_nats")
+    if bound is not None:
+        return -bound
     assert numbers["distortion_nats"] is not None
     return numbers["distortion_nats"] + row.beta * (numbers["rate_nats"] or 0.0)
 
@@ -243,17 +250,17 @@ def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progr
     report.write(out)
     if trainer.skipped:
         progress.say(f"{out}: {trainer.skipped} steps were skipped, their loss or gradient was not finite")
-    progress.say(f"{out}: {_final_words(numbers, part)}{_memory_words(images.is_mapped)}")
+    progress.say(f"{out}: {_final_words(numbers, part, config.data.binarize)}{_memory_words(images.is_mapped)}")
 
 
-def _final_words(numbers: Numbers, part: str) -> str:
+def _final_words(numbers: Numbers, part: str, binarize: str | None) -> str:
     shown = f"PSNR {numbers['psnr_db']:.2f} dB, SSE {numbers['sse_per_image']:.2f} per image"
     if numbers["elbo_nats"] is not None:
         shown += f", ELBO {numbers['elbo_nats']:.1f} nats (rate {numbers['rate_nats']:.1f})"
     if numbers["bits_per_dim"] is not None:
         shown += f", {numbers['bits_per_dim']:.3f} bits per dimension"
     where = "the test images" if part == "test" else "all images (there is no test part)"
-    return f"{shown} on {where}"
+    return f"{shown} on {where}" + (f", binarised ({binarize})" if binarize else "")
 
 
 def _memory_words(is_mapped: bool) -> str:

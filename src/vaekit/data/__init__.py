@@ -5,6 +5,7 @@ source -> files or rows -> decode and fit -> Rows -> split and fingerprint -> Im
 
 from __future__ import annotations
 
+from vaekit.data.binarize import BINARIZE, check_binarize
 from vaekit.data.builtin import builtin_names
 from vaekit.data.cache import prune
 from vaekit.data.convert import check_float, to_float, to_uint8
@@ -20,6 +21,7 @@ from vaekit.data.write import write_folder
 from vaekit.pixels.form import FITS, FRAMES, Form, parse_size
 
 __all__ = [
+    "BINARIZE",
     "FITS",
     "FRAMES",
     "PARTS",
@@ -27,6 +29,7 @@ __all__ = [
     "Images",
     "Selection",
     "builtin_names",
+    "check_binarize",
     "check_float",
     "check_split",
     "match_group",

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaekit.data.binarize import binarized
 from vaekit.data.groups import match_group
 from vaekit.data.identity import fingerprint_of
+from vaekit.data.scratch import is_mapped
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
 from vaekit.errors import printable
@@ -106,6 +108,17 @@ class Images:
         (2, 1, 2, 2)
         """
         return Selection(self.pixels, torch.from_numpy(np.arange(len(self))[_rows(mask, len(self))]))
+
+    def binarized(self, kind: str | None) -> Images:
+        """The same images in black and white (:mod:`vaekit.data.binarize`); None: as they are.
+
+        >>> Images(torch.full((1, 1, 1, 2), 200, dtype=torch.uint8), ("a",)).binarized("threshold").pixels.unique()
+        tensor([255], dtype=torch.uint8)
+        """
+        if kind is None:
+            return self
+        pixels = binarized(self.pixels.numpy(), kind)
+        return replace(self, pixels=torch.from_numpy(pixels), is_mapped=is_mapped(pixels))
 
     def select(self, query: str) -> Images:
         """The images of a group, ``label:smiling`` or ``attr:glasses=1,male=0``.

@@ -130,8 +130,10 @@ class Facts:
 
     @property
     def colours(self) -> str:
-        """What kind of images they are, in a word."""
-        return {1: "gray", 3: "colour"}.get(self.config.data.channels, "part-transparent colour")
+        """What kind of images they are, in a word or two."""
+        kind = {1: "gray", 3: "colour"}.get(self.config.data.channels, "part-transparent colour")
+        how = self.config.data.binarize
+        return f"binarised ({how}) {kind}" if how else kind
 
     @property
     def source(self) -> str:

@@ -1,0 +1,65 @@
+"""What the codes of many images are together: the aggregate posterior q(z) = 1/N Σₙ q(z|xₙ).
+
+    E[KL(q(z|x) ‖ p(z))] = I(x; z) + KL(q(z) ‖ p(z))          Hoffman & Johnson 2016, Eq. 5 to 7
+
+I(x; z) = E[log q(z|x) − log q(z)] is what a code says about which of the N images it came from, log N at most. A unit
+is active if its mean moves with the image: Var_x(E_q[z_i]) > 0.01 (Burda et al. 2016, Sec. 5), in units of the prior's
+variance, which is 1 in their models.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaekit.distributions import DiagonalNormal, FullNormal
+
+__all__ = ["ACTIVE_ABOVE", "Codes", "active_units", "aggregate_log_density"]
+
+ACTIVE_ABOVE = 0.01  #: of the variance of a unit's mean, relative to the prior's
+_PAIRS_AT_ONCE = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Posteriors of N images and one sample of each; float64 ``[N, L]`` on the CPU."""
+
+    mean: Tensor
+    log_std: Tensor
+    z: Tensor
+
+    def information_nats(self) -> float:
+        """I(x; z) over these images, between 0 and log N up to the error of one sample per image; nats."""
+        return -self.entropy_nats() - float(aggregate_log_density(self.z, self.mean, self.log_std).mean())
+
+    def entropy_nats(self) -> float:
+        """The mean entropy of q(z|x), nats."""
+        return float((self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(1).mean())
+
+
+def aggregate_log_density(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """log 1/N Σₙ q(zₘ|xₙ) for points ``[M, L]`` and posteriors ``[N, L]``: ``[M]``, nats. Takes M · N · L operations.
+
+    >>> one = torch.zeros(1, 1, dtype=torch.float64)
+    >>> aggregate_log_density(one, one, one) + 0.5 * math.log(2 * math.pi)
+    tensor([0.], dtype=torch.float64)
+    """
+    z, mean, log_std = z.double(), mean.double(), log_std.double()
+    centre = mean.mean(0)  # differences of squares lose digits far from the origin
+    z, mean = z - centre, mean - centre
+    precision = (-2 * log_std).exp()
+    weighted = mean * precision
+    constant = (-0.5 * mean * weighted - log_std - 0.5 * math.log(2 * math.pi)).sum(1)
+    found = []
+    for some in z.split(max(1, _PAIRS_AT_ONCE // len(mean))):
+        pairs = torch.addmm(constant, some, weighted.mT).addmm_(some.square(), precision.mT, alpha=-0.5)
+        found.append(pairs.logsumexp(1) - math.log(len(mean)))
+    return torch.cat(found)
+
+
+def active_units(variance_of_means: Tensor, prior: DiagonalNormal | FullNormal) -> int:
+    """How many of L units are active, from Var_x(E_q[z]) ``[L]`` and the prior."""
+    return int((variance_of_means > ACTIVE_ABOVE * prior.variance.cpu()).sum())

@@ -1,0 +1,33 @@
+"""A table as a CSV file: a line per row, columns by name."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vaekit.errors import UserError
+from vaekit.runs import atomic_write_text
+
+__all__ = ["check_table", "write_table"]
+
+
+def check_table(path: Path) -> None:
+    """Refuses a file that could not be written, before a long measurement."""
+    if path.suffix.lower() != ".csv":
+        raise UserError(f"{path}: a table is written as .csv; give a name that ends so")
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(
+            f"{path} cannot be written: " + ("it is a folder" if path.is_dir() else "its folder is missing")
+        )
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Writes columns of one length; floats with all their digits."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows(zip(*columns.values(), strict=True))
+    atomic_write_text(path, text.getvalue())

@@ -1,0 +1,89 @@
+"""The aggregate posterior: mixtures by hand, and the two terms that the mean rate is made of."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch import distributions as td
+
+from vaekit.aggregate import Codes, active_units, aggregate_log_density
+from vaekit.distributions import DiagonalNormal, FullNormal, kl_divergence
+
+
+def randoms(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def codes_of(count: int, latents: int, spread: float, log_std: float, seed: int = 0) -> Codes:
+    mean, scale = spread * randoms(count, latents, seed=seed), log_std + 0.1 * randoms(count, latents, seed=seed + 1)
+    return Codes(mean, scale, mean + scale.exp() * randoms(count, latents, seed=seed + 2))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("log_std", [-5.0, 0.0])
+def test_its_density_is_that_of_the_mixture(offset: float, log_std: float) -> None:
+    codes = codes_of(50, 3, 2.0, log_std)
+    mean, z = codes.mean + offset, codes.z + offset
+    each = td.Independent(td.Normal(mean, codes.log_std.exp()), 1)
+    mixture = td.MixtureSameFamily(td.Categorical(torch.ones(50, dtype=torch.float64)), each)
+    found = aggregate_log_density(z, mean, codes.log_std)
+    torch.testing.assert_close(found, mixture.log_prob(z), rtol=1e-6, atol=1e-5 if offset else 1e-9)
+
+
+def test_it_is_computed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = codes_of(40, 3, 2.0, -1.0)
+    whole = aggregate_log_density(codes.z, codes.mean, codes.log_std)
+    monkeypatch.setattr("vaekit.aggregate._PAIRS_AT_ONCE", 120)
+    torch.testing.assert_close(aggregate_log_density(codes.z, codes.mean, codes.log_std), whole)
+
+
+def test_codes_that_say_nothing_have_no_information_and_those_apart_name_their_image() -> None:
+    nothing = codes_of(200, 4, 0.0, 0.0)
+    nothing = Codes(nothing.mean, torch.zeros(200, 4, dtype=torch.float64), randoms(200, 4, seed=7))
+    assert nothing.information_nats() == pytest.approx(0.0, abs=1e-9 + 4 * math.sqrt(2 / 200))
+    apart = codes_of(200, 4, 100.0, -3.0)
+    assert apart.information_nats() == pytest.approx(math.log(200), abs=4 * math.sqrt(2 / 200))
+
+
+def test_information_and_marginal_divergence_make_the_mean_rate() -> None:
+    """KL(q(z)‖p(z)) by itself, from draws of the mixture, is what the information leaves of the mean rate."""
+    codes, prior = codes_of(300, 2, 1.5, -0.5), DiagonalNormal(torch.zeros(2).double(), torch.zeros(2).double())
+    rate = float(kl_divergence(DiagonalNormal(codes.mean, codes.log_std), prior).sum(1).mean())
+    rows = torch.randint(300, (20_000,), generator=torch.Generator().manual_seed(4))
+    z = codes.mean[rows] + codes.log_std[rows].exp() * randoms(20_000, 2, seed=5)
+    marginal = aggregate_log_density(z, codes.mean, codes.log_std) - prior.log_prob(z)
+    information = td.Independent(td.Normal(codes.mean[rows], codes.log_std[rows].exp()), 1).log_prob(z)
+    information = information - aggregate_log_density(z, codes.mean, codes.log_std)
+    error = float((marginal + information).std()) / math.sqrt(20_000)
+    assert float((marginal + information).mean()) == pytest.approx(rate, abs=4 * error)
+    # and the estimate from one draw per image is the same within its own error
+    own = float(aggregate_log_density(codes.z, codes.mean, codes.log_std).std()) / math.sqrt(300)
+    assert codes.information_nats() == pytest.approx(float(information.mean()), abs=4 * own)
+
+
+def test_entropy_is_the_mean_of_each() -> None:
+    codes = codes_of(30, 4, 1.0, -1.0)
+    expected = td.Independent(td.Normal(codes.mean, codes.log_std.exp()), 1).entropy().mean()
+    assert codes.entropy_nats() == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_a_unit_is_active_if_its_mean_moves_by_a_hundredth_of_the_priors_variance() -> None:
+    variances = torch.tensor([0.0, 0.0099, 0.0101, 0.9], dtype=torch.float64)
+    assert active_units(variances, DiagonalNormal(torch.zeros(4), torch.zeros(4))) == 2
+    assert active_units(variances, DiagonalNormal(torch.zeros(4), torch.full((4,), math.log(10.0)))) == 0
+    factor = torch.tensor(np.diag([0.01, 0.01, 10.0, 0.1]), dtype=torch.float64)
+    factor[3, 0] = 10.0
+    assert active_units(variances, FullNormal(torch.zeros(4, dtype=torch.float64), factor)) == 1
+
+
+def test_variances_are_those_of_the_distributions() -> None:
+    factor = torch.tril(randoms(3, 3, seed=1))
+    factor.diagonal().abs_().add_(0.5)
+    full = td.MultivariateNormal(torch.zeros(3).double(), scale_tril=factor)
+    torch.testing.assert_close(FullNormal(torch.zeros(3).double(), factor).variance, full.variance)
+    log_std = randoms(3, seed=2)
+    torch.testing.assert_close(DiagonalNormal(log_std, log_std).variance, log_std.exp() ** 2)
