@@ -167,7 +167,7 @@ def test_generated_latents_are_standard_normal() -> None:
 
 def test_an_autoencoder_does_not_generate() -> None:
     model = build_model(recipes.get("seed-ae"), (1, 8, 8)).eval()
-    with pytest.raises(UserError, match="recipe 'seed-ae' has no prior .* vae, beta-vae, seed-vae"):
+    with pytest.raises(UserError, match="recipe 'seed-ae' has no prior .* vae, beta-vae, iwae, seed-vae"):
         edit.generate(model, 3, recipe="seed-ae")
     with pytest.raises(UserError, match="this model has no prior"):
         edit.generate(model, 3)

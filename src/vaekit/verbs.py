@@ -52,7 +52,7 @@ def refuse(verb: str, model: Any, name: str = "") -> None:
 
     >>> refuse("generate", RECIPES["ae"])
     Traceback (most recent call last):
-    vaekit.errors.UserError: generate: recipe 'ae' has no prior ...; train one of vae, beta-vae, seed-vae
+    vaekit.errors.UserError: generate: recipe 'ae' has no prior ...; train one of vae, beta-vae, iwae, seed-vae
     """
     lack = _lacks(verb, model)
     if lack is None:
