@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ _MOST_PAIRED = 10_000  # images whose codes are compared with one another: the c
 _WEIGHTS_AT_ONCE = 512  # images times samples of the importance-weighted bound
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Measurement:
     """What was found on N images, before anything is averaged. A column is float64 ``[N]``, in the order of the images.
 
@@ -62,14 +62,15 @@ class Measurement:
             "psnr_db": _decibel(mean / self.values),
             "psnr_db_error": None if error is None or not mean else 10 / math.log(10) * error / mean,
         }
-        for name in ("distortion_nats", "rate_nats", "elbo_nats", *(["iwae_nats"] if self.iwae_samples else [])):
-            found |= _mean_and_error(name, self.columns.get(name))
+        bounds = {"elbo_nats": "bits_per_dim"}
         if self.iwae_samples:
+            bounds["iwae_nats"] = "iwae_bits_per_dim"
             found["iwae_samples"] = self.iwae_samples
-        for name, bound in {"bits_per_dim": "elbo_nats", "iwae_bits_per_dim": "iwae_nats"}.items():
-            if bound == "elbo_nats" or self.iwae_samples:
-                bits = self.columns.get(bound) if self.is_discrete else None
-                found |= _mean_and_error(name, None if bits is None else bits / (-self.values * math.log(2)))
+        for name in ("distortion_nats", "rate_nats", *bounds):
+            found |= _mean_and_error(name, self.columns.get(name))
+        for bound, name in bounds.items():
+            nats = self.columns.get(bound) if self.is_discrete else None
+            found |= _mean_and_error(name, None if nats is None else nats / (-self.values * math.log(2)))
         information = None if self.codes is None else self.codes.information_nats()
         return found | {
             "active_units": self.active_units,
@@ -108,39 +109,32 @@ def measure(
     found = _Gathered(model, pixels, iwae_samples)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    start = 0
     for number, chunk in enumerate(pixels.split(batch_size)):
         noise = torch.randn(1, len(chunk), model.latent_dim, generator=generator)
-        if number % team.size == team.rank:
-            size = model.at_once(batch_size)
-            for some, e in zip(chunk.split(size), noise.split(size, 1), strict=True):
-                x = to_float(some.to(device))
-                found.add(start, x, model.infer(Batch(x), e.to(device)))
-                if iwae_samples and found.has_density:
-                    found.columns["iwae_nats"][start : start + len(x)] = _iwae(model, x, iwae_samples, seed, start)
-                start += len(x)
-        else:
-            start += len(chunk)
+        if number % team.size != team.rank:
+            continue
+        start, size = number * batch_size, model.at_once(batch_size)
+        for some, e in zip(chunk.split(size), noise.split(size, 1), strict=True):
+            x = to_float(some.to(device))
+            found.add(start, x, model.infer(Batch(x), e.to(device)))
+            if "iwae_nats" in found.columns:
+                found.columns["iwae_nats"][start : start + len(x)] = _iwae(model, x, iwae_samples, seed, start)
+            start += len(x)
     return found.joined(team)
 
 
-@dataclass
 class _Gathered:
     """Room for what is found on N images; what other processes find is zero here, and summed in the end."""
 
-    model: LatentModel
-    pixels: Tensor | Selection
-    iwae_samples: int
-    columns: dict[str, Tensor] = field(init=False)
-
-    def __post_init__(self) -> None:
-        count, latents = len(self.pixels), self.model.latent_dim
-        device = next(self.model.parameters()).device
-        probe = self.model.infer(Batch(to_float(self.pixels[:1].to(device))), torch.zeros(1, 1, latents).to(device))
+    def __init__(self, model: LatentModel, pixels: Tensor | Selection, iwae_samples: int) -> None:
+        self.model, self.pixels, self.iwae_samples = model, pixels, iwae_samples
+        count, latents = len(pixels), model.latent_dim
+        device = next(model.parameters()).device
+        probe = model.infer(Batch(to_float(pixels[:1].to(device))), torch.zeros(1, 1, latents).to(device))
         self.has_density, self.is_discrete = probe.has_density, probe.px.is_discrete
         self.prior = probe.levels[0].pz
         names = ["sse", "distortion_nats"] + ["rate_nats"] * self.has_density
-        names += ["iwae_nats"] * bool(self.has_density and self.iwae_samples)
+        names += ["iwae_nats"] * (self.has_density and iwae_samples > 0)
         self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
         self.kl_sum = torch.zeros(sum(kl.shape[-1] for kl in probe.kl) if self.has_density else 0, dtype=torch.float64)
         self.moments = torch.zeros(2, latents, dtype=torch.float64)
@@ -174,16 +168,22 @@ class _Gathered:
         team.sum_(*sums)
         for tensor, total in zip(found, sums, strict=True):
             tensor.copy_(total)
-        result = Measurement(math.prod(self.pixels.shape[1:]), self.is_discrete, self.columns)
+        values = math.prod(self.pixels.shape[1:])
         if not self.has_density:
-            return result
+            return Measurement(values, self.is_discrete, self.columns)
         rate, count = self.columns["rate_nats"], len(self.pixels)
         self.columns["elbo_nats"] = -self.columns["distortion_nats"] - rate
         mean, square = self.moments / count
-        result.kl_per_dim, result.active_units = self.kl_sum / count, active_units(square - mean.square(), self.prior)
-        result.codes, result.codes_rate_nats = Codes(*self.codes), float(rate[:: self.every].mean())
-        result.iwae_samples = self.iwae_samples
-        return result
+        return Measurement(
+            values,
+            self.is_discrete,
+            self.columns,
+            kl_per_dim=self.kl_sum / count,
+            active_units=active_units(square - mean.square(), self.prior),
+            codes=Codes(*self.codes),
+            codes_rate_nats=float(rate[:: self.every].mean()),
+            iwae_samples=self.iwae_samples,
+        )
 
 
 def _iwae(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Tensor:
