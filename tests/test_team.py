@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import vaekit as vk
 from vaekit import runs
 from vaekit.team import ALONE, Team
 
@@ -148,9 +149,13 @@ def test_a_run_goes_on_in_other_company(tmp_path: Path) -> None:
     shown = [_final(tmp_path / name) for name in ("run", "alone")]
     assert shown[0]["final_psnr_db"] == pytest.approx(shown[1]["final_psnr_db"], abs=0.2)
 
-    evaluated = ends(start(CLI, "evaluate", tmp_path / "run", "--json", size=3))
+    each = tmp_path / "each.csv"
+    evaluated = ends(start(CLI, "evaluate", tmp_path / "run", "--iwae", 5, "--per-image", each, "--json", size=3))
     numbers = json.loads(evaluated[0][1])
     assert numbers["elbo_nats"] == pytest.approx(shown[0]["final_elbo_nats"], rel=1e-6)
+    for name, value in vk.load(tmp_path / "run").evaluate(iwae_samples=5, per_image=tmp_path / "alone.csv").items():
+        assert numbers[name] == (value if value is None else pytest.approx(value, rel=1e-6)), name
+    assert each.read_text().count("\n") == (tmp_path / "alone.csv").read_text().count("\n") == 187
 
 
 def test_patience_ends_all_processes_after_the_same_epoch(tmp_path: Path) -> None:
