@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Classifier", "accuracies", "cached_classifier", "frechet_distance", "shrink", "train_classifier"]
+__all__ = ["Classifier", "accuracies", "cached_classifier", "shrink", "train_classifier"]
 
 LARGEST_SIDE = 64  # of the shorter side, in pixels
 WIDTHS = (32, 64, 96)  # each stage halves the side
@@ -143,26 +143,6 @@ def accuracies(model: Classifier, pixels: Tensor, targets: Mapping[str, np.ndarr
     """The fraction of images on which the more probable answer is the right one, per name."""
     said = model.predict(pixels)
     return {name: float(((said[name] > 0.5) == (np.asarray(targets[name]) > 0.5)).mean()) for name in model.names}
-
-
-def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
-    """Fréchet distance of the normals fitted to two sets of features [N, F] and [M, F], N and M > F.
-
-        d² = |μ_a − μ_b|² + tr(C_a + C_b − 2 (C_a^½ C_b C_a^½)^½)
-
-    (Dowson & Landau 1982; Heusel et al. 2017.) float64, by symmetric eigendecompositions; the value is d², as is
-    usual in reports. It is biased upwards for small sets: compare only figures of equal N.
-    """
-    a, b = (features.double().numpy() for features in (features_a, features_b))
-    if min(len(a), len(b)) <= a.shape[1]:
-        print(f"note: Fréchet distance of {len(a)} and {len(b)} images over {a.shape[1]} features is rank-deficient")
-    cov_a, cov_b = (np.cov(features, rowvar=False) for features in (a, b))
-    values, vectors = np.linalg.eigh(cov_a)
-    # Rounding makes the smallest eigenvalues of a covariance slightly negative.
-    root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    cross = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
-    means = np.square(a.mean(0) - b.mean(0)).sum()
-    return float(means + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
 
 
 def shrink(pixels: Tensor, side: int) -> Tensor:

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from classifier import Classifier, accuracies, cached_classifier, facts, frechet_distance, shrink
+from classifier import Classifier, accuracies, cached_classifier, facts, shrink
 from machine import write_json
 from results_of import describe_run
 from torch import Tensor
 
 import vaekit as vk
 from vaekit.data import Images
+from vaekit.distances import frechet_distance
 from vaekit.pictures import Sheet, one_per_class
 
 __all__ = ["compare"]

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "shards"),
     ("cores", "heap", "locks", "memory", "patience", "pixels", "tape", "team"),
     ("adam", "augment", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
-    ("aggregate", "discrete"),
+    ("aggregate", "discrete", "distances", "features", "similarity"),
     ("heads", "priors", "masks", "schedules", "verbs"),
     ("models",),
     ("objectives",),

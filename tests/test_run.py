@@ -21,6 +21,7 @@ from vaekit.evaluate import psnr_db
 from vaekit.recipes import RECIPES
 
 MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
+SSIM = {"ssim", "ssim_error"}  #: of the verb alone: too slow after every epoch
 OF_CODES = {"active_units", "mutual_information_nats", "marginal_kl_nats"}
 KEYS = {"images"} | MEANS | {f"{name}_error" for name in MEANS} | OF_CODES
 
@@ -169,7 +170,7 @@ def test_inpaint_never_sees_what_is_hidden(vae: vk.Run) -> None:
 def test_evaluate_of_a_vae(vae: vk.Run) -> None:
     numbers = vae.evaluate()
     assert numbers.pop("kl_per_dim_nats") is not None
-    assert numbers.keys() == KEYS and numbers["images"] == len(vae.images("test")) == 186
+    assert numbers.keys() == KEYS | SSIM and numbers["images"] == len(vae.images("test")) == 186
     assert numbers["elbo_nats"] == pytest.approx(-numbers["distortion_nats"] - numbers["rate_nats"])
     assert numbers["rate_nats"] > 0
     pixels = vae.images("test").pixels
@@ -180,12 +181,12 @@ def test_evaluate_of_a_vae(vae: vk.Run) -> None:
     assert vae.evaluate(seed=1)["sse_per_image"] == numbers["sse_per_image"]
     assert vae.evaluate(seed=1)["distortion_nats"] != numbers["distortion_nats"]
     final = {key.removeprefix("final_"): value for key, value in vae.final_numbers().items()}
-    assert final == numbers
+    assert final == {name: value for name, value in numbers.items() if name not in SSIM}
 
 
 def test_evaluate_of_an_autoencoder_claims_no_bound(ae: vk.Run) -> None:
     numbers = ae.evaluate()
-    assert numbers.keys() == KEYS
+    assert numbers.keys() == KEYS | SSIM
     assert numbers["elbo_nats"] is None and numbers["rate_nats"] is None
     # A normal likelihood with variance 1/2: distortion = SSE + (D/2) log π.
     assert numbers["distortion_nats"] == pytest.approx(numbers["sse_per_image"] + 32 * np.log(np.pi), rel=1e-5)
@@ -270,7 +271,7 @@ def test_every_recipe_trains_and_serves_every_verb(recipe: str, source: str, siz
     numbers = run.evaluate()
     assert ("kl_per_dim_nats" in numbers) == row.has_bound
     numbers.pop("kl_per_dim_nats", None)
-    assert numbers.keys() == KEYS
+    assert numbers.keys() == KEYS | SSIM
     assert np.isfinite([value for value in numbers.values() if value is not None]).all()
     assert (numbers["elbo_nats"] is None) == (not row.has_bound)
     pixels = run.images("test").pixels[:3]

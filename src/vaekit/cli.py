@@ -363,6 +363,9 @@ def evaluate(
     iwae: Annotated[
         int | None, Parameter(help="Also the importance-weighted bound of so many samples per image, such as 5000.")
     ] = None,
+    samples: Annotated[
+        int | None, Parameter(help="Also the distances of so many new images from those of DATA, such as 2000.")
+    ] = None,
     per_image: Annotated[Path | None, Parameter(help="CSV file to write, with a line of numbers per image.")] = None,
     seed: Annotated[int, Parameter(help="Of the posterior samples.", validator=_SEED)] = 0,
     device: Device = "auto",
@@ -375,7 +378,7 @@ def evaluate(
     Example: vaekit evaluate runs/portraits --split test --json
     """
     opened = _load(run, device)
-    numbers = opened.evaluate(data, split, seed, iwae_samples=iwae, per_image=per_image)
+    numbers = opened.evaluate(data, split, seed, iwae_samples=iwae, samples=samples, per_image=per_image)
     if opened.leads:
         say(numbers, json_)
 

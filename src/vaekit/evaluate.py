@@ -1,6 +1,7 @@
 """Numbers about a model on images, each with a unit; ``NAME_error`` is the standard error of a mean over images.
 
 sse_per_image    Σ over pixel values of (x − x̂)², x̂ decoded from the posterior mean, [0, 1] scale; mean over images
+ssim             structural similarity of x and x̂ (Wang et al. 2004, Eq. 13), at most 1; mean over images
 psnr_db          −10 log10 of the mean of (x − x̂)² over all pixel values of all images
 distortion_nats  −E_q[log p(x|z)], one posterior sample per image; for an autoencoder at its one code
 rate_nats        KL(q(z|x)‖p(z)); null for an autoencoder
@@ -25,6 +26,7 @@ from vaekit.aggregate import Codes, active_units
 from vaekit.data import Selection, to_float
 from vaekit.models import Batch, Inference, LatentModel
 from vaekit.seeds import IMPORTANCE, image_noise
+from vaekit.similarity import ssim
 from vaekit.team import ALONE, Team
 
 __all__ = ["Measurement", "Numbers", "evaluate", "measure", "psnr_db"]
@@ -62,6 +64,8 @@ class Measurement:
             "psnr_db": _decibel(mean / self.values),
             "psnr_db_error": None if error is None or not mean else 10 / math.log(10) * error / mean,
         }
+        if "ssim" in self.columns:
+            found |= _mean_and_error("ssim", self.columns["ssim"])
         bounds = {"elbo_nats": "bits_per_dim"}
         if self.iwae_samples:
             bounds["iwae_nats"] = "iwae_bits_per_dim"
@@ -99,14 +103,16 @@ def measure(
     batch_size: int = 128,
     team: Team = ALONE,
     iwae_samples: int = 0,
+    with_ssim: bool = False,
 ) -> Measurement:
     """Measures uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``.
 
-    ``iwae_samples`` is K of the importance-weighted bound, which takes K times as long; 0 leaves it out. A ``team``
-    shares the work: each process takes some of the chunks, and all get what was found on all.
+    ``iwae_samples`` is K of the importance-weighted bound, which takes K times as long; 0 leaves it out.
+    ``with_ssim`` adds the structural similarity, which takes long for large images. A ``team`` shares the work: each
+    process takes some of the chunks, and all get what was found on all.
     """
     assert not model.training
-    found = _Gathered(model, pixels, iwae_samples)
+    found = _Gathered(model, pixels, iwae_samples, with_ssim)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     for number, chunk in enumerate(pixels.split(batch_size)):
@@ -126,14 +132,14 @@ def measure(
 class _Gathered:
     """Room for what is found on N images; what other processes find is zero here, and summed in the end."""
 
-    def __init__(self, model: LatentModel, pixels: Tensor | Selection, iwae_samples: int) -> None:
+    def __init__(self, model: LatentModel, pixels: Tensor | Selection, iwae_samples: int, with_ssim: bool) -> None:
         self.model, self.pixels, self.iwae_samples = model, pixels, iwae_samples
         count, latents = len(pixels), model.latent_dim
         device = next(model.parameters()).device
         probe = model.infer(Batch(to_float(pixels[:1].to(device))), torch.zeros(1, 1, latents).to(device))
         self.has_density, self.is_discrete = probe.has_density, probe.px.is_discrete
         self.prior = probe.levels[0].pz
-        names = ["sse", "distortion_nats"] + ["rate_nats"] * self.has_density
+        names = ["sse", *["ssim"] * with_ssim, "distortion_nats", *["rate_nats"] * self.has_density]
         names += ["iwae_nats"] * (self.has_density and iwae_samples > 0)
         self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
         self.kl_sum = torch.zeros(sum(kl.shape[-1] for kl in probe.kl) if self.has_density else 0, dtype=torch.float64)
@@ -146,8 +152,10 @@ class _Gathered:
         """What was found on the images from ``start`` on."""
         level = inference.levels[0]
         rows = slice(start, start + len(x))
-        squares = (self.model.decode(level.qz.mean).picture - x).square().flatten(1)
-        self.columns["sse"][rows] = _double(squares.sum(1))
+        picture = self.model.decode(level.qz.mean).picture
+        self.columns["sse"][rows] = _double((picture - x).square().flatten(1).sum(1))
+        if "ssim" in self.columns:
+            self.columns["ssim"][rows] = ssim(picture.cpu(), x.cpu())
         self.columns["distortion_nats"][rows] = -_double(inference.log_px.mean(0))
         if not self.has_density:
             return

@@ -13,15 +13,18 @@ from torch import Tensor
 
 from vaekit import edit, evaluate, inpaint, pictures, runs
 from vaekit.config import RunConfig
-from vaekit.data import PARTS, Form, Images, check_split, open_in, to_float, to_uint8
+from vaekit.data import PARTS, Form, Images, Selection, check_split, open_in, to_float, to_uint8
+from vaekit.distances import few_images_warning, frechet_distance, kernel_distance
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
+from vaekit.features import Features
 from vaekit.intake import is_binary, is_trained_on
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
 from vaekit.tables import check_table, write_table
 from vaekit.team import join
+from vaekit.verbs import refuse
 
 __all__ = ["Run"]
 
@@ -145,15 +148,19 @@ class Run:
         seed: int = 0,
         *,
         iwae_samples: int | None = None,
+        samples: int | None = None,
         per_image: str | Path | None = None,
     ) -> dict[str, Any]:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is.
 
-        ``iwae_samples`` adds the importance-weighted bound of so many samples; ``per_image`` names a CSV file that gets
-        a line per image.
+        ``iwae_samples`` adds the importance-weighted bound of so many samples per image; ``samples`` the distances of
+        so many new images from those measured (:mod:`vaekit.distances`); ``per_image`` names a CSV file that gets a
+        line per image.
         """
         if iwae_samples is not None:
             self._check_bound(iwae_samples)
+        if samples is not None:
+            self._check_samples(samples)
         if per_image is not None:
             check_table(Path(per_image))
         opened, rows = self._chosen(data, split)
@@ -161,13 +168,17 @@ class Run:
             raise UserError(
                 f"{self.path} gives binary pixels a probability, and {opened.source} has grey levels; name others"
             )
-        found = evaluate.measure(self.model, opened.selection(rows), seed, team=join(), iwae_samples=iwae_samples or 0)
+        found = evaluate.measure(
+            self.model, opened.selection(rows), seed, team=join(), iwae_samples=iwae_samples or 0, with_ssim=True
+        )
         if per_image is not None and self.leads:
             names = [opened.names[i] for i in np.flatnonzero(rows)]
             write_table(Path(per_image), {"name": names, **{k: v.tolist() for k, v in found.columns.items()}})
         numbers: dict[str, Any] = dict(found.numbers())
         if found.kl_per_dim is not None:
             numbers["kl_per_dim_nats"] = found.kl_per_dim.tolist()
+        if samples is not None:
+            numbers |= self._distances(opened.selection(rows), samples, seed)
         if self.config.data.binarize:
             numbers["binarize"] = self.config.data.binarize
         return numbers
@@ -222,6 +233,28 @@ class Run:
         sheet = pictures.stacked_sheet(pixels, to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))
         numbers = {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": evaluate.psnr_db(filled, truth, hidden)}
         return sheet, numbers
+
+    def _check_samples(self, samples: int) -> None:
+        if samples < 2:
+            raise UserError(f"--samples {samples}: expected at least 2 images")
+        refuse("generate", self.model, self.config.recipe["name"])
+
+    def _distances(self, real: Selection, count: int, seed: int) -> dict[str, Any]:
+        """How far ``count`` new images are from real ones."""
+        if len(real) < 2:
+            raise UserError("--samples: expected at least 2 images to compare with")
+        of = Features()
+        made, found = of.of(edit.generate(self.model, count, seed)), of.of(real)
+        kernel, error = kernel_distance(made, found, seed)
+        numbers = {
+            "samples": count,
+            "features": of.name,
+            "frechet_distance": frechet_distance(made, found),
+            "kernel_distance": kernel,
+            "kernel_distance_error": error,
+        }
+        warning = few_images_warning(min(count, len(real)), of.size)
+        return numbers | ({"warning": warning} if warning else {})
 
     def _check_bound(self, samples: int) -> None:
         if samples < 1:
