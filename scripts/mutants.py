@@ -33,7 +33,20 @@ __all__ = ["MUTANTS", "Mutant", "mutated", "source_of"]
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "bench" / "results" / "mutants.json"
 SECONDS = 200  #: a mutant may make a loop endless
-PRELOADED = ["torch", "scipy.stats", "scipy.integrate", "hypothesis", "pytest", "sklearn.datasets"]
+#: Imported once for all, by the process that the others are forked from; torch's first comparison imports the last two.
+PRELOADED = [
+    *(
+        "torch",
+        "scipy.stats",
+        "scipy.integrate",
+        "hypothesis",
+        "pytest",
+        "sklearn.datasets",
+        "safetensors.torch",
+        "PIL",
+    ),
+    *("torch.fx.experimental.symbolic_shapes", "torch.distributed.tensor"),
+]
 
 
 class Mutant(NamedTuple):
