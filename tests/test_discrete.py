@@ -125,6 +125,16 @@ def test_a_wide_range_of_bytes_is_recovered() -> None:
     torch.testing.assert_close(px.log_prob(to_float(levels)), expected)
 
 
+@pytest.mark.parametrize("off", [-1e-6, 1e-6])
+def test_a_byte_is_recovered_from_a_value_that_was_rounded_otherwise(off: float) -> None:
+    """As by v · (1/255) in float32, or by a mean of equal pixels."""
+    px = Categorical256(doubles(256, 1, 1, 1))
+    torch.testing.assert_close(px.log_prob_map(VALUES + off), px.log_prob_map(VALUES), rtol=0, atol=0)
+    for kind in KINDS:
+        px = kind(torch.full((1, 1, 1), 0.4).double(), torch.tensor(-2.0).double())
+        torch.testing.assert_close(px.log_prob_map(VALUES + off), px.log_prob_map(VALUES), rtol=0, atol=0)
+
+
 # Anything a decoder may say
 
 

@@ -1,0 +1,423 @@
+"""Does a test notice each mistake that could be made in a formula? Every row of ``MUTANTS`` is one: a sign flipped, a
+constant dropped, a mean for a sum. It is made in a copy of the package, and the tests of the formulas are run on it.
+
+    python scripts/mutants.py                  all of them; writes bench/results/mutants.json
+    python scripts/mutants.py --only kl        those with "kl" in their row; writes nothing
+    python scripts/mutants.py --jobs 4         so many at a time
+
+The exit code is 1 if a mutant survives. A survivor means that a test is missing. A new formula wants a row or two here: the
+module, a piece of its text that occurs there once, what stands there instead, and what that breaks.
+"""
+
+# ruff: noqa: E501  (a row of the table is a line)
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["MUTANTS", "Mutant", "mutated", "source_of"]
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "bench" / "results" / "mutants.json"
+SECONDS = 200  #: a mutant may make a loop endless
+#: Imported once for all, by the process that the others are forked from; torch's first comparison imports the last two.
+PRELOADED = [
+    *(
+        "torch",
+        "scipy.stats",
+        "scipy.integrate",
+        "hypothesis",
+        "pytest",
+        "sklearn.datasets",
+        "safetensors.torch",
+        "PIL",
+    ),
+    *("torch.fx.experimental.symbolic_shapes", "torch.distributed.tensor"),
+]
+
+
+class Mutant(NamedTuple):
+    """One mistake."""
+
+    module: str
+    old: str
+    new: str
+    breaks: str
+
+
+# fmt: off
+D, B, H, P, J, E, M = "distributions", "discrete", "heads", "priors", "objectives", "evaluate", "models"
+MUTANTS = [
+    # normals
+    Mutant(D, "self.mean + self.log_std.exp() * noise", "self.mean + (2 * self.log_std).exp() * noise", "samples are spread by the variance"),
+    Mutant(D, "self.mean + self.log_std.exp() * noise", "self.mean + (-self.log_std).exp() * noise", "samples are spread by one over the standard deviation"),
+    Mutant(D, "self.mean + self.log_std.exp() * noise", "self.log_std.exp() * noise", "samples lie around zero"),
+    Mutant(D, "return self.log_prob_map(z).sum(-1)", "return self.log_prob_map(z).mean(-1)", "log q is a mean over dimensions"),
+    Mutant(D, "return self.mean.expand(noise.shape)", "return self.mean + noise", "the code of an autoencoder is noisy"),
+    Mutant(D, "0.5 * math.log(2 * math.pi)", "0.5 * math.log(math.pi)", "a factor of two under the logarithm of a normal's constant"),
+    Mutant(D, "return -0.5 * ((x - mean)", "return -((x - mean)", "the half of a normal's exponent"),
+    Mutant(D, "(x - mean) * (-log_std).exp()", "(x - mean) * log_std.exp()", "a normal multiplies by its scale"),
+    Mutant(D, "* (-log_std).exp()).square() - log_std - _HALF", "* (-log_std).exp()).square() + log_std - _HALF", "the sign of a normal's log scale"),
+    Mutant(D, ".square() - log_std - _HALF_LOG_TWO_PI\n", ".square() - log_std\n", "a normal's constant"),
+    Mutant(D, "self.mean + noise @ self.factor.mT", "self.mean + noise @ self.factor", "samples of a full normal by the transposed factor"),
+    Mutant(D, "white = (z - self.mean) @ self.whitening.mT", "white = (z - self.mean) @ self.whitening", "the density of a full normal by the transposed factor"),
+    Mutant(D, "-0.5 * white.square()", "-white.square()", "the half of a full normal's exponent"),
+    Mutant(D, "_HALF_LOG_TWO_PI + self.whitening", "_HALF_LOG_TWO_PI - self.whitening", "the sign of a full normal's log volume"),
+    Mutant(D, "- _HALF_LOG_TWO_PI + self.whitening", "+ self.whitening", "a full normal's constant"),
+    # divergences
+    Mutant(D, "variance_ratio = (2 * (q.log_std", "variance_ratio = ((q.log_std", "kl: standard deviation for variance"),
+    Mutant(D, "* (-p.log_std).exp()).square()", "* p.log_std.exp()).square()", "kl: the distance is multiplied by the prior's scale"),
+    Mutant(D, "* (-p.log_std).exp()).square()", "* (-p.log_std).exp()).abs()", "kl: the distance is not squared"),
+    Mutant(D, "return 0.5 * (variance_ratio", "return (variance_ratio", "kl: the half"),
+    Mutant(D, "distance - 1) - (q.log_std", "distance) - (q.log_std", "kl: the one"),
+    Mutant(D, "- 1) - (q.log_std - p.log_std)", "- 1) + (q.log_std - p.log_std)", "kl: the sign of the log ratio"),
+    Mutant(D, "- 1) - (q.log_std - p.log_std)", "- 1) - 2 * (q.log_std - p.log_std)", "kl: log variance for log standard deviation"),
+    Mutant(D, "white_variance = (2 * q.log_std).exp()", "white_variance = q.log_std.exp()", "kl to a full normal: standard deviation for variance"),
+    Mutant(D, "p.whitening.square().mT", "p.whitening.square()", "kl to a full normal: the variances by the transposed factor"),
+    Mutant(D, "@ p.whitening.mT).square()", "@ p.whitening.mT).abs()", "kl to a full normal: the distance is not squared"),
+    Mutant(D, "white_distance - 1) - q.log_std", "white_distance) - q.log_std", "kl to a full normal: the one"),
+    Mutant(D, "- 1) - q.log_std - p.white", "- 1) + q.log_std - p.white", "kl to a full normal: the sign of log std"),
+    Mutant(D, "- q.log_std - p.whitening.diagonal()", "- q.log_std + p.whitening.diagonal()", "kl to a full normal: the sign of the log volume"),
+    # densities of pixels
+    Mutant(D, "self.log_prob_map(x).sum(IMAGE_DIMS)", "self.log_prob_map(x).mean(IMAGE_DIMS)", "log p(x|z) is a mean over pixels"),
+    Mutant(D, "self.log_prob_map(x).sum(IMAGE_DIMS)", "self.log_prob_map(x).sum(IMAGE_DIMS[1:]).mean(-1)", "log p(x|z) is a mean over channels"),
+    Mutant(D, "return self.mean.clamp(0, 1)", "return self.mean", "pictures leave [0, 1]"),
+    Mutant(D, "math.prod(mean.shape[-3:])", "math.prod(mean.shape[-2:])", "the constant of one channel alone"),
+    Mutant(D, "(log_scale + _HALF_LOG_TWO_PI)", "log_scale", "the constant of a normal with one scale"),
+    Mutant(D, "return -constant - sse", "return constant - sse", "the sign of that constant"),
+    Mutant(D, "(0.5 * (-2 * log_scale).exp())", "(-2 * log_scale).exp()", "the half of its squared error"),
+    Mutant(D, "(-2 * log_scale).exp()", "(-log_scale).exp()", "its squared error by the standard deviation"),
+    Mutant(D, "self.log_scale.numel() > 1", "self.log_scale.numel() > 10**9", "a scale per pixel is taken for one scale"),
+    Mutant(D, "- self.log_scale - math.log(2)", "- self.log_scale", "the log 2 of a Laplace density"),
+    Mutant(D, "- self.log_scale - math.log(2)", "+ self.log_scale - math.log(2)", "the sign of a Laplace density's log scale"),
+    Mutant(D, "(-self.log_scale).exp() -", "self.log_scale.exp() -", "a Laplace density multiplies by its scale"),
+    Mutant(D, "-(x - self.mean).abs()", "-(x - self.mean).square()", "a Laplace density of squares"),
+    Mutant(D, "return (x - 0.5) * self.logits", "return x * self.logits", "half of a continuous Bernoulli's normaliser"),
+    Mutant(D, "- _log_sinhc(", "+ _log_sinhc(", "the sign of its normaliser"),
+    Mutant(D, "_log_sinhc(self.logits / 2)", "_log_sinhc(self.logits)", "its normaliser of η for η/2"),
+    Mutant(D, "(1 / 6 - square", "(1 / 3 - square", "the first term of its normaliser's series"),
+    Mutant(D, "square * (1 / 180 - square", "square * (1 / 180 + square", "a sign in its normaliser's series"),
+    Mutant(D, "large + torch.log(-torch", "torch.log(-torch", "the large part of its normaliser"),
+    Mutant(D, "(-2 * large) / (2 * large)", "(-2 * large) / large", "a log 2 of its normaliser"),
+    Mutant(D, "_SERIES_BELOW), size)", "size * 0), size)", "the guard of a branch that is not taken: 0/0 in the gradient"),
+    Mutant(D, "0.5 + 0.5 * torch.where", "0.5 + torch.where", "the half of its mean"),
+    Mutant(D, "1 / large.tanh() - 1 / large)", "1 / large.tanh() + 1 / large)", "a sign in its mean"),
+    Mutant(D, "(1 / 3 - square * (1 / 45", "(1 / 3 + square * (1 / 45", "a sign in its mean's series"),
+    Mutant(D, "return self.logits.sigmoid()", "return (-self.logits).sigmoid()", "the mean of a Bernoulli is of the other value"),
+    Mutant(D, "return -F.binary_cross", "return F.binary_cross", "the sign of a Bernoulli's log probability"),
+    Mutant(D, "(torch.float32, torch.float64) else tensor.float()", "(torch.float32,) else tensor.float()", "float64 is rounded"),
+    Mutant(D, "(torch.float32, torch.float64) else tensor.float()", "(torch.float32, torch.float64) else tensor", "sums of half precision"),
+    # probabilities of bytes
+    Mutant(B, "return (x * 255).round()", "return (x * 255).floor()", "bytes are truncated"),
+    Mutant(B, "return (x * 255).round()", "return (x * 256).round()", "bytes of another range"),
+    Mutant(B, "below = F.logsigmoid(centre + width / 2)", "below = F.logsigmoid(centre + width)", "a logistic bin that is half a level too wide"),
+    Mutant(B, "masked_fill(level == 255, 0)\n", "masked_fill(level == 256, 0)\n", "255 does not take the upper tail"),
+    Mutant(B, "masked_fill(level == 0, 0)\n", "masked_fill(level == -1, 0)\n", "0 does not take the lower tail"),
+    Mutant(B, "F.logsigmoid(width / 2 - centre)", "F.logsigmoid(width / 2 + centre)", "the sign of a logistic bin's other end"),
+    Mutant(B, "torch.log(-torch.expm1(-width))", "torch.log(width)", "a logistic density for the bin's mass"),
+    Mutant(B, "torch.where(_is_edge(level), torch.zeros_like(between), between)", "between", "the edges of a logistic have another end"),
+    Mutant(B, "return below + above +", "return below + above -", "the sign of a logistic bin's width"),
+    Mutant(B, "numbers.\n    \"\"\"\n    level, rate = _byte(x), (-log_scale).exp()", "numbers.\n    \"\"\"\n    level, rate = _byte(x), log_scale.exp()", "a logistic multiplies by its scale"),
+    Mutant(B, "return (level == 0) | (level == 255)", "return level == 0", "255 is no edge"),
+    Mutant(B, "_SQRT_TWO = math.sqrt(2)", "_SQRT_TWO = 2.0", "erf of t/2 for t/√2"),
+    Mutant(B, "torch.where(level == 0, -centre,", "torch.where(level == 0, centre,", "0 takes the upper tail of a normal"),
+    Mutant(B, "near = outward - width / 2", "near = outward + width / 2", "a normal's bin is the next one"),
+    Mutant(B, "near.clamp(max=0), near.clamp(min=0)", "near, near", "no clamp of the branch that is not taken"),
+    Mutant(B, ".masked_fill(is_edge, 1)", ".masked_fill(is_edge, 0)", "the edge of a normal's near branch"),
+    Mutant(B, "behind.masked_fill(is_edge, 0)", "behind", "the edge of a normal's far branch"),
+    Mutant(B, "within = torch.log(0.5 *", "within = torch.log(1.0 *", "the half of Φ, near the location"),
+    Mutant(B, "torch.log(0.5 * rest)", "torch.log(rest)", "the half of Φ, far from it"),
+    Mutant(B, "(-width * (outer + width / 2)).exp()", "(-width * (outer + width)).exp()", "the other end of a far bin"),
+    Mutant(B, "outer.square() / 2)", "outer.square())", "the half of a far bin's exponent"),
+    Mutant(B, "- outer.square() / 2", "+ outer.square() / 2", "the sign of a far bin's exponent"),
+    # their means
+    Mutant(B, "integral((location - 1) / scale)", "integral(location / scale - 1)", "the mean of a density clamped elsewhere than at 1"),
+    Mutant(B, "return (scale * (integral(", "return ((integral(", "the scale of a clamped mean"),
+    Mutant(B, "return z * torch.special.ndtr(z) + ", "return z * torch.special.ndtr(z) - ", "a sign in the integral of Φ"),
+    Mutant(B, "/ math.sqrt(2 * math.pi)", "/ math.sqrt(math.pi)", "a constant in the integral of Φ"),
+    Mutant(B, "_clamped_mean(_integral_of_ndtr, ", "_clamped_mean(F.softplus, ", "the mean of a logistic for that of a normal"),
+    # mixtures
+    Mutant(B, "wide(logits).log_softmax(-3)", "wide(logits)", "weights that do not sum to one"),
+    Mutant(B, "wide(logits).log_softmax(-3)", "wide(logits).log_softmax(-1)", "weights that sum to one over columns"),
+    Mutant(B, "+ alpha * red", "- alpha * red", "the sign of α"),
+    Mutant(B, "beta * red + gamma * green", "beta * green + gamma * red", "β and γ exchanged"),
+    Mutant(B, "(seen[..., :2, :, :] - 0.5)", "(seen[..., :2, :, :] - 0.0)", "coefficients of colours that are not centred"),
+    Mutant(B, ".cumsum(-3) + self.log_weight", ".cumsum(-3) - self.log_weight", "the sign of log weights, per pixel value"),
+    Mutant(B, "self._log_bins(x).cumsum(-3)", "self._log_bins(x)", "channels without those before them"),
+    Mutant(B, "marginals.diff(dim=-3)", "marginals[..., 1:, :, :]", "joint probabilities for conditional ones"),
+    Mutant(B, "self._log_bins(x).sum(-3) + self.log_weight", "self._log_bins(x).sum(-3)", "an image without the weights of its components"),
+    Mutant(B, "self._log_bins(x).sum(-3) + self.log_weight", "self._log_bins(x).mean(-3) + self.log_weight", "an image by the mean over its channels"),
+    Mutant(B, ".logsumexp(-3).sum((-2, -1))", ".sum(-3).sum((-2, -1))", "an image by the product of its components"),
+    Mutant(B, ".logsumexp(-3).sum((-2, -1))", ".logsumexp(-3).mean((-2, -1))", "an image by the mean over its pixels"),
+    Mutant(B, "for _ in range(2):", "for _ in range(1):", "the mean of blue does not follow that of green"),
+    Mutant(B, "* seen).sum(-4)", "* seen).mean(-4)", "the mean of a mixture divided by its components"),
+    Mutant(B, "(self.log_weight.exp().unsqueeze", "(self.log_weight.unsqueeze", "the mean of a mixture by log weights"),
+    # free probabilities
+    Mutant(B, ".to(self.logits) / 255", ".to(self.logits) / 256", "the mean of a categorical on another scale"),
+    Mutant(B, "self.logits.softmax(-4)", "self.logits.softmax(-3)", "the mean of a categorical normalised over channels"),
+    Mutant(B, "total = self.logits.logsumexp(-4)", "total = self.logits.logsumexp(-4) * 0", "a categorical that is not normalised"),
+    Mutant(B, "squeeze(-4) - total", "squeeze(-4) + total", "the sign of a categorical's normaliser"),
+    # heads
+    Mutant(H, "1 / (255 * math.sqrt(12))", "1 / (255 * math.sqrt(3))", "the rounding error of a bin from edge to edge"),
+    Mutant(H, "QUANTISATION_STD / math.sqrt(2))", "QUANTISATION_STD * math.sqrt(2))", "the floor of a Laplace scale"),
+    Mutant(H, "DiscretizedLogistic: (-7 - math.log(2), 2.0)", "DiscretizedLogistic: (-7.0, 2.0)", "the floor of a logistic scale"),
+    Mutant(H, "DiscretizedNormal: (-7 - math.log(2), 2.0)", "DiscretizedNormal: (-7 - math.log(2), 3.0)", "the ceiling of a discretised normal's scale"),
+    Mutant(H, "_FIRST_LOG_SCALE = math.log(0.25)", "_FIRST_LOG_SCALE = math.log(0.5)", "where a scale begins"),
+    Mutant(H, "_COMPONENT = math.log(0.1)", "_COMPONENT = math.log(0.2)", "where a component's scale begins"),
+    Mutant(H, "self.log_std(features) * self.std_gain", "self.log_std(features)", "the gain of a posterior's log std"),
+    Mutant(H, "self.log_std(features) * self.std_gain", "-self.log_std(features) * self.std_gain", "the sign of a posterior's log std"),
+    Mutant(H, "self.log_std(features) * self.std_gain", "self.log_std(features) * self.std_gain / 2", "a head of log variances"),
+    Mutant(H, "torch.tensor(math.log(fixed_scale))", "torch.tensor(2 * math.log(fixed_scale))", "a fixed variance for a scale"),
+    Mutant(H, "torch.tensor(math.log(fixed_scale))", "torch.tensor(fixed_scale)", "a fixed scale for its logarithm"),
+    Mutant(H, "self._in_range(self.free_log_scale * _SCALE_GAIN)", "self._in_range(self.free_log_scale)", "the gain of a shared scale"),
+    Mutant(H, "self._in_range(self.free_log_scale * _SCALE_GAIN)", "self.free_log_scale * _SCALE_GAIN", "no range of a shared scale"),
+    Mutant(H, "self._in_range(log_scale + _FIRST_LOG_SCALE)", "log_scale + _FIRST_LOG_SCALE", "no range of a pixel's scale"),
+    Mutant(H, "self._in_range(log_scale + _FIRST_LOG_SCALE)", "self._in_range(log_scale - _FIRST_LOG_SCALE)", "pixel scales begin at four"),
+    Mutant(H, "location, log_scale = output.chunk(2, dim=-3)", "log_scale, location = output.chunk(2, dim=-3)", "locations and scales exchanged"),
+    Mutant(H, "else output + 0.5", "else output", "where a location begins"),
+    Mutant(H, "return output.sigmoid() if self.mean", "return output.tanh() if self.mean", "another function than the sigmoid"),
+    Mutant(H, "else location - 0.5", "else location", "the output of a mean image"),
+    Mutant(H, "return BernoulliImage(output)", "return BernoulliImage(-output)", "the sign of a Bernoulli's logits"),
+    Mutant(H, "return ContinuousBernoulli(output)", "return ContinuousBernoulli(output / 2)", "the gain of a continuous Bernoulli's logits"),
+    Mutant(H, "Categorical256(output.unflatten(-3, (256, output.shape[-3] // 256)))", "Categorical256(output.unflatten(-3, (output.shape[-3] // 256, 256)).transpose(-4, -3))", "categorical logits channel by channel"),
+    Mutant(H, "(torch.arange(components) + 0.5) / components", "torch.arange(components) / components", "where components begin"),
+    Mutant(H, "(count, channels)) + self.first_location", "(count, channels))", "all components begin at one place"),
+    Mutant(H, "(count, channels)) + _FIRST_LOG_SCALE", "(count, channels)) - _FIRST_LOG_SCALE", "components begin wide"),
+    Mutant(H, "log_scale.clamp(*LOG_SCALES[DiscretizedLogistic])", "log_scale", "no range of a component's scale"),
+    Mutant(H, "(count, 3)).tanh() if", "(count, 3)) if", "coefficients beyond ±1"),
+    Mutant(H, "logits, location, log_scale, *coefficients =", "logits, log_scale, location, *coefficients =", "locations and scales of a mixture exchanged"),
+    Mutant(H, "rising(middle) < target", "rising(middle) > target", "the search for a mean image goes the other way"),
+    # priors
+    Mutant(P, "DiagonalNormal(self.zeros, self.zeros)", "DiagonalNormal(self.zeros, self.zeros + 1)", "a standard normal of another scale"),
+    Mutant(P, "cholesky_ex(self.covariance + floor)", "cholesky_ex(self.covariance)", "no floor of a fitted covariance"),
+    Mutant(P, "_FLOOR * self.covariance.trace()", "_FLOOR * self.covariance.square().trace()", "a floor of the squared variances"),
+    Mutant(P, "_KEEP = 0.99 ", "_KEEP = 0.9 ", "how long moments are kept"),
+    Mutant(P, "_LAG = 10 ", "_LAG = 1 ", "how soon moments are kept"),
+    Mutant(P, "self.observed / (self.observed + _LAG), max=_KEEP", "self.observed / (self.observed + _LAG), max=1.0", "moments stop following"),
+    Mutant(P, "self.mean.lerp_(total / count, 1 - keep)", "self.mean.lerp_(total / count, keep)", "the mean keeps what it should forget"),
+    Mutant(P, "self.mean.lerp_(total / count,", "self.mean.lerp_(total,", "a sum for the mean"),
+    Mutant(P, "centred = qz.mean - self.mean", "centred = qz.mean", "second moments for a covariance"),
+    Mutant(P, "(2 * qz.log_std).exp().sum(0)", "qz.log_std.exp().sum(0)", "standard deviations for variances"),
+    Mutant(P, "(2 * qz.log_std).exp().sum(0)", "(2 * qz.log_std).exp().mean(0)", "a mean for the sum of variances"),
+    Mutant(P, "(outer + torch.diag(variance)) / count", "outer / count", "a covariance of means alone"),
+    Mutant(P, "(outer + torch.diag(variance)) / count, 1 - keep", "(outer + torch.diag(variance)) / count, keep", "the covariance keeps what it should forget"),
+    Mutant(P, "return self().from_noise(noise)", "return noise", "samples of a fitted prior are of the standard normal"),
+    Mutant(P, "        return noise\n", "        return 2 * noise\n", "samples of a standard normal are twice as wide"),
+    # objectives
+    Mutant(J, "-self.distortion - self.rate", "-self.distortion + self.rate", "the sign of the rate in the bound"),
+    Mutant(J, "-self.distortion - self.rate", "-self.loss", "the bound is minus the loss"),
+    Mutant(J, "-_over_samples(inference.log_px)\n        rate", "_over_samples(inference.log_px)\n        rate", "the sign of the distortion"),
+    Mutant(J, "-_over_samples(inference.log_px)\n        return", "_over_samples(inference.log_px)\n        return", "the sign of an autoencoder's distortion"),
+    Mutant(J, "rate = torch.cat(inference.kl, dim=-1).sum(-1)", "rate = torch.cat(inference.kl, dim=-1).mean(-1)", "the rate is a mean over dimensions"),
+    Mutant(J, "distortion + weight * charged", "distortion - weight * charged", "the sign of the rate in the loss"),
+    Mutant(J, "distortion + weight * charged", "distortion + charged", "β"),
+    Mutant(J, "distortion + weight * charged", "weight * (distortion + charged)", "β weighs the distortion too"),
+    Mutant(J, "distortion + weight * charged", "distortion + weight * rate", "free bits are charged"),
+    Mutant(J, "inference), distortion, rate)", "inference), distortion, charged)", "the rate without its free bits"),
+    Mutant(J, "torch.cat(kl, dim=-1).mean(0, keepdim=True)", "torch.cat(kl, dim=-1)", "free bits of each image"),
+    Mutant(J, "mean_kl.clamp(min=self.free_bits_nats).sum(-1)", "mean_kl.clamp(max=self.free_bits_nats).sum(-1)", "free bits are a ceiling"),
+    Mutant(J, "mean_kl.clamp(min=self.free_bits_nats).sum(-1)", "mean_kl.sum(-1).clamp(min=self.free_bits_nats)", "free bits of all dimensions together"),
+    Mutant(J, "mean_kl.clamp(min=self.free_bits_nats)", "(mean_kl - self.free_bits_nats).clamp(min=0)", "free bits are subtracted"),
+    Mutant(J, "else terms.mean(0)", "else terms.sum(0)", "a sum over samples"),
+    Mutant(J, "else terms.mean(0)", "else terms[0]", "the first sample for all"),
+    Mutant(J, "loss = loss + penalty", "loss = loss - penalty", "the sign of penalties"),
+    # models
+    Mutant(M, "target = batch.x if batch.target is None else batch.target", "target = batch.x", "noisy images are compared, not the clean ones"),
+    Mutant(M, "[level.qz.log_prob(level.z) for level", "[level.pz.log_prob(level.z) for level", "log p(z) for log q(z|x)"),
+    Mutant(M, "[level.pz.log_prob(level.z) for level", "[level.qz.log_prob(level.z) for level", "log q(z|x) for log p(z)"),
+    Mutant(M, "kl_divergence(level.qz, level.pz)", "kl_divergence(level.pz, level.qz)", "the divergence of the prior from the posterior"),
+    Mutant(M, "(level.z) - level.pz", "(level.z) + level.pz", "the sign of log p(z) in a sampled divergence"),
+    Mutant(M, "level.pz.log_prob(level.z)).mean(0)", "level.pz.log_prob(level.z)).sum(0)", "a sampled divergence summed over samples"),
+    Mutant(M, "total = total + term", "total = term", "the last level alone"),
+    Mutant(M, "if self.training and hasattr(self.prior", "if hasattr(self.prior", "a fitted prior follows what it is evaluated on"),
+    Mutant(M, "self.decode(noise if self.prior is None else self.prior.from_noise(noise))", "self.decode(noise)", "samples of a fitted prior are of the standard normal"),
+    Mutant(M, "Inference((Level(z, qz, pz),), self.decode(z), target)", "Inference((Level(z, qz, pz),), self.decode(qz.mean.expand(z.shape)), target)", "the decoder sees the mean, not the sample"),
+    # evaluation
+    Mutant(E, ".square().flatten(1).sum(1)", ".square().flatten(1).mean(1)", "the squared error is a mean over pixels"),
+    Mutant(E, ".square().flatten(1).sum(1)", ".abs().flatten(1).sum(1)", "absolute for squared errors"),
+    Mutant(E, "model.decode(qz.mean)", "model.decode(inference.levels[0].z[0])", "the picture of a sample, not of the mean"),
+    Mutant(E, "(qz.mean).picture - x)", "(qz.mean).mean - x)", "errors of a mean that is not clamped"),
+    Mutant(E, "inference.kl, dim=-1).sum(-1)", "inference.kl, dim=-1).mean(-1)", "the rate that is printed is a mean over dimensions"),
+    Mutant(E, "(error, -inference.log_px, rate", "(error, inference.log_px, rate", "the sign of the distortion that is printed"),
+    Mutant(E, ".double().sum() for terms", ".double().mean() for terms", "the mean of the means of chunks"),
+    Mutant(E, "(sums / len(pixels))", "(sums / batch_size)", "sums divided by the size of a batch"),
+    Mutant(E, "dense * float(inference.px.is_discrete)", "dense * 1.0", "bits of a density"),
+    Mutant(E, "_decibel(sse_sum / values)", "_decibel(sse_sum)", "decibels of the error per image"),
+    Mutant(E, "-10 * math.log10(mean_squared_error)", "-20 * math.log10(mean_squared_error)", "decibels of an amplitude"),
+    Mutant(E, "-10 * math.log10(mean_squared_error)", "-10 * math.log(mean_squared_error)", "decibels by another logarithm"),
+    Mutant(E, "-distortion - rate_mean if", "-distortion + rate_mean if", "the sign of the rate in the bound that is printed"),
+    Mutant(E, "(distortion + rate_mean) / (values", "distortion / (values", "bits without the rate"),
+    Mutant(E, "(distortion + rate_mean) / (values", "-(distortion + rate_mean) / (values", "the sign of the bits"),
+    Mutant(E, "(values * math.log(2))", "values", "nats for bits"),
+    Mutant(E, "math.prod(pixels.shape[1:])", "math.prod(pixels.shape[2:])", "bits per pixel for bits per pixel value"),
+    Mutant(E, "zip(chunk.split(size), noise.split(size, 1), strict=True)", "zip(chunk.split(size), noise[:, :size].repeat(1, len(chunk), 1)[:, : len(chunk)].split(size, 1), strict=True)", "every piece of a batch has the noise of the first"),
+    Mutant(E, "squares[where.expand_as(squares)].mean()", "(squares * where).mean()", "hidden pixels count among all"),
+]
+# fmt: on
+
+#: The tests of the formulas, the ones that take longest last.
+TESTS = [
+    *("objectives", "models", "priors", "distributions", "discrete", "reference", "heads", "linear_gaussian"),
+    *("evaluate", "mistakes", "likelihoods"),
+]
+#: Where a mistake in a module is likeliest to show beside its own tests and the reference.
+LIKELIEST = {J: ["linear_gaussian"], M: ["linear_gaussian"], E: ["mistakes"], H: ["likelihoods"]}
+
+
+def source_of(module: str, root: Path = ROOT) -> Path:
+    return root / "src" / "vaekit" / f"{module}.py"
+
+
+def mutated(text: str, mutant: Mutant) -> str:
+    """The source with the one mistake; the text that it replaces must occur exactly once."""
+    if text.count(mutant.old) != 1 or mutant.old == mutant.new:
+        raise SystemExit(f"{mutant.module}: {text.count(mutant.old)} times, not once: {mutant.old!r}")
+    changed = text.replace(mutant.old, mutant.new)
+    ast.parse(changed)
+    return changed
+
+
+def main() -> int:
+    options = _options()
+    chosen = [m for m in MUTANTS if options.only.lower() in " ".join(m).lower()]
+    for mutant in chosen:
+        mutated(source_of(mutant.module).read_text(encoding="utf-8"), mutant)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        found = _run_all(chosen, Path(folder), options.jobs)
+    rows = [{**mutant._asdict(), "caught_by": test} for mutant, test in zip(chosen, found, strict=True)]
+    survived = [row for row in rows if row["caught_by"] is None]
+    print(f"{len(rows) - len(survived)} of {len(rows)} mutants caught in {time.monotonic() - started:.0f} s")
+    if not options.only:
+        _write({**_summary(rows), "seconds": round(time.monotonic() - started), "jobs": options.jobs, "table": rows})
+    return 1 if survived else 0
+
+
+def _run_all(mutants: Sequence[Mutant], folder: Path, jobs: int) -> list[str | None]:
+    """What caught each mutant. The package as it is comes first, and must pass."""
+    context = multiprocessing.get_context("forkserver")  # each has a process of its own, torch is imported once
+    context.set_forkserver_preload(PRELOADED)
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    unchanged = folder / "unchanged"
+    for name in ("src", "tests"):
+        shutil.copytree(ROOT / name, unchanged / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", unchanged)
+    found: list[str | None] = []
+    with ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
+        broken = pool.submit(_first_failure, None, unchanged).result()
+        if broken:
+            raise SystemExit(f"without any mutant {broken} fails")
+        for mutant, test in zip(mutants, pool.map(_caught_by, mutants, [unchanged] * len(mutants)), strict=True):
+            print(f"{'SURVIVED' if test is None else 'caught  '} {mutant.module}: {mutant.breaks} [{test}]", flush=True)
+            found.append(test)
+    return found
+
+
+def _caught_by(mutant: Mutant, unchanged: Path) -> str | None:
+    """The first test that fails on a copy of the package with this mistake, or None."""
+    with tempfile.TemporaryDirectory(dir=unchanged.parent) as folder:
+        copy = Path(folder)
+        # With what is compiled already, but for the module that changes: by its time it might be taken for current.
+        shutil.copytree(unchanged, copy, ignore=shutil.ignore_patterns(f"{mutant.module}.*.pyc"), dirs_exist_ok=True)
+        source = source_of(mutant.module, copy)
+        source.write_text(mutated(source.read_text(encoding="utf-8"), mutant), encoding="utf-8")
+        return _first_failure(mutant, copy)
+
+
+def _first_failure(mutant: Mutant | None, folder: Path) -> str | None:
+    """The first test that fails on the package in ``folder``."""
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = str(folder / "src")
+    sys.dont_write_bytecode = False  # the copy without a mutant is compiled for all others
+    sys.path.insert(0, str(folder / "src"))
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(SECONDS)
+    failed = _tested(_ordered(mutant), folder)
+    os.chdir(ROOT)
+    return failed
+
+
+def _tested(files: list[str], folder: Path) -> str | None:
+    import pytest
+
+    import vaekit
+
+    assert Path(vaekit.__file__).is_relative_to(folder), "the tests would see another package"
+    watch = _Watch()
+    words = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        code = pytest.main([*words, *files], plugins=[watch])
+    if watch.uncollected or code not in (0, 1):
+        raise RuntimeError(f"no tests were run: {watch.uncollected or code}")
+    return watch.failed
+
+
+class _Watch:
+    """What pytest says of the first failure."""
+
+    failed: str | None = None
+    uncollected: str | None = None
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.uncollected = f"{report.nodeid}: {report.longrepr}"
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed and self.failed is None:
+            self.failed = report.nodeid
+
+
+def _ordered(mutant: Mutant | None) -> list[str]:
+    """The files of tests, those likeliest to notice first."""
+    first = [mutant.module, "reference", *LIKELIEST.get(mutant.module, [])] if mutant else []
+    return [f"tests/test_{name}.py" for name in dict.fromkeys([*first, *TESTS])]
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"a mutant that takes more than {SECONDS} s")
+
+
+def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    caught = [row for row in rows if row["caught_by"]]
+    return {
+        "mutants": len(rows),
+        "caught": len(caught),
+        "survived": len(rows) - len(caught),
+        "by_module": dict(Counter(row["module"] for row in rows)),
+        "by_test_file": dict(Counter(row["caught_by"].partition("::")[0] for row in caught).most_common()),
+    }
+
+
+def _write(result: dict[str, Any]) -> None:
+    sys.path.insert(0, str(ROOT / "bench"))
+    from machine import describe
+
+    partial = RESULT.with_suffix(".json.part")
+    text = json.dumps({**result, "machine": describe()}, indent=2, ensure_ascii=False) + "\n"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, RESULT)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="TEXT", help="those whose row has this text; writes nothing")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
