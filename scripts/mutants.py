@@ -60,6 +60,7 @@ class Mutant(NamedTuple):
 
 # fmt: off
 D, B, H, P, J, E, M = "distributions", "discrete", "heads", "priors", "objectives", "evaluate", "models"
+A, S, T, Z = "aggregate", "similarity", "distances", "data/binarize"
 MUTANTS = [
     # normals
     Mutant(D, "self.mean + self.log_std.exp() * noise", "self.mean + (2 * self.log_std).exp() * noise", "samples are spread by the variance"),
@@ -219,14 +220,14 @@ MUTANTS = [
     # objectives
     Mutant(J, "-self.distortion - self.rate", "-self.distortion + self.rate", "the sign of the rate in the bound"),
     Mutant(J, "-self.distortion - self.rate", "-self.loss", "the bound is minus the loss"),
-    Mutant(J, "-_over_samples(inference.log_px)\n        rate", "_over_samples(inference.log_px)\n        rate", "the sign of the distortion"),
+    Mutant(J, "-_over_samples(inference.log_px)\n        rate = torch.cat(inference.kl, dim=-1).sum(-1)\n        charged", "_over_samples(inference.log_px)\n        rate = torch.cat(inference.kl, dim=-1).sum(-1)\n        charged", "the sign of the distortion"),
     Mutant(J, "-_over_samples(inference.log_px)\n        return", "_over_samples(inference.log_px)\n        return", "the sign of an autoencoder's distortion"),
-    Mutant(J, "rate = torch.cat(inference.kl, dim=-1).sum(-1)", "rate = torch.cat(inference.kl, dim=-1).mean(-1)", "the rate is a mean over dimensions"),
+    Mutant(J, "rate = torch.cat(inference.kl, dim=-1).sum(-1)\n        charged", "rate = torch.cat(inference.kl, dim=-1).mean(-1)\n        charged", "the rate is a mean over dimensions"),
     Mutant(J, "distortion + weight * charged", "distortion - weight * charged", "the sign of the rate in the loss"),
     Mutant(J, "distortion + weight * charged", "distortion + charged", "β"),
     Mutant(J, "distortion + weight * charged", "weight * (distortion + charged)", "β weighs the distortion too"),
     Mutant(J, "distortion + weight * charged", "distortion + weight * rate", "free bits are charged"),
-    Mutant(J, "inference), distortion, rate)", "inference), distortion, charged)", "the rate without its free bits"),
+    Mutant(J, "(loss, inference), distortion, rate)", "(loss, inference), distortion, charged)", "the rate without its free bits"),
     Mutant(J, "torch.cat(kl, dim=-1).mean(0, keepdim=True)", "torch.cat(kl, dim=-1)", "free bits of each image"),
     Mutant(J, "mean_kl.clamp(min=self.free_bits_nats).sum(-1)", "mean_kl.clamp(max=self.free_bits_nats).sum(-1)", "free bits are a ceiling"),
     Mutant(J, "mean_kl.clamp(min=self.free_bits_nats).sum(-1)", "mean_kl.sum(-1).clamp(min=self.free_bits_nats)", "free bits of all dimensions together"),
@@ -245,33 +246,84 @@ MUTANTS = [
     Mutant(M, "if self.training and hasattr(self.prior", "if hasattr(self.prior", "a fitted prior follows what it is evaluated on"),
     Mutant(M, "self.decode(noise if self.prior is None else self.prior.from_noise(noise))", "self.decode(noise)", "samples of a fitted prior are of the standard normal"),
     Mutant(M, "Inference((Level(z, qz, pz),), self.decode(z), target)", "Inference((Level(z, qz, pz),), self.decode(qz.mean.expand(z.shape)), target)", "the decoder sees the mean, not the sample"),
+    # importance weights
+    Mutant(J, "log_w.logsumexp(0) - math.log(len(log_w))", "log_w.logsumexp(0)", "a sum of importance weights, not their mean"),
+    Mutant(J, "log_w.logsumexp(0) - math.log(len(log_w))", "log_w.mean(0)", "the mean of their logarithms: the elbo"),
+    Mutant(J, "log_w = inference.log_px + inference.log_pz", "log_w = inference.log_px - inference.log_pz", "the sign of log p(z) in a weight"),
+    Mutant(J, "log_w = log_w - inference.log_qz", "log_w = log_w + inference.log_qz", "the sign of log q(z|x) in a weight"),
+    Mutant(J, "log_w = log_w - sum_levels", "log_w = log_w + sum_levels", "the same, doubly reparameterised"),
+    Mutant(J, "level.qz.detach().log_prob(level.z)", "level.qz.log_prob(level.z)", "the score is left in the doubly reparameterised gradient"),
+    Mutant(J, "gradient * shares.unsqueeze(-1)", "gradient", "the second weight of the doubly reparameterised gradient"),
+    Mutant(J, "gradient * shares.unsqueeze(-1)", "gradient * shares.unsqueeze(-1).square()", "a third weight"),
+    Mutant(J, "log_w.detach().softmax(0)", "log_w.detach().softmax(1)", "weights that sum to one over images"),
+    Mutant(J, "_add_penalties(-bound, inference)", "_add_penalties(bound, inference)", "the bound is minimised"),
     # evaluation
-    Mutant(E, ".square().flatten(1).sum(1)", ".square().flatten(1).mean(1)", "the squared error is a mean over pixels"),
-    Mutant(E, ".square().flatten(1).sum(1)", ".abs().flatten(1).sum(1)", "absolute for squared errors"),
-    Mutant(E, "model.decode(qz.mean)", "model.decode(inference.levels[0].z[0])", "the picture of a sample, not of the mean"),
-    Mutant(E, "(qz.mean).picture - x)", "(qz.mean).mean - x)", "errors of a mean that is not clamped"),
-    Mutant(E, "inference.kl, dim=-1).sum(-1)", "inference.kl, dim=-1).mean(-1)", "the rate that is printed is a mean over dimensions"),
-    Mutant(E, "(error, -inference.log_px, rate", "(error, inference.log_px, rate", "the sign of the distortion that is printed"),
-    Mutant(E, ".double().sum() for terms", ".double().mean() for terms", "the mean of the means of chunks"),
-    Mutant(E, "(sums / len(pixels))", "(sums / batch_size)", "sums divided by the size of a batch"),
-    Mutant(E, "dense * float(inference.px.is_discrete)", "dense * 1.0", "bits of a density"),
-    Mutant(E, "_decibel(sse_sum / values)", "_decibel(sse_sum)", "decibels of the error per image"),
+    Mutant(E, "(picture - x).square().flatten(1).sum(1)", "(picture - x).square().flatten(1).mean(1)", "the squared error is a mean over pixels"),
+    Mutant(E, "(picture - x).square().flatten(1).sum(1)", "(picture - x).abs().flatten(1).sum(1)", "absolute for squared errors"),
+    Mutant(E, "self.model.decode(level.qz.mean).picture", "self.model.decode(level.z[0]).picture", "the picture of a sample, not of the mean"),
+    Mutant(E, "self.model.decode(level.qz.mean).picture", "self.model.decode(level.qz.mean).mean", "errors of a mean that is not clamped"),
+    Mutant(E, "[rows] = kl.sum(1)", "[rows] = kl.mean(1)", "the rate that is printed is a mean over dimensions"),
+    Mutant(E, "[rows] = -_double(inference.log_px.mean(0))", "[rows] = _double(inference.log_px.mean(0))", "the sign of the distortion that is printed"),
+    Mutant(E, "self.kl_sum += kl.sum(0)", "self.kl_sum = kl.sum(0)", "the divergences of the last chunk alone"),
+    Mutant(E, "kl_per_dim=self.kl_sum / count", "kl_per_dim=self.kl_sum", "a sum over images for each dimension"),
+    Mutant(E, "torch.stack([mean.sum(0), mean.square().sum(0)])", "torch.stack([mean.sum(0), mean.sum(0).square()])", "the square of a sum for the sum of squares"),
+    Mutant(E, "square - mean.square()", "square", "the second moment of means for their variance"),
+    Mutant(E, "if self.is_discrete else None", "if True else None", "bits of a density"),
+    Mutant(E, "_decibel(mean / self.values)", "_decibel(mean)", "decibels of the error per image"),
     Mutant(E, "-10 * math.log10(mean_squared_error)", "-20 * math.log10(mean_squared_error)", "decibels of an amplitude"),
     Mutant(E, "-10 * math.log10(mean_squared_error)", "-10 * math.log(mean_squared_error)", "decibels by another logarithm"),
-    Mutant(E, "-distortion - rate_mean if", "-distortion + rate_mean if", "the sign of the rate in the bound that is printed"),
-    Mutant(E, "(distortion + rate_mean) / (values", "distortion / (values", "bits without the rate"),
-    Mutant(E, "(distortion + rate_mean) / (values", "-(distortion + rate_mean) / (values", "the sign of the bits"),
-    Mutant(E, "(values * math.log(2))", "values", "nats for bits"),
-    Mutant(E, "math.prod(pixels.shape[1:])", "math.prod(pixels.shape[2:])", "bits per pixel for bits per pixel value"),
+    Mutant(E, '-self.columns["distortion_nats"] - rate', '-self.columns["distortion_nats"] + rate', "the sign of the rate in the bound that is printed"),
+    Mutant(E, "nats / (-self.values * math.log(2))", "nats / (self.values * math.log(2))", "the sign of the bits"),
+    Mutant(E, "(-self.values * math.log(2))", "(-self.values)", "nats for bits"),
+    Mutant(E, "values = math.prod(self.pixels.shape[1:])", "values = math.prod(self.pixels.shape[2:])", "bits per pixel for bits per pixel value"),
     Mutant(E, "zip(chunk.split(size), noise.split(size, 1), strict=True)", "zip(chunk.split(size), noise[:, :size].repeat(1, len(chunk), 1)[:, : len(chunk)].split(size, 1), strict=True)", "every piece of a batch has the noise of the first"),
     Mutant(E, "squares[where.expand_as(squares)].mean()", "(squares * where).mean()", "hidden pixels count among all"),
+    Mutant(E, "column.std() / math.sqrt(len(column))", "column.std()", "a standard deviation for a standard error"),
+    Mutant(E, "column.std() / math.sqrt(len(column))", "column.var() / math.sqrt(len(column))", "a variance for a standard deviation"),
+    Mutant(E, "column.std() / math.sqrt(len(column))", "column.std(correction=0) / math.sqrt(len(column))", "the standard deviation by N"),
+    Mutant(E, "10 / math.log(10) * error / mean", "10 * error / mean", "the error of decibels by the natural logarithm"),
+    Mutant(E, ".logsumexp(0) - math.log(samples)", ".logsumexp(0)", "a sum of importance weights, not their mean"),
+    Mutant(E, "_double(found.log_pz) - _double(found.log_qz)", "_double(found.log_pz) + _double(found.log_qz)", "the sign of log q(z|x) in a weight"),
+    Mutant(E, "_double(found.log_px) + _double(found.log_pz)", "_double(found.log_px) - _double(found.log_pz)", "the sign of log p(z) in a weight"),
+    Mutant(E, "image_noise(seed, IMPORTANCE, start + row, 1", "image_noise(seed, IMPORTANCE, row, 1", "noise of an image that depends on its batch"),
+    Mutant(E, "self.codes_rate_nats - information", "self.codes_rate_nats + information", "the sign of the information in the marginal divergence"),
+    # the aggregate posterior
+    Mutant(A, "(-2 * log_std).exp()", "(-log_std).exp()", "one over a standard deviation for a precision"),
+    Mutant(A, "-0.5 * mean * weighted - log_std", "-0.5 * mean * weighted + log_std", "the sign of the log standard deviations"),
+    Mutant(A, "- log_std - 0.5 * math.log(2 * math.pi)).sum(1)", "- log_std).sum(1)", "the constant of a normal"),
+    Mutant(A, "alpha=-0.5", "alpha=-1", "the half of the exponent"),
+    Mutant(A, "pairs.logsumexp(1) - math.log(len(mean))", "pairs.logsumexp(1)", "a sum of posteriors for their mean"),
+    Mutant(A, "z - centre, mean - centre", "z - centre, mean", "points moved without the posteriors"),
+    Mutant(A, "math.log(2 * math.pi * math.e)", "math.log(2 * math.pi)", "the e of an entropy"),
+    Mutant(A, "return -self.entropy_nats() - float", "return self.entropy_nats() - float", "the sign of the entropy in the information"),
+    Mutant(A, "ACTIVE_ABOVE * prior.variance", "ACTIVE_ABOVE * prior.variance.sqrt()", "a standard deviation for the prior's variance"),
+    Mutant(A, "ACTIVE_ABOVE = 0.01", "ACTIVE_ABOVE = 0.1", "another threshold of activity"),
+    # of images and of sets of them
+    Mutant(S, "(2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)", "(2 * mean_x * mean_y + _C1) * (covariance + _C2)", "the two before the covariance"),
+    Mutant(S, "mean(x * y) - mean_x * mean_y", "mean(x * y)", "a moment for a covariance"),
+    Mutant(S, "0.01**2, 0.03**2", "0.01, 0.03", "constants that are not squared"),
+    Mutant(S, "_SIDE, _STD = 11, 1.5", "_SIDE, _STD = 11, 2.5", "another window"),
+    Mutant(S, "line = (line / line.sum())", "line = (line / line.max())", "weights of a window that do not sum to one"),
+    Mutant(T, "cov_a.trace() + cov_b.trace() - 2 * cross", "cov_a.trace() + cov_b.trace() - cross", "the two before the cross term"),
+    Mutant(T, "cov_a.trace() + cov_b.trace() - 2 * cross", "cov_a.trace() - cov_b.trace() - 2 * cross", "the sign of a covariance"),
+    Mutant(T, ".clamp(min=0).sqrt().sum()", ".clamp(min=0).sum()", "the root of the cross term"),
+    Mutant(T, "(a.mean(0) - b.mean(0)).square().sum()", "(a.mean(0) - b.mean(0)).abs().sum()", "absolute for squared differences of means"),
+    Mutant(T, "x @ y.mT / x.shape[1] + 1", "x @ y.mT + 1", "a kernel that grows with the features"),
+    Mutant(T, "/ x.shape[1] + 1) ** 3", "/ x.shape[1] + 1) ** 2", "another power of the kernel"),
+    Mutant(T, "(values.sum() - values.trace()) / (len(x) * (len(x) - 1))", "values.mean()", "pairs of an image with itself"),
+    Mutant(T, "within(a) + within(b) - 2 * kernel", "within(a) + within(b) - kernel", "the two before what is across"),
+    Mutant(T, "found.std() / math.sqrt(_SUBSETS)", "found.std()", "a standard deviation for a standard error"),
+    Mutant(Z, "image >= 128", "image > 128", "a threshold above one half"),
+    Mutant(Z, "_drawn(image) < image", "_drawn(image) > image", "black for white"),
+    Mutant(Z, "(255 * 2.0**-53)", "(256 * 2.0**-53)", "white that is not always white"),
+    Mutant(Z, "int.from_bytes(hashlib", "0 * int.from_bytes(hashlib", "the same draws for every image"),
 ]
 # fmt: on
 
 #: The tests of the formulas, the ones that take longest last.
 TESTS = [
     *("objectives", "models", "priors", "distributions", "discrete", "reference", "heads", "linear_gaussian"),
-    *("evaluate", "mistakes", "likelihoods"),
+    *("aggregate", "similarity", "distances", "evaluate", "binarize", "mistakes", "likelihoods"),
 ]
 #: Where a mistake in a module is likeliest to show beside its own tests and the reference.
 LIKELIEST = {J: ["linear_gaussian"], M: ["linear_gaussian"], E: ["mistakes"], H: ["likelihoods"]}
@@ -331,7 +383,7 @@ def _caught_by(mutant: Mutant, unchanged: Path) -> str | None:
     with tempfile.TemporaryDirectory(dir=unchanged.parent) as folder:
         copy = Path(folder)
         # With what is compiled already, but for the module that changes: by its time it might be taken for current.
-        shutil.copytree(unchanged, copy, ignore=shutil.ignore_patterns(f"{mutant.module}.*.pyc"), dirs_exist_ok=True)
+        shutil.copytree(unchanged, copy, ignore=shutil.ignore_patterns(f"{Path(mutant.module).name}.*.pyc"), dirs_exist_ok=True)
         source = source_of(mutant.module, copy)
         source.write_text(mutated(source.read_text(encoding="utf-8"), mutant), encoding="utf-8")
         return _first_failure(mutant, copy)
@@ -383,7 +435,7 @@ class _Watch:
 
 def _ordered(mutant: Mutant | None) -> list[str]:
     """The files of tests, those likeliest to notice first."""
-    first = [mutant.module, "reference", *LIKELIEST.get(mutant.module, [])] if mutant else []
+    first = [Path(mutant.module).name, "reference", *LIKELIEST.get(mutant.module, [])] if mutant else []
     return [f"tests/test_{name}.py" for name in dict.fromkeys([*first, *TESTS])]
 
 
