@@ -32,6 +32,7 @@ VERBS = [
     "denoise",
     "inpaint",
     "evaluate",
+    "doctor",
 ]
 
 
