@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaekit import edit
 from vaekit.config import RunConfig
-from vaekit.data import Images, Selection, to_float
+from vaekit.data import PARTS, Images, Selection, to_float
 from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.distributions import Laplace, NormalImage
 from vaekit.doctor import Evidence, quality_db, trend_db
@@ -73,8 +73,12 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         images_seen=seen,
         total_images=config.total_images,
         steps=seen // (row.batch_size or 1),
+        epochs=seen / len(trained),
         is_finished=any(line.get("kind") == "final" for line in lines),
-        **_data(images, trained, train, held, part),
+        part=part,
+        train_count=len(train),
+        held_out_count=len(held),
+        **_data(images, trained, train),
         explained=_explained(fit[1], train, held),
         psnr_db=_capped(on_held["psnr_db"]),
         train_psnr_db=_capped(on_train["psnr_db"]),
@@ -132,20 +136,30 @@ def _validations(lines: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], 
 # Of the images
 
 
-def _data(images: Images, trained: np.ndarray, train: Selection, held: Selection, part: str) -> dict[str, Any]:
+def _data(images: Images, trained: np.ndarray, train: Selection) -> dict[str, Any]:
     pixels = _floats(train)
     mean, variance = pixels.mean(0), float(pixels.var(0, correction=0).mean())
     return {
-        "part": part,
-        "train_count": len(train),
-        "held_out_count": len(held),
         "data_mean": float(pixels.mean()),
         "data_std": float(pixels.std(correction=0)),
         "std_about_mean_image": math.sqrt(variance),
         "distinct": _distinct(images, trained),
         "neighbour_correlation": _neighbour_correlation(pixels - mean),
-        "part_shift": None if part == "train" else _shift(mean, variance, _floats(held).mean(0)),
+        **_parts(images, trained, mean, variance),
     }
+
+
+def _parts(images: Images, trained: np.ndarray, mean: Tensor, variance: float) -> dict[str, Any]:
+    """The part that was not trained on whose mean image is furthest from that of the training images."""
+    found: dict[str, Any] = {"part_shift": None, "part_count": 0}
+    for part in range(len(PARTS)):
+        rows = np.setdiff1d(np.flatnonzero(images.parts == part), trained)
+        if len(rows):
+            some = _some(images, rows)
+            shift = _shift(mean, variance, _floats(some).mean(0))
+            if found["part_shift"] is None or shift > found["part_shift"]:
+                found = {"part_shift": shift, "part_count": len(some)}
+    return found
 
 
 def _floats(pixels: Selection) -> Tensor:

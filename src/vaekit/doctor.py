@@ -30,7 +30,7 @@ VERDICTS = ("healthy", "still improving", "collapsed", "over-regularised", "over
 class Thresholds:
     """Where health ends, each with its reason."""
 
-    #: Levels of 255, of the standard deviation about the mean image: below two, images differ by little more than rounding.
+    #: Levels of 255, of the standard deviation about the mean image: below two, images differ by rounding alone.
     least_std_levels: float = 2.0
     #: Share of different images among those trained on: below half, most are copies, and held-out images are few.
     least_distinct: float = 0.5
@@ -61,6 +61,8 @@ class Thresholds:
     most_gain_db: float = 0.75
     #: Fewer steps are a beginning.
     fewest_steps: int = 300
+    #: Fewer passes over the images give no curve to judge from, and nothing can have been learnt by heart.
+    fewest_epochs: float = 2.0
 
 
 LIMITS = Thresholds()
@@ -83,6 +85,7 @@ class Evidence:
     images_seen: int  #: in training, repeats counted
     total_images: int  #: that the run was to see
     steps: int  #: taken
+    epochs: float  #: passes over the training images
     is_finished: bool
     # Of the data: uint8 pixels on the [0, 1] scale
     part: str  #: that is held out: val, test, or train where there is none
@@ -93,7 +96,8 @@ class Evidence:
     std_about_mean_image: float  #: √ of the mean over pixels of the variance over images
     distinct: float  #: share of different images among those trained on
     neighbour_correlation: float  #: of deviations from the mean image, of pixels side by side
-    part_shift: float | None  #: ‖mean of training images − mean of held-out‖² / variance of an image
+    part_shift: float | None  #: ‖mean of training images − mean of another part‖² / variance of an image, the largest
+    part_count: int  #: images of that part that were looked at
     # Of the fit
     explained: float  #: 1 − SSE / Σ(x − mean training image)², on held-out images
     psnr_db: float  #: on held-out images
@@ -141,7 +145,7 @@ class Evidence:
     @property
     def most_part_shift(self) -> float:
         """The largest :attr:`part_shift` that may be chance: on average it is 1/n + 1/m for n and m images."""
-        by_chance = 1 / max(1, self.train_count) + 1 / max(1, self.held_out_count)
+        by_chance = 1 / max(1, self.train_count) + 1 / max(1, self.part_count)
         return LIMITS.most_part_shift + LIMITS.chances * by_chance
 
     @property
@@ -226,8 +230,8 @@ def quality_db(loss_nats: float, psnr_db: float, values: int, is_scale_fixed: bo
 def trend_db(curve: Sequence[tuple[int, float]], best_is_kept: bool = False) -> tuple[float | None, float | None]:
     """(gain of the second half, rise since the best) of a curve of (images seen, quality in dB), in order.
 
-    The gain is from the last point within the first half of the run; where that lies further back, as much of it as falls
-    to a half. ``best_is_kept``: the weights in use are those of the best point, and the curve counts up to there.
+    The gain is from the last point within the first half of the run; where that lies further back, the share of it
+    that falls to a half. ``best_is_kept``: the weights in use are those of the best point, where the curve ends.
 
     >>> trend_db([(100, 10.0), (200, 12.0), (300, 13.5), (400, 13.25)])
     (1.25, 0.25)
@@ -354,7 +358,7 @@ RULES: tuple[Rule, ...] = (
                 else "."
             )
         ),
-        "More images help most; else stop when held-out images get no better, shift images at random, or make codes smaller.",
+        "More images help most; else stop when held-out images get no better, or shift images at random.",
         _stopped_in_time,
     ),
     Rule(
@@ -368,6 +372,13 @@ RULES: tuple[Rule, ...] = (
         "still improving",
         lambda e: e.steps < LIMITS.fewest_steps,
         lambda e: f"{e.steps:,} steps are a beginning, no model shows by then what it can do.",
+        _LONGER,
+        _longer,
+    ),
+    Rule(
+        "still improving",
+        lambda e: e.epochs < LIMITS.fewest_epochs,
+        lambda e: f"each image was seen {e.epochs:.1f} times, too few to learn anything by heart.",
         _LONGER,
         _longer,
     ),
@@ -389,9 +400,9 @@ RULES: tuple[Rule, ...] = (
         "over-regularised",
         _is_over_regularised,
         lambda e: (
-            f"the loss allows for {e.over_weight:.0f} times the noise that there is, so codes hold {e.rate_nats:.1f} nats "
-            f"in {e.active_units} of {e.latent_dim} units, and reconstructions explain {e.explained:.0%} of the variance "
-            "of held-out images."
+            f"the loss allows for {e.over_weight:.0f} times the noise that there is: codes hold {e.rate_nats:.1f} "
+            f"nats, {e.active_units} of {e.latent_dim} units are active, and reconstructions explain {e.explained:.0%} "
+            "of the variance of held-out images."
         ),
         "Weigh the rate less, or let the observation scale be learned.",
         _lighter,
@@ -407,7 +418,8 @@ RULES: tuple[Rule, ...] = (
         "healthy",
         lambda _: True,
         lambda e: (
-            f"reconstructions explain {e.explained:.0%} of the variance of held-out images, nothing points to an illness."
+            f"reconstructions explain {e.explained:.0%} of the variance of held-out images, and nothing points to an "
+            "illness."
         ),
         "Use it.",
         lambda _: ("use", {}),
