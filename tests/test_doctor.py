@@ -19,7 +19,7 @@ from vaekit import checkup, recipes, report, runs
 from vaekit.build import build_model, resolve
 from vaekit.config import DataConfig, Engine, RunConfig
 from vaekit.data import Images
-from vaekit.doctor import LIMITS, RULES, VERDICTS, Evidence, diagnose, quality_db, trend_db
+from vaekit.doctor import LIMITS, RULES, VERDICTS, Evidence, diagnose, gain_of_second_half, quality_db
 from vaekit.errors import UserError
 from vaekit.repeat import next_command, train_command
 
@@ -30,7 +30,7 @@ SOUND = Evidence(
     has_patience=False, images_seen=32_000, total_images=32_000, steps=1000, epochs=20.0, is_finished=True, part="val",
     train_count=500, held_out_count=500, data_mean=0.5, data_std=0.2, std_about_mean_image=0.18, distinct=1.0,
     neighbour_correlation=0.8, part_shift=0.004, part_count=500, explained=0.9, psnr_db=20.0, train_psnr_db=20.0,
-    gain_db=0.3, rise_db=0.0, observation_std=0.1, elbo_nats=800.0, train_elbo_nats=805.0, rate_nats=40.0,
+    gain=0.02, rise_db=0.0, observation_std=0.1, elbo_nats=800.0, train_elbo_nats=805.0, rate_nats=40.0,
     kl_per_dim_nats=(2.0, 1.0), active_units=30, mutual_information_nats=6.2, marginal_kl_nats=33.8, sample_mean=0.5,
     sample_std=0.19, sample_shift=0.01,
 )  # fmt: skip
@@ -60,12 +60,14 @@ SICK: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("still improving", {"is_finished": False}, {}),
     ("still improving", {"steps": 299}, {"steps": 300}),
     ("still improving", {"epochs": 1.9}, {"epochs": 2.0}),
-    ("still improving", {"gain_db": 0.76}, {"gain_db": 0.75}),
+    ("still improving", {"gain": 0.041}, {"gain": 0.04}),
     ("collapsed", {"rate_nats": 0.99}, {"rate_nats": 1.0}),
     ("collapsed", {"active_units": 0}, {"active_units": 1}),
     ("collapsed", {"explained": 0.09}, {"explained": 0.1}),
     ("over-regularised", {"explained": 0.49, "beta": 5.0}, {"explained": 0.49, "beta": 3.9}),
+    ("over-regularised", {"beta": 10.1}, {"beta": 9.9}),
     ("over-regularised", {"active_units": 7, "beta": 5.0}, {"active_units": 8, "beta": 5.0}),
+    ("collapsed", {"rate_nats": 0.5, "epochs": 0.5}, {}),
     ("over-regularised", {"explained": 0.4, "observation_std": 0.21}, {"explained": 0.6, "observation_std": 0.21}),
 ]
 
@@ -113,14 +115,11 @@ def test_a_decibel_is_a_decibel_whatever_the_scale() -> None:
     assert quality_db(5.0, 30.0, 100, True) - quality_db(9.0, 20.0, 100, True) == 10
 
 
-def test_the_trend_of_a_curve() -> None:
-    rising = [(10 * i, float(i)) for i in range(1, 11)]
-    assert trend_db(rising) == (5.0, 0.0)
-    assert trend_db(rising[2:3]) == (None, 0.0) and trend_db([]) == (None, None)
-    assert trend_db([(25, 1.0), (100, 4.0)]) == (2.0, 0.0)  # of 3 dB in three quarters, two thirds fall to a half
-    falling = [*rising, (200, 2.0)]
-    assert trend_db(falling) == (-8.0, 8.0)
-    assert trend_db(falling, best_is_kept=True) == (5.0, 0.0)
+def test_the_gain_of_the_second_half() -> None:
+    assert gain_of_second_half([(10 * i, float(i)) for i in range(1, 11)]) == 5.0
+    assert gain_of_second_half([(30, 1.0)]) is None and gain_of_second_half([]) is None
+    assert gain_of_second_half([(25, 1.0), (100, 4.0)]) == 2.0  # of 3 in three quarters, two thirds fall to a half
+    assert gain_of_second_half([(40, 3.0), (50, 4.0), (60, 9.0), (100, 3.5)]) == -0.5
 
 
 # The images
@@ -132,12 +131,18 @@ def _images(pixels: np.ndarray, parts: np.ndarray | None = None) -> Images:
     return Images(values, tuple(map(str, range(len(pixels)))), parts=chosen.astype(np.uint8))
 
 
-def _examined(images: Images, lines: tuple[dict[str, Any], ...] = (), recipe: str = "vae", **values: Any) -> Evidence:
+def _examined(
+    images: Images,
+    lines: tuple[dict[str, Any], ...] = (),
+    recipe: str = "vae",
+    patience: int | None = None,
+    **values: Any,
+) -> Evidence:
     """Of a model that was never trained."""
     row = resolve(recipes.override(recipes.get(recipe), {"width": 8, **values}), images.shape, 100)
     data = DataConfig("digits", images.shape[1:], images.shape[0], "00", train_images=100)
     model = build_model(row, images.shape).eval()
-    return checkup.examine(model, RunConfig(row.to_dict(), data, 1000), images, lines)
+    return checkup.examine(model, RunConfig(row.to_dict(), data, 1000, patience=patience), images, lines)
 
 
 def test_noise_is_told_from_pictures() -> None:
@@ -192,16 +197,31 @@ def test_the_observation_scale_is_a_standard_deviation() -> None:
     assert _examined(images, likelihood="categorical").observation_std is None
 
 
-def test_epochs_of_the_warm_up_are_left_out() -> None:
-    def line(images: int, loss: float) -> dict[str, Any]:
-        numbers = {"psnr_db": 20.0, "distortion_nats": loss, "rate_nats": 0.0}
-        named = {f"validation_{k}": v for k, v in numbers.items()}
-        return {"images": images, "kind": "validation", **named}
+def _line(images: int, loss: float, psnr_db: float = 20.0) -> dict[str, Any]:
+    numbers = {"psnr_db": psnr_db, "distortion_nats": loss, "rate_nats": 0.0}
+    return {"images": images, "kind": "validation", **{f"validation_{k}": v for k, v in numbers.items()}}
 
-    lines = (line(100, -900.0), line(300, -10.0), line(500, -20.0), line(1000, -30.0))
+
+def test_epochs_of_the_warm_up_are_left_out() -> None:
+    lines = (_line(100, -900.0), _line(300, -30.0), _line(500, -20.0), _line(1000, -10.0))
     found = _examined(vk.open_images("digits")[:60], lines)
-    assert found.rise_db == 0 and found.gain_db == pytest.approx(20 / np.log(10) * 10 / 64)
+    assert found.rise_db == pytest.approx(20 / np.log(10) * 20 / 64)  # 20 nats in 64 values
     assert found.images_seen == 1000 and not found.is_finished
+
+
+def test_the_gain_is_a_share_of_the_variance() -> None:
+    images = vk.open_images("digits")
+    found = _examined(images, (_line(500, 0.0, 10.0), _line(1000, 0.0, 13.0)))
+    pixels = images.pixels.double() / 255
+    train, held = (pixels[torch.from_numpy(images.parts == part)] for part in (0, 1))
+    variance = float((held - train.mean(0)).square().mean())
+    assert found.gain == pytest.approx((0.1 - 10**-1.3) / variance, rel=0.01)  # the mean image is that of 500 images
+
+
+def test_with_patience_the_weights_are_those_of_the_best_epoch() -> None:
+    images, lines = vk.open_images("digits")[:60], (_line(400, 0.0), _line(600, -9.0), _line(900, 40.0))
+    assert _examined(images, lines).rise_db > 0.5  # type: ignore[operator]
+    assert _examined(images, lines, patience=2).rise_db == 0
 
 
 # The runs

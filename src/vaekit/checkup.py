@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +18,7 @@ from vaekit.config import RunConfig
 from vaekit.data import PARTS, Images, Selection, to_float
 from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.distributions import Laplace, NormalImage
-from vaekit.doctor import Evidence, quality_db, trend_db
+from vaekit.doctor import LIMITS, Evidence, gain_of_second_half, quality_db
 from vaekit.errors import UserError
 from vaekit.evaluate import Measurement, Numbers, loss_nats, measure
 from vaekit.intake import held_out, is_trained_on
@@ -60,7 +60,11 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
             f"with a smaller --learning-rate than {row.learning_rate:g}"
         )
     seen = max((int(line["images"]) for line in lines), default=0)
-    gain, rise = trend_db(_curve(lines, row, fit[0].values, config.total_images), config.patience is not None)
+    curve = _curve(lines, row, fit[0].values, config.total_images)
+    best = max(curve, key=lambda point: point.quality_db, default=None)
+    if best is not None and config.patience is not None:
+        curve = curve[: curve.index(best) + 1]  # the weights are those of the best epoch
+    spread = _mean_square(held, train)
     return Evidence(
         has_density=on_held["rate_nats"] is not None,
         beta=row.beta,
@@ -79,11 +83,11 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         train_count=len(train),
         held_out_count=len(held),
         **_data(images, trained, train),
-        explained=_explained(fit[1], train, held),
+        explained=_share(float(fit[1].columns["sse"].mean()) / fit[1].values, spread),
         psnr_db=_capped(on_held["psnr_db"]),
         train_psnr_db=_capped(on_train["psnr_db"]),
-        gain_db=gain,
-        rise_db=rise,
+        gain=_gain(curve, row, spread),
+        rise_db=None if best is None else best.quality_db - curve[-1].quality_db,
         observation_std=_observation_std(model),
         **_codes(fit[1], on_train, on_held),
         **_samples(model, train),
@@ -108,15 +112,28 @@ def _capped(psnr_db: float | int | None) -> float:
 # Of the run
 
 
-def _curve(lines: Sequence[dict[str, Any]], row: Recipe, values: int, total: int) -> list[tuple[int, float]]:
-    """(images seen, quality in dB) after each epoch from which on the weight of the rate was what it is now."""
+def _gain(curve: Sequence[_Point], row: Recipe, spread: float) -> float | None:
+    """What the second half of the run added to what reconstructions explain."""
+    gain = gain_of_second_half([(p.images, _share(10 ** (-p.psnr_db / 10), spread)) for p in curve])
+    is_noise_removed = row.schedule == "cosine" and not row.ema_power
+    return gain if gain is None or not is_noise_removed else gain * LIMITS.share_of_unaveraged_gain
+
+
+class _Point(NamedTuple):
+    images: int  # seen in training
+    psnr_db: float
+    quality_db: float
+
+
+def _curve(lines: Sequence[dict[str, Any]], row: Recipe, values: int, total: int) -> list[_Point]:
+    """After each epoch from which on the weight of the rate was what it is now."""
     is_relative = not row.has_bound or _is_scale_fixed(row)
     found = []
     for line, numbers in _validations(lines):
         if line["images"] >= row.kl_warmup * total:
             loss, psnr = loss_nats(numbers, row), numbers["psnr_db"]
             if loss is not None and psnr is not None and math.isfinite(loss) and math.isfinite(psnr):
-                found.append((line["images"], quality_db(loss, psnr, values, is_relative)))
+                found.append(_Point(line["images"], psnr, quality_db(loss, psnr, values, is_relative)))
     return found
 
 
@@ -191,10 +208,14 @@ def _neighbour_correlation(centred: Tensor) -> float:
 # Of the fit
 
 
-def _explained(found: Measurement, train: Selection, held: Selection) -> float:
-    """1 − SSE / Σ(x − mean training image)² on held-out images; 0 where these are the mean image."""
-    total = float((_floats(held) - _floats(train).mean(0)).double().square().sum())
-    return 1 - float(found.columns["sse"].sum()) / total if total else 0.0
+def _mean_square(held: Selection, train: Selection) -> float:
+    """Mean over held-out pixel values of (x − mean training image)²."""
+    return float((_floats(held) - _floats(train).mean(0)).double().square().mean())
+
+
+def _share(mean_squared_error: float, whole: float) -> float:
+    """What a reconstruction with this error explains; 0 where there is nothing to explain."""
+    return 1 - mean_squared_error / whole if whole else 0.0
 
 
 def _observation_std(model: LatentModel) -> float | None:
@@ -202,7 +223,7 @@ def _observation_std(model: LatentModel) -> float | None:
     head = model.likelihood
     if getattr(head, "scale", "pixel") == "pixel":
         return None
-    return float(head.log_scale().exp()) * _STD_OF_SCALE[head.kind]
+    return float(head.log_scale().detach().exp()) * _STD_OF_SCALE[head.kind]
 
 
 def _codes(found: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str, Any]:
