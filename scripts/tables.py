@@ -191,6 +191,13 @@ def _kills(r: dict[str, Any]) -> tuple[str, str]:
     )
 
 
+def _doctor(r: dict[str, Any]) -> tuple[str, str]:
+    return (
+        "`vaekit doctor` on portraits and real faces: sick trainings told by name, healthy ones passed",
+        f"{r['sick_and_right']} of {r['sick']}; {r['healthy_and_right']} of {r['healthy']}",
+    )
+
+
 def _help(r: dict[str, Any]) -> tuple[str, str]:
     return "`vaekit --help`, median of ten", f"{r['median_seconds']:.2f} s"
 
@@ -211,6 +218,7 @@ FIGURES: list[tuple[str, Any]] = [
     ("editing_smiles_seed_vae", _editing),
     ("noise_robustness", _robustness),
     ("kills", _kills),
+    ("doctor", _doctor),
     ("help_time", _help),
 ]
 TABLES: dict[str, Any] = {"verbs": verbs, "recipes": recipes, "measured": measured, "scaling": scaling}

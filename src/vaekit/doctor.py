@@ -54,8 +54,8 @@ class Thresholds:
     chances: float = 5.0
     #: Share of held-out variance that reconstructions explain: below this they are the mean image.
     mean_image: float = 0.1
-    #: … and below this they lack most of what a code of the usual size holds.
-    least_explained: float = 0.5
+    #: … and below this they lack much, which is an illness where the loss is what keeps it away.
+    least_explained: float = 0.7
     #: Nats per image: a code that says less could not tell three images apart (log 3 is 1.1).
     least_rate_nats: float = 1.0
     #: Share of the units of a code that are active.
@@ -72,8 +72,8 @@ class Thresholds:
     #: Share of held-out variance that the second half of a run may have added to what reconstructions explain: what the
     #: last doubling of the length was worth. The last epochs add little however short a run was: a cosine ends there.
     most_gain: float = 0.04
-    #: Share of that gain which counts where a cosine ends without averaged weights: the rest is noise of the weights that
-    #: the falling learning rate takes away. Such runs showed 7 points; twice the length was worth 2 to 3.
+    #: Share of that gain which counts where a cosine ends without averaged weights: the rest is noise of the weights,
+    #: which the falling learning rate takes away. Such runs showed 7 points; twice the length was worth 2 to 3.
     share_of_unaveraged_gain: float = 0.5
     #: Fewer steps are a beginning.
     fewest_steps: int = 300
@@ -365,11 +365,7 @@ RULES: tuple[Rule, ...] = (
         _overfits,
         lambda e: (
             f"training images are reconstructed {e.gap_db:.1f} dB better than held-out ones"
-            + (
-                f", which were {e.rise_db:.1f} dB better at their best."
-                if (e.rise_db or 0) > LIMITS.most_rise_db
-                else "."
-            )
+            + (", which were better at an earlier epoch." if (e.rise_db or 0) > LIMITS.most_rise_db else ".")
         ),
         "More images help most; else stop when held-out images get no better, or shift images at random.",
         _stopped_in_time,
