@@ -192,9 +192,13 @@ def _kills(r: dict[str, Any]) -> tuple[str, str]:
 
 
 def _doctor(r: dict[str, Any]) -> tuple[str, str]:
+    first = r["first_judgement"]
+    told, passed = (f"{r[f'{kind}_and_right']} of {r[kind]}" for kind in ("sick", "healthy"))
+    before = [f"{first[f'{kind}_and_right']} of {first[kind]}" for kind in ("sick", "healthy")]
     return (
-        "`vaekit doctor` on portraits and real faces: sick trainings told by name, healthy ones passed",
-        f"{r['sick_and_right']} of {r['sick']}; {r['healthy_and_right']} of {r['healthy']}",
+        "`vaekit doctor` on portraits and real faces: sick trainings told by name, healthy ones passed; the same "
+        "before its rules were changed for what was seen there; runs made after that",
+        f"{told}, {passed}; {before[0]}, {before[1]}; {r['fresh_and_right']} of {r['fresh']}",
     )
 
 
