@@ -17,7 +17,7 @@ from typing import Any
 from machine import write_result
 
 import vaekit as vk
-from vaekit import recipes, training
+from vaekit import evaluate, recipes
 
 __all__ = ["CHANGES", "tried"]
 
@@ -51,7 +51,7 @@ def tried(recipe: str, source: str, size: int | None, images: int | None, change
         run = vk.train(data, recipe=row, out=f"{folder}/run", images=images, quiet=True)
         seconds = time.perf_counter() - before
         numbers = run.evaluate(data, split="val")
-    loss = training._loss(numbers, row)
+    loss = evaluate.loss_nats(numbers, row)
     found = {k: numbers[k] for k in ("sse_per_image", "psnr_db", "elbo_nats")}
     images = run.config.total_images
     return {"change": change, "validation_loss_nats": loss, "images": images, **found, "seconds": seconds}

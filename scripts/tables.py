@@ -32,6 +32,7 @@ VERBS = [
     "denoise",
     "inpaint",
     "evaluate",
+    "doctor",
 ]
 
 
@@ -190,6 +191,17 @@ def _kills(r: dict[str, Any]) -> tuple[str, str]:
     )
 
 
+def _doctor(r: dict[str, Any]) -> tuple[str, str]:
+    first = r["first_judgement"]
+    told, passed = (f"{r[f'{kind}_and_right']} of {r[kind]}" for kind in ("sick", "healthy"))
+    before = [f"{first[f'{kind}_and_right']} of {first[kind]}" for kind in ("sick", "healthy")]
+    return (
+        "`vaekit doctor` on portraits and real faces: sick trainings told by name, healthy ones passed; the same "
+        "before its rules were changed for what was seen there; runs made after that",
+        f"{told}, {passed}; {before[0]}, {before[1]}; {r['fresh_and_right']} of {r['fresh']}",
+    )
+
+
 def _help(r: dict[str, Any]) -> tuple[str, str]:
     return "`vaekit --help`, median of ten", f"{r['median_seconds']:.2f} s"
 
@@ -210,6 +222,7 @@ FIGURES: list[tuple[str, Any]] = [
     ("editing_smiles_seed_vae", _editing),
     ("noise_robustness", _robustness),
     ("kills", _kills),
+    ("doctor", _doctor),
     ("help_time", _help),
 ]
 TABLES: dict[str, Any] = {"verbs": verbs, "recipes": recipes, "measured": measured, "scaling": scaling}

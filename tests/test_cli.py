@@ -148,7 +148,7 @@ def test_train_into_the_default_folder(here: Path, vaekit: Callable) -> None:
     config = runs.read_config(Path("runs/portraits-12-seed-ae"))
     assert (config.total_images, config.data.size, config.data.channels) == (20, (8, 16), 3)
     assert {path.name for path in Path("runs/portraits-12-seed-ae").iterdir()} == {
-        "README.md", "config.json", "latents.safetensors", "metrics.jsonl", "pictures", "report.html",
+        "README.md", "config.json", "doctor.json", "latents.safetensors", "metrics.jsonl", "pictures", "report.html",
         "state.safetensors", "weights.safetensors",
     }  # fmt: skip
 

@@ -18,7 +18,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from vaekit import __version__
 from vaekit.errors import Interrupted, UserError, printable
-from vaekit.say import say
+from vaekit.say import say, say_diagnosis
 
 if TYPE_CHECKING:
     from vaekit.pictures import Sheet
@@ -381,6 +381,28 @@ def evaluate(
     numbers = opened.evaluate(data, split, seed, iwae_samples=iwae, samples=samples, per_image=per_image)
     if opened.leads:
         say(numbers, json_)
+
+
+@app.command
+def doctor(
+    run: Path,
+    data: Annotated[
+        str | None, Parameter(help="Where the images that it was trained on are now. Default: where they were.")
+    ] = None,
+    *,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Say what is wrong with a training, if anything, what that rests on, and the command to try next.
+
+    The verdict is one of healthy, still improving, collapsed, over-regularised, overfitting and broken data. What each
+    means, and the thresholds: docs/numbers.md.
+
+    Example: vaekit doctor runs/portraits
+    """
+    opened = _load(run, device)
+    diagnosis = opened.doctor(data)
+    say_diagnosis(diagnosis, opened.next_command(diagnosis, data), json_)
 
 
 def main(tokens: list[str] | None = None) -> int:

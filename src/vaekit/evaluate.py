@@ -25,11 +25,12 @@ from torch import Tensor
 from vaekit.aggregate import Codes, active_units
 from vaekit.data import Selection, to_float
 from vaekit.models import Batch, Inference, LatentModel
+from vaekit.recipes import Recipe
 from vaekit.seeds import IMPORTANCE, image_noise
 from vaekit.similarity import ssim
 from vaekit.team import ALONE, Team
 
-__all__ = ["Measurement", "Numbers", "evaluate", "measure", "psnr_db"]
+__all__ = ["Measurement", "Numbers", "evaluate", "loss_nats", "measure", "psnr_db"]
 
 Numbers = dict[str, float | int | None]
 
@@ -93,6 +94,17 @@ def evaluate(
 ) -> Numbers:
     """The numbers of :func:`measure`."""
     return measure(model, pixels, seed, batch_size, team, iwae_samples).numbers()
+
+
+def loss_nats(numbers: Numbers, row: Recipe) -> float | None:
+    """What the recipe minimises once its warm-up is over, nats per image, from :meth:`Measurement.numbers`.
+
+    None where the numbers, which a metrics file may hold, have no distortion.
+    """
+    bound, distortion = numbers.get("iwae_nats"), numbers.get("distortion_nats")
+    if bound is not None:
+        return -bound
+    return None if distortion is None else distortion + row.beta * (numbers.get("rate_nats") or 0.0)
 
 
 @torch.inference_mode()

@@ -53,7 +53,11 @@ def meet_folder(
     if length.budget_seconds is None and config.total_images > old.total_images:
         old = replace(old, total_images=config.total_images, budget_seconds=None)
     if (old.total_images, old.patience) != (stored.total_images, stored.patience):
-        for derived in ("report.html", "latents.safetensors"):  # first: they say that all is done, by the old weights
+        for derived in (
+            "report.html",
+            "latents.safetensors",
+            "doctor.json",
+        ):  # first: they say that all is done, by the old weights
             (out / derived).unlink(missing_ok=True)
     if old != stored:
         runs.atomic_write_text(out / "config.json", old.to_json())

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit import edit, evaluate, inpaint, pictures, runs
+from vaekit import checkup, edit, evaluate, inpaint, pictures, runs
 from vaekit.config import RunConfig
 from vaekit.data import PARTS, Form, Images, Selection, check_split, open_in, to_float, to_uint8
 from vaekit.distances import few_images_warning, frechet_distance, kernel_distance
+from vaekit.doctor import Diagnosis, diagnose
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
 from vaekit.features import Features
@@ -22,6 +23,7 @@ from vaekit.intake import is_binary, is_trained_on
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
+from vaekit.repeat import next_command
 from vaekit.tables import check_table, write_table
 from vaekit.team import join
 from vaekit.verbs import refuse
@@ -182,6 +184,24 @@ class Run:
         if self.config.data.binarize:
             numbers["binarize"] = self.config.data.binarize
         return numbers
+
+    def doctor(self, data: Any = None) -> Diagnosis:
+        """What is wrong with the training, if anything, and what to do (:mod:`vaekit.doctor`).
+
+        Looks at the run's own images again; ``data`` says where they are now, if they have moved.
+        """
+        images = self.images() if data is None else self._open(data)
+        if images.fingerprint != self.config.data.fingerprint:
+            raise UserError(
+                f"{images.source} does not hold the images that {self.path} was trained on, which the doctor compares "
+                "with held-out ones; name those as DATA"
+            )
+        return diagnose(checkup.examine(self.model, self.config, images, runs.read_metrics(self.path)))
+
+    def next_command(self, diagnosis: Diagnosis, data: str | None = None) -> str:
+        """The command that follows from a diagnosis, to be pasted into a shell."""
+        source = self.config.data.source if data is None else data
+        return next_command(self.config, diagnosis, source, str(self.path))
 
     def choose(self, data: Any = None, split: str | None = None) -> Images:
         """The images that a verb works on: a part of the run's data, or of ``data`` where it has that part itself."""

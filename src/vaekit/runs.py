@@ -1,7 +1,7 @@
 """A run is a folder. Every file in it is written whole or not at all: to a temporary file, synced, then renamed.
 
     config.json, state.safetensors (the one before it: state-previous.safetensors), weights.safetensors,
-    latents.safetensors, metrics.jsonl, pictures/, report.html, README.md
+    latents.safetensors, metrics.jsonl, doctor.json, pictures/, report.html, README.md
 
 The state is written first and is enough to go on from; everything else is derived from it. Nothing is unpickled.
 """
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from vaekit.build import build_model
 from vaekit.config import RunConfig
+from vaekit.doctor import Evidence
 from vaekit.errors import UserError
 from vaekit.locks import LOCK
 from vaekit.models import LatentModel
@@ -36,6 +37,7 @@ __all__ = [
     "clear_leftovers",
     "has_state",
     "is_leftover",
+    "load_evidence",
     "load_latents",
     "load_model",
     "load_state",
@@ -43,6 +45,7 @@ __all__ = [
     "read_config",
     "read_metrics",
     "recipe_of",
+    "save_evidence",
     "save_state",
     "save_tensors",
     "trim_metrics",
@@ -156,6 +159,19 @@ def load_latents(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | Non
     """The stored encodings of the training images, if the run was finished."""
     path = Path(folder) / "latents.safetensors"
     return load_tensors(path) if path.exists() else None
+
+
+def save_evidence(folder: Path, evidence: Evidence) -> None:
+    """Writes ``doctor.json``, what the doctor found when the training ended."""
+    atomic_write_text(folder / "doctor.json", json.dumps(evidence.to_dict(), indent=2) + "\n")
+
+
+def load_evidence(folder: Path) -> Evidence | None:
+    """What the doctor found when the training ended; None if it has not ended, or was of a vaekit that asked others."""
+    try:
+        return Evidence.from_dict(json.loads((Path(folder) / "doctor.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:

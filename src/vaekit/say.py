@@ -6,14 +6,16 @@ pictures) has a line each below its name, at most twelve of them.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
+from vaekit.doctor import Diagnosis
 from vaekit.errors import printable
 
-__all__ = ["say"]
+__all__ = ["say", "say_diagnosis"]
 
 _MOST_ROWS = 12
 
@@ -40,6 +42,15 @@ def say(values: Mapping[str, Any], as_json: bool = False) -> None:
             print(f"  {row}")
         if len(rows) > _MOST_ROWS:
             print(f"  and {len(rows) - _MOST_ROWS:,} more (see --json)")
+
+
+def say_diagnosis(diagnosis: Diagnosis, command: str, as_json: bool = False) -> None:
+    """Prints the verdict first, then what it rests on, then what to do."""
+    if as_json:
+        say({"verdict": diagnosis.verdict, **dataclasses.asdict(diagnosis), "next_command": command}, True)
+        return
+    lines = [diagnosis.words, "", *diagnosis.table(), "", diagnosis.advice, f"  {command}"]
+    print("\n".join(map(printable, lines)))
 
 
 def _with_errors(values: Mapping[str, Any]) -> dict[str, Any]:

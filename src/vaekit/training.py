@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import signal
 import threading
 import time
@@ -19,11 +20,13 @@ from torch import Tensor
 
 from vaekit import edit, pictures, report, runs
 from vaekit.budget import SAVE_EVERY_SECONDS, fit_budget
+from vaekit.checkup import examine
 from vaekit.config import Length, RunConfig
 from vaekit.cores import one_thread_per_core
 from vaekit.data import PARTS, Images
+from vaekit.doctor import diagnose
 from vaekit.errors import Interrupted, UserError
-from vaekit.evaluate import Numbers, evaluate
+from vaekit.evaluate import Numbers, evaluate, loss_nats
 from vaekit.folders import check_folder, claim, meet_folder
 from vaekit.heap import freed_memory_is_kept
 from vaekit.intake import Watched, default_engine, is_trained_on, make_config, pick_device
@@ -211,20 +214,13 @@ def _end_epoch(trainer: Trainer, out: Path, watched: Watched, best: Patience, tr
     samples = trainer.row.samples if trainer.row.objective.startswith("iwae") else 0
     numbers = evaluate(trainer.eval_model(), watched.validation, team=trainer.team, iwae_samples=samples)
     trainer.model.train()
-    if best.limit is not None and best.improves(_loss(numbers, trainer.row)) and tracker is not None:
+    loss = loss_nats(numbers, trainer.row)
+    assert loss is not None
+    if best.limit is not None and best.improves(loss) and tracker is not None:
         _save_weights(trainer, out)
     if tracker is not None:
         line = {"images": trainer.images, "kind": "validation", "part": watched.part, "epoch": epoch}
         tracker.add(line | {f"validation_{key}": value for key, value in numbers.items() if key != "images"})
-
-
-def _loss(numbers: Numbers, row: Recipe) -> float:
-    """What the recipe minimises once its warm-up is over, nats per image."""
-    bound = numbers.get("iwae_nats")
-    if bound is not None:
-        return -bound
-    assert numbers["distortion_nats"] is not None
-    return numbers["distortion_nats"] + row.beta * (numbers["rate_nats"] or 0.0)
 
 
 def _save_weights(trainer: Trainer, out: Path) -> None:
@@ -247,10 +243,13 @@ def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progr
         )
     line = {"images": trainer.images, "kind": "final", "part": part}
     tracker.add(line | {f"final_{k}": v for k, v in numbers.items()})
+    evidence = examine(model, config, images, runs.read_metrics(out))
+    runs.save_evidence(out, evidence)
     report.write(out)
     if trainer.skipped:
         progress.say(f"{out}: {trainer.skipped} steps were skipped, their loss or gradient was not finite")
     progress.say(f"{out}: {_final_words(numbers, part, config.data.binarize)}{_memory_words(images.is_mapped)}")
+    progress.say(f"{out}: {diagnose(evidence).words} More: vaekit doctor {shlex.quote(str(out))}")
 
 
 def _final_words(numbers: Numbers, part: str, binarize: str | None) -> str:

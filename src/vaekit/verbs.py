@@ -33,6 +33,7 @@ NEEDS: dict[str, Need] = {
     "denoise": Need(_ANY),
     "inpaint": Need(),
     "evaluate": Need(_ANY),
+    "doctor": Need(_ANY),
 }
 
 

@@ -24,6 +24,7 @@ def model_card(facts: Facts) -> str:
         _data(facts),
         "## Numbers",
         _numbers(facts),
+        *_verdict(facts),
         "## Use",
         f"```python\n{python_example(facts)}\n```",
         f"```sh\n{cli_example(facts)}\n```",
@@ -144,6 +145,12 @@ def _numbers(facts: Facts) -> str:
         return "None yet: the run has not ended an epoch."
     rows = [_row(q, numbers) for q in QUANTITIES if numbers.get(q.key) is not None]
     return "\n".join([f"On {facts.measured_on}.", "", "| | value | meaning |", "|---|---:|---|", *rows])
+
+
+def _verdict(facts: Facts) -> list[str]:
+    if facts.diagnosis is None:
+        return []
+    return [f"The training was judged {_plain(facts.diagnosis.words)} (`vaekit doctor` says what that rests on.)"]
 
 
 def _row(quantity: Quantity, numbers: dict[str, Any]) -> str:

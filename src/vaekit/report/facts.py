@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,8 +13,10 @@ import torch
 
 from vaekit.build import build_model, parameter_count
 from vaekit.config import RunConfig
+from vaekit.doctor import Diagnosis, diagnose
 from vaekit.recipes import Recipe
-from vaekit.runs import read_config, read_metrics, recipe_of
+from vaekit.repeat import next_command
+from vaekit.runs import load_evidence, read_config, read_metrics, recipe_of
 
 __all__ = ["QUANTITIES", "Facts", "Quantity", "number", "part_name"]
 
@@ -190,6 +192,18 @@ class Facts:
         """The median speed of training."""
         speeds = sorted(line.get("images_per_second") or 0.0 for line in self.of_kind("train"))
         return speeds[len(speeds) // 2] if speeds else None
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        """What the doctor said when the training ended, if it has."""
+        evidence = load_evidence(self.folder)
+        return None if evidence is None else diagnose(evidence)
+
+    def next_command(self, diagnosis: Diagnosis) -> str:
+        """The command that follows from a diagnosis, for who has the images and the run in the working folder."""
+        initial = self.config.initial
+        config = replace(self.config, initial=PurePath(initial).name if initial else None)
+        return next_command(config, diagnosis, self.source, self.name)
 
     @cached_property
     def parameters(self) -> int:

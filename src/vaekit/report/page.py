@@ -14,6 +14,7 @@ from vaekit.report.card import cli_example, limits, python_example
 from vaekit.report.curves import draw, panels
 from vaekit.report.facts import QUANTITIES, Facts, Quantity, number, part_name
 from vaekit.report.gallery import Frame, frames
+from vaekit.report.verdict import verdict
 
 __all__ = ["page"]
 
@@ -23,7 +24,7 @@ _WIDE = 3.0  # width over height from which a sheet scrolls sideways on a phone
 def page(facts: Facts) -> str:
     """``report.html`` as text. Whatever comes from outside is escaped."""
     title = f"{facts.recipe.name} on {facts.source}"
-    parts = (_head(facts), _pictures(facts), _curves(facts), _numbers(facts), _use(facts), _run(facts))
+    parts = (_head(facts), verdict(facts), _pictures(facts), _curves(facts), _numbers(facts), _use(facts), _run(facts))
     style, script = (files("vaekit.report").joinpath(name).read_text("utf-8") for name in ("page.css", "slider.js"))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -1,0 +1,247 @@
+"""Examines a run for :mod:`vaekit.doctor`: the same numbers on training images and on held-out ones, how the run went,
+what the images are like, and what samples of the prior are like beside them.
+
+Deterministic: nothing here draws from the global random stream, changes a weight, or looks at a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from vaekit import edit
+from vaekit.config import RunConfig
+from vaekit.data import PARTS, Images, Selection, to_float
+from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
+from vaekit.distributions import Laplace, NormalImage
+from vaekit.doctor import LIMITS, Evidence, gain_of_second_half, quality_db
+from vaekit.errors import UserError
+from vaekit.evaluate import Measurement, Numbers, loss_nats, measure
+from vaekit.intake import held_out, is_trained_on
+from vaekit.models import LatentModel
+from vaekit.recipes import Recipe
+from vaekit.runs import recipe_of
+
+__all__ = ["examine"]
+
+_MOST_IMAGES = 500  # of each part, measured
+_FEWEST_IMAGES = 100  # … however large they are
+_MOST_VALUES = 1 << 24  # pixel values of a part that is measured: seconds, for the largest net
+_MOST_COMPARED_BYTES = 1 << 26  # of training images that are compared with one another
+_SAMPLES = 128  # of the prior
+_WITH_A_SCALE = ("normal", "laplace", "discretized-logistic", "discretized-normal")
+_STD_OF_SCALE: dict[Any, float] = {
+    NormalImage: 1.0,
+    DiscretizedNormal: 1.0,
+    Laplace: math.sqrt(2),
+    DiscretizedLogistic: math.pi / math.sqrt(3),
+}
+_BEST_PSNR_DB = 99.0  # a copy without any error counts as this; 8-bit rounding alone is 59 dB
+
+
+def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequence[dict[str, Any]]) -> Evidence:
+    """The evidence on a run from its model (in eval mode), its images as they were trained on, and its metrics.
+
+    Raises :class:`UserError` if the model gives no finite numbers.
+    """
+    row = recipe_of(config)
+    part, rows = held_out(images, row)
+    trained = np.flatnonzero(is_trained_on(images, row))
+    train, held = _some(images, trained), _some(images, rows)
+    fit = [measure(model, pixels) for pixels in (train, held)]
+    on_train, on_held = (found.numbers() for found in fit)
+    if not math.isfinite(on_held["sse_per_image"] or 0.0):
+        raise UserError(
+            "the model gives pictures that are not finite, its weights have diverged; train again into another --out "
+            f"with a smaller --learning-rate than {row.learning_rate:g}"
+        )
+    seen = max((int(line["images"]) for line in lines), default=0)
+    curve = _curve(lines, row, fit[0].values, config.total_images)
+    best = max(curve, key=lambda point: point.quality_db, default=None)
+    if best is not None and config.patience is not None:
+        curve = curve[: curve.index(best) + 1]  # the weights are those of the best epoch
+    spread = _mean_square(held, train)
+    return Evidence(
+        has_density=on_held["rate_nats"] is not None,
+        beta=row.beta,
+        latent_dim=model.latent_dim,
+        learning_rate=row.learning_rate,
+        is_scale_fixed=_is_scale_fixed(row),
+        free_bits_nats=row.free_bits_nats,
+        shift=row.shift,
+        has_patience=config.patience is not None,
+        images_seen=seen,
+        total_images=config.total_images,
+        steps=seen // (row.batch_size or 1),
+        epochs=seen / len(trained),
+        is_finished=any(line.get("kind") == "final" for line in lines),
+        part=part,
+        train_count=len(train),
+        held_out_count=len(held),
+        **_data(images, trained, train),
+        explained=_share(float(fit[1].columns["sse"].mean()) / fit[1].values, spread),
+        psnr_db=_capped(on_held["psnr_db"]),
+        train_psnr_db=_capped(on_train["psnr_db"]),
+        gain=_gain(curve, row, spread),
+        rise_db=None if best is None else best.quality_db - curve[-1].quality_db,
+        observation_std=_observation_std(model),
+        **_codes(fit[1], on_train, on_held),
+        **_samples(model, train),
+    )
+
+
+def _some(images: Images, rows: np.ndarray) -> Selection:
+    """Five hundred of the rows, evenly spaced; fewer of large images."""
+    most = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _MOST_VALUES // math.prod(images.shape)))
+    return images.selection(_spread(rows, most))
+
+
+def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+    return rows if len(rows) <= most else rows[np.arange(most) * len(rows) // most]
+
+
+def _capped(psnr_db: float | int | None) -> float:
+    assert psnr_db is not None
+    return min(float(psnr_db), _BEST_PSNR_DB)
+
+
+# Of the run
+
+
+def _gain(curve: Sequence[_Point], row: Recipe, spread: float) -> float | None:
+    """What the second half of the run added to what reconstructions explain."""
+    gain = gain_of_second_half([(p.images, _share(10 ** (-p.psnr_db / 10), spread)) for p in curve])
+    is_noise_removed = row.schedule == "cosine" and not row.ema_power
+    return gain if gain is None or not is_noise_removed else gain * LIMITS.share_of_unaveraged_gain
+
+
+class _Point(NamedTuple):
+    images: int  # seen in training
+    psnr_db: float
+    quality_db: float
+
+
+def _curve(lines: Sequence[dict[str, Any]], row: Recipe, values: int, total: int) -> list[_Point]:
+    """After each epoch from which on the weight of the rate was what it is now."""
+    is_relative = not row.has_bound or _is_scale_fixed(row)
+    found = []
+    for line, numbers in _validations(lines):
+        if line["images"] >= row.kl_warmup * total:
+            loss, psnr = loss_nats(numbers, row), numbers["psnr_db"]
+            if loss is not None and psnr is not None and math.isfinite(loss) and math.isfinite(psnr):
+                found.append(_Point(line["images"], psnr, quality_db(loss, psnr, values, is_relative)))
+    return found
+
+
+def _is_scale_fixed(row: Recipe) -> bool:
+    return row.scale == "fixed" and row.likelihood in _WITH_A_SCALE
+
+
+def _validations(lines: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], Numbers]]:
+    prefix = "validation_"
+    return [
+        (line, {key.removeprefix(prefix): value for key, value in line.items() if key.startswith(prefix)})
+        for line in lines
+        if line.get("kind") == "validation"
+    ]
+
+
+# Of the images
+
+
+def _data(images: Images, trained: np.ndarray, train: Selection) -> dict[str, Any]:
+    pixels = _floats(train)
+    mean, variance = pixels.mean(0), float(pixels.var(0, correction=0).mean())
+    return {
+        "data_mean": float(pixels.mean()),
+        "data_std": float(pixels.std(correction=0)),
+        "std_about_mean_image": math.sqrt(variance),
+        "distinct": _distinct(images, trained),
+        "neighbour_correlation": _neighbour_correlation(pixels - mean),
+        **_parts(images, trained, mean, variance),
+    }
+
+
+def _parts(images: Images, trained: np.ndarray, mean: Tensor, variance: float) -> dict[str, Any]:
+    """The part that was not trained on whose mean image is furthest from that of the training images."""
+    found: dict[str, Any] = {"part_shift": None, "part_count": 0}
+    for part in range(len(PARTS)):
+        rows = np.setdiff1d(np.flatnonzero(images.parts == part), trained)
+        if len(rows):
+            some = _some(images, rows)
+            shift = _shift(mean, variance, _floats(some).mean(0))
+            if found["part_shift"] is None or shift > found["part_shift"]:
+                found = {"part_shift": shift, "part_count": len(some)}
+    return found
+
+
+def _floats(pixels: Selection) -> Tensor:
+    return to_float(pixels[:])
+
+
+def _shift(mean: Tensor, variance: float, other: Tensor) -> float:
+    """‖mean − other‖² per pixel value over the variance per pixel value; 0 where nothing varies and nothing differs."""
+    square = float((mean - other).double().square().mean())
+    return square / max(variance, 1e-12) if square else 0.0
+
+
+def _distinct(images: Images, trained: np.ndarray) -> float:
+    """Share of different images among (up to 64 MB of) those trained on."""
+    some = images.selection(_spread(trained, max(_MOST_IMAGES, _MOST_COMPARED_BYTES // math.prod(images.shape))))
+    different = {row.numpy().tobytes() for piece in some.split(_MOST_IMAGES) for row in piece}
+    return len(different) / len(some)
+
+
+def _neighbour_correlation(centred: Tensor) -> float:
+    """Of deviations from the mean image ``[N, C, H, W]``, between pixels side by side; 0 where nothing varies."""
+    product = square = 0.0
+    for a, b in ((centred[..., 1:], centred[..., :-1]), (centred[..., 1:, :], centred[..., :-1, :])):
+        product += float((a * b).double().sum())
+        square += float((a.double().square().sum() * b.double().square().sum()).sqrt())
+    return product / square if square else 0.0
+
+
+# Of the fit
+
+
+def _mean_square(held: Selection, train: Selection) -> float:
+    """Mean over held-out pixel values of (x − mean training image)²."""
+    return float((_floats(held) - _floats(train).mean(0)).double().square().mean())
+
+
+def _share(mean_squared_error: float, whole: float) -> float:
+    """What a reconstruction with this error explains; 0 where there is nothing to explain."""
+    return 1 - mean_squared_error / whole if whole else 0.0
+
+
+def _observation_std(model: LatentModel) -> float | None:
+    """Standard deviation that the likelihood has at every pixel value, on the [0, 1] scale, where it is one number."""
+    head = model.likelihood
+    if getattr(head, "scale", "pixel") == "pixel":
+        return None
+    return float(head.log_scale().detach().exp()) * _STD_OF_SCALE[head.kind]
+
+
+def _codes(found: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str, Any]:
+    names = ("elbo_nats", "rate_nats", "active_units", "mutual_information_nats", "marginal_kl_nats")
+    codes: dict[str, Any] = {name: on_held[name] for name in names}
+    if found.kl_per_dim is not None:
+        codes["kl_per_dim_nats"] = tuple(found.kl_per_dim.tolist())
+    return codes | {"train_elbo_nats": on_train["elbo_nats"]}
+
+
+def _samples(model: LatentModel, train: Selection) -> dict[str, Any]:
+    """Pixel statistics of samples of the prior beside those of training images."""
+    if model.prior is None:
+        return {}
+    samples, pixels = to_float(edit.generate(model, _SAMPLES)), _floats(train)
+    shift = _shift(pixels.mean(0), float(pixels.var(0, correction=0).mean()), samples.mean(0))
+    return {
+        "sample_mean": float(samples.mean()),
+        "sample_std": float(samples.std(correction=0)),
+        "sample_shift": shift,
+    }
