@@ -376,18 +376,20 @@ def test_binary_pixels_a_tighter_bound_and_a_table(here: Path, vaekit: Callable)
     assert answer.err.splitlines()[-1].count("on the test images, binarised (static)") == 1
     numbers = json.loads(vaekit(*shlex.split("evaluate black --iwae 20 --samples 30 --per-image each.csv --json")).out)
     assert numbers["binarize"] == "static" and numbers["iwae_nats"] > numbers["elbo_nats"]
-    assert numbers["samples"] == 30 and numbers["frechet_distance"] > 0 and "30 images" in numbers["warning"]
+    assert numbers["samples"] == 30 and numbers["frechet_distance"] > 0 and "of 30 images" in numbers["warning"]
     assert len(Path("each.csv").read_text().splitlines()) == 187
     words = vaekit("evaluate", "black")
     assert re.search(r"^elbo_nats +-\d+\.\d+ ± \d", words.out, re.M) and "elbo_nats_error" not in words.out
     for options, message in {
         "--iwae 0": "expected at least 1 sample",
         "--samples 1": "expected at least 2 images",
+        "--features x.safetensors": "give --samples N too",
         "--per-image each.txt": "written as .csv",
         "--per-image no/each.csv": "its folder is missing",
     }.items():
         answer = vaekit("evaluate", "black", *options.split())
-        assert answer.code == 2 and message in answer.err and answer.err.count("\n") == 1
+        assert answer.code == 2 and message in answer.err and answer.err.count("\n") == 1, answer.err
+    assert "is a pickle" in vaekit(*shlex.split("evaluate black --samples 5 --features x.pth")).err
     assert "has no prior to draw latents from" in vaekit("evaluate", "ae", "--samples", "5").err
     assert "is an autoencoder and has no bound" in vaekit("evaluate", "ae", "--iwae", "5").err
 

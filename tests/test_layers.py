@@ -15,9 +15,9 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "shards"),
-    ("cores", "heap", "locks", "memory", "patience", "pixels", "tape", "team"),
+    ("cores", "distances", "heap", "inception", "locks", "memory", "patience", "pixels", "similarity", "tape", "team"),
     ("adam", "augment", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
-    ("aggregate", "discrete", "distances", "features", "similarity"),
+    ("aggregate", "discrete", "features"),
     ("doctor", "heads", "priors", "masks", "schedules", "verbs"),
     ("models",),
     ("objectives",),

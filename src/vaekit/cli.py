@@ -366,6 +366,9 @@ def evaluate(
     samples: Annotated[
         int | None, Parameter(help="Also the distances of so many new images from those of DATA, such as 2000.")
     ] = None,
+    features: Annotated[
+        Path | None, Parameter(help="Inception-v3 weights (.safetensors, torchvision's names) to compare samples by.")
+    ] = None,
     per_image: Annotated[Path | None, Parameter(help="CSV file to write, with a line of numbers per image.")] = None,
     seed: Annotated[int, Parameter(help="Of the posterior samples.", validator=_SEED)] = 0,
     device: Device = "auto",
@@ -378,7 +381,8 @@ def evaluate(
     Example: vaekit evaluate runs/portraits --split test --json
     """
     opened = _load(run, device)
-    numbers = opened.evaluate(data, split, seed, iwae_samples=iwae, samples=samples, per_image=per_image)
+    more: dict[str, Any] = dict(iwae_samples=iwae, samples=samples, features=features, per_image=per_image)
+    numbers = opened.evaluate(data, split, seed, **more)
     if opened.leads:
         say(numbers, json_)
 

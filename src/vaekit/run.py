@@ -14,11 +14,11 @@ from torch import Tensor
 from vaekit import checkup, edit, evaluate, inpaint, pictures, runs
 from vaekit.config import RunConfig
 from vaekit.data import PARTS, Form, Images, Selection, check_split, open_in, to_float, to_uint8
-from vaekit.distances import few_images_warning, frechet_distance, kernel_distance
+from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
 from vaekit.doctor import Diagnosis, diagnose
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
-from vaekit.features import Features
+from vaekit.features import Features, inception, small_classifier
 from vaekit.intake import is_binary, is_trained_on
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
@@ -151,18 +151,19 @@ class Run:
         *,
         iwae_samples: int | None = None,
         samples: int | None = None,
+        features: str | Path | None = None,
         per_image: str | Path | None = None,
     ) -> dict[str, Any]:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is.
 
         ``iwae_samples`` adds the importance-weighted bound of so many samples per image; ``samples`` the distances of
-        so many new images from those measured (:mod:`vaekit.distances`); ``per_image`` names a CSV file that gets a
-        line per image.
+        so many new images from those measured (:mod:`vaekit.distances`), over a small classifier of our own or the
+        Inception network whose weights lie in the file ``features`` (:mod:`vaekit.features`); ``per_image`` names a CSV
+        file that gets a line per image.
         """
         if iwae_samples is not None:
             self._check_bound(iwae_samples)
-        if samples is not None:
-            self._check_samples(samples)
+        compared_by = self._features(samples, features)
         if per_image is not None:
             check_table(Path(per_image))
         opened, rows = self._chosen(data, split)
@@ -179,8 +180,8 @@ class Run:
         numbers: dict[str, Any] = dict(found.numbers())
         if found.kl_per_dim is not None:
             numbers["kl_per_dim_nats"] = found.kl_per_dim.tolist()
-        if samples is not None:
-            numbers |= self._distances(opened.selection(rows), samples, seed)
+        if samples is not None and compared_by is not None:
+            numbers |= self._distances(opened.selection(rows), samples, compared_by, seed)
         if self.config.data.binarize:
             numbers["binarize"] = self.config.data.binarize
         return numbers
@@ -254,26 +255,32 @@ class Run:
         numbers = {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": evaluate.psnr_db(filled, truth, hidden)}
         return sheet, numbers
 
-    def _check_samples(self, samples: int) -> None:
+    def _features(self, samples: int | None, weights: str | Path | None) -> Features | None:
+        """What so many samples are compared by: our own classifier, or Inception with weights from a file."""
+        if samples is None:
+            if weights is not None:
+                raise UserError("--features is what samples are compared by; give --samples N too")
+            return None
         if samples < 2:
             raise UserError(f"--samples {samples}: expected at least 2 images")
         refuse("generate", self.model, self.config.recipe["name"])
+        device = next(self.model.parameters()).device
+        return small_classifier(device) if weights is None else inception(weights, device)
 
-    def _distances(self, real: Selection, count: int, seed: int) -> dict[str, Any]:
+    def _distances(self, real: Selection, count: int, features: Features, seed: int) -> dict[str, Any]:
         """How far ``count`` new images are from real ones."""
         if len(real) < 2:
             raise UserError("--samples: expected at least 2 images to compare with")
-        of = Features()
-        made, found = of.of(edit.generate(self.model, count, seed)), of.of(real)
-        kernel, error = kernel_distance(made, found, seed)
+        made, found = features.of(edit.generate(self.model, count, seed)), features.of(real)
+        kernel = kernel_distance(made, found, seed=seed)
         numbers = {
             "samples": count,
-            "features": of.name,
+            "features": features.name,
             "frechet_distance": frechet_distance(made, found),
-            "kernel_distance": kernel,
-            "kernel_distance_error": error,
+            "kernel_distance": kernel.mean,
+            "kernel_distance_error": kernel.standard_error,
         }
-        warning = few_images_warning(min(count, len(real)), of.size)
+        warning = small_sample_warning(min(count, len(real)), features.size)
         return numbers | ({"warning": warning} if warning else {})
 
     def _check_bound(self, samples: int) -> None:

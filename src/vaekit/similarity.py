@@ -1,45 +1,76 @@
-"""How alike two images are to the eye: structural similarity.
+"""Structural similarity of images (Wang, Bovik, Sheikh & Simoncelli 2004, Eq. 13).
 
-    SSIM(x, y) = (2 μx μy + C₁)(2 σxy + C₂) / ((μx² + μy² + C₁)(σx² + σy² + C₂))        Wang et al. 2004, Eq. 13
+    SSIM(x, y) = (2 μ_x μ_y + C1) (2 σ_xy + C2) / ((μ_x² + μ_y² + C1) (σ_x² + σ_y² + C2))
 
-Means, variances and the covariance are weighted by a Gaussian window of 11 × 11 pixels with a standard deviation of 1.5
-(their Sec. III-C), at every place where it fits into the image; C₁ = 0.01² and C₂ = 0.03² on the [0, 1] scale.
+in every window, the moments weighted by a normal window of 11 × 11 pixels with standard deviation 1.5 and sum 1;
+C1 = 0.01², C2 = 0.03² on the [0, 1] scale. Windows lie wholly inside the image: nothing is padded.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
+
+from vaekit.errors import UserError
 
 __all__ = ["ssim"]
 
-_SIDE, _STD = 11, 1.5
-_C1, _C2 = 0.01**2, 0.03**2
+WINDOW = 11  # pixels
+SIGMA = 1.5  # pixels
+C1, C2 = 0.01**2, 0.03**2  # (K L)², with a range L of 1
+
+_AT_ONCE = 1 << 21  # values whose five moments are held at once, 80 MB
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Per image, float64 ``[N]``, at most 1, of float images ``[N, C, H, W]`` on the [0, 1] scale; the mean over places
-    and channels.
+    """The similarity of each pair of float images ``[N, C, H, W]`` in [0, 1]: float64 ``[N]``, at most 1.
 
-    Images with a side below 11 have the largest window of an odd side that fits.
+    It is the mean over windows and channels, each channel by itself. The window is the largest odd square that fits,
+    at most 11 × 11: images of fewer than 11 pixels a side get a smaller one, of the same standard deviation.
+    Computed in float64, because a variance is a small difference of squares; on the CPU where the device has none.
 
-    >>> x = torch.linspace(0, 1, 256).view(1, 1, 16, 16)
-    >>> ssim(x, x), ssim(x, 1 - x) < 0
-    (tensor([1.], dtype=torch.float64), tensor([True]))
+    Raises :class:`~vaekit.errors.UserError` for images of different shapes, or that are not floats.
+
+    >>> light, dark = torch.full((1, 1, 11, 11), 0.5), torch.zeros(1, 1, 11, 11)
+    >>> ssim(light, light).tolist(), round(float(ssim(light, dark)), 7)
+    ([1.0], 0.0003998)
     """
-    count = len(x)
-    side = min(_SIDE, *((length - 1) // 2 * 2 + 1 for length in x.shape[-2:]))
-    line = torch.exp(-0.5 * ((torch.arange(side, dtype=torch.float64) - side // 2) / _STD).square())
-    line = (line / line.sum()).to(x.device)
-    x, y = (images.double().flatten(0, 1).unsqueeze(1) for images in (x, y))
+    if x.ndim != 4 or x.shape != y.shape:
+        raise UserError(f"ssim takes two sets [N, C, H, W] of one shape, not {list(x.shape)} and {list(y.shape)}")
+    if not (x.is_floating_point() and y.is_floating_point()):
+        raise UserError(f"ssim takes floats in [0, 1], not {x.dtype} and {y.dtype}; see vaekit.data.to_float")
+    size = max(1, _AT_ONCE // max(1, x[:1].numel()))
+    return torch.cat([_of_some(a, b) for a, b in zip(x.split(size), y.split(size), strict=True)])
 
-    def mean(values: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(values, line.view(1, 1, -1, 1)), line.view(1, 1, 1, -1))
 
-    mean_x, mean_y = mean(x), mean(y)
-    variances = mean(x * x) - mean_x.square() + mean(y * y) - mean_y.square()
-    covariance = mean(x * y) - mean_x * mean_y
-    similarity = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
-    similarity = similarity / ((mean_x.square() + mean_y.square() + _C1) * (variances + _C2))
-    return similarity.flatten(1).mean(1).view(count, -1).mean(1)
+def _of_some(x: Tensor, y: Tensor) -> Tensor:
+    x, y = _double(x), _double(y)
+    window = _window(min(WINDOW, *x.shape[-2:])).to(x.device)
+    mean_x, mean_y = _weighted(x, window), _weighted(y, window)
+    var_x = _weighted(x * x, window) - mean_x * mean_x
+    var_y = _weighted(y * y, window) - mean_y * mean_y
+    cov = _weighted(x * y, window) - mean_x * mean_y
+    light = (2 * mean_x * mean_y + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
+    structure = (2 * cov + C2) / (var_x + var_y + C2)
+    return (light * structure).mean((1, 2, 3))
+
+
+def _window(fits: int) -> Tensor:
+    """A normal density at the pixels of the largest odd window of at most ``fits``, scaled to the sum 1: ``[w]``."""
+    side = fits - 1 + fits % 2
+    places = torch.arange(side, dtype=torch.float64) - side // 2
+    weights = torch.exp(-0.5 * (places / SIGMA) ** 2)
+    return weights / weights.sum()
+
+
+def _weighted(x: Tensor, window: Tensor) -> Tensor:
+    """The weighted mean in every window: ``[N, C, H, W]`` → ``[N, C, H − w + 1, W − w + 1]``, rows, then columns."""
+    planes = x.reshape(-1, 1, *x.shape[-2:])
+    rows = functional.conv2d(planes, window.view(1, 1, -1, 1))
+    means = functional.conv2d(rows, window.view(1, 1, 1, -1))
+    return means.view(*x.shape[:2], *means.shape[-2:])
+
+
+def _double(x: Tensor) -> Tensor:
+    return (x.cpu() if x.device.type == "mps" else x).double()
