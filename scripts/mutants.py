@@ -299,20 +299,23 @@ MUTANTS = [
     Mutant(A, "ACTIVE_ABOVE * prior.variance", "ACTIVE_ABOVE * prior.variance.sqrt()", "a standard deviation for the prior's variance"),
     Mutant(A, "ACTIVE_ABOVE = 0.01", "ACTIVE_ABOVE = 0.1", "another threshold of activity"),
     # of images and of sets of them
-    Mutant(S, "(2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)", "(2 * mean_x * mean_y + _C1) * (covariance + _C2)", "the two before the covariance"),
-    Mutant(S, "mean(x * y) - mean_x * mean_y", "mean(x * y)", "a moment for a covariance"),
+    Mutant(S, "(2 * cov + C2)", "(cov + C2)", "the two before the covariance"),
+    Mutant(S, "(2 * mean_x * mean_y + C1)", "(mean_x * mean_y + C1)", "the two before the means"),
+    Mutant(S, "_weighted(x * y, window) - mean_x * mean_y", "_weighted(x * y, window)", "a moment for a covariance"),
+    Mutant(S, "_weighted(y * y, window) - mean_y * mean_y", "_weighted(y * y, window)", "a moment for a variance"),
     Mutant(S, "0.01**2, 0.03**2", "0.01, 0.03", "constants that are not squared"),
-    Mutant(S, "_SIDE, _STD = 11, 1.5", "_SIDE, _STD = 11, 2.5", "another window"),
-    Mutant(S, "line = (line / line.sum())", "line = (line / line.max())", "weights of a window that do not sum to one"),
-    Mutant(T, "cov_a.trace() + cov_b.trace() - 2 * cross", "cov_a.trace() + cov_b.trace() - cross", "the two before the cross term"),
-    Mutant(T, "cov_a.trace() + cov_b.trace() - 2 * cross", "cov_a.trace() - cov_b.trace() - 2 * cross", "the sign of a covariance"),
-    Mutant(T, ".clamp(min=0).sqrt().sum()", ".clamp(min=0).sum()", "the root of the cross term"),
+    Mutant(S, "SIGMA = 1.5", "SIGMA = 2.5", "another window"),
+    Mutant(S, "weights / weights.sum()", "weights / weights.max()", "weights of a window that do not sum to one"),
+    Mutant(T, "cov_a.trace() + cov_b.trace() - 2 * shared", "cov_a.trace() + cov_b.trace() - shared", "the two before the cross term"),
+    Mutant(T, "cov_a.trace() + cov_b.trace() - 2 * shared", "cov_a.trace() - cov_b.trace() - 2 * shared", "the sign of a covariance"),
+    Mutant(T, ".clamp_min(0).sqrt().sum()", ".clamp_min(0).sum()", "the root of the cross term"),
     Mutant(T, "(a.mean(0) - b.mean(0)).square().sum()", "(a.mean(0) - b.mean(0)).abs().sum()", "absolute for squared differences of means"),
-    Mutant(T, "x @ y.mT / x.shape[1] + 1", "x @ y.mT + 1", "a kernel that grows with the features"),
-    Mutant(T, "/ x.shape[1] + 1) ** 3", "/ x.shape[1] + 1) ** 2", "another power of the kernel"),
-    Mutant(T, "(values.sum() - values.trace()) / (len(x) * (len(x) - 1))", "values.mean()", "pairs of an image with itself"),
-    Mutant(T, "within(a) + within(b) - 2 * kernel", "within(a) + within(b) - kernel", "the two before what is across"),
-    Mutant(T, "found.std() / math.sqrt(_SUBSETS)", "found.std()", "a standard deviation for a standard error"),
+    Mutant(T, "float(found.std()) / math.sqrt(subsets)", "float(found.std())", "a standard deviation for a standard error"),
+    Mutant(T, "(products / size + 1) ** 3", "(products + 1) ** 3", "a kernel that grows with the features"),
+    Mutant(T, "(products / size + 1) ** 3", "(products / size + 1) ** 2", "another power of the kernel"),
+    Mutant(T, "_kernel_sum(x, x) - _diagonal_sum(x)", "_kernel_sum(x, x)", "pairs of an image with itself"),
+    Mutant(T, "within - 2 * _kernel_sum(a, b)", "within - _kernel_sum(a, b)", "the two before what is across"),
+    Mutant(T, "/ (len(x) * (len(x) - 1))", "/ len(x) ** 2", "pairs that are not counted divide"),
     Mutant(Z, "image >= 128", "image > 128", "a threshold above one half"),
     Mutant(Z, "_drawn(image) < image", "_drawn(image) > image", "black for white"),
     Mutant(Z, "(255 * 2.0**-53)", "(256 * 2.0**-53)", "white that is not always white"),
@@ -383,7 +386,9 @@ def _caught_by(mutant: Mutant, unchanged: Path) -> str | None:
     with tempfile.TemporaryDirectory(dir=unchanged.parent) as folder:
         copy = Path(folder)
         # With what is compiled already, but for the module that changes: by its time it might be taken for current.
-        shutil.copytree(unchanged, copy, ignore=shutil.ignore_patterns(f"{Path(mutant.module).name}.*.pyc"), dirs_exist_ok=True)
+        shutil.copytree(
+            unchanged, copy, ignore=shutil.ignore_patterns(f"{Path(mutant.module).name}.*.pyc"), dirs_exist_ok=True
+        )
         source = source_of(mutant.module, copy)
         source.write_text(mutated(source.read_text(encoding="utf-8"), mutant), encoding="utf-8")
         return _first_failure(mutant, copy)

@@ -137,6 +137,7 @@ def test_columns_are_in_the_order_of_the_images_whatever_the_batch() -> None:
 def test_kl_per_dimension_and_active_units_are_means_and_variances_over_images() -> None:
     model = model_of("vae", prior="standard-normal", latent_dim=4)
     model.posterior.mean.weight.mul_(torch.tensor([30.0, 1.0, 1.0, 30.0])[:, None])
+    model.posterior.mean.bias.add_(3.0)  # a unit that is elsewhere, but does not move, says nothing
     found = measure(model, PIXELS, batch_size=4)
     qz = model.encode(to_float(PIXELS))
     mean, variance = qz.mean.double(), (2 * qz.log_std.double()).exp()
