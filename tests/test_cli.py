@@ -24,7 +24,7 @@ from vaekit.pixels import decode
 from vaekit.recipes import RECIPES
 
 TOOLS = ("generate", "reconstruct", "interpolate", "arithmetic", "denoise", "inpaint", "evaluate")
-VERBS = ("train", "data", "recipes", *TOOLS)
+VERBS = ("train", "data", "recipes", "doctor", *TOOLS)
 NUMBERS = {"images", "sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
 PLAN = {"parameters", "memory_bytes", "steps", "estimated_seconds", "config"}
 
@@ -128,7 +128,9 @@ def test_train_prints_progress_on_stderr_and_numbers_on_stdout(here: Path, vaeki
     assert answer.code == 0
     printed = json.loads(answer.out)
     assert printed["run"] == "new" and {f"final_{key}" for key in NUMBERS} <= printed.keys()
-    assert answer.err.splitlines()[-1].startswith(f"new: PSNR {printed['final_psnr_db']:.2f} dB")
+    numbers, verdict = answer.err.splitlines()[-2:]
+    assert numbers.startswith(f"new: PSNR {printed['final_psnr_db']:.2f} dB")
+    assert verdict.startswith("new: still improving: ") and verdict.endswith("More: vaekit doctor new")
     assert re.search(r"100\.0 %.*measuring the result.*distortion.*rate.*elbo", answer.err)
     config = runs.read_config(Path("new"))
     recipe = config.recipe
