@@ -24,7 +24,7 @@ from vaekit.pixels import decode
 from vaekit.recipes import RECIPES
 
 TOOLS = ("generate", "reconstruct", "interpolate", "arithmetic", "denoise", "inpaint", "evaluate")
-VERBS = ("train", "data", "recipes", *TOOLS)
+VERBS = ("train", "data", "recipes", "doctor", *TOOLS)
 MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
 SSIM = {"ssim", "ssim_error"}  #: of the verb alone: too slow after every epoch
 OF_CODES = {"active_units", "mutual_information_nats", "marginal_kl_nats"}
@@ -131,7 +131,9 @@ def test_train_prints_progress_on_stderr_and_numbers_on_stdout(here: Path, vaeki
     assert answer.code == 0
     printed = json.loads(answer.out)
     assert printed["run"] == "new" and {f"final_{key}" for key in NUMBERS} <= printed.keys()
-    assert answer.err.splitlines()[-1].startswith(f"new: PSNR {printed['final_psnr_db']:.2f} dB")
+    measured, diagnosis = answer.err.splitlines()[-2:]
+    assert measured.startswith(f"new: PSNR {printed['final_psnr_db']:.2f} dB")
+    assert re.fullmatch(r"new: [a-z -]+: .*[.] More: vaekit doctor new", diagnosis)
     assert re.search(r"100\.0 %.*measuring the result.*distortion.*rate.*elbo", answer.err)
     config = runs.read_config(Path("new"))
     recipe = config.recipe
@@ -392,6 +394,13 @@ def test_binary_pixels_a_tighter_bound_and_a_table(here: Path, vaekit: Callable)
     assert "is a pickle" in vaekit(*shlex.split("evaluate black --samples 5 --features x.pth")).err
     assert "has no prior to draw latents from" in vaekit("evaluate", "ae", "--samples", "5").err
     assert "is an autoencoder and has no bound" in vaekit("evaluate", "ae", "--iwae", "5").err
+
+
+def test_doctor(here: Path, vaekit: Callable) -> None:
+    told = json.loads(vaekit(*shlex.split("doctor digits --device cpu --json")).out)
+    assert told == json.loads(vaekit(*shlex.split("doctor digits digits --json")).out) and told["verdict"]
+    words = vaekit("doctor", "digits")
+    assert words.code == 0 and told["verdict"] in words.out.splitlines()[0]
 
 
 def test_evaluate(here: Path, vaekit: Callable) -> None:

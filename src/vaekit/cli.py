@@ -393,6 +393,7 @@ def doctor(
     data: Annotated[
         str | None, Parameter(help="Where the images that it was trained on are now. Default: where they were.")
     ] = None,
+    /,
     *,
     device: Device = "auto",
     json_: Json = False,
