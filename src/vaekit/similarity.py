@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from vaekit.errors import UserError
 
@@ -20,7 +19,7 @@ WINDOW = 11  # pixels
 SIGMA = 1.5  # pixels
 C1, C2 = 0.01**2, 0.03**2  # (K L)², with a range L of 1
 
-_AT_ONCE = 1 << 21  # values whose five moments are held at once, 80 MB
+_AT_ONCE = 1 << 18  # values whose moments are held at once, few enough for the cache of a processor
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -46,7 +45,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 def _of_some(x: Tensor, y: Tensor) -> Tensor:
     x, y = _double(x), _double(y)
-    window = _window(min(WINDOW, *x.shape[-2:])).to(x.device)
+    window = _window(min(WINDOW, *x.shape[-2:]))
     mean_x, mean_y = _weighted(x, window), _weighted(y, window)
     var_x = _weighted(x * x, window) - mean_x * mean_x
     var_y = _weighted(y * y, window) - mean_y * mean_y
@@ -65,11 +64,17 @@ def _window(fits: int) -> Tensor:
 
 
 def _weighted(x: Tensor, window: Tensor) -> Tensor:
-    """The weighted mean in every window: ``[N, C, H, W]`` → ``[N, C, H − w + 1, W − w + 1]``, rows, then columns."""
-    planes = x.reshape(-1, 1, *x.shape[-2:])
-    rows = functional.conv2d(planes, window.view(1, 1, -1, 1))
-    means = functional.conv2d(rows, window.view(1, 1, 1, -1))
-    return means.view(*x.shape[:2], *means.shape[-2:])
+    """The weighted mean in every window: ``[N, C, H, W]`` → ``[N, C, H − w + 1, W − w + 1]``, one axis, then the other.
+
+    Shifted images are added up: a convolution in float64 takes fifteen times as long on the CPU.
+    """
+    for axis in (-2, -1):
+        places = x.shape[axis] - len(window) + 1
+        means = torch.zeros_like(x.narrow(axis, 0, places))
+        for shift, weight in enumerate(window.tolist()):
+            means.add_(x.narrow(axis, shift, places), alpha=weight)
+        x = means
+    return x
 
 
 def _double(x: Tensor) -> Tensor:
