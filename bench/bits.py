@@ -5,8 +5,9 @@
     python bench/bits.py runs/bits/cifar10 runs/bits/smiles
 
 A model's figure bounds the length of a code for an image on its own (the model itself is not counted, nor are the
-codecs' programs). PNG and WebP have a header in each file, which counts on small images: beside them stands one file
-of all images in one column. The entropy is that of the values of each channel, as if pixels knew nothing of another.
+codecs' programs). PNG and WebP have a header in each file, which counts on small images: beside them stand files
+of as many images as fit, one below the other. The entropy is that of the values of each
+channel, as if pixels knew nothing of another.
 """
 
 from __future__ import annotations

@@ -294,8 +294,7 @@ MUTANTS = [
     Mutant(A, "alpha=-0.5", "alpha=-1", "the half of the exponent"),
     Mutant(A, "pairs.logsumexp(1) - math.log(len(mean))", "pairs.logsumexp(1)", "a sum of posteriors for their mean"),
     Mutant(A, "z - centre, mean - centre", "z - centre, mean", "points moved without the posteriors"),
-    Mutant(A, "math.log(2 * math.pi * math.e)", "math.log(2 * math.pi)", "the e of an entropy"),
-    Mutant(A, "return -self.entropy_nats() - float", "return self.entropy_nats() - float", "the sign of the entropy in the information"),
+    Mutant(A, "(own - aggregate_log_density(self", "(own + aggregate_log_density(self", "the sign of log q(z) in the information"),
     Mutant(A, "ACTIVE_ABOVE * prior.variance", "ACTIVE_ABOVE * prior.variance.sqrt()", "a standard deviation for the prior's variance"),
     Mutant(A, "ACTIVE_ABOVE = 0.01", "ACTIVE_ABOVE = 0.1", "another threshold of activity"),
     # of images and of sets of them

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 import vaekit as vk
+from vaekit.api import plan
 from vaekit.data import BINARIZE, Images
 from vaekit.data.binarize import binarized
 from vaekit.errors import UserError
+from vaekit.plan import largest_batch
 
 GREY = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 5), np.uint8)
 
@@ -62,9 +64,9 @@ def test_images_keep_all_else() -> None:
     assert images.binarized(None) is images
 
 
-def small(tmp_path: Path, kind: str | None, name: str = "run", **more: object) -> vk.Run:
-    values = {"net": "mlp", "hidden": "16", "latent_dim": "3", "prior": "standard-normal"}
-    return vk.train("digits", "vae", tmp_path / name, epochs=2, binarize=kind, settings=values, quiet=True, **more)  # type: ignore[arg-type]
+def small(tmp_path: Path, kind: str | None, name: str = "run", more: dict | None = None, **others: object) -> vk.Run:
+    values = {"net": "mlp", "hidden": "16", "latent_dim": "3", "prior": "standard-normal", **(more or {})}
+    return vk.train("digits", "vae", tmp_path / name, epochs=2, binarize=kind, settings=values, quiet=True, **others)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", BINARIZE)
@@ -128,3 +130,18 @@ def test_a_mapped_set_stays_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAEKIT_MAPPED_ABOVE_BYTES", "100")
     images = Images(torch.from_numpy(GREY), tuple(map(str, range(40)))).binarized("static")
     assert images.is_mapped and (images.pixels.numpy() == binarized(GREY, "static")).all()
+
+
+def test_a_plan_and_the_largest_batch_know_of_binary_pixels() -> None:
+    planned = plan("digits", "vae", binarize="dynamic", epochs=1)
+    assert planned["config"]["data"]["binarize"] == "dynamic"
+    images = vk.open_images("digits")[:8]
+    row = vk.recipes.override(vk.recipes.get("vae"), {"likelihood": "bernoulli", "net": "mlp"})
+    assert largest_batch(row, images, 8, torch.device("cpu"), free_bytes=10**9, binarize="static") == 8
+
+
+def test_weights_are_not_taken_for_those_of_another_function(tmp_path: Path) -> None:
+    run = small(tmp_path, None, "first")
+    with pytest.raises(UserError, match="posterior_std_gain=0.125; give --set posterior_std_gain=0.125"):
+        small(tmp_path, None, "second", {"posterior_std_gain": 1}, init=run.path)
+    assert small(tmp_path, None, "third", init=run.path).config.initial == str(run.path)

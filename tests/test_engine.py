@@ -316,3 +316,9 @@ def test_wrong_values_of_the_engine_are_named(vaekit: Any, tmp_path: Path, words
     result = vaekit("train", "digits", *words, "--out", tmp_path / "run")
     assert result.code == 2 and message in result.err and len(result.err.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_gradient_that_passes_a_hook_is_not_compiled(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="iwae-dreg cannot be compiled; set objective=iwae"):
+        vk.train("digits", "iwae", tmp_path / "run", epochs=1, compiled=True, quiet=True)
+    assert not (tmp_path / "run").exists()

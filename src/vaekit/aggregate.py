@@ -1,6 +1,6 @@
 """What the codes of many images are together: the aggregate posterior q(z) = 1/N Σₙ q(z|xₙ).
 
-    E[KL(q(z|x) ‖ p(z))] = I(x; z) + KL(q(z) ‖ p(z))          Hoffman & Johnson 2016, Eq. 5 to 7
+    E[KL(q(z|x) ‖ p(z))] = I(x; z) + KL(q(z) ‖ p(z))          Hoffman & Johnson 2016
 
 I(x; z) = E[log q(z|x) − log q(z)] is what a code says about which of the N images it came from, log N at most. A unit
 is active if its mean moves with the image: Var_x(E_q[z_i]) > 0.01 (Burda et al. 2016, Sec. 5), in units of the prior's
@@ -32,12 +32,9 @@ class Codes:
     z: Tensor
 
     def information_nats(self) -> float:
-        """I(x; z) over these images, between 0 and log N up to the error of one sample per image; nats."""
-        return -self.entropy_nats() - float(aggregate_log_density(self.z, self.mean, self.log_std).mean())
-
-    def entropy_nats(self) -> float:
-        """The mean entropy of q(z|x), nats."""
-        return float((self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(1).mean())
+        """I(x; z) over these images from one sample of each, log N at most; nats."""
+        own = DiagonalNormal(self.mean, self.log_std).log_prob(self.z)
+        return float((own - aggregate_log_density(self.z, self.mean, self.log_std)).mean())
 
 
 def aggregate_log_density(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def train(
     initial = _initial(init)
     opened = open_in(data, Form.of(size, channels, fit, background, frames))
     if batch_size == "auto":
-        row = _largest_batch(row, opened, len(opened), out, device, engine)
+        row = _largest_batch(row, opened, len(opened), out, device, engine, binarize)
     shown = progress.choose(quiet)
     if batch_size == "auto" and pick_device(device).type != "cuda":
         shown.say("--batch-size auto asks how much a GPU holds; without one the size of the recipe is taken")
@@ -157,7 +157,7 @@ def plan(
         torch.set_num_threads(threads)
     sample, count, train_count = peek(data, Form.of(size, channels, fit, background, frames), with_val=row.train_on_val)
     if batch_size == "auto":
-        row = _largest_batch(row, sample, count, out, device, engine)
+        row = _largest_batch(row, sample, count, out, device, engine, binarize)
     initial = _initial(init)
     options: dict[str, Any] = {"initial": initial, "engine": engine, "patience": patience, "binarize": binarize}
     planned = make_plan(sample, count, train_count, row, length, seed, pick_device(device), **options)
@@ -180,7 +180,8 @@ def _row(
     """The recipe row with the caller's values in place; those that are ``None`` or ``"auto"`` stay as they are."""
     check_binarize(binarize)
     row = recipes.get(recipe) if isinstance(recipe, str) else recipe
-    if binarize and likelihood is None and row.has_bound and "likelihood" not in (settings or {}):
+    is_open = likelihood is None and "likelihood" not in (settings or {})
+    if binarize and is_open and recipes.override(row, settings or {}).has_bound:
         likelihood = "bernoulli"
     if likelihood is not None:
         row, named = recipes.with_likelihood(row, likelihood), {**named, "likelihood": likelihood}
@@ -233,12 +234,18 @@ def _engine(precision: str | None, compiled: bool | None, micro_batch: int | Non
 
 
 def _largest_batch(
-    row: recipes.Recipe, images: Images, count: int, out: Path, device: str, engine: dict[str, Any]
+    row: recipes.Recipe,
+    images: Images,
+    count: int,
+    out: Path,
+    device: str,
+    engine: dict[str, Any],
+    binarize: str | None,
 ) -> recipes.Recipe:
     """The row with as large a batch as a GPU holds; a run that was begun keeps its own."""
     if (out / "config.json").exists():
         return replace(row, batch_size=runs.read_config(out).recipe["batch_size"])
-    size = largest_batch(row, images, count, pick_device(device), engine)
+    size = largest_batch(row, images, count, pick_device(device), engine, binarize=binarize)
     return row if size is None else replace(row, batch_size=size)
 
 

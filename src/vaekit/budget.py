@@ -21,6 +21,7 @@ __all__ = ["SAVE_EVERY_SECONDS", "fit_budget"]
 SAVE_EVERY_SECONDS = 60.0  #: between two states, or twenty times what saving takes if that is more
 _CALIBRATION_SECONDS = 15.0  # at most; a budget gives a twentieth of itself to measuring its own speed
 _REPORT_SECONDS = 3.0
+_EXAMINED_IMAGES = 1000  # of both parts together, for the verdict
 _TIMED_IMAGES = 128
 _PICTURES_SECONDS = 0.3  # of one epoch
 _DISK_BYTES_PER_SECOND = 200e6
@@ -48,11 +49,13 @@ def fit_budget(
     per_image = typical / min(config.recipe["batch_size"], len(pixels))
     model, some = trial.eval_model(), watched.validation[:_TIMED_IMAGES]
     encoding = _seconds_per_image(lambda: encode(model, some), len(some))
-    evaluating = _seconds_per_image(lambda: evaluate(model, some), len(some))
+    samples = trial.row.bound_samples
+    evaluating = _seconds_per_image(lambda: evaluate(model, some, iwae_samples=samples), len(some))
     state_bytes = sum(t.numel() * t.element_size() for t in trial.state()[0].values())
     saving = state_bytes / _DISK_BYTES_PER_SECOND
     per_epoch = evaluating * len(watched.validation) + _PICTURES_SECONDS
     at_the_end = encoding * min(len(pixels), MOST_STORED_LATENTS) + evaluating * (config.data.images - len(pixels))
+    at_the_end += evaluating * min(config.data.images, _EXAMINED_IMAGES)
     left = budget - (time.monotonic() - started) - at_the_end - 2 * saving - _REPORT_SECONDS
     slowness = 1 + saving / max(SAVE_EVERY_SECONDS, 20 * saving)
     images = int(left / (per_image * slowness + per_epoch / len(pixels)))

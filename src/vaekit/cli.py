@@ -390,10 +390,10 @@ def evaluate(
 @app.command
 def doctor(
     run: Path,
+    /,
     data: Annotated[
         str | None, Parameter(help="Where the images that it was trained on are now. Default: where they were.")
     ] = None,
-    /,
     *,
     device: Device = "auto",
     json_: Json = False,

@@ -199,7 +199,7 @@ class _Gathered:
             self.is_discrete,
             self.columns,
             kl_per_dim=self.kl_sum / count,
-            active_units=active_units(square - mean.square(), self.prior),
+            active_units=active_units(square - mean.square(), self.prior) if count > 1 else None,
             codes=Codes(*self.codes),
             codes_rate_nats=float(rate[:: self.every].mean()),
             iwae_samples=self.iwae_samples,

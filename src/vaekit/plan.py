@@ -75,6 +75,7 @@ def largest_batch(
     device: torch.device,
     engine: Mapping[str, Any] | None = None,
     free_bytes: int | None = None,
+    binarize: str | None = None,
 ) -> int | None:
     """The largest power of two of images whose step fits into a GPU's free memory beside all ``count`` images.
 
@@ -88,7 +89,7 @@ def largest_batch(
     kept = {}
     for size in (1, 2):
         row = dataclasses.replace(recipe, batch_size=size)
-        config = make_config(images, row, Length(images=10**9))
+        config = make_config(images, row, Length(images=10**9), binarize=binarize)
         config = dataclasses.replace(config, engine=dataclasses.replace(default_engine(device), **engine or {}))
         trainer = Trainer(config, images.pixels[:1].repeat(size, 1, 1, 1), device)
         kept[size] = _measure(trainer)[1]

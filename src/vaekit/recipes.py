@@ -88,6 +88,11 @@ class Recipe:
         """Whether it trains on a bound of log p(x), and not on reconstruction alone."""
         return self.objective != "distortion"
 
+    @property
+    def bound_samples(self) -> int:
+        """K of the importance-weighted bound that it trains on; 0: on another objective."""
+        return self.samples if self.objective.startswith("iwae") else 0
+
     def to_dict(self) -> dict[str, Any]:
         """The row as plain JSON values."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
@@ -128,7 +133,7 @@ _ROWS = [
     ),
     Recipe(
         "iwae",
-        summary="vae with a tighter bound, of five codes per image: richer codes, five times the decoding",
+        summary="a tighter bound, of five codes per image, under a standard normal prior; five times the decoding",
         paper="Burda et al. 2016, Eq. 8; gradient: Tucker et al. 2018",
         cost="3",
         posterior_std_gain=0.125,

@@ -16,7 +16,7 @@ from vaekit.config import RunConfig
 from vaekit.data import PARTS, Form, Images, Selection, check_split, open_in, to_float, to_uint8
 from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
 from vaekit.doctor import Diagnosis, diagnose
-from vaekit.errors import UserError
+from vaekit.errors import UserError, printable
 from vaekit.expressions import evaluate_expression, parse
 from vaekit.features import Features, inception, small_classifier
 from vaekit.intake import is_binary, is_trained_on
@@ -175,7 +175,7 @@ class Run:
             self.model, opened.selection(rows), seed, team=join(), iwae_samples=iwae_samples or 0, with_ssim=True
         )
         if per_image is not None and self.leads:
-            names = [opened.names[i] for i in np.flatnonzero(rows)]
+            names = [printable(opened.names[i]) for i in np.flatnonzero(rows)]
             write_table(Path(per_image), {"name": names, **{k: v.tolist() for k, v in found.columns.items()}})
         numbers: dict[str, Any] = dict(found.numbers())
         if found.kl_per_dim is not None:

@@ -61,6 +61,8 @@ class Trainer:
             self.model.compute_dtype = torch.bfloat16
         self.step_module: Any = Step(self.model, build_objective(self.row))
         if config.engine.compiled:
+            if self.row.objective == "iwae-dreg":  # its gradient passes a hook, which is lost in a compiled graph
+                raise UserError("--compile on: objective=iwae-dreg cannot be compiled; set objective=iwae")
             self.step_module = torch.compile(self.step_module, dynamic=False)
         # elsewhere the graph costs little beside the arithmetic, or the device works on meanwhile
         is_whole = team.size == 1 and not config.engine.compiled and not config.engine.micro_batch

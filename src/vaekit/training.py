@@ -126,10 +126,20 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     if trainer.row.start_at_mean:
         trainer.start_at_mean()
     if initial:
+        _check_same_function(trainer.row, initial)
         trainer.start_from(runs.load_tensors(Path(initial) / "weights.safetensors")[0], initial)
     runs.atomic_write_text(out / "metrics.jsonl", "")
     runs.append_metrics(out, {"images": 0, "kind": "start"})
     _save_pictures(out, trainer, watched, epoch=0)
+
+
+def _check_same_function(row: Recipe, initial: str) -> None:
+    """Weights mean something else where what is done with them is not the same."""
+    theirs = runs.recipe_of(runs.read_config(Path(initial)))
+    for name in ("posterior_std_gain", "activation"):
+        if getattr(row, name) != getattr(theirs, name):
+            value = getattr(theirs, name)
+            raise UserError(f"--init {initial} was trained with {name}={value:}; give --set {name}={value}")
 
 
 def _repair(trainer: Trainer, out: Path, best: Patience) -> None:
@@ -211,7 +221,7 @@ def _end_epoch(trainer: Trainer, out: Path, watched: Watched, best: Patience, tr
     epoch = math.ceil(trainer.images / len(trainer.pixels))
     if tracker is not None:
         _save_pictures(out, trainer, watched, epoch)
-    samples = trainer.row.samples if trainer.row.objective.startswith("iwae") else 0
+    samples = trainer.row.bound_samples
     numbers = evaluate(trainer.eval_model(), watched.validation, team=trainer.team, iwae_samples=samples)
     trainer.model.train()
     loss = loss_nats(numbers, trainer.row)
@@ -235,7 +245,7 @@ def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progr
     runs.save_tensors(out / "latents.safetensors", tensors, facts)
     is_test = images.parts == PARTS.index("test")
     part, rows = ("test", is_test) if is_test.any() else ("all", np.ones(len(images), bool))
-    numbers: Numbers = evaluate(model, images.selection(rows))
+    numbers: Numbers = evaluate(model, images.selection(rows), iwae_samples=trainer.row.bound_samples)
     if not math.isfinite(numbers["sse_per_image"] or 0.0):
         raise UserError(
             f"{out}: the trained model gives pictures that are not finite, its weights have diverged; "
