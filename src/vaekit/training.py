@@ -126,8 +126,8 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     if trainer.row.start_at_mean:
         trainer.start_at_mean()
     if initial:
-        _check_same_function(trainer.row, initial)
         trainer.start_from(runs.load_tensors(Path(initial) / "weights.safetensors")[0], initial)
+        _check_same_function(trainer.row, initial)
     runs.atomic_write_text(out / "metrics.jsonl", "")
     runs.append_metrics(out, {"images": 0, "kind": "start"})
     _save_pictures(out, trainer, watched, epoch=0)
