@@ -289,8 +289,8 @@ MUTANTS = [
     Mutant(E, "self.codes_rate_nats - information", "self.codes_rate_nats + information", "the sign of the information in the marginal divergence"),
     # the aggregate posterior
     Mutant(A, "(-2 * log_std).exp()", "(-log_std).exp()", "one over a standard deviation for a precision"),
-    Mutant(A, "-0.5 * mean * weighted - log_std", "-0.5 * mean * weighted + log_std", "the sign of the log standard deviations"),
-    Mutant(A, "- log_std - 0.5 * math.log(2 * math.pi)).sum(1)", "- log_std).sum(1)", "the constant of a normal"),
+    Mutant(A, "DiagonalNormal(mean, log_std).log_prob(torch.zeros_like(mean))", "DiagonalNormal(mean, log_std).log_prob(mean)", "constants without the distance of their means"),
+    Mutant(A, "torch.addmm(constant, some, weighted.mT)", "torch.addmm(constant, some, mean.mT)", "means that are not weighed by their precision"),
     Mutant(A, "alpha=-0.5", "alpha=-1", "the half of the exponent"),
     Mutant(A, "pairs.logsumexp(1) - math.log(len(mean))", "pairs.logsumexp(1)", "a sum of posteriors for their mean"),
     Mutant(A, "z - centre, mean - centre", "z - centre, mean", "points moved without the posteriors"),

@@ -17,10 +17,12 @@ import torch
 import vaekit as vk
 from vaekit import checkup, recipes, report, runs
 from vaekit.build import build_model, resolve
+from vaekit.checkup import gain_of_second_half, quality_db
 from vaekit.config import DataConfig, Engine, RunConfig
 from vaekit.data import Images
-from vaekit.doctor import LIMITS, RULES, VERDICTS, Evidence, diagnose, gain_of_second_half, quality_db
+from vaekit.doctor import RULES, VERDICTS, diagnose
 from vaekit.errors import UserError
+from vaekit.evidence import LIMITS, Evidence
 from vaekit.repeat import next_command, train_command
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*/config.json"))

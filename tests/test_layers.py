@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "shards"),
+    ("errors", "evidence", "shards"),
     ("cores", "distances", "heap", "inception", "locks", "memory", "patience", "pixels", "similarity", "tape", "team"),
     ("adam", "augment", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
     ("aggregate", "discrete", "features"),

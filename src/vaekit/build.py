@@ -157,7 +157,7 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
             f"recipe {row.name!r}: objective={row.objective} needs a posterior and a prior with densities; "
             "set posterior=normal and prior=standard-normal, or objective=distortion"
         )
-    if row.objective.startswith("iwae") and (row.beta, row.kl_warmup, row.free_bits_nats) != (1, 0, 0):
+    if row.bound_samples and (row.beta, row.kl_warmup, row.free_bits_nats) != (1, 0, 0):
         raise UserError(
             f"recipe {row.name!r}: objective={row.objective} is the bound itself and weighs nothing; "
             "set beta=1, kl_warmup=0 and free_bits_nats=0, or objective=elbo"

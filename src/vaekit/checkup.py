@@ -1,6 +1,11 @@
 """Examines a run for :mod:`vaekit.doctor`: the same numbers on training images and on held-out ones, how the run went,
 what the images are like, and what samples of the prior are like beside them.
 
+What is lost after the best epoch is in decibel, so that one threshold serves every likelihood (:func:`quality_db`):
+
+    PSNR                            of an autoencoder, and of a likelihood whose scale is fixed
+    −20/ln 10 · loss / (C · H · W)  of all others; where the scale σ is learned, a normal's −20 log₁₀ σ − rate + …
+
 Deterministic: nothing here draws from the global random stream, changes a weight, or looks at a clock.
 """
 
@@ -18,15 +23,15 @@ from vaekit.config import RunConfig
 from vaekit.data import PARTS, Images, Selection, to_float
 from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.distributions import Laplace, NormalImage
-from vaekit.doctor import LIMITS, Evidence, gain_of_second_half, quality_db
 from vaekit.errors import UserError
 from vaekit.evaluate import Measurement, Numbers, loss_nats, measure
+from vaekit.evidence import LIMITS, Evidence
 from vaekit.intake import held_out, is_trained_on
 from vaekit.models import LatentModel
 from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
 
-__all__ = ["examine"]
+__all__ = ["examine", "gain_of_second_half", "quality_db"]
 
 _MOST_IMAGES = 500  # of each part, measured
 _FEWEST_IMAGES = 100  # … however large they are
@@ -64,7 +69,9 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
     best = max(curve, key=lambda point: point.quality_db, default=None)
     if best is not None and config.patience is not None:
         curve = curve[: curve.index(best) + 1]  # the weights are those of the best epoch
-    spread = _mean_square(held, train)
+    pixels = to_float(train[:])
+    mean, variance = pixels.mean(0), float(pixels.var(0, correction=0).mean())
+    spread = _mean_square(held, mean)
     return Evidence(
         has_density=on_held["rate_nats"] is not None,
         beta=row.beta,
@@ -82,7 +89,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         part=part,
         train_count=len(train),
         held_out_count=len(held),
-        **_data(images, trained, train),
+        **_data(images, trained, pixels, mean, variance),
         explained=_share(float(fit[1].columns["sse"].mean()) / fit[1].values, spread),
         psnr_db=_capped(on_held["psnr_db"]),
         train_psnr_db=_capped(on_train["psnr_db"]),
@@ -90,7 +97,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         rise_db=None if best is None else best.quality_db - curve[-1].quality_db,
         observation_std=_observation_std(model),
         **_codes(fit[1], on_train, on_held),
-        **_samples(model, train),
+        **_samples(model, mean, variance),
     )
 
 
@@ -110,6 +117,31 @@ def _capped(psnr_db: float | int | None) -> float:
 
 
 # Of the run
+
+
+def quality_db(loss_nats: float, psnr_db: float, values: int, is_scale_fixed: bool) -> float:
+    """How good a model is on images of so many pixel values, in dB; higher is better.
+
+    >>> round(quality_db(-1000.0, 20.0, 1000, False) - quality_db(-900.0, 20.0, 1000, False), 3)  # 0.1 nats per value
+    0.869
+    """
+    return psnr_db if is_scale_fixed else -20 / math.log(10) * loss_nats / values
+
+
+def gain_of_second_half(curve: Sequence[tuple[int, float]]) -> float | None:
+    """What the second half of a run gained, of a curve of (images seen, value) in order.
+
+    From the last point within the first half; where that lies further back, the share of the gain that falls to a half.
+    None where there is no such point.
+
+    >>> gain_of_second_half([(100, 10.0), (200, 12.0), (300, 13.0), (400, 13.5)])
+    1.5
+    """
+    before = [point for point in curve if 2 * point[0] <= curve[-1][0]]
+    if not before:
+        return None
+    (start, first), (end, last) = before[-1], curve[-1]
+    return (last - first) * 0.5 * end / (end - start)
 
 
 def _gain(curve: Sequence[_Point], row: Recipe, spread: float) -> float | None:
@@ -153,9 +185,7 @@ def _validations(lines: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], 
 # Of the images
 
 
-def _data(images: Images, trained: np.ndarray, train: Selection) -> dict[str, Any]:
-    pixels = _floats(train)
-    mean, variance = pixels.mean(0), float(pixels.var(0, correction=0).mean())
+def _data(images: Images, trained: np.ndarray, pixels: Tensor, mean: Tensor, variance: float) -> dict[str, Any]:
     return {
         "data_mean": float(pixels.mean()),
         "data_std": float(pixels.std(correction=0)),
@@ -173,14 +203,10 @@ def _parts(images: Images, trained: np.ndarray, mean: Tensor, variance: float) -
         rows = np.setdiff1d(np.flatnonzero(images.parts == part), trained)
         if len(rows):
             some = _some(images, rows)
-            shift = _shift(mean, variance, _floats(some).mean(0))
+            shift = _shift(mean, variance, to_float(some[:]).mean(0))
             if found["part_shift"] is None or shift > found["part_shift"]:
                 found = {"part_shift": shift, "part_count": len(some)}
     return found
-
-
-def _floats(pixels: Selection) -> Tensor:
-    return to_float(pixels[:])
 
 
 def _shift(mean: Tensor, variance: float, other: Tensor) -> float:
@@ -208,9 +234,9 @@ def _neighbour_correlation(centred: Tensor) -> float:
 # Of the fit
 
 
-def _mean_square(held: Selection, train: Selection) -> float:
+def _mean_square(held: Selection, mean: Tensor) -> float:
     """Mean over held-out pixel values of (x − mean training image)²."""
-    return float((_floats(held) - _floats(train).mean(0)).double().square().mean())
+    return float((to_float(held[:]) - mean).double().square().mean())
 
 
 def _share(mean_squared_error: float, whole: float) -> float:
@@ -234,14 +260,13 @@ def _codes(found: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str,
     return codes | {"train_elbo_nats": on_train["elbo_nats"]}
 
 
-def _samples(model: LatentModel, train: Selection) -> dict[str, Any]:
+def _samples(model: LatentModel, mean: Tensor, variance: float) -> dict[str, Any]:
     """Pixel statistics of samples of the prior beside those of training images."""
     if model.prior is None:
         return {}
-    samples, pixels = to_float(edit.generate(model, _SAMPLES)), _floats(train)
-    shift = _shift(pixels.mean(0), float(pixels.var(0, correction=0).mean()), samples.mean(0))
+    samples = to_float(edit.generate(model, _SAMPLES))
     return {
         "sample_mean": float(samples.mean()),
         "sample_std": float(samples.std(correction=0)),
-        "sample_shift": shift,
+        "sample_shift": _shift(mean, variance, samples.mean(0)),
     }

@@ -183,11 +183,7 @@ class _Gathered:
 
     def joined(self, team: Team) -> Measurement:
         """What all processes found."""
-        found = (*self.columns.values(), self.kl_sum, self.moments, self.codes)
-        sums = [tensor.to(team.device) for tensor in found]
-        team.sum_(*sums)
-        for tensor, total in zip(found, sums, strict=True):
-            tensor.copy_(total)
+        team.sum_(*self.columns.values(), self.kl_sum, self.moments, self.codes)
         values = math.prod(self.pixels.shape[1:])
         if not self.has_density:
             return Measurement(values, self.is_discrete, self.columns)

@@ -13,6 +13,7 @@ from vaekit import runs
 from vaekit.config import Length, RunConfig
 from vaekit.errors import UserError
 from vaekit.locks import only_writer
+from vaekit.recipes import DESCRIPTIONS
 
 __all__ = ["check_folder", "claim", "meet_folder"]
 
@@ -70,7 +71,7 @@ def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any,
             yield f"data {name}", getattr(mine.data, name), getattr(theirs.data, name)
     here, there = (runs.recipe_of(config).to_dict() for config in (mine, theirs))  # what a run does not name is default
     for name in sorted(here, key=lambda name: (name != "name", name)):
-        if name not in ("summary", "paper", "cost") and here[name] != there[name]:
+        if name not in DESCRIPTIONS and here[name] != there[name]:
             yield name if name != "name" else "recipe", here[name], there[name]
     for name in ("seed", "initial"):
         if getattr(mine, name) != getattr(theirs, name):

@@ -17,6 +17,7 @@ from vaekit.errors import UserError, nearest
 
 __all__ = [
     "DENSITIES",
+    "DESCRIPTIONS",
     "LIKELIHOODS",
     "RECIPES",
     "Recipe",
@@ -26,6 +27,10 @@ __all__ = [
     "unregister",
     "with_likelihood",
 ]
+
+
+#: What describes a recipe and changes nothing of a training.
+DESCRIPTIONS = ("summary", "paper", "cost")
 
 
 @dataclass(frozen=True)
@@ -285,10 +290,10 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     (64, 32)
     """
     known = _types()
+    settable = [name for name in known if name not in ("name", *DESCRIPTIONS)]
     parsed = {}
     for name, value in values.items():
-        if name not in known or name in ("name", "summary", "paper", "cost"):
-            settable = [n for n in known if n not in ("name", "summary", "paper", "cost")]
+        if name not in settable:
             raise UserError(
                 f"--set {name}={value}: recipe {recipe.name!r} has no value {name!r}; {nearest(name, settable)}"
             )

@@ -9,13 +9,13 @@ from typing import Any
 from vaekit.build import resolve
 from vaekit.config import DataConfig, RunConfig
 from vaekit.doctor import Diagnosis
-from vaekit.recipes import RECIPES, Recipe, with_likelihood
+from vaekit.recipes import DESCRIPTIONS, RECIPES, Recipe, with_likelihood
 from vaekit.runs import recipe_of
 
 __all__ = ["next_command", "train_command"]
 
 _FLAGS = ("batch_size", "learning_rate", "latent_dim", "flip", "shift", "jitter")  # that have a flag of their own
-_NOT_SET = ("name", "summary", "paper", "cost", "epochs", "likelihood")
+_NOT_SET = ("name", *DESCRIPTIONS, "epochs", "likelihood")
 
 
 def next_command(config: RunConfig, diagnosis: Diagnosis, source: str, run: str) -> str:

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from vaekit.build import build_model
 from vaekit.config import RunConfig
-from vaekit.doctor import Evidence
 from vaekit.errors import UserError
+from vaekit.evidence import Evidence
 from vaekit.locks import LOCK
 from vaekit.models import LatentModel
 from vaekit.recipes import Recipe

@@ -47,7 +47,7 @@ def say(values: Mapping[str, Any], as_json: bool = False) -> None:
 def say_diagnosis(diagnosis: Diagnosis, command: str, as_json: bool = False) -> None:
     """Prints the verdict first, then what it rests on, then what to do."""
     if as_json:
-        say({"verdict": diagnosis.verdict, **dataclasses.asdict(diagnosis), "next_command": command}, True)
+        say({**dataclasses.asdict(diagnosis), "next_command": command}, True)
         return
     lines = [diagnosis.words, "", *diagnosis.table(), "", diagnosis.advice, f"  {command}"]
     print("\n".join(map(printable, lines)))

@@ -57,7 +57,7 @@ class Team:
         """Replaces tensors of one dtype by their sums over all processes, in one message."""
         if self.size > 1:
             with _others_named():
-                joined = torch.cat([tensor.reshape(-1) for tensor in tensors])
+                joined = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(self.device)
                 torch.distributed.all_reduce(joined)
             for tensor, total in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):
                 tensor.copy_(total.view_as(tensor))

@@ -139,7 +139,7 @@ def _check_same_function(row: Recipe, initial: str) -> None:
     for name in ("posterior_std_gain", "activation"):
         if getattr(row, name) != getattr(theirs, name):
             value = getattr(theirs, name)
-            raise UserError(f"--init {initial} was trained with {name}={value:}; give --set {name}={value}")
+            raise UserError(f"--init {initial} was trained with {name}={value}; give --set {name}={value}")
 
 
 def _repair(trainer: Trainer, out: Path, best: Patience) -> None:
