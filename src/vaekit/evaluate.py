@@ -16,7 +16,6 @@ Of the codes of all images together (:mod:`vaekit.aggregate`): ``active_units``,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +25,7 @@ from vaekit.aggregate import Codes, active_units
 from vaekit.data import Selection, to_float
 from vaekit.models import Batch, Inference, LatentModel
 from vaekit.recipes import Recipe
-from vaekit.seeds import IMPORTANCE, image_noise
+from vaekit.seeds import IMPORTANCE, stream
 from vaekit.similarity import ssim
 from vaekit.team import ALONE, Team
 
@@ -203,20 +202,25 @@ class _Gathered:
 
 
 def _iwae(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Tensor:
-    """The importance-weighted bound of each image, float64 ``[B]``, nats; decoded in pieces of the K samples."""
-    bounds = []
-    for row in range(len(x)):
-        noise = image_noise(seed, IMPORTANCE, start + row, 1, (samples, model.latent_dim))[0].unsqueeze(1)
-        weights = list(_log_weights(model, x[row : row + 1], noise.to(x.device)))
-        bounds.append(torch.cat(weights).logsumexp(0) - math.log(samples))
-    return torch.cat(bounds)
+    """The importance-weighted bound of each image, float64 ``[B]``, nats; images share a pass where K is small."""
+    together = max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)
+    return torch.cat(
+        [_bound(model, some, samples, seed, start + at * together) for at, some in enumerate(x.split(together))]
+    )
 
 
-def _log_weights(model: LatentModel, x: Tensor, noise: Tensor) -> Iterator[Tensor]:
-    """log p(x, z) − log q(z|x) of one image for noise ``[K, 1, L]``, float64 ``[k, 1]`` in pieces."""
-    for e in noise.split(model.at_once(_WEIGHTS_AT_ONCE)):
-        found = model.infer(Batch(x), e)
-        yield _double(found.log_px) + _double(found.log_pz) - _double(found.log_qz)
+def _bound(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Tensor:
+    """The same for images that share a pass; no more than a piece of the K samples is ever held."""
+    streams = [stream(seed, IMPORTANCE, start + row) for row in range(len(x))]
+    total = torch.full((len(x),), -math.inf, dtype=torch.float64)
+    for done in range(0, samples, _WEIGHTS_AT_ONCE):
+        piece = (min(_WEIGHTS_AT_ONCE, samples - done), model.latent_dim)
+        noise = torch.stack([torch.randn(piece, generator=generator) for generator in streams], dim=1).to(x.device)
+        for e in noise.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // len(x))):
+            found = model.infer(Batch(x), e)
+            weights = _double(found.log_px) + _double(found.log_pz) - _double(found.log_qz)
+            total = torch.logaddexp(total, weights.logsumexp(0))
+    return total - math.log(samples)
 
 
 def psnr_db(images: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
