@@ -83,6 +83,10 @@ VALUES = {
     "--set net=foo": "choose from: mlp, seed-conv, resnet",
     "--set objective=distortion --set posterior=point": "prior=fitted-normal",
     "--set likelihood=bernoulli": "grey levels",
+    "--binarize static --likelihood laplace": "likelihood=laplace is a density",
+    "--recipe iwae --set samples=1000000000": "not enough memory",
+    "--recipe iwae --set samples=1000000000 --dry-run": "not enough memory",
+    "--epochs 1 --threads 1.5": "--threads: 1.5 is no whole number",
     "--budget soon": "--budget soon: expected a length of time",
     "--budget 1h30": "--budget 1h30: expected a length of time",
     "--budget 0s": "greater than 0",
@@ -131,6 +135,11 @@ RUNS = {
     "evaluate not-text": "not-text/config.json cannot be read",
     "evaluate run --split nonsense": "nonsense",
     "evaluate run missing": "'missing'",
+    "evaluate run --iwae 2.5": "--iwae: 2.5 is no whole number",
+    "evaluate run --iwae 0": "--iwae 0: expected at least 1",
+    "evaluate run --samples 1": "--samples 1: expected at least 2",
+    "evaluate run --per-image table.txt": "table.txt",
+    "evaluate run --per-image file/x.csv": "its folder is missing",
     "generate run --count 0 --out new/x.png": "--count",
     "generate run --count -1 --out new/x.png": "--count",
     "generate run --seed -1 --out new/x.png": "--seed",
@@ -375,8 +384,9 @@ def test_data_that_changed_or_went(here: Path, vaekit: Callable) -> None:
     assert again.code == 2 and "have changed since" in again.err
     assert vaekit("evaluate", "faces-run", "faces").code == 0
     shutil.rmtree("faces")
-    gone = vaekit("evaluate", "faces-run")
-    assert gone.code == 2 and "faces" in gone.err
+    for verb in ("evaluate", "doctor"):
+        gone = vaekit(verb, "faces-run")
+        assert gone.code == 2 and "no longer at" in gone.err and "name the DATA to use" in gone.err
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "latents.safetensors", "state.safetensors"])

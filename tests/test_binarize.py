@@ -122,8 +122,10 @@ def test_another_kind_is_another_run_and_an_unknown_one_is_named(tmp_path: Path)
 def test_an_autoencoder_keeps_its_likelihood_and_so_does_who_names_one(tmp_path: Path) -> None:
     run = vk.train("digits", "seed-ae", tmp_path / "ae", epochs=1, binarize="threshold", quiet=True)
     assert run.config.recipe["likelihood"] == "normal"
-    run = small(tmp_path, "static", "laplace", likelihood="laplace")
-    assert run.config.recipe["likelihood"] == "laplace"
+    run = small(tmp_path, "static", "logistic", likelihood="discretized-logistic")
+    assert run.config.recipe["likelihood"] == "discretized-logistic"
+    with pytest.raises(UserError, match="is a density, which grows without bound"):
+        small(tmp_path, "static", "laplace", likelihood="laplace")
 
 
 def test_a_mapped_set_stays_mapped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,13 +34,14 @@ SOUND = Evidence(
     neighbour_correlation=0.8, part_shift=0.004, part_count=500, explained=0.9, psnr_db=20.0, train_psnr_db=20.0,
     gain=0.02, rise_db=0.0, observation_std=0.1, elbo_nats=800.0, train_elbo_nats=805.0, rate_nats=40.0,
     kl_per_dim_nats=(2.0, 1.0), active_units=30, mutual_information_nats=6.2, marginal_kl_nats=33.8, sample_mean=0.5,
-    sample_std=0.19, sample_shift=0.01,
+    sample_std=0.19, sample_shift=0.01, usual_learning_rate=1e-3,
 )  # fmt: skip
 AUTOENCODER = replace(
     SOUND,
     has_density=False,
     **dict.fromkeys(f.name for f in fields(Evidence) if f.default is None),  # type: ignore[arg-type]
 )
+AUTOENCODER = replace(AUTOENCODER, usual_learning_rate=1e-3)
 
 
 @pytest.mark.parametrize("evidence", [SOUND, AUTOENCODER], ids=["vae", "autoencoder"])
@@ -53,6 +54,7 @@ def test_a_sound_training_is_healthy(evidence: Evidence) -> None:
 #: change → what it makes a sound training; with the value just on the other side of the threshold it stays healthy
 SICK: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("broken data", {"std_about_mean_image": 1.99 / 255}, {"std_about_mean_image": 2.01 / 255}),
+    ("broken data", {"part": "train", "train_count": 9}, {"part": "train", "train_count": 10}),
     ("broken data", {"distinct": 0.49}, {"distinct": 0.5}),
     ("broken data", {"part_shift": 0.53}, {"part_shift": 0.51}),  # 0.5 and five times 1/500 + 1/500
     ("broken data", {"part_shift": 1.02, "part_count": 10}, {"part_shift": 1.0, "part_count": 10}),
@@ -61,6 +63,10 @@ SICK: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("overfitting", {"rise_db": 0.51, "train_psnr_db": 20.5}, {"rise_db": 0.49, "train_psnr_db": 20.5}),
     ("still improving", {"is_finished": False}, {}),
     ("still improving", {"steps": 299}, {"steps": 300}),
+    ("overfitting", {"train_psnr_db": 26.1, "steps": 50}, {"train_psnr_db": 22.0}),
+    ("still improving", {"train_psnr_db": 25.9, "steps": 50}, {}),
+    ("still improving", {"learning_rate": 2e-4, "explained": 0.09}, {"learning_rate": 2e-4, "explained": 0.11}),
+    ("collapsed", {"learning_rate": 3e-4, "explained": 0.09}, {}),
     ("still improving", {"epochs": 1.9}, {"epochs": 2.0}),
     ("still improving", {"gain": 0.041}, {"gain": 0.04}),
     ("collapsed", {"rate_nats": 0.99}, {"rate_nats": 1.0}),
@@ -122,6 +128,18 @@ def test_the_gain_of_the_second_half() -> None:
     assert gain_of_second_half([(30, 1.0)]) is None and gain_of_second_half([]) is None
     assert gain_of_second_half([(25, 1.0), (100, 4.0)]) == 2.0  # of 3 in three quarters, two thirds fall to a half
     assert gain_of_second_half([(40, 3.0), (50, 4.0), (60, 9.0), (100, 3.5)]) == -0.5
+
+
+def test_a_rate_too_small_is_not_called_a_collapse() -> None:
+    found = diagnose(replace(SOUND, learning_rate=1e-7, explained=-1.15))
+    assert (found.verdict, dict(found.changes)) == ("still improving", {"learning_rate": 1e-3})
+    assert "worse than the mean image" in found.reason and "1e-07" in found.reason
+    lost = diagnose(replace(SOUND, explained=-1.15))  # at the usual rate it is one
+    assert lost.verdict == "collapsed" and "worse than the mean image" in lost.reason
+
+
+def test_a_stopped_training_that_overfits_is_not_told_to_go_on() -> None:
+    assert diagnose(replace(SOUND, train_psnr_db=60.0, steps=100, is_finished=False)).remedy == "train"
 
 
 # The images

@@ -173,6 +173,30 @@ def test_the_importance_weighted_bound_is_that_of_its_samples() -> None:
     assert numbers["iwae_bits_per_dim"] == pytest.approx(-numbers["iwae_nats"] / (768 * math.log(2)))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("samples", [1, 30, 513, 1100])
+def test_the_bound_of_an_image_does_not_depend_on_who_shares_its_pass(
+    samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of("vae", latent_dim=5, likelihood="discretized-logistic")  # 5 · 513 is no multiple of 16
+    together = measure(model, PIXELS, iwae_samples=samples).columns["iwae_nats"]
+    monkeypatch.setattr(model, "at_once", lambda most: min(most, 3))
+    assert torch.allclose(measure(model, PIXELS, iwae_samples=samples).columns["iwae_nats"], together, atol=2e-3)
+
+
+def test_how_far_it_is_is_told() -> None:
+    told: list[tuple[str, int, int]] = []
+    measure(model_of("ae"), PIXELS, batch_size=4, counted=lambda *each: told.append(each))
+    assert told[0] == ("measured", 0, len(PIXELS)) and told[-1] == ("measured", len(PIXELS), len(PIXELS))
+    assert [done for _, done, _ in told] == sorted({done for _, done, _ in told})
+
+
+def test_one_image_has_nothing_to_be_told_from() -> None:
+    numbers = evaluate(model_of("vae"), PIXELS[:1])
+    assert numbers["mutual_information_nats"] is None and numbers["marginal_kl_nats"] is None
+    assert numbers["active_units"] is None and numbers["rate_nats"] is not None
+
+
 def test_an_autoencoder_has_no_number_of_codes() -> None:
     numbers = evaluate(model_of("ae"), PIXELS)
     for name in ("active_units", "mutual_information_nats", "marginal_kl_nats", "elbo_nats_error", "rate_nats_error"):

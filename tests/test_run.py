@@ -170,6 +170,7 @@ def test_inpaint_never_sees_what_is_hidden(vae: vk.Run) -> None:
 def test_evaluate_of_a_vae(vae: vk.Run) -> None:
     numbers = vae.evaluate()
     assert numbers.pop("kl_per_dim_nats") is not None
+    assert numbers.pop("part") == "test"
     assert numbers.keys() == KEYS | SSIM and numbers["images"] == len(vae.images("test")) == 186
     assert numbers["elbo_nats"] == pytest.approx(-numbers["distortion_nats"] - numbers["rate_nats"])
     assert numbers["rate_nats"] > 0
@@ -186,7 +187,7 @@ def test_evaluate_of_a_vae(vae: vk.Run) -> None:
 
 def test_evaluate_of_an_autoencoder_claims_no_bound(ae: vk.Run) -> None:
     numbers = ae.evaluate()
-    assert numbers.keys() == KEYS | SSIM
+    assert numbers.keys() == KEYS | SSIM | {"part"}
     assert numbers["elbo_nats"] is None and numbers["rate_nats"] is None
     # A normal likelihood with variance 1/2: distortion = SSE + (D/2) log π.
     assert numbers["distortion_nats"] == pytest.approx(numbers["sse_per_image"] + 32 * np.log(np.pi), rel=1e-5)
@@ -271,6 +272,7 @@ def test_every_recipe_trains_and_serves_every_verb(recipe: str, source: str, siz
     numbers = run.evaluate()
     assert ("kl_per_dim_nats" in numbers) == row.has_bound
     numbers.pop("kl_per_dim_nats", None)
+    assert numbers.pop("part") == "test"
     assert numbers.keys() == KEYS | SSIM
     assert np.isfinite([value for value in numbers.values() if value is not None]).all()
     assert (numbers["elbo_nats"] is None) == (not row.has_bound)

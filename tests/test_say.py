@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from vaekit import progress
 from vaekit.say import say
 
 
@@ -51,3 +52,17 @@ def test_json_is_one_line_without_infinities(capsys: pytest.CaptureFixture[str])
     say({"a": [float("inf"), (1, float("nan"))], "b": {"c": True}}, as_json=True)
     out = capsys.readouterr().out
     assert json.loads(out) == {"a": [None, [1, None]], "b": {"c": True}} and out.count("\n") == 1
+
+
+def test_a_long_loop_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    count = progress.counted_aloud()
+    for done in range(0, 1001, 10):  # a tenth of a second each
+        count("measured", done, 1000)
+        now[0] += 0.4
+    assert capsys.readouterr().err.splitlines() == [
+        "measured: 130 of 1,000 images, 35s left",
+        "measured: 510 of 1,000 images, 20s left",
+        "measured: 890 of 1,000 images, 4s left",
+    ]

@@ -189,7 +189,7 @@ def _row(
     if likelihood is not None and not row.has_bound:
         known = ", ".join(name for name, each in recipes.RECIPES.items() if each.has_bound)
         raise UserError(
-            f"--likelihood {likelihood}: recipe {row.name!r} is an autoencoder and gives images no probability; "
+            f"--likelihood {likelihood}: recipe {row.name!r} is an autoencoder, its loss is no choice of a likelihood; "
             f"take one that does ({known})"
         )
     return row

@@ -12,7 +12,7 @@ from torch import nn
 
 from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.distributions import Laplace
-from vaekit.errors import UserError
+from vaekit.errors import UserError, lacks_memory
 from vaekit.heads import (
     LOG_SCALES,
     BernoulliHead,
@@ -72,7 +72,7 @@ def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
     try:
         return _built(resolve(recipe, shape), shape, seed)
     except RuntimeError as error:
-        if "allocate" not in str(error):
+        if not lacks_memory(error):
             raise
         raise UserError(
             f"a model of recipe {recipe.name!r} with these values does not fit into memory; give smaller ones "

@@ -9,15 +9,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from cyclopts import App, CycloptsError, Parameter, validators
+from cyclopts import App, CycloptsError, Parameter, Token, convert, validators
 
 from vaekit import __version__
-from vaekit.errors import Interrupted, UserError, printable
+from vaekit.errors import Interrupted, UserError, lacks_memory, printable
 from vaekit.say import say, say_diagnosis
 
 if TYPE_CHECKING:
@@ -25,8 +25,19 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+
+def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
+    """As they are read by default, but 2.5 is no whole number."""
+    if int in (kind, *get_args(kind)):
+        for token in tokens:
+            if "." in token.value:
+                raise ValueError(f"{token.value} is no whole number.")
+    return convert(kind, tokens)
+
+
 app = App(
     name="vaekit",
+    default_parameter=Parameter(converter=_exact),
     help="Turn a folder of images into a latent space you can trust, play with and ship.",
     version=__version__,
     help_format="plaintext",
@@ -238,12 +249,13 @@ def generate(
     seed: Annotated[int, Parameter(help="Image i of a seed is the same whatever the count.", validator=_SEED)] = 0,
     out: Out = None,
     device: Device = "auto",
+    json_: Json = False,
 ) -> None:
     """Draw new images from the prior.
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
-    _save(_load(run, device).generate(count, seed), out, run, "generate")
+    _save(_load(run, device).generate(count, seed), out, run, "generate", as_json=json_)
 
 
 @app.command
@@ -256,13 +268,14 @@ def reconstruct(
     count: Annotated[int, Parameter(help="How many images, one per class first.")] = 10,
     out: Out = None,
     device: Device = "auto",
+    json_: Json = False,
 ) -> None:
     """Encode and decode images of DATA (default: the run's own test images): originals above reconstructions.
 
     Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
     """
     opened = _load(run, device)
-    _save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct")
+    _save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct", as_json=json_)
 
 
 @app.command
@@ -275,6 +288,7 @@ def interpolate(
     steps: Annotated[int, Parameter(help="Pictures, both ends included.")] = 6,
     out: Out = None,
     device: Device = "auto",
+    json_: Json = False,
 ) -> None:
     """Walk in latent space from START to END: image files, folders (their mean), groups, or sums of them.
 
@@ -282,7 +296,7 @@ def interpolate(
 
     Example: vaekit interpolate runs/portraits "attr:glasses=0,male=0" "attr:glasses=1,male=1" --out walk.png
     """
-    _save(_load(run, device).interpolate(start, end, steps), out, run, "interpolate")
+    _save(_load(run, device).interpolate(start, end, steps), out, run, "interpolate", as_json=json_)
 
 
 @app.command
@@ -293,6 +307,7 @@ def arithmetic(
     *,
     out: Out = None,
     device: Device = "auto",
+    json_: Json = False,
 ) -> None:
     """Add and subtract latents of image files, folders (their mean) and groups, and draw the result.
 
@@ -300,7 +315,7 @@ def arithmetic(
 
     Example: vaekit arithmetic runs/portraits "attr:glasses=1,male=1 - attr:glasses=1,male=0 + attr:glasses=0,male=0"
     """
-    _save(_load(run, device).arithmetic(expression), out, run, "arithmetic")
+    _save(_load(run, device).arithmetic(expression), out, run, "arithmetic", as_json=json_)
 
 
 @app.command
@@ -380,8 +395,11 @@ def evaluate(
 
     Example: vaekit evaluate runs/portraits --split test --json
     """
+    from vaekit.progress import counted_aloud, counted_silently
+
     opened = _load(run, device)
     more: dict[str, Any] = dict(iwae_samples=iwae, samples=samples, features=features, per_image=per_image)
+    more["counted"] = counted_aloud() if opened.leads else counted_silently
     numbers = opened.evaluate(data, split, seed, **more)
     if opened.leads:
         say(numbers, json_)
@@ -429,9 +447,16 @@ def main(tokens: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough; what is left of it goes nowhere
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        return _fail(_NO_MEMORY, 2)
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and your rights", 2)
     return 0
+
+
+_NO_MEMORY = "there is not enough memory for that; give a smaller --batch-size, --size or width, or fewer samples"
 
 
 class _Terminated(KeyboardInterrupt):
@@ -458,7 +483,11 @@ def _termination() -> Iterator[None]:
 def _load(run: Path, device: str) -> Any:
     from vaekit import api
 
-    return api.load(run, device)
+    opened = api.load(run, device)
+    seen = opened.images_seen()
+    if seen < opened.config.total_images and opened.leads:
+        print(f"vaekit: {run} has seen {seen:,} of {opened.config.total_images:,} images so far", file=sys.stderr)
+    return opened
 
 
 def _save(

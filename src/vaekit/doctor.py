@@ -65,6 +65,10 @@ class Rule:
 # The rules, in the order in which they are asked
 
 
+def _has_few_images(e: Evidence) -> bool:
+    return e.part == "train" and e.train_count < LIMITS.fewest_images
+
+
 def _has_plain_images(e: Evidence) -> bool:
     return e.std_about_mean_image * 255 < LIMITS.least_std_levels
 
@@ -79,7 +83,12 @@ def _is_noise(e: Evidence) -> bool:
 
 def _overfits(e: Evidence) -> bool:
     gap, rise = e.gap_db or 0.0, e.rise_db or 0.0
-    return e.steps >= LIMITS.fewest_steps and (gap > LIMITS.most_gap_db or (rise > LIMITS.most_rise_db and gap > 0))
+    is_beyond = gap > LIMITS.most_gap_db or (rise > LIMITS.most_rise_db and gap > 0)
+    return gap > LIMITS.far_gap_db or (e.steps >= LIMITS.fewest_steps and is_beyond)
+
+
+def _is_too_slow(e: Evidence) -> bool:
+    return e.is_slow and e.explained < LIMITS.mean_image
 
 
 def _is_collapsed(e: Evidence) -> bool:
@@ -123,8 +132,24 @@ def _stopped_in_time(e: Evidence) -> tuple[str, dict[str, Any]]:
     return "train", {"shift": e.shift + 1} if e.shift == 0 else {"latent_dim": max(1, e.latent_dim // 2)}
 
 
+def _explains(e: Evidence) -> str:
+    if e.explained < 0:
+        return "reconstructions are worse than the mean image would be"
+    return f"reconstructions explain {e.explained:.0%} of the variance of held-out images"
+
+
 _LONGER = "Train it longer, from the start, so that the schedule fits the length."
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "broken data",
+        _has_few_images,
+        lambda e: (
+            f"{e.train_count} image{'s'[: e.train_count > 1]} to train on, and none to hold out: a model learns so few "
+            "by heart, and nothing tells what else it learnt."
+        ),
+        "Add images: a few hundred of one kind are where a latent space begins.",
+        _data_command,
+    ),
     Rule(
         "broken data",
         _has_plain_images,
@@ -184,10 +209,17 @@ RULES: tuple[Rule, ...] = (
         _longer,
     ),
     Rule(
+        "still improving",
+        _is_too_slow,
+        lambda e: f"{_explains(e)}, the learning rate of {e.learning_rate:g} is too small to have learnt more.",
+        lambda e: f"Train it with the recipe's learning rate, {e.usual_learning_rate:g}.",
+        lambda e: ("train", {"learning_rate": e.usual_learning_rate}),
+    ),
+    Rule(
         "collapsed",
         _is_collapsed,
         lambda e: (
-            f"reconstructions explain {max(0.0, e.explained):.0%} of the variance of held-out images"
+            _explains(e)
             + (
                 "."
                 if e.rate_nats is None
@@ -218,20 +250,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "still improving",
         _still_gains,
-        lambda e: (
-            f"reconstructions explain {e.explained:.0%} of the variance of held-out images, {100 * (e.gain or 0):.0f} "
-            "points more than when half of the training was done."
-        ),
+        lambda e: f"{_explains(e)}, {100 * (e.gain or 0):.0f} points more than when half of the training was done.",
         _LONGER,
         _longer,
     ),
     Rule(
         "healthy",
         lambda _: True,
-        lambda e: (
-            f"reconstructions explain {e.explained:.0%} of the variance of held-out images, and nothing points to an "
-            "illness."
-        ),
+        lambda e: f"{_explains(e)}, and nothing points to an illness.",
         "Use it.",
         lambda _: ("use", {}),
     ),

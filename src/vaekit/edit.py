@@ -9,6 +9,7 @@ chunks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "denoise",
     "encode",
     "encode_set",
+    "generated",
     "generate",
     "group_latents",
     "interpolate",
@@ -81,11 +83,14 @@ def generate(model: LatentModel, count: int, seed: int = 0, recipe: str = "") ->
     refuse("generate", model, recipe)
     if count < 1:
         raise UserError(f"count (--count) is {count}; expected at least 1 image")
-    pictures = []
+    return torch.cat(list(generated(model, count, seed)))
+
+
+def generated(model: LatentModel, count: int, seed: int = 0) -> Iterator[Tensor]:
+    """The images of :func:`generate` piece by piece, for more of them than memory holds."""
     for start in range(0, count, _GENERATED_AT_ONCE):
         noise = image_noise(seed, SAMPLES, start, _GENERATED_AT_ONCE, (model.latent_dim,))
-        pictures.append(_sample(model, noise))
-    return torch.cat(pictures)[:count]
+        yield _sample(model, noise)[: count - start]
 
 
 def encode_set(

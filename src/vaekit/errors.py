@@ -10,7 +10,7 @@ import difflib
 import signal
 from collections.abc import Iterable
 
-__all__ = ["Interrupted", "UserError", "nearest", "printable"]
+__all__ = ["Interrupted", "UserError", "lacks_memory", "nearest", "printable"]
 
 
 class UserError(ValueError):
@@ -24,6 +24,18 @@ class Interrupted(Exception):
         name = signal.Signals(number).name
         super().__init__(f"stopped by {name}; the state is saved in {where}, repeat the same command to go on")
         self.exit_code = 128 + number
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether it says that there is not enough memory; PyTorch has no type of its own for that on a CPU.
+
+    >>> lacks_memory(MemoryError()), lacks_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    words = ("allocate", "out of memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
 
 
 def printable(text: str) -> str:

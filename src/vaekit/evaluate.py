@@ -24,6 +24,7 @@ from torch import Tensor
 from vaekit.aggregate import Codes, active_units
 from vaekit.data import Selection, to_float
 from vaekit.models import Batch, Inference, LatentModel
+from vaekit.progress import Counted, counted_silently
 from vaekit.recipes import Recipe
 from vaekit.seeds import IMPORTANCE, stream
 from vaekit.similarity import ssim
@@ -75,7 +76,8 @@ class Measurement:
         for bound, name in bounds.items():
             nats = self.columns.get(bound) if self.is_discrete else None
             found |= _mean_and_error(name, None if nats is None else nats / (-self.values * math.log(2)))
-        information = None if self.codes is None else self.codes.information_nats()
+        tells_apart = self.codes is not None and len(sse) > 1  # one image has nothing to be told from
+        information = self.codes.information_nats() if self.codes is not None and tells_apart else None
         return found | {
             "active_units": self.active_units,
             "mutual_information_nats": information,
@@ -115,17 +117,19 @@ def measure(
     team: Team = ALONE,
     iwae_samples: int = 0,
     with_ssim: bool = False,
+    counted: Counted = counted_silently,
 ) -> Measurement:
     """Measures uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``.
 
     ``iwae_samples`` is K of the importance-weighted bound, which takes K times as long; 0 leaves it out.
     ``with_ssim`` adds the structural similarity, which takes long for large images. A ``team`` shares the work: each
-    process takes some of the chunks, and all get what was found on all.
+    process takes some of the chunks, and all get what was found on all. ``counted`` hears how many are done.
     """
     assert not model.training
     found = _Gathered(model, pixels, iwae_samples, with_ssim)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
+    counted("measured", 0, len(pixels))
     for number, chunk in enumerate(pixels.split(batch_size)):
         noise = torch.randn(1, len(chunk), model.latent_dim, generator=generator)
         if number % team.size != team.rank:
@@ -137,6 +141,7 @@ def measure(
             if "iwae_nats" in found.columns:
                 found.columns["iwae_nats"][start : start + len(x)] = _iwae(model, x, iwae_samples, seed, start)
             start += len(x)
+            counted("measured", start, len(pixels))
     return found.joined(team)
 
 

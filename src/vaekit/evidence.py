@@ -23,6 +23,8 @@ class Thresholds:
 
     #: Levels of 255, of the standard deviation about the mean image: below two, images differ by rounding alone.
     least_std_levels: float = 2.0
+    #: Training images where none is held out: with fewer nothing can be told but that they are few.
+    fewest_images: int = 10
     #: Share of different images among those trained on: below half, most are copies, and held-out images are few.
     least_distinct: float = 0.5
     #: Correlation of pixels side by side: 0 in noise, 0.3 and more even in digits of 8 by 8 pixels.
@@ -47,6 +49,10 @@ class Thresholds:
     far_over_weight: float = 10.0
     #: dB of PSNR by which training images are reconstructed better than held-out ones.
     most_gap_db: float = 3.0
+    #: … and by which they are so after any number of steps: no beginning looks like that.
+    far_gap_db: float = 6.0
+    #: Times the recipe's learning rate below which a model that has learnt nothing was not given the chance to.
+    slow_rate: float = 0.25
     #: dB of quality on held-out images that the weights in use are behind the best epoch.
     most_rise_db: float = 0.5
     #: Share of held-out variance that the second half of a run may have added to what reconstructions explain: what the
@@ -113,6 +119,8 @@ class Evidence:
     sample_mean: float | None = None
     sample_std: float | None = None
     sample_shift: float | None = None  #: ‖mean of training images − mean of samples‖² / variance of an image
+    # Of the table of recipes
+    usual_learning_rate: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -137,6 +145,11 @@ class Evidence:
         if self.observation_std is None:  # a likelihood without one scale says itself how sure it is
             return self.beta
         return self.beta * self.observation_std**2 * 10 ** (self.train_psnr_db / 10)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the learning rate is far below what the recipe has by itself."""
+        return self.learning_rate < LIMITS.slow_rate * (self.usual_learning_rate or 0.0)
 
     @property
     def most_part_shift(self) -> float:
@@ -217,6 +230,8 @@ def _rows_of_codes(e: Evidence) -> Iterator[Row]:
 
 def _rows_of_images(e: Evidence) -> Iterator[Row]:
     levels = 255 * e.std_about_mean_image
+    if e.part == "train":
+        yield _row("images to train on, none held out", e.train_count, "", at_least=LIMITS.fewest_images)
     yield _row("images: std about their mean image", levels, "levels", at_least=LIMITS.least_std_levels)
     yield _row("images: different from one another", 100 * e.distinct, "%", at_least=100 * LIMITS.least_distinct)
     yield _row("images: correlation of neighbours", abs(e.neighbour_correlation), "", at_least=LIMITS.noise_correlation)

@@ -13,7 +13,7 @@ from vaekit.config import DataConfig, Engine, Length, RunConfig
 from vaekit.data import PARTS, Images
 from vaekit.errors import UserError
 from vaekit.pictures import one_per_class
-from vaekit.recipes import Recipe
+from vaekit.recipes import DENSITIES, Recipe
 
 __all__ = ["Watched", "default_engine", "held_out", "is_binary", "is_trained_on", "make_config", "pick_device"]
 
@@ -59,6 +59,11 @@ def make_config(
         raise UserError(
             "likelihood=bernoulli is for binary pixels, these images have grey levels; "
             "give --binarize dynamic, or set likelihood=normal"
+        )
+    if binarize and row.has_bound and row.likelihood in DENSITIES and row.scale != "fixed":
+        raise UserError(
+            f"likelihood={row.likelihood} is a density, which grows without bound on pixels of two values; "
+            "with --binarize leave it out (bernoulli), or name one of bytes"
         )
     # The length is not part of what a recipe is: a finished run can be extended.
     recipe_row = replace(row, epochs=None).to_dict()

@@ -4,13 +4,40 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from vaekit.durations import duration_text
 
-__all__ = ["Bar", "Lines", "Progress", "Silent", "choose"]
+__all__ = ["Bar", "Counted", "Lines", "Progress", "Silent", "choose", "counted_silently", "counted_aloud"]
 
 _SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_OF_PATIENCE = 5.0  # before a loop that is no training says how far it is
+
+#: Says of a loop what it does, how many images are done, and of how many.
+Counted = Callable[[str, int, int], None]
+
+
+def counted_silently(what: str, done: int, total: int) -> None:
+    """Says nothing."""
+
+
+def counted_aloud() -> Counted:
+    """Says it on stderr, in loops that take longer than five seconds: one line in a quarter of a minute."""
+    began: dict[str, float] = {}
+    last = time.monotonic() + _SECONDS_OF_PATIENCE - _SECONDS_BETWEEN_LINES
+
+    def count(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        start = began.setdefault(what, now)
+        if not done or done == total or now - last < _SECONDS_BETWEEN_LINES:
+            return
+        last = now
+        left = duration_text((now - start) * (total - done) / done)
+        print(f"{what}: {done:,} of {total:,} images, {left} left", file=sys.stderr, flush=True)
+
+    return count
 
 
 class Progress:

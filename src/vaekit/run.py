@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaekit import checkup, edit, evaluate, inpaint, pictures, runs
 from vaekit.config import RunConfig
-from vaekit.data import PARTS, Form, Images, Selection, check_split, open_in, to_float, to_uint8
+from vaekit.data import BINARIZE, PARTS, Form, Images, Selection, check_split, open_in, to_float, to_uint8
 from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
 from vaekit.doctor import Diagnosis, diagnose
 from vaekit.errors import UserError, printable
@@ -23,10 +23,11 @@ from vaekit.intake import is_binary, is_trained_on
 from vaekit.masks import parse_mask
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
+from vaekit.progress import Counted, counted_silently
 from vaekit.repeat import next_command
 from vaekit.tables import check_table, write_table
 from vaekit.team import join
-from vaekit.verbs import refuse
+from vaekit.verbs import serves
 
 __all__ = ["Run"]
 
@@ -68,7 +69,15 @@ class Run:
         data = self.config.data
         if data.source in ("array", "files"):
             raise UserError(f"{self.path} was trained on images given in Python; give the images to use")
-        opened = self._open(data.source)
+        try:
+            opened = self._open(data.source)
+        except UserError as error:
+            if os.path.exists(data.source) or not os.path.isabs(data.source):
+                raise
+            raise UserError(
+                f"the images that {self.path} was trained on are no longer at {data.source}; name the DATA to use, "
+                "where they are now or others"
+            ) from error
         if opened.fingerprint != data.fingerprint:
             raise UserError(
                 f"the images in {data.source} have changed since {self.path} was trained; name the DATA to use"
@@ -134,6 +143,12 @@ class Run:
         final = [line for line in runs.read_metrics(self.path) if line.get("kind") == "final"]
         return {k: v for k, v in final[-1].items() if k.startswith("final_")} if final else {}
 
+    def images_seen(self) -> int:
+        """How many images its weights were trained on, repeats counted: all that it was to see, once it has ended."""
+        lines = runs.read_metrics(self.path)
+        has_ended = bool(lines) and lines[-1].get("kind") == "final"
+        return self.config.total_images if has_ended else max((int(line["images"]) for line in lines), default=0)
+
     def denoise(self, noisy: Tensor) -> Tensor:
         """Noisy images, float ``[N, C, H, W]`` on the [0, 1] scale → the model's clean ones, the same shape."""
         return edit.denoise(self.model, noisy)
@@ -153,37 +168,40 @@ class Run:
         samples: int | None = None,
         features: str | Path | None = None,
         per_image: str | Path | None = None,
+        counted: Counted = counted_silently,
     ) -> dict[str, Any]:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is.
 
         ``iwae_samples`` adds the importance-weighted bound of so many samples per image; ``samples`` the distances of
         so many new images from those measured (:mod:`vaekit.distances`), over a small classifier of our own or the
         Inception network whose weights lie in the file ``features`` (:mod:`vaekit.features`); ``per_image`` names a CSV
-        file that gets a line per image.
+        file that gets a line per image. ``counted`` hears how far it is: what is done, of how many images.
         """
         if iwae_samples is not None:
             self._check_bound(iwae_samples)
         compared_by = self._features(samples, features)
         if per_image is not None:
             check_table(Path(per_image))
-        opened, rows = self._chosen(data, split)
+        opened, rows, part = self._chosen(data, split)
         if self.config.recipe.get("likelihood") == "bernoulli" and not all(map(is_binary, opened.pixels.split(1024))):
             raise UserError(
                 f"{self.path} gives binary pixels a probability, and {opened.source} has grey levels; name others"
             )
+        chosen, team = opened.selection(rows), join()
         found = evaluate.measure(
-            self.model, opened.selection(rows), seed, team=join(), iwae_samples=iwae_samples or 0, with_ssim=True
+            self.model, chosen, seed, team=team, iwae_samples=iwae_samples or 0, with_ssim=True, counted=counted
         )
         if per_image is not None and self.leads:
             names = [printable(opened.names[i]) for i in np.flatnonzero(rows)]
             write_table(Path(per_image), {"name": names, **{k: v.tolist() for k, v in found.columns.items()}})
-        numbers: dict[str, Any] = dict(found.numbers())
+        numbers: dict[str, Any] = {"part": part, **found.numbers()}
         if found.kl_per_dim is not None:
             numbers["kl_per_dim_nats"] = found.kl_per_dim.tolist()
         if samples is not None and compared_by is not None:
-            numbers |= self._distances(opened.selection(rows), samples, compared_by, seed)
-        if self.config.data.binarize:
-            numbers["binarize"] = self.config.data.binarize
+            numbers |= self._distances(chosen, samples, compared_by, seed, counted)
+        kind = self.config.data.binarize
+        if kind:
+            numbers |= {"binarize": kind, "measured_on": BINARIZE[kind]}
         return numbers
 
     def doctor(self, data: Any = None) -> Diagnosis:
@@ -206,7 +224,7 @@ class Run:
 
     def choose(self, data: Any = None, split: str | None = None) -> Images:
         """The images that a verb works on: a part of the run's data, or of ``data`` where it has that part itself."""
-        opened, rows = self._chosen(data, split)
+        opened, rows, _ = self._chosen(data, split)
         return opened[rows]
 
     def _open(self, data: Any) -> Images:
@@ -214,8 +232,8 @@ class Run:
         config = self.config.data
         return open_in(data, self.form, seed=config.split_seed).binarized(config.binarize)
 
-    def _chosen(self, data: Any, split: str | None) -> tuple[Images, np.ndarray]:
-        """All images, and a mask of those to work on: no pixels are copied."""
+    def _chosen(self, data: Any, split: str | None) -> tuple[Images, np.ndarray, str]:
+        """All images, a mask of those to work on (no pixels are copied), and the name of their part."""
         if data is None:
             opened, has_parts = self.images(), True
         else:
@@ -226,7 +244,7 @@ class Run:
         mask = np.ones(len(opened), bool) if part == "all" else opened.parts == PARTS.index(part)
         if not mask.any():
             raise UserError(f"--split {part}: {opened.source} has no images in that part; give another --split")
-        return opened, mask
+        return opened, mask, part
 
     def pick(self, data: Any, split: str | None, count: int) -> Tensor:
         """``count`` images of :meth:`choose`, uint8, the first of every class before the second."""
@@ -263,15 +281,23 @@ class Run:
             return None
         if samples < 2:
             raise UserError(f"--samples {samples}: expected at least 2 images")
-        refuse("generate", self.model, self.config.recipe["name"])
+        if not serves("generate", self.model):
+            raise UserError(f"--samples: {self.path} has no prior to draw images from; leave it out")
         device = next(self.model.parameters()).device
         return small_classifier(device) if weights is None else inception(weights, device)
 
-    def _distances(self, real: Selection, count: int, features: Features, seed: int) -> dict[str, Any]:
+    def _distances(
+        self, real: Selection, count: int, features: Features, seed: int, counted: Counted
+    ) -> dict[str, Any]:
         """How far ``count`` new images are from real ones."""
         if len(real) < 2:
             raise UserError("--samples: expected at least 2 images to compare with")
-        made, found = features.of(edit.generate(self.model, count, seed)), features.of(real)
+        drawn, done = [], 0
+        for images in edit.generated(self.model, count, seed):
+            counted("drawn", done, count)
+            drawn.append(features.of(images))
+            done += len(images)
+        made, found = torch.cat(drawn), features.of(real)
         kernel = kernel_distance(made, found, seed=seed)
         numbers = {
             "samples": count,

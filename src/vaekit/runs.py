@@ -262,9 +262,9 @@ _DISK_REASONS = {
     errno.ENOSPC: "no space left on the disk; free some and repeat the command",
     errno.EDQUOT: "your disk quota is used up; free some space and repeat the command",
     errno.EFBIG: "the file is larger than the disk or your account (ulimit -f) allows; choose another place",
-    errno.EACCES: "permission denied; choose another --out",
-    errno.EPERM: "permission denied; choose another --out",
-    errno.EROFS: "the disk is read-only; choose another --out",
+    errno.EACCES: "permission denied; choose another place",
+    errno.EPERM: "permission denied; choose another place",
+    errno.EROFS: "the disk is read-only; choose another place",
     errno.EISDIR: "a folder of that name stands there; choose another name",
-    errno.ENOTDIR: "part of that path is a file; choose another --out",
+    errno.ENOTDIR: "part of that path is a file; choose another place",
 }

@@ -1,7 +1,7 @@
 """What a command found, as one JSON object or as lines for the eye.
 
 A line per name; what is itself several things (an attribute with its counts, a file with its reason, a group of equal
-pictures) has a line each below its name, at most twelve of them.
+pictures) has a line each below its name, at most twelve of them; of more numbers than that the ends and the median.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +76,9 @@ def _laid_out(value: Any) -> tuple[str, list[str]]:
             return "", [f"{printable(str(name))}: {_readable(v)}" for name, v in value.items()]
     if isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
         return "", [": ".join(map(_readable, v.values())) if isinstance(v, Mapping) else _readable(v) for v in value]
+    if isinstance(value, list) and len(value) > _MOST_ROWS and all(isinstance(v, float) for v in value):
+        least, middle, most = (_readable(each) for each in (min(value), statistics.median(value), max(value)))
+        return f"{least} to {most}, median {middle}, of {len(value):,} (see --json)", []
     if isinstance(value, list) and any(map(_is_phrase, value)):
         return "", [_readable(v) for v in value]
     return _readable(value), []

@@ -19,9 +19,8 @@ def check_table(path: Path) -> None:
     if path.suffix.lower() != ".csv":
         raise UserError(f"{path}: a table is written as .csv; give a name that ends so")
     if path.is_dir() or not path.parent.is_dir():
-        raise UserError(
-            f"{path} cannot be written: " + ("it is a folder" if path.is_dir() else "its folder is missing")
-        )
+        reason = "it is a folder" if path.is_dir() else "its folder is missing"
+        raise UserError(f"{path} cannot be written: {reason}; give another file name")
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:

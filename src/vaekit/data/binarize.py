@@ -18,7 +18,12 @@ from vaekit.errors import UserError, nearest
 
 __all__ = ["BINARIZE", "binarized", "check_binarize"]
 
-BINARIZE = ("dynamic", "static", "threshold")
+#: kind → what a model of such pixels is measured on
+BINARIZE = {
+    "dynamic": "black and white pixels, drawn once as by static",
+    "static": "black and white pixels, drawn once",
+    "threshold": "black and white pixels, white from 128 on",
+}
 
 
 def check_binarize(kind: str | None) -> None:
