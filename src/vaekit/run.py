@@ -147,7 +147,9 @@ class Run:
         """How many images its weights were trained on, repeats counted: all that it was to see, once it has ended."""
         lines = runs.read_metrics(self.path)
         has_ended = bool(lines) and lines[-1].get("kind") == "final"
-        return self.config.total_images if has_ended else max((int(line["images"]) for line in lines), default=0)
+        return (
+            self.config.total_images if has_ended else int(runs.load_facts(self.path / "weights.safetensors")["images"])
+        )
 
     def denoise(self, noisy: Tensor) -> Tensor:
         """Noisy images, float ``[N, C, H, W]`` on the [0, 1] scale → the model's clean ones, the same shape."""

@@ -38,6 +38,7 @@ __all__ = [
     "has_state",
     "is_leftover",
     "load_evidence",
+    "load_facts",
     "load_latents",
     "load_model",
     "load_state",
@@ -78,10 +79,25 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The inverse of :func:`save_tensors`; a damaged file is a :class:`UserError`."""
+    with _readable(path), safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _facts_in(file)  # noqa: SIM118
+
+
+def load_facts(path: Path) -> dict[str, Any]:
+    """The facts that :func:`save_tensors` wrote, without the tensors."""
+    with _readable(path), safe_open(path, framework="pt") as file:
+        return _facts_in(file)
+
+
+def _facts_in(file: Any) -> dict[str, Any]:
+    return json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What is wrong with a file as a :class:`UserError`."""
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; the run was not trained far enough, repeat its train command") from error
     except (SafetensorError, OSError, ValueError) as error:
