@@ -146,10 +146,9 @@ class Run:
     def images_seen(self) -> int:
         """How many images its weights were trained on, repeats counted: all that it was to see, once it has ended."""
         lines = runs.read_metrics(self.path)
-        has_ended = bool(lines) and lines[-1].get("kind") == "final"
-        return (
-            self.config.total_images if has_ended else int(runs.load_facts(self.path / "weights.safetensors")["images"])
-        )
+        if lines and lines[-1].get("kind") == "final":
+            return self.config.total_images
+        return int(runs.load_facts(self.path / "weights.safetensors")["images"])
 
     def denoise(self, noisy: Tensor) -> Tensor:
         """Noisy images, float ``[N, C, H, W]`` on the [0, 1] scale → the model's clean ones, the same shape."""
