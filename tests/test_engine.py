@@ -19,11 +19,12 @@ from vaekit import runs
 from vaekit.adam import Adam
 from vaekit.api import plan
 from vaekit.build import resolve
-from vaekit.config import DataConfig, Engine, RunConfig
+from vaekit.config import DataConfig, Engine, Length, RunConfig
 from vaekit.cores import one_thread_per_core
 from vaekit.data.portraits import draw
 from vaekit.errors import UserError
 from vaekit.heap import freed_memory_is_kept
+from vaekit.intake import make_config, with_engine
 from vaekit.memory import peak_resident_bytes, resident_bytes
 from vaekit.models import Batch
 from vaekit.plan import largest_batch
@@ -139,7 +140,7 @@ def test_the_largest_batch_follows_the_memory() -> None:
     images = vk.open_images("portraits:64", 16)
     row = override(get("vae"), {"width": 8})
     assert largest_batch(row, images, 64, CPU) is None
-    sizes = [largest_batch(row, images, 64, CPU, None, free) for free in (1_000, 20_000_000, 10**12)]
+    sizes = [largest_batch(row, images, 64, CPU, None, free) for free in (1_000, 10_000_000, 10**12)]
     assert sizes[0] == 1 and sizes[2] == 64 and 1 < (sizes[1] or 0) < 64
     assert largest_batch(row, images, 10**6, CPU, None, 20_000_000) == 1, "the images take room too"
     assert largest_batch(row, images, 10**6, CPU, None, 10**12) == 4096
@@ -277,6 +278,28 @@ def test_the_engine_stays_as_it_was_unless_it_is_named(tmp_path: Path) -> None:
     train(tmp_path / "run", epochs=1, precision="bf16", micro_batch=16)
     assert train(tmp_path / "run", epochs=2).config.engine == Engine("bf16", micro_batch=16)
     assert train(tmp_path / "run", epochs=3, precision="fp32").config.engine == Engine("fp32", micro_batch=16)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "precision"),
+    [
+        ("vae", {}, "bf16"),
+        ("seed-ae", {}, "fp32"),
+        ("seed-ae", {"batch_size": 128}, "bf16"),
+        ("seed-ae", {"batch_size": 127}, "fp32"),
+        ("seed-vae", {"batch_size": 512}, "fp32"),
+    ],
+)
+def test_half_precision_is_chosen_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, recipe: str, values: dict[str, Any], precision: str
+) -> None:
+    images = vk.open_images("portraits:20", size=32)
+    config = make_config(images, override(get(recipe), values), Length(images=10))
+    for has_products in (True, False):
+        monkeypatch.setattr("vaekit.intake.has_bf16_products", lambda has_products=has_products: has_products)
+        chosen = with_engine(config, torch.device("cpu"), {"micro_batch": 2}).engine
+        assert chosen == Engine(precision if has_products else "fp32", micro_batch=2)
+    assert with_engine(config, torch.device("cpu"), {"precision": "fp32"}).engine == Engine("fp32")
 
 
 def test_an_old_configuration_has_the_engine_of_its_time() -> None:

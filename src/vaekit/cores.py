@@ -1,4 +1,4 @@
-"""Where the threads of a computation run: each on a core of its own.
+"""What the cores of this machine can do, and where the threads of a computation run: each on a core of its own.
 
 A small network has a parallel loop every few microseconds. Left to itself the system may wake both threads of such a
 loop on one core, where each waits for the other and a step takes twice as long, for seconds at a time.
@@ -15,9 +15,15 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["one_thread_per_core"]
+__all__ = ["has_bf16_products", "one_thread_per_core"]
 
 _MAPS = Path("/proc/self/maps")
+
+
+def has_bf16_products() -> bool:
+    """Whether this processor multiplies bfloat16 numbers faster than float32 ones."""
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 @contextmanager

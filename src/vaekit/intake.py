@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,14 +12,16 @@ from torch import Tensor
 
 from vaekit.build import resolve
 from vaekit.config import DataConfig, Engine, Length, RunConfig
+from vaekit.cores import has_bf16_products
 from vaekit.data import PARTS, Images
 from vaekit.errors import UserError
 from vaekit.pictures import one_per_class
 from vaekit.recipes import DENSITIES, Recipe
 
-__all__ = ["Watched", "default_engine", "held_out", "is_binary", "is_trained_on", "make_config", "pick_device"]
+__all__ = ["Watched", "held_out", "is_binary", "is_trained_on", "make_config", "pick_device", "with_engine"]
 
 _MOST_VALIDATION_IMAGES = 1000
+_LARGE_DENSE_BATCH = 128  # from here on the products of a dense network take longer than what is around them
 _WINDOW_BYTES = 1 << 28  # of images mixed at a time where they lie on a disk
 
 
@@ -127,7 +131,19 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def default_engine(device: torch.device) -> Engine:
-    """How a new training is computed on a device where the user does not say: bf16 on GPUs that have it."""
-    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return Engine(precision="bf16" if has_bf16 else "fp32")
+def with_engine(config: RunConfig, device: torch.device, asked: Mapping[str, Any] | None = None) -> RunConfig:
+    """The configuration with what is fastest on a device, and with what of :class:`Engine` was ``asked`` for."""
+    return replace(config, engine=replace(_fastest_engine(device, Recipe.from_dict(config.recipe)), **asked or {}))
+
+
+def _fastest_engine(device: torch.device, row: Recipe) -> Engine:
+    """Networks in bfloat16 on GPUs that have it, and on processors with such products where these are what takes time.
+
+    They do in residual networks, and in dense ones with large batches (``bench/precision.py``).
+    """
+    if device.type == "cuda":
+        is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_large = row.net == "resnet" or (row.net == "mlp" and (row.batch_size or 0) >= _LARGE_DENSE_BATCH)
+        is_faster = device.type == "cpu" and is_large and has_bf16_products()
+    return Engine(precision="bf16" if is_faster else "fp32")

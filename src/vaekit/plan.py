@@ -13,7 +13,7 @@ import torch
 from vaekit.build import parameter_count
 from vaekit.config import Length, RunConfig
 from vaekit.data import Images
-from vaekit.intake import default_engine, make_config
+from vaekit.intake import make_config, with_engine
 from vaekit.recipes import Recipe
 from vaekit.trainer import Trainer
 
@@ -47,7 +47,7 @@ def make_plan(
     config = make_config(
         sample, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize, counts=counts
     )
-    config = dataclasses.replace(config, engine=dataclasses.replace(default_engine(device), **engine or {}))
+    config = with_engine(config, device, engine)
     batch = min(config.recipe["batch_size"], train_count)
     repeats = math.ceil(batch / len(sample))
     trainer = Trainer(
@@ -90,7 +90,7 @@ def largest_batch(
     for size in (1, 2):
         row = dataclasses.replace(recipe, batch_size=size)
         config = make_config(images, row, Length(images=10**9), binarize=binarize)
-        config = dataclasses.replace(config, engine=dataclasses.replace(default_engine(device), **engine or {}))
+        config = with_engine(config, device, engine)
         trainer = Trainer(config, images.pixels[:1].repeat(size, 1, 1, 1), device)
         kept[size] = _measure(trainer)[1]
     fixed = 4 * 5 * parameter_count(trainer.model) + images.pixels[0].numel() * count

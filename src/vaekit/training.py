@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from vaekit.errors import Interrupted, UserError
 from vaekit.evaluate import Numbers, evaluate, loss_nats
 from vaekit.folders import check_folder, claim, meet_folder
 from vaekit.heap import freed_memory_is_kept
-from vaekit.intake import Watched, default_engine, is_trained_on, make_config, pick_device
+from vaekit.intake import Watched, is_trained_on, make_config, pick_device, with_engine
 from vaekit.memory import peak_resident_bytes
 from vaekit.meters import Clock, Means
 from vaekit.patience import Patience
@@ -77,7 +76,7 @@ def train(
         progress = Silent()
     chosen = pick_device(device)
     config = make_config(images, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize)
-    config = replace(config, engine=default_engine(chosen))
+    config = with_engine(config, chosen)
     check_folder(out)
     grey, images = images, images.binarized(binarize)
     pixels = (grey if binarize == "dynamic" else images).selection(is_trained_on(images, recipe))
