@@ -4,6 +4,9 @@
     pythae    pythae 0.1.2 with its own trainer, in an environment of its own (bench/pythae_seed_ae.py)
     floor     forward, backward and fused update of the same network on one resident batch, and nothing else
     vaekit    from the first step of a training to its end: pictures, validation, checkpoints included
+    bf16      the same with networks in bfloat16, which processors with such products take by default
+
+All but the last compute in float32.
 
     python bench/speed.py ../shared/data/mnist --rounds 5
 
@@ -56,9 +59,9 @@ class Case:
 
 CASES = (
     Case("seed-ae", 32, sides=("literal", "pythae", "floor", "vaekit")),
-    Case("seed-ae", 512, sides=("literal", "pythae", "floor", "vaekit")),
+    Case("seed-ae", 512, sides=("literal", "pythae", "floor", "vaekit", "bf16")),
     Case("seed-vae", 16, 256, steps=120, other_steps=10),
-    Case("vae", 16, 64, steps=300, other_steps=60),
+    Case("vae", 16, 64, steps=300, other_steps=60, sides=("literal", "floor", "vaekit", "bf16")),
 )
 Timing = dict[str, float]
 
@@ -129,16 +132,20 @@ def floor(case: Case, data: Path, seed: int) -> Timing:
     return {"seconds_per_step": (time.perf_counter() - before) / steps, "peak_bytes": _peak() - start}
 
 
-def vaekit(case: Case, data: Path, seed: int) -> Timing:
+def vaekit(case: Case, data: Path, seed: int, precision: str = "fp32") -> Timing:
     start = _memory_after_torch()
     steps = case.steps or 2 * -(-60_000 // case.batch)
     images = 120_000 if case.size is None else steps * case.batch
-    timing = _train(data, case.recipe, seed, size=case.size, batch_size=case.batch, images=images)
+    timing = _train(data, case.recipe, seed, size=case.size, batch_size=case.batch, images=images, precision=precision)
     return {
         "seconds_per_step": timing["seconds"] / steps,
         "peak_bytes": timing["peak_bytes"] - start,
         "peak_bytes_with_report": _peak() - start,
     }
+
+
+def in_bf16(case: Case, data: Path, seed: int) -> Timing:
+    return vaekit(case, data, seed, "bf16")
 
 
 def literal_to_quality(data: Path, seed: int) -> Timing:
@@ -246,6 +253,7 @@ SIDES: dict[str, Callable[[Case, Path, int], Timing]] = {
     "pythae": pythae,
     "floor": floor,
     "vaekit": vaekit,
+    "bf16": in_bf16,
 }
 
 
