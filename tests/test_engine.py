@@ -157,6 +157,7 @@ def test_compiled_steps_are_the_same_steps(name: str, monkeypatch: pytest.Monkey
     """All of torch.compile but the last stage, which needs a C++ compiler and rounds in its own way."""
     whole = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **options: whole(module, backend="eager", **options))
+    monkeypatch.setattr("vaekit.nets.linear._onednn_is_faster", lambda: False)  # it is left to the compiler then
     plain, compiled = trainer_of(name, Engine()), trainer_of(name, Engine(compiled=True))
     for _ in range(3):
         assert torch.equal(plain.step().loss, compiled.step().loss)

@@ -19,6 +19,7 @@ from vaekit.nets import (
     SeedConvDecoder,
     SeedConvEncoder,
     default_patch,
+    linear,
 )
 from vaekit.nets.resnet import ResBlock, level_widths
 
@@ -164,3 +165,28 @@ def test_the_residual_net_treats_every_image_on_its_own() -> None:
     torch.manual_seed(0)
     net, x = ResNetEncoder((1, 16, 16), 8, 1, 1).train(), torch.rand(3, 1, 16, 16)
     torch.testing.assert_close(net(x)[1:2], net(x[1:2]))
+
+
+@pytest.mark.parametrize("inputs", [3, 784])
+@pytest.mark.parametrize("is_onednn", [True, False])
+def test_a_dense_layer_and_its_gradients_are_those_of_torch(
+    monkeypatch: pytest.MonkeyPatch, inputs: int, is_onednn: bool
+) -> None:
+    monkeypatch.setattr(linear, "_onednn_is_faster", lambda: is_onednn)
+    asked: list[tuple[int, ...]] = []
+    product = linear._product
+    monkeypatch.setattr(linear, "_product", lambda x, *more: asked.append(tuple(x.shape)) or product(x, *more))
+    torch.manual_seed(0)
+    mine, theirs, x = linear.Linear(inputs, 200), torch.nn.Linear(inputs, 200), torch.randn(32, inputs)
+    theirs.load_state_dict(mine.state_dict())
+    sides = []
+    for layer in (mine, theirs):
+        seen = x.clone().requires_grad_()
+        output = layer(seen)
+        output.square().sum().backward()
+        sides.append([output, seen.grad, layer.weight.grad, layer.bias.grad])
+    for a, b in zip(*sides, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
+    assert len(asked) == (3 if is_onednn and inputs == 784 else 0)
+    exact = mine.double()(x.double()), theirs.double()(x.double())
+    torch.testing.assert_close(*exact, rtol=1e-12, atol=1e-12)

@@ -6,6 +6,8 @@ import math
 
 from torch import nn
 
+from vaekit.nets.linear import Linear
+
 __all__ = ["MLPDecoder", "MLPEncoder"]
 
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -26,7 +28,7 @@ class MLPDecoder(nn.Sequential):
         self, shape: tuple[int, int, int], hidden: tuple[int, ...], latent_dim: int, activation: str = "relu"
     ) -> None:
         backwards = hidden[::-1]
-        last = nn.Linear(backwards[-1], math.prod(shape))
+        last = Linear(backwards[-1], math.prod(shape))
         super().__init__(*_layers(latent_dim, backwards, activation), last, nn.Unflatten(1, shape))
 
     @property
@@ -40,6 +42,6 @@ class MLPDecoder(nn.Sequential):
 def _layers(inputs: int, widths: tuple[int, ...], activation: str) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for width in widths:
-        layers += [nn.Linear(inputs, width), _ACTIVATIONS[activation]()]
+        layers += [Linear(inputs, width), _ACTIVATIONS[activation]()]
         inputs = width
     return layers

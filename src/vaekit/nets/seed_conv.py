@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from vaekit.nets.linear import Linear
+
 __all__ = ["SeedConvDecoder", "SeedConvEncoder", "seed_grid"]
 
 
@@ -36,7 +38,7 @@ class SeedConvEncoder(nn.Sequential):
             nn.Conv2d(16, 32, 3, stride=2, padding=0),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(seed_grid(height) * seed_grid(width) * 32, self.features),
+            Linear(seed_grid(height) * seed_grid(width) * 32, self.features),
             nn.ReLU(),
         )
 
@@ -48,9 +50,9 @@ class SeedConvDecoder(nn.Sequential):
         channels, height, width = shape
         grid = (32, seed_grid(height), seed_grid(width))
         super().__init__(
-            nn.Linear(latent_dim, 1024),
+            Linear(latent_dim, 1024),
             nn.ReLU(),
-            nn.Linear(1024, grid[0] * grid[1] * grid[2]),
+            Linear(1024, grid[0] * grid[1] * grid[2]),
             nn.ReLU(),
             nn.Unflatten(1, grid),
             nn.ConvTranspose2d(32, 16, 3, stride=2, padding=0, output_padding=1),
