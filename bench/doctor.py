@@ -4,13 +4,15 @@
 
 The thresholds of ``vaekit.doctor`` were chosen on the first group, runs of the digits; the runs of the two other
 groups, portraits and real faces, are judged with them. Each case names the verdict it should get; a wrong one in the
-groups that are judged ends this with exit code 1. Runs are kept in ``--work`` and not trained again.
+groups that are judged ends this with exit code 1. Runs are kept in ``--work`` and not trained again. After a change of
+the rules, ``--again`` judges the evidence that stands in ``doctor.json``, and trains only what is not there.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -28,6 +30,8 @@ from machine import RESULTS, write_json
 import vaekit as vk
 from vaekit import checkup, doctor, runs
 from vaekit.errors import Interrupted
+from vaekit.evidence import Evidence
+from vaekit.recipes import get
 
 __all__ = ["CASES", "Case"]
 
@@ -227,11 +231,21 @@ def _interrupted(out: Path, fraction: float) -> Iterator[None]:
     raise SystemExit(f"{out}: the training ended before it could be interrupted")
 
 
-def judged(case: Case, source: str, folder: Path) -> dict[str, Any]:
-    """What the doctor says of a case, and whether that is what it should."""
+def examined(case: Case, source: str, folder: Path) -> tuple[Evidence, float]:
+    """The evidence on a case, and how many seconds it took."""
     run = vk.load(trained(case, source, folder))
     began = time.monotonic()
     evidence = checkup.examine(run.model, run.config, run.images(), runs.read_metrics(run.path))
+    return evidence, round(time.monotonic() - began, 1)
+
+
+def judged(case: Case, source: str, folder: Path, stored: dict[str, Any] | None) -> dict[str, Any]:
+    """What the doctor says of a case, of new evidence or of what is stored, and whether that is what it should."""
+    if stored is None:
+        evidence, seconds = examined(case, source, folder)
+    else:
+        usual = {"usual_learning_rate": get(case.recipe).learning_rate}
+        evidence, seconds = Evidence.from_dict(stored["evidence"] | usual), stored["examination_seconds"]
     found = doctor.diagnose(evidence)
     print(
         f"{folder.name:10} {case.name:24} {'' if found.verdict == case.expected else 'WRONG '}{found.words}", flush=True
@@ -248,7 +262,7 @@ def judged(case: Case, source: str, folder: Path) -> dict[str, Any]:
         "is_right": found.verdict == case.expected,
         "reason": found.reason,
         "evidence": {k: _rounded(v) for k, v in evidence.to_dict().items()},
-        "examination_seconds": round(time.monotonic() - began, 1),
+        "examination_seconds": seconds,
     }
 
 
@@ -263,13 +277,16 @@ def main() -> int:
     parser.add_argument("--smiles", default="../shared/data/smiles.tar.gz", help="faces, an archive or a folder")
     parser.add_argument("--only", choices=CASES, help="one group, without writing results")
     parser.add_argument("--work", type=Path, default=Path("build/bench/doctor"), help="where the runs are kept")
+    parser.add_argument("--again", action="store_true", help="judge what is stored; train what is not")
     given = parser.parse_args()
+    stored = json.loads((RESULTS / "doctor.json").read_text())["groups"] if given.again else {}
     sources = {"digits": "digits", "portraits": "portraits:1500", "smiles": given.smiles}
     groups: dict[str, list[dict[str, Any]]] = {}
     for name, cases in CASES.items():
         if given.only in (None, name):
             (given.work / name).mkdir(parents=True, exist_ok=True)
-            groups[name] = [judged(case, sources[name], given.work / name) for case in cases()]
+            known = {row["case"]: row for row in stored.get(name, [])}
+            groups[name] = [judged(case, sources[name], given.work / name, known.get(case.name)) for case in cases()]
     judged_on = [case for name, found in groups.items() if name != TUNED_ON for case in found]
     wrong = [case for case in judged_on if not case["is_right"]]
     if given.only is None:
