@@ -21,7 +21,7 @@ from vaekit.nets import (
     default_patch,
     linear,
 )
-from vaekit.nets.resnet import ResBlock, level_widths
+from vaekit.nets.resnet import Fold, ResBlock, level_widths
 
 
 @pytest.fixture(autouse=True)
@@ -190,3 +190,16 @@ def test_a_dense_layer_and_its_gradients_are_those_of_torch(
     assert len(asked) == (3 if is_onednn and inputs == 784 else 0)
     exact = mine.double()(x.double()), theirs.double()(x.double())
     torch.testing.assert_close(*exact, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_folded_pixels_are_those_of_torch(dtype: torch.dtype) -> None:
+    x = torch.rand(2, 3, 8, 12, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        mine = Fold(4)(x)
+    theirs = F.pixel_unshuffle(x.detach().to(dtype), 4)
+    assert torch.equal(mine, theirs) and mine.dtype == dtype
+    assert mine.is_contiguous(memory_format=torch.channels_last)
+    weights = torch.rand_like(theirs)
+    (mine * weights).sum().backward()
+    assert torch.equal(x.grad, F.pixel_shuffle(weights, 4).float())  # type: ignore[arg-type]

@@ -67,6 +67,21 @@ class Grid:
         self.padding = (self.columns * stride - self.image_width, self.rows * stride - self.height)
 
 
+class Fold(nn.Module):
+    """:class:`torch.nn.PixelUnshuffle` in one pass: into the layout and the precision of the convolution after it."""
+
+    def __init__(self, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+
+    def forward(self, x: Tensor) -> Tensor:
+        device = x.device.type
+        is_rounded = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if is_rounded else x.dtype
+        cells = x.unflatten(3, (-1, self.patch)).unflatten(2, (-1, self.patch)).permute(0, 2, 4, 1, 3, 5)
+        return cells.to(dtype, memory_format=torch.contiguous_format).flatten(3).permute(0, 3, 1, 2)
+
+
 class ResNetEncoder(nn.Module):
     """Images ``[B, C, H, W]`` in [0, 1] → features ``[B, encoder.features]``."""
 
@@ -76,7 +91,7 @@ class ResNetEncoder(nn.Module):
         self.padding = grid.padding
         kernel = 3 if patch <= _FINEST_PATCH else 1
         self.stem = nn.Sequential(
-            nn.PixelUnshuffle(patch), nn.Conv2d(shape[0] * patch**2, grid.widths[0], kernel, padding=kernel // 2)
+            Fold(patch), nn.Conv2d(shape[0] * patch**2, grid.widths[0], kernel, padding=kernel // 2)
         )
         layers: list[nn.Module] = []
         for channels, following in zip(grid.widths, [*grid.widths[1:], None], strict=True):
@@ -114,8 +129,11 @@ class ResNetDecoder(nn.Module):
         self.last = _unfold(widths[-1], shape[0], patch)
 
     def forward(self, z: Tensor) -> Tensor:
-        image = self.last(F.silu(self.levels(self.first(z))))
-        return torch.narrow(torch.narrow(image, 2, 0, self.height), 3, 0, self.image_width)
+        image: Tensor = self.last(F.silu(self.levels(self.first(z))))
+        for dim, side in ((2, self.height), (3, self.image_width)):
+            if image.shape[dim] != side:  # the gradient of a part that is the whole is copied nevertheless
+                image = torch.narrow(image, dim, 0, side)
+        return image
 
 
 def _unfold(width: int, channels: int, patch: int) -> nn.Sequential:
