@@ -1,7 +1,7 @@
 """Bits per dimension of a VAE with a mixture of discretised logistics, beside what codecs need for the same images.
 
-    vaekit train CIFAR --likelihood discretized-logistic-mixture --images 400000 --out runs/bits/cifar10
-    vaekit train SMILES --size 64 --likelihood discretized-logistic-mixture --images 100000 --out runs/bits/smiles
+    vaekit train CIFAR --likelihood discretized-logistic-mixture --images 160000 --flip --out runs/bits/cifar10
+    vaekit train SMILES --size 64 --channels 3 --likelihood discretized-logistic-mixture --images 60000 --flip --out runs/bits/smiles
     python bench/bits.py runs/bits/cifar10 runs/bits/smiles
 
 A model's figure bounds the length of a code for an image on its own (the model itself is not counted, nor are the
@@ -59,7 +59,7 @@ def size_of(image: np.ndarray, options: dict[str, Any]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--iwae", type=int, default=100, help="samples of the tighter bound")
+    parser.add_argument("--iwae", type=int, default=10, help="samples of the tighter bound")
     given = parser.parse_args()
     results = {}
     for path in given.runs:
