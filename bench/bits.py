@@ -1,7 +1,7 @@
 """Bits per dimension of a VAE with a mixture of discretised logistics, beside what codecs need for the same images.
 
     vaekit train CIFAR --likelihood discretized-logistic-mixture --images 160000 --flip --out runs/bits/cifar10
-    vaekit train SMILES --size 64 --channels 3 --likelihood discretized-logistic-mixture --images 60000 --flip --out runs/bits/smiles
+    vaekit train SMILES --size 64 --likelihood discretized-logistic-mixture --images 60000 --flip --out runs/bits/smiles
     python bench/bits.py runs/bits/cifar10 runs/bits/smiles
 
 A model's figure bounds the length of a code for an image on its own (the model itself is not counted, nor are the
