@@ -9,21 +9,36 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
-__all__ = ["has_bf16_products", "one_thread_per_core"]
+__all__ = ["has_avx512_that_mkl_leaves", "has_bf16_products", "one_thread_per_core"]
 
 _MAPS = Path("/proc/self/maps")
 
 
 def has_bf16_products() -> bool:
     """Whether this processor multiplies bfloat16 numbers faster than float32 ones."""
-    can = torch.cpu.get_capabilities()
+    can = _capabilities()
     return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+
+
+def has_avx512_that_mkl_leaves() -> bool:
+    """Whether this processor has AVX-512 and MKL, which looks for Intel's name, does not take it."""
+    can = _capabilities()
+    return bool(can.get("avx512_f")) and "AMD" in str(can.get("cpu_name"))
+
+
+@cache
+def _capabilities() -> Mapping[str, Any]:
+    """What PyTorch knows of the processor; an older one does not say."""
+    ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return ask()
 
 
 @contextmanager

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from vaekit.cores import has_avx512_that_mkl_leaves
+
 __all__ = ["Linear"]
 
 _LARGE_WEIGHT = 20_000  # values, from which on the faster products outweigh the slower start
@@ -38,14 +40,8 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
 
 @cache
 def _onednn_is_faster() -> bool:
-    """On processors with AVX-512 that MKL does not use: it looks for Intel's name."""
-    can = torch.cpu.get_capabilities()
-    return (
-        torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-        and bool(can.get("avx512_f"))
-        and "AMD" in str(can.get("cpu_name"))
-    )
+    has_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return has_onednn and has_avx512_that_mkl_leaves()
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
