@@ -31,6 +31,9 @@ VERBS = [
     "arithmetic",
     "denoise",
     "inpaint",
+    "neighbours",
+    "map",
+    "encode",
     "evaluate",
     "doctor",
 ]

@@ -23,7 +23,10 @@ from vaekit.data import portraits
 from vaekit.pixels import decode
 from vaekit.recipes import RECIPES
 
-TOOLS = ("generate", "reconstruct", "interpolate", "arithmetic", "denoise", "inpaint", "evaluate")
+TOOLS = (
+    *("generate", "reconstruct", "interpolate", "arithmetic", "denoise", "inpaint"),
+    *("neighbours", "map", "encode", "evaluate"),
+)
 VERBS = ("train", "data", "recipes", "doctor", *TOOLS)
 MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
 SSIM = {"ssim", "ssim_error"}  #: of the verb alone: too slow after every epoch
@@ -343,6 +346,52 @@ def test_interpolate(here: Path, vaekit: Callable) -> None:
 def test_arithmetic(here: Path, vaekit: Callable, run: str, expression: str) -> None:
     assert vaekit("arithmetic", run, expression, "--device", "cpu", "--out", "sum.png", "--json").code == 0
     assert (_picture("sum.png") == np.asarray(vk.load(run).arithmetic(expression).image())).all()
+
+
+def test_neighbours(here: Path, vaekit: Callable) -> None:
+    Image.fromarray(portraits.draw(1, 20)[0]).save("me.png")
+    command = "neighbours faces me.png portraits:30 --count 4 --split all --device cpu --out n.png --json"
+    told = vaekit(*shlex.split(command.removesuffix("--json")))
+    assert told.code == 0 and re.search(r"0000\d\d.png \d", told.out)
+    answer = json.loads(vaekit(*shlex.split(command)).out)
+    sheet, found = vk.load("faces").neighbours(["me.png"], "portraits:30", "all", 4)
+    assert answer["neighbours"] == found and len(found) == 1 and len(found[0]) == 4
+    assert (_picture("n.png") == np.asarray(sheet.image())).all()
+    assert vaekit("neighbours", "faces", "me.png", "--count", "0").code == 2
+
+
+def test_map(here: Path, vaekit: Callable) -> None:
+    command = "map digits digits --split test --device cpu --out map.webp --json"
+    assert "points" not in vaekit(*shlex.split(command.removesuffix("--json"))).out
+    answer = json.loads(vaekit(*shlex.split(command)).out)
+    picture, found = vk.load("digits").map("digits", "test")
+    assert {name: answer[name] for name in found} == found and len(found["points"]) == found["images"] == 186
+    assert found["points"][0].keys() == {"name", "label", "x", "y"}
+    assert (_picture("map.webp") == np.asarray(picture.image())).all()
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv", "parquet"])
+def test_encode(here: Path, vaekit: Callable, suffix: str) -> None:
+    answer = vaekit(*shlex.split(f"encode digits digits --split test --device cpu --out codes.{suffix} --json"))
+    assert json.loads(answer.out) == {"written": f"codes.{suffix}", "images": 186, "latents": 16}
+    images = vk.open_images("digits", split="test")
+    expected = vk.load("digits").encode(images).numpy()
+    if suffix == "npz":
+        found = np.load("codes.npz", allow_pickle=False)
+        names, labels, latents = found["names"], found["labels"], found["latents"]
+    elif suffix == "csv":
+        table = [line.split(",") for line in Path("codes.csv").read_text().splitlines()]
+        assert table[0][:3] == ["name", "label", "z0"]
+        names, labels, *columns = zip(*table[1:], strict=True)
+        latents = np.array(columns, np.float32).T
+    else:
+        from pyarrow import parquet
+
+        table = parquet.read_table("codes.parquet")
+        names, labels = table["name"].to_pylist(), table["label"].to_pylist()
+        latents = np.array(table["latent"].to_pylist(), np.float32)
+    assert (latents == expected).all()
+    assert list(names) == list(images.names) and list(labels) == [images.classes[i] for i in images.labels.tolist()]
 
 
 def test_denoise(here: Path, vaekit: Callable) -> None:

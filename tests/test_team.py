@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -153,6 +154,10 @@ def test_a_run_goes_on_in_other_company(tmp_path: Path) -> None:
     each = tmp_path / "each.csv"
     evaluated = ends(start(CLI, "evaluate", tmp_path / "run", "--iwae", 5, "--per-image", each, "--json", size=3))
     numbers = json.loads(evaluated[0][1])
+    encoded = ends(start(CLI, "encode", tmp_path / "run", "--out", tmp_path / "codes.npz", size=3))
+    assert [code for code, *_ in encoded] == [0, 0, 0]
+    latents = torch.from_numpy(np.load(tmp_path / "codes.npz")["latents"])
+    torch.testing.assert_close(latents, vk.load(tmp_path / "run").encode(vk.load(tmp_path / "run").images()))
     assert numbers["elbo_nats"] == pytest.approx(shown[0]["final_elbo_nats"], rel=1e-6)
     for name, value in vk.load(tmp_path / "run").evaluate(iwae_samples=5, per_image=tmp_path / "alone.csv").items():
         assert numbers[name] == (value if value is None else pytest.approx(value, rel=1e-6)), name

@@ -21,7 +21,7 @@ from vaekit.errors import Interrupted, UserError, lacks_memory, printable
 from vaekit.say import say, say_diagnosis
 
 if TYPE_CHECKING:
-    from vaekit.pictures import Sheet
+    from vaekit.pictures import Picture
 
 __all__ = ["app", "main"]
 
@@ -369,6 +369,73 @@ def inpaint(
 
 
 @app.command
+def encode(
+    run: Path,
+    data: str | None = None,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="File to write: .npz, .parquet or .csv.")],
+    split: Split = None,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Write the codes of DATA (default: all images of the run) as a file, with names and labels.
+
+    Example: vaekit encode runs/portraits --out latents.npz
+    """
+    opened = _load(run, device)
+    written = opened.save_codes(out, data, split)
+    if opened.leads:
+        say(written, json_)
+
+
+@app.command
+def neighbours(
+    run: Path,
+    image: str,
+    data: str | None = None,
+    /,
+    *,
+    split: Split = None,
+    count: Annotated[int, Parameter(help="How many neighbours.")] = 9,
+    out: Out = None,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Find the images of DATA (default: all of the run) whose codes are nearest to that of IMAGE, a file or a folder.
+
+    Every image is looked at. Distances are in standard deviations of the prior. A folder has a row per image.
+
+    Example: vaekit neighbours runs/portraits me.png --count 9 --out alike.png
+    """
+    sheet, found = _load(run, device).neighbours(image if os.path.isdir(image) else [image], data, split, count)
+    lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found]
+    _save(sheet, out, run, "neighbours", {"neighbours": found if json_ else {"nearest first": lines}}, json_)
+
+
+@app.command(name="map")
+def map_(
+    run: Path,
+    data: str | None = None,
+    /,
+    *,
+    split: Split = None,
+    out: Out = None,
+    device: Device = "auto",
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print the point of every image too.")] = False,
+) -> None:
+    """Lay the images of DATA (default: all of the run) out where their codes lie: a mosaic, alike beside alike.
+
+    The plane is that of the first two principal components of the codes.
+
+    Example: vaekit map runs/portraits --out map.png
+    """
+    picture, found = _load(run, device).map(data, split)
+    shown = found if json_ else {name: value for name, value in found.items() if name != "points"}
+    _save(picture, out, run, "map", shown, json_)
+
+
+@app.command
 def evaluate(
     run: Path,
     data: str | None = None,
@@ -491,7 +558,7 @@ def _load(run: Path, device: str) -> Any:
 
 
 def _save(
-    sheet: Sheet,
+    sheet: Picture,
     out: Path | None,
     run: Path,
     verb: str,

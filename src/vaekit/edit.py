@@ -20,6 +20,7 @@ from vaekit.data import Images, Selection, check_float, match_group, to_float, t
 from vaekit.errors import UserError
 from vaekit.models import LatentModel
 from vaekit.seeds import SAMPLES, VERB_NOISE, image_noise
+from vaekit.team import ALONE, Team
 from vaekit.verbs import refuse
 
 __all__ = [
@@ -42,17 +43,20 @@ _ATTRIBUTE = "attribute."
 
 
 @torch.inference_mode()
-def encode(model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128) -> Tensor:
+def encode(model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128, team: Team = ALONE) -> Tensor:
     """Posterior means ``[N, L]``, float32 on the CPU, of uint8 images ``[N, C, H, W]``. Deterministic.
+
+    Each process of a ``team`` encodes some of the chunks, and all get all.
 
     The model must be in eval mode (an assertion): in training mode BatchNorm would mix the images of a batch.
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     device = _device(model)
-    codes = torch.empty(len(pixels), model.latent_dim)  # at once: small pieces would lie between large freed blocks
-    for start in range(0, len(pixels), batch_size):
+    codes = torch.zeros(len(pixels), model.latent_dim)  # at once: small pieces would lie between large freed blocks
+    for start in range(team.rank * batch_size, len(pixels), team.size * batch_size):
         chunk = to_float(pixels[start : start + batch_size].to(device))
         codes[start : start + len(chunk)] = model.encode(chunk).mean
+    team.sum_(codes)
     return codes
 
 

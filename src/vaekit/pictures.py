@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_bytes
 
-__all__ = ["Sheet", "check_ending", "one_per_class", "stacked_sheet"]
+__all__ = ["Picture", "Sheet", "check_ending", "one_per_class", "stacked_sheet"]
 
 _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".png": ("PNG", {}),
@@ -35,8 +35,30 @@ _INK = 64
 _SQUARE, _SQUARE_INK = 8, 40  # of the board behind what is transparent
 
 
+class Picture:
+    """What can be drawn, saved, and shown in a notebook."""
+
+    def image(self) -> Image.Image:
+        """As a PIL image."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a .png, .webp (both lossless) or .jpg file, whole or not at all; makes its folder."""
+        path = check_ending(path)
+        data = _encoded(self.image(), path.suffix.lower())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {path.parent}: {error.strerror}; choose another path") from error
+        atomic_write_bytes(path, data)
+        return path
+
+    def _repr_png_(self) -> bytes:
+        return _encoded(self.image(), ".png")
+
+
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class Sheet(Picture):
     """Images in rows of ``columns``, on white; notebooks show it as it is.
 
     >>> sheet = Sheet(torch.zeros(6, 1, 28, 28, dtype=torch.uint8), columns=3)
@@ -69,20 +91,6 @@ class Sheet:
     def image(self) -> Image.Image:
         """The sheet as a PIL image: mode L for gray images, RGB for colour."""
         return _draw(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Writes a .png, .webp (both lossless) or .jpg file, whole or not at all; makes its folder."""
-        path = check_ending(path)
-        data = _encoded(self.image(), path.suffix.lower())
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the folder {path.parent}: {error.strerror}; choose another path") from error
-        atomic_write_bytes(path, data)
-        return path
-
-    def _repr_png_(self) -> bytes:
-        return _encoded(self.image(), ".png")
 
 
 def check_ending(path: str | Path) -> Path:

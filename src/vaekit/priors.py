@@ -36,6 +36,10 @@ class StandardNormal(nn.Module):
         """Standard normal noise ``[..., L]`` → samples of the prior of the same shape."""
         return noise
 
+    def to_noise(self, z: Tensor) -> Tensor:
+        """The inverse of :meth:`from_noise`."""
+        return z
+
 
 class FittedNormal(nn.Module):
     """A normal whose mean and full covariance follow those of the aggregate posterior q(z) = E_x[q(z|x)].
@@ -70,6 +74,11 @@ class FittedNormal(nn.Module):
     def from_noise(self, noise: Tensor) -> Tensor:
         """Standard normal noise ``[..., L]`` → samples of the prior of the same shape."""
         return self().from_noise(noise)
+
+    def to_noise(self, z: Tensor) -> Tensor:
+        """The inverse of :meth:`from_noise`."""
+        p = self()
+        return (z - p.mean) @ p.whitening.mT
 
     @torch.no_grad()
     def observe(self, qz: DiagonalNormal) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit import checkup, edit, evaluate, inpaint, pictures, runs
+from vaekit import checkup, edit, evaluate, inpaint, pictures, runs, search
+from vaekit.atlas import Atlas, chosen_cells
+from vaekit.codes_file import check_codes_file, write_codes
 from vaekit.config import RunConfig
 from vaekit.data import BINARIZE, PARTS, Form, Images, Selection, check_split, open_in, to_float, to_uint8
 from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
@@ -30,6 +32,8 @@ from vaekit.team import join
 from vaekit.verbs import serves
 
 __all__ = ["Run"]
+
+_MOST_QUERIES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +97,58 @@ class Run:
     def encode(self, data: Any) -> Tensor:
         """Posterior means ``[N, latent_dim]``."""
         return edit.encode(self.model, self.pixels(data))
+
+    def save_codes(self, out: str | Path, data: Any = None, split: str | None = None) -> dict[str, Any]:
+        """Writes names, labels and codes of ``data`` (default: all images of the run) as .npz, .parquet or .csv."""
+        check_codes_file(Path(out))
+        opened, codes = self._encoded(data, split)
+        if self.leads:
+            write_codes(Path(out), list(map(printable, opened.names)), codes, _label_names(opened))
+        return {"written": str(out), "images": len(codes), "latents": codes.shape[1]}
+
+    def neighbours(
+        self, image: Any, data: Any = None, split: str | None = None, count: int = 10
+    ) -> tuple[Sheet, list[list[dict[str, Any]]]]:
+        """The images of ``data`` (default: all of the run) nearest to each of one or more others, by their codes.
+
+        A sheet with a row for each of them, itself first; and for each the names, labels and distances of its
+        neighbours, nearest first (:mod:`vaekit.search`).
+        """
+        given = self.pixels(image)
+        if len(given) > _MOST_QUERIES:
+            raise UserError(f"there are {len(given):,} images to find the neighbours of; give {_MOST_QUERIES} at most")
+        opened, codes = self._encoded(data, split)
+        known, asked = (search.standardised(self.model, each) for each in (codes, edit.encode(self.model, given)))
+        distances, rows = search.nearest(known, asked, count)
+        labels, told = _label_names(opened), []
+        for distance, row in zip(distances.tolist(), rows.tolist(), strict=True):
+            told.append(
+                [
+                    {"name": printable(opened.names[i]), **({"label": labels[i]} if labels else {}), "distance": d}
+                    for d, i in zip(distance, row, strict=True)
+                ]
+            )
+        shown = torch.cat(
+            [torch.cat([query[None], opened.pixels[row]]) for query, row in zip(given, rows, strict=True)]
+        )
+        captions = [text for row in distances.tolist() for text in ("this", *(f"{d:.2f}" for d in row))]
+        return Sheet(shown, 1 + rows.shape[1], captions=tuple(captions)), told
+
+    def map(self, data: Any = None, split: str | None = None) -> tuple[Atlas, dict[str, Any]]:
+        """``data`` (default: all images of the run) laid out in the plane of the first two principal components.
+
+        A mosaic; and the share of the variance of the codes along each axis with the points of all images.
+        """
+        opened, codes = self._encoded(data, split)
+        found, labels = search.plane(codes), _label_names(opened)
+        rows, places = chosen_cells(found.coordinates)
+        shown = None if opened.labels is None else opened.labels[rows]
+        picture = Atlas(opened.pixels[rows], places, shown, opened.classes)
+        points = [
+            {"name": printable(name), **({"label": labels[i]} if labels else {}), "x": x, "y": y}
+            for i, (name, (x, y)) in enumerate(zip(opened.names, found.coordinates.tolist(), strict=True))
+        ]
+        return picture, {"images": len(opened), "variance_shares": list(found.shares), "points": points}
 
     def decode(self, latents: Tensor) -> Sheet:
         """The pictures of latents ``[N, latent_dim]``."""
@@ -274,6 +330,11 @@ class Run:
         numbers = {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": evaluate.psnr_db(filled, truth, hidden)}
         return sheet, numbers
 
+    def _encoded(self, data: Any, split: str | None) -> tuple[Images, Tensor]:
+        """The images that a verb works on, by default all of them, and their codes."""
+        opened = self.choose(data, split or "all")
+        return opened, edit.encode(self.model, opened.selection(np.ones(len(opened), bool)), team=join())
+
     def _features(self, samples: int | None, weights: str | Path | None) -> Features | None:
         """What so many samples are compared by: our own classifier, or Inception with weights from a file."""
         if samples is None:
@@ -332,3 +393,8 @@ class Run:
 
     def _sheet(self, pixels: Tensor, columns: int | None = None) -> Sheet:
         return Sheet(pixels, columns or min(len(pixels), 6))
+
+
+def _label_names(images: Images) -> list[str] | None:
+    """The name of each image's class, where there are labels."""
+    return None if images.labels is None else [images.classes[i] for i in images.labels.tolist()]

@@ -11,22 +11,32 @@ from typing import Any
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_text
 
-__all__ = ["check_table", "write_table"]
+__all__ = ["check_place", "check_table", "csv_text", "write_table"]
 
 
 def check_table(path: Path) -> None:
     """Refuses a file that could not be written, before a long measurement."""
     if path.suffix.lower() != ".csv":
         raise UserError(f"{path}: a table is written as .csv; give a name that ends so")
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuses the name of a file that is a folder, or whose folder is missing."""
     if path.is_dir() or not path.parent.is_dir():
         reason = "it is a folder" if path.is_dir() else "its folder is missing"
         raise UserError(f"{path} cannot be written: {reason}; give another file name")
 
 
-def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes columns of one length; floats with all their digits."""
+def csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Columns of one length as lines; floats with all their digits."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
     table.writerows(zip(*columns.values(), strict=True))
-    atomic_write_text(path, text.getvalue())
+    return text.getvalue()
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Writes :func:`csv_text`, whole or not at all."""
+    atomic_write_text(path, csv_text(columns))

@@ -28,6 +28,8 @@ NEEDS: dict[str, Need] = {
     "encode": Need(),
     "generate": Need(_ANY, prior=True),
     "reconstruct": Need(_ANY),
+    "neighbours": Need(),
+    "map": Need(),
     "interpolate": Need(),
     "arithmetic": Need(),
     "denoise": Need(_ANY),

@@ -1,0 +1,80 @@
+"""Images found by their codes: those nearest to one, and a set laid out on a plane.
+
+    d(a, b) = ‖N⁻¹(a) − N⁻¹(b)‖        N: standard normal noise → samples of the prior
+
+Codes are compared as the noise that the prior makes them of, so that a distance of 1 is one standard deviation of the
+prior and does not depend on how the network scales its latents. An autoencoder has no prior: its codes are compared as
+they are. What the code does not tell, no distance sees. The plane is of the codes as they are: all directions of the
+noise vary alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError
+from vaekit.models import LatentModel
+
+__all__ = ["Plane", "nearest", "plane", "standardised"]
+
+_AT_ONCE = 1 << 24  # differences held at a time
+
+
+@torch.inference_mode()
+def standardised(model: LatentModel, codes: Tensor) -> Tensor:
+    """Codes ``[N, L]`` as the noise that the prior makes them of, float64 on the CPU; as they are without a prior."""
+    if model.prior is None:
+        return codes.cpu().double()
+    return model.prior.to_noise(codes.to(next(model.parameters()).device)).cpu().double()
+
+
+def nearest(codes: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` of N codes nearest to each of Q queries: distances float64 ``[Q, k]``, rising, and rows ``[Q, k]``.
+
+    Exact: every code is looked at, and equal distances come in the order of the rows. Fewer than ``count`` where there
+    are fewer codes. Raises :class:`UserError` for a count below 1.
+
+    >>> nearest(torch.tensor([[0.0], [3.0], [1.0]]), torch.tensor([[0.9]]), 2)[1]
+    tensor([[2, 0]])
+    """
+    if count < 1:
+        raise UserError(f"count (--count) is {count}; expected at least 1 neighbour")
+    codes, queries = codes.double(), queries.double()
+    piece = max(1, _AT_ONCE // max(1, codes.shape[1]))
+    found = []
+    for query in queries:
+        squares = torch.cat([(some - query).square().sum(1) for some in codes.split(piece)])
+        square, row = squares.sort(stable=True)
+        found.append((square[:count].sqrt(), row[:count]))
+    return torch.stack([distance for distance, _ in found]), torch.stack([row for _, row in found])
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Codes in the plane that shows most of their variance."""
+
+    coordinates: Tensor  #: float64 ``[N, 2]``, mean 0
+    shares: tuple[float, float]  #: of the variance of the codes, along each axis
+
+
+def plane(codes: Tensor) -> Plane:
+    """The two first principal components of codes ``[N, L]``, N ≥ 1 (Pearson 1901).
+
+    The sign of an axis is such that its largest loading is positive, so that a set gives one picture.
+
+    >>> plane(torch.tensor([[0.0, 0.0], [4.0, 0.0], [2.0, 1.0], [2.0, -1.0]])).shares
+    (0.8, 0.2)
+    """
+    centred = codes.double() - codes.double().mean(0)
+    covariance = centred.mT @ centred
+    values, vectors = torch.linalg.eigh(covariance)
+    axes = vectors.mT.flip(0)[:2]
+    axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    coordinates = torch.zeros(len(codes), 2, dtype=torch.float64)
+    coordinates[:, : len(axes)] = centred @ axes.mT
+    whole = max(float(values.clamp(min=0).sum()), 1e-300)
+    shares = [float(value) / whole for value in values.flip(0)[:2].clamp(min=0)] + [0.0]
+    return Plane(coordinates, (shares[0], shares[1]))

@@ -1,0 +1,95 @@
+"""Images found by their codes: neighbours against a search by hand, the plane against a decomposition by numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vaekit as vk
+from vaekit.atlas import CELLS, COLOURS, Atlas, chosen_cells
+from vaekit.errors import UserError
+from vaekit.priors import FittedNormal, StandardNormal
+from vaekit.search import nearest, plane, standardised
+
+
+@pytest.mark.parametrize("prior", [StandardNormal(3), FittedNormal(3)])
+def test_the_noise_of_a_sample_is_found_again(prior: StandardNormal | FittedNormal) -> None:
+    if isinstance(prior, FittedNormal):
+        mixing = torch.tensor([[2.0, 0.0, 0.0], [1.0, 0.5, 0.0], [-3.0, 1.0, 4.0]])
+        prior.mean.copy_(torch.tensor([1.0, -2.0, 5.0]))
+        prior.covariance.copy_(mixing @ mixing.mT)
+    noise = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(prior.to_noise(prior.from_noise(noise)), noise, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 50), st.integers(0, 1000))
+def test_neighbours_are_those_of_a_search_by_hand(count: int, latents: int, wanted: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    codes, queries = rng.integers(-2, 3, (count, latents)).astype(float), rng.normal(size=(3, latents))
+    distances, rows = nearest(torch.from_numpy(codes), torch.from_numpy(queries), wanted)
+    for query, distance, row in zip(queries, distances, rows, strict=True):
+        by_hand = np.sqrt(((codes - query) ** 2).sum(1))
+        order = sorted(range(count), key=lambda i: (by_hand[i], i))[:wanted]
+        assert row.tolist() == order  # equal codes in their own order
+        np.testing.assert_allclose(distance.numpy(), by_hand[order], rtol=1e-12, atol=1e-12)
+
+
+def test_the_plane_is_that_of_a_singular_value_decomposition() -> None:
+    codes = np.random.default_rng(0).normal(size=(200, 6)) * [5, 3, 1, 1, 0.5, 0.1] + 7
+    found = plane(torch.from_numpy(codes))
+    left, singular, right = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(found.coordinates.numpy()), np.abs(left[:, :2] * singular[:2]), atol=1e-9)
+    np.testing.assert_allclose(found.shares, (singular[:2] ** 2 / (singular**2).sum()), rtol=1e-9)
+    turned = plane(torch.from_numpy(-codes + 3))
+    torch.testing.assert_close(turned.coordinates, -found.coordinates)  # its largest loadings are positive again
+    assert plane(torch.ones(1, 4)).coordinates.tolist() == [[0.0, 0.0]]
+    assert plane(torch.tensor([[1.0], [3.0]])).shares == (1.0, 0.0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 300), st.integers(0, 1000), st.sampled_from([(1.0, 1.0), (1.0, 0.0), (0.0, 0.0), (0.1, 30.0)]))
+def test_a_cell_shows_the_image_nearest_to_its_middle(count: int, seed: int, spread: tuple[float, float]) -> None:
+    points = torch.from_numpy(np.random.default_rng(seed).normal(size=(count, 2)) * spread)
+    rows, places = chosen_cells(points)
+    assert len({tuple(place) for place in places.tolist()}) == len(rows) >= 1
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert int(places.min()) >= 0 and int(places.max()) < CELLS
+    low, size = points.amin(0), float((points.amax(0) - points.amin(0)).max()) / CELLS or 1.0
+    height = int(places[:, 1].max())
+    for row, (column, line) in zip(rows.tolist(), places.tolist(), strict=True):
+        middle = low + size * torch.tensor([column + 0.5, height - line + 0.5], dtype=torch.float64)
+        inside = ((points - middle).abs() <= size / 2 + 1e-9).all(1)
+        off = (points - middle).square().sum(1)
+        assert off[row] <= off[inside].min() + 1e-9
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("classes", [0, 2, len(COLOURS) + 1])
+def test_an_atlas_has_frames_where_colours_suffice(channels: int, classes: int) -> None:
+    places = torch.tensor([[0, 0], [2, 1]])
+    pixels = torch.full((2, channels, 8, 4), 128, dtype=torch.uint8)
+    labels = torch.tensor([0, 1]) if classes else None
+    image = np.asarray(Atlas(pixels, places, labels, tuple(f"class {i}" for i in range(classes))).image())
+    assert image.shape[1] == 2 * 16 + 3 * 48
+    is_framed = classes == 2
+    corner = image[16, 16].tolist()
+    assert corner == ([0xE6, 0x9F, 0x00] if is_framed else [255, 255, 255])
+    assert (image.shape[0] > 2 * 16 + 2 * 48) == is_framed  # the legend
+
+
+def test_an_image_is_its_own_neighbour_and_distances_do_not_depend_on_the_scale_of_codes(portraits_vae: str) -> None:
+    run = vk.load(portraits_vae)
+    images = run.images("test")
+    sheet, found = run.neighbours(images.pixels[:2], images, count=3)
+    assert [row[0]["name"] for row in found] == list(images.names[:2])
+    assert all(row[0]["distance"] < 1e-3 and row[0]["distance"] <= row[1]["distance"] for row in found)
+    assert len(sheet) == 2 * 4 and torch.equal(sheet.pixels[0], sheet.pixels[1])
+    codes = run.encode(images)
+    noise = standardised(run.model, codes)
+    assert found[0][1]["distance"] == pytest.approx(float((noise[1:] - noise[0]).norm(dim=1).min()), rel=1e-3)
+    with pytest.raises(UserError, match="give 10 at most"):
+        run.neighbours(torch.zeros(11, *run.shape, dtype=torch.uint8))
