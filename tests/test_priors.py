@@ -117,3 +117,13 @@ def test_observing_keeps_no_graph_and_is_kept_with_the_weights() -> None:
     z = randoms(5, 2, seed=3)
     assert torch.equal(again.log_prob(z), prior.log_prob(z))
     assert not StandardNormal(2).state_dict()
+
+
+@pytest.mark.parametrize("prior", [StandardNormal(3), FittedNormal(3)])
+def test_the_noise_of_a_sample_is_found_again(prior: StandardNormal | FittedNormal) -> None:
+    if isinstance(prior, FittedNormal):
+        mixing = torch.tensor([[2.0, 0.0, 0.0], [1.0, 0.5, 0.0], [-3.0, 1.0, 4.0]])
+        prior.mean.copy_(torch.tensor([1.0, -2.0, 5.0]))
+        prior.covariance.copy_(mixing @ mixing.mT)
+    noise = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(prior.to_noise(prior.from_noise(noise)), noise, rtol=1e-4, atol=1e-4)
