@@ -5,7 +5,8 @@
 The thresholds of ``vaekit.doctor`` were chosen on the first group, runs of the digits; the runs of the two other
 groups, portraits and real faces, are judged with them. Each case names the verdict it should get; a wrong one in the
 groups that are judged ends this with exit code 1. Runs are kept in ``--work`` and not trained again. After a change of
-the rules, ``--again`` judges the evidence that stands in ``doctor.json``, and trains only what is not there.
+the rules, ``--again`` judges the evidence that stands in ``doctor.json``, rounded to four digits as it is, and trains
+only what is not there.
 """
 
 from __future__ import annotations
@@ -245,7 +246,7 @@ def judged(case: Case, source: str, folder: Path, stored: dict[str, Any] | None)
         evidence, seconds = examined(case, source, folder)
     else:
         usual = {"usual_learning_rate": get(case.recipe).learning_rate}
-        evidence, seconds = Evidence.from_dict(stored["evidence"] | usual), stored["examination_seconds"]
+        evidence, seconds = Evidence.from_dict(usual | stored["evidence"]), stored["examination_seconds"]
     found = doctor.diagnose(evidence)
     print(
         f"{folder.name:10} {case.name:24} {'' if found.verdict == case.expected else 'WRONG '}{found.words}", flush=True

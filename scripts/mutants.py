@@ -291,7 +291,7 @@ MUTANTS = [
     Mutant(E, "_double(found.log_pz) - _double(found.log_qz)", "_double(found.log_pz) + _double(found.log_qz)", "the sign of log q(z|x) in a weight"),
     Mutant(E, "_double(found.log_px) + _double(found.log_pz)", "_double(found.log_px) - _double(found.log_pz)", "the sign of log p(z) in a weight"),
     Mutant(E, "stream(seed, IMPORTANCE, start + row)", "stream(seed, IMPORTANCE, row)", "noise of an image that depends on its batch"),
-    Mutant(E, "start + at * together)", "start + at)", "noise of an image that depends on who shares its pass"),
+    Mutant(E, "start += len(some)", "start += 1", "noise of an image that depends on who shares its pass"),
     Mutant(E, "self.codes_rate_nats - information", "self.codes_rate_nats + information", "the sign of the information in the marginal divergence"),
     # the aggregate posterior
     Mutant(A, "(-2 * log_std).exp()", "(-log_std).exp()", "one over a standard deviation for a precision"),

@@ -205,6 +205,35 @@ def _doctor(r: dict[str, Any]) -> tuple[str, str]:
     )
 
 
+def _burda(r: dict[str, Any]) -> tuple[str, str]:
+    done = {name: row for name, row in r["results"].items() if row["is_finished"]}
+    return (
+        "dynamically binarised MNIST, network of Burda et al. (2016), −log p(x) by 5,000 samples: "
+        + ", ".join(done)
+        + "; published",
+        "; ".join(
+            [
+                ", ".join(f"{row['nll_nats']:.2f} ± {row['nll_nats_error']:.2f} nats" for row in done.values()),
+                ", ".join(f"{row['published_nll_nats']:.2f}" for row in done.values()),
+            ]
+        ),
+    )
+
+
+def _bits(r: dict[str, Any]) -> tuple[str, str]:
+    names = {
+        "vae_iwae": "`vae` with a mixture of logistics",
+        "png_together": "PNG",
+        "webp_lossless_together": "WebP",
+        "entropy_per_value": "entropy of values by themselves",
+    }
+    sets = r["results"]
+    return (
+        f"bits per pixel value of test images of {' and '.join(sets)}: {', '.join(names.values())}",
+        "; ".join(", ".join(f"{row['bits_per_dim'][name]:.2f}" for name in names) for row in sets.values()),
+    )
+
+
 def _help(r: dict[str, Any]) -> tuple[str, str]:
     return "`vaekit --help`, median of ten", f"{r['median_seconds']:.2f} s"
 
@@ -226,6 +255,8 @@ FIGURES: list[tuple[str, Any]] = [
     ("noise_robustness", _robustness),
     ("kills", _kills),
     ("doctor", _doctor),
+    ("burda", _burda),
+    ("bits", _bits),
     ("help_time", _help),
 ]
 TABLES: dict[str, Any] = {"verbs": verbs, "recipes": recipes, "measured": measured, "scaling": scaling}

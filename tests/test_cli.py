@@ -312,7 +312,7 @@ def test_the_default_picture_is_named_after_run_and_verb(here: Path, vaekit: Cal
 @pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
 def test_reconstruct(here: Path, vaekit: Callable, suffix: str) -> None:
     command = f"reconstruct digits digits --split val --count 5 --device cpu --out r.{suffix} --json"
-    assert vaekit(*shlex.split(command)).code == 0
+    assert json.loads(vaekit(*shlex.split(command)).out) == {"picture": f"r.{suffix}"}
     run = vk.load("digits")
     expected = np.asarray(run.compare(run.pick("digits", "val", 5)).image())
     got = _picture(f"r.{suffix}")
@@ -329,7 +329,7 @@ def test_reconstruct_one_file(here: Path, vaekit: Callable) -> None:
 
 def test_interpolate(here: Path, vaekit: Callable) -> None:
     command = "interpolate digits label:0 'label:1 - label:2 + label:3' --steps 4 --device cpu --out walk.png --json"
-    assert vaekit(*shlex.split(command)).code == 0
+    assert json.loads(vaekit(*shlex.split(command)).out) == {"picture": "walk.png"}
     sheet = vk.load("digits").interpolate("label:0", "label:1 - label:2 + label:3", 4)
     assert (_picture("walk.png") == np.asarray(sheet.image())).all()
 
@@ -344,7 +344,8 @@ def test_interpolate(here: Path, vaekit: Callable) -> None:
     ],
 )
 def test_arithmetic(here: Path, vaekit: Callable, run: str, expression: str) -> None:
-    assert vaekit("arithmetic", run, expression, "--device", "cpu", "--out", "sum.png", "--json").code == 0
+    answer = vaekit("arithmetic", run, expression, "--device", "cpu", "--out", "sum.png", "--json")
+    assert json.loads(answer.out) == {"picture": "sum.png"}
     assert (_picture("sum.png") == np.asarray(vk.load(run).arithmetic(expression).image())).all()
 
 

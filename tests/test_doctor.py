@@ -23,6 +23,7 @@ from vaekit.data import Images
 from vaekit.doctor import RULES, VERDICTS, diagnose
 from vaekit.errors import UserError
 from vaekit.evidence import LIMITS, Evidence
+from vaekit.intake import held_out
 from vaekit.repeat import next_command, train_command
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*/config.json"))
@@ -128,6 +129,12 @@ def test_the_gain_of_the_second_half() -> None:
     assert gain_of_second_half([(30, 1.0)]) is None and gain_of_second_half([]) is None
     assert gain_of_second_half([(25, 1.0), (100, 4.0)]) == 2.0  # of 3 in three quarters, two thirds fall to a half
     assert gain_of_second_half([(40, 3.0), (50, 4.0), (60, 9.0), (100, 3.5)]) == -0.5
+
+
+def test_what_is_called_too_few_is_what_holds_none_out() -> None:
+    for count, part in ((LIMITS.fewest_images - 1, "train"), (LIMITS.fewest_images, "val")):
+        images = vk.open_images(np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1), np.uint8))
+        assert held_out(images, recipes.get("vae"))[0] == part
 
 
 def test_a_rate_too_small_is_not_called_a_collapse() -> None:

@@ -294,12 +294,13 @@ def test_the_engine_stays_as_it_was_unless_it_is_named(tmp_path: Path) -> None:
 def test_half_precision_is_chosen_where_it_is_faster(
     monkeypatch: pytest.MonkeyPatch, recipe: str, values: dict[str, Any], precision: str
 ) -> None:
-    images = vk.open_images("portraits:20", size=32)
+    images = vk.open_images("portraits:200", size=8)
     config = make_config(images, override(get(recipe), values), Length(images=10))
-    for has_products in (True, False):
+    for has_products in (False, True):
         monkeypatch.setattr("vaekit.intake.has_bf16_products", lambda has_products=has_products: has_products)
-        chosen = with_engine(config, torch.device("cpu"), {"micro_batch": 2}).engine
-        assert chosen == Engine(precision if has_products else "fp32", micro_batch=2)
+        assert with_engine(config, torch.device("cpu")).engine == Engine(precision if has_products else "fp32")
+    pieces = with_engine(config, torch.device("cpu"), {"micro_batch": 2}).engine
+    assert pieces == Engine("bf16" if recipe == "vae" else "fp32", micro_batch=2)
     assert with_engine(config, torch.device("cpu"), {"precision": "fp32"}).engine == Engine("fp32")
 
 

@@ -340,7 +340,10 @@ def test_a_signal_saves_and_says_how_to_go_on(
     measured = subprocess.run(
         [sys.executable, "-m", "vaekit", "evaluate", out], capture_output=True, text=True, check=True
     )
-    assert measured.stderr == f"vaekit: {out} has seen {seen[1]['images']:,} of {12 * 1611:,} images so far\n"
+    assert (
+        measured.stderr
+        == f"vaekit: {out} is not finished, its weights are those after {seen[1]['images']:,} of {12 * 1611:,} images\n"
+    )
     _train("seed-ae", out, epochs=12)
     _assert_same(out, twelve_epochs)
 

@@ -54,13 +54,24 @@ def test_json_is_one_line_without_infinities(capsys: pytest.CaptureFixture[str])
     assert json.loads(out) == {"a": [None, [1, None]], "b": {"c": True}} and out.count("\n") == 1
 
 
+def test_of_many_numbers_the_ends_and_the_median_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    say({"kl": [float(i) for i in range(13)], "few": [1.0, 2.0]})
+    assert capsys.readouterr().out.splitlines() == [
+        "kl   0 to 12.00, median 6.00, of 13 (see --json)",
+        "few  1.00, 2.00",
+    ]
+
+
 def test_a_long_loop_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     count = progress.counted_aloud()
-    for done in range(0, 1001, 10):  # a tenth of a second each
+    for done in range(0, 1001, 10):  # 0.4 seconds each
         count("measured", done, 1000)
         now[0] += 0.4
+    now[0] += 100
+    count("drawn", 0, 20)  # another loop has another beginning
+    count("drawn", 1, 20)
     assert capsys.readouterr().err.splitlines() == [
         "measured: 130 of 1,000 images, 35s left",
         "measured: 510 of 1,000 images, 20s left",

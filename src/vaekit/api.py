@@ -189,8 +189,8 @@ def _row(
     if likelihood is not None and not row.has_bound:
         known = ", ".join(name for name, each in recipes.RECIPES.items() if each.has_bound)
         raise UserError(
-            f"--likelihood {likelihood}: recipe {row.name!r} is an autoencoder, its loss is no choice of a likelihood; "
-            f"take one that does ({known})"
+            f"--likelihood {likelihood}: recipe {row.name!r} is an autoencoder and has no likelihood to choose; "
+            f"take one that has ({known})"
         )
     return row
 

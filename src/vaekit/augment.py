@@ -43,12 +43,11 @@ def augment(x: Tensor, draws: Tensor, flip: bool = False, shift: int = 0, jitter
     >>> augment(x, draws, flip=True), augment(x, draws, shift=1)
     (tensor([[[[1.0000, 0.5000, 0.0000]]]]), tensor([[[[0.0000, 0.0000, 0.5000]]]]))
     """
-    is_flipped = draws[:, 0] < 0.5
+    is_flipped = draws[:, 0] < 0.5 if flip else None
     if shift:
-        x = _moved(x, is_flipped if flip else None, (draws[:, 1:3] * (2 * shift + 1)).long() - shift)
-    elif flip:
-        x = x.clone()
-        x[is_flipped] = x[is_flipped].flip(-1)
+        x = _moved(x, is_flipped, (draws[:, 1:3] * (2 * shift + 1)).long() - shift)
+    elif is_flipped is not None:
+        x = torch.where(is_flipped.view(-1, 1, 1, 1), x.flip(-1), x)
     return _recoloured(x, 1 + jitter * (2 * draws[:, 3:].to(x.dtype) - 1)) if jitter else x
 
 

@@ -28,7 +28,7 @@ from vaekit.evaluate import Measurement, Numbers, loss_nats, measure
 from vaekit.evidence import LIMITS, Evidence
 from vaekit.intake import held_out, is_trained_on
 from vaekit.models import LatentModel
-from vaekit.recipes import Recipe, table_row
+from vaekit.recipes import RECIPES, Recipe
 from vaekit.runs import recipe_of
 
 __all__ = ["examine", "gain_of_second_half", "quality_db"]
@@ -98,7 +98,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         observation_std=_observation_std(model),
         **_codes(fit[1], on_train, on_held),
         **_samples(model, mean, variance),
-        usual_learning_rate=table_row(row).learning_rate,
+        usual_learning_rate=RECIPES[row.name].learning_rate if row.name in RECIPES else None,
     )
 
 

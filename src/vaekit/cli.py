@@ -31,7 +31,7 @@ def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
     if int in (kind, *get_args(kind)):
         for token in tokens:
             if "." in token.value:
-                raise ValueError(f"{token.value} is no whole number.")
+                raise ValueError(f"{token.value}: expected a whole number, written without a point.")
     return convert(kind, tokens)
 
 
@@ -551,9 +551,11 @@ def _load(run: Path, device: str) -> Any:
     from vaekit import api
 
     opened = api.load(run, device)
-    seen = opened.images_seen()
-    if seen < opened.config.total_images and opened.leads:
-        print(f"vaekit: {run} has seen {seen:,} of {opened.config.total_images:,} images so far", file=sys.stderr)
+    if not opened.is_finished and opened.leads:
+        seen, total = opened.images_seen(), opened.config.total_images
+        print(
+            f"vaekit: {run} is not finished, its weights are those after {seen:,} of {total:,} images", file=sys.stderr
+        )
     return opened
 
 

@@ -144,8 +144,8 @@ RULES: tuple[Rule, ...] = (
         "broken data",
         _has_few_images,
         lambda e: (
-            f"{e.train_count} image{'s'[: e.train_count > 1]} to train on, and none to hold out: a model learns so few "
-            "by heart, and nothing tells what else it learnt."
+            f"of fewer than {LIMITS.fewest_images} images none is held out: a model learns so few by heart, and "
+            "nothing tells what else it learnt."
         ),
         "Add images: a few hundred of one kind are where a latent space begins.",
         _data_command,
@@ -234,8 +234,7 @@ RULES: tuple[Rule, ...] = (
         _is_over_regularised,
         lambda e: (
             f"the loss allows for {e.over_weight:.0f} times the noise that there is: codes hold {e.rate_nats:.1f} "
-            f"nats, {e.active_units} of {e.latent_dim} units are active, and reconstructions explain {e.explained:.0%} "
-            "of the variance of held-out images."
+            f"nats, {e.active_units} of {e.latent_dim} units are active, and {_explains(e)}."
         ),
         "Weigh the rate less, or let the observation scale be learned.",
         _lighter,

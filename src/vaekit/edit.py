@@ -30,8 +30,8 @@ __all__ = [
     "denoise",
     "encode",
     "encode_set",
-    "generated",
     "generate",
+    "generate_in_pieces",
     "group_latents",
     "interpolate",
     "reconstruct",
@@ -87,10 +87,10 @@ def generate(model: LatentModel, count: int, seed: int = 0, recipe: str = "") ->
     refuse("generate", model, recipe)
     if count < 1:
         raise UserError(f"count (--count) is {count}; expected at least 1 image")
-    return torch.cat(list(generated(model, count, seed)))
+    return torch.cat(list(generate_in_pieces(model, count, seed)))
 
 
-def generated(model: LatentModel, count: int, seed: int = 0) -> Iterator[Tensor]:
+def generate_in_pieces(model: LatentModel, count: int, seed: int = 0) -> Iterator[Tensor]:
     """The images of :func:`generate` piece by piece, for more of them than memory holds."""
     for start in range(0, count, _GENERATED_AT_ONCE):
         noise = image_noise(seed, SAMPLES, start, _GENERATED_AT_ONCE, (model.latent_dim,))

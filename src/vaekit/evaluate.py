@@ -16,6 +16,7 @@ Of the codes of all images together (:mod:`vaekit.aggregate`): ``active_units``,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -76,8 +77,7 @@ class Measurement:
         for bound, name in bounds.items():
             nats = self.columns.get(bound) if self.is_discrete else None
             found |= _mean_and_error(name, None if nats is None else nats / (-self.values * math.log(2)))
-        tells_apart = self.codes is not None and len(sse) > 1  # one image has nothing to be told from
-        information = self.codes.information_nats() if self.codes is not None and tells_apart else None
+        information = None if self.codes is None else self.codes.information_nats()
         return found | {
             "active_units": self.active_units,
             "mutual_information_nats": information,
@@ -139,7 +139,9 @@ def measure(
             x = to_float(some.to(device))
             found.add(start, x, model.infer(Batch(x), e.to(device)))
             if "iwae_nats" in found.columns:
-                found.columns["iwae_nats"][start : start + len(x)] = _iwae(model, x, iwae_samples, seed, start)
+                for bounds, done in _iwae(model, x, iwae_samples, seed, start):
+                    found.columns["iwae_nats"][done - len(bounds) : done] = bounds
+                    counted("measured", done, len(pixels))
             start += len(x)
             counted("measured", start, len(pixels))
     return found.joined(team)
@@ -200,22 +202,22 @@ class _Gathered:
             self.columns,
             kl_per_dim=self.kl_sum / count,
             active_units=active_units(square - mean.square(), self.prior) if count > 1 else None,
-            codes=Codes(*self.codes),
+            codes=Codes(*self.codes) if count > 1 else None,  # one image has nothing to be told from
             codes_rate_nats=float(rate[:: self.every].mean()),
             iwae_samples=self.iwae_samples,
         )
 
 
-def _iwae(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Tensor:
-    """The importance-weighted bound of each image, float64 ``[B]``, nats; images share a pass where K is small."""
-    together = max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)
-    return torch.cat(
-        [_bound(model, some, samples, seed, start + at * together) for at, some in enumerate(x.split(together))]
-    )
+def _iwae(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Iterator[tuple[Tensor, int]]:
+    """The importance-weighted bound of each image, float64, nats, a few at a time, and where the next ones begin."""
+    for some in x.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)):  # they share a pass where K is small
+        bounds = _bound(model, some, samples, seed, start)
+        start += len(some)
+        yield bounds, start
 
 
 def _bound(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Tensor:
-    """The same for images that share a pass; no more than a piece of the K samples is ever held."""
+    """The bound of images that share a pass, float64 ``[B]``; no more than a piece of the K samples is ever held."""
     streams = [stream(seed, IMPORTANCE, start + row) for row in range(len(x))]
     total = torch.full((len(x),), -math.inf, dtype=torch.float64)
     for done in range(0, samples, _WEIGHTS_AT_ONCE):

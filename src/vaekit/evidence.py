@@ -231,7 +231,7 @@ def _rows_of_codes(e: Evidence) -> Iterator[Row]:
 def _rows_of_images(e: Evidence) -> Iterator[Row]:
     levels = 255 * e.std_about_mean_image
     if e.part == "train":
-        yield _row("images to train on, none held out", e.train_count, "", at_least=LIMITS.fewest_images)
+        yield _row("images measured, none held out", e.train_count, "", at_least=LIMITS.fewest_images)
     yield _row("images: std about their mean image", levels, "levels", at_least=LIMITS.least_std_levels)
     yield _row("images: different from one another", 100 * e.distinct, "%", at_least=100 * LIMITS.least_distinct)
     yield _row("images: correlation of neighbours", abs(e.neighbour_correlation), "", at_least=LIMITS.noise_correlation)

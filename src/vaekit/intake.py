@@ -64,10 +64,11 @@ def make_config(
             "likelihood=bernoulli is for binary pixels, these images have grey levels; "
             "give --binarize dynamic, or set likelihood=normal"
         )
-    if binarize and row.has_bound and row.likelihood in DENSITIES and row.scale != "fixed":
+    is_unbounded = row.likelihood in DENSITIES and (row.scale != "fixed" or row.likelihood == "continuous-bernoulli")
+    if binarize and row.has_bound and is_unbounded:
         raise UserError(
-            f"likelihood={row.likelihood} is a density, which grows without bound on pixels of two values; "
-            "with --binarize leave it out (bernoulli), or name one of bytes"
+            f"--likelihood {row.likelihood} is a density, which grows without bound on the two values of --binarize; "
+            "leave it out for bernoulli, or name a probability such as discretized-logistic"
         )
     # The length is not part of what a recipe is: a finished run can be extended.
     recipe_row = replace(row, epochs=None).to_dict()
@@ -133,10 +134,12 @@ def pick_device(name: str) -> torch.device:
 
 def with_engine(config: RunConfig, device: torch.device, asked: Mapping[str, Any] | None = None) -> RunConfig:
     """The configuration with what is fastest on a device, and with what of :class:`Engine` was ``asked`` for."""
-    return replace(config, engine=replace(_fastest_engine(device, Recipe.from_dict(config.recipe)), **asked or {}))
+    row, most = Recipe.from_dict(config.recipe), (asked or {}).get("micro_batch") or config.data.train_images
+    batch = min(row.batch_size or 0, most)
+    return replace(config, engine=replace(_fastest_engine(device, row.net, batch), **asked or {}))
 
 
-def _fastest_engine(device: torch.device, row: Recipe) -> Engine:
+def _fastest_engine(device: torch.device, net: str, batch: int) -> Engine:
     """Networks in bfloat16 on GPUs that have it, and on processors with such products where these are what takes time.
 
     They do in residual networks, and in dense ones with large batches (``bench/precision.py``).
@@ -144,6 +147,6 @@ def _fastest_engine(device: torch.device, row: Recipe) -> Engine:
     if device.type == "cuda":
         is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        is_large = row.net == "resnet" or (row.net == "mlp" and (row.batch_size or 0) >= _LARGE_DENSE_BATCH)
+        is_large = net == "resnet" or (net == "mlp" and batch >= _LARGE_DENSE_BATCH)
         is_faster = device.type == "cpu" and is_large and has_bf16_products()
     return Engine(precision="bf16" if is_faster else "fp32")

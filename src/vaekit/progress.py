@@ -9,12 +9,12 @@ from typing import Any
 
 from vaekit.durations import duration_text
 
-__all__ = ["Bar", "Counted", "Lines", "Progress", "Silent", "choose", "counted_silently", "counted_aloud"]
+__all__ = ["Bar", "Counted", "Lines", "Progress", "Silent", "choose", "counted_aloud", "counted_silently"]
 
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_OF_PATIENCE = 5.0  # before a loop that is no training says how far it is
 
-#: Says of a loop what it does, how many images are done, and of how many.
+#: Says of a loop what it does, how many images are done, none of them at its beginning, and of how many.
 Counted = Callable[[str, int, int], None]
 
 
@@ -24,13 +24,13 @@ def counted_silently(what: str, done: int, total: int) -> None:
 
 def counted_aloud() -> Counted:
     """Says it on stderr, in loops that take longer than five seconds: one line in a quarter of a minute."""
-    began: dict[str, float] = {}
-    last = time.monotonic() + _SECONDS_OF_PATIENCE - _SECONDS_BETWEEN_LINES
+    start = last = 0.0
 
     def count(what: str, done: int, total: int) -> None:
-        nonlocal last
+        nonlocal start, last
         now = time.monotonic()
-        start = began.setdefault(what, now)
+        if not done:
+            start, last = now, now + _SECONDS_OF_PATIENCE - _SECONDS_BETWEEN_LINES
         if not done or done == total or now - last < _SECONDS_BETWEEN_LINES:
             return
         last = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from vaekit.verbs import serves
 __all__ = ["Run"]
 
 _MOST_QUERIES = 10
+_COMPARED_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +103,13 @@ class Run:
     def save_codes(self, out: str | Path, data: Any = None, split: str | None = None) -> dict[str, Any]:
         """Writes names, labels and codes of ``data`` (default: all images of the run) as .npz, .parquet or .csv."""
         check_codes_file(Path(out))
-        opened, codes = self._encoded(data, split)
+        found = self._coded(data, split)
         if self.leads:
-            write_codes(Path(out), list(map(printable, opened.names)), codes, _label_names(opened))
-        return {"written": str(out), "images": len(codes), "latents": codes.shape[1]}
+            write_codes(Path(out), found.names, found.codes, found.label_names)
+        return {"written": str(out), "images": len(found.codes), "latents": found.codes.shape[1]}
 
     def neighbours(
-        self, image: Any, data: Any = None, split: str | None = None, count: int = 10
+        self, image: Any, data: Any = None, split: str | None = None, count: int = 9
     ) -> tuple[Sheet, list[list[dict[str, Any]]]]:
         """The images of ``data`` (default: all of the run) nearest to each of one or more others, by their codes.
 
@@ -117,20 +119,14 @@ class Run:
         given = self.pixels(image)
         if len(given) > _MOST_QUERIES:
             raise UserError(f"there are {len(given):,} images to find the neighbours of; give {_MOST_QUERIES} at most")
-        opened, codes = self._encoded(data, split)
-        known, asked = (search.standardised(self.model, each) for each in (codes, edit.encode(self.model, given)))
+        found = self._coded(data, split)
+        known, asked = (search.standardised(self.model, each) for each in (found.codes, edit.encode(self.model, given)))
         distances, rows = search.nearest(known, asked, count)
-        labels, told = _label_names(opened), []
-        for distance, row in zip(distances.tolist(), rows.tolist(), strict=True):
-            told.append(
-                [
-                    {"name": printable(opened.names[i]), **({"label": labels[i]} if labels else {}), "distance": d}
-                    for d, i in zip(distance, row, strict=True)
-                ]
-            )
-        shown = torch.cat(
-            [torch.cat([query[None], opened.pixels[row]]) for query, row in zip(given, rows, strict=True)]
-        )
+        told = [
+            [{**found.facts(i), "distance": d} for d, i in zip(distance, row, strict=True)]
+            for distance, row in zip(distances.tolist(), rows.tolist(), strict=True)
+        ]
+        shown = torch.cat([torch.cat([this[None], found.pixels[row]]) for this, row in zip(given, rows, strict=True)])
         captions = [text for row in distances.tolist() for text in ("this", *(f"{d:.2f}" for d in row))]
         return Sheet(shown, 1 + rows.shape[1], captions=tuple(captions)), told
 
@@ -139,16 +135,13 @@ class Run:
 
         A mosaic; and the share of the variance of the codes along each axis with the points of all images.
         """
-        opened, codes = self._encoded(data, split)
-        found, labels = search.plane(codes), _label_names(opened)
-        rows, places = chosen_cells(found.coordinates)
-        shown = None if opened.labels is None else opened.labels[rows]
-        picture = Atlas(opened.pixels[rows], places, shown, opened.classes)
-        points = [
-            {"name": printable(name), **({"label": labels[i]} if labels else {}), "x": x, "y": y}
-            for i, (name, (x, y)) in enumerate(zip(opened.names, found.coordinates.tolist(), strict=True))
-        ]
-        return picture, {"images": len(opened), "variance_shares": list(found.shares), "points": points}
+        found = self._coded(data, split)
+        plane = search.plane(found.codes)
+        rows, places = chosen_cells(plane.coordinates)
+        shown = None if found.labels is None else found.labels[rows]
+        points = [{**found.facts(i), "x": x, "y": y} for i, (x, y) in enumerate(plane.coordinates.tolist())]
+        numbers = {"images": len(points), "variance_shares": list(plane.shares), "points": points}
+        return Atlas(found.pixels[rows], places, shown, found.classes), numbers
 
     def decode(self, latents: Tensor) -> Sheet:
         """The pictures of latents ``[N, latent_dim]``."""
@@ -199,12 +192,16 @@ class Run:
         final = [line for line in runs.read_metrics(self.path) if line.get("kind") == "final"]
         return {k: v for k, v in final[-1].items() if k.startswith("final_")} if final else {}
 
-    def images_seen(self) -> int:
-        """How many images its weights were trained on, repeats counted: all that it was to see, once it has ended."""
+    @property
+    def is_finished(self) -> bool:
+        """Whether its training came to its end, that of ``--patience`` included."""
         lines = runs.read_metrics(self.path)
-        if lines and lines[-1].get("kind") == "final":
-            return self.config.total_images
-        return int(runs.load_facts(self.path / "weights.safetensors")["images"])
+        return bool(lines) and lines[-1].get("kind") == "final"
+
+    def images_seen(self) -> int:
+        """How many images its weights were trained on, repeats counted: with ``--patience`` up to the best epoch."""
+        facts = runs.load_facts(self.path / "weights.safetensors")
+        return int(facts.get("images", self.config.total_images))
 
     def denoise(self, noisy: Tensor) -> Tensor:
         """Noisy images, float ``[N, C, H, W]`` on the [0, 1] scale → the model's clean ones, the same shape."""
@@ -330,10 +327,13 @@ class Run:
         numbers = {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": evaluate.psnr_db(filled, truth, hidden)}
         return sheet, numbers
 
-    def _encoded(self, data: Any, split: str | None) -> tuple[Images, Tensor]:
-        """The images that a verb works on, by default all of them, and their codes."""
-        opened = self.choose(data, split or "all")
-        return opened, edit.encode(self.model, opened.selection(np.ones(len(opened), bool)), team=join())
+    def _coded(self, data: Any, split: str | None) -> _Coded:
+        """The images that a verb works on, by default all of them, with their codes."""
+        opened, rows, _ = self._chosen(data, split or "all")
+        pixels = opened.selection(rows)
+        names = [printable(opened.names[i]) for i in np.flatnonzero(rows)]
+        labels = None if opened.labels is None else opened.labels[torch.from_numpy(rows)]
+        return _Coded(pixels, edit.encode(self.model, pixels, team=join()), names, labels, opened.classes)
 
     def _features(self, samples: int | None, weights: str | Path | None) -> Features | None:
         """What so many samples are compared by: our own classifier, or Inception with weights from a file."""
@@ -354,12 +354,9 @@ class Run:
         """How far ``count`` new images are from real ones."""
         if len(real) < 2:
             raise UserError("--samples: expected at least 2 images to compare with")
-        drawn, done = [], 0
-        for images in edit.generated(self.model, count, seed):
-            counted("drawn", done, count)
-            drawn.append(features.of(images))
-            done += len(images)
-        made, found = torch.cat(drawn), features.of(real)
+        pieces = edit.generate_in_pieces(self.model, count, seed)
+        made = _features_of(features, pieces, count, "drawn", counted)
+        found = _features_of(features, real.split(_COMPARED_AT_ONCE), len(real), "compared", counted)
         kernel = kernel_distance(made, found, seed=seed)
         numbers = {
             "samples": count,
@@ -395,6 +392,31 @@ class Run:
         return Sheet(pixels, columns or min(len(pixels), 6))
 
 
-def _label_names(images: Images) -> list[str] | None:
-    """The name of each image's class, where there are labels."""
-    return None if images.labels is None else [images.classes[i] for i in images.labels.tolist()]
+@dataclass(frozen=True, eq=False)
+class _Coded:
+    """Images with their codes; the pixels stay where they lie."""
+
+    pixels: Selection
+    codes: Tensor
+    names: list[str]
+    labels: Tensor | None
+    classes: tuple[str, ...]
+
+    @property
+    def label_names(self) -> list[str] | None:
+        """The name of each image's class, where there are labels."""
+        return None if self.labels is None else [self.classes[i] for i in self.labels.tolist()]
+
+    def facts(self, row: int) -> dict[str, Any]:
+        """What an image is called, and its class."""
+        label = {} if self.labels is None else {"label": self.classes[int(self.labels[row])]}
+        return {"name": self.names[row], **label}
+
+
+def _features_of(features: Features, pieces: Iterable[Tensor], count: int, what: str, counted: Counted) -> Tensor:
+    found, done = [], 0
+    for images in pieces:
+        counted(what, done, count)
+        found.append(features.of(images))
+        done += len(images)
+    return torch.cat(found)

@@ -76,7 +76,7 @@ def train(
         progress = Silent()
     chosen = pick_device(device)
     config = make_config(images, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize)
-    config = with_engine(config, chosen)
+    config = with_engine(config, chosen, engine)
     check_folder(out)
     grey, images = images, images.binarized(binarize)
     pixels = (grey if binarize == "dynamic" else images).selection(is_trained_on(images, recipe))
