@@ -294,7 +294,7 @@ def test_the_engine_stays_as_it_was_unless_it_is_named(tmp_path: Path) -> None:
 def test_half_precision_is_chosen_where_it_is_faster(
     monkeypatch: pytest.MonkeyPatch, recipe: str, values: dict[str, Any], precision: str
 ) -> None:
-    images = vk.open_images("portraits:200", size=8)
+    images = vk.open_images("portraits:200", size=16)
     config = make_config(images, override(get(recipe), values), Length(images=10))
     for has_products in (False, True):
         monkeypatch.setattr("vaekit.intake.has_bf16_products", lambda has_products=has_products: has_products)
