@@ -404,11 +404,15 @@ def neighbours(
 ) -> None:
     """Find the images of DATA (default: all of the run) whose codes are nearest to that of IMAGE, a file or a folder.
 
-    Every image is looked at. Distances are in standard deviations of the prior. A folder has a row per image.
+    Every image is looked at. Distances are in standard deviations of the prior, of an autoencoder between codes as they
+    are. A folder has a row per image, in the order of its names.
 
     Example: vaekit neighbours runs/portraits me.png --count 9 --out alike.png
     """
-    sheet, found = _load(run, device).neighbours(image if os.path.isdir(image) else [image], data, split, count)
+    opened = _load(run, device)
+    sheet, found = opened.neighbours(image if os.path.isdir(image) else [image], data, split, count)
+    if not opened.leads:
+        return
     lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found]
     _save(sheet, out, run, "neighbours", {"neighbours": found if json_ else {"nearest first": lines}}, json_)
 
@@ -430,7 +434,10 @@ def map_(
 
     Example: vaekit map runs/portraits --out map.png
     """
-    picture, found = _load(run, device).map(data, split)
+    opened = _load(run, device)
+    picture, found = opened.map(data, split)
+    if not opened.leads:
+        return
     shown = found if json_ else {name: value for name, value in found.items() if name != "points"}
     _save(picture, out, run, "map", shown, json_)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -39,11 +40,11 @@ def write_codes(path: Path, names: Sequence[str], latents: Tensor, labels: Seque
     values = latents.float().numpy()
     ending = path.suffix.lower()
     if ending == ".npz":
-        arrays = {"names": np.array(names, dtype=str), "latents": values}
+        arrays: dict[str, Any] = {"names": np.array(names, dtype=str), "latents": values}
         if labels is not None:
             arrays["labels"] = np.array(labels, dtype=str)
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
+        np.savez(buffer, **arrays)
         atomic_write_bytes(path, buffer.getvalue())
         return
     columns: dict[str, Sequence[object]] = {"name": names}

@@ -35,6 +35,7 @@ from vaekit.verbs import serves
 __all__ = ["Run"]
 
 _MOST_QUERIES = 10
+_MOST_SHOWN = 20  # neighbours of one image, on a sheet
 _COMPARED_AT_ONCE = 64
 
 
@@ -114,7 +115,7 @@ class Run:
         """The images of ``data`` (default: all of the run) nearest to each of one or more others, by their codes.
 
         A sheet with a row for each of them, itself first; and for each the names, labels and distances of its
-        neighbours, nearest first (:mod:`vaekit.search`).
+        neighbours, nearest first (:mod:`vaekit.search`). The sheet shows twenty of them at most.
         """
         given = self.pixels(image)
         if len(given) > _MOST_QUERIES:
@@ -126,6 +127,7 @@ class Run:
             [{**found.facts(i), "distance": d} for d, i in zip(distance, row, strict=True)]
             for distance, row in zip(distances.tolist(), rows.tolist(), strict=True)
         ]
+        rows, distances = rows[:, :_MOST_SHOWN], distances[:, :_MOST_SHOWN]
         shown = torch.cat([torch.cat([this[None], found.pixels[row]]) for this, row in zip(given, rows, strict=True)])
         captions = [text for row in distances.tolist() for text in ("this", *(f"{d:.2f}" for d in row))]
         return Sheet(shown, 1 + rows.shape[1], captions=tuple(captions)), told
