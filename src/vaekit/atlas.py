@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from vaekit.pictures import Picture, Sheet
@@ -89,13 +89,7 @@ def chosen_cells(coordinates: Tensor) -> tuple[Tensor, Tensor]:
 def _thumbnail(pixels: Tensor, side: int) -> Image.Image:
     """An image fitted into a square, on white, as sheets show it."""
     image = Sheet(pixels[None], 1, gap=0).image().convert("RGB")
-    scale = side / max(image.size)
-    fitted = image.resize(
-        (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS
-    )
-    square = Image.new("RGB", (side, side), "white")
-    square.paste(fitted, ((side - fitted.width) // 2, (side - fitted.height) // 2))
-    return square
+    return ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color="white")
 
 
 def _legend_width(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:

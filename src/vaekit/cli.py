@@ -409,10 +409,7 @@ def neighbours(
 
     Example: vaekit neighbours runs/portraits me.png --count 9 --out alike.png
     """
-    opened = _load(run, device)
-    sheet, found = opened.neighbours(image if os.path.isdir(image) else [image], data, split, count)
-    if not opened.leads:
-        return
+    sheet, found = _load(run, device).neighbours(image if os.path.isdir(image) else [image], data, split, count)
     lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found]
     _save(sheet, out, run, "neighbours", {"neighbours": found if json_ else {"nearest first": lines}}, json_)
 
@@ -434,10 +431,7 @@ def map_(
 
     Example: vaekit map runs/portraits --out map.png
     """
-    opened = _load(run, device)
-    picture, found = opened.map(data, split)
-    if not opened.leads:
-        return
+    picture, found = _load(run, device).map(data, split)
     shown = found if json_ else {name: value for name, value in found.items() if name != "points"}
     _save(picture, out, run, "map", shown, json_)
 
@@ -574,6 +568,10 @@ def _save(
     numbers: Mapping[str, Any] | None = None,
     as_json: bool = False,
 ) -> None:
+    from vaekit.team import join
+
+    if not join().leads:
+        return
     path = out or Path(f"{os.path.basename(os.path.abspath(run))}-{verb}.png")
     sheet.save(path)
     say({"picture": str(path), **(numbers or {})}, as_json)

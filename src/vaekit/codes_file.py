@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_bytes
-from vaekit.tables import check_place, csv_text
+from vaekit.tables import check_place, write_table
 
 __all__ = ["check_codes_file", "write_codes"]
 
@@ -52,7 +52,7 @@ def write_codes(path: Path, names: Sequence[str], latents: Tensor, labels: Seque
         columns["label"] = labels
     if ending == ".csv":
         columns |= {f"z{i}": column.tolist() for i, column in enumerate(values.T)}
-        atomic_write_bytes(path, csv_text(columns).encode())
+        write_table(path, columns)
         return
     import pyarrow
     from pyarrow import parquet

@@ -31,10 +31,10 @@ def meet_folder(
 ) -> tuple[RunConfig, bool]:
     """The configuration to train with, and whether the run is new; call it inside of :func:`claim`.
 
-    ``engine``: what the user says of it. What is not said stays as it was, or in a new run as in ``config``.
+    ``engine``: what the user says of it, which ``config`` has already; in a run that goes on the rest stays as it was.
     """
     if not (out / "config.json").exists():
-        return replace(config, engine=replace(config.engine, **engine or {})), True
+        return config, True
     stored = runs.read_config(out)
     patience = stored.patience if config.patience is None else config.patience
     old = replace(stored, engine=replace(stored.engine, **engine or {}), patience=patience)

@@ -270,15 +270,6 @@ def get(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def table_row(recipe: Recipe) -> Recipe:
-    """The row of the table that a recipe's values are changes of; ``vae`` or ``ae`` for one that is not in it.
-
-    >>> table_row(override(RECIPES["beta-vae"], {"beta": 2.0})).beta
-    4.0
-    """
-    return RECIPES.get(recipe.name) or RECIPES["vae" if recipe.has_bound else "ae"]
-
-
 def register(recipe: Recipe, replace_existing: bool = False) -> Recipe:
     """Adds a row to the table, so that every verb, flag and test knows it; returns it."""
     if recipe.name in RECIPES and not replace_existing:

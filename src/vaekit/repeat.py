@@ -9,7 +9,7 @@ from typing import Any
 from vaekit.build import resolve
 from vaekit.config import DataConfig, RunConfig
 from vaekit.doctor import Diagnosis
-from vaekit.recipes import DESCRIPTIONS, Recipe, table_row, with_likelihood
+from vaekit.recipes import DESCRIPTIONS, RECIPES, Recipe, with_likelihood
 from vaekit.runs import recipe_of
 
 __all__ = ["next_command", "train_command"]
@@ -43,7 +43,7 @@ def train_command(config: RunConfig, source: str, out: str, changes: Mapping[str
     values = dict(changes or {})
     total, patience = values.pop("images", config.total_images), values.pop("patience", config.patience)
     row = recipe_of(config)
-    base = table_row(row)
+    base = RECIPES.get(row.name) or RECIPES["vae" if row.has_bound else "ae"]
     words = ["vaekit", "train", source, "--recipe", base.name, *_of_data(config.data)]
     words += _of_recipe(row, base, config.data, values)
     words += ["--images", str(total)]

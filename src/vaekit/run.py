@@ -197,8 +197,7 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether its training came to its end, that of ``--patience`` included."""
-        lines = runs.read_metrics(self.path)
-        return bool(lines) and lines[-1].get("kind") == "final"
+        return bool(self.final_numbers())
 
     def images_seen(self) -> int:
         """How many images its weights were trained on, repeats counted: with ``--patience`` up to the best epoch."""

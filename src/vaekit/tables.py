@@ -11,7 +11,7 @@ from typing import Any
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_text
 
-__all__ = ["check_place", "check_table", "csv_text", "write_table"]
+__all__ = ["check_place", "check_table", "write_table"]
 
 
 def check_table(path: Path) -> None:
@@ -28,15 +28,10 @@ def check_place(path: Path) -> None:
         raise UserError(f"{path} cannot be written: {reason}; give another file name")
 
 
-def csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
-    """Columns of one length as lines; floats with all their digits."""
+def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Writes columns of one length; floats with all their digits."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
     table.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
-
-
-def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes :func:`csv_text`, whole or not at all."""
-    atomic_write_text(path, csv_text(columns))
+    atomic_write_text(path, text.getvalue())
