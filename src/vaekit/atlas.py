@@ -12,8 +12,8 @@ from vaekit.pictures import Picture, Sheet
 
 __all__ = ["COLOURS", "Atlas", "chosen_cells"]
 
-#: of classes, told apart by most eyes (Okabe & Ito 2008, and two greys)
-COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#000000", "#999999", "#bbbbdd")
+#: of classes: seven of Okabe & Ito 2008, which most eyes tell apart, a brown (black is lost around dark images), two greys
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c564b", "#999999", "#bbbbdd")
 CELLS = 24  #: along the longer side
 
 _CELL, _FRAME, _MARGIN, _LINE = 48, 3, 16, 30  # pixels
