@@ -12,7 +12,7 @@ from vaekit.pictures import Picture, Sheet
 
 __all__ = ["COLOURS", "Atlas", "chosen_cells"]
 
-#: of classes: seven of Okabe & Ito 2008, which most eyes tell apart, a brown (black is lost around dark images), two greys
+#: of classes: seven of Okabe & Ito 2008, which most eyes tell apart, a brown where black would be lost, two greys
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c564b", "#999999", "#bbbbdd")
 CELLS = 24  #: along the longer side
 
