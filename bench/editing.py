@@ -248,7 +248,7 @@ def main() -> None:
         "sweep_on_val": {"images": len(val.has), "strengths": sweep},
     }
     picture(task, test, strength, given.out.with_suffix(".png"))
-    print(write_json(given.out, _rounded(result)).read_text(encoding="utf-8"))
+    print(write_json(given.out, rounded(result)).read_text(encoding="utf-8"))
     if off > 1:
         raise SystemExit(f"our edit and the verb's differ by {off} bytes: the figures are not those of the verb")
 
@@ -277,11 +277,11 @@ def _quoted(group: str) -> str:
     return group if kind == "attr" else f'{kind}:"{name}"'
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return round(value, 4) if isinstance(value, float) else value
 
 

@@ -29,13 +29,18 @@ VERBS = [
     "generate",
     "interpolate",
     "arithmetic",
+    "edit",
+    "traverse",
     "denoise",
     "inpaint",
     "neighbours",
     "map",
     "encode",
     "evaluate",
+    "score",
     "doctor",
+    "export",
+    "verify",
 ]
 
 

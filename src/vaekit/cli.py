@@ -21,7 +21,7 @@ from vaekit.errors import Interrupted, UserError, lacks_memory, printable
 from vaekit.say import say, say_diagnosis
 
 if TYPE_CHECKING:
-    from vaekit.pictures import Picture
+    pass
 
 __all__ = ["app", "main"]
 
@@ -61,6 +61,13 @@ Size = Annotated[
 _SEED = validators.Number(gte=0, lt=2**63)
 Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
 Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-VERB.png, here.")]
+Moving = Annotated[
+    Path | None,
+    Parameter(help="File to write: .png, .webp or .jpg; .gif, or .webp with --animate. Default: RUN-VERB.png, here."),
+]
+Animate = Annotated[
+    bool, Parameter(negative="", show_default=False, help="Write an animation (.gif or .webp), there and back.")
+]
 Split = Annotated[str | None, Parameter(help="train, val, test or all. Default: test where there is one, else all.")]
 
 
@@ -284,19 +291,90 @@ def interpolate(
     start: str,
     end: str,
     /,
-    *,
-    steps: Annotated[int, Parameter(help="Pictures, both ends included.")] = 6,
-    out: Out = None,
+    *more: Annotated[str, Parameter(help="Further places to go through.")],
+    steps: Annotated[int, Parameter(help="Pictures from one place to the next, both included.")] = 6,
+    path: Annotated[str, Parameter(help="linear, or spherical: through where samples of the prior lie.")] = "linear",
+    animate: Animate = False,
+    out: Moving = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Walk in latent space from START to END: image files, folders (their mean), groups, or sums of them.
 
-    Groups are of the run's own data: label:NAME, or attr:NAME=VALUE,NAME=VALUE.
+    Groups are of the run's own data: label:NAME, or attr:NAME=VALUE,NAME=VALUE. More than two places are gone through
+    in turn.
 
     Example: vaekit interpolate runs/portraits "attr:glasses=0,male=0" "attr:glasses=1,male=1" --out walk.png
     """
-    _save(_load(run, device).interpolate(start, end, steps), out, run, "interpolate", as_json=json_)
+    moves = _moves(out, animate)
+    sheet = _load(run, device).interpolate(start, end, *more, steps=steps, path=path)
+    _save(sheet, out, run, "interpolate", as_json=json_, moves=moves)
+
+
+@app.command
+def traverse(
+    run: Path,
+    image: str | None = None,
+    /,
+    *,
+    count: Annotated[int, Parameter(help="Dimensions, and principal components, to show.")] = 5,
+    steps: Annotated[int, Parameter(help="Pictures along each.")] = 7,
+    reach: Annotated[float, Parameter(help="How far to go to either side, in standard deviations of the codes.")] = 2.0,
+    animate: Animate = False,
+    out: Moving = None,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Show what the most active dimensions of the latent space and its principal components do to IMAGE.
+
+    A row each, with how much of the variance it carries. Without IMAGE: to the mean of the training images.
+
+    Example: vaekit traverse runs/portraits --out traverse.png
+    """
+    moves = _moves(out, animate)
+    sheet, axes = _load(run, device).traverse(image, count, steps, reach)
+    _save(sheet, out, run, "traverse", axes, json_, moves=moves)
+
+
+@app.command
+def edit(
+    run: Path,
+    image: str,
+    /,
+    *,
+    add: Annotated[
+        tuple[str, ...], Parameter(negative="", show_default=False, help="NAME or NAME=STRENGTH; repeatable.")
+    ] = (),
+    remove: Annotated[
+        tuple[str, ...], Parameter(negative="", show_default=False, help="NAME or NAME=STRENGTH; repeatable.")
+    ] = (),
+    direction: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", show_default=False, help="NAME=WITH,WITHOUT: a new one, of two folders of images."),
+    ] = (),
+    method: Annotated[
+        str,
+        Parameter(
+            help="adjusted: difference of the means of images with and without it, at equal other attributes; means: "
+            "as they are; classifier: across the best border between them."
+        ),
+    ] = "adjusted",
+    orthogonal: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Leave out what other attributes' directions share.")
+    ] = False,
+    out: Out = None,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Add attributes to IMAGE, a file or a folder, or take them away: originals, reconstructions, and edited.
+
+    NAME is a label or an attribute of the run's data, COLUMN=VALUE of a column of words, or a --direction. A strength
+    of 1 goes as far as from the mean of images without it to that of images with it. Directions are kept in the run.
+
+    Example: vaekit edit runs/portraits me.png --add glasses --remove smiling=0.5 --out edited.png
+    """
+    sheet, found = _load(run, device).edit_sheet_of_words(image, add, remove, direction, method, orthogonal)
+    _save(sheet, out, run, "edit", found, json_)
 
 
 @app.command
@@ -463,14 +541,55 @@ def evaluate(
 
     Example: vaekit evaluate runs/portraits --split test --json
     """
-    from vaekit.progress import counted_aloud, counted_silently
-
     opened = _load(run, device)
     more: dict[str, Any] = dict(iwae_samples=iwae, samples=samples, features=features, per_image=per_image)
-    more["counted"] = counted_aloud() if opened.leads else counted_silently
+    more["counted"] = _counted(opened)
     numbers = opened.evaluate(data, split, seed, **more)
     if opened.leads:
         say(numbers, json_)
+
+
+@app.command
+def score(
+    run: Path,
+    data: str | None = None,
+    /,
+    *,
+    split: Split = None,
+    by: Annotated[
+        str | None,
+        Parameter(help="negative_elbo_nats, distortion_nats, rate_nats or sse. Default: the first that the model has."),
+    ] = None,
+    false_alarms: Annotated[float, Parameter(help="Of normal images, the fraction that may be flagged.")] = 0.05,
+    normal_images: Annotated[
+        str | None, Parameter(help="Normal images to set the threshold by. Default: the run's own held-out ones.")
+    ] = None,
+    normal: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="", show_default=False, help="Which of DATA are normal: a group such as label:good; repeatable."
+        ),
+    ] = (),
+    table: Annotated[Path | None, Parameter(help="CSV file to write, with the scores of every image.")] = None,
+    count: Annotated[int, Parameter(help="How many of the strangest images to show.")] = 10,
+    seed: Annotated[int, Parameter(help="Of the posterior samples.", validator=_SEED)] = 0,
+    out: Out = None,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Find the images of DATA (default: the run's own test images) that are strange to the model, and where in them.
+
+    The sheet shows the strangest, their reconstructions, and bright what the model finds unlikely. With labels that say
+    what is normal also how well both are told apart. Where this is weak: docs/anomalies.md.
+
+    Example: vaekit score runs/portraits photos/ --false-alarms 0.05 --out strange.png
+    """
+    opened = _load(run, device)
+    found = opened.score(
+        data, split, by=by, false_alarms=false_alarms, normal=normal, normal_images=normal_images, seed=seed,
+        table=table, counted=_counted(opened),
+    )  # fmt: skip
+    _save(found.sheet(count), out, run, "score", {**found.numbers, "strangest": found.told(count)}, json_)
 
 
 @app.command
@@ -494,6 +613,47 @@ def doctor(
     opened = _load(run, device)
     diagnosis = opened.doctor(data)
     say_diagnosis(diagnosis, opened.next_command(diagnosis, data), json_)
+
+
+@app.command
+def export(
+    run: Path,
+    data: Annotated[
+        str | None,
+        Parameter(help="Images to compare with PyTorch on, 100 at most. Default: the run's own test images."),
+    ] = None,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder to write.")],
+    precision: Annotated[str, Parameter(help="fp32 or fp16, of the networks.")] = "fp32",
+    json_: Json = False,
+) -> None:
+    """Write a run as a folder that needs no PyTorch: ONNX networks, what to do around them, an example, checksums.
+
+    It is compared with PyTorch on real images before it is called done.
+
+    Example: vaekit export runs/portraits --out portraits-onnx
+    """
+    say(_load(run, "cpu").export(out, data, precision=precision), json_)
+
+
+@app.command
+def verify(
+    folder: Path,
+    /,
+    *,
+    digest: Annotated[
+        str | None, Parameter(help="What 'vaekit export' printed; finds out whoever changes all.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Check that an exported folder is whole and unchanged, and that it computes here what PyTorch computed there.
+
+    Example: vaekit verify portraits-onnx
+    """
+    from vaekit.artefact import verify as verified
+
+    say(verified(folder, digest), json_)
 
 
 def main(tokens: list[str] | None = None) -> int:
@@ -561,20 +721,34 @@ def _load(run: Path, device: str) -> Any:
 
 
 def _save(
-    sheet: Picture,
+    sheet: Any,
     out: Path | None,
     run: Path,
     verb: str,
     numbers: Mapping[str, Any] | None = None,
     as_json: bool = False,
+    moves: bool = False,
 ) -> None:
+    from vaekit.animation import animated
     from vaekit.team import join
 
     if not join().leads:
         return
-    path = out or Path(f"{os.path.basename(os.path.abspath(run))}-{verb}.png")
-    sheet.save(path)
+    path = out or Path(f"{os.path.basename(os.path.abspath(run))}-{verb}.{'webp' if moves else 'png'}")
+    (animated(sheet) if moves else sheet).save(path)
     say({"picture": str(path), **(numbers or {})}, as_json)
+
+
+def _moves(out: Path | None, animate: bool) -> bool:
+    from vaekit.animation import is_animated
+
+    return is_animated(out, animate)
+
+
+def _counted(run: Any) -> Any:
+    from vaekit.progress import counted_aloud, counted_silently
+
+    return counted_aloud() if run.leads else counted_silently
 
 
 def _settings(texts: tuple[str, ...]) -> dict[str, str]:

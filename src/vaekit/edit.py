@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data import Images, Selection, check_float, match_group, to_float, to_uint8
-from vaekit.errors import UserError
+from vaekit.errors import UserError, nearest
 from vaekit.models import LatentModel
 from vaekit.seeds import SAMPLES, VERB_NOISE, image_noise
 from vaekit.team import ALONE, Team
@@ -25,6 +25,7 @@ from vaekit.verbs import refuse
 
 __all__ = [
     "MOST_STORED_LATENTS",
+    "PATHS",
     "add_noise",
     "decode",
     "denoise",
@@ -35,11 +36,17 @@ __all__ = [
     "group_latents",
     "interpolate",
     "reconstruct",
+    "spherical",
+    "stored_columns",
 ]
+
+PATHS = ("linear", "spherical")  #: between two codes
 
 MOST_STORED_LATENTS = 20_000  #: of the training images, kept in the run
 _GENERATED_AT_ONCE = 16
 _ATTRIBUTE = "attribute."
+_TINY = 1e-12
+_NO_PLANE = 1e-3  # sine of an angle below which two directions span none
 
 
 @torch.inference_mode()
@@ -129,6 +136,14 @@ def group_latents(tensors: dict[str, Tensor], facts: dict[str, Any], query: str)
 
     Raises :class:`UserError` that names what is known if the group is unknown or empty.
     """
+    mask = match_group(query, *stored_columns(tensors, facts))
+    return tensors["latents"][torch.from_numpy(mask)]
+
+
+def stored_columns(
+    tensors: dict[str, Tensor], facts: dict[str, Any]
+) -> tuple[np.ndarray | None, tuple[str, ...], dict[str, np.ndarray]]:
+    """Labels, classes and attributes of what :func:`encode_set` kept."""
     strings = facts.get("strings", {})
     attributes = {}
     for key in tensors:
@@ -136,21 +151,49 @@ def group_latents(tensors: dict[str, Tensor], facts: dict[str, Any], query: str)
             name, column = key.removeprefix(_ATTRIBUTE), tensors[key].numpy()
             attributes[name] = np.array(strings[name])[column] if name in strings else column
     labels = tensors["labels"].numpy() if "labels" in tensors else None
-    mask = match_group(query, labels, facts.get("classes", ()), attributes)
-    return tensors["latents"][torch.from_numpy(mask)]
+    return labels, tuple(facts.get("classes", ())), attributes
 
 
-def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int) -> Tensor:
-    """Pictures uint8 ``[steps, ..., C, H, W]`` on the straight line between codes ``[..., L]``.
+def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: str = "linear") -> Tensor:
+    """Pictures uint8 ``[steps, ..., C, H, W]`` on a path between codes ``[..., L]``, its ends included.
 
-    The weights are 0 to 1 in equal steps, so the first and the last picture are those of the ends. Raises
-    :class:`UserError` for fewer than two steps.
+    ``linear``: the straight line, in equal steps. ``spherical``: through the noise that the prior makes the codes of
+    (:func:`spherical`), where samples lie near a sphere; of an autoencoder about the origin of its codes. Raises
+    :class:`UserError` for fewer than two steps and for another path.
     """
     if steps < 2:
         raise UserError(f"steps (--steps) is {steps}; expected at least 2, the two ends")
+    if path not in PATHS:
+        raise UserError(f"--path {path}: {nearest(path, PATHS)}")
     weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
-    z = z_a * (1 - weights) + z_b * weights
+    if path == "linear":
+        z = z_a * (1 - weights) + z_b * weights
+    elif model.prior is None:
+        z = spherical(z_a, z_b, weights)
+    else:
+        device = _device(model)
+        ends = [model.prior.to_noise(z.to(device)).cpu() for z in (z_a, z_b)]
+        z = model.prior.from_noise(spherical(*ends, weights).to(device)).cpu()
     return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+
+
+def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
+    """From a to b, ``[..., L]``, turning at an even rate (Shoemake 1985, Eq. 1) while the length goes straight.
+
+    ``weights`` 0 to 1, broadcastable. Where a and b point the same way, opposite ways, or nowhere, it is the
+    straight line.
+
+    >>> spherical(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([0.5])).square().sum()
+    tensor(4.)
+    """
+    lengths = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
+    units = a / lengths[0].clamp(min=_TINY), b / lengths[1].clamp(min=_TINY)
+    angle = (units[0] * units[1]).sum(-1, keepdim=True).clamp(-1, 1).acos()
+    sine = angle.sin()
+    turned = (((1 - weights) * angle).sin() * units[0] + (weights * angle).sin() * units[1]) / sine.clamp(min=_TINY)
+    along = turned * (lengths[0] * (1 - weights) + lengths[1] * weights)
+    has_no_plane = (sine < _NO_PLANE) | (torch.minimum(*lengths) < _TINY)
+    return torch.where(has_no_plane, a * (1 - weights) + b * weights, along)
 
 
 def add_noise(x: Tensor, std: float, seed: int = 0) -> Tensor:

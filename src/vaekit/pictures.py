@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_bytes
 
-__all__ = ["Picture", "Sheet", "check_ending", "one_per_class", "stacked_sheet"]
+__all__ = ["Picture", "Sheet", "check_ending", "in_colour", "one_per_class", "stacked_sheet"]
 
 _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".png": ("PNG", {}),
@@ -44,8 +44,8 @@ class Picture:
 
     def save(self, path: str | Path) -> Path:
         """Writes a .png, .webp (both lossless) or .jpg file, whole or not at all; makes its folder."""
-        path = check_ending(path)
-        data = _encoded(self.image(), path.suffix.lower())
+        path = self._check(path)
+        data = self._bytes(path.suffix.lower())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -54,7 +54,14 @@ class Picture:
         return path
 
     def _repr_png_(self) -> bytes:
-        return _encoded(self.image(), ".png")
+        return self._bytes(".png")
+
+    def _check(self, path: str | Path) -> Path:
+        """The path; raises :class:`UserError` if this cannot be saved under such a name."""
+        return check_ending(path)
+
+    def _bytes(self, suffix: str) -> bytes:
+        return _encoded(self.image(), suffix)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +121,14 @@ def stacked_sheet(originals: Tensor, *others: Tensor, columns: int = 10) -> Shee
         raise UserError(f"originals and what was made of them must have one shape, these have {shapes}")
     blocks = zip(*(images.split(max(1, columns)) for images in stacked), strict=True)
     return Sheet(torch.cat([torch.cat(block) for block in blocks]), columns, rows_per_block=len(stacked))
+
+
+def in_colour(pixels: Tensor) -> Tensor:
+    """uint8 ``[N, 1, 3 or 4, H, W]`` as three channels; what is transparent is shown on white."""
+    if pixels.shape[1] < 4:
+        return pixels.expand(-1, 3, -1, -1)
+    alpha = pixels[:, 3:].float() / 255
+    return (pixels[:, :3] * alpha + 255 * (1 - alpha)).round().to(torch.uint8)
 
 
 def one_per_class(labels: Tensor | None, count: int, n: int) -> Tensor:

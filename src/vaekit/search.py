@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.models import LatentModel
 
-__all__ = ["Plane", "nearest", "plane", "standardised"]
+__all__ = ["Plane", "components", "nearest", "plane", "standardised"]
 
 _AT_ONCE = 1 << 24  # differences held at a time
 
@@ -68,13 +68,17 @@ def plane(codes: Tensor) -> Plane:
     >>> plane(torch.tensor([[0.0, 0.0], [4.0, 0.0], [2.0, 1.0], [2.0, -1.0]])).shares
     (0.8, 0.2)
     """
-    centred = codes.double() - codes.double().mean(0)
-    covariance = centred.mT @ centred
-    values, vectors = torch.linalg.eigh(covariance)
-    axes = vectors.mT.flip(0)[:2]
-    axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    axes, variances = components(codes)
     coordinates = torch.zeros(len(codes), 2, dtype=torch.float64)
-    coordinates[:, : len(axes)] = centred @ axes.mT
-    whole = max(float(values.clamp(min=0).sum()), 1e-300)
-    shares = [float(value) / whole for value in values.flip(0)[:2].clamp(min=0)] + [0.0]
+    coordinates[:, : len(axes[:2])] = (codes.double() - codes.double().mean(0)) @ axes[:2].mT
+    whole = max(float(variances.sum()), 1e-300)
+    shares = [float(value) / whole for value in variances[:2]] + [0.0]
     return Plane(coordinates, (shares[0], shares[1]))
+
+
+def components(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """The principal axes of codes ``[N, L]``: unit rows float64 ``[L, L]`` and the variances along them, falling."""
+    centred = codes.double() - codes.double().mean(0)
+    values, vectors = torch.linalg.eigh(centred.mT @ centred / len(codes))
+    axes = vectors.mT.flip(0)
+    return axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign(), values.flip(0).clamp(min=0)

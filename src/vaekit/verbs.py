@@ -32,9 +32,13 @@ NEEDS: dict[str, Need] = {
     "map": Need(),
     "interpolate": Need(),
     "arithmetic": Need(),
+    "traverse": Need(),
+    "edit": Need(),
     "denoise": Need(_ANY),
     "inpaint": Need(),
     "evaluate": Need(_ANY),
+    "score": Need(),
+    "export": Need(),
     "doctor": Need(_ANY),
 }
 

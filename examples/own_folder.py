@@ -1,0 +1,23 @@
+"""A folder of your own: train, search, judge, ship.   python examples/own_folder.py FOLDER [OUT] [BUDGET]"""
+
+import sys
+from pathlib import Path
+
+import vaekit as vk
+from vaekit.artefact import verify
+
+folder = sys.argv[1]
+out = Path(sys.argv[2] if len(sys.argv) > 2 else "runs/example-folder")
+budget = sys.argv[3] if len(sys.argv) > 3 else "10m"
+
+images = vk.open_images(folder, size=64)
+print(images)
+run = vk.train(images, recipe="vae", out=out, budget=budget)
+print(run.doctor().words)
+
+sheet, _ = run.neighbours(images.pixels[:3], count=6)
+sheet.save(out / "alike.png")
+run.save_codes(out / "codes.npz")
+
+print(run.export(out / "onnx"))  # needs pip install 'vaekit[export]'
+print(verify(out / "onnx"))

@@ -1,0 +1,172 @@
+"""A trained model as a folder that needs no PyTorch, and the proof that it is whole.
+
+    encoder.onnx   image float32 [N, C, H, W] in [0, 1] → mean [N, L], log_variance [N, L] (an autoencoder: mean alone)
+    decoder.onnx   latent float32 [N, L] → image float32 [N, C, H, W] in [0, 1]
+    model.json     what to do before and after: preprocessing, prior, directions; and how near to PyTorch it was found
+    check.npz      inputs that show nothing of anyone, and what PyTorch made of them
+    example.py     encodes, edits and decodes an image with numpy, pillow and onnxruntime
+    SHA256SUMS     of all the others, as ``sha256sum --check`` reads it
+
+Whoever changes a file and its sum is found out by the ``digest``, the SHA-256 of SHA256SUMS, kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError
+
+__all__ = ["FORMAT_VERSION", "SUMS", "TOLERANCES", "Session", "differences", "digest_of", "sums_of", "verify"]
+
+FORMAT_VERSION = 1
+SUMS = "SHA256SUMS"
+
+#: How far from PyTorch the numbers may be: of codes in units of 1 + |code|, of pictures on the [0, 1] scale.
+TOLERANCES = {"fp32": {"codes": 1e-4, "pictures": 1e-4}, "fp16": {"codes": 0.05, "pictures": 2 / 255}}
+
+_REQUIRED = ("encoder.onnx", "decoder.onnx", "model.json", "check.npz")
+_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+)")
+
+
+class Session:
+    """Both networks, run by onnxruntime on the processor."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError("running ONNX networks needs pip install 'vaekit[export]'") from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        providers = ["CPUExecutionProvider"]
+        try:
+            self._networks = {
+                name: onnxruntime.InferenceSession(folder / f"{name}.onnx", options, providers=providers)
+                for name in ("encoder", "decoder")
+            }
+        except Exception as error:  # of onnxruntime's own kinds, which have no common one
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{folder}: onnxruntime cannot read its networks ({reason}); export the run again"
+            ) from error
+
+    def encode(self, images: np.ndarray) -> list[np.ndarray]:
+        """Mean and log variance, or the mean alone, of float32 images ``[N, C, H, W]``."""
+        return self._networks["encoder"].run(None, {"image": images})
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Float32 pictures ``[N, C, H, W]`` of latents ``[N, L]``."""
+        return self._networks["decoder"].run(None, {"latent": latents})[0]
+
+
+def differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The largest differences from PyTorch, of codes (in units of 1 + |code|) and of pictures (on the [0, 1] scale).
+
+    ``expected`` has ``images`` and ``latents`` that go in, ``mean``, ``pictures`` and where there is one
+    ``log_variance`` that should come out; ``round_trips`` are the pictures of ``mean``.
+    """
+    found = session.encode(expected["images"])
+    wanted = [expected[name] for name in ("mean", "log_variance") if name in expected]
+    if len(found) != len(wanted):
+        raise UserError(f"the encoder has {len(found)} outputs, expected {len(wanted)}; export the run again")
+    codes = [np.abs(f - w) / (1 + np.abs(w)) for f, w in zip(found, wanted, strict=True)]
+    pictures = [
+        np.abs(session.decode(expected["latents"]) - expected["pictures"]),
+        np.abs(session.decode(found[0]) - expected["round_trips"]),
+    ]
+    return {
+        name: float(np.max([np.nan_to_num(each, nan=np.inf).max() for each in parts]))
+        for name, parts in (("codes", codes), ("pictures", pictures))
+    }
+
+
+def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
+    """Checks that an exported folder is whole, and that its networks still give here what PyTorch gave there.
+
+    ``digest`` is that of the export, if it was kept. Raises :class:`UserError` that names what is missing, changed,
+    added or wrong.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; give the --out of a 'vaekit export'")
+    sums = _read_sums(folder)
+    found = digest_of(folder)
+    if digest is not None and digest.strip().lower() != found:
+        raise UserError(f"{folder}: its digest is {found}, not the given {digest}; it is not that export")
+    present = {path.name for path in folder.iterdir()}
+    for name in _REQUIRED:
+        if name not in sums:
+            raise UserError(f"{folder / SUMS} does not list {name}; export the run again")
+    for name in sorted(present - set(sums) - {SUMS}):
+        raise UserError(f"{folder / name} is not part of the export; take it away")
+    for name, expected in sums.items():
+        if name not in present:
+            raise UserError(f"{folder / name} is missing; export the run again")
+        if _sum_of(folder / name) != expected:
+            raise UserError(f"{folder / name} has changed since it was exported; export the run again")
+    facts = _facts(folder)
+    precision, allowed = facts["precision"], TOLERANCES[facts["precision"]]
+    with np.load(folder / "check.npz", allow_pickle=False) as file:
+        off = differences(Session(folder), {name: file[name] for name in file.files})
+    for name, value in off.items():
+        if value > allowed[name]:
+            raise UserError(
+                f"{folder}: {name} differ by {value:.2g} from those of PyTorch here, at most {allowed[name]:.2g} is "
+                "allowed; another version of onnxruntime may help"
+            )
+    return {
+        "verified": str(folder),
+        "files": len(sums),
+        "digest": found,
+        "precision": precision,
+        "largest_difference": off,
+        "allowed": allowed,
+    }
+
+
+def sums_of(folder: Path) -> str:
+    """What SHA256SUMS says of the files of a folder."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != SUMS)
+    return "".join(f"{_sum_of(folder / name)}  {name}\n" for name in names)
+
+
+def digest_of(folder: Path) -> str:
+    """The SHA-256 of SHA256SUMS: one number that stands for all files."""
+    return _sum_of(folder / SUMS)
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    try:
+        lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{folder} is not an export: {SUMS} cannot be read; give the --out of a 'vaekit export'"
+        ) from error
+    found = [_LINE.fullmatch(line) for line in lines]
+    if not all(found) or not found:
+        raise UserError(f"{folder / SUMS} has been changed: it has a line that is no sum; export the run again")
+    return {match[2]: match[1] for match in found if match}
+
+
+def _sum_of(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); export the run again") from error
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    if facts.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{folder} has format {facts.get('format_version')}, this vaekit reads {FORMAT_VERSION}; export it again"
+        )
+    return dict(facts)

@@ -1,0 +1,41 @@
+"""The directions that were found in a run, kept in its folder as ``directions.safetensors``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from vaekit.directions import Direction
+from vaekit.runs import load_tensors, save_tensors
+
+__all__ = ["Key", "load_directions", "save_directions"]
+
+Key = tuple[str, str, bool]  #: name, method, whether orthogonal
+
+_NAME = "directions.safetensors"
+
+
+def load_directions(folder: Path, images_seen: int) -> dict[Key, Direction]:
+    """What is kept; nothing if the weights have been trained on since (they had seen another number of images)."""
+    if not (folder / _NAME).exists():
+        return {}
+    tensors, facts = load_tensors(folder / _NAME)
+    if facts.get("images_seen") != images_seen:
+        return {}
+    return {
+        (each["name"], each["direction"]["method"], each["direction"]["is_orthogonal"]): Direction(
+            tensors[number], **each["direction"]
+        )
+        for number, each in facts["directions"].items()
+    }
+
+
+def save_directions(folder: Path, directions: Mapping[Key, Direction], images_seen: int) -> None:
+    """Keeps them in a folder that may be written to; in another they are found anew each time."""
+    if not os.access(folder, os.W_OK):
+        return
+    named = {str(i): (key[0], each) for i, (key, each) in enumerate(sorted(directions.items(), key=lambda kv: kv[0]))}
+    tensors = {number: each.vector for number, (_, each) in named.items()}
+    facts = {number: {"name": name, "direction": each.facts()} for number, (name, each) in named.items()}
+    save_tensors(folder / _NAME, tensors, {"images_seen": images_seen, "directions": facts})

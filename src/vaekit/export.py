@@ -1,0 +1,231 @@
+"""A run written as an artefact (:mod:`vaekit.artefact`), compared with PyTorch on images before it is called done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vaekit import __version__
+from vaekit.artefact import FORMAT_VERSION, SUMS, TOLERANCES, Session, differences, digest_of, sums_of
+from vaekit.data import Form, to_float
+from vaekit.directions import Direction
+from vaekit.errors import UserError, nearest
+from vaekit.models import LatentModel
+
+__all__ = ["check_export", "export"]
+
+_CHECKED_AT_ONCE = 25
+_OPSET = 18
+_MOST_BYTES = 2_000_000_000  # of one protobuf message
+
+
+class _Encoder(nn.Module):
+    def __init__(self, model: LatentModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        q = self.model.encode(image)
+        return (q.mean, 2 * q.log_std) if q.has_density else (q.mean,)
+
+
+class _Decoder(nn.Module):
+    def __init__(self, model: LatentModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latent: Tensor) -> Tensor:
+        picture: Tensor = self.model.decode(latent).picture
+        return picture
+
+
+def check_export(out: Path, precision: str) -> None:
+    """Refuses what could not be written, before the work."""
+    if precision not in TOLERANCES:
+        raise UserError(f"--precision {precision}: {nearest(precision, TOLERANCES)}")
+    if out.exists():
+        raise UserError(f"{out} is there already; give another --out")
+    if not out.parent.is_dir():
+        raise UserError(f"{out} cannot be written: its folder is missing; give another --out")
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError("export needs pip install 'vaekit[export]'") from error
+
+
+def export(
+    model: LatentModel,
+    out: Path,
+    images: Tensor,
+    form: Form,
+    directions: Mapping[str, Direction],
+    facts: Mapping[str, Any],
+    precision: str = "fp32",
+) -> dict[str, Any]:
+    """Writes the artefact, whole or not at all, and says how near it is to PyTorch on uint8 ``images``.
+
+    Raises :class:`UserError` if it is too far (:data:`vaekit.artefact.TOLERANCES`); nothing is then left.
+    """
+    check_export(out, precision)
+    model = model.cpu()
+    size = 4 * max(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
+    if size > _MOST_BYTES:
+        raise UserError(f"the model has a network of {size / 1e9:.1f} GB; ONNX files of one piece hold 2 GB")
+    with _folder_for(out) as folder:
+        with _quiet():
+            _write_network(_Encoder(model), to_float(images[:2]), folder / "encoder.onnx", "image", precision)
+            _write_network(
+                _Decoder(model), torch.zeros(2, model.latent_dim), folder / "decoder.onnx", "latent", precision
+            )
+        session, found = Session(folder), {"codes": 0.0, "pictures": 0.0}
+        for some in images.split(_CHECKED_AT_ONCE):
+            off = differences(session, _expected(model, to_float(some)))
+            found = {name: max(value, found[name]) for name, value in off.items()}
+        for name, value in found.items():
+            if value > TOLERANCES[precision][name]:
+                raise UserError(
+                    f"{name} of the exported networks differ by {value:.2g} from those of PyTorch, at most "
+                    f"{TOLERANCES[precision][name]:.2g} is allowed; nothing was written"
+                    + ("; try --precision fp32" if precision == "fp16" else "")
+                )
+        np.savez(folder / "check.npz", **_expected(model, to_float(_patterns(model))))  # type: ignore[arg-type]
+        checked = {"images": len(images), "largest_difference": found, "allowed": TOLERANCES[precision]}
+        described = _described(model, form, directions, precision) | {**facts, "compared_with_pytorch": checked}
+        (folder / "model.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        (folder / "example.py").write_text((files("vaekit") / "artefact_example.txt").read_text(encoding="utf-8"))
+        (folder / SUMS).write_text(sums_of(folder))
+        _sync(folder)
+        digest = digest_of(folder)
+    return {"written": str(out), "precision": precision, **checked, "digest": digest}
+
+
+def _write_network(network: nn.Module, given: Tensor, path: Path, name: str, precision: str) -> None:
+    import onnx
+
+    network.eval()
+    outputs = ["image"] if name == "latent" else ["mean", "log_variance"][: len(network(given))]
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.onnx.export(
+        network, (given,), dynamo=True, input_names=[name], output_names=outputs, dynamic_shapes=shapes,
+        opset_version=_OPSET, verbose=False, external_data=False,
+    )  # fmt: skip
+    assert program is not None
+    proto = program.model_proto
+    if precision == "fp16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        proto = convert_float_to_float16(proto, keep_io_types=True)
+    onnx.save_model(proto, path)
+
+
+@torch.inference_mode()
+def _expected(model: LatentModel, x: Tensor) -> dict[str, np.ndarray]:
+    """What PyTorch makes of float images, and of latents that are as those of the prior."""
+    q = model.encode(x)
+    noise = torch.randn(len(x), model.latent_dim, generator=torch.Generator().manual_seed(0))
+    latents = q.mean.flip(0) if model.prior is None else model.prior.from_noise(noise)
+    found = {
+        "images": x, "mean": q.mean, "latents": latents,
+        "pictures": model.decode(latents).picture, "round_trips": model.decode(q.mean).picture,
+    }  # fmt: skip
+    if q.has_density:
+        found["log_variance"] = 2 * q.log_std
+    return {name: tensor.contiguous().numpy() for name, tensor in found.items()}
+
+
+def _patterns(model: LatentModel) -> Tensor:
+    """Four waves and ramps, uint8 ``[4, C, H, W]``, of the shape that the model takes."""
+    assert model.image_shape is not None
+    channels, height, width = model.image_shape
+    across = torch.linspace(0, 1, width).expand(channels, height, width)
+    down = torch.linspace(0, 1, height)[:, None].expand(channels, height, width)
+    phase = torch.arange(channels).view(-1, 1, 1) / 3
+    waves = [across, 1 - down, 0.5 + 0.5 * torch.sin(9 * across + 5 * down + phase), (across - down).abs()]
+    return torch.stack([(wave.clamp(0, 1) * 255).round().to(torch.uint8) for wave in waves])
+
+
+def _described(model: LatentModel, form: Form, directions: Mapping[str, Direction], precision: str) -> dict[str, Any]:
+    assert form.size is not None and model.image_shape is not None
+    described: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "made_by": f"vaekit {__version__}",
+        "precision": precision,
+        "image": {
+            "channels": model.image_shape[0], "height": form.size[0], "width": form.size[1], "fit": form.fit,
+            "background": form.background, "resampling": "bicubic, antialiased", "scale": "divided by 255",
+        },
+        "latent_dim": model.latent_dim,
+        "prior": None,
+        "directions": {
+            name: {"vector": each.vector.tolist(), **each.facts()} for name, each in directions.items()
+        },
+    }  # fmt: skip
+    if model.prior is not None:
+        origin = model.prior.from_noise(torch.zeros(1, model.latent_dim))
+        factor = model.prior.from_noise(torch.eye(model.latent_dim)) - origin
+        described["prior"] = {
+            "formula": "latent = mean + noise @ factor",
+            "mean": origin[0].tolist(),
+            "factor": factor.tolist(),
+        }
+    return described
+
+
+@contextlib.contextmanager
+def _folder_for(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its place when the body ends well, and goes otherwise."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}; give another --out") from error
+    try:
+        yield folder
+        folder.chmod(0o777 & ~_umask())
+        os.rename(folder, out)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}; nothing was left") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.iterdir():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter speaks of its own progress and of what it will change one day."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    levels = [each.level for each in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for each, level in zip(loggers, levels, strict=True):
+                each.setLevel(level)

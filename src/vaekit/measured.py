@@ -1,0 +1,262 @@
+"""What a run measures of itself and of other images: numbers, strangeness, and whether the training was healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit import anomalies, checkup, edit, evaluate, runs
+from vaekit.data import BINARIZE, Images, Selection, match_group
+from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
+from vaekit.doctor import Diagnosis, diagnose
+from vaekit.errors import UserError, printable
+from vaekit.features import Features, inception, small_classifier
+from vaekit.intake import held_out, is_binary
+from vaekit.models import LatentModel
+from vaekit.opened import Opened
+from vaekit.pictures import Sheet, in_colour, stacked_sheet
+from vaekit.progress import Counted, counted_silently
+from vaekit.repeat import next_command
+from vaekit.tables import check_table, write_table
+from vaekit.team import join
+from vaekit.verbs import serves
+
+__all__ = ["Measured", "Scored"]
+
+_COMPARED_AT_ONCE = 64
+_MAPS_OF_NORMAL = 200  # images whose maps say what is usual
+
+
+@dataclass(frozen=True, eq=False)
+class Measured(Opened):
+    """A run with the verbs that measure."""
+
+    def evaluate(
+        self,
+        data: Any = None,
+        split: str | None = None,
+        seed: int = 0,
+        *,
+        iwae_samples: int | None = None,
+        samples: int | None = None,
+        features: str | Path | None = None,
+        per_image: str | Path | None = None,
+        counted: Counted = counted_silently,
+    ) -> dict[str, Any]:
+        """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is.
+
+        ``iwae_samples`` adds the importance-weighted bound of so many samples per image; ``samples`` the distances of
+        so many new images from those measured (:mod:`vaekit.distances`), over a small classifier of our own or the
+        Inception network whose weights lie in the file ``features`` (:mod:`vaekit.features`); ``per_image`` names a CSV
+        file that gets a line per image. ``counted`` hears how far it is: what is done, of how many images.
+        """
+        if iwae_samples is not None:
+            self._check_bound(iwae_samples)
+        compared_by = self._features(samples, features)
+        if per_image is not None:
+            check_table(Path(per_image))
+        opened, rows, part = self._chosen(data, split)
+        if self.config.recipe.get("likelihood") == "bernoulli" and not all(map(is_binary, opened.pixels.split(1024))):
+            raise UserError(
+                f"{self.path} gives binary pixels a probability, and {opened.source} has grey levels; name others"
+            )
+        chosen, team = opened.selection(rows), join()
+        found = evaluate.measure(
+            self.model, chosen, seed, team=team, iwae_samples=iwae_samples or 0, with_ssim=True, counted=counted
+        )
+        if per_image is not None and self.leads:
+            names = [printable(opened.names[i]) for i in np.flatnonzero(rows)]
+            write_table(Path(per_image), {"name": names, **{k: v.tolist() for k, v in found.columns.items()}})
+        numbers: dict[str, Any] = {"part": part, **found.numbers()}
+        if found.kl_per_dim is not None:
+            numbers["kl_per_dim_nats"] = found.kl_per_dim.tolist()
+        if samples is not None and compared_by is not None:
+            numbers |= self._distances(chosen, samples, compared_by, seed, counted)
+        kind = self.config.data.binarize
+        if kind:
+            numbers |= {"binarize": kind, "measured_on": BINARIZE[kind]}
+        return numbers
+
+    def score(
+        self,
+        data: Any = None,
+        split: str | None = None,
+        *,
+        by: str | None = None,
+        false_alarms: float = 0.05,
+        normal: Sequence[str] = (),
+        normal_images: Any = None,
+        seed: int = 0,
+        table: str | Path | None = None,
+        counted: Counted = counted_silently,
+    ) -> Scored:
+        """How strange images of ``data`` (default: the run's own test part) are to the model (:mod:`vaekit.anomalies`).
+
+        ``by`` is the score to judge by. Images above the threshold are flagged; of further normal images at most the
+        fraction ``false_alarms`` is, by the scores of ``normal_images``, by default the run's own held-out ones.
+        Which images of ``data`` are normal, where that is known, says ``normal``, groups such as ``label:good``; by
+        default those of classes that the run was trained on, or of one called good or normal. ``table`` names a CSV
+        file that gets a line per image.
+        """
+        by = anomalies.check_score(by, self.model.prior is not None)
+        if table is not None:
+            check_table(Path(table))
+        opened, rows, part = self._chosen(data, split)
+        is_normal = self._normal(opened, normal)
+        calm = self._calm(normal_images)
+        anomalies.threshold_of(np.zeros(len(calm)), false_alarms)  # before a long measurement
+        team = join()
+        usual = evaluate.measure(self.model, calm, seed, team=team, counted=counted).columns
+        chosen = opened.selection(rows)
+        columns = evaluate.measure(self.model, chosen, seed, team=team, counted=counted).columns
+        scores = anomalies.scores_of(columns)
+        threshold = anomalies.threshold_of(anomalies.scores_of(usual)[by], false_alarms)
+        names = [printable(opened.names[i]) for i in np.flatnonzero(rows)]
+        numbers: dict[str, Any] = {
+            "part": part,
+            "images": len(names),
+            "by": by,
+            "threshold": threshold,
+            "false_alarms": false_alarms,
+            "calibrated_on": len(calm),
+            "flagged": int((scores[by] > threshold).sum()),
+        }
+        if is_normal is not None:
+            told = ~is_normal[rows]
+            if told.any() and not told.all():
+                numbers |= anomalies.separation(scores[by], told, threshold)
+        found = Scored(self.model, names, chosen, calm, scores, by, threshold, numbers)
+        if table is not None and self.leads:
+            write_table(Path(table), found.table())
+        return found
+
+    def doctor(self, data: Any = None) -> Diagnosis:
+        """What is wrong with the training, if anything, and what to do (:mod:`vaekit.doctor`).
+
+        Looks at the run's own images again; ``data`` says where they are now, if they have moved.
+        """
+        images = self.images() if data is None else self._open(data)
+        if images.fingerprint != self.config.data.fingerprint:
+            raise UserError(
+                f"{images.source} does not hold the images that {self.path} was trained on, which the doctor compares "
+                "with held-out ones; name those as DATA"
+            )
+        return diagnose(checkup.examine(self.model, self.config, images, runs.read_metrics(self.path)))
+
+    def next_command(self, diagnosis: Diagnosis, data: str | None = None) -> str:
+        """The command that follows from a diagnosis, to be pasted into a shell."""
+        source = self.config.data.source if data is None else data
+        return next_command(self.config, diagnosis, source, str(self.path))
+
+    def _normal(self, images: Images, groups: Sequence[str]) -> np.ndarray | None:
+        """bool ``[N]``: the images that are normal, where that is known."""
+        labels = None if images.labels is None else images.labels.numpy()
+        names = anomalies.found_among(images.classes, self.config.data.classes) if labels is not None else []
+        groups = groups or [f'label:"{name}"' for name in names]
+        if not groups:
+            return None
+        matched = [match_group(group, labels, images.classes, images.attributes) for group in groups]
+        return np.logical_or.reduce(matched)
+
+    def _calm(self, given: Any) -> Selection:
+        """Normal images that nothing was trained on."""
+        if given is not None:
+            opened = self._open(given)
+            return opened.selection(np.ones(len(opened), bool))
+        images = self.images()
+        part, rows = held_out(images, runs.recipe_of(self.config))
+        if part == "train":
+            raise UserError(f"{self.path} has no held-out images to set a threshold by; name some with --normal-images")
+        return images.selection(rows)
+
+    def _features(self, samples: int | None, weights: str | Path | None) -> Features | None:
+        """What so many samples are compared by: our own classifier, or Inception with weights from a file."""
+        if samples is None:
+            if weights is not None:
+                raise UserError("--features is what samples are compared by; give --samples N too")
+            return None
+        if samples < 2:
+            raise UserError(f"--samples {samples}: expected at least 2 images")
+        if not serves("generate", self.model):
+            raise UserError(f"--samples: {self.path} has no prior to draw images from; leave it out")
+        device = next(self.model.parameters()).device
+        return small_classifier(device) if weights is None else inception(weights, device)
+
+    def _distances(
+        self, real: Selection, count: int, features: Features, seed: int, counted: Counted
+    ) -> dict[str, Any]:
+        """How far ``count`` new images are from real ones."""
+        if len(real) < 2:
+            raise UserError("--samples: expected at least 2 images to compare with")
+        pieces = edit.generate_in_pieces(self.model, count, seed)
+        made = _features_of(features, pieces, count, "drawn", counted)
+        found = _features_of(features, real.split(_COMPARED_AT_ONCE), len(real), "compared", counted)
+        kernel = kernel_distance(made, found, seed=seed)
+        numbers = {
+            "samples": count,
+            "features": features.name,
+            "frechet_distance": frechet_distance(made, found),
+            "kernel_distance": kernel.mean,
+            "kernel_distance_error": kernel.standard_error,
+        }
+        warning = small_sample_warning(min(count, len(real)), features.size)
+        return numbers | ({"warning": warning} if warning else {})
+
+    def _check_bound(self, samples: int) -> None:
+        if samples < 1:
+            raise UserError(f"--iwae {samples}: expected at least 1 sample per image")
+        if self.model.prior is None:
+            raise UserError(f"--iwae: {self.path} is an autoencoder and has no bound; leave it out")
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of N images, with what they are judged by."""
+
+    model: LatentModel
+    names: list[str]
+    pixels: Selection
+    normal: Selection  #: the images that the threshold was set by
+    scores: dict[str, np.ndarray]  #: float64 ``[N]`` each; more is stranger
+    by: str
+    threshold: float
+    numbers: dict[str, Any]
+
+    def strangest(self, count: int) -> np.ndarray:
+        """The rows of the highest scores, highest first."""
+        if count < 1:
+            raise UserError(f"--count {count}: expected at least 1 image")
+        return np.argsort(-self.scores[self.by], kind="stable")[:count]
+
+    def told(self, count: int) -> list[dict[str, Any]]:
+        """The strangest, by name, with their scores."""
+        return [{"name": self.names[i], self.by: float(self.scores[self.by][i])} for i in self.strangest(count)]
+
+    def table(self) -> dict[str, list[Any]]:
+        """A column of names, one per score, and whether the image is flagged."""
+        flagged = (self.scores[self.by] > self.threshold).astype(int).tolist()
+        return {"name": self.names, **{k: v.tolist() for k, v in self.scores.items()}, "flagged": flagged}
+
+    def sheet(self, count: int = 10) -> Sheet:
+        """The strangest images, what the model makes of them, and where they are unlikely, bright."""
+        rows = self.strangest(count)
+        shown = self.pixels[torch.from_numpy(rows.copy())]
+        maps, made = anomalies.heat_maps(self.model, shown)
+        usual = self.normal[torch.arange(len(self.normal))[:: max(1, len(self.normal) // _MAPS_OF_NORMAL)]]
+        heat = anomalies.coloured(maps, anomalies.heat_maps(self.model, usual)[0])
+        return stacked_sheet(*(in_colour(each) for each in (shown, made)), heat)
+
+
+def _features_of(features: Features, pieces: Iterable[Tensor], count: int, what: str, counted: Counted) -> Tensor:
+    found, done = [], 0
+    for images in pieces:
+        counted(what, done, count)
+        found.append(features.of(images))
+        done += len(images)
+    return torch.cat(found)

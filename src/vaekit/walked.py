@@ -1,0 +1,262 @@
+"""What a run does with codes: walks between them, adds and subtracts them, moves them along attributes, finds them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit import edit, runs, search
+from vaekit.atlas import Atlas, chosen_cells
+from vaekit.codes_file import check_codes_file, write_codes
+from vaekit.directions import Column, Direction, check_method, columns_of, fit_all, named, orthogonal, parse_move
+from vaekit.directions_file import load_directions, save_directions
+from vaekit.edit import stored_columns
+from vaekit.errors import UserError
+from vaekit.expressions import evaluate_expression, parse
+from vaekit.intake import held_out
+from vaekit.opened import Opened
+from vaekit.pictures import Sheet, stacked_sheet
+from vaekit.traversal import active_axes, principal_axes, walk
+
+__all__ = ["Walked"]
+
+_MOST_QUERIES = 10
+_MOST_SHOWN = 20  # neighbours of one image, on a sheet
+_MOST_EDITED = 100
+_ENOUGH_TO_HOLD_OUT = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Walked(Opened):
+    """A run with the verbs that work on codes."""
+
+    def latent(self, name: str) -> Tensor:
+        """One latent ``[latent_dim]``: of an image file, the mean of a folder, or that of a group of the run's data.
+
+        Groups are written ``label:smiling`` or ``attr:glasses=1,male=0``.
+        """
+        if name.startswith(("label:", "attr:")):
+            return edit.group_latents(*self._latents(), name).mean(0)
+        if not Path(name).exists():
+            known = ", ".join(self.config.data.classes + self.config.data.attributes) or "none"
+            raise UserError(
+                f"{name!r} is neither a file or folder nor a group such as label:NAME or attr:NAME=VALUE "
+                f"(labels and attributes of this run: {known})"
+            )
+        return self.encode(name if Path(name).is_dir() else [name]).mean(0)
+
+    def arithmetic(self, expression: str) -> Sheet:
+        """The picture of a sum of latents, for example ``"me.png + attr:glasses=1 - attr:glasses=0"``."""
+        return self._sheet(edit.decode(self.model, self._sum(expression)[None]))
+
+    def interpolate(self, *stops: str | Tensor | np.ndarray, steps: int = 6, path: str = "linear") -> Sheet:
+        """``steps`` pictures from each stop to the next, both included; a row for each stretch.
+
+        Stops are latents or expressions, two or more; ``path`` is ``"linear"`` or ``"spherical"``
+        (:func:`vaekit.edit.interpolate`).
+        """
+        if len(stops) < 2:
+            raise UserError(f"there are {len(stops)} places to walk between; expected at least 2")
+        ends = [self._sum(e) if isinstance(e, str) else torch.as_tensor(e, dtype=torch.float32) for e in stops]
+        if any(tuple(e.shape) != (self.model.latent_dim,) for e in ends):
+            shapes = " and ".join(str(tuple(e.shape)) for e in ends)
+            raise UserError(f"the ends have shapes {shapes}; expected latents [{self.model.latent_dim}]")
+        stretches = edit.interpolate(self.model, torch.stack(ends[:-1]), torch.stack(ends[1:]), steps, path)
+        return self._sheet(stretches.transpose(0, 1).flatten(0, 1), steps)
+
+    def directions(self, method: str = "adjusted", is_orthogonal: bool = False) -> dict[str, Direction]:
+        """The directions of labels and attributes of the run's data and of folders, by name (:mod:`vaekit.directions`).
+
+        Fitted on the stored codes of training images and kept in the run. Their accuracy is of the run's own held-out
+        images, or where those have gone, of a fifth of the stored codes, which nothing is then fitted on.
+        """
+        check_method(method)
+        known = load_directions(self.path, self.images_seen())
+        if not any(each.source == "data" and key[1:] == (method, is_orthogonal) for key, each in known.items()):
+            tensors, facts = self._latents()
+            columns = columns_of(*stored_columns(tensors, facts))
+            held_out = self._held_out_codes() if columns else None
+            fitted = fit_all(tensors["latents"], columns, held_out, method, is_orthogonal) if columns else {}
+            known |= {(name, method, is_orthogonal): each for name, each in fitted.items()}
+            save_directions(self.path, known, self.images_seen())
+        own = {key[0]: each for key, each in known.items() if key[1:] == (method, is_orthogonal)}
+        return {key[0]: each for key, each in known.items() if each.source != "data"} | own
+
+    def add_direction(
+        self, name: str, with_: str, without: str, method: str = "adjusted", is_orthogonal: bool = False
+    ) -> Direction:
+        """A direction from one folder of images to another, kept in the run under ``name``.
+
+        Of both folders every fifth image is held out for the accuracy, where there are ten in all at least. Raises
+        :class:`UserError` if the data of the run have a column of that name.
+        """
+        own = self.directions(method, is_orthogonal)
+        if name in own and own[name].source == "data":
+            raise UserError(f"--direction {name}: the data of {self.path} have that already; choose another name")
+        groups = [self.encode(folder if os.path.isdir(folder) else [folder]) for folder in (without, with_)]
+        has = np.repeat([0.0, 1.0], [len(codes) for codes in groups])
+        codes, columns = torch.cat(groups), {name: Column(name, has, has)}
+        nobody = (codes[:0], {}, "too few images to hold any out")
+        found = fit_all(codes, columns, None if len(codes) >= _ENOUGH_TO_HOLD_OUT else nobody, method)[name]
+        vector = found.vector
+        if is_orthogonal:
+            vector = orthogonal(vector, [each.vector for each in own.values() if each.source == "data"])
+        words = f"a fifth of {with_} and {without}" if found.held_out else found.held_out_from
+        found = replace(
+            found, vector=vector, is_orthogonal=is_orthogonal, source=f"{with_} and {without}", held_out_from=words
+        )
+        seen = self.images_seen()
+        key = (name, method, is_orthogonal)
+        save_directions(self.path, load_directions(self.path, seen) | {key: found}, seen)
+        return found
+
+    def edit(self, data: Any, moves: Mapping[str, float], directions: Mapping[str, Direction] | None = None) -> Sheet:
+        """Images with attributes added (a positive strength) and removed (a negative one), in the order of ``data``.
+
+        ``run.edit("me.png", {"glasses": 1, "smiling": -1})``. ``directions`` are those of :meth:`directions`, by
+        default with its defaults. A strength of 1 goes as far as from those without to those with.
+        """
+        known = self.directions() if directions is None else directions
+        step = sum((strength * named(known, name).vector for name, strength in moves.items()), torch.zeros(()))
+        codes = self.encode([data] if isinstance(data, str) and not os.path.isdir(data) else data)
+        return self.decode(codes + step)
+
+    def edit_sheet(
+        self, data: Any, moves: Mapping[str, float], directions: Mapping[str, Direction] | None = None
+    ) -> tuple[Sheet, dict[str, Any]]:
+        """Images, their reconstructions and what :meth:`edit` makes of them; and what is known of the directions."""
+        known = self.directions() if directions is None else directions
+        pixels = self.pixels([data] if isinstance(data, str) and not os.path.isdir(data) else data)
+        if len(pixels) > _MOST_EDITED:
+            raise UserError(f"there are {len(pixels):,} images to edit; give {_MOST_EDITED} at most")
+        edited = self.edit(pixels, moves, known).pixels
+        facts = {
+            name: {"strength": strength, "accuracy": known[name].accuracy, "method": known[name].method}
+            for name, strength in moves.items()
+        }
+        return stacked_sheet(pixels, self.decode(self.encode(pixels)).pixels, edited), {"directions": facts}
+
+    def edit_sheet_of_words(
+        self,
+        data: Any,
+        add: Sequence[str],
+        remove: Sequence[str],
+        directions: Sequence[str] = (),
+        method: str = "adjusted",
+        is_orthogonal: bool = False,
+    ) -> tuple[Sheet, dict[str, Any]]:
+        """:meth:`edit_sheet` in words: ``NAME=STRENGTH``, and ``NAME=WITH,WITHOUT`` for new directions."""
+        known = self.directions(method, is_orthogonal)
+        for text in directions:
+            name, equals, folders = text.partition("=")
+            with_, comma, without = folders.partition(",")
+            if not (name and equals and with_ and comma and without):
+                raise UserError(f"--direction {text}: expected NAME=WITH,WITHOUT, for example beard=with/,without/")
+            known[name] = self.add_direction(name, with_, without, method, is_orthogonal)
+        moves: dict[str, float] = {}
+        for sign, texts in ((1, add), (-1, remove)):
+            for text in texts:
+                name, strength = parse_move(text, known)
+                moves[name] = moves.get(name, 0.0) + sign * strength
+        if not moves:
+            raise UserError("nothing is added or removed; give --add NAME or --remove NAME")
+        return self.edit_sheet(data, moves, known)
+
+    def traverse(
+        self, image: str | None = None, count: int = 5, steps: int = 7, reach: float = 2.0
+    ) -> tuple[Sheet, dict[str, Any]]:
+        """The ``count`` most active dimensions and as many principal components, a row each, and what they are.
+
+        A row goes from ``-reach`` to ``reach`` standard deviations of the codes about the code of ``image`` (default:
+        the mean code), in ``steps`` pictures.
+        """
+        if count < 1 or steps < 2 or not 0 < reach < float("inf"):
+            raise UserError(
+                f"--count {count}, --steps {steps}, --reach {reach:g}: expected a dimension, two steps and a positive "
+                "reach at least"
+            )
+        codes = self._latents()[0]["latents"]
+        if len(codes) < 2:
+            raise UserError(f"{self.path} has the code of one image, which varies along nothing; train on more")
+        start = codes.mean(0) if image is None else self.latent(image)
+        prior = None if self.model.prior is None else self.model.prior().variance
+        axes = active_axes(codes, prior, count) + principal_axes(codes, count)
+        ways = walk(start, axes, steps, reach)
+        labels = tuple(f"{axis.name}  {axis.share:.0%}" for axis in axes)
+        facts = {"axes": {axis.name: {"share": axis.share} for axis in axes}, "reach": reach}
+        return Sheet(self.decode(ways.flatten(0, 1)).pixels, steps, row_labels=labels), facts
+
+    def save_codes(self, out: str | Path, data: Any = None, split: str | None = None) -> dict[str, Any]:
+        """Writes names, labels and codes of ``data`` (default: all images of the run) as .npz, .parquet or .csv."""
+        check_codes_file(Path(out))
+        found = self._coded(data, split)
+        if self.leads:
+            write_codes(Path(out), found.names, found.codes, found.label_names)
+        return {"written": str(out), "images": len(found.codes), "latents": found.codes.shape[1]}
+
+    def neighbours(
+        self, image: Any, data: Any = None, split: str | None = None, count: int = 9
+    ) -> tuple[Sheet, list[list[dict[str, Any]]]]:
+        """The images of ``data`` (default: all of the run) nearest to each of one or more others, by their codes.
+
+        A sheet with a row for each of them, itself first; and for each the names, labels and distances of its
+        neighbours, nearest first (:mod:`vaekit.search`). The sheet shows twenty of them at most.
+        """
+        given = self.pixels(image)
+        if len(given) > _MOST_QUERIES:
+            raise UserError(f"there are {len(given):,} images to find the neighbours of; give {_MOST_QUERIES} at most")
+        found = self._coded(data, split)
+        known, asked = (search.standardised(self.model, each) for each in (found.codes, edit.encode(self.model, given)))
+        distances, rows = search.nearest(known, asked, count)
+        told = [
+            [{**found.facts(i), "distance": d} for d, i in zip(distance, row, strict=True)]
+            for distance, row in zip(distances.tolist(), rows.tolist(), strict=True)
+        ]
+        rows, distances = rows[:, :_MOST_SHOWN], distances[:, :_MOST_SHOWN]
+        shown = torch.cat([torch.cat([this[None], found.pixels[row]]) for this, row in zip(given, rows, strict=True)])
+        captions = [text for row in distances.tolist() for text in ("this", *(f"{d:.2f}" for d in row))]
+        return Sheet(shown, 1 + rows.shape[1], captions=tuple(captions)), told
+
+    def map(self, data: Any = None, split: str | None = None) -> tuple[Atlas, dict[str, Any]]:
+        """``data`` (default: all images of the run) laid out in the plane of the first two principal components.
+
+        A mosaic; and the share of the variance of the codes along each axis with the points of all images.
+        """
+        found = self._coded(data, split)
+        plane = search.plane(found.codes)
+        rows, places = chosen_cells(plane.coordinates)
+        shown = None if found.labels is None else found.labels[rows]
+        points = [{**found.facts(i), "x": x, "y": y} for i, (x, y) in enumerate(plane.coordinates.tolist())]
+        numbers = {"images": len(points), "variance_shares": list(plane.shares), "points": points}
+        return Atlas(found.pixels[rows], places, shown, found.classes), numbers
+
+    def decode(self, latents: Tensor) -> Sheet:
+        """The pictures of latents ``[N, latent_dim]``."""
+        return self._sheet(edit.decode(self.model, latents))
+
+    def _sum(self, expression: str) -> Tensor:
+        """The latent of an expression; one that is as a whole the name of a file or folder needs no quotes in it."""
+        if os.path.exists(expression):
+            return self.latent(expression)
+        return evaluate_expression(parse(expression), self.latent)
+
+    def _held_out_codes(self) -> tuple[Tensor, dict[str, Column], str] | None:
+        """Codes and columns of the run's own images that nothing was trained on, where there are any here."""
+        try:
+            images = self.images()
+        except UserError:
+            return None
+        row = runs.recipe_of(self.config)
+        part, rows = held_out(images, row)
+        if part == "train":
+            return None
+        images = images[rows]
+        labels = None if images.labels is None else images.labels.numpy()
+        return self.encode(images), columns_of(labels, images.classes, images.attributes), f"{part} part"

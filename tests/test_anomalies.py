@@ -1,0 +1,154 @@
+"""Strange images: the threshold keeps its promise, figures are counted right, maps and tables are whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vaekit as vk
+from vaekit.anomalies import check_score, coloured, found_among, heat_maps, scores_of, separation, threshold_of
+from vaekit.data import to_float, write_folder
+from vaekit.errors import UserError
+from vaekit.evaluate import measure
+
+Cli = Callable[..., Any]
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 0.3])
+def test_of_further_normal_images_at_most_the_promised_fraction_is_flagged(alpha: float) -> None:
+    rng = np.random.default_rng(0)
+    count, trials = 39, 20_000
+    draws = rng.normal(size=(trials, count + 1))
+    ranked = np.sort(draws[:, :count], axis=1)
+    thresholds = np.array([threshold_of(each, alpha) for each in ranked[:200]])
+    place = math.ceil((count + 1) * (1 - alpha) - 1e-9) - 1
+    np.testing.assert_array_equal(thresholds, ranked[:200, place])
+    flagged = (draws[:, count] > ranked[:, place]).mean()
+    exact = 1 - (place + 1) / (count + 1)  # with no ties, by exchangeability
+    assert exact <= alpha + 1e-12 and flagged == pytest.approx(exact, abs=4 * math.sqrt(alpha / trials))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.floats(0.001, 0.999))
+def test_a_threshold_is_one_of_the_scores_or_is_refused_for_want_of_images(scores: list[float], alpha: float) -> None:
+    normal = np.array(scores)
+    if len(normal) + 1 < 1 / alpha - 1e-6:
+        with pytest.raises(UserError, match="needs at least"):
+            threshold_of(normal, alpha)
+    elif len(normal) + 1 > 1 / alpha + 1e-6:
+        found = threshold_of(normal, alpha)
+        assert found in normal
+        assert (normal > found).sum() <= alpha * (len(normal) + 1)
+
+
+def test_as_many_images_as_the_refusal_asks_for_are_enough() -> None:
+    for alpha in (0.5, 0.2, 0.05, 0.01, 0.003):
+        needed = math.ceil(1 / alpha - 1 - 1e-9)
+        assert threshold_of(np.arange(needed), alpha) == needed - 1
+        with pytest.raises(UserError, match=f"at least {needed:,} "):
+            threshold_of(np.arange(needed - 1), alpha)
+    for alpha in (0.0, 1.0, -0.1, float("nan")):
+        with pytest.raises(UserError, match="between 0 and 1"):
+            threshold_of(np.arange(10.0), alpha)
+
+
+def test_separation_counts_pairs_and_flags() -> None:
+    rng = np.random.default_rng(1)
+    told = rng.random(80) < 0.3
+    scores = np.round(rng.normal(size=80) + told, 1)  # with ties
+    found = separation(scores, told, 0.5)
+    strange, usual = scores[told][:, None], scores[~told][None]
+    assert found["auroc"] == pytest.approx(((strange > usual) + 0.5 * (strange == usual)).mean())
+    table = found["confusion"]
+    assert sum(table.values()) == 80
+    assert table["anomalous_flagged"] == int((scores[told] > 0.5).sum())
+    assert table["normal_flagged"] == int((scores[~told] > 0.5).sum())
+
+
+def test_scores_are_turned_so_that_more_is_stranger(digits_vae: Path) -> None:
+    run = vk.load(digits_vae)
+    pixels = run.images("test").pixels[:40]
+    noise = torch.randint(0, 256, pixels.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    usual, strange = (scores_of(measure(run.model, each).columns) for each in (pixels, noise))
+    assert set(usual) == {"negative_elbo_nats", "distortion_nats", "rate_nats", "sse"}
+    for name in ("negative_elbo_nats", "distortion_nats", "sse"):
+        assert separation(np.concatenate([usual[name], strange[name]]), np.repeat([False, True], 40), 0.0)["auroc"] > 0.99
+    np.testing.assert_allclose(usual["negative_elbo_nats"], usual["distortion_nats"] + usual["rate_nats"])
+
+
+def test_a_map_sums_to_the_log_probability_of_its_image(digits_vae: Path) -> None:
+    run = vk.load(digits_vae)
+    pixels = run.images("test").pixels[:3]
+    maps, pictures = heat_maps(run.model, pixels)
+    x = to_float(pixels)
+    log_px = run.model.decode(run.model.encode(x).mean).log_prob(x)
+    torch.testing.assert_close(maps.sum((1, 2)), -log_px, rtol=1e-4, atol=1e-2)
+    assert torch.equal(pictures, run.reconstruct(pixels).pixels)
+    spoilt = pixels.clone()
+    spoilt[0, 0, 0, 0] = 255 - spoilt[0, 0, 0, 0]
+    colours = coloured(heat_maps(run.model, spoilt)[0], maps).float().sum(1)
+    assert colours.shape == (3, *run.shape[1:]) and float(colours[0, 0, 0]) == float(colours[0].max())
+
+
+def test_score_in_words(vaekit: Cli, digits_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = vaekit("score", digits_vae, "--table", "t.csv", "--false-alarms", 0.1, "--json", "--count", 3)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["by"] == "negative_elbo_nats" and "auroc" not in found and len(found["strangest"]) == 3
+    rows = list(csv.DictReader(Path("t.csv").read_text().splitlines()))
+    assert len(rows) == found["images"]
+    assert sum(int(row["flagged"]) for row in rows) == found["flagged"]
+    highest = max(rows, key=lambda row: float(row["negative_elbo_nats"]))
+    assert highest["name"] == found["strangest"][0]["name"]
+    assert (tmp_path / f"{digits_vae.name}-score.png").exists()
+    groups = ["--normal", "label:0", "--normal", "label:1"]
+    told = json.loads(vaekit("score", digits_vae, *groups, "--false-alarms", 0.1, "--json").out)
+    assert 0 <= told["auroc"] <= 1 and sum(told["confusion"].values()) == found["images"]
+
+
+def test_classes_that_the_run_knows_are_normal(vaekit: Cli, digits_vae: Path, tmp_path: Path) -> None:
+    digits = vk.load(digits_vae).images("test")
+    for name, images in (("3", digits[:20]), ("noise", digits[20:40])):
+        if name == "noise":
+            pixels = torch.randint(0, 256, images.pixels.shape, dtype=torch.uint8)
+            images = vk.open_images(pixels[:, 0].numpy())
+        write_folder(images, tmp_path / "set" / name)
+        (tmp_path / "set" / name / "metadata.csv").unlink()
+    out = tmp_path / "s.png"
+    done = vaekit("score", digits_vae, tmp_path / "set", "--false-alarms", 0.1, "--out", out, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["auroc"] > 0.99
+
+
+def test_what_is_normal_where_nobody_says() -> None:
+    assert found_among(["0", "1"], ["0", "1"]) == []
+    assert found_among(["good", "hole"], ["good"]) == ["good"]
+    assert check_score(None, True) == "negative_elbo_nats" and check_score(None, False) == "sse"
+    with pytest.raises(UserError, match="autoencoder"):
+        check_score("rate_nats", False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--by", "elbo"], "--by elbo"),
+        (["--false-alarms", "0"], "between 0 and 1"),
+        (["--false-alarms", "0.0001"], "needs at least 9,999"),
+        (["--normal", "label:ten"], "unknown label"),
+        (["--table", "t.txt"], ".csv"),
+        (["--count", "0"], "--count 0"),
+    ],
+)
+def test_a_score_that_cannot_be_given_says_why(vaekit: Cli, digits_vae: Path, words: list[str], said: str) -> None:
+    done = vaekit("score", digits_vae, *words)
+    assert done.code == 2 and said in done.err and "Traceback" not in done.err

@@ -1,0 +1,201 @@
+"""Exported folders: near to PyTorch for every recipe, usable without it, and no change to a file goes unseen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vaekit as vk
+from vaekit import export as exporting
+from vaekit.artefact import SUMS, TOLERANCES, Session, differences, digest_of, sums_of, verify
+from vaekit.build import build_model, resolve
+from vaekit.data import Form
+from vaekit.errors import UserError
+from vaekit.recipes import LIKELIHOODS, RECIPES, with_likelihood
+
+Cli = Callable[..., Any]
+
+SMALL = {"seed-vae": (3, 32, 32), "seed-ae": (1, 28, 28), "fast-ae": (1, 28, 28)}
+
+
+def model_of(recipe: Any, shape: tuple[int, int, int], seed: int = 0) -> Any:
+    """A model with weights that are not at their start, where residual branches would be zero."""
+    row = resolve(replace(recipe, width=recipe.width or 16), shape)
+    model = build_model(row, shape).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for weights in model.parameters():
+        weights += 0.05 * torch.randn(weights.shape, generator=generator)
+    if hasattr(model.prior, "covariance"):
+        half = torch.randn(model.latent_dim, model.latent_dim, generator=generator) / model.latent_dim**0.5
+        model.prior.covariance.copy_(half @ half.mT + 0.1 * torch.eye(model.latent_dim))
+    return model
+
+
+def images_of(shape: tuple[int, int, int], count: int = 100) -> torch.Tensor:
+    channels, height, width = shape
+    found = vk.open_images(f"portraits:{count}", size=(height, width), channels=channels)
+    return found.pixels
+
+
+def exported(model: Any, out: Path, precision: str) -> dict[str, Any]:
+    shape = model.image_shape
+    form = Form(size=shape[1:], channels=shape[0])
+    return exporting.export(model, out, images_of(shape), form, {}, {"recipe": "test"}, precision)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_near_to_pytorch(name: str, precision: str, tmp_path: Path) -> None:
+    shape = SMALL.get(name, (3, 24, 16))
+    model = model_of(RECIPES[name], shape)
+    told = exported(model, tmp_path / "out", precision)
+    assert told["images"] == 100
+    for kind, allowed in TOLERANCES[precision].items():
+        assert told["largest_difference"][kind] <= allowed
+    assert verify(tmp_path / "out", told["digest"])["precision"] == precision
+    one = images_of(shape, 1).float().numpy() / 255  # any number of images
+    session = Session(tmp_path / "out")
+    assert session.decode(session.encode(one)[0]).shape == (1, *shape)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_every_likelihood_is_near_to_pytorch(likelihood: str, tmp_path: Path) -> None:
+    exported(model_of(with_likelihood(RECIPES["vae"], likelihood), (3, 16, 16)), tmp_path / "out", "fp32")
+    assert verify(tmp_path / "out")["files"] == 5
+
+
+@pytest.fixture(scope="module")
+def artefact(portraits_vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("export") / "portraits"
+    vk.load(portraits_vae).export(out)
+    return out
+
+
+def test_an_export_describes_what_it_needs(artefact: Path, portraits_vae: Path) -> None:
+    facts = json.loads((artefact / "model.json").read_text())
+    run = vk.load(portraits_vae)
+    assert (facts["image"]["height"], facts["image"]["width"]) == run.shape[1:]
+    assert facts["latent_dim"] == run.model.latent_dim
+    known = run.directions()
+    assert set(facts["directions"]) == set(known)
+    np.testing.assert_array_equal(np.float32(facts["directions"]["glasses"]["vector"]), known["glasses"].vector.numpy())
+    prior = facts["prior"]
+    noise = torch.randn(3, run.model.latent_dim, generator=torch.Generator().manual_seed(1))
+    made = np.array(prior["mean"]) + noise.numpy() @ np.array(prior["factor"])
+    np.testing.assert_allclose(made, run.model.prior.from_noise(noise).numpy(), rtol=1e-3, atol=1e-4)
+    assert facts["compared_with_pytorch"]["images"] == min(100, len(run.images("test")))
+
+
+def test_the_example_needs_no_pytorch_and_does_what_the_run_does(
+    artefact: Path, portraits_vae: Path, tmp_path: Path
+) -> None:
+    run = vk.load(portraits_vae)
+    face = run.images("test").pixels[0]
+    Image.fromarray(face.permute(1, 2, 0).numpy()).save(tmp_path / "me.png")
+    script = artefact / "example.py"
+    assert len(script.read_text().splitlines()) <= 33
+    without = "import sys; sys.modules['torch'] = sys.modules['vaekit'] = None; import runpy; sys.argv = sys.argv[1:]; "
+    words = [str(script), str(tmp_path / "me.png"), str(tmp_path / "out.png"), "glasses=1.0"]
+    subprocess.run([sys.executable, "-c", without + "runpy.run_path(sys.argv[0])", *words], check=True)
+    found = np.asarray(Image.open(tmp_path / "out.png")).astype(int)
+    expected = run.edit(face[None], {"glasses": 1.0}).pixels[0].permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "model.json", "check.npz", "example.py", SUMS])
+@pytest.mark.parametrize("what", ["flipped", "cut", "gone", "longer"])
+def test_no_change_of_a_file_goes_unseen(artefact: Path, tmp_path: Path, name: str, what: str) -> None:
+    folder = copied(artefact, tmp_path)
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    if what == "gone":
+        path.unlink()
+    else:
+        data[len(data) // 2] ^= 1
+        path.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "longer": path.read_bytes() + b"\n"}[what])
+    with pytest.raises(UserError) as error:
+        verify(folder)
+    assert str(folder) in str(error.value)
+
+
+def test_what_is_added_or_changed_with_its_sum_is_seen(artefact: Path, tmp_path: Path) -> None:
+    folder = copied(artefact, tmp_path)
+    digest = digest_of(folder)
+    assert verify(folder, digest)["digest"] == digest
+    (folder / "more.txt").write_text("hello")
+    with pytest.raises(UserError, match=r"more\.txt is not part"):
+        verify(folder)
+    (folder / "more.txt").unlink()
+    facts = json.loads((folder / "model.json").read_text())
+    facts["directions"]["glasses"]["vector"][0] += 1
+    (folder / "model.json").write_text(json.dumps(facts))
+    (folder / SUMS).write_text(sums_of(folder))
+    assert verify(folder)["files"] == 5  # whole by its own word
+    with pytest.raises(UserError, match="not that export"):
+        verify(folder, digest)
+
+
+def test_networks_that_compute_otherwise_are_seen(artefact: Path, tmp_path: Path) -> None:
+    folder = copied(artefact, tmp_path)
+    with np.load(folder / "check.npz", allow_pickle=False) as file:
+        expected = {name: file[name] for name in file.files}
+    session = Session(folder)
+    assert max(differences(session, expected).values()) < 1e-4
+    for name in ("mean", "log_variance", "pictures", "round_trips"):
+        spoilt = expected | {name: expected[name] + 0.01}
+        assert max(differences(session, spoilt).values()) > 1e-3
+        np.savez(folder / "check.npz", **spoilt)
+        (folder / SUMS).write_text(sums_of(folder))
+        with pytest.raises(UserError, match="differ by"):
+            verify(folder)
+
+
+def test_the_patterns_show_nothing_of_anyone(artefact: Path, portraits_vae: Path) -> None:
+    with np.load(artefact / "check.npz", allow_pickle=False) as file:
+        patterns = (file["images"] * 255).round().astype(int)
+    for face in vk.load(portraits_vae).images().pixels.numpy().astype(int):
+        assert np.abs(patterns - face).mean((1, 2, 3)).min() > 10
+
+
+def test_an_export_that_is_too_far_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TOLERANCES, "fp16", {"codes": 1e-9, "pictures": 1e-9})
+    model = model_of(RECIPES["ae"], (1, 16, 16))
+    with pytest.raises(UserError, match="try --precision fp32"):
+        exported(model, tmp_path / "out", "fp16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_and_verify_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = vaekit("export", portraits_vae, "--out", out, "--precision", "fp16", "--json")
+    assert done.code == 0, done.err
+    digest = json.loads(done.out)["digest"]
+    assert vaekit("verify", out, "--digest", digest).code == 0
+    for words, said in (
+        (["export", portraits_vae, "--out", out], "is there already"),
+        (["export", portraits_vae, "--out", tmp_path / "no" / "where"], "its folder is missing"),
+        (["export", portraits_vae, "--out", tmp_path / "x", "--precision", "int8"], "--precision int8"),
+        (["verify", tmp_path / "nothing"], "no such folder"),
+        (["verify", tmp_path], "is not an export"),
+        (["verify", out, "--digest", "0" * 64], "not that export"),
+    ):
+        wrong = vaekit(*words)
+        assert wrong.code == 2 and said in wrong.err, wrong.err
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+
+
+def copied(artefact: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "copy"
+    shutil.copytree(artefact, folder)
+    return folder

@@ -1,0 +1,243 @@
+"""Walks, edits and traversals of a run: what they draw is what their formulas say, in Python and in words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import vaekit as vk
+from vaekit import edit
+from vaekit.animation import Animation, animated, is_animated
+from vaekit.data import write_folder
+from vaekit.errors import UserError
+from vaekit.pictures import Sheet
+from vaekit.search import components
+from vaekit.traversal import active_axes, principal_axes, walk
+
+Cli = Callable[..., Any]
+
+
+@given(st.integers(2, 8), st.integers(0, 1000), st.floats(0, 1))
+def test_a_spherical_path_turns_evenly_and_changes_its_length_evenly(latents: int, seed: int, weight: float) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = (torch.from_numpy(rng.normal(size=latents) * scale) for scale in (1.0, 3.0))
+    z = edit.spherical(a, b, torch.tensor([weight], dtype=torch.float64))
+    angle = torch.acos((a @ b / a.norm() / b.norm()).clamp(-1, 1))
+    if angle.sin() < 1e-2:
+        return
+    assert float(z.norm()) == pytest.approx(float((1 - weight) * a.norm() + weight * b.norm()), rel=1e-6)
+    turned = torch.acos((a @ z / a.norm() / z.norm()).clamp(-1, 1))
+    assert float(turned) == pytest.approx(weight * float(angle), abs=1e-5)
+
+
+def test_a_spherical_path_has_its_ends_and_is_straight_where_there_is_no_plane() -> None:
+    weights = torch.tensor([[0.0], [0.5], [1.0]])
+    a, b = torch.tensor([1.0, 2.0, 0.5]), torch.tensor([-2.0, 0.3, 1.0])
+    ends = edit.spherical(a, b, weights)
+    torch.testing.assert_close(ends[[0, 2]], torch.stack([a, b]))
+    for other in (2 * a, -a, torch.zeros(3)):
+        torch.testing.assert_close(edit.spherical(a, other, weights)[1], (a + other) / 2)
+
+
+def test_a_walk_through_several_places_has_a_row_for_each_stretch(portraits_vae: Path) -> None:
+    run = vk.load(portraits_vae)
+    z = run.encode(run.images("test").pixels[:3])
+    whole = run.interpolate(*z, steps=4)
+    assert len(whole) == 8 and whole.columns == 4
+    assert torch.equal(whole.pixels[:4], run.interpolate(z[0], z[1], steps=4).pixels)
+    assert torch.equal(whole.pixels[4:], run.interpolate(z[1], z[2], steps=4).pixels)
+    round_ = run.interpolate(z[0], z[1], steps=5, path="spherical").pixels
+    torch.testing.assert_close(round_[[0, 4]].int(), run.decode(z[:2]).pixels.int(), atol=1, rtol=0)
+    noise = run.model.prior.to_noise(z[:2])
+    middle = run.model.prior.from_noise(edit.spherical(noise[0], noise[1], torch.tensor([0.5])))
+    torch.testing.assert_close(round_[2].int(), run.decode(middle[None]).pixels[0].int(), atol=1, rtol=0)
+    with pytest.raises(UserError, match="at least 2"):
+        run.interpolate(z[0])
+    with pytest.raises(UserError, match="did you mean 'spherical'"):
+        run.interpolate(z[0], z[1], path="sphere")
+
+
+def test_axes_are_those_of_the_variance() -> None:
+    rng = np.random.default_rng(0)
+    codes = torch.from_numpy(rng.normal(size=(500, 4)) * [0.1, 3.0, 1.0, 2.0])
+    active = active_axes(codes, torch.tensor([1.0, 100.0, 1.25, 8.0]), 3)
+    assert [axis.name for axis in active] == ["z2", "z3", "z1"]
+    variance = codes.var(0, unbiased=False)
+    assert active[0].share == pytest.approx(float(variance[2]) / 1.25)
+    np.testing.assert_allclose(active[0].step.numpy(), [0, 0, float(variance[2].sqrt()), 0])
+    values = np.linalg.eigvalsh(np.cov(codes.numpy().T, bias=True))[::-1]
+    principal = principal_axes(codes, 2)
+    assert [axis.share for axis in principal] == pytest.approx((values / values.sum())[:2].tolist())
+    assert [float(axis.step.norm()) for axis in principal] == pytest.approx(np.sqrt(values[:2]).tolist())
+    axes, variances = components(codes)
+    torch.testing.assert_close(axes @ axes.mT, torch.eye(4).double())
+    np.testing.assert_allclose(variances.numpy(), values)
+    ways = walk(codes[0], principal, 5, 2.0)
+    torch.testing.assert_close(ways[1, 2], codes[0].float())
+    torch.testing.assert_close(ways[0, 4] - ways[0, 0], (4 * principal[0].step).float())
+
+
+def test_a_traversal_goes_through_the_mean_or_the_image(portraits_vae: Path, tmp_path: Path) -> None:
+    run = vk.load(portraits_vae)
+    sheet, facts = run.traverse(count=2, steps=3)
+    assert len(sheet) == 4 * 3 and sheet.columns == 3 and len(facts["axes"]) == 4
+    assert all(text.split()[0] in facts["axes"] for text in sheet.row_labels)
+    assert torch.equal(sheet.pixels[1], sheet.pixels[4])
+    face = run.images("test").pixels[0]
+    path = tmp_path / "me.png"
+    Image.fromarray(face.permute(1, 2, 0).numpy()).save(path)
+    own, _ = run.traverse(str(path), count=1, steps=3)
+    torch.testing.assert_close(own.pixels[1].int(), run.reconstruct(face[None]).pixels[0].int(), atol=1, rtol=0)
+    with pytest.raises(UserError, match="--steps 1"):
+        run.traverse(steps=1)
+
+
+def test_an_edit_is_the_code_moved_and_decoded(portraits_vae: Path) -> None:
+    run = vk.load(portraits_vae)
+    faces = run.images("test").pixels[:4]
+    known = run.directions()
+    moved = run.encode(faces) + 1.5 * known["glasses"].vector - known["smiling"].vector
+    assert torch.equal(run.edit(faces, {"glasses": 1.5, "smiling": -1}).pixels, run.decode(moved).pixels)
+    sheet, facts = run.edit_sheet(faces, {"glasses": 1})
+    assert len(sheet) == 12 and torch.equal(sheet.pixels[:4], faces)
+    assert facts["directions"]["glasses"]["accuracy"] == known["glasses"].accuracy
+    with pytest.raises(UserError, match="did you mean 'glasses'"):
+        run.edit(faces, {"glases": 1})
+
+
+def test_directions_are_found_once_and_kept_until_the_weights_change(
+    portraits_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(portraits_vae, folder)
+    (folder / "directions.safetensors").unlink(missing_ok=True)
+    run = vk.load(folder)
+    first = run.directions()
+    assert {"glasses", "male", "smiling"} <= set(first) and any("=" in name for name in first)
+    assert first["glasses"].held_out_from == "val part" and first["glasses"].held_out == len(run.images("val"))
+    monkeypatch.setattr("vaekit.walked.fit_all", None)  # is not called again
+    again = vk.load(folder).directions()
+    assert set(again) == set(first)
+    assert all(torch.equal(again[name].vector, first[name].vector) for name in first)
+    assert [each.facts() for each in again.values()] == [first[name].facts() for name in again]
+    monkeypatch.setattr(type(run), "images_seen", lambda self: 1)
+    with pytest.raises(TypeError):  # the weights are others: fitted anew
+        run.directions()
+
+
+def test_without_its_images_a_run_holds_out_stored_codes(portraits_vae: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = vk.load(portraits_vae)
+
+    def gone(*_: object) -> None:
+        raise UserError("gone")
+
+    monkeypatch.setattr(type(run), "images", gone)
+    monkeypatch.setattr("vaekit.walked.load_directions", lambda *_: {})
+    monkeypatch.setattr("vaekit.walked.save_directions", lambda *_: None)
+    found = run.directions()["glasses"]
+    assert found.held_out_from == "a fifth of the stored codes"
+    assert found.held_out + found.images_with + found.images_without == run.config.data.train_images
+
+
+def test_a_direction_of_two_folders(vaekit: Cli, portraits_vae: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(portraits_vae, folder)
+    run = vk.load(folder)
+    faces = run.images("train")
+    for name, value in (("with", 1), ("without", 0)):
+        write_folder(faces.select(f"attr:glasses={value}")[:12], tmp_path / name)
+    words = [f"frames={tmp_path / 'with'},{tmp_path / 'without'}", "--add", "frames", "--out", tmp_path / "e.png"]
+    done = vaekit("edit", folder, tmp_path / "with", "--direction", *words, "--json")
+    assert done.code == 0, done.err
+    known = vk.load(folder).directions()["frames"]
+    mean = [run.encode(str(tmp_path / name)).mean(0) for name in ("with", "without")]
+    kept = torch.arange(24) % 5 != 4
+    codes = torch.cat([run.encode(str(tmp_path / name)) for name in ("without", "with")])
+    fitted = codes[12:][kept[12:]].mean(0) - codes[:12][kept[:12]].mean(0)
+    torch.testing.assert_close(known.vector, fitted, rtol=1e-4, atol=1e-5)
+    assert float((known.vector - (mean[0] - mean[1])).norm()) < float(known.vector.norm())
+    assert known.held_out == 4 and known.accuracy is not None
+    assert vaekit("edit", folder, tmp_path / "with", "--remove", "frames=0.5", "--out", tmp_path / "f.png").code == 0
+    clash = vaekit(
+        "edit", folder, tmp_path / "with", "--direction", words[0].replace("frames=", "glasses="), "--add", "male"
+    )
+    assert clash.code == 2 and "choose another name" in clash.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "nothing is added or removed"),
+        (["--add", "glases"], "did you mean 'glasses'"),
+        (["--add", "glasses=much"], "there is no direction 'glasses=much'"),
+        (["--add", "glasses=nan"], "finite"),
+        (["--add", "glasses", "--method", "mean"], "did you mean 'means'"),
+        (["--add", "glasses", "--direction", "x=only"], "expected NAME=WITH,WITHOUT"),
+        (["--add", "glasses", "--direction", "x=no/,where/"], "no file or folder 'where'"),
+    ],
+)
+def test_an_edit_that_cannot_be_done_says_why(
+    vaekit: Cli, portraits_vae: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    face = tmp_path / "me.png"
+    Image.new("RGB", (40, 40), "red").save(face)
+    done = vaekit("edit", portraits_vae, face, *words, "--out", tmp_path / "out.png")
+    assert done.code == 2 and said in done.err and "Traceback" not in done.err
+    assert not (tmp_path / "out.png").exists()
+
+
+def frames(count: int) -> tuple[Sheet, ...]:
+    return tuple(Sheet(torch.full((2, 3, 8, 8), 40 * i, dtype=torch.uint8), 2) for i in range(count))
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_an_animation_goes_there_and_back(tmp_path: Path, ending: str) -> None:
+    path = Animation(frames(4)).save(tmp_path / f"a{ending}")
+    with Image.open(path) as image:
+        assert getattr(image, "n_frames", 1) == 6
+        seen = []
+        for i in range(6):
+            image.seek(i)
+            seen.append(image.convert("RGB").getpixel((10, 10))[0])
+    assert np.abs(np.array(seen) - [0, 40, 80, 120, 80, 40]).max() <= (8 if ending == ".gif" else 0)
+
+
+def test_an_animation_has_two_frames_and_a_name_that_can_move(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="2 frames"):
+        Animation(frames(1))
+    with pytest.raises(UserError, match=r"\.gif or \.webp"):
+        Animation(frames(2)).save(tmp_path / "a.png")
+    assert is_animated(Path("a.gif"), False) and is_animated(Path("a.webp"), True) and is_animated(None, True)
+    assert not is_animated(Path("a.webp"), False) and not is_animated(None, False)
+    with pytest.raises(UserError, match=r"\.gif or \.webp"):
+        is_animated(Path("a.png"), True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sheet_moves_column_by_column() -> None:
+    pixels = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 1, 8, 8)
+    moving = animated(Sheet(pixels, 3))
+    assert [frame.pixels[:, 0, 0, 0].tolist() for frame in moving.frames] == [[0, 3], [1, 4], [2, 5]]
+
+
+def test_walks_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: Path) -> None:
+    groups = ["attr:glasses=0", "attr:glasses=1", "attr:glasses=0,male=1"]
+    gif = tmp_path / "walk.gif"
+    done = vaekit("interpolate", portraits_vae, *groups, "--steps", 3, "--path", "spherical", "--out", gif, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["picture"] == str(gif)
+    with Image.open(gif) as image:
+        assert getattr(image, "n_frames", 1) == 4
+    assert vaekit("traverse", portraits_vae, "--count", 1, "--out", tmp_path / "t.webp", "--animate").code == 0
+    wrong = vaekit("traverse", portraits_vae, "--out", tmp_path / "t.png", "--animate")
+    assert wrong.code == 2 and ".gif or .webp" in wrong.err
