@@ -81,7 +81,9 @@ def test_scores_are_turned_so_that_more_is_stranger(digits_vae: Path) -> None:
     usual, strange = (scores_of(measure(run.model, each).columns) for each in (pixels, noise))
     assert set(usual) == {"negative_elbo_nats", "distortion_nats", "rate_nats", "sse"}
     for name in ("negative_elbo_nats", "distortion_nats", "sse"):
-        assert separation(np.concatenate([usual[name], strange[name]]), np.repeat([False, True], 40), 0.0)["auroc"] > 0.99
+        assert (
+            separation(np.concatenate([usual[name], strange[name]]), np.repeat([False, True], 40), 0.0)["auroc"] > 0.99
+        )
     np.testing.assert_allclose(usual["negative_elbo_nats"], usual["distortion_nats"] + usual["rate_nats"])
 
 

@@ -70,14 +70,12 @@ def test_a_walk_through_several_places_has_a_row_for_each_stretch(portraits_vae:
 def test_axes_are_those_of_the_variance() -> None:
     rng = np.random.default_rng(0)
     codes = torch.from_numpy(rng.normal(size=(500, 4)) * [0.1, 3.0, 1.0, 2.0])
-    active = active_axes(codes, torch.tensor([1.0, 100.0, 1.25, 8.0]), 3)
-    assert [axis.name for axis in active] == ["z2", "z3", "z1"]
-    variance = codes.var(0, unbiased=False)
-    assert active[0].share == pytest.approx(float(variance[2]) / 1.25)
-    np.testing.assert_allclose(active[0].step.numpy(), [0, 0, float(variance[2].sqrt()), 0])
+    active = active_axes(codes, torch.tensor([1.0, 3.0, 8.0, 5.0]), 3)
+    assert [(axis.name, axis.size) for axis in active] == [("z2", 8.0), ("z3", 5.0), ("z1", 3.0)]
+    np.testing.assert_allclose(active[0].step.numpy(), [0, 0, float(codes[:, 2].std(unbiased=False)), 0])
     values = np.linalg.eigvalsh(np.cov(codes.numpy().T, bias=True))[::-1]
     principal = principal_axes(codes, 2)
-    assert [axis.share for axis in principal] == pytest.approx((values / values.sum())[:2].tolist())
+    assert [axis.size for axis in principal] == pytest.approx((values / values.sum())[:2].tolist())
     assert [float(axis.step.norm()) for axis in principal] == pytest.approx(np.sqrt(values[:2]).tolist())
     axes, variances = components(codes)
     torch.testing.assert_close(axes @ axes.mT, torch.eye(4).double())
@@ -90,8 +88,14 @@ def test_axes_are_those_of_the_variance() -> None:
 def test_a_traversal_goes_through_the_mean_or_the_image(portraits_vae: Path, tmp_path: Path) -> None:
     run = vk.load(portraits_vae)
     sheet, facts = run.traverse(count=2, steps=3)
-    assert len(sheet) == 4 * 3 and sheet.columns == 3 and len(facts["axes"]) == 4
-    assert all(text.split()[0] in facts["axes"] for text in sheet.row_labels)
+    assert len(sheet) == 4 * 3 and sheet.columns == 3
+    assert [text.split()[0] for text in sheet.row_labels] == [*facts["levels"], *facts["variance_shares"]]
+    codes = run._latents()[0]["latents"]
+    unit = torch.zeros(run.model.latent_dim)
+    first = next(iter(facts["levels"]))
+    unit[int(first[1:])] = codes[:, int(first[1:])].std(unbiased=False)
+    low, high = (run.decode((codes.mean(0) + sign * unit)[None]).pixels.float() for sign in (-1, 1))
+    assert facts["levels"][first] == pytest.approx(float((high - low).square().mean().sqrt()), rel=0.02)
     assert torch.equal(sheet.pixels[1], sheet.pixels[4])
     face = run.images("test").pixels[0]
     path = tmp_path / "me.png"
@@ -224,10 +228,11 @@ def test_an_animation_has_two_frames_and_a_name_that_can_move(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
-def test_a_sheet_moves_column_by_column() -> None:
-    pixels = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 1, 8, 8)
-    moving = animated(Sheet(pixels, 3))
-    assert [frame.pixels[:, 0, 0, 0].tolist() for frame in moving.frames] == [[0, 3], [1, 4], [2, 5]]
+def test_a_walk_moves_image_by_image_and_named_rows_together() -> None:
+    pixels = torch.tensor([0, 1, 2, 2, 3, 4], dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 1, 8, 8)
+    assert [int(frame.pixels[0, 0, 0, 0]) for frame in animated(Sheet(pixels, 3)).frames] == [0, 1, 2, 3, 4]
+    named = animated(Sheet(pixels, 3, row_labels=("a", "b")))
+    assert [frame.pixels[:, 0, 0, 0].tolist() for frame in named.frames] == [[0, 2], [1, 3], [2, 4]]
 
 
 def test_walks_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: Path) -> None:
@@ -237,7 +242,7 @@ def test_walks_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: Path) -> Non
     assert done.code == 0, done.err
     assert json.loads(done.out)["picture"] == str(gif)
     with Image.open(gif) as image:
-        assert getattr(image, "n_frames", 1) == 4
+        assert getattr(image, "n_frames", 1) == 2 * 5 - 2
     assert vaekit("traverse", portraits_vae, "--count", 1, "--out", tmp_path / "t.webp", "--animate").code == 0
     wrong = vaekit("traverse", portraits_vae, "--out", tmp_path / "t.png", "--animate")
     assert wrong.code == 2 and ".gif or .webp" in wrong.err

@@ -59,10 +59,15 @@ class Animation(Picture):
 
 
 def animated(sheet: Sheet) -> Animation:
-    """The columns of a sheet one after another; its rows stay below one another, or side by side if there are few."""
+    """A walk as it goes, image after image; of a sheet whose rows have names the columns, one after another.
+
+    Each row of a walk begins where the one above it ends: that image is shown once.
+    """
     rows = sheet.pixels.unflatten(0, (-1, sheet.columns))
-    columns = 1 if sheet.row_labels else len(rows)
-    return Animation(tuple(Sheet(frame, columns, row_labels=sheet.row_labels) for frame in rows.unbind(1)))
+    if sheet.row_labels:
+        return Animation(tuple(Sheet(frame, 1, row_labels=sheet.row_labels) for frame in rows.unbind(1)))
+    stops = [row[1:] if number else row for number, row in enumerate(rows)]
+    return Animation(tuple(Sheet(image[None], 1, gap=0) for stop in stops for image in stop))
 
 
 def check_animated(path: str | Path) -> Path:

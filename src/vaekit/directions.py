@@ -98,7 +98,7 @@ def columns_of(
             has = np.where(values == "", np.nan, values == word)
             found[f"{name}={word}"] = Column(name, has, has)
     for number, name in enumerate(classes if labels is not None else ()):
-        has = (labels == number).astype(float)
+        has = np.equal(labels, number).astype(float)  # type: ignore[arg-type]
         found[name if name not in attributes else f"label:{name}"] = Column("label:", has, has)
     return {name: column for name, column in found.items() if {0.0, 1.0} <= set(column.has[~np.isnan(column.has)])}
 
@@ -176,7 +176,7 @@ def orthogonal(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
     """What is left of a vector ``[L]`` outside the span of others."""
     if not others:
         return vector
-    basis, values, _ = torch.linalg.svd(torch.stack(others, 1), full_matrices=False)
+    basis, values, _ = torch.linalg.svd(torch.stack(list(others), 1), full_matrices=False)
     basis = basis[:, values > 1e-9 * values.max()]
     return vector - basis @ (basis.mT @ vector)
 

@@ -172,8 +172,8 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
         z = spherical(z_a, z_b, weights)
     else:
         device = _device(model)
-        ends = [model.prior.to_noise(z.to(device)).cpu() for z in (z_a, z_b)]
-        z = model.prior.from_noise(spherical(*ends, weights).to(device)).cpu()
+        noise_a, noise_b = (model.prior.to_noise(z.to(device)).cpu() for z in (z_a, z_b))
+        z = model.prior.from_noise(spherical(noise_a, noise_b, weights).to(device)).cpu()
     return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
 
 

@@ -18,25 +18,23 @@ class Axis:
 
     name: str
     step: Tensor  #: float64 ``[L]``: one standard deviation of the codes along it
-    share: float  #: see the function that made it
+    size: float  #: how much it does: see the function that made it
 
 
-def active_axes(codes: Tensor, prior_variance: Tensor | None, count: int) -> list[Axis]:
-    """The dimensions of codes ``[N, L]`` that vary most with the image, the most active first, ``z0`` …
+def active_axes(codes: Tensor, effects: Tensor, count: int) -> list[Axis]:
+    """The dimensions of codes ``[N, L]`` that change the picture most, by ``effects`` ``[L]``, ``z0`` …, and those.
 
-    ``share`` is the variance of the posterior means over that of the prior ``[L]`` (Burda et al. 2016, Sec. 5.1, call a
-    dimension active above 0.01), for an autoencoder over the variance of all its codes together.
+    ``size`` is the effect. The variance of a dimension does not tell how much of the picture hangs on it: under a prior
+    that is fitted to the codes all of them vary as much as the prior does.
     """
-    variance = codes.double().var(0, unbiased=False)
-    whole = variance.sum().clamp(min=1e-300) if prior_variance is None else prior_variance.cpu().double()
-    shares = variance / whole
-    order = shares.argsort(descending=True, stable=True)[:count].tolist()
+    spread = codes.double().std(0, unbiased=False)
+    order = effects.argsort(descending=True, stable=True)[:count].tolist()
     unit = torch.eye(codes.shape[1], dtype=torch.float64)
-    return [Axis(f"z{i}", unit[i] * variance[i].sqrt(), float(shares[i])) for i in order]
+    return [Axis(f"z{i}", unit[i] * spread[i], float(effects[i])) for i in order]
 
 
 def principal_axes(codes: Tensor, count: int) -> list[Axis]:
-    """The first principal components of codes ``[N, L]``, ``pc1`` …; ``share`` is that of their variance."""
+    """The first principal components of codes ``[N, L]``, ``pc1`` …; ``size`` is their share of the variance."""
     axes, variances = components(codes)
     whole = max(float(variances.sum()), 1e-300)
     return [

@@ -31,6 +31,7 @@ _MOST_QUERIES = 10
 _MOST_SHOWN = 20  # neighbours of one image, on a sheet
 _MOST_EDITED = 100
 _ENOUGH_TO_HOLD_OUT = 10
+_DIMENSIONS_AT_ONCE = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ class Walked(Opened):
         groups = [self.encode(folder if os.path.isdir(folder) else [folder]) for folder in (without, with_)]
         has = np.repeat([0.0, 1.0], [len(codes) for codes in groups])
         codes, columns = torch.cat(groups), {name: Column(name, has, has)}
-        nobody = (codes[:0], {}, "too few images to hold any out")
+        nobody: tuple[Tensor, dict[str, Column], str] = (codes[:0], {}, "too few images to hold any out")
         found = fit_all(codes, columns, None if len(codes) >= _ENOUGH_TO_HOLD_OUT else nobody, method)[name]
         vector = found.vector
         if is_orthogonal:
@@ -172,10 +173,11 @@ class Walked(Opened):
     def traverse(
         self, image: str | None = None, count: int = 5, steps: int = 7, reach: float = 2.0
     ) -> tuple[Sheet, dict[str, Any]]:
-        """The ``count`` most active dimensions and as many principal components, a row each, and what they are.
+        """The ``count`` most active dimensions and as many principal components, a row each, and their sizes.
 
-        A row goes from ``-reach`` to ``reach`` standard deviations of the codes about the code of ``image`` (default:
-        the mean code), in ``steps`` pictures.
+        Beside a dimension stands what two standard deviations of it change (root mean square of pixels, in levels),
+        beside a component its share of the variance of the codes. A row goes from ``-reach`` to ``reach`` standard
+        deviations of the codes about the code of ``image`` (default: the mean code), in ``steps`` pictures.
         """
         if count < 1 or steps < 2 or not 0 < reach < float("inf"):
             raise UserError(
@@ -186,12 +188,17 @@ class Walked(Opened):
         if len(codes) < 2:
             raise UserError(f"{self.path} has the code of one image, which varies along nothing; train on more")
         start = codes.mean(0) if image is None else self.latent(image)
-        prior = None if self.model.prior is None else self.model.prior().variance
-        axes = active_axes(codes, prior, count) + principal_axes(codes, count)
-        ways = walk(start, axes, steps, reach)
-        labels = tuple(f"{axis.name}  {axis.share:.0%}" for axis in axes)
-        facts = {"axes": {axis.name: {"share": axis.share} for axis in axes}, "reach": reach}
-        return Sheet(self.decode(ways.flatten(0, 1)).pixels, steps, row_labels=labels), facts
+        active = active_axes(codes, self._effects(codes, start), count)
+        principal = principal_axes(codes, count)
+        ways = walk(start, active + principal, steps, reach)
+        labels = [f"{axis.name}  {axis.size:.1f}" for axis in active]
+        labels += [f"{axis.name}  {axis.size:.0%}" for axis in principal]
+        facts = {
+            "levels": {axis.name: axis.size for axis in active},
+            "variance_shares": {axis.name: axis.size for axis in principal},
+            "reach": reach,
+        }
+        return Sheet(self.decode(ways.flatten(0, 1)).pixels, steps, row_labels=tuple(labels)), facts
 
     def save_codes(self, out: str | Path, data: Any = None, split: str | None = None) -> dict[str, Any]:
         """Writes names, labels and codes of ``data`` (default: all images of the run) as .npz, .parquet or .csv."""
@@ -246,6 +253,15 @@ class Walked(Opened):
         if os.path.exists(expression):
             return self.latent(expression)
         return evaluate_expression(parse(expression), self.latent)
+
+    def _effects(self, codes: Tensor, start: Tensor) -> Tensor:
+        """Of each dimension ``[L]``: what two standard deviations of it change (root mean square, in levels)."""
+        each = torch.diag(codes.std(0, unbiased=False))
+        found = []
+        for some in each.split(_DIMENSIONS_AT_ONCE):
+            low, high = (edit.decode(self.model, start + sign * some).float() for sign in (-1, 1))
+            found.append((high - low).square().mean((1, 2, 3)).sqrt())
+        return torch.cat(found)
 
     def _held_out_codes(self) -> tuple[Tensor, dict[str, Column], str] | None:
         """Codes and columns of the run's own images that nothing was trained on, where there are any here."""
