@@ -61,6 +61,7 @@ class Mutant(NamedTuple):
 # fmt: off
 D, B, H, P, J, E, M = "distributions", "discrete", "heads", "priors", "objectives", "evaluate", "models"
 A, S, T, Z = "aggregate", "similarity", "distances", "data/binarize"
+W, X = "directions", "anomalies"
 MUTANTS = [
     # normals
     Mutant(D, "self.mean + self.log_std.exp() * noise", "self.mean + (2 * self.log_std).exp() * noise", "samples are spread by the variance"),
@@ -325,6 +326,27 @@ MUTANTS = [
     Mutant(Z, "_drawn(image) < image", "_drawn(image) > image", "black for white"),
     Mutant(Z, "(255 * 2.0**-53)", "(256 * 2.0**-53)", "white that is not always white"),
     Mutant(Z, "int.from_bytes(hashlib", "0 * int.from_bytes(hashlib", "the same draws for every image"),
+    # directions, paths and strange images
+    Mutant(W, "return left @ z / (left @ t)", "return left @ z / (t @ t)", "an adjusted direction has another length"),
+    Mutant(W, "left = t - design", "left = t + design", "the sign of what other columns explain"),
+    Mutant(W, "difference = with_.mean(0) - without.mean(0)", "difference = without.mean(0) - with_.mean(0)", "directions point away"),
+    Mutant(W, "covariance += _SHRINKAGE", "covariance += 0 * _SHRINKAGE", "a discriminant that is not regularised"),
+    Mutant(W, "max(1, len(z) - 2)", "max(1, len(z))", "the covariance within groups is biased"),
+    Mutant(W, "normal * (normal @ difference) / (normal @ normal)", "normal / (normal @ normal)", "the length of a classifier's direction"),
+    Mutant(W, "vector - basis @ (basis.mT @ vector)", "vector + basis @ (basis.mT @ vector)", "the sign of a projection"),
+    Mutant(W, "(asked[told == 1] > threshold)", "(asked[told == 1] < threshold)", "the accuracy of a direction counts what is told wrong"),
+    Mutant(W, "(known[has == 1].mean() + known[has == 0].mean()) / 2", "known[has == 1].mean()", "the threshold of a direction lies at one mean"),
+    Mutant(W, "np.where(values == \"\", np.nan, values == word)", "np.where(values == \"\", 0.0, values == word)", "what is not known counts as without"),
+    Mutant("edit", "((1 - weights) * angle).sin() * units[0]", "(weights * angle).sin() * units[0]", "a spherical path begins elsewhere"),
+    Mutant("edit", "along = turned * (lengths[0] * (1 - weights)", "along = turned * (lengths[0] * weights", "the length of a spherical path"),
+    Mutant("search", "centred.mT @ centred / len(codes)", "centred.mT @ centred", "the variance of a component is a sum"),
+    Mutant("traversal", "axis * variance.sqrt()", "axis * variance", "a step along a component is a variance"),
+    Mutant(X, "\"elbo_nats\", -1.0", "\"elbo_nats\", 1.0", "the sign of the bound as a score"),
+    Mutant(X, "(len(normal) + 1) * (1 - false_alarms)", "len(normal) * (1 - false_alarms)", "a threshold that breaks its promise by one place"),
+    Mutant(X, "[place - 1])", "[place - 2])", "a threshold one place too low"),
+    Mutant(X, "flagged = scores > threshold", "flagged = scores >= threshold", "the threshold itself is flagged"),
+    Mutant(X, "-px.log_prob_map(x).sum(1)", "px.log_prob_map(x).sum(1)", "the sign of a map"),
+    Mutant(X, "-px.log_prob_map(x).sum(1)", "-px.log_prob_map(x).mean(1)", "a map is a mean over channels"),
 ]
 # fmt: on
 
@@ -332,9 +354,13 @@ MUTANTS = [
 TESTS = [
     *("objectives", "models", "priors", "distributions", "discrete", "reference", "heads", "linear_gaussian"),
     *("aggregate", "similarity", "distances", "evaluate", "binarize", "mistakes", "likelihoods"),
+    *("directions", "traversal", "anomalies"),
 ]
 #: Where a mistake in a module is likeliest to show beside its own tests and the reference.
-LIKELIEST = {J: ["linear_gaussian"], M: ["linear_gaussian"], E: ["mistakes"], H: ["likelihoods"]}
+LIKELIEST = {
+    **{J: ["linear_gaussian"], M: ["linear_gaussian"], E: ["mistakes"], H: ["likelihoods"]},
+    **{"edit": ["traversal"], "search": ["traversal"]},
+}
 
 
 def source_of(module: str, root: Path = ROOT) -> Path:

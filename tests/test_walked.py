@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 import vaekit as vk
@@ -21,32 +19,8 @@ from vaekit.animation import Animation, animated, is_animated
 from vaekit.data import write_folder
 from vaekit.errors import UserError
 from vaekit.pictures import Sheet
-from vaekit.search import components
-from vaekit.traversal import active_axes, principal_axes, walk
 
 Cli = Callable[..., Any]
-
-
-@given(st.integers(2, 8), st.integers(0, 1000), st.floats(0, 1))
-def test_a_spherical_path_turns_evenly_and_changes_its_length_evenly(latents: int, seed: int, weight: float) -> None:
-    rng = np.random.default_rng(seed)
-    a, b = (torch.from_numpy(rng.normal(size=latents) * scale) for scale in (1.0, 3.0))
-    z = edit.spherical(a, b, torch.tensor([weight], dtype=torch.float64))
-    angle = torch.acos((a @ b / a.norm() / b.norm()).clamp(-1, 1))
-    if angle.sin() < 1e-2:
-        return
-    assert float(z.norm()) == pytest.approx(float((1 - weight) * a.norm() + weight * b.norm()), rel=1e-6)
-    turned = torch.acos((a @ z / a.norm() / z.norm()).clamp(-1, 1))
-    assert float(turned) == pytest.approx(weight * float(angle), abs=1e-5)
-
-
-def test_a_spherical_path_has_its_ends_and_is_straight_where_there_is_no_plane() -> None:
-    weights = torch.tensor([[0.0], [0.5], [1.0]])
-    a, b = torch.tensor([1.0, 2.0, 0.5]), torch.tensor([-2.0, 0.3, 1.0])
-    ends = edit.spherical(a, b, weights)
-    torch.testing.assert_close(ends[[0, 2]], torch.stack([a, b]))
-    for other in (2 * a, -a, torch.zeros(3)):
-        torch.testing.assert_close(edit.spherical(a, other, weights)[1], (a + other) / 2)
 
 
 def test_a_walk_through_several_places_has_a_row_for_each_stretch(portraits_vae: Path) -> None:
@@ -65,24 +39,6 @@ def test_a_walk_through_several_places_has_a_row_for_each_stretch(portraits_vae:
         run.interpolate(z[0])
     with pytest.raises(UserError, match="did you mean 'spherical'"):
         run.interpolate(z[0], z[1], path="sphere")
-
-
-def test_axes_are_those_of_the_variance() -> None:
-    rng = np.random.default_rng(0)
-    codes = torch.from_numpy(rng.normal(size=(500, 4)) * [0.1, 3.0, 1.0, 2.0])
-    active = active_axes(codes, torch.tensor([1.0, 3.0, 8.0, 5.0]), 3)
-    assert [(axis.name, axis.size) for axis in active] == [("z2", 8.0), ("z3", 5.0), ("z1", 3.0)]
-    np.testing.assert_allclose(active[0].step.numpy(), [0, 0, float(codes[:, 2].std(unbiased=False)), 0])
-    values = np.linalg.eigvalsh(np.cov(codes.numpy().T, bias=True))[::-1]
-    principal = principal_axes(codes, 2)
-    assert [axis.size for axis in principal] == pytest.approx((values / values.sum())[:2].tolist())
-    assert [float(axis.step.norm()) for axis in principal] == pytest.approx(np.sqrt(values[:2]).tolist())
-    axes, variances = components(codes)
-    torch.testing.assert_close(axes @ axes.mT, torch.eye(4).double())
-    np.testing.assert_allclose(variances.numpy(), values)
-    ways = walk(codes[0], principal, 5, 2.0)
-    torch.testing.assert_close(ways[1, 2], codes[0].float())
-    torch.testing.assert_close(ways[0, 4] - ways[0, 0], (4 * principal[0].step).float())
 
 
 def test_a_traversal_goes_through_the_mean_or_the_image(portraits_vae: Path, tmp_path: Path) -> None:
