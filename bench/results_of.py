@@ -18,6 +18,7 @@ def describe_run(run: vk.Run) -> dict[str, Any]:
         "recipe": config.recipe["name"],
         "latent_dim": run.model.latent_dim,
         "beta": config.recipe["beta"],
+        "flip": config.recipe["flip"],
         "prior": config.recipe["prior"],
         "parameters": sum(weights.numel() for weights in run.model.parameters()),
         "data": Path(data.source).name,

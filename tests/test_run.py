@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -298,3 +300,11 @@ def test_a_registered_recipe_works_everywhere(tmp_path: Path, vaekit: Callable) 
         assert vaekit("generate", tmp_path / "run", "--out", tmp_path / "x.png").code == 0
     finally:
         vk.recipes.unregister("free-bits-vae")
+
+
+def test_a_run_shows_itself_in_a_notebook(digits_vae: Path) -> None:
+    shown = vk.load(digits_vae)._repr_html_()
+    assert "<table>" in shown and "psnr_db" in shown and str(digits_vae) in shown
+    picture = base64.b64decode(re.findall(r"base64,([^\"]+)", shown)[0])
+    newest = sorted((digits_vae / "pictures").glob("*-reconstructions.png"))[-1]
+    assert picture == newest.read_bytes()
