@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -24,10 +25,10 @@ from vaekit.pixels import decode
 from vaekit.recipes import RECIPES
 
 TOOLS = (
-    *("generate", "reconstruct", "interpolate", "arithmetic", "denoise", "inpaint"),
-    *("neighbours", "map", "encode", "evaluate"),
+    *("generate", "reconstruct", "interpolate", "arithmetic", "edit", "traverse", "denoise", "inpaint"),
+    *("neighbours", "map", "encode", "evaluate", "score", "export"),
 )
-VERBS = ("train", "data", "recipes", "doctor", *TOOLS)
+VERBS = ("train", "data", "recipes", "doctor", "verify", *TOOLS)
 MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
 SSIM = {"ssim", "ssim_error"}  #: of the verb alone: too slow after every epoch
 OF_CODES = {"active_units", "mutual_information_nats", "marginal_kl_nats"}
@@ -82,6 +83,52 @@ def test_help_has_an_example_that_is_understood(vaekit: Callable, verb: str) -> 
     assert example
     _, bound, _ = app.parse_args(shlex.split(example[1])[1:], exit_on_error=False, print_error=False)
     assert bound.arguments or verb == "recipes"
+
+
+SMALLER = {"10m": "2s", "200": "8", "128": "16", "0.05": "0.3"}  #: what an example would take too long with
+
+
+def test_the_examples_run(here: Path, vaekit: Callable) -> None:
+    """In the order of a day's work: each finds what it names, and leaves what it promises."""
+    Path("runs").mkdir()
+    for name, run in (("portraits", "faces"), ("digits", "digits")):
+        Path("runs", name).symlink_to(Path(run).resolve())
+    Path("faces").unlink()  # the name of a folder that an example writes
+    assert vaekit("data", "portraits", "--write", "photos", "--count", 24, "--size", 16).code == 0
+    shutil.copy(sorted(Path("photos").glob("*.png"))[0], "me.png")
+    for verb in VERBS:
+        text = " ".join(vaekit(verb, "--help").out.split())
+        found = re.search(rf"Example: (vaekit {verb}.*?) ╭", text)
+        assert found
+        words = [SMALLER.get(word, word) for word in shlex.split(found[1])[1:]]
+        if verb == "verify":
+            assert vaekit("export", "runs/portraits", "--out", words[1]).code == 0
+        answer = vaekit(*words)
+        assert answer.code == 0, (verb, answer.err)
+        outs = [Path(words[i + 1]) for i, word in enumerate(words) if word in ("--out", "--write")]
+        assert all(out.exists() for out in outs)
+        if verb == "export":
+            shutil.rmtree(outs[0])
+
+
+def test_every_flag_of_the_verbs_on_codes(here: Path, vaekit: Callable) -> None:
+    assert vaekit("data", "portraits", "--write", "photos", "--count", 12, "--size", 16).code == 0
+    for command in (
+        "interpolate faces attr:male=0 attr:male=1 --steps 3 --path spherical --animate --out a.webp --json",
+        "interpolate faces attr:male=0 attr:male=1 --device cpu",
+        "traverse faces --count 2 --steps 3 --reach 1.5 --animate --out b.gif --device cpu --json",
+        "edit faces photos --add glasses=0.5 --remove male --method classifier --orthogonal "
+        "--out c.png --device cpu --json",
+        "edit faces photos --direction new=photos,photos --add new --out c.png",
+        "score faces photos --split all --by sse --false-alarms 0.4 --normal-images photos --normal attr:male=1 "
+        "--table t.csv --count 3 --seed 1 --out d.png --device cpu --json",
+        "export faces photos --out e --precision fp32 --json",
+        "verify e --json",
+    ):
+        answer = vaekit(*shlex.split(command))
+        assert answer.code == 0, (command, answer.err)
+    digest = json.loads(answer.out)["digest"]
+    assert vaekit("verify", "e", "--digest", digest).code == 0
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -330,7 +377,7 @@ def test_reconstruct_one_file(here: Path, vaekit: Callable) -> None:
 def test_interpolate(here: Path, vaekit: Callable) -> None:
     command = "interpolate digits label:0 'label:1 - label:2 + label:3' --steps 4 --device cpu --out walk.png --json"
     assert json.loads(vaekit(*shlex.split(command)).out) == {"picture": "walk.png"}
-    sheet = vk.load("digits").interpolate("label:0", "label:1 - label:2 + label:3", 4)
+    sheet = vk.load("digits").interpolate("label:0", "label:1 - label:2 + label:3", steps=4)
     assert (_picture("walk.png") == np.asarray(sheet.image())).all()
 
 

@@ -147,7 +147,7 @@ def test_every_verb_serves_every_likelihood(likelihood: str, tmp_path: Path) -> 
     }
     few = pixels[:3]
     assert run.reconstruct(few).pixels.shape == few.shape
-    assert len(run.generate(4)) == 4 and len(run.interpolate(*run.encode(few[:2]), 3)) == 3
+    assert len(run.generate(4)) == 4 and len(run.interpolate(*run.encode(few[:2]), steps=3)) == 3
     assert run.denoise(to_float(few)).isfinite().all()
     hidden = torch.zeros(3, 1, 8, 8, dtype=torch.bool)
     hidden[..., 2:6, 2:6] = True

@@ -282,7 +282,7 @@ def test_every_recipe_trains_and_serves_every_verb(recipe: str, source: str, siz
     assert run.reconstruct(pixels).pixels.shape == pixels.shape
     assert run.denoise(to_float(pixels)).isfinite().all()
     group = "label:1" if source == "digits" else "attr:male=1"
-    assert len(run.interpolate(group, group, 2)) == 2
+    assert len(run.interpolate(group, group, steps=2)) == 2
     assert len(run.arithmetic(f"{group} - {group} + {group}")) == 1
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["kind"] == "final" and lines[-1]["final_psnr_db"] == numbers["psnr_db"]
