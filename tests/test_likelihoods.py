@@ -201,7 +201,7 @@ def test_many_outputs_are_decoded_in_small_pieces_with_the_same_numbers(monkeypa
     whole, pictures = evaluate(model, pixels), edit.reconstruct(model, pixels)
     monkeypatch.setattr("vaekit.models._OUTPUTS_AT_ONCE", 2 * 256 * 64)
     assert model.at_once(128) == 2
-    assert evaluate(model, pixels) == pytest.approx(whole, rel=1e-6)
+    assert evaluate(model, pixels) == pytest.approx(whole, rel=1e-6, abs=1e-6)  # some are differences of large ones
     assert edit.reconstruct(model, pixels).equal(pictures)
 
 
