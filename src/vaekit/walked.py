@@ -273,6 +273,7 @@ class Walked(Opened):
         part, rows = held_out(images, row)
         if part == "train":
             return None
-        images = images[rows]
-        labels = None if images.labels is None else images.labels.numpy()
-        return self.encode(images), columns_of(labels, images.classes, images.attributes), f"{part} part"
+        labels = None if images.labels is None else images.labels.numpy()[rows]
+        attributes = {name: column[rows] for name, column in images.attributes.items()}
+        codes = edit.encode(self.model, images.selection(rows))
+        return codes, columns_of(labels, images.classes, attributes), f"{part} part"
