@@ -19,5 +19,5 @@ numbers = run.evaluate(iwae_samples=10)
 print(f"PSNR {numbers['psnr_db']:.1f} dB; {numbers['elbo_nats']:.1f} ≤ {numbers['iwae_nats']:.1f} ≤ log p(x) nats")
 
 odd = run.score(false_alarms=0.05)
-odd.sheet(10).save(out / "strange.png")
+odd.sheet().save(out / "strange.png")
 print(f"{odd.numbers['flagged']} of {odd.numbers['images']} digits are stranger than 95 % of held-out ones")

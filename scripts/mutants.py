@@ -345,8 +345,8 @@ MUTANTS = [
     Mutant(X, "(len(normal) + 1) * (1 - false_alarms)", "len(normal) * (1 - false_alarms)", "a threshold that breaks its promise by one place"),
     Mutant(X, "[place - 1])", "[place - 2])", "a threshold one place too low"),
     Mutant(X, "flagged = scores > threshold", "flagged = scores >= threshold", "the threshold itself is flagged"),
-    Mutant(X, "-px.log_prob_map(x).sum(1)", "px.log_prob_map(x).sum(1)", "the sign of a map"),
-    Mutant(X, "-px.log_prob_map(x).sum(1)", "-px.log_prob_map(x).mean(1)", "a map is a mean over channels"),
+    Mutant(X, "maps.append(-model", "maps.append(model", "the sign of a map"),
+    Mutant(X, "log_prob_map(x).sum(1)", "log_prob_map(x).mean(1)", "a map is a mean over channels"),
 ]
 # fmt: on
 

@@ -90,14 +90,13 @@ def test_scores_are_turned_so_that_more_is_stranger(digits_vae: Path) -> None:
 def test_a_map_sums_to_the_log_probability_of_its_image(digits_vae: Path) -> None:
     run = vk.load(digits_vae)
     pixels = run.images("test").pixels[:3]
-    maps, pictures = heat_maps(run.model, pixels)
+    maps = heat_maps(run.model, pixels)
     x = to_float(pixels)
     log_px = run.model.decode(run.model.encode(x).mean).log_prob(x)
     torch.testing.assert_close(maps.sum((1, 2)), -log_px, rtol=1e-4, atol=1e-2)
-    assert torch.equal(pictures, run.reconstruct(pixels).pixels)
     spoilt = pixels.clone()
     spoilt[0, 0, 0, 0] = 255 - spoilt[0, 0, 0, 0]
-    colours = coloured(heat_maps(run.model, spoilt)[0], maps).float().sum(1)
+    colours = coloured(heat_maps(run.model, spoilt), maps).float().sum(1)
     assert colours.shape == (3, *run.shape[1:]) and float(colours[0, 0, 0]) == float(colours[0].max())
 
 

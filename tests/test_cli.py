@@ -113,8 +113,7 @@ def test_every_flag_of_the_verbs_on_codes(here: Path, vaekit: Callable) -> None:
         "interpolate faces attr:male=0 attr:male=1 --steps 3 --path spherical --animate --out a.webp --json",
         "interpolate faces attr:male=0 attr:male=1 --device cpu",
         "traverse faces --count 2 --steps 3 --reach 1.5 --animate --out b.gif --device cpu --json",
-        "edit faces photos --add glasses=0.5 --remove male --method classifier --orthogonal "
-        "--out c.png --device cpu --json",
+        "edit faces photos --add glasses=0.5 --remove male --method classifier --out c.png --device cpu --json",
         "edit faces photos --direction new=photos,photos --add new --out c.png",
         "score faces photos --split all --by sse --false-alarms 0.4 --normal-images photos --normal attr:male=1 "
         "--table t.csv --count 3 --seed 1 --out d.png --device cpu --json",
@@ -123,6 +122,8 @@ def test_every_flag_of_the_verbs_on_codes(here: Path, vaekit: Callable) -> None:
     ):
         answer = vaekit(*shlex.split(command))
         assert answer.code == 0, (command, answer.err)
+    nothing_left = vaekit("edit", "faces", "photos", "--add", "glasses", "--orthogonal")  # more columns than latents
+    assert nothing_left.code == 2 and "without --orthogonal" in nothing_left.err
     digest = json.loads(answer.out)["digest"]
     assert vaekit("verify", "e", "--digest", digest).code == 0
 

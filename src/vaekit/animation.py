@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from vaekit.errors import UserError
-from vaekit.pictures import Picture, Sheet, check_ending
+from vaekit.pictures import Picture, Sheet, check_ending, check_side
 
 __all__ = ["Animation", "animated", "check_animated", "is_animated"]
 
@@ -41,6 +41,7 @@ class Animation(Picture):
         if suffix == ".png":  # what a notebook shows where it can show no other
             return super()._bytes(suffix)
         there = [frame.image() for frame in self.frames]
+        check_side(there[0], suffix)
         images = there + there[-2:0:-1]
         short = round(1000 * self.seconds)
         times = [short * (4 if i in (0, len(there) - 1) else 1) for i in range(len(images))]

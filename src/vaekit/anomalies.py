@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.data import to_float, to_uint8
+from vaekit.data import to_float
 from vaekit.errors import UserError, nearest
 from vaekit.models import LatentModel
 
@@ -110,16 +110,14 @@ def found_among(classes: Sequence[str], trained_on: Sequence[str]) -> list[str]:
 
 
 @torch.inference_mode()
-def heat_maps(model: LatentModel, pixels: Tensor, batch_size: int = 64) -> tuple[Tensor, Tensor]:
-    """uint8 ``[N, C, H, W]`` → −log p(x|z), nats, float32 ``[N, H, W]``, and the pictures of z, uint8."""
+def heat_maps(model: LatentModel, pixels: Tensor, batch_size: int = 64) -> Tensor:
+    """uint8 ``[N, C, H, W]`` → −log p(x|z) per pixel, nats, float32 ``[N, H, W]``; z is the posterior mean."""
     device = next(model.parameters()).device
-    maps, pictures = [], []
+    maps = []
     for some in pixels.split(model.at_once(batch_size)):
         x = to_float(some.to(device))
-        px = model.decode(model.encode(x).mean)
-        maps.append(-px.log_prob_map(x).sum(1).cpu())
-        pictures.append(to_uint8(px.mean).cpu())
-    return torch.cat(maps), torch.cat(pictures)
+        maps.append(-model.decode(model.encode(x).mean).log_prob_map(x).sum(1).cpu())
+    return torch.cat(maps)
 
 
 def coloured(maps: Tensor, normal: Tensor) -> Tensor:
@@ -128,8 +126,8 @@ def coloured(maps: Tensor, normal: Tensor) -> Tensor:
     """
     import matplotlib
 
-    flat = normal.flatten().double()
-    flat = flat[:: max(1, len(flat) // 1_000_000)].sort().values
+    flat = normal.flatten()
+    flat = flat[:: max(1, len(flat) // 1_000_000)].double().sort().values
     low, high = float(flat[len(flat) // 2]), float(flat[len(flat) * 999 // 1000])
     table = torch.from_numpy(matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3].copy())
     levels = ((maps.double() - low) / max(high - low, 1e-12)).clamp(0, 1).mul(255).round().long()

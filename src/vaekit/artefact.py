@@ -111,10 +111,18 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
             raise UserError(f"{folder / name} is missing; export the run again")
         if _sum_of(folder / name) != expected:
             raise UserError(f"{folder / name} has changed since it was exported; export the run again")
-    facts = _facts(folder)
-    precision, allowed = facts["precision"], TOLERANCES[facts["precision"]]
-    with np.load(folder / "check.npz", allow_pickle=False) as file:
-        off = differences(Session(folder), {name: file[name] for name in file.files})
+    if (folder / SUMS).read_text(encoding="ascii") != sums_of(folder):
+        raise UserError(f"{folder / SUMS} has been changed; export the run again")
+    try:
+        precision = _facts(folder)["precision"]
+        allowed = TOLERANCES[precision]
+        with np.load(folder / "check.npz", allow_pickle=False) as file:
+            off = differences(Session(folder), {name: file[name] for name in file.files})
+    except UserError:
+        raise
+    except Exception as error:  # whatever a file of another making brings up, in numpy, json or onnxruntime
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{folder} cannot be computed with ({reason}); export the run again") from error
     for name, value in off.items():
         if value > allowed[name]:
             raise UserError(

@@ -12,16 +12,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert, validators
 
 from vaekit import __version__
 from vaekit.errors import Interrupted, UserError, lacks_memory, printable
 from vaekit.say import say, say_diagnosis
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["app", "main"]
 
@@ -306,7 +303,9 @@ def interpolate(
 
     Example: vaekit interpolate runs/portraits "attr:glasses=0,male=0" "attr:glasses=1,male=1" --out walk.png
     """
-    moves = _moves(out, animate)
+    from vaekit.animation import is_animated
+
+    moves = is_animated(out, animate)
     sheet = _load(run, device).interpolate(start, end, *more, steps=steps, path=path)
     _save(sheet, out, run, "interpolate", as_json=json_, moves=moves)
 
@@ -327,11 +326,14 @@ def traverse(
 ) -> None:
     """Show what the most active dimensions of the latent space and its principal components do to IMAGE.
 
-    A row each, with how much of the variance it carries. Without IMAGE: to the mean of the training images.
+    A row each. Beside a dimension stands what it changes, in levels of 0 to 255, beside a component its share of the
+    variance. Without IMAGE: to the mean of the training images.
 
     Example: vaekit traverse runs/portraits --out traverse.png
     """
-    moves = _moves(out, animate)
+    from vaekit.animation import is_animated
+
+    moves = is_animated(out, animate)
     sheet, axes = _load(run, device).traverse(image, count, steps, reach)
     _save(sheet, out, run, "traverse", axes, json_, moves=moves)
 
@@ -369,10 +371,11 @@ def edit(
     """Add attributes to IMAGE, a file or a folder, or take them away: originals, reconstructions, and edited.
 
     NAME is a label or an attribute of the run's data, COLUMN=VALUE of a column of words, or a --direction. A strength
-    of 1 goes as far as from the mean of images without it to that of images with it. Directions are kept in the run.
+    of 1 goes as far as from images without it to images with it. Directions are kept in the run.
 
     Example: vaekit edit runs/portraits me.png --add glasses --remove smiling=0.5 --out edited.png
     """
+    _check_out(out)
     sheet, found = _load(run, device).edit_sheet_of_words(image, add, remove, direction, method, orthogonal)
     _save(sheet, out, run, "edit", found, json_)
 
@@ -487,7 +490,7 @@ def neighbours(
 
     Example: vaekit neighbours runs/portraits me.png --count 9 --out alike.png
     """
-    sheet, found = _load(run, device).neighbours(image if os.path.isdir(image) else [image], data, split, count)
+    sheet, found = _load(run, device).neighbours(image, data, split, count)
     lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found]
     _save(sheet, out, run, "neighbours", {"neighbours": found if json_ else {"nearest first": lines}}, json_)
 
@@ -584,12 +587,13 @@ def score(
 
     Example: vaekit score runs/portraits photos/ --false-alarms 0.05 --out strange.png
     """
+    _check_out(out)
     opened = _load(run, device)
     found = opened.score(
         data, split, by=by, false_alarms=false_alarms, normal=normal, normal_images=normal_images, seed=seed,
-        table=table, counted=_counted(opened),
+        table=table, count=count, counted=_counted(opened),
     )  # fmt: skip
-    _save(found.sheet(count), out, run, "score", {**found.numbers, "strangest": found.told(count)}, json_)
+    _save(found.sheet(), out, run, "score", {**found.numbers, "strangest": found.strangest()}, json_)
 
 
 @app.command
@@ -634,7 +638,9 @@ def export(
 
     Example: vaekit export runs/portraits --out portraits-onnx
     """
-    say(_load(run, "cpu").export(out, data, precision=precision), json_)
+    opened = _load(run, "cpu")
+    if opened.leads:
+        say(opened.export(out, data, precision=precision), json_)
 
 
 @app.command
@@ -739,10 +745,12 @@ def _save(
     say({"picture": str(path), **(numbers or {})}, as_json)
 
 
-def _moves(out: Path | None, animate: bool) -> bool:
-    from vaekit.animation import is_animated
+def _check_out(out: Path | None) -> None:
+    """Before long work."""
+    from vaekit.pictures import check_ending
 
-    return is_animated(out, animate)
+    if out is not None:
+        check_ending(out)
 
 
 def _counted(run: Any) -> Any:

@@ -6,9 +6,10 @@
     classifier  d = w (wᵀ δ / wᵀ w), w = (S + λ tr(S)/L · I)⁻¹ δ, δ as in means, S the covariance within both groups:
                 the regularised linear discriminant (Friedman 1989, Eq. 18, with all classes sharing S)
 
-A code moved by ``strength · d`` has more of the attribute; at strength 1 it goes as far as from the mean of those
-without to the mean of those with. ``orthogonal`` takes out of d what lies in the span of the other attributes'
-directions.
+A code moved by ``strength · d`` has more of the attribute. At strength 1 it goes as far as from the mean of those
+without to the mean of those with: for means as it is, for adjusted at equal other attributes, for classifier in the
+projection on w. ``orthogonal`` takes out of d what lies in the span of the other attributes' directions, and goes
+less far.
 
 The accuracy is that of telling held-out images apart by the projection of their codes on d, with the threshold halfway
 between the projected means of both groups: the mean of the fractions told right with and without, ½ by chance.
@@ -17,8 +18,8 @@ between the projected means of both groups: the mean of the fractions told right
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ __all__ = [
 METHODS = ("adjusted", "means", "classifier")
 
 _SHRINKAGE = 0.1  # λ: of the mean variance, added to every variance
-_LEAST_LEFT = 1e-3  # of an attribute's variance that the other columns must leave unexplained
+_LEAST_LEFT = 1e-3  # of an attribute's variance, or a direction's length, that the others must leave
 _MOST_STRINGS = 50  # values of a column of words that each get a direction
 
 
@@ -54,6 +55,7 @@ class Column:
     source: str  #: columns of one source exclude one another, and are not held equal
     has: np.ndarray  #: float64 ``[N]``: 1 with it, 0 without, NaN where it is not known
     value: np.ndarray  #: float64 ``[N]``: the number itself where the source has numbers, else as ``has``
+    cut: float | None = None  #: above which a number is "with"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,10 @@ class Direction:
 
 
 def columns_of(
-    labels: np.ndarray | None, classes: tuple[str, ...], attributes: Mapping[str, np.ndarray]
+    labels: np.ndarray | None,
+    classes: tuple[str, ...],
+    attributes: Mapping[str, np.ndarray],
+    like: Mapping[str, Column] | None = None,
 ) -> dict[str, Column]:
     """What directions the columns of a data set make, by name: ``glasses``, ``hair=blond``, and each class.
 
@@ -90,8 +95,9 @@ def columns_of(
     found: dict[str, Column] = {}
     for name, values in attributes.items():
         if values.dtype.kind in "fiub":
-            numbers = values.astype(float)
-            found[name] = Column(name, _above(numbers), numbers)
+            numbers = np.where(np.isfinite(values.astype(float)), values.astype(float), np.nan)
+            cut = like[name].cut if like and name in like else _cut(numbers)
+            found[name] = Column(name, np.where(np.isnan(numbers), np.nan, numbers > cut), numbers, cut)
             continue
         words = sorted({str(value) for value in values} - {""})
         for word in words if len(words) <= _MOST_STRINGS else ():
@@ -136,8 +142,11 @@ def fit_all(
     held_out: tuple[Tensor, Mapping[str, Column], str] | None,
     method: str = "adjusted",
     is_orthogonal: bool = False,
+    apart_from: Sequence[Tensor] = (),
 ) -> dict[str, Direction]:
-    """A direction for every column, fitted on codes ``[N, L]``; where the others determine one it is left out.
+    """A direction for every column, fitted on codes ``[N, L]``; where the others leave nothing of one it is left out.
+
+    ``is_orthogonal`` makes each orthogonal to those of other sources, and to ``apart_from``, each ``[L]``.
 
     ``held_out`` gives codes, columns and words for images that the accuracy is of; without it every fifth of the given
     images is kept for that, and nothing is fitted on it.
@@ -152,16 +161,17 @@ def fit_all(
         known = ~np.isnan(column.has)
         if not {0.0, 1.0} <= set(column.has[known]):
             continue
-        others = _others(columns, column.source)[known]
+        equal = _others(columns, column.source)[known]
         try:
-            vectors[name] = fit(codes[torch.from_numpy(known)], column.has[known], method, others)
+            vectors[name] = fit(codes[torch.from_numpy(known)], column.has[known], method, equal)
         except UserError:  # another method has it
             continue
     if is_orthogonal:
-        vectors = {
-            name: orthogonal(v, [w for n, w in vectors.items() if columns[n].source != columns[name].source])
-            for name, v in vectors.items()
-        }
+        whole = dict(vectors)
+        for name, vector in whole.items():
+            others = [each for n, each in whole.items() if columns[n].source != columns[name].source]
+            vectors[name] = orthogonal(vector, [*apart_from, *others])
+        vectors = {n: v for n, v in vectors.items() if float(v.norm()) > _LEAST_LEFT * float(whole[n].norm())}
     return {
         name: Direction(
             vector.float(), method, is_orthogonal,
@@ -181,8 +191,13 @@ def orthogonal(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
     return vector - basis @ (basis.mT @ vector)
 
 
-def named(directions: Mapping[str, Direction], name: str) -> Direction:
-    """One of them; raises :class:`UserError` that says which there are."""
+def named(directions: Mapping[str, Direction], name: str, left_out: Collection[str] = ()) -> Direction:
+    """One of them; raises :class:`UserError` that says which there are, or that this one was ``left_out``."""
+    if name in left_out:
+        raise UserError(
+            f"the other columns of the data leave nothing of {name!r} that could be told from them; "
+            "give --method means, without --orthogonal"
+        )
     if name not in directions:
         known = nearest(name, directions) if directions else "the data of this run have neither labels nor attributes"
         raise UserError(
@@ -191,7 +206,7 @@ def named(directions: Mapping[str, Direction], name: str) -> Direction:
     return directions[name]
 
 
-def parse_move(text: str, directions: Mapping[str, Direction]) -> tuple[str, float]:
+def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collection[str] = ()) -> tuple[str, float]:
     """``NAME`` or ``NAME=STRENGTH`` as name and strength, 1 by default; names may hold equals signs.
 
     >>> parse_move("hair=red", {"hair=red": ...}), parse_move("hair=red=0.5", {"hair=red": ...})
@@ -201,13 +216,13 @@ def parse_move(text: str, directions: Mapping[str, Direction]) -> tuple[str, flo
         return text, 1.0
     name, equals, number = text.rpartition("=")
     if not equals:
-        named(directions, text)
+        named(directions, text, left_out)
     try:
         strength = float(number)
     except ValueError:
-        named(directions, text)
+        named(directions, text, left_out)
         raise
-    named(directions, name)
+    named(directions, name, left_out)
     if not math.isfinite(strength):
         raise UserError(f"{text}: expected a strength that is a finite number, such as {name}=1.5")
     return name, strength
@@ -219,15 +234,15 @@ def check_method(method: str) -> None:
         raise UserError(f"--method {method}: {nearest(method, METHODS)}")
 
 
-def _above(values: np.ndarray) -> np.ndarray:
+def _cut(values: np.ndarray) -> float:
+    """Between two values the middle, of more the median."""
     known = values[~np.isnan(values)]
     distinct = np.unique(known)
-    middle = distinct.mean() if len(distinct) == 2 else np.median(known) if len(known) else 0.0
-    return np.where(np.isnan(values), np.nan, values > middle)
+    return float(distinct.mean() if len(distinct) == 2 else np.median(known) if len(known) else 0.0)
 
 
 def _some(columns: Mapping[str, Column], rows: np.ndarray) -> dict[str, Column]:
-    return {name: Column(column.source, column.has[rows], column.value[rows]) for name, column in columns.items()}
+    return {name: replace(column, has=column.has[rows], value=column.value[rows]) for name, column in columns.items()}
 
 
 def _others(columns: Mapping[str, Column], source: str) -> np.ndarray:

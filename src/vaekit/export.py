@@ -24,6 +24,7 @@ from vaekit.data import Form, to_float
 from vaekit.directions import Direction
 from vaekit.errors import UserError, nearest
 from vaekit.models import LatentModel
+from vaekit.runs import sync_folder
 
 __all__ = ["check_export", "export"]
 
@@ -88,7 +89,7 @@ def export(
         raise UserError(f"the model has a network of {size / 1e9:.1f} GB; ONNX files of one piece hold 2 GB")
     with _folder_for(out) as folder:
         with _quiet():
-            _write_network(_Encoder(model), to_float(images[:2]), folder / "encoder.onnx", "image", precision)
+            _write_network(_Encoder(model), to_float(_patterns(model)), folder / "encoder.onnx", "image", precision)
             _write_network(
                 _Decoder(model), torch.zeros(2, model.latent_dim), folder / "decoder.onnx", "latent", precision
             )
@@ -172,7 +173,8 @@ def _described(model: LatentModel, form: Form, directions: Mapping[str, Directio
         "latent_dim": model.latent_dim,
         "prior": None,
         "directions": {
-            name: {"vector": each.vector.tolist(), **each.facts()} for name, each in directions.items()
+            name: {"vector": each.vector.tolist(), "method": each.method, "accuracy": each.accuracy}
+            for name, each in directions.items()
         },
     }  # fmt: skip
     if model.prior is not None:
@@ -196,7 +198,9 @@ def _folder_for(out: Path) -> Iterator[Path]:
     try:
         yield folder
         folder.chmod(0o777 & ~_umask())
+        sync_folder(folder)
         os.rename(folder, out)
+        sync_folder(out.parent)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}; nothing was left") from error
     finally:

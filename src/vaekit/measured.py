@@ -62,10 +62,7 @@ class Measured(Opened):
         if per_image is not None:
             check_table(Path(per_image))
         opened, rows, part = self._chosen(data, split)
-        if self.config.recipe.get("likelihood") == "bernoulli" and not all(map(is_binary, opened.pixels.split(1024))):
-            raise UserError(
-                f"{self.path} gives binary pixels a probability, and {opened.source} has grey levels; name others"
-            )
+        self._check_pixels(opened)
         chosen, team = opened.selection(rows), join()
         found = evaluate.measure(
             self.model, chosen, seed, team=team, iwae_samples=iwae_samples or 0, with_ssim=True, counted=counted
@@ -94,6 +91,7 @@ class Measured(Opened):
         normal_images: Any = None,
         seed: int = 0,
         table: str | Path | None = None,
+        count: int = 10,
         counted: Counted = counted_silently,
     ) -> Scored:
         """How strange images of ``data`` (default: the run's own test part) are to the model (:mod:`vaekit.anomalies`).
@@ -105,17 +103,18 @@ class Measured(Opened):
         file that gets a line per image.
         """
         by = anomalies.check_score(by, self.model.prior is not None)
+        if count < 1:
+            raise UserError(f"--count {count}: expected at least 1 image")
         if table is not None:
             check_table(Path(table))
         opened, rows, part = self._chosen(data, split)
+        self._check_pixels(opened)
         is_normal = self._normal(opened, normal)
-        calm = self._calm(normal_images)
+        calm = self._calm(normal_images, opened, rows)
         anomalies.threshold_of(np.zeros(len(calm)), false_alarms)  # before a long measurement
-        team = join()
+        team, chosen = join(), opened.selection(rows)
         usual = evaluate.measure(self.model, calm, seed, team=team, counted=counted).columns
-        chosen = opened.selection(rows)
-        columns = evaluate.measure(self.model, chosen, seed, team=team, counted=counted).columns
-        scores = anomalies.scores_of(columns)
+        scores = anomalies.scores_of(evaluate.measure(self.model, chosen, seed, team=team, counted=counted).columns)
         threshold = anomalies.threshold_of(anomalies.scores_of(usual)[by], false_alarms)
         names = [printable(opened.names[i]) for i in np.flatnonzero(rows)]
         numbers: dict[str, Any] = {
@@ -128,10 +127,10 @@ class Measured(Opened):
             "flagged": int((scores[by] > threshold).sum()),
         }
         if is_normal is not None:
-            told = ~is_normal[rows]
-            if told.any() and not told.all():
-                numbers |= anomalies.separation(scores[by], told, threshold)
-        found = Scored(self.model, names, chosen, calm, scores, by, threshold, numbers)
+            is_anomalous = ~is_normal[rows]
+            if is_anomalous.any() and not is_anomalous.all():
+                numbers |= anomalies.separation(scores[by], is_anomalous, threshold)
+        found = Scored(self.model, names, chosen, calm, scores, by, threshold, numbers, count)
         if table is not None and self.leads:
             write_table(Path(table), found.table())
         return found
@@ -157,23 +156,47 @@ class Measured(Opened):
     def _normal(self, images: Images, groups: Sequence[str]) -> np.ndarray | None:
         """bool ``[N]``: the images that are normal, where that is known."""
         labels = None if images.labels is None else images.labels.numpy()
-        names = anomalies.found_among(images.classes, self.config.data.classes) if labels is not None else []
-        groups = groups or [f'label:"{name}"' for name in names]
-        if not groups:
+        if groups:
+            matched = [match_group(group, labels, images.classes, images.attributes) for group in groups]
+            return np.logical_or.reduce(matched)
+        if labels is None:
             return None
-        matched = [match_group(group, labels, images.classes, images.attributes) for group in groups]
-        return np.logical_or.reduce(matched)
+        normal = anomalies.found_among(images.classes, self._classes_trained_on())
+        return np.isin(labels, [images.classes.index(name) for name in normal]) if normal else None
 
-    def _calm(self, given: Any) -> Selection:
-        """Normal images that nothing was trained on."""
-        if given is not None:
-            opened = self._open(given)
+    def _classes_trained_on(self) -> list[str]:
+        stored = runs.load_latents(self.path)
+        if stored is None or "labels" not in stored[0]:
+            return list(self.config.data.classes)
+        return [self.config.data.classes[i] for i in stored[0]["labels"].unique().tolist()]
+
+    def _calm(self, given: Any, judged: Images, rows: np.ndarray) -> Selection:
+        """Normal images that nothing was trained on, and that are not among those judged."""
+        own = self.config.data.fingerprint
+        opened = None if given is None else self._open(given)
+        if opened is not None and opened.fingerprint != own:
+            self._check_pixels(opened)
             return opened.selection(np.ones(len(opened), bool))
-        images = self.images()
-        part, rows = held_out(images, runs.recipe_of(self.config))
+        try:
+            images = self.images() if opened is None else opened
+        except UserError as error:
+            raise UserError(f"{error}; a threshold needs normal images, give --normal-images") from error
+        part, held = held_out(images, runs.recipe_of(self.config))
         if part == "train":
             raise UserError(f"{self.path} has no held-out images to set a threshold by; name some with --normal-images")
-        return images.selection(rows)
+        if judged.fingerprint == own and rows[held].any():
+            raise UserError(
+                f"the {part} part of its own data sets the threshold and cannot be judged by it; judge other images or "
+                "another --split, or name others with --normal-images"
+            )
+        return images.selection(held)
+
+    def _check_pixels(self, images: Images) -> None:
+        """Refuses grey levels where pixels are black or white."""
+        if self.config.recipe.get("likelihood") == "bernoulli" and not all(map(is_binary, images.pixels.split(1024))):
+            raise UserError(
+                f"{self.path} gives binary pixels a probability, and {images.source} has grey levels; name others"
+            )
 
     def _features(self, samples: int | None, weights: str | Path | None) -> Features | None:
         """What so many samples are compared by: our own classifier, or Inception with weights from a file."""
@@ -227,30 +250,27 @@ class Scored:
     by: str
     threshold: float
     numbers: dict[str, Any]
+    count: int  #: of the strangest to show
 
-    def strangest(self, count: int) -> np.ndarray:
-        """The rows of the highest scores, highest first."""
-        if count < 1:
-            raise UserError(f"--count {count}: expected at least 1 image")
-        return np.argsort(-self.scores[self.by], kind="stable")[:count]
-
-    def told(self, count: int) -> list[dict[str, Any]]:
-        """The strangest, by name, with their scores."""
-        return [{"name": self.names[i], self.by: float(self.scores[self.by][i])} for i in self.strangest(count)]
+    def strangest(self) -> list[dict[str, Any]]:
+        """The names of the highest scores, highest first, with them."""
+        return [{"name": self.names[i], self.by: float(self.scores[self.by][i])} for i in self._order()]
 
     def table(self) -> dict[str, list[Any]]:
         """A column of names, one per score, and whether the image is flagged."""
         flagged = (self.scores[self.by] > self.threshold).astype(int).tolist()
         return {"name": self.names, **{k: v.tolist() for k, v in self.scores.items()}, "flagged": flagged}
 
-    def sheet(self, count: int = 10) -> Sheet:
+    def sheet(self) -> Sheet:
         """The strangest images, what the model makes of them, and where they are unlikely, bright."""
-        rows = self.strangest(count)
-        shown = self.pixels[torch.from_numpy(rows.copy())]
-        maps, made = anomalies.heat_maps(self.model, shown)
-        usual = self.normal[torch.arange(len(self.normal))[:: max(1, len(self.normal) // _MAPS_OF_NORMAL)]]
-        heat = anomalies.coloured(maps, anomalies.heat_maps(self.model, usual)[0])
+        shown = self.pixels[torch.from_numpy(self._order())]
+        made = edit.reconstruct(self.model, shown)
+        usual = self.normal[torch.arange(len(self.normal))[:: -(-len(self.normal) // _MAPS_OF_NORMAL)]]
+        heat = anomalies.coloured(*(anomalies.heat_maps(self.model, each) for each in (shown, usual)))
         return stacked_sheet(*(in_colour(each) for each in (shown, made)), heat)
+
+    def _order(self) -> np.ndarray:
+        return np.argsort(-self.scores[self.by], kind="stable")[: self.count].copy()
 
 
 def _features_of(features: Features, pieces: Iterable[Tensor], count: int, what: str, counted: Counted) -> Tensor:

@@ -20,7 +20,7 @@ from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
 from vaekit.team import join
 
-__all__ = ["Coded", "Opened"]
+__all__ = ["Coded", "Opened", "one_or_folder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +120,9 @@ class Opened:
         """``count`` images of :meth:`choose`, uint8, the first of every class before the second."""
         if count < 1:
             raise UserError(f"--count {count}: expected at least 1 image")
-        chosen = self.choose(data, split)
-        return chosen.pixels[pictures.one_per_class(chosen.labels, len(chosen), count)]
+        opened, rows, _ = self._chosen(data, split)
+        labels = None if opened.labels is None else opened.labels[torch.from_numpy(rows)]
+        return opened.selection(rows)[pictures.one_per_class(labels, int(rows.sum()), count)]
 
     def _coded(self, data: Any, split: str | None) -> Coded:
         """The images that a verb works on, by default all of them, with their codes."""
@@ -141,6 +142,12 @@ class Opened:
 
     def _sheet(self, pixels: Tensor, columns: int | None = None) -> Sheet:
         return Sheet(pixels, columns or min(len(pixels), 6))
+
+
+def one_or_folder(image: Any) -> Any:
+    """What stands for images: a folder as it is, any other name as that of a file, and what is no name as it is."""
+    is_file = isinstance(image, str | Path) and not os.path.isdir(image)
+    return [image] if is_file else image
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_bytes
 
-__all__ = ["Picture", "Sheet", "check_ending", "in_colour", "one_per_class", "stacked_sheet"]
+__all__ = ["Picture", "Sheet", "check_ending", "check_side", "in_colour", "one_per_class", "stacked_sheet"]
 
 _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".png": ("PNG", {}),
@@ -26,6 +26,7 @@ _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".jpg": ("JPEG", {"quality": 92, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 92, "subsampling": 0}),
 }
+_LARGEST_SIDES = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500, ".gif": 65_535}
 _SMALLEST_CELL = 56  # pixels; below it a face or a digit is hard to see
 _LARGEST_DOUBLED = 64  # images up to this side are worth doubling, larger ones speak for themselves
 _LARGEST_ENLARGED = 1024  # a long thin image is not blown up past this side
@@ -153,7 +154,18 @@ def _enlargement(height: int, width: int) -> int:
     return max(1, min(wanted, _LARGEST_ENLARGED // longer))
 
 
+def check_side(image: Image.Image, suffix: str) -> None:
+    """Raises :class:`UserError` if a picture is larger than its format can hold."""
+    most = _LARGEST_SIDES.get(suffix)
+    if most is not None and max(image.size) > most:
+        raise UserError(
+            f"the picture is {image.width}x{image.height} pixels, {suffix} holds {most} a side; "
+            "show fewer images, or write .png"
+        )
+
+
 def _encoded(image: Image.Image, suffix: str) -> bytes:
+    check_side(image, suffix)
     name, options = _FORMATS[suffix]
     buffer = io.BytesIO()
     image.save(buffer, name, **options)

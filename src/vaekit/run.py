@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vaekit import edit, evaluate, inpaint, pictures, runs
 from vaekit.data import to_float, to_uint8
+from vaekit.errors import UserError
 from vaekit.export import check_export, export
 from vaekit.masks import parse_mask
 from vaekit.measured import Measured
@@ -86,14 +87,19 @@ class Run(Measured, Walked):
         """
         refuse("export", self.model, self.config.recipe["name"])
         check_export(Path(out), precision)
-        chosen = self.choose(data)
+        if self.config.data.binarize:
+            raise UserError(
+                f"{self.path} makes pixels black or white (--binarize {self.config.data.binarize}), which an exported "
+                "folder does not do; train without --binarize to export"
+            )
+        opened, rows, _ = self._chosen(data, None)
         facts = {
             "recipe": self.config.recipe["name"],
             "labels": list(self.config.data.classes),
             "attributes": list(self.config.data.attributes),
         }
         model, _ = runs.load_model(self.path)
-        images = chosen.pixels[:_COMPARED]
+        images = opened.selection(rows)[:_COMPARED]
         return export(model, Path(out), images, self.form, self.directions(), facts, precision)
 
     def _repr_html_(self) -> str:

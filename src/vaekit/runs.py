@@ -49,6 +49,7 @@ __all__ = [
     "save_evidence",
     "save_state",
     "save_tensors",
+    "sync_folder",
     "trim_metrics",
 ]
 
@@ -113,7 +114,7 @@ def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
         if newest.exists():
             os.replace(newest, folder / "state-previous.safetensors")
         os.replace(incoming, newest)
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def has_state(folder: Path) -> bool:
@@ -242,7 +243,7 @@ def _replacing(path: Path) -> Iterator[Path]:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -264,7 +265,8 @@ def _system_error(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes renamings in a folder last."""
     if os.name != "posix":  # Windows cannot open a folder to sync it
         return
     descriptor = os.open(folder, os.O_RDONLY)

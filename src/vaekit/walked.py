@@ -15,13 +15,13 @@ from torch import Tensor
 from vaekit import edit, runs, search
 from vaekit.atlas import Atlas, chosen_cells
 from vaekit.codes_file import check_codes_file, write_codes
-from vaekit.directions import Column, Direction, check_method, columns_of, fit_all, named, orthogonal, parse_move
+from vaekit.directions import Column, Direction, check_method, columns_of, fit_all, named, parse_move
 from vaekit.directions_file import load_directions, save_directions
 from vaekit.edit import stored_columns
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
 from vaekit.intake import held_out
-from vaekit.opened import Opened
+from vaekit.opened import Opened, one_or_folder
 from vaekit.pictures import Sheet, stacked_sheet
 from vaekit.traversal import active_axes, principal_axes, walk
 
@@ -30,8 +30,8 @@ __all__ = ["Walked"]
 _MOST_QUERIES = 10
 _MOST_SHOWN = 20  # neighbours of one image, on a sheet
 _MOST_EDITED = 100
-_ENOUGH_TO_HOLD_OUT = 10
-_DIMENSIONS_AT_ONCE = 128
+_ENOUGH_TO_HOLD_OUT = 5  # of each of two folders
+_DIMENSIONS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Walked(Opened):
                 f"{name!r} is neither a file or folder nor a group such as label:NAME or attr:NAME=VALUE "
                 f"(labels and attributes of this run: {known})"
             )
-        return self.encode(name if Path(name).is_dir() else [name]).mean(0)
+        return self.encode(one_or_folder(name)).mean(0)
 
     def arithmetic(self, expression: str) -> Sheet:
         """The picture of a sum of latents, for example ``"me.png + attr:glasses=1 - attr:glasses=0"``."""
@@ -75,47 +75,53 @@ class Walked(Opened):
     def directions(self, method: str = "adjusted", is_orthogonal: bool = False) -> dict[str, Direction]:
         """The directions of labels and attributes of the run's data and of folders, by name (:mod:`vaekit.directions`).
 
-        Fitted on the stored codes of training images and kept in the run. Their accuracy is of the run's own held-out
-        images, or where those have gone, of a fifth of the stored codes, which nothing is then fitted on.
+        Fitted on the stored codes of training images and kept in the run, where it can be written to. Their accuracy
+        is of the run's own held-out images, or where those have gone, of a fifth of the stored codes, which nothing
+        is then fitted on. Those of folders come as they were made.
         """
         check_method(method)
-        known = load_directions(self.path, self.images_seen())
+        seen = self.images_seen()
+        known = load_directions(self.path, seen)
         if not any(each.source == "data" and key[1:] == (method, is_orthogonal) for key, each in known.items()):
             tensors, facts = self._latents()
             columns = columns_of(*stored_columns(tensors, facts))
-            held_out = self._held_out_codes() if columns else None
-            fitted = fit_all(tensors["latents"], columns, held_out, method, is_orthogonal) if columns else {}
-            known |= {(name, method, is_orthogonal): each for name, each in fitted.items()}
-            save_directions(self.path, known, self.images_seen())
-        own = {key[0]: each for key, each in known.items() if key[1:] == (method, is_orthogonal)}
-        return {key[0]: each for key, each in known.items() if each.source != "data"} | own
+            if columns:
+                held_out = self._held_out_codes(columns)
+                fitted = fit_all(tensors["latents"], columns, held_out, method, is_orthogonal)
+                known |= {(name, method, is_orthogonal): each for name, each in fitted.items()}
+                if self.leads:
+                    save_directions(self.path, known, seen)
+        of_data = {key[0]: e for key, e in known.items() if e.source == "data" and key[1:] == (method, is_orthogonal)}
+        return {key[0]: e for key, e in known.items() if e.source != "data"} | of_data
 
     def add_direction(
-        self, name: str, with_: str, without: str, method: str = "adjusted", is_orthogonal: bool = False
+        self, name: str, with_: str, without: str, method: str = "means", is_orthogonal: bool = False
     ) -> Direction:
-        """A direction from one folder of images to another, kept in the run under ``name``.
+        """A direction from one folder of images to another, kept in the run under ``name`` in place of an older one.
 
-        Of both folders every fifth image is held out for the accuracy, where there are ten in all at least. Raises
-        :class:`UserError` if the data of the run have a column of that name.
+        Of both folders every fifth image is held out for the accuracy, where each has five at least. Nothing else is
+        known of these images, so that ``adjusted`` is ``means``. Raises :class:`UserError` if the data of the run
+        have a column of that name.
         """
+        method = "means" if method == "adjusted" else method
         own = self.directions(method, is_orthogonal)
-        if name in own and own[name].source == "data":
+        if name in columns_of(*stored_columns(*self._latents())):
             raise UserError(f"--direction {name}: the data of {self.path} have that already; choose another name")
-        groups = [self.encode(folder if os.path.isdir(folder) else [folder]) for folder in (without, with_)]
-        has = np.repeat([0.0, 1.0], [len(codes) for codes in groups])
-        codes, columns = torch.cat(groups), {name: Column(name, has, has)}
-        nobody: tuple[Tensor, dict[str, Column], str] = (codes[:0], {}, "too few images to hold any out")
-        found = fit_all(codes, columns, None if len(codes) >= _ENOUGH_TO_HOLD_OUT else nobody, method)[name]
-        vector = found.vector
-        if is_orthogonal:
-            vector = orthogonal(vector, [each.vector for each in own.values() if each.source == "data"])
-        words = f"a fifth of {with_} and {without}" if found.held_out else found.held_out_from
-        found = replace(
-            found, vector=vector, is_orthogonal=is_orthogonal, source=f"{with_} and {without}", held_out_from=words
-        )
+        groups = [self.encode(one_or_folder(folder)) for folder in (without, with_)]
+        kept = np.concatenate([np.arange(len(codes)) % 5 == 4 for codes in groups])
+        words = f"a fifth of {with_} and {without}"
+        if min(map(len, groups)) < _ENOUGH_TO_HOLD_OUT:
+            kept, words = np.zeros_like(kept), "too few images to hold any out"
+        has, codes = np.repeat([0.0, 1.0], [len(group) for group in groups]), torch.cat(groups)
+        held_out = (codes[torch.from_numpy(kept)], {name: Column(name, has[kept], has[kept])}, words)
+        columns = {name: Column(name, has[~kept], has[~kept])}
+        apart = [each.vector.double() for each in own.values() if each.source == "data"]
+        fitted = fit_all(codes[torch.from_numpy(~kept)], columns, held_out, method, is_orthogonal, apart)
+        found = replace(named(fitted, name, () if fitted else (name,)), source=f"{with_} and {without}")
         seen = self.images_seen()
-        key = (name, method, is_orthogonal)
-        save_directions(self.path, load_directions(self.path, seen) | {key: found}, seen)
+        others = {key: each for key, each in load_directions(self.path, seen).items() if key[0] != name}
+        if self.leads:
+            save_directions(self.path, others | {(name, method, is_orthogonal): found}, seen)
         return found
 
     def edit(self, data: Any, moves: Mapping[str, float], directions: Mapping[str, Direction] | None = None) -> Sheet:
@@ -124,25 +130,22 @@ class Walked(Opened):
         ``run.edit("me.png", {"glasses": 1, "smiling": -1})``. ``directions`` are those of :meth:`directions`, by
         default with its defaults. A strength of 1 goes as far as from those without to those with.
         """
-        known = self.directions() if directions is None else directions
-        step = sum((strength * named(known, name).vector for name, strength in moves.items()), torch.zeros(()))
-        codes = self.encode([data] if isinstance(data, str) and not os.path.isdir(data) else data)
-        return self.decode(codes + step)
+        return self.decode(self.encode(one_or_folder(data)) + self._step(moves, directions))
 
     def edit_sheet(
         self, data: Any, moves: Mapping[str, float], directions: Mapping[str, Direction] | None = None
     ) -> tuple[Sheet, dict[str, Any]]:
         """Images, their reconstructions and what :meth:`edit` makes of them; and what is known of the directions."""
         known = self.directions() if directions is None else directions
-        pixels = self.pixels([data] if isinstance(data, str) and not os.path.isdir(data) else data)
+        pixels = self.pixels(one_or_folder(data))
         if len(pixels) > _MOST_EDITED:
             raise UserError(f"there are {len(pixels):,} images to edit; give {_MOST_EDITED} at most")
-        edited = self.edit(pixels, moves, known).pixels
+        codes, step = self.encode(pixels), self._step(moves, known)
         facts = {
             name: {"strength": strength, "accuracy": known[name].accuracy, "method": known[name].method}
             for name, strength in moves.items()
         }
-        return stacked_sheet(pixels, self.decode(self.encode(pixels)).pixels, edited), {"directions": facts}
+        return stacked_sheet(pixels, self.decode(codes).pixels, self.decode(codes + step).pixels), {"directions": facts}
 
     def edit_sheet_of_words(
         self,
@@ -161,10 +164,16 @@ class Walked(Opened):
             if not (name and equals and with_ and comma and without):
                 raise UserError(f"--direction {text}: expected NAME=WITH,WITHOUT, for example beard=with/,without/")
             known[name] = self.add_direction(name, with_, without, method, is_orthogonal)
+        left_out = self._left_out(known)
+        of_folders = "means" if method == "adjusted" else method
         moves: dict[str, float] = {}
         for sign, texts in ((1, add), (-1, remove)):
             for text in texts:
-                name, strength = parse_move(text, known)
+                name, strength = parse_move(text, known, left_out)
+                made = known[name]
+                if made.source != "data" and (made.method, made.is_orthogonal) != (of_folders, is_orthogonal):
+                    flags = f"--method {made.method}" + " --orthogonal" * made.is_orthogonal
+                    raise UserError(f"{name} was made of {made.source} with {flags}; give these, or --direction again")
                 moves[name] = moves.get(name, 0.0) + sign * strength
         if not moves:
             raise UserError("nothing is added or removed; give --add NAME or --remove NAME")
@@ -216,7 +225,7 @@ class Walked(Opened):
         A sheet with a row for each of them, itself first; and for each the names, labels and distances of its
         neighbours, nearest first (:mod:`vaekit.search`). The sheet shows twenty of them at most.
         """
-        given = self.pixels(image)
+        given = self.pixels(one_or_folder(image))
         if len(given) > _MOST_QUERIES:
             raise UserError(f"there are {len(given):,} images to find the neighbours of; give {_MOST_QUERIES} at most")
         found = self._coded(data, split)
@@ -263,7 +272,20 @@ class Walked(Opened):
             found.append((high - low).square().mean((1, 2, 3)).sqrt())
         return torch.cat(found)
 
-    def _held_out_codes(self) -> tuple[Tensor, dict[str, Column], str] | None:
+    def _step(self, moves: Mapping[str, float], directions: Mapping[str, Direction] | None) -> Tensor:
+        """Σ strength · direction, ``[L]``."""
+        known = self.directions() if directions is None else directions
+        left_out = self._left_out(known)
+        step = torch.zeros(self.model.latent_dim)
+        for name, strength in moves.items():
+            step = step + strength * named(known, name, left_out).vector
+        return step
+
+    def _left_out(self, directions: Mapping[str, Direction]) -> set[str]:
+        """The labels and attributes that there is no direction of."""
+        return set(columns_of(*stored_columns(*self._latents()))) - set(directions)
+
+    def _held_out_codes(self, like: Mapping[str, Column]) -> tuple[Tensor, dict[str, Column], str] | None:
         """Codes and columns of the run's own images that nothing was trained on, where there are any here."""
         try:
             images = self.images()
@@ -276,4 +298,4 @@ class Walked(Opened):
         labels = None if images.labels is None else images.labels.numpy()[rows]
         attributes = {name: column[rows] for name, column in images.attributes.items()}
         codes = edit.encode(self.model, images.selection(rows))
-        return codes, columns_of(labels, images.classes, attributes), f"{part} part"
+        return codes, columns_of(labels, images.classes, attributes, like), f"{part} part"
