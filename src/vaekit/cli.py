@@ -50,6 +50,7 @@ Fit = Annotated[
 ]
 Background = Annotated[str, Parameter(help="Colour behind what is transparent and around what is padded.")]
 Frames = Annotated[str, Parameter(help="Of animations and files with several pages: first or all.")]
+AllSplit = Annotated[str | None, Parameter(help="train, val, test or all. Default: all.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON object.")]
 Size = Annotated[
     str | None,
@@ -60,7 +61,9 @@ Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there 
 Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-VERB.png, here.")]
 Moving = Annotated[
     Path | None,
-    Parameter(help="File to write: .png, .webp or .jpg; .gif, or .webp with --animate. Default: RUN-VERB.png, here."),
+    Parameter(
+        help="File to write: .png, .webp or .jpg; .gif, or .webp with --animate. Default: RUN-VERB.png or .webp, here."
+    ),
 ]
 Animate = Annotated[
     bool, Parameter(negative="", show_default=False, help="Write an animation (.gif or .webp), there and back.")
@@ -456,7 +459,7 @@ def encode(
     /,
     *,
     out: Annotated[Path, Parameter(help="File to write: .npz, .parquet or .csv.")],
-    split: Split = None,
+    split: AllSplit = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -477,7 +480,7 @@ def neighbours(
     data: str | None = None,
     /,
     *,
-    split: Split = None,
+    split: AllSplit = None,
     count: Annotated[int, Parameter(help="How many neighbours.")] = 9,
     out: Out = None,
     device: Device = "auto",
@@ -501,7 +504,7 @@ def map_(
     data: str | None = None,
     /,
     *,
-    split: Split = None,
+    split: AllSplit = None,
     out: Out = None,
     device: Device = "auto",
     json_: Annotated[bool, Parameter(name="--json", negative="", help="Print the point of every image too.")] = False,
