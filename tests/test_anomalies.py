@@ -153,3 +153,11 @@ def test_what_is_normal_where_nobody_says() -> None:
 def test_a_score_that_cannot_be_given_says_why(vaekit: Cli, digits_vae: Path, words: list[str], said: str) -> None:
     done = vaekit("score", digits_vae, *words)
     assert done.code == 2 and said in done.err and "Traceback" not in done.err
+
+
+def test_what_cannot_be_read_is_named(vaekit: Cli, digits_vae: Path, tmp_path: Path) -> None:
+    write_folder(vk.load(digits_vae).images("test")[:4], tmp_path / "mixed")
+    (tmp_path / "mixed" / "broken.png").write_text("no image")
+    for words in (["score", "--out", tmp_path / "s.png"], ["reconstruct", "--out", tmp_path / "r.png"]):
+        done = vaekit(words[0], digits_vae, tmp_path / "mixed", *words[1:])
+        assert done.code == 0 and "broken.png" in done.err, done.err

@@ -173,7 +173,7 @@ class Measured(Opened):
     def _calm(self, given: Any, judged: Images, rows: np.ndarray) -> Selection:
         """Normal images that nothing was trained on, and that are not among those judged."""
         own = self.config.data.fingerprint
-        opened = None if given is None else self._open(given)
+        opened = None if given is None else self._given(given)
         if opened is not None and opened.fingerprint != own:
             self._check_pixels(opened)
             return opened.selection(np.ones(len(opened), bool))

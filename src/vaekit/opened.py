@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Opened:
         """Any images as uint8 ``[N, C, H, W]`` of the run's shape, black and white if the run's are."""
         if isinstance(data, Tensor) and data.dtype == torch.uint8 and tuple(data.shape[1:]) == self.shape:
             return data if not self.config.data.binarize else self._open(data).pixels
-        return self._open(data).pixels
+        return self._given(data).pixels
 
     def encode(self, data: Any) -> Tensor:
         """Posterior means ``[N, latent_dim]``."""
@@ -102,12 +103,19 @@ class Opened:
         config = self.config.data
         return open_in(data, self.form, seed=config.split_seed).binarized(config.binarize)
 
+    def _given(self, data: Any) -> Images:
+        """Images that the user names; what of them cannot be read is said on stderr."""
+        opened = self._open(data)
+        if opened.skipped and self.leads:
+            print(f"vaekit: {opened.remarks[-1]}", file=sys.stderr)
+        return opened
+
     def _chosen(self, data: Any, split: str | None) -> tuple[Images, np.ndarray, str]:
         """All images, a mask of those to work on (no pixels are copied), and the name of their part."""
         if data is None:
             opened, has_parts = self.images(), True
         else:
-            opened = self._open(data)
+            opened = self._given(data)
             has_parts = opened.fingerprint == self.config.data.fingerprint or opened.has_splits
         is_test = opened.parts == PARTS.index("test")
         part = check_split(split or ("test" if has_parts and is_test.any() else "all"))
