@@ -97,7 +97,7 @@ def separation(scores: np.ndarray, is_anomalous: np.ndarray, threshold: float) -
 def found_among(classes: Sequence[str], trained_on: Sequence[str]) -> list[str]:
     """The classes that are normal where nobody says so: those trained on, else those called good or normal.
 
-    None if that leaves nothing to tell apart.
+    Empty if that leaves nothing to tell apart.
 
     >>> found_among(["0", "1", "2"], ["0", "1"]), found_among(["crack", "good"], []), found_among(["a", "b"], [])
     (['0', '1'], ['good'], [])

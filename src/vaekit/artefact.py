@@ -106,12 +106,13 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
             raise UserError(f"{folder / SUMS} does not list {name}; export the run again")
     for name in sorted(present - set(sums) - {SUMS}):
         raise UserError(f"{folder / name} is not part of the export; take it away")
-    for name, expected in sums.items():
-        if name not in present:
-            raise UserError(f"{folder / name} is missing; export the run again")
-        if _sum_of(folder / name) != expected:
+    for name in sorted(set(sums) - present):
+        raise UserError(f"{folder / name} is missing; export the run again")
+    computed = _sums(folder)
+    for name in sums:
+        if computed[name] != sums[name]:
             raise UserError(f"{folder / name} has changed since it was exported; export the run again")
-    if (folder / SUMS).read_text(encoding="ascii") != sums_of(folder):
+    if (folder / SUMS).read_bytes() != _written(computed).encode():
         raise UserError(f"{folder / SUMS} has been changed; export the run again")
     try:
         precision = _facts(folder)["precision"]
@@ -141,8 +142,7 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
 
 def sums_of(folder: Path) -> str:
     """What SHA256SUMS says of the files of a folder."""
-    names = sorted(path.name for path in folder.iterdir() if path.name != SUMS)
-    return "".join(f"{_sum_of(folder / name)}  {name}\n" for name in names)
+    return _written(_sums(folder))
 
 
 def digest_of(folder: Path) -> str:
@@ -161,6 +161,15 @@ def _read_sums(folder: Path) -> dict[str, str]:
     if not all(found) or not found:
         raise UserError(f"{folder / SUMS} has been changed: it has a line that is no sum; export the run again")
     return {match[2]: match[1] for match in found if match}
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    names = sorted(path.name for path in folder.iterdir() if path.name != SUMS)
+    return {name: _sum_of(folder / name) for name in names}
+
+
+def _written(sums: Mapping[str, str]) -> str:
+    return "".join(f"{value}  {name}\n" for name, value in sums.items())
 
 
 def _sum_of(path: Path) -> str:

@@ -275,7 +275,7 @@ class Walked(Opened):
     def _step(self, moves: Mapping[str, float], directions: Mapping[str, Direction] | None) -> Tensor:
         """Σ strength · direction, ``[L]``."""
         known = self.directions() if directions is None else directions
-        left_out = self._left_out(known)
+        left_out = self._left_out(known) if set(moves) - set(known) else ()
         step = torch.zeros(self.model.latent_dim)
         for name, strength in moves.items():
             step = step + strength * named(known, name, left_out).vector
