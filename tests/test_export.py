@@ -186,7 +186,7 @@ def test_export_and_verify_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: 
     assert vaekit("verify", out, "--digest", digest).code == 0
     for words, said in (
         (["export", portraits_vae, "--out", out], "is there already"),
-        (["export", portraits_vae, "--out", tmp_path / "no" / "where"], "its folder is missing"),
+        (["export", portraits_vae, "--out", tmp_path / "no" / "where"], "there is no folder"),
         (["export", portraits_vae, "--out", tmp_path / "x", "--precision", "int8"], "--precision int8"),
         (["verify", tmp_path / "nothing"], "no such folder"),
         (["verify", tmp_path], "is not an export"),

@@ -48,7 +48,7 @@ def test_a_traversal_goes_through_the_mean_or_the_image(portraits_vae: Path, tmp
     sheet, facts = run.traverse(count=2, steps=3)
     assert len(sheet) == 4 * 3 and sheet.columns == 3
     assert [text.split()[0] for text in sheet.row_labels] == [*facts["levels"], *facts["variance_shares"]]
-    codes = run._latents()[0]["latents"]
+    codes = run.stored()[0]["latents"]
     unit = torch.zeros(run.model.latent_dim)
     first = next(iter(facts["levels"]))
     unit[int(first[1:])] = codes[:, int(first[1:])].std(unbiased=False)

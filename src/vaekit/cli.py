@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -56,6 +56,7 @@ Size = Annotated[
     str | None,
     Parameter(help="Shorter side in pixels, or HEIGHTxWIDTH.", allow_leading_hyphen=True),
 ]
+_PORT = validators.Number(gte=1, lte=65535)
 _SEED = validators.Number(gte=0, lt=2**63)
 Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
 Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-VERB.png, here.")]
@@ -644,6 +645,76 @@ def export(
     opened = _load(run, "cpu")
     if opened.leads:
         say(opened.export(out, data, precision=precision), json_)
+
+
+@app.command
+def explore(
+    run: Path,
+    /,
+    *,
+    port: Annotated[
+        int | None,
+        Parameter(help="Of 127.0.0.1. Default: 8642 where it is free.", validator=validators.Number(gte=1, lte=65535)),
+    ] = None,
+    browser: Annotated[
+        bool, Parameter(negative="--no-browser", show_default=False, help="Open it in the browser.")
+    ] = True,
+    json_: Json = False,
+) -> None:
+    """Open a run in the browser: samples, sliders, your own photos, a map. The model computes there; Ctrl-C ends it.
+
+    The page is kept in the run folder.
+
+    Example: vaekit explore runs/portraits
+    """
+    from vaekit import explorer
+
+    explorer.check_page()  # before loading anything
+    opened = _load(run, "cpu")
+    if not opened.leads:
+        return
+
+    def ready(address: str) -> None:
+        say({"explorer": address}, json_)
+        sys.stdout.flush()
+        if browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    with suppress(KeyboardInterrupt):  # the way to end it
+        explorer.explore(opened, port, ready)
+
+
+@app.command
+def publish(
+    run: Path,
+    site: Path,
+    /,
+    *,
+    count: Annotated[int, Parameter(help="Images on the map, at most.")] = 1000,
+    images: Annotated[
+        bool,
+        Parameter(
+            negative="--without-images",
+            show_default=False,
+            help="Show images of the data, their names and reconstructions; without, only what the model draws.",
+        ),
+    ] = True,
+    json_: Json = False,
+) -> None:
+    """Write the page of 'vaekit explore' into the folder SITE, for any host of static files.
+
+    Whoever visits it downloads the model, and sees images of your data unless you leave them out.
+
+    Example: vaekit publish runs/portraits portraits-site
+    """
+    from vaekit import explorer
+
+    explorer.check_page()  # before loading anything
+    opened = _load(run, "cpu")
+    if opened.leads:
+        say(explorer.publish(opened, site, count, images), json_)
 
 
 @app.command

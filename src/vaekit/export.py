@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
@@ -23,8 +20,8 @@ from vaekit.artefact import FORMAT_VERSION, SUMS, TOLERANCES, Session, differenc
 from vaekit.data import Form, to_float
 from vaekit.directions import Direction
 from vaekit.errors import UserError, nearest
+from vaekit.folders import check_new_folder, whole_folder
 from vaekit.models import LatentModel
-from vaekit.runs import sync_folder
 
 __all__ = ["check_export", "export"]
 
@@ -57,10 +54,7 @@ def check_export(out: Path, precision: str) -> None:
     """Refuses what could not be written, before the work."""
     if precision not in TOLERANCES:
         raise UserError(f"--precision {precision}: {nearest(precision, TOLERANCES)}")
-    if out.exists():
-        raise UserError(f"{out} is there already; give another --out")
-    if not out.parent.is_dir():
-        raise UserError(f"{out} cannot be written: its folder is missing; give another --out")
+    check_new_folder(out)
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -87,7 +81,7 @@ def export(
     size = 4 * max(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
     if size > _MOST_BYTES:
         raise UserError(f"the model has a network of {size / 1e9:.1f} GB; ONNX files of one piece hold 2 GB")
-    with _folder_for(out) as folder:
+    with whole_folder(out) as folder:
         with _quiet():
             _write_network(_Encoder(model), to_float(_patterns(model)), folder / "encoder.onnx", "image", precision)
             _write_network(
@@ -110,7 +104,6 @@ def export(
         (folder / "model.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         (folder / "example.py").write_text((files("vaekit") / "artefact_example.txt").read_text(encoding="utf-8"))
         (folder / SUMS).write_text(sums_of(folder))
-        _sync(folder)
         digest = digest_of(folder)
     return {"written": str(out), "precision": precision, **checked, "digest": digest}
 
@@ -186,37 +179,6 @@ def _described(model: LatentModel, form: Form, directions: Mapping[str, Directio
             "factor": factor.tolist(),
         }
     return described
-
-
-@contextlib.contextmanager
-def _folder_for(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that takes its place when the body ends well, and goes otherwise."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}; give another --out") from error
-    try:
-        yield folder
-        folder.chmod(0o777 & ~_umask())
-        sync_folder(folder)
-        os.rename(folder, out)
-        sync_folder(out.parent)
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}; nothing was left") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.iterdir():
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

@@ -1,8 +1,11 @@
-"""The place where a run is written: is it free, does it hold the same run, is it left clean if nothing came of it."""
+"""The place where a run, or another folder, is written: is it free, does it hold the same, is it left clean if nothing
+came of it."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,7 +18,7 @@ from vaekit.errors import UserError
 from vaekit.locks import only_writer
 from vaekit.recipes import DESCRIPTIONS
 
-__all__ = ["check_folder", "claim", "meet_folder"]
+__all__ = ["check_folder", "check_new_folder", "claim", "meet_folder", "whole_folder"]
 
 
 def check_folder(out: Path) -> None:
@@ -24,6 +27,33 @@ def check_folder(out: Path) -> None:
         raise UserError(f"--out {out} is a file; give a folder")
     if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
         raise UserError(f"--out {out} holds files that are not a run; give a new or an empty folder")
+
+
+def check_new_folder(out: Path) -> None:
+    """Refuses a place for a new folder that is taken, or that is nowhere."""
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out} is there already; give another name")
+    if not out.parent.is_dir():
+        raise UserError(f"{out} cannot be written: there is no folder {out.parent}; make it, or give another name")
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its place, synced, when the body ends well, and goes otherwise."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}; give another name") from error
+    try:
+        yield folder
+        folder.chmod(0o777 & ~_umask())
+        _sync(folder)
+        os.rename(folder, out)
+        runs.sync_folder(out.parent)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}; nothing was left") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def meet_folder(
@@ -111,3 +141,20 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(folder: Path) -> None:
+    """Files first, then the folders that hold them."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+    for path in (*folder.rglob("*"), folder):
+        if path.is_dir():
+            runs.sync_folder(path)

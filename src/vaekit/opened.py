@@ -140,7 +140,7 @@ class Opened:
         labels = None if opened.labels is None else opened.labels[torch.from_numpy(rows)]
         return Coded(pixels, edit.encode(self.model, pixels, team=join()), names, labels, opened.classes)
 
-    def _latents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The stored encodings of the training images; made now if the run was interrupted before it stored them."""
         stored = runs.load_latents(self.path)
         if stored:

@@ -23,7 +23,7 @@ from vaekit.expressions import evaluate_expression, parse
 from vaekit.intake import held_out
 from vaekit.opened import Opened, one_or_folder
 from vaekit.pictures import Sheet, stacked_sheet
-from vaekit.traversal import active_axes, principal_axes, walk
+from vaekit.traversal import Axis, active_axes, principal_axes, walk
 
 __all__ = ["Walked"]
 
@@ -44,7 +44,7 @@ class Walked(Opened):
         Groups are written ``label:smiling`` or ``attr:glasses=1,male=0``.
         """
         if name.startswith(("label:", "attr:")):
-            return edit.group_latents(*self._latents(), name).mean(0)
+            return edit.group_latents(*self.stored(), name).mean(0)
         if not Path(name).exists():
             known = ", ".join(self.config.data.classes + self.config.data.attributes) or "none"
             raise UserError(
@@ -83,7 +83,7 @@ class Walked(Opened):
         seen = self.images_seen()
         known = load_directions(self.path, seen)
         if not any(each.source == "data" and key[1:] == (method, is_orthogonal) for key, each in known.items()):
-            tensors, facts = self._latents()
+            tensors, facts = self.stored()
             columns = columns_of(*stored_columns(tensors, facts))
             if columns:
                 held_out = self._held_out_codes(columns)
@@ -105,7 +105,7 @@ class Walked(Opened):
         """
         method = "means" if method == "adjusted" else method
         own = self.directions(method, is_orthogonal)
-        if name in columns_of(*stored_columns(*self._latents())):
+        if name in columns_of(*stored_columns(*self.stored())):
             raise UserError(f"--direction {name}: the data of {self.path} have that already; choose another name")
         groups = [self.encode(one_or_folder(folder)) for folder in (without, with_)]
         kept = np.concatenate([np.arange(len(codes)) % 5 == 4 for codes in groups])
@@ -193,11 +193,9 @@ class Walked(Opened):
                 f"--count {count}, --steps {steps}, --reach {reach:g}: expected a dimension, two steps and a positive "
                 "reach at least"
             )
-        codes = self._latents()[0]["latents"]
-        if len(codes) < 2:
-            raise UserError(f"{self.path} has the code of one image, which varies along nothing; train on more")
+        codes = self._codes_that_vary()
         start = codes.mean(0) if image is None else self.latent(image)
-        active = active_axes(codes, self._effects(codes, start), count)
+        active = self.axes(count, start)
         principal = principal_axes(codes, count)
         ways = walk(start, active + principal, steps, reach)
         labels = [f"{axis.name}  {axis.size:.1f}" for axis in active]
@@ -208,6 +206,11 @@ class Walked(Opened):
             "reach": reach,
         }
         return Sheet(self.decode(ways.flatten(0, 1)).pixels, steps, row_labels=tuple(labels)), facts
+
+    def axes(self, count: int, start: Tensor | None = None) -> list[Axis]:
+        """The ``count`` dimensions that change the picture of ``start`` most (default: of the mean code)."""
+        codes = self._codes_that_vary()
+        return active_axes(codes, self._effects(codes, codes.mean(0) if start is None else start), count)
 
     def save_codes(self, out: str | Path, data: Any = None, split: str | None = None) -> dict[str, Any]:
         """Writes names, labels and codes of ``data`` (default: all images of the run) as .npz, .parquet or .csv."""
@@ -263,6 +266,12 @@ class Walked(Opened):
             return self.latent(expression)
         return evaluate_expression(parse(expression), self.latent)
 
+    def _codes_that_vary(self) -> Tensor:
+        codes = self.stored()[0]["latents"]
+        if len(codes) < 2:
+            raise UserError(f"{self.path} has the code of one image, which varies along nothing; train on more")
+        return codes
+
     def _effects(self, codes: Tensor, start: Tensor) -> Tensor:
         """Of each dimension ``[L]``: what two standard deviations of it change (root mean square, in levels)."""
         each = torch.diag(codes.std(0, unbiased=False))
@@ -283,7 +292,7 @@ class Walked(Opened):
 
     def _left_out(self, directions: Mapping[str, Direction]) -> set[str]:
         """The labels and attributes that there is no direction of."""
-        return set(columns_of(*stored_columns(*self._latents()))) - set(directions)
+        return set(columns_of(*stored_columns(*self.stored()))) - set(directions)
 
     def _held_out_codes(self, like: Mapping[str, Column]) -> tuple[Tensor, dict[str, Column], str] | None:
         """Codes and columns of the run's own images that nothing was trained on, where there are any here."""

@@ -1,0 +1,261 @@
+"""A run as a page that anyone can touch: static files, and a model that computes in the visitor's browser.
+
+    index.html, assets/    the page and what computes (onnxruntime, WebAssembly), built from web/ of the repository
+    model/                 the run as an artefact (:mod:`vaekit.artefact`), which 'vaekit verify' takes
+    explorer.json          numbers, verdict, curves, axes, names and places of images
+    codes.bin              codes of the images, float32 [N, L] little-endian; then [L, L]: noise = (z − mean) @ matrix
+    images.webp            their thumbnails, row by row
+    pictures/              what was drawn while training
+
+Nothing is sent anywhere: whoever visits downloads the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vaekit import __version__, edit, search
+from vaekit.atlas import COLOURS
+from vaekit.edit import stored_columns
+from vaekit.errors import UserError, printable
+from vaekit.folders import check_new_folder, whole_folder
+from vaekit.report.curves import panels
+from vaekit.report.facts import QUANTITIES, Facts, number
+from vaekit.report.gallery import evenly
+from vaekit.run import Run
+from vaekit.serving import serve
+
+__all__ = ["FORMAT_VERSION", "check_page", "explore", "publish"]
+
+FORMAT_VERSION = 1
+
+_PAGE = "page"  # of the package: what `make web` builds
+_FOLDER = "explorer"  # of a run: what `explore` keeps
+_TILE = 64  # pixels: the longer side of a thumbnail
+_MOST_EPOCHS, _WIDEST = 40, 1400
+_AXES = 12  # most active dimensions
+_MOST_IMAGES = 5000  # so that a sheet of them is no larger than browsers draw
+
+
+def check_page() -> Path:
+    """The folder of the built page; raises :class:`UserError` if it has not been built."""
+    folder = Path(str(files("vaekit") / _PAGE))
+    if not (folder / "index.html").is_file():
+        raise UserError("the page of the explorer is not built; run 'make web' in the repository (it needs Node 20)")
+    return folder
+
+
+def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = True) -> dict[str, Any]:
+    """Writes the page of a run into the folder ``out``, whole or not at all, for any host of static files.
+
+    The map shows up to ``count`` of the run's images, evenly chosen. ``with_images=False`` publishes none of them: the
+    map shows what the model makes of their codes, names and reconstruction sheets stay out.
+    """
+    out, page = Path(out), check_page()
+    if not 1 <= count <= _MOST_IMAGES:
+        raise UserError(f"--count {count}: expected 1 to {_MOST_IMAGES:,} images")
+    check_new_folder(out)
+    with whole_folder(out) as folder:
+        shutil.copytree(page, folder, dirs_exist_ok=True)
+        told = run.export(folder / "model")
+        shown = _shown(run, count, with_images)
+        _write_codes(run, shown, folder / "codes.bin")
+        tiles = _write_tiles(shown.pixels, folder / "images.webp")
+        facts = Facts.of(run.path)
+        epochs = _write_pictures(facts, folder / "pictures", with_images)
+        described = _described(run, facts, shown) | {"tiles": tiles, "epochs": epochs}
+        (folder / "explorer.json").write_text(json.dumps(described, allow_nan=False), encoding="utf-8")
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {
+        "published": str(out),
+        "images_shown": len(shown.codes) if shown.are_real else 0,
+        "bytes": size,
+        "digest": told["digest"],
+    }
+
+
+def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = print) -> None:
+    """Serves the page of a run on 127.0.0.1 until interrupted; ``ready`` is told the address.
+
+    The page is kept in the run folder, and made anew when the run was trained on or vaekit has changed; where the
+    folder cannot be written to, it lies in a temporary one.
+    """
+    check_page()
+    with _site(run) as folder:
+        serve(folder, port, ready)
+
+
+@contextlib.contextmanager
+def _site(run: Run) -> Iterator[Path]:
+    kept = run.path / _FOLDER
+    if _is_current(kept, run):
+        yield kept
+        return
+    with contextlib.suppress(OSError):
+        shutil.rmtree(kept)
+    if not kept.exists() and _is_writable(run.path):
+        publish(run, kept)
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="vaekit-") as folder:
+        publish(run, Path(folder) / _FOLDER)
+        yield Path(folder) / _FOLDER
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _is_current(folder: Path, run: Run) -> bool:
+    try:
+        found = json.loads((folder / "explorer.json").read_text(encoding="utf-8"))
+        page = (check_page() / "index.html").read_bytes()
+        return bool(found["of"] == _origin(run)) and (folder / "index.html").read_bytes() == page
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _origin(run: Run) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "made_by": f"vaekit {__version__}",
+        "images_seen": run.images_seen(),
+        "fingerprint": run.config.data.fingerprint,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """The images of the map."""
+
+    codes: Tensor  #: float32 ``[N, L]``
+    pixels: Tensor  #: uint8 ``[N, C, H, W]``
+    names: list[str] | None
+    labels: list[int] | None
+    are_real: bool  #: or drawn from their codes
+
+
+def _shown(run: Run, count: int, with_images: bool) -> _Shown:
+    """The run's own images, or where these have gone what is stored of them."""
+    try:
+        images = run.images()
+    except UserError:
+        tensors, facts = run.stored()
+        rows = torch.tensor(evenly(list(range(len(tensors["latents"]))), max(2, count))[:count])
+        codes, (labels, _, _) = tensors["latents"][rows], stored_columns(tensors, facts)
+        shown_labels = None if labels is None else labels[rows.numpy()].tolist()
+        return _Shown(codes, run.decode(codes).pixels, None, shown_labels, are_real=False)
+    rows = torch.tensor(evenly(list(range(len(images))), max(2, count))[:count])
+    pixels = torch.index_select(images.pixels, 0, rows)
+    codes = edit.encode(run.model, pixels).cpu()
+    found = None if images.labels is None else images.labels[rows].tolist()
+    if not with_images:
+        return _Shown(codes, run.decode(codes).pixels, None, found, are_real=False)
+    return _Shown(codes, pixels, [printable(images.names[i]) for i in rows.tolist()], found, are_real=True)
+
+
+def _write_codes(run: Run, shown: _Shown, path: Path) -> None:
+    """The codes, and the matrix that makes standard normal noise of them; of an autoencoder that of no change."""
+    ends = torch.cat([torch.zeros(1, run.model.latent_dim), torch.eye(run.model.latent_dim)])
+    noise = search.standardised(run.model, ends)
+    whitening = noise[1:] - noise[0]
+    data = [shown.codes.double().numpy(), whitening.numpy()]
+    path.write_bytes(b"".join(np.ascontiguousarray(each, "<f4").tobytes() for each in data))
+
+
+def _write_tiles(pixels: Tensor, path: Path) -> dict[str, int]:
+    """Thumbnails in a square of tiles; small images as they are."""
+    _, channels, height, width = pixels.shape
+    scale = min(1.0, _TILE / max(height, width))
+    tile = max(1, round(width * scale)), max(1, round(height * scale))
+    columns = math.ceil(math.sqrt(len(pixels)))
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    sheet = Image.new(mode, (columns * tile[0], math.ceil(len(pixels) / columns) * tile[1]))
+    for i, each in enumerate(pixels):
+        picture = Image.fromarray(each.permute(1, 2, 0).numpy().squeeze())
+        if scale < 1:
+            picture = picture.resize(tile, Image.Resampling.BICUBIC)
+        sheet.paste(picture, (i % columns * tile[0], i // columns * tile[1]))
+    sheet.save(path, "WEBP", lossless=max(height, width) < 32, quality=85)
+    return {"columns": columns, "width": tile[0], "height": tile[1]}
+
+
+def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[str, Any]]:
+    """What was drawn after up to forty epochs; reconstructions stand beside images, which not everyone shows."""
+    folder.mkdir()
+    kinds = ("reconstructions", "samples") if with_images else ("samples",)
+    found = []
+    for epoch in evenly(list(facts.pictures), _MOST_EPOCHS):
+        kept: dict[str, Any] = {}
+        for kind in kinds:
+            source = facts.pictures[epoch].get(kind)
+            if source is None:
+                continue
+            try:
+                picture = Image.open(source).convert("RGB")
+            except OSError:  # of a damaged file: there is no picture to show
+                continue
+            if picture.width > _WIDEST:
+                picture = picture.resize((_WIDEST, round(picture.height * _WIDEST / picture.width)))
+            name = f"{epoch:04d}-{kind}.webp"
+            picture.save(folder / name, "WEBP", quality=85)
+            kept[kind] = {"file": f"pictures/{name}", "width": picture.width, "height": picture.height}
+        if kept:
+            found.append({"epoch": epoch, **kept})
+    return found
+
+
+def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
+    codes = shown.codes.double()
+    plane = search.plane(codes)
+    axes, _ = search.components(codes)
+    across = torch.zeros(2, codes.shape[1], dtype=torch.float64)
+    across[: len(axes[:2])] = axes[:2]
+    diagnosis = facts.diagnosis
+    return {
+        "of": _origin(run),
+        "title": facts.name,
+        "recipe": facts.recipe.name,
+        "source": facts.source,
+        "trained_on": facts.config.data.train_images,
+        "images_seen": facts.images_seen,
+        "measured_on": facts.measured_on,
+        "numbers": [
+            {"name": q.name, "value": number(facts.numbers[q.key], q.decimals), "unit": q.unit, "meaning": q.meaning}
+            for q in QUANTITIES
+            if facts.numbers.get(q.key) is not None
+        ],
+        "verdict": None if diagnosis is None else {"name": diagnosis.verdict, "reason": diagnosis.reason},
+        "curves": [asdict(panel) for panel in panels(facts)],
+        "axes": [
+            {"name": axis.name, "step": axis.step.tolist(), "levels": axis.size} for axis in run.axes(_AXES)
+        ],
+        "mean": codes.mean(0).tolist(),
+        "plane": {"axes": across.tolist(), "shares": list(plane.shares)},
+        "images": {
+            "are_real": shown.are_real,
+            "points": plane.coordinates.tolist(),
+            "names": shown.names,
+            "labels": shown.labels,
+        },
+        "classes": list(facts.config.data.classes),
+        "colours": list(COLOURS),
+    }  # fmt: skip

@@ -1,0 +1,88 @@
+/** Arithmetic of codes: plain arrays of numbers, one code each. */
+
+export type Code = Float32Array;
+
+/** start + Σ weight · step. */
+export function moved(start: Code, steps: Iterable<readonly [number, ArrayLike<number>]>): Code {
+  const sum = Float64Array.from(start);
+  for (const [weight, step] of steps) for (let i = 0; i < sum.length; i++) sum[i] += weight * step[i];
+  return Float32Array.from(sum);
+}
+
+/** noise @ factor + mean, as the artefact describes its prior. */
+export function affine(noise: ArrayLike<number>, factor: ArrayLike<ArrayLike<number>>, mean: ArrayLike<number>): Code {
+  const sum = Float64Array.from(mean);
+  for (let i = 0; i < noise.length; i++) for (let j = 0; j < sum.length; j++) sum[j] += noise[i] * factor[i][j];
+  return Float32Array.from(sum);
+}
+
+/** The straight line from one code to another, at `t` of its length. */
+export function linear(from: Code, to: Code, t: number): Code {
+  return from.map((value, i) => value + t * (to[i] - value));
+}
+
+/**
+ * Shoemake (1985): on the great circle between both directions; lengths change in equal steps. Straight where the
+ * directions are the same or opposite, or one has no length.
+ */
+export function spherical(from: Code, to: Code, t: number): Code {
+  const lengths = [from, to].map((code) => Math.hypot(...code));
+  if (!lengths[0] || !lengths[1]) return linear(from, to, t);
+  let cosine = 0;
+  for (let i = 0; i < from.length; i++) cosine += (from[i] / lengths[0]) * (to[i] / lengths[1]);
+  const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
+  if (Math.sin(angle) < 1e-4) return linear(from, to, t);
+  const length = lengths[0] + t * (lengths[1] - lengths[0]);
+  const weights = [Math.sin((1 - t) * angle), Math.sin(t * angle)].map((weight) => (weight / Math.sin(angle)) * length);
+  return from.map((value, i) => (weights[0] * value) / lengths[0] + (weights[1] * to[i]) / lengths[1]);
+}
+
+/** The `count` rows of a table of codes that are nearest to one, nearest first, with their distances. */
+export function nearest(table: Float32Array, to: ArrayLike<number>, count: number): { row: number; distance: number }[] {
+  const length = to.length;
+  const found = Array.from({ length: table.length / length }, (_, row) => {
+    let square = 0;
+    for (let i = 0; i < length; i++) square += (table[row * length + i] - to[i]) ** 2;
+    return { row, distance: Math.sqrt(square) };
+  });
+  return found.sort((a, b) => a.distance - b.distance || a.row - b.row).slice(0, count);
+}
+
+/** Standard normal numbers that follow from a seed: mulberry32, and Box & Muller (1958). */
+export function* normals(seed: number): Generator<number, never> {
+  let state = seed >>> 0;
+  const uniform = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  for (;;) {
+    const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
+    const angle = 2 * Math.PI * uniform();
+    yield radius * Math.cos(angle);
+    yield radius * Math.sin(angle);
+  }
+}
+
+/** `count` numbers of a generator. */
+export function take(numbers: Generator<number, never>, count: number): Float32Array {
+  return Float32Array.from({ length: count }, () => numbers.next().value);
+}
+
+/** A code as text for an address, and back; null if it is not one of this length with finite numbers. */
+export function toText(code: Code): string {
+  const bytes = new Uint8Array(code.buffer, code.byteOffset, code.byteLength);
+  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
+}
+
+export function fromText(text: string, length: number): Code | null {
+  try {
+    const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+    if (bytes.length !== 4 * length) return null;
+    const code = new Float32Array(bytes.buffer);
+    return code.every(Number.isFinite) ? code : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,53 @@
+/** Asks the worker, and keeps count of who waits for what. */
+
+import type { Code } from './codes';
+import type { Model } from './site';
+import type { Answer, Request, Start } from './worker';
+
+const MOST_THREADS = 4;
+
+export class Engine {
+  private readonly worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+  private readonly waiting = new Map<number, { resolve: (data: Float32Array) => void; reject: (error: Error) => void }>();
+  private asked = 0;
+  /** Threads need memory that they share, which needs the headers of `vaekit explore` (or of a host that sends them). */
+  readonly threads = crossOriginIsolated ? Math.min(MOST_THREADS, Math.max(1, navigator.hardwareConcurrency)) : 1;
+
+  constructor(private readonly model: Model) {
+    this.worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+      const found = this.waiting.get(data.id);
+      this.waiting.delete(data.id);
+      if (data.data) found?.resolve(data.data);
+      else found?.reject(new Error(data.error));
+    };
+    this.worker.onerror = (event) => {
+      for (const { reject } of this.waiting.values()) reject(new Error(event.message || 'the worker could not be started'));
+      this.waiting.clear();
+    };
+    const start: Start = { folder: new URL('.', location.href).href, threads: this.threads };
+    this.worker.postMessage(start);
+  }
+
+  /** The pictures of codes, float [N, C, H, W] in [0, 1], each on its own. */
+  async decode(codes: Code[]): Promise<Float32Array[]> {
+    const data = new Float32Array(codes.length * this.model.latent_dim);
+    codes.forEach((code, i) => data.set(code, i * this.model.latent_dim));
+    const made = await this.ask('decoder', data, [codes.length, this.model.latent_dim]);
+    const size = made.length / codes.length;
+    return codes.map((_, i) => made.subarray(i * size, (i + 1) * size));
+  }
+
+  /** The code of an image, float [C, H, W] in [0, 1]. */
+  encode(image: Float32Array): Promise<Code> {
+    const { channels, height, width } = this.model.image;
+    return this.ask('encoder', image, [1, channels, height, width]);
+  }
+
+  private ask(network: Request['network'], data: Float32Array, shape: number[]): Promise<Float32Array> {
+    const id = this.asked++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ id, network, data, shape } satisfies Request, [data.buffer as ArrayBuffer]);
+    });
+  }
+}

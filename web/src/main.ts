@@ -1,0 +1,102 @@
+import './style.css';
+import { byId, el } from './dom';
+import { Engine } from './engine';
+import { map } from './map';
+import { neighbours } from './neighbours';
+import { opened } from './photo';
+import { samples } from './samples';
+import { Site } from './site';
+import { sliders } from './sliders';
+import { showOriginal, stage } from './stage';
+import { type Named, SLOTS, Studio } from './studio';
+import { sums } from './sums';
+import { tabs } from './tabs';
+import { theme } from './theme';
+import { training } from './training';
+import { walk } from './walk';
+
+function fail(error: unknown): void {
+  const words = error instanceof Error ? error.message : String(error);
+  byId('trouble').replaceChildren(
+    el('p', {}, words),
+    el('button', { type: 'button', onclick: () => byId('trouble').replaceChildren() }, 'Dismiss'),
+  );
+}
+
+async function take(studio: Studio, file: File): Promise<void> {
+  try {
+    const image = await opened(file, studio.site.model.image);
+    const copy = image.slice();
+    studio.pick({ code: await studio.engine.encode(image), name: file.name });
+    showOriginal(studio, copy, file.name);
+    byId('trouble').replaceChildren();
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** A picture dropped anywhere, pasted, or chosen. */
+function photos(studio: Studio): void {
+  const input = byId<HTMLInputElement>('photo');
+  const first = (files: FileList | null | undefined): void => {
+    if (files?.[0]) void take(studio, files[0]);
+  };
+  input.disabled = false;
+  input.addEventListener('change', () => {
+    first(input.files);
+    input.value = ''; // the same file may be chosen again
+  });
+  document.addEventListener('paste', (event) => first(event.clipboardData?.files));
+  document.addEventListener('dragover', (event) => {
+    event.preventDefault();
+    document.body.classList.add('dropping');
+  });
+  document.addEventListener('dragleave', (event) => {
+    if (!event.relatedTarget) document.body.classList.remove('dropping');
+  });
+  document.addEventListener('drop', (event) => {
+    event.preventDefault();
+    document.body.classList.remove('dropping');
+    first(event.dataTransfer?.files);
+  });
+}
+
+async function start(): Promise<void> {
+  theme(byId<HTMLSelectElement>('theme'));
+  if (typeof WebAssembly !== 'object') {
+    throw new Error('This browser has no WebAssembly, in which the model computes; a current Firefox, Chrome, Safari or Edge has.');
+  }
+  const site = await Site.load();
+  const { facts, model } = site;
+  document.title = `${facts.title}, vaekit explorer`;
+  byId('title').textContent = facts.title;
+  byId('about').textContent = `${facts.recipe}, ${model.image.width} × ${model.image.height} pixels, ${model.latent_dim} latents${facts.verdict ? `, ${facts.verdict.name}` : ''}`;
+  const studio = new Studio(site, new Engine(model), fail);
+  studio.addEventListener('drawn', (event) => begin(studio, (event as CustomEvent<Named[]>).detail));
+  stage(studio);
+  sliders(studio);
+  photos(studio);
+  byId('tabs').append(
+    tabs({
+      Samples: () => samples(studio),
+      Map: () => map(studio),
+      Walk: () => walk(studio),
+      Sums: () => sums(studio),
+      Neighbours: () => neighbours(studio),
+      Training: () => training(facts),
+    }),
+  );
+  byId('foot').textContent = `Computed on this device, with ${studio.engine.threads === 1 ? 'one thread' : `${studio.engine.threads} threads`}; nothing is uploaded. Made with ${facts.of.made_by}.`;
+}
+
+/** The first samples are what the page begins with. */
+function begin(studio: Studio, drawn: Named[]): void {
+  SLOTS.forEach((slot, i) => studio.put(slot, drawn[i + 1]));
+  if (!location.hash) studio.pick(drawn[0]);
+  document.body.dataset.state = 'ready';
+}
+
+start().catch((error: unknown) => {
+  document.body.dataset.state = 'failed';
+  fail(error);
+});

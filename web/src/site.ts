@@ -1,0 +1,137 @@
+/** What `vaekit publish` wrote beside the page. */
+
+import { affine, type Code, take, normals } from './codes';
+
+export interface Direction {
+  vector: number[];
+  accuracy: number | null;
+}
+
+/** model/model.json. */
+export interface Model {
+  image: { channels: number; height: number; width: number; fit: 'crop' | 'pad' | 'stretch'; background: string };
+  latent_dim: number;
+  prior: { mean: number[]; factor: number[][] } | null;
+  directions: Record<string, Direction>;
+}
+
+export interface Picture {
+  file: string;
+  width: number;
+  height: number;
+}
+
+export interface Curve {
+  title: string;
+  unit: string;
+  note: string;
+  series: { part: string; x: number[]; y: number[] }[];
+}
+
+/** explorer.json. */
+export interface Facts {
+  of: { format_version: number; made_by: string };
+  title: string;
+  recipe: string;
+  source: string;
+  trained_on: number;
+  images_seen: number;
+  measured_on: string;
+  numbers: { name: string; value: string; unit: string; meaning: string }[];
+  verdict: { name: string; reason: string } | null;
+  curves: Curve[];
+  axes: { name: string; step: number[]; levels: number }[];
+  mean: number[];
+  plane: { axes: [number[], number[]]; shares: [number, number] };
+  images: { are_real: boolean; points: [number, number][]; names: string[] | null; labels: number[] | null };
+  classes: string[];
+  colours: string[];
+  tiles: { columns: number; width: number; height: number };
+  epochs: { epoch: number; reconstructions?: Picture; samples?: Picture }[];
+}
+
+const KNOWN_FORMAT = 1;
+
+export class Site {
+  /** Noise of the codes: what distances are measured in. */
+  readonly noises: Float32Array;
+
+  private constructor(
+    readonly model: Model,
+    readonly facts: Facts,
+    private readonly codes: Float32Array,
+    private readonly whitening: Float32Array,
+    readonly thumbnails: ImageBitmap,
+  ) {
+    const length = model.latent_dim;
+    this.noises = new Float32Array(codes.length);
+    for (let row = 0; row < this.count; row++) this.noises.set(this.noiseOf(this.code(row)), row * length);
+  }
+
+  static async load(): Promise<Site> {
+    const [model, facts, data, picture] = await Promise.all([
+      fetched('model/model.json').then((r) => r.json() as Promise<Model>),
+      fetched('explorer.json').then((r) => r.json() as Promise<Facts>),
+      fetched('codes.bin').then((r) => r.arrayBuffer()),
+      fetched('images.webp').then((r) => r.blob()),
+    ]);
+    if (facts.of.format_version !== KNOWN_FORMAT) throw new Error('this page is of another version than its files; publish the run again');
+    const numbers = new Float32Array(data);
+    const count = facts.images.points.length * model.latent_dim;
+    if (numbers.length !== count + model.latent_dim ** 2) throw new Error('codes.bin does not fit explorer.json; publish the run again');
+    return new Site(model, facts, numbers.subarray(0, count), numbers.subarray(count), await createImageBitmap(picture));
+  }
+
+  /** How many images there are. */
+  get count(): number {
+    return this.facts.images.points.length;
+  }
+
+  /** The code of an image. */
+  code(row: number): Code {
+    const length = this.model.latent_dim;
+    return this.codes.slice(row * length, (row + 1) * length);
+  }
+
+  /** A code as the noise that the prior makes it of, but for a constant. */
+  noiseOf(code: ArrayLike<number>): Code {
+    const length = this.model.latent_dim;
+    const factor = Array.from({ length }, (_, i) => this.whitening.subarray(i * length, (i + 1) * length));
+    return affine(Array.from(code, (value, i) => value - this.origin[i]), factor, new Float32Array(length));
+  }
+
+  /** The code that a noise stands for. */
+  fromNoise(noise: ArrayLike<number>): Code {
+    const { prior } = this.model;
+    return prior ? affine(noise, prior.factor, prior.mean) : Float32Array.from(noise);
+  }
+
+  /** A code drawn at random: from the prior, or where there is none that of one of the images. */
+  draw(seed: number): { code: Code; name: string } {
+    const numbers = normals(seed);
+    if (this.model.prior) return { code: this.fromNoise(take(numbers, this.model.latent_dim)), name: `sample ${seed}` };
+    const row = Math.floor(Math.abs(numbers.next().value * 1e6)) % this.count;
+    return { code: this.code(row), name: this.nameOf(row) };
+  }
+
+  nameOf(row: number): string {
+    const { names, labels } = this.facts.images;
+    return names?.[row] ?? (labels ? `${this.facts.classes[labels[row]]}, image ${row + 1}` : `image ${row + 1}`);
+  }
+
+  /** Where the thumbnail of an image lies: left, top, width, height. */
+  tile(row: number): [number, number, number, number] {
+    const { columns, width, height } = this.facts.tiles;
+    return [(row % columns) * width, Math.floor(row / columns) * height, width, height];
+  }
+
+  private get origin(): ArrayLike<number> {
+    return this.model.prior?.mean ?? new Float32Array(this.model.latent_dim);
+  }
+}
+
+async function fetched(name: string): Promise<Response> {
+  const response = await fetch(name);
+  if (!response.ok) throw new Error(`${name} is missing (${response.status}); publish the run again`);
+  return response;
+}

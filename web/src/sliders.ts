@@ -1,0 +1,73 @@
+/** A slider for each attribute, and for each of the most active dimensions. */
+
+import { byId, el } from './dom';
+import type { Studio } from './studio';
+
+const REACH = { attributes: 2, dimensions: 3 };
+const MANY = 12; // attributes, from which on they can be searched
+
+export function sliders(studio: Studio): void {
+  const { model, facts } = studio.site;
+  const [plain, values] = attributes(studio);
+  const dimensions = facts.axes.map(({ name, step, levels }) =>
+    sliderOf(studio, name, name, REACH.dimensions, step, `two standard deviations change pixels by ${levels.toFixed(1)} levels`),
+  );
+  const parts = byId('sliders');
+  const hasSome = Object.keys(model.directions).length > 0;
+  if (hasSome) {
+    const inner = [...values].map(([column, rows]) => el('details', {}, el('summary', {}, column), ...rows));
+    parts.append(group('Attributes', '1 goes from images without it to images with it.', [...plain, ...inner], true));
+  }
+  parts.append(group('Dimensions', 'In standard deviations of the codes; the most active first.', dimensions, !hasSome));
+}
+
+/** Those that are there or not, and those that are one value of a column of words, by column. */
+function attributes(studio: Studio): [HTMLElement[], Map<string, HTMLElement[]>] {
+  const plain: HTMLElement[] = [];
+  const values = new Map<string, HTMLElement[]>();
+  for (const [name, { vector, accuracy }] of Object.entries(studio.site.model.directions)) {
+    const hint = accuracy === null ? '' : `told apart in ${Math.round(100 * accuracy)} % of held-out images`;
+    const [column, value] = name.split('=', 2);
+    const rows = value === undefined ? plain : (values.get(spaced(column)) ?? []);
+    rows.push(sliderOf(studio, name, spaced(value ?? column), REACH.attributes, vector, hint));
+    if (value !== undefined) values.set(spaced(column), rows);
+  }
+  return [plain, values];
+}
+
+function spaced(name: string): string {
+  return name.replaceAll('_', ' ');
+}
+
+function group(title: string, words: string, rows: HTMLElement[], isOpen: boolean): HTMLElement {
+  const search = el('input', { type: 'search', placeholder: 'Find', 'aria-label': `Find among ${title.toLowerCase()}`, oninput: () => {
+    for (const row of rows) row.hidden = !row.dataset.name?.toLowerCase().includes(search.value.toLowerCase());
+  } });
+  return el('details', { open: isOpen, class: 'card' }, el('summary', {}, title), el('p', { class: 'hint' }, words), rows.length > MANY ? search : null, ...rows);
+}
+
+function sliderOf(studio: Studio, name: string, words: string, reach: number, step: ArrayLike<number>, hint: string): HTMLElement {
+  const value = el('output', {}, '0');
+  const set = (): void => {
+    value.textContent = Number(slider.value).toFixed(2).replace('-', '−').replace(/\.?0+$/, '');
+    slider.style.setProperty('--at', String((Number(slider.value) + reach) / (2 * reach)));
+  };
+  const slider = el('input', {
+    type: 'range', min: -reach, max: reach, step: 0.05, value: 0, 'aria-label': name,
+    oninput: () => {
+      set();
+      studio.move(name, Number(slider.value), step);
+    },
+    ondblclick: () => {
+      slider.value = '0';
+      set();
+      studio.move(name, 0, step);
+    },
+  });
+  set();
+  studio.on(['picked'], () => {
+    slider.value = '0';
+    set();
+  });
+  return el('label', { class: 'slider', 'data-name': name, title: hint }, el('span', {}, words), slider, value);
+}

@@ -1,0 +1,98 @@
+/** The picked picture, large, with what can be done with it. */
+
+import { fromText, toText } from './codes';
+import { announce, byId, el } from './dom';
+import { canvasFor, download, show } from './picture';
+import { Drawing, SLOTS, type Slot, type Studio } from './studio';
+
+const IN_ADDRESS = '#z=';
+
+export function stage(studio: Studio): void {
+  const { image } = studio.site.model;
+  const canvas = canvasFor(image, 'the picked picture');
+  canvas.id = 'picked';
+  const drawing = new Drawing(studio, canvas);
+  const caption = el('p', { id: 'caption' });
+  const undo = el('button', { type: 'button', onclick: () => studio.pick(studio.picked) }, 'Undo edits');
+  const redraw = (): void => {
+    caption.textContent = studio.name;
+    canvas.setAttribute('aria-label', `the picked picture: ${studio.name}`);
+    undo.disabled = studio.moves.size === 0;
+    void drawing.draw(studio.code);
+  };
+  studio.on(['picked', 'moved'], redraw);
+  studio.on(['picked'], () => announce(`picked ${studio.name}`));
+  byId('stage').append(
+    el('div', { class: 'frame' }, canvas),
+    caption,
+    el(
+      'div',
+      { class: 'row' },
+      el('button', { type: 'button', onclick: () => download(canvas, studio.name) }, 'Download'),
+      undo,
+      el('button', { type: 'button', onclick: () => void share(studio) }, 'Copy link'),
+    ),
+    slots(studio),
+  );
+  fromAddress(studio);
+  window.addEventListener('hashchange', () => fromAddress(studio));
+}
+
+/** Three places to keep codes in: put the picked one there, or pick what is there. */
+function slots(studio: Studio): HTMLElement {
+  return el('div', { class: 'slots', role: 'group', 'aria-label': 'Slots for walks and sums' }, ...SLOTS.map((slot) => slotOf(studio, slot)));
+}
+
+function slotOf(studio: Studio, slot: Slot): HTMLElement {
+  const { image } = studio.site.model;
+  const canvas = canvasFor(image, '');
+  canvas.setAttribute('aria-hidden', 'true');
+  canvas.removeAttribute('role');
+  canvas.removeAttribute('aria-label');
+  const pick = el('button', { type: 'button', class: 'tile', onclick: () => {
+    const kept = studio.slots.get(slot);
+    if (kept) studio.pick(kept);
+  } }, canvas);
+  const put = el('button', { type: 'button', onclick: () => {
+    studio.put(slot, { code: studio.code, name: studio.name });
+    announce(`${studio.name} is in slot ${slot}`);
+  } }, `Put in ${slot}`);
+  const drawing = new Drawing(studio, canvas);
+  let drawn: unknown = null;
+  studio.on(['slots'], () => {
+    const kept = studio.slots.get(slot);
+    if (!kept || kept === drawn) return;
+    drawn = kept;
+    pick.setAttribute('aria-label', `pick what is in slot ${slot}: ${kept.name}`);
+    pick.title = kept.name;
+    void drawing.draw(kept.code);
+  });
+  return el('div', { class: 'slot' }, pick, put);
+}
+
+/** The visitor's own picture beside what the model makes of it. */
+export function showOriginal(studio: Studio, picture: Float32Array, name: string): void {
+  const canvas = canvasFor(studio.site.model.image, `your picture ${name}, as the model sees it`);
+  show(canvas, picture, studio.site.model.image);
+  const figure = el('figure', { id: 'original' }, canvas, el('figcaption', {}, `${name}, as the model sees it. It stays on this device.`));
+  const before = document.getElementById('original');
+  if (before) before.replaceWith(figure);
+  else byId('caption').after(figure);
+}
+
+async function share(studio: Studio): Promise<void> {
+  history.replaceState(null, '', IN_ADDRESS + toText(studio.code));
+  try {
+    await navigator.clipboard.writeText(location.href);
+    announce('The link to this picture is copied.');
+  } catch {
+    announce('The link to this picture is in the address bar.');
+  }
+}
+
+function fromAddress(studio: Studio): void {
+  if (!location.hash.startsWith(IN_ADDRESS)) return;
+  const code = fromText(location.hash.slice(IN_ADDRESS.length), studio.site.model.latent_dim);
+  if (code) studio.pick({ code, name: 'from the link' });
+  else studio.fail(new Error('The link does not belong to this model.'));
+}

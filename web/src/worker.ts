@@ -1,0 +1,46 @@
+/** Both networks, away from the thread that draws the page. */
+
+import * as ort from 'onnxruntime-web/wasm';
+
+export type Request = { id: number; network: 'encoder' | 'decoder'; data: Float32Array; shape: number[] };
+export type Answer = { id: number; data?: Float32Array; error?: string };
+export type Start = { folder: string; threads: number };
+
+const INPUTS = { encoder: 'image', decoder: 'latent' } as const;
+const OUTPUTS = { encoder: 'mean', decoder: 'image' } as const;
+
+let folder = '';
+const sessions = new Map<string, Promise<ort.InferenceSession>>();
+
+function session(network: Request['network']): Promise<ort.InferenceSession> {
+  let found = sessions.get(network);
+  if (!found) {
+    found = ort.InferenceSession.create(`${folder}model/${network}.onnx`, { executionProviders: ['wasm'] });
+    sessions.set(network, found);
+  }
+  return found;
+}
+
+async function answer({ id, network, data, shape }: Request): Promise<void> {
+  try {
+    const found = await session(network);
+    const results = await found.run({ [INPUTS[network]]: new ort.Tensor('float32', data, shape) });
+    const made = (results[OUTPUTS[network]].data as Float32Array).slice();
+    postMessage({ id, data: made } satisfies Answer, { transfer: [made.buffer] });
+  } catch (error) {
+    postMessage({ id, error: error instanceof Error ? error.message : String(error) } satisfies Answer);
+  }
+}
+
+let queue: Promise<void> = Promise.resolve();
+
+onmessage = ({ data }: MessageEvent<Start | Request>): void => {
+  if ('folder' in data) {
+    folder = data.folder;
+    ort.env.wasm.numThreads = data.threads;
+    ort.env.wasm.wasmPaths = `${folder}runtime/`;
+    ort.env.logLevel = 'error';
+  } else {
+    queue = queue.then(() => answer(data)); // one at a time: a session does not run twice at once
+  }
+};
