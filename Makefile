@@ -11,17 +11,19 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format freeze clean distclean
+.PHONY: help setup demo test test-web web page bench lint format freeze clean distclean
 
 help:
 	@echo "make demo      train two models and draw picture sheets into demo/ (about six minutes on two cores)"
 	@echo "make test      ruff, mypy and all tests"
+	@echo "make test-web  the explorer's page in a headless Chromium (needs Node 20.19 or newer)"
+	@echo "make web       build the explorer's page (needs Node 20.19 or newer); the others do so where Node is found"
 	@echo "make bench     speed and memory beside other ways to train, and 200 kills (MNIST=folder; over an hour)"
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    let ruff mend what it can"
-	@echo "make clean     remove caches, builds and demo/ (runs/ and $(VENV) stay; make distclean removes $(VENV) too)"
+	@echo "make clean     remove caches, builds and demo/ (runs/ and $(VENV) stay; make distclean removes $(VENV) and web/node_modules too)"
 
-setup: $(INSTALLED)
+setup: $(INSTALLED) page
 
 # torch comes first and alone, so that TORCH_OPTIONS can choose its build without touching the rest.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -31,7 +33,25 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) --no-build-isolation --editable '.[dev]'
 	touch $@
 
-demo: $(INSTALLED)
+# The page of the explorer: built once from web/, kept out of the repository, shipped in the wheel.
+PAGE := src/vaekit/page/index.html
+MODULES := web/node_modules/.package-lock.json
+
+web: $(PAGE)
+
+$(MODULES): web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+$(PAGE): $(MODULES) web/index.html web/vite.config.ts $(wildcard web/src/*)
+	cd web && npm run build
+
+# Where there is no Node, all but 'vaekit explore' and 'vaekit publish' works.
+page:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; \
+	elif test ! -f $(PAGE); then echo "The explorer's page is not built: install Node 20.19 or newer, then 'make web'."; fi
+
+demo: $(INSTALLED) page
 	PATH="$(abspath $(BIN)):$$PATH" bash scripts/demo.sh
 
 lint: $(INSTALLED)
@@ -40,8 +60,16 @@ lint: $(INSTALLED)
 
 # One thread per worker: sums come out in the same order on every machine, and the workers do not fight over cores.
 # Files are not torn apart between workers, so that a model trained once for a file serves all its tests.
-test: lint
+test: lint page
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=10
+
+# A small run or two, and the page in a real browser. RUN=folder shows that run of 64 px portraits; SCREENSHOTS=folder
+# keeps the pictures.
+test-web: $(INSTALLED) $(PAGE)
+	bash scripts/chromium.sh
+	cd web && npm run unit
+	$(BIN)/python web/e2e/make_runs.py build/web $(RUN)
+	cd web && PYTHON="$(abspath $(BIN)/python)" SCREENSHOTS="$(SCREENSHOTS:%=$(abspath $(SCREENSHOTS)))" npm run e2e
 
 # On a machine that does nothing else. Results go to bench/results.
 MNIST ?= ../shared/data/mnist
@@ -63,8 +91,8 @@ freeze: $(INSTALLED)
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist demo src/vaekit/page web/test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) web/node_modules

@@ -1,5 +1,6 @@
 import { cpSync, mkdirSync } from 'node:fs';
-import { defaultClientConditions, defineConfig } from 'vite';
+import { defaultClientConditions } from 'vite';
+import { defineConfig } from 'vitest/config';
 
 // What computes is taken as it comes from the package: its own threads load these two files by name.
 const RUNTIME = ['ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm'];
@@ -15,6 +16,7 @@ export default defineConfig({
   },
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', ...defaultClientConditions] },
   worker: { format: 'es' },
+  test: { include: ['unit/*.test.ts'] },
   plugins: [
     {
       name: 'runtime',

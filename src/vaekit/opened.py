@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,11 @@ class Opened:
         return Form(data.size, data.channels, data.fit, data.background, data.frames)
 
     def images(self, split: str = "all") -> Images:
-        """The run's own data, opened again; raises :class:`UserError` if they have gone or changed."""
+        """The run's own data, opened once; raises :class:`UserError` if they have gone or changed."""
+        return self._own if split == "all" else self._own.part(split)
+
+    @cached_property
+    def _own(self) -> Images:
         data = self.config.data
         if data.source in ("array", "files"):
             raise UserError(f"{self.path} was trained on images given in Python; give the images to use")
@@ -66,7 +71,7 @@ class Opened:
             raise UserError(
                 f"the images in {data.source} have changed since {self.path} was trained; name the DATA to use"
             )
-        return opened if split == "all" else opened.part(split)
+        return opened
 
     def pixels(self, data: Any) -> Tensor:
         """Any images as uint8 ``[N, C, H, W]`` of the run's shape, black and white if the run's are."""

@@ -132,7 +132,7 @@ function draw({ site }: Studio, canvas: HTMLCanvasElement, view: View, cross: [n
     context.drawImage(site.thumbnails, sx, sy, w, h, left + margin + (inner - w * scale) / 2, top + margin + (inner - h * scale) / 2, w * scale, h * scale);
   }
   const [x, y] = place(cross);
-  const style = getComputedStyle(canvas);
+  const style = getComputedStyle(document.documentElement);
   for (const [colour, width] of [[style.getPropertyValue('--paper'), 6], [style.getPropertyValue('--accent'), 2.5]] as const) {
     context.strokeStyle = colour;
     context.lineWidth = width;

@@ -1,6 +1,7 @@
 /**
  * Bicubic scaling with antialiasing, as Pillow does it: a Keys (1981) kernel with a = −½, widened when an image shrinks,
- * first along rows, then along columns, each to 8 bits. The encoder was trained on images that were scaled so.
+ * along rows, then along columns, each to 8 bits (Pillow takes columns first for some sizes, which changes roundings).
+ * The encoder was trained on images that were scaled so.
  */
 
 export interface Pixels {

@@ -25,7 +25,7 @@ export function sliders(studio: Studio): void {
 function attributes(studio: Studio): [HTMLElement[], Map<string, HTMLElement[]>] {
   const plain: HTMLElement[] = [];
   const values = new Map<string, HTMLElement[]>();
-  for (const [name, { vector, accuracy }] of Object.entries(studio.site.model.directions)) {
+  for (const [name, { vector, accuracy }] of Object.entries(studio.site.model.directions).sort(([a], [b]) => a.localeCompare(b))) {
     const hint = accuracy === null ? '' : `told apart in ${Math.round(100 * accuracy)} % of held-out images`;
     const [column, value] = name.split('=', 2);
     const rows = value === undefined ? plain : (values.get(spaced(column)) ?? []);
@@ -53,7 +53,7 @@ function sliderOf(studio: Studio, name: string, words: string, reach: number, st
     slider.style.setProperty('--at', String((Number(slider.value) + reach) / (2 * reach)));
   };
   const slider = el('input', {
-    type: 'range', min: -reach, max: reach, step: 0.05, value: 0, 'aria-label': name,
+    type: 'range', min: -reach, max: reach, step: 0.05, value: 0, 'aria-label': spaced(name).replace('=', ' '),
     oninput: () => {
       set();
       studio.move(name, Number(slider.value), step);

@@ -66,7 +66,7 @@ export class Studio extends EventTarget {
 
   /** What is seen is called: the picked one's name, and what was done to it. */
   get name(): string {
-    const done = [...this.moves].map(([name, [weight]]) => `${weight < 0 ? '−' : '+'} ${Math.abs(weight)} ${name}`);
+    const done = [...this.moves].map(([name, [weight]]) => `${weight < 0 ? '−' : '+'} ${Math.abs(weight)} ${name.replaceAll('_', ' ')}`);
     return [this.picked.name, ...done].join(' ');
   }
 

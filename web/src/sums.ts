@@ -25,14 +25,12 @@ export function sums(studio: Studio): HTMLElement {
   };
   studio.on(['slots'], redraw);
   redraw();
-  const term = (sign: string, name: string, shown: HTMLElement): HTMLElement[] => [
-    el('span', { class: 'sign', 'aria-hidden': 'true' }, sign),
-    el('figure', {}, shown, el('figcaption', {}, name)),
-  ];
+  const term = (sign: string, name: string, shown: HTMLElement): HTMLElement =>
+    el('div', { class: 'term' }, sign ? el('span', { class: 'sign', 'aria-hidden': 'true' }, sign) : null, el('figure', {}, shown, el('figcaption', {}, name)));
   return el(
     'div', {},
     el('p', { class: 'hint' }, 'What A has and B has not, added to C. Put pictures in the slots below the picked one.'),
-    el('div', { class: 'sum' }, ...parts.flatMap(({ slot, drawing: each }, i) => term(['', '−', '+'][i], slot, each.canvas)), ...term('=', 'A − B + C', canvas)),
+    el('div', { class: 'sum' }, ...parts.map(({ slot, drawing: each }, i) => term(['', '−', '+'][i], slot, each.canvas)), term('=', 'A − B + C', canvas)),
     el(
       'div', { class: 'row' },
       el('button', { type: 'button', onclick: () => {

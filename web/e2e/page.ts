@@ -1,0 +1,82 @@
+/** What the tests of the page share: it opens the page, watches it, and reads its canvases. */
+
+import { readFileSync } from 'node:fs';
+import { expect, type Page, test as base } from '@playwright/test';
+
+export const RUNS = '../build/web';
+
+export interface Expected {
+  codes: number[][];
+  pictures: number[][][][];
+  sum: number[][][];
+  photo: number[][][];
+}
+
+export function expected(name: string): Expected {
+  return JSON.parse(readFileSync(`${RUNS}/${name}.json`, 'utf-8')) as Expected;
+}
+
+/** Fails a test whose page says something on the console, or asks for something that is not of its own origin. */
+export const test = base.extend<{ watched: Page }>({
+  watched: async ({ page, baseURL }, use) => {
+    const origin = new URL(baseURL ?? '').origin;
+    const said: string[] = [];
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) said.push(message.text());
+    });
+    page.on('pageerror', (error) => said.push(error.message));
+    page.on('request', (request) => {
+      const { protocol, origin: its } = new URL(request.url());
+      if (!['data:', 'blob:'].includes(protocol) && its !== origin) said.push(`asked for ${request.url()}`);
+    });
+    await use(page);
+    expect(said).toEqual([]);
+  },
+});
+
+export async function open(page: Page, address = './'): Promise<void> {
+  await page.goto(address);
+  await expect(page.locator('body')).toHaveAttribute('data-state', 'ready');
+  await quiet(page, '#picked');
+}
+
+/** Waits until a canvas has been drawn and is not drawn again for a moment. */
+export async function quiet(page: Page, canvas: string): Promise<void> {
+  await expect(page.locator(canvas)).toHaveAttribute('data-drawn', /\d+/);
+  const drawn = (): Promise<string | null> => page.locator(canvas).getAttribute('data-drawn');
+  let before = await drawn();
+  for (;;) {
+    await page.waitForTimeout(120);
+    const now = await drawn();
+    if (now === before) return;
+    before = now;
+  }
+}
+
+/** RGBA values of a canvas, read from a copy: a canvas that is read often is kept elsewhere, and the browser says so. */
+export function pixels(page: Page, canvas: string): Promise<number[]> {
+  return page.locator(canvas).evaluate((element) => {
+    const { width, height } = element as HTMLCanvasElement;
+    const copy = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+    copy?.drawImage(element as HTMLCanvasElement, 0, 0);
+    return Array.from(copy?.getImageData(0, 0, width, height).data ?? []);
+  });
+}
+
+/** The largest and the mean difference of a canvas from a picture [H][W][C]. */
+export function difference(rgba: number[], picture: number[][][]): { largest: number; mean: number } {
+  const wanted = picture.flatMap((row) => row.flatMap((pixel) => (pixel.length === 1 ? [0, 0, 0].map(() => pixel[0]) : pixel.slice(0, 3))));
+  const found = rgba.filter((_, i) => i % 4 < 3);
+  expect(found.length).toBe(wanted.length);
+  const off = wanted.map((value, i) => Math.abs(value - found[i]));
+  return { largest: Math.max(...off), mean: off.reduce((a, b) => a + b, 0) / off.length };
+}
+
+/** The address of a code, as "Copy link" makes it. */
+export function link(code: number[]): string {
+  return `#z=${Buffer.from(Float32Array.from(code).buffer).toString('base64url')}`;
+}
+
+export async function tab(page: Page, name: string): Promise<void> {
+  await page.getByRole('tab', { name }).click();
+}
