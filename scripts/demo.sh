@@ -50,4 +50,6 @@ python scripts/demo_picture.py "$portraits" demo/demo.jpg
 
 say "Done"
 ls -l demo/*.png demo/*.jpg
-echo "Open $portraits/report.html for the curves."
+echo "Open $portraits/report.html for the curves, or touch the model in the browser:"
+echo
+echo "    .venv/bin/vaekit explore $portraits"

@@ -39,6 +39,8 @@ VERBS = [
     "evaluate",
     "score",
     "doctor",
+    "explore",
+    "publish",
     "export",
     "verify",
 ]
@@ -89,6 +91,17 @@ def _seed_ae(r: dict[str, Any]) -> tuple[str, str]:
     return (
         f"`seed-ae` on MNIST, {r['epochs']} epochs: test SSE per image (all seeds); wall time against the literal loop",
         f"{statistics.median(sse):.2f} ({min(sse):.2f} to {max(sse):.2f}); {ratio:.2f} of it",
+    )
+
+
+def _explorer(r: dict[str, Any]) -> tuple[str, str]:
+    sides = [r[size][side] for size in ("64 px", "128 px") for side in ("threads", "one_thread")]
+    moves = [side["slider_milliseconds"]["median"] for side in sides]
+    ready = max(statistics.median(side["ready_milliseconds"]) for side in sides)
+    return (
+        "explorer, default `vae` in Chromium: slider to new pixels at 64 px with threads and without, at 128 px; "
+        "page ready from an empty cache, slowest of these",
+        f"{moves[0]:.0f}, {moves[1]:.0f} ms; {moves[2]:.0f}, {moves[3]:.0f} ms; {ready / 1000:.1f} s",
     )
 
 
@@ -292,6 +305,7 @@ FIGURES: list[tuple[str, Any]] = [
     ("doctor", _doctor),
     ("burda", _burda),
     ("bits", _bits),
+    ("explorer", _explorer),
     ("help_time", _help),
 ]
 TABLES: dict[str, Any] = {"verbs": verbs, "recipes": recipes, "measured": measured, "scaling": scaling}

@@ -21,6 +21,7 @@ import vaekit as vk
 from vaekit import recipes, runs
 from vaekit.cli import app
 from vaekit.data import portraits
+from vaekit.errors import UserError
 from vaekit.pixels import decode
 from vaekit.recipes import RECIPES
 
@@ -28,7 +29,7 @@ TOOLS = (
     *("generate", "reconstruct", "interpolate", "arithmetic", "edit", "traverse", "denoise", "inpaint"),
     *("neighbours", "map", "encode", "evaluate", "score", "export"),
 )
-VERBS = ("train", "data", "recipes", "doctor", *TOOLS, "verify")
+VERBS = ("train", "data", "recipes", "doctor", *TOOLS, "explore", "publish", "verify")
 MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
 SSIM = {"ssim", "ssim_error"}  #: of the verb alone: too slow after every epoch
 OF_CODES = {"active_units", "mutual_information_nats", "marginal_kl_nats"}
@@ -88,6 +89,9 @@ def test_help_has_an_example_that_is_understood(vaekit: Callable, verb: str) -> 
 SMALLER = {"10m": "2s", "200": "8", "128": "16", "0.05": "0.3"}  #: what an example would take too long with
 
 
+PAGE = ("explore", "publish")  #: verbs that need the built page
+
+
 def test_the_examples_run(here: Path, vaekit: Callable) -> None:
     """In the order of a day's work: each finds what it names, and leaves what it promises."""
     Path("runs").mkdir()
@@ -96,15 +100,38 @@ def test_the_examples_run(here: Path, vaekit: Callable) -> None:
     Path("faces").unlink()  # the name of a folder that an example writes
     assert vaekit("data", "portraits", "--write", "photos", "--count", 24, "--size", 16).code == 0
     shutil.copy(sorted(Path("photos").glob("*.png"))[0], "me.png")
-    for verb in VERBS:
-        text = " ".join(vaekit(verb, "--help").out.split())
-        found = re.search(rf"Example: (vaekit {verb}.*?) ╭", text)
-        assert found
-        words = [SMALLER.get(word, word) for word in shlex.split(found[1])[1:]]
+    for verb in (verb for verb in VERBS if verb not in PAGE):
+        words = example_of(vaekit, verb)
         answer = vaekit(*words)
         assert answer.code == 0, (verb, answer.err)
         outs = [Path(words[i + 1]) for i, word in enumerate(words) if word in ("--out", "--write")]
         assert all(out.exists() for out in outs)
+
+
+def example_of(vaekit: Callable, verb: str) -> list[str]:
+    found = re.search(rf"Example: (vaekit {verb}.*?) ╭", " ".join(vaekit(verb, "--help").out.split()))
+    assert found
+    return [SMALLER.get(word, word) for word in shlex.split(found[1])[1:]]
+
+
+def test_the_examples_of_the_page_run(here: Path, vaekit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaekit import explorer
+
+    try:
+        explorer.check_page()
+    except UserError as error:
+        pytest.skip(str(error))
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr(explorer, "serve", lambda folder, port, ready: ready(f"http://127.0.0.1/{folder}"))
+    Path("runs").mkdir()
+    Path("runs", "portraits").symlink_to(Path("faces").resolve())
+    assert vaekit(*example_of(vaekit, "explore")).code == 0
+    assert opened == ["http://127.0.0.1/runs/portraits/explorer"]
+    words = example_of(vaekit, "publish")
+    assert vaekit(*words).code == 0 and Path(words[-1], "index.html").is_file()
+    assert vaekit("publish", "faces", "other", "--without-images", "--count", 3, "--json").code == 0
+    assert vaekit("explore", "faces", "--port", 8000, "--no-browser", "--json").code == 0 and len(opened) == 1
 
 
 def test_every_flag_of_the_verbs_on_codes(here: Path, vaekit: Callable) -> None:
@@ -135,7 +162,7 @@ def test_help_lists_only_flags_that_work(vaekit: Callable, verb: str) -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     commands = [command for command in re.findall(rf"[\"']?{verb}\b[^\n]*(?:\n[^\n]*)?", tests) if "--" in command]
     assert {flag for flag in flags if not any(flag in command for command in commands)} == set()
-    assert not any(flag.startswith(("--no-", "--empty-")) for flag in flags)
+    assert not any(flag.startswith(("--no-", "--empty-")) for flag in flags - {"--no-browser"})
 
 
 # Train

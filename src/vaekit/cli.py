@@ -656,9 +656,9 @@ def explore(
         int | None,
         Parameter(help="Of 127.0.0.1. Default: 8642 where it is free.", validator=validators.Number(gte=1, lte=65535)),
     ] = None,
-    browser: Annotated[
-        bool, Parameter(negative="--no-browser", show_default=False, help="Open it in the browser.")
-    ] = True,
+    no_browser: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Print the address, open nothing.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Open a run in the browser: samples, sliders, your own photos, a map. The model computes there; Ctrl-C ends it.
@@ -677,7 +677,7 @@ def explore(
     def ready(address: str) -> None:
         say({"explorer": address}, json_)
         sys.stdout.flush()
-        if browser:
+        if not no_browser:
             import webbrowser
 
             webbrowser.open(address)
@@ -693,14 +693,12 @@ def publish(
     /,
     *,
     count: Annotated[int, Parameter(help="Images on the map, at most.")] = 1000,
-    images: Annotated[
+    without_images: Annotated[
         bool,
         Parameter(
-            negative="--without-images",
-            show_default=False,
-            help="Show images of the data, their names and reconstructions; without, only what the model draws.",
+            negative="", show_default=False, help="Leave out images of the data and their names; show what it draws."
         ),
-    ] = True,
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Write the page of 'vaekit explore' into the folder SITE, for any host of static files.
@@ -714,7 +712,7 @@ def publish(
     explorer.check_page()  # before loading anything
     opened = _load(run, "cpu")
     if opened.leads:
-        say(explorer.publish(opened, site, count, images), json_)
+        say(explorer.publish(opened, site, count, with_images=not without_images), json_)
 
 
 @app.command

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from vaekit import __version__, edit, search
 from vaekit.atlas import COLOURS
+from vaekit.data import Images
 from vaekit.edit import stored_columns
 from vaekit.errors import UserError, printable
 from vaekit.folders import check_new_folder, whole_folder
@@ -71,8 +72,9 @@ def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = Tr
     check_new_folder(out)
     with whole_folder(out) as folder:
         shutil.copytree(page, folder, dirs_exist_ok=True)
-        told = run.export(folder / "model")
-        shown = _shown(run, count, with_images)
+        own = _own_images(run)
+        shown = _shown(run, own, count, with_images)
+        told = run.export(folder / "model", shown.pixels if own is None else None)
         _write_codes(run, shown, folder / "codes.bin")
         tiles = _write_tiles(shown.pixels, folder / "images.webp")
         facts = Facts.of(run.path)
@@ -153,11 +155,17 @@ class _Shown:
     are_real: bool  #: or drawn from their codes
 
 
-def _shown(run: Run, count: int, with_images: bool) -> _Shown:
-    """The run's own images, or where these have gone what is stored of them."""
+def _own_images(run: Run) -> Images | None:
+    """The images that the run was trained on, unless they have gone or changed."""
     try:
-        images = run.images()
+        return run.images()
     except UserError:
+        return None
+
+
+def _shown(run: Run, images: Images | None, count: int, with_images: bool) -> _Shown:
+    """Some of the run's own images, or where these have gone what is stored of them."""
+    if images is None:
         tensors, facts = run.stored()
         rows = torch.tensor(evenly(list(range(len(tensors["latents"]))), max(2, count))[:count])
         codes, (labels, _, _) = tensors["latents"][rows], stored_columns(tensors, facts)

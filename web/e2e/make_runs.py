@@ -1,6 +1,6 @@
 """Small runs for the tests of the page, each with its page and with what PyTorch makes of a few codes.
 
-    python web/e2e/make_runs.py FOLDER [RUN]      RUN: a run of 64 px portraits to show in place of a small one
+python web/e2e/make_runs.py FOLDER [RUN]      RUN: a run of 64 px portraits to show in place of a small one
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes scaled.json: small pictures, and what Pillow and vaekit make of them in every way to fit.
 
-    python web/unit/make_scaled.py
+python web/unit/make_scaled.py
 """
 
 from __future__ import annotations

@@ -1,0 +1,213 @@
+"""The page of a run: what it is given is what the run has, it is kept and renewed, and shows no image it should not."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vaekit as vk
+from vaekit import explorer, search
+from vaekit.artefact import verify
+from vaekit.errors import UserError
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _built_page() -> None:
+    try:
+        explorer.check_page()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def site(portraits_vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site") / "site"
+    told = explorer.publish(vk.load(portraits_vae), out, count=20)
+    assert told["images_shown"] == 20
+    return out
+
+
+def facts_of(site: Path) -> dict[str, Any]:
+    return dict(json.loads((site / "explorer.json").read_text()))
+
+
+def codes_of(site: Path) -> tuple[np.ndarray, np.ndarray]:
+    length = json.loads((site / "model" / "model.json").read_text())["latent_dim"]
+    numbers = np.frombuffer((site / "codes.bin").read_bytes(), "<f4")
+    return numbers[: -(length**2)].reshape(-1, length), numbers[-(length**2) :].reshape(length, length)
+
+
+def thumbnails(site: Path) -> list[np.ndarray]:
+    tiles, sheet = facts_of(site)["tiles"], np.asarray(Image.open(site / "images.webp").convert("RGB")).astype(int)
+    width, height = tiles["width"], tiles["height"]
+    places = [divmod(i, tiles["columns"]) for i in range(len(facts_of(site)["images"]["points"]))]
+    return [sheet[row * height : (row + 1) * height, at * width : (at + 1) * width] for row, at in places]
+
+
+def test_the_artefact_in_it_is_whole(site: Path) -> None:
+    assert verify(site / "model")["precision"] == "fp32"
+
+
+def test_codes_names_and_points_are_of_the_same_images(site: Path, portraits_vae: Path) -> None:
+    run = vk.load(portraits_vae)
+    images, (codes, _), facts = run.images(), codes_of(site), facts_of(site)
+    rows = [images.names.index(name) for name in facts["images"]["names"]]
+    assert len(set(rows)) == 20 and rows[0] == 0 and rows[-1] == len(images) - 1
+    expected = run.encode(images.pixels[rows])
+    assert np.allclose(codes, expected.numpy(), atol=1e-5)
+    along = (codes - np.array(facts["mean"])) @ np.array(facts["plane"]["axes"]).T
+    assert np.allclose(along, facts["images"]["points"], atol=1e-4)
+    for shown, row in zip(thumbnails(site), rows, strict=True):
+        assert np.abs(shown - images.pixels[row].permute(1, 2, 0).numpy()).mean() < 6
+
+
+def test_the_matrix_makes_noise_of_codes(site: Path, portraits_vae: Path) -> None:
+    run = vk.load(portraits_vae)
+    matrix = codes_of(site)[1]
+    mean = np.array(json.loads((site / "model" / "model.json").read_text())["prior"]["mean"])
+    codes = np.random.Generator(np.random.Philox(0)).standard_normal((50, len(mean)))
+    expected = search.standardised(run.model, torch.from_numpy(codes).float()).numpy()
+    assert np.abs((codes - mean) @ matrix - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.abs(expected - codes).max() > 0.1  # or no matrix would do
+
+
+def test_numbers_are_those_of_the_run(site: Path, portraits_vae: Path) -> None:
+    run, facts = vk.load(portraits_vae), facts_of(site)
+    shown = {each["name"]: each["value"] for each in facts["numbers"]}
+    assert float(shown["PSNR"]) == pytest.approx(run.final_numbers()["final_psnr_db"], abs=0.01)
+    axis = facts["axes"][0]
+    (first,) = run.axes(1)
+    assert (axis["name"], axis["levels"]) == (first.name, pytest.approx(first.size))
+    assert np.allclose(axis["step"], first.step)
+    assert [each["epoch"] for each in facts["epochs"]] == sorted(int(p.name[6:10]) for p in _pictures(portraits_vae))
+    assert all((site / each["reconstructions"]["file"]).is_file() for each in facts["epochs"])
+
+
+def _pictures(run: Path) -> list[Path]:
+    return list((run / "pictures").glob("epoch-*-reconstructions.png"))
+
+
+def test_without_images_it_shows_none(site: Path, portraits_vae: Path, tmp_path: Path) -> None:
+    run = vk.load(portraits_vae)
+    told = explorer.publish(run, tmp_path / "site", count=20, with_images=False)
+    facts = facts_of(tmp_path / "site")
+    assert told["images_shown"] == 0 and not facts["images"]["are_real"] and facts["images"]["names"] is None
+    assert not list((tmp_path / "site" / "pictures").glob("*reconstructions*"))
+    made = run.decode(torch.from_numpy(codes_of(tmp_path / "site")[0].copy())).pixels
+    for shown, drawn, real in zip(thumbnails(tmp_path / "site"), made, thumbnails(site), strict=True):
+        assert np.abs(shown - drawn.permute(1, 2, 0).numpy()).mean() < 6
+        assert np.abs(shown - real).mean() > 8  # the model is a poor one
+
+
+def test_where_the_images_have_gone_their_codes_are_drawn(tmp_path: Path) -> None:
+    source = vk.open_images("digits").pixels[:40, 0].numpy()
+    np.save(tmp_path / "some.npy", source)
+    run = vk.train(str(tmp_path / "some.npy"), "ae", tmp_path / "run", epochs=1, quiet=True)
+    (tmp_path / "some.npy").unlink()
+    explorer.publish(vk.load(tmp_path / "run"), tmp_path / "site", count=1000)
+    facts = facts_of(tmp_path / "site")
+    assert not facts["images"]["are_real"]
+    assert len(facts["images"]["points"]) == len(run.stored()[0]["latents"])
+
+
+def test_what_cannot_be_published_is_said(portraits_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = vk.load(portraits_vae)
+    (tmp_path / "there").mkdir()
+    for out, count, words in [
+        (tmp_path / "there", 5, "is there already"),
+        (tmp_path / "no" / "where", 5, "there is no folder"),
+        (tmp_path / "site", 0, "expected 1 to 5,000"),
+        (tmp_path / "site", 5001, "expected 1 to 5,000"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            explorer.publish(run, out, count)
+    monkeypatch.setattr(explorer, "_PAGE", "nowhere")
+    with pytest.raises(UserError, match="make web"):
+        explorer.publish(run, tmp_path / "site")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
+
+
+def test_a_site_that_cannot_be_finished_leaves_nothing(
+    portraits_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(explorer, "_write_tiles", full)
+    with pytest.raises(UserError, match="No space left"):
+        explorer.publish(vk.load(portraits_vae), tmp_path / "site", 5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(shutil.copytree(portraits_vae, tmp_path / "run"))
+    served: list[Path] = []
+    monkeypatch.setattr(explorer, "serve", lambda folder, *_: served.append(folder))
+
+    def made() -> int:
+        explorer.explore(vk.load(path))
+        return (served[-1] / "explorer.json").stat().st_mtime_ns
+
+    first = made()
+    assert served[-1] == path / "explorer" and made() == first
+    (path / "explorer" / "index.html").write_text("an older page")
+    assert made() != first
+    kept = json.loads((path / "explorer" / "explorer.json").read_text())
+    kept["of"]["images_seen"] = 1
+    (path / "explorer" / "explorer.json").write_text(json.dumps(kept))
+    made()
+    assert json.loads((path / "explorer" / "explorer.json").read_text())["of"]["images_seen"] != 1
+    monkeypatch.setattr(explorer, "_is_writable", lambda _: False)
+    shutil.rmtree(path / "explorer")
+    explorer.explore(vk.load(path))
+    assert served[-1] != path / "explorer" and not served[-1].exists()
+
+
+def test_explore_serves_until_it_is_interrupted(portraits_vae: Path) -> None:
+    command = [sys.executable, "-m", "vaekit", "explore", str(portraits_vae), "--no-browser", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = json.loads(process.stdout.readline())["explorer"]
+            with urllib.request.urlopen(address + "model/model.json") as answer:
+                assert "latent_dim" in json.load(answer)
+            with urllib.request.urlopen(address) as answer:
+                assert b"vaekit explorer" in answer.read()
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_the_verbs_tell_what_they_did(vaekit: Cli, portraits_vae: Path, tmp_path: Path) -> None:
+    answer = vaekit("publish", portraits_vae, tmp_path / "site", "--count", 5, "--json")
+    told = json.loads(answer.out)
+    assert (answer.code, told["images_shown"]) == (0, 5)
+    assert told["bytes"] == sum(path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.is_file())
+    assert verify(tmp_path / "site" / "model", told["digest"])
+    assert vaekit("publish", portraits_vae, tmp_path / "site").code == 2
+    assert vaekit("explore", tmp_path / "nothing").code == 2
+    assert vaekit("explore", portraits_vae, "--port", 70000).code == 2
+
+
+def test_tiles_lie_where_the_page_looks(tmp_path: Path) -> None:
+    pixels = torch.stack([torch.full((1, 8, 6), 20 * i, dtype=torch.uint8) for i in range(5)])
+    tiles = explorer._write_tiles(pixels, tmp_path / "tiles.webp")
+    assert tiles == {"columns": 3, "width": 6, "height": 8}
+    sheet = np.asarray(Image.open(io.BytesIO((tmp_path / "tiles.webp").read_bytes())).convert("L"))
+    assert sheet.shape == (16, 18)
+    assert [int(sheet[i // 3 * 8 + 4, i % 3 * 6 + 3]) for i in range(5)] == [0, 20, 40, 60, 80]
