@@ -703,7 +703,8 @@ def publish(
 ) -> None:
     """Write the page of 'vaekit explore' into the folder SITE, for any host of static files.
 
-    Whoever visits it downloads the model, and sees images of your data unless you leave them out.
+    Whoever visits it downloads the model, and sees images of your data unless you leave them out. Browsers open it from
+    a host alone, not as a file; here 'python -m http.server -d SITE' is one.
 
     Example: vaekit publish runs/portraits portraits-site
     """

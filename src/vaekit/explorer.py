@@ -16,6 +16,7 @@ import contextlib
 import json
 import math
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -107,8 +108,10 @@ def _site(run: Run) -> Iterator[Path]:
     if _is_current(kept, run):
         yield kept
         return
-    with contextlib.suppress(OSError):
-        shutil.rmtree(kept)
+    print(f"vaekit: making the page of {run.path}; it is kept for the next time", file=sys.stderr, flush=True)
+    if (kept / "explorer.json").exists():  # ours, and of another day
+        with contextlib.suppress(OSError):
+            shutil.rmtree(kept)
     if not kept.exists() and _is_writable(run.path):
         publish(run, kept)
         yield kept

@@ -1,4 +1,4 @@
-/** Runs of another kind: grey pictures of eight pixels, classes, and no prior. */
+/** Runs of another kind: of 128 pixels; grey, of eight pixels, with classes, without a prior. */
 
 import { expect } from '@playwright/test';
 import { difference, expected, link, open, pixels, quiet, tab, test } from './page';
@@ -15,4 +15,10 @@ test('an autoencoder of small grey pictures', async ({ watched: page }) => {
   expect(difference(await pixels(page, '#picked'), photo).mean).toBeLessThan(1);
   await tab(page, 'Map');
   await expect(page.locator('.legend li')).toHaveCount(10);
+});
+
+test('larger pictures are those of PyTorch too', async ({ watched: page }) => {
+  const { codes, pictures } = expected('large');
+  await open(page, `http://127.0.0.1:4310/large/explorer/${link(codes[1])}`);
+  expect(difference(await pixels(page, '#picked'), pictures[1]).largest).toBeLessThanOrEqual(2);
 });

@@ -53,19 +53,29 @@ export interface Facts {
 const KNOWN_FORMAT = 1;
 
 export class Site {
-  /** Noise of the codes: what distances are measured in. */
-  readonly noises: Float32Array;
+  /** Rows of the matrix that makes noise of codes. */
+  private readonly whitening: Float32Array[];
+  private known: Float32Array | null = null;
 
   private constructor(
     readonly model: Model,
     readonly facts: Facts,
     private readonly codes: Float32Array,
-    private readonly whitening: Float32Array,
+    whitening: Float32Array,
     readonly thumbnails: ImageBitmap,
   ) {
     const length = model.latent_dim;
-    this.noises = new Float32Array(codes.length);
-    for (let row = 0; row < this.count; row++) this.noises.set(this.noiseOf(this.code(row)), row * length);
+    this.whitening = Array.from({ length }, (_, i) => whitening.subarray(i * length, (i + 1) * length));
+  }
+
+  /** Noise of the codes of all images: what distances are measured in. */
+  get noises(): Float32Array {
+    if (!this.known) {
+      const length = this.model.latent_dim;
+      this.known = new Float32Array(this.codes.length);
+      for (let row = 0; row < this.count; row++) this.known.set(this.noiseOf(this.code(row)), row * length);
+    }
+    return this.known;
   }
 
   static async load(): Promise<Site> {
@@ -95,9 +105,7 @@ export class Site {
 
   /** A code as the noise that the prior makes it of, but for a constant. */
   noiseOf(code: ArrayLike<number>): Code {
-    const length = this.model.latent_dim;
-    const factor = Array.from({ length }, (_, i) => this.whitening.subarray(i * length, (i + 1) * length));
-    return affine(Array.from(code, (value, i) => value - this.origin[i]), factor, new Float32Array(length));
+    return affine(Array.from(code, (value, i) => value - this.origin[i]), this.whitening, new Float32Array(code.length));
   }
 
   /** The code that a noise stands for. */
