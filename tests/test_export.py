@@ -148,6 +148,27 @@ def test_what_is_added_or_changed_with_its_sum_is_seen(artefact: Path, tmp_path:
         verify(folder, digest)
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda facts: facts["image"].update(width=17), "images"),
+        (lambda facts: facts["directions"]["glasses"]["vector"].append(0.0), "latents"),
+        (lambda facts: facts["prior"]["factor"][0].pop(), "latents"),
+        (lambda facts: facts.update(latent_dim=3), "latents"),
+    ],
+)
+def test_what_is_told_of_the_networks_fits_them(
+    artefact: Path, tmp_path: Path, change: Callable[[Any], None], what: str
+) -> None:
+    folder = copied(artefact, tmp_path)
+    facts = json.loads((folder / "model.json").read_text())
+    change(facts)
+    (folder / "model.json").write_text(json.dumps(facts))
+    (folder / SUMS).write_text(sums_of(folder))
+    with pytest.raises(UserError, match=f"tells of other {what}"):
+        verify(folder)
+
+
 def test_networks_that_compute_otherwise_are_seen(artefact: Path, tmp_path: Path) -> None:
     folder = copied(artefact, tmp_path)
     with np.load(folder / "check.npz", allow_pickle=False) as file:

@@ -115,10 +115,13 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
     if (folder / SUMS).read_bytes() != _written(computed).encode():
         raise UserError(f"{folder / SUMS} has been changed; export the run again")
     try:
-        precision = _facts(folder)["precision"]
+        facts = _facts(folder)
+        precision = facts["precision"]
         allowed = TOLERANCES[precision]
         with np.load(folder / "check.npz", allow_pickle=False) as file:
-            off = differences(Session(folder), {name: file[name] for name in file.files})
+            expected = {name: file[name] for name in file.files}
+        _check_shapes(folder, facts, expected)
+        off = differences(Session(folder), expected)
     except UserError:
         raise
     except Exception as error:  # whatever a file of another making brings up, in numpy, json or onnxruntime
@@ -178,6 +181,23 @@ def _sum_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); export the run again") from error
+
+
+def _check_shapes(folder: Path, facts: Mapping[str, Any], expected: Mapping[str, np.ndarray]) -> None:
+    """That what model.json says of images and latents is what the networks take."""
+    image, length = facts["image"], facts["latent_dim"]
+    told = (image["channels"], image["height"], image["width"])
+    vectors = [each["vector"] for each in facts["directions"].values()]
+    if facts["prior"] is not None:
+        vectors += [facts["prior"]["mean"], facts["prior"]["factor"], *facts["prior"]["factor"]]
+    for what, found, wanted in (
+        ("images", told, expected["images"].shape[1:]),
+        ("latents", {length, *map(len, vectors)}, {expected["latents"].shape[1]}),
+    ):
+        if found != wanted:
+            raise UserError(
+                f"{folder / 'model.json'} tells of other {what} than its networks take; export the run again"
+            )
 
 
 def _facts(folder: Path) -> dict[str, Any]:

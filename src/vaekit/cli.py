@@ -375,7 +375,8 @@ def edit(
     """Add attributes to IMAGE, a file or a folder, or take them away: originals, reconstructions, and edited.
 
     NAME is a label or an attribute of the run's data, COLUMN=VALUE of a column of words, or a --direction. A strength
-    of 1 goes as far as from images without it to images with it. Directions are kept in the run.
+    of 1 goes as far as from images without it to images with it. Directions are kept in the run. Their accuracy is that
+    of telling held-out images with it from those without; 0.5 is chance.
 
     Example: vaekit edit runs/portraits me.png --add glasses --remove smiling=0.5 --out edited.png
     """
@@ -490,7 +491,7 @@ def neighbours(
     """Find the images of DATA (default: all of the run) whose codes are nearest to that of IMAGE, a file or a folder.
 
     Every image is looked at. Distances are in standard deviations of the prior, of an autoencoder between codes as they
-    are. A folder has a row per image, in the order of its names.
+    are. A folder has a row per image, in the order of its names. The sheet shows 20 neighbours at most, --json all.
 
     Example: vaekit neighbours runs/portraits me.png --count 9 --out alike.png
     """

@@ -17,7 +17,6 @@ between the projected means of both groups: the mean of the fractions told right
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -45,6 +44,7 @@ METHODS = ("adjusted", "means", "classifier")
 
 _SHRINKAGE = 0.1  # λ: of the mean variance, added to every variance
 _LEAST_LEFT = 1e-3  # of an attribute's variance, or a direction's length, that the others must leave
+_MOST_STRENGTH = 1000  # far beyond what any decoder draws sensibly
 _MOST_STRINGS = 50  # values of a column of words that each get a direction
 
 
@@ -217,15 +217,18 @@ def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collect
     name, equals, number = text.rpartition("=")
     if not equals:
         named(directions, text, left_out)
+    named(directions, text if name not in directions and not _is_number(number) else name, left_out)
+    if not _is_number(number) or not abs(float(number)) <= _MOST_STRENGTH:
+        raise UserError(f"{text}: expected a strength that is a number up to {_MOST_STRENGTH:,}, such as {name}=1.5")
+    return name, float(number)
+
+
+def _is_number(text: str) -> bool:
     try:
-        strength = float(number)
+        float(text)
     except ValueError:
-        named(directions, text, left_out)
-        raise
-    named(directions, name, left_out)
-    if not math.isfinite(strength):
-        raise UserError(f"{text}: expected a strength that is a finite number, such as {name}=1.5")
-    return name, strength
+        return False
+    return True
 
 
 def check_method(method: str) -> None:

@@ -24,9 +24,11 @@ from vaekit.team import ALONE, Team
 from vaekit.verbs import refuse
 
 __all__ = [
+    "MOST_STEPS",
     "MOST_STORED_LATENTS",
     "PATHS",
     "add_noise",
+    "check_steps",
     "decode",
     "denoise",
     "encode",
@@ -42,6 +44,7 @@ __all__ = [
 
 PATHS = ("linear", "spherical")  #: between two codes
 
+MOST_STEPS = 1000  #: of a walk
 MOST_STORED_LATENTS = 20_000  #: of the training images, kept in the run
 _GENERATED_AT_ONCE = 16
 _ATTRIBUTE = "attribute."
@@ -161,8 +164,7 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
     (:func:`spherical`), where samples lie near a sphere; of an autoencoder about the origin of its codes. Raises
     :class:`UserError` for fewer than two steps and for another path.
     """
-    if steps < 2:
-        raise UserError(f"steps (--steps) is {steps}; expected at least 2, the two ends")
+    check_steps(steps)
     if path not in PATHS:
         raise UserError(f"--path {path}: {nearest(path, PATHS)}")
     weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
@@ -175,6 +177,12 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
         noise_a, noise_b = (model.prior.to_noise(z.to(device)).cpu() for z in (z_a, z_b))
         z = model.prior.from_noise(spherical(noise_a, noise_b, weights).to(device)).cpu()
     return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+
+
+def check_steps(steps: int) -> None:
+    """Raises :class:`UserError` for a walk without two ends, and for one that nobody could look at."""
+    if not 2 <= steps <= MOST_STEPS:
+        raise UserError(f"steps (--steps) is {steps:,}; expected 2, the two ends, to {MOST_STEPS:,}")
 
 
 def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:

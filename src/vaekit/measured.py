@@ -267,7 +267,8 @@ class Scored:
         made = edit.reconstruct(self.model, shown)
         usual = self.normal[torch.arange(len(self.normal))[:: -(-len(self.normal) // _MAPS_OF_NORMAL)]]
         heat = anomalies.coloured(*(anomalies.heat_maps(self.model, each) for each in (shown, usual)))
-        return stacked_sheet(*(in_colour(each) for each in (shown, made)), heat)
+        pictures = (*(in_colour(each) for each in (shown, made)), heat)
+        return stacked_sheet(*pictures, labels=("strangest", "reconstructed", "unlikely"))
 
     def _order(self) -> np.ndarray:
         return np.argsort(-self.scores[self.by], kind="stable")[: self.count].copy()

@@ -109,8 +109,10 @@ def check_ending(path: str | Path) -> Path:
     return path
 
 
-def stacked_sheet(originals: Tensor, *others: Tensor, columns: int = 10) -> Sheet:
+def stacked_sheet(originals: Tensor, *others: Tensor, columns: int = 10, labels: tuple[str, ...] = ()) -> Sheet:
     """Originals above what was made of them, all uint8 ``[N, C, H, W]``; they wrap after ``columns``.
+
+    ``labels``: what each row of a block shows, to its left.
 
     >>> pixels = torch.zeros(12, 3, 64, 64, dtype=torch.uint8)
     >>> stacked_sheet(pixels, pixels).image().size
@@ -120,8 +122,8 @@ def stacked_sheet(originals: Tensor, *others: Tensor, columns: int = 10) -> Shee
     if len({images.shape for images in stacked}) > 1:
         shapes = " and ".join(str(tuple(images.shape)) for images in stacked)
         raise UserError(f"originals and what was made of them must have one shape, these have {shapes}")
-    blocks = zip(*(images.split(max(1, columns)) for images in stacked), strict=True)
-    return Sheet(torch.cat([torch.cat(block) for block in blocks]), columns, rows_per_block=len(stacked))
+    blocks = [torch.cat(block) for block in zip(*(each.split(max(1, columns)) for each in stacked), strict=True)]
+    return Sheet(torch.cat(blocks), columns, row_labels=labels * len(blocks), rows_per_block=len(stacked))
 
 
 def in_colour(pixels: Tensor) -> Tensor:

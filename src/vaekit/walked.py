@@ -30,6 +30,8 @@ __all__ = ["Walked"]
 _MOST_QUERIES = 10
 _MOST_SHOWN = 20  # neighbours of one image, on a sheet
 _MOST_EDITED = 100
+_ROWS_OF_EDITS = ("original", "reconstructed", "edited")
+_MOST_IN_A_ROW = 12  # pictures of a walk of one stretch
 _ENOUGH_TO_HOLD_OUT = 5  # of each of two folders
 _DIMENSIONS_AT_ONCE = 16
 
@@ -58,7 +60,7 @@ class Walked(Opened):
         return self._sheet(edit.decode(self.model, self._sum(expression)[None]))
 
     def interpolate(self, *stops: str | Tensor | np.ndarray, steps: int = 6, path: str = "linear") -> Sheet:
-        """``steps`` pictures from each stop to the next, both included; a row for each stretch.
+        """``steps`` pictures from each stop to the next, both included; a row for each stretch, a single one wraps.
 
         Stops are latents or expressions, two or more; ``path`` is ``"linear"`` or ``"spherical"``
         (:func:`vaekit.edit.interpolate`).
@@ -70,7 +72,8 @@ class Walked(Opened):
             shapes = " and ".join(str(tuple(e.shape)) for e in ends)
             raise UserError(f"the ends have shapes {shapes}; expected latents [{self.model.latent_dim}]")
         stretches = edit.interpolate(self.model, torch.stack(ends[:-1]), torch.stack(ends[1:]), steps, path)
-        return self._sheet(stretches.transpose(0, 1).flatten(0, 1), steps)
+        in_a_row = steps if len(stops) > 2 else min(steps, _MOST_IN_A_ROW)
+        return self._sheet(stretches.transpose(0, 1).flatten(0, 1), in_a_row)
 
     def directions(self, method: str = "adjusted", is_orthogonal: bool = False) -> dict[str, Direction]:
         """The directions of labels and attributes of the run's data and of folders, by name (:mod:`vaekit.directions`).
@@ -145,7 +148,8 @@ class Walked(Opened):
             name: {"strength": strength, "accuracy": known[name].accuracy, "method": known[name].method}
             for name, strength in moves.items()
         }
-        return stacked_sheet(pixels, self.decode(codes).pixels, self.decode(codes + step).pixels), {"directions": facts}
+        made = (self.decode(each).pixels for each in (codes, codes + step))
+        return stacked_sheet(pixels, *made, labels=_ROWS_OF_EDITS), {"directions": facts}
 
     def edit_sheet_of_words(
         self,
@@ -188,11 +192,11 @@ class Walked(Opened):
         beside a component its share of the variance of the codes. A row goes from ``-reach`` to ``reach`` standard
         deviations of the codes about the code of ``image`` (default: the mean code), in ``steps`` pictures.
         """
-        if count < 1 or steps < 2 or not 0 < reach < float("inf"):
-            raise UserError(
-                f"--count {count}, --steps {steps}, --reach {reach:g}: expected a dimension, two steps and a positive "
-                "reach at least"
-            )
+        edit.check_steps(steps)
+        if count < 1:
+            raise UserError(f"--count {count}: expected at least 1 dimension")
+        if not 0 < reach < float("inf"):
+            raise UserError(f"--reach {reach:g}: expected a positive number of standard deviations, such as 2")
         codes = self._codes_that_vary()
         start = codes.mean(0) if image is None else self.latent(image)
         active = self.axes(count, start)
