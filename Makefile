@@ -48,8 +48,8 @@ $(PAGE): $(MODULES) web/index.html web/vite.config.ts $(wildcard web/src/*)
 
 # Where there is no Node, all but 'vaekit explore' and 'vaekit publish' works.
 page:
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; \
-	elif test ! -f $(PAGE); then echo "The explorer's page is not built: install Node 20.19 or newer, then 'make web'."; fi
+	@if ! { command -v npm >/dev/null && $(MAKE) --no-print-directory web; } && test ! -f $(PAGE); then \
+	echo "The explorer's page is not built: install Node 20.19 or newer, then 'make web'."; fi
 
 demo: $(INSTALLED) page
 	PATH="$(abspath $(BIN)):$$PATH" bash scripts/demo.sh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import vaekit as vk
 from vaekit import explorer, search
 from vaekit.artefact import verify
 from vaekit.errors import UserError
+from vaekit.serving import HEADERS, bind
 
 Cli = Callable[..., Any]
 
@@ -102,16 +104,33 @@ def _pictures(run: Path) -> list[Path]:
     return list((run / "pictures").glob("epoch-*-reconstructions.png"))
 
 
-def test_without_images_it_shows_none(site: Path, portraits_vae: Path, tmp_path: Path) -> None:
-    run = vk.load(portraits_vae)
+def everything_in(site: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(site.rglob("*")) if path.is_file())
+
+
+def test_without_images_it_shows_none(tmp_path: Path) -> None:
+    folder = tmp_path / "private-folder"
+    (folder / "cats").mkdir(parents=True)
+    faces = vk.open_images("portraits:12", size=16).pixels
+    for i, face in enumerate(faces):
+        Image.fromarray(face.permute(1, 2, 0).numpy()).save(folder / "cats" / f"person-{i}.png")
+    run = vk.train(folder, "vae", tmp_path / "run", epochs=1, quiet=True, settings={"width": "8"})
+    explorer.publish(run, tmp_path / "open", count=20)
     told = explorer.publish(run, tmp_path / "site", count=20, with_images=False)
-    facts = facts_of(tmp_path / "site")
-    assert told["images_shown"] == 0 and not facts["images"]["are_real"] and facts["images"]["names"] is None
+    facts, (codes, _) = facts_of(tmp_path / "site"), codes_of(tmp_path / "site")
+    assert told["images_shown"] == 0 and facts["images"] | {"points": 0} == {
+        "kind": "samples", "names": None, "labels": None, "points": 0,
+    }  # fmt: skip
     assert not list((tmp_path / "site" / "pictures").glob("*reconstructions*"))
-    made = run.decode(torch.from_numpy(codes_of(tmp_path / "site")[0].copy())).pixels
-    for shown, drawn, real in zip(thumbnails(tmp_path / "site"), made, thumbnails(site), strict=True):
-        assert np.abs(shown - drawn.permute(1, 2, 0).numpy()).mean() < 6
-        assert np.abs(shown - real).mean() > 8  # the model is a poor one
+    assert len(codes) == 20 and not np.isin(codes, run.stored()[0]["latents"].numpy()).any()
+    said = everything_in(tmp_path / "open"), everything_in(tmp_path / "site")
+    for name in (b"person-", b"private-folder", run.config.data.fingerprint.encode()):
+        assert (name in said[0]) == (name != run.config.data.fingerprint.encode()) and name not in said[1]
+
+
+def test_nothing_tells_where_it_was_made(site: Path, portraits_vae: Path) -> None:
+    for path in (Path.home(), Path(vk.__file__).parent, portraits_vae.parent, Path(torch.__file__).parent):
+        assert str(path).encode() not in everything_in(site)
 
 
 def test_where_the_images_have_gone_their_codes_are_drawn(tmp_path: Path) -> None:
@@ -121,7 +140,7 @@ def test_where_the_images_have_gone_their_codes_are_drawn(tmp_path: Path) -> Non
     (tmp_path / "some.npy").unlink()
     explorer.publish(vk.load(tmp_path / "run"), tmp_path / "site", count=1000)
     facts = facts_of(tmp_path / "site")
-    assert not facts["images"]["are_real"]
+    assert facts["images"]["kind"] == "codes"
     assert len(facts["images"]["points"]) == len(run.stored()[0]["latents"])
 
 
@@ -165,8 +184,13 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
 
     first = made()
     assert served[-1] == path / "explorer" and made() == first
-    (path / "explorer" / "index.html").write_text("an older page")
+    for name in ("index.html", "runtime/ort-wasm-simd-threaded.mjs"):
+        (path / "explorer" / name).write_text("another page")
+        before, first = first, made()
+        assert first != before and "another page" not in (path / "explorer" / name).read_text()
+    vk.load(path).add_direction("new", str(_faces(tmp_path / "a")), str(_faces(tmp_path / "b")))
     assert made() != first
+    assert "new" in json.loads((path / "explorer" / "model" / "model.json").read_text())["directions"]
     kept = json.loads((path / "explorer" / "explorer.json").read_text())
     kept["of"]["images_seen"] = 1
     (path / "explorer" / "explorer.json").write_text(json.dumps(kept))
@@ -176,6 +200,25 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
     shutil.rmtree(path / "explorer")
     explorer.explore(vk.load(path))
     assert served[-1] != path / "explorer" and not served[-1].exists()
+
+
+def _faces(folder: Path) -> Path:
+    folder.mkdir()
+    Image.new("RGB", (16, 16), "red" if folder.name == "a" else "blue").save(folder / "x.png")
+    return folder
+
+
+def test_a_port_that_is_taken_is_told_before_the_work(portraits_vae: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(portraits_vae, tmp_path / "run", ignore=shutil.ignore_patterns("explorer")))
+    with bind(tmp_path) as server, pytest.raises(UserError, match="cannot be taken"):
+        explorer.explore(vk.load(path), server.server_address[1])
+    assert not (path / "explorer").exists()
+
+
+def test_the_page_and_the_server_have_one_policy() -> None:
+    page = (explorer.check_page() / "index.html").read_text()
+    (policy,) = re.findall(r'Content-Security-Policy"\s+content="([^"]+)"', page)
+    assert HEADERS["Content-Security-Policy"] == f"{policy}; frame-ancestors 'none'"
 
 
 def test_explore_serves_until_it_is_interrupted(portraits_vae: Path) -> None:

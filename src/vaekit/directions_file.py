@@ -7,6 +7,7 @@ written none is kept.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from vaekit.directions import Direction
 from vaekit.errors import UserError
 from vaekit.runs import load_tensors, save_tensors
 
-__all__ = ["Key", "load_directions", "save_directions"]
+__all__ = ["Key", "directions_digest", "load_directions", "save_directions"]
 
 Key = tuple[str, str, bool]  #: name, method, whether orthogonal
 
@@ -35,6 +36,12 @@ def load_directions(folder: Path, images_seen: int) -> dict[Key, Direction]:
         }
     except (UserError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def directions_digest(folder: Path) -> str | None:
+    """The SHA-256 of what is kept, if anything is."""
+    path = folder / _NAME
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def save_directions(folder: Path, directions: Mapping[Key, Direction], images_seen: int) -> None:

@@ -13,6 +13,7 @@ Nothing is sent anywhere: whoever visits downloads the model.
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import json
 import math
 import shutil
@@ -32,14 +33,16 @@ from torch import Tensor
 from vaekit import __version__, edit, search
 from vaekit.atlas import COLOURS
 from vaekit.data import Images
+from vaekit.directions_file import directions_digest
 from vaekit.edit import stored_columns
 from vaekit.errors import UserError, printable
+from vaekit.export import check_exporter
 from vaekit.folders import check_new_folder, whole_folder
 from vaekit.report.curves import panels
 from vaekit.report.facts import QUANTITIES, Facts, number
 from vaekit.report.gallery import evenly
 from vaekit.run import Run
-from vaekit.serving import serve
+from vaekit.serving import bind, serve
 
 __all__ = ["FORMAT_VERSION", "check_page", "explore", "publish"]
 
@@ -47,8 +50,8 @@ FORMAT_VERSION = 1
 
 _PAGE = "page"  # of the package: what `make web` builds
 _FOLDER = "explorer"  # of a run: what `explore` keeps
-_TILE = 64  # pixels: the longer side of a thumbnail
-_MOST_EPOCHS, _WIDEST = 40, 1400
+_TILE_PIXELS = 64  # the longer side of a thumbnail
+_MOST_EPOCHS, _WIDEST_PIXELS = 40, 1400
 _AXES = 12  # most active dimensions
 _MOST_IMAGES = 5000  # so that a sheet of them is no larger than browsers draw
 
@@ -57,22 +60,30 @@ def check_page() -> Path:
     """The folder of the built page; raises :class:`UserError` if it has not been built."""
     folder = Path(str(files("vaekit") / _PAGE))
     if not (folder / "index.html").is_file():
-        raise UserError("the page of the explorer is not built; run 'make web' in the repository (it needs Node 20)")
+        raise UserError(
+            "the page of the explorer is not built; run 'make web' in the repository (it needs Node 20.19 or newer)"
+        )
     return folder
 
 
 def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = True) -> dict[str, Any]:
     """Writes the page of a run into the folder ``out``, whole or not at all, for any host of static files.
 
-    The map shows up to ``count`` of the run's images, evenly chosen. ``with_images=False`` publishes none of them: the
-    map shows what the model makes of their codes, names and reconstruction sheets stay out.
+    The map shows up to ``count`` of the run's images, evenly chosen, with their names. ``with_images=False`` publishes
+    none of them, nor their names, codes and reconstructions: the map shows samples of the prior. An autoencoder has
+    none; there it shows what it makes of the codes of images. Names of classes and attributes stay in either case, and
+    a model remembers of its images what it remembers.
     """
     out, page = Path(out), check_page()
     if not 1 <= count <= _MOST_IMAGES:
         raise UserError(f"--count {count}: expected 1 to {_MOST_IMAGES:,} images")
     check_new_folder(out)
     with whole_folder(out) as folder:
-        shutil.copytree(page, folder, dirs_exist_ok=True)
+        for path in page.rglob("*"):
+            if path.is_file():
+                to = folder / path.relative_to(page)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, to)
         own = _own_images(run)
         shown = _shown(run, own, count, with_images)
         told = run.export(folder / "model", shown.pixels if own is None else None)
@@ -82,11 +93,11 @@ def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = Tr
         epochs = _write_pictures(facts, folder / "pictures", with_images)
         described = _described(run, facts, shown) | {"tiles": tiles, "epochs": epochs}
         (folder / "explorer.json").write_text(json.dumps(described, allow_nan=False), encoding="utf-8")
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {
         "published": str(out),
-        "images_shown": len(shown.codes) if shown.are_real else 0,
-        "bytes": size,
+        "images_shown": len(shown.codes) if shown.kind == "images" else 0,
+        "bytes": size_bytes,
         "digest": told["digest"],
     }
 
@@ -97,8 +108,11 @@ def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = pr
     The page is kept in the run folder, and made anew when the run was trained on or vaekit has changed; where the
     folder cannot be written to, it lies in a temporary one.
     """
-    check_page()
-    with _site(run) as folder:
+    page = check_page()
+    check_exporter()
+    if port is not None:
+        bind(page, port).server_close()  # a port that is taken is told before the work
+    with _site(run) as folder, contextlib.suppress(KeyboardInterrupt):  # the way to end it
         serve(folder, port, ready)
 
 
@@ -108,14 +122,14 @@ def _site(run: Run) -> Iterator[Path]:
     if _is_current(kept, run):
         yield kept
         return
-    print(f"vaekit: making the page of {run.path}; it is kept for the next time", file=sys.stderr, flush=True)
     if (kept / "explorer.json").exists():  # ours, and of another day
-        with contextlib.suppress(OSError):
-            shutil.rmtree(kept)
+        shutil.rmtree(kept, ignore_errors=True)
     if not kept.exists() and _is_writable(run.path):
+        print(f"vaekit: making the page of {run.path}; it is kept for the next time", file=sys.stderr, flush=True)
         publish(run, kept)
         yield kept
         return
+    print(f"vaekit: making the page of {run.path}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="vaekit-") as folder:
         publish(run, Path(folder) / _FOLDER)
         yield Path(folder) / _FOLDER
@@ -130,10 +144,13 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _is_current(folder: Path, run: Run) -> bool:
+    """Whether a page was made of this run as it is, and computes what ours computes: a run may be a stranger's."""
+    page = check_page()
+    names = [path.relative_to(page) for path in page.rglob("*") if path.is_file()]
     try:
         found = json.loads((folder / "explorer.json").read_text(encoding="utf-8"))
-        page = (check_page() / "index.html").read_bytes()
-        return bool(found["of"] == _origin(run)) and (folder / "index.html").read_bytes() == page
+        is_ours = all(filecmp.cmp(page / name, folder / name, shallow=False) for name in names)
+        return bool(found["of"] == _origin(run)) and is_ours
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -143,7 +160,7 @@ def _origin(run: Run) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "made_by": f"vaekit {__version__}",
         "images_seen": run.images_seen(),
-        "fingerprint": run.config.data.fingerprint,
+        "directions": directions_digest(run.path),
     }
 
 
@@ -153,9 +170,9 @@ class _Shown:
 
     codes: Tensor  #: float32 ``[N, L]``
     pixels: Tensor  #: uint8 ``[N, C, H, W]``
-    names: list[str] | None
-    labels: list[int] | None
-    are_real: bool  #: or drawn from their codes
+    kind: str  #: images, codes (what the model makes of those of images), or samples of the prior
+    names: list[str] | None = None
+    labels: list[int] | None = None
 
 
 def _own_images(run: Run) -> Images | None:
@@ -167,20 +184,28 @@ def _own_images(run: Run) -> Images | None:
 
 
 def _shown(run: Run, images: Images | None, count: int, with_images: bool) -> _Shown:
-    """Some of the run's own images, or where these have gone what is stored of them."""
-    if images is None:
+    """Some of the run's own images; where these have gone what is stored of them; where none may be seen samples."""
+    if not with_images and run.model.prior is not None:
+        noise = torch.randn(count, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
+        codes = run.model.prior.from_noise(noise)
+        return _Shown(codes, run.decode(codes).pixels, "samples")
+    if images is None or not with_images:
         tensors, facts = run.stored()
-        rows = torch.tensor(evenly(list(range(len(tensors["latents"]))), max(2, count))[:count])
+        rows = _rows(len(tensors["latents"]), count)
         codes, (labels, _, _) = tensors["latents"][rows], stored_columns(tensors, facts)
-        shown_labels = None if labels is None else labels[rows.numpy()].tolist()
-        return _Shown(codes, run.decode(codes).pixels, None, shown_labels, are_real=False)
-    rows = torch.tensor(evenly(list(range(len(images))), max(2, count))[:count])
+        return _Shown(
+            codes, run.decode(codes).pixels, "codes", labels=None if labels is None else labels[rows.numpy()].tolist()
+        )
+    rows = _rows(len(images), count)
     pixels = torch.index_select(images.pixels, 0, rows)
-    codes = edit.encode(run.model, pixels).cpu()
+    names = [printable(images.names[i]) for i in rows.tolist()]
     found = None if images.labels is None else images.labels[rows].tolist()
-    if not with_images:
-        return _Shown(codes, run.decode(codes).pixels, None, found, are_real=False)
-    return _Shown(codes, pixels, [printable(images.names[i]) for i in rows.tolist()], found, are_real=True)
+    return _Shown(edit.encode(run.model, pixels).cpu(), pixels, "images", names, found)
+
+
+def _rows(available: int, count: int) -> Tensor:
+    """``count`` rows at most, evenly spaced."""
+    return torch.tensor(evenly(list(range(available)), max(2, count))[:count])
 
 
 def _write_codes(run: Run, shown: _Shown, path: Path) -> None:
@@ -188,14 +213,14 @@ def _write_codes(run: Run, shown: _Shown, path: Path) -> None:
     ends = torch.cat([torch.zeros(1, run.model.latent_dim), torch.eye(run.model.latent_dim)])
     noise = search.standardised(run.model, ends)
     whitening = noise[1:] - noise[0]
-    data = [shown.codes.double().numpy(), whitening.numpy()]
+    data = [shown.codes.numpy(), whitening.numpy()]
     path.write_bytes(b"".join(np.ascontiguousarray(each, "<f4").tobytes() for each in data))
 
 
 def _write_tiles(pixels: Tensor, path: Path) -> dict[str, int]:
     """Thumbnails in a square of tiles; small images as they are."""
     _, channels, height, width = pixels.shape
-    scale = min(1.0, _TILE / max(height, width))
+    scale = min(1.0, _TILE_PIXELS / max(height, width))
     tile = max(1, round(width * scale)), max(1, round(height * scale))
     columns = math.ceil(math.sqrt(len(pixels)))
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
@@ -224,8 +249,8 @@ def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[
                 picture = Image.open(source).convert("RGB")
             except OSError:  # of a damaged file: there is no picture to show
                 continue
-            if picture.width > _WIDEST:
-                picture = picture.resize((_WIDEST, round(picture.height * _WIDEST / picture.width)))
+            if picture.width > _WIDEST_PIXELS:
+                picture = picture.resize((_WIDEST_PIXELS, round(picture.height * _WIDEST_PIXELS / picture.width)))
             name = f"{epoch:04d}-{kind}.webp"
             picture.save(folder / name, "WEBP", quality=85)
             kept[kind] = {"file": f"pictures/{name}", "width": picture.width, "height": picture.height}
@@ -245,7 +270,7 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         "of": _origin(run),
         "title": facts.name,
         "recipe": facts.recipe.name,
-        "source": facts.source,
+        "source": facts.source if shown.kind != "samples" else None,
         "trained_on": facts.config.data.train_images,
         "images_seen": facts.images_seen,
         "measured_on": facts.measured_on,
@@ -262,7 +287,7 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         "mean": codes.mean(0).tolist(),
         "plane": {"axes": across.tolist(), "shares": list(plane.shares)},
         "images": {
-            "are_real": shown.are_real,
+            "kind": shown.kind,
             "points": plane.coordinates.tolist(),
             "names": shown.names,
             "labels": shown.labels,

@@ -23,7 +23,7 @@ from vaekit.errors import UserError, nearest
 from vaekit.folders import check_new_folder, whole_folder
 from vaekit.models import LatentModel
 
-__all__ = ["check_export", "export"]
+__all__ = ["check_export", "check_exporter", "export"]
 
 _CHECKED_AT_ONCE = 25
 _OPSET = 18
@@ -55,12 +55,17 @@ def check_export(out: Path, precision: str) -> None:
     if precision not in TOLERANCES:
         raise UserError(f"--precision {precision}: {nearest(precision, TOLERANCES)}")
     check_new_folder(out)
+    check_exporter()
+
+
+def check_exporter() -> None:
+    """Refuses where the libraries that write ONNX networks are missing."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError("export needs pip install 'vaekit[export]'") from error
+        raise UserError("writing ONNX networks needs pip install 'vaekit[export]'") from error
 
 
 def export(
@@ -124,6 +129,8 @@ def _write_network(network: nn.Module, given: Tensor, path: Path, name: str, pre
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         proto = convert_float_to_float16(proto, keep_io_types=True)
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")  # where in the source, and on whose disk, it was made
     onnx.save_model(proto, path)
 
 

@@ -153,7 +153,7 @@ def _sync(folder: Path) -> None:
     """Files first, then the folders that hold them."""
     for path in folder.rglob("*"):
         if path.is_file():
-            with open(path, "rb+") as file:
+            with open(path, "rb") as file:
                 os.fsync(file.fileno())
     for path in (*folder.rglob("*"), folder):
         if path.is_dir():

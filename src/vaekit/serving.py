@@ -2,14 +2,16 @@
 
 What can be asked for is listed once, at the start: a request is looked up among those names and never becomes a path,
 so there is nothing to walk out of. Only GET and HEAD are answered, and only under a name of this machine, so that no
-page of another site reaches it through a name of its own (DNS rebinding).
+page of another site reaches it through a name of its own (DNS rebinding). Who else uses this machine can ask, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -28,7 +30,7 @@ HOST = "127.0.0.1"
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
-        "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -110,6 +112,8 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that has gone is nothing to tell of."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -136,7 +140,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_headers("text/plain; charset=utf-8", len(words))
         if self.command != "HEAD":
             self.wfile.write(words)
-        self.wfile.flush()
         self._take_in()
 
     def log_message(self, format: str, *arguments: Any) -> None:
@@ -158,9 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with file:
             self.send_response(HTTPStatus.OK)
-            self._send_headers(_TYPES.get(path.suffix, "application/octet-stream"), path.stat().st_size)
+            self._send_headers(_TYPES.get(path.suffix, "application/octet-stream"), os.fstat(file.fileno()).st_size)
             if with_body:
-                self.wfile.flush()
                 self.connection.sendfile(file)
 
     def _take_in(self) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 import vaekit as vk
 from vaekit.explorer import publish
 
-#: What each is trained on, and how; those with a portrait are shown a photo.
+#: What each is trained on, and how.
 RUNS = {
     "portraits": ("portraits:300", dict(size=64, images=1200)),
     "large": ("portraits:60", dict(size=128, images=120)),
@@ -32,7 +32,9 @@ def main(folder: Path, given: Path | None) -> None:
         if name == "portraits" and given is not None:
             shutil.rmtree(path, ignore_errors=True)
             shutil.copytree(given, path, ignore=shutil.ignore_patterns("explorer"))
-        run = vk.train(data, out=path, quiet=True, **options) if given is None or name != "portraits" else vk.load(path)
+            run = vk.load(path)
+        else:
+            run = vk.train(data, out=path, quiet=True, **options)
         shutil.rmtree(path / "explorer", ignore_errors=True)
         publish(run, path / "explorer", count=1000)
         (folder / f"{name}.json").write_text(json.dumps(_expected(run, folder)))

@@ -40,17 +40,9 @@ export async function open(page: Page, address = './'): Promise<void> {
   await quiet(page, '#picked');
 }
 
-/** Waits until a canvas has been drawn and is not drawn again for a moment. */
+/** Waits until a canvas has been drawn, and nothing that was asked for is still to be drawn. */
 export async function quiet(page: Page, canvas: string): Promise<void> {
-  await expect(page.locator(canvas)).toHaveAttribute('data-drawn', /\d+/);
-  const drawn = (): Promise<string | null> => page.locator(canvas).getAttribute('data-drawn');
-  let before = await drawn();
-  for (;;) {
-    await page.waitForTimeout(120);
-    const now = await drawn();
-    if (now === before) return;
-    before = now;
-  }
+  await expect(page.locator(`${canvas}[data-drawn]:not([data-busy])`)).toHaveCount(1);
 }
 
 /** RGBA values of a canvas, read from a copy: a canvas that is read often is kept elsewhere, and the browser says so. */

@@ -31,7 +31,7 @@ export function spherical(from: Code, to: Code, t: number): Code {
   let cosine = 0;
   for (let i = 0; i < from.length; i++) cosine += (from[i] / lengths[0]) * (to[i] / lengths[1]);
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
-  if (Math.sin(angle) < 1e-4) return linear(from, to, t);
+  if (Math.sin(angle) < 1e-3) return linear(from, to, t);
   const length = lengths[0] + t * (lengths[1] - lengths[0]);
   const weights = [Math.sin((1 - t) * angle), Math.sin(t * angle)].map((weight) => (weight / Math.sin(angle)) * length);
   return from.map((value, i) => (weights[0] * value) / lengths[0] + (weights[1] * to[i]) / lengths[1]);

@@ -10,6 +10,7 @@ export class Engine {
   private readonly worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
   private readonly waiting = new Map<number, { resolve: (data: Float32Array) => void; reject: (error: Error) => void }>();
   private asked = 0;
+  private broken: Error | null = null;
   /** Threads need memory that they share, which needs the headers of `vaekit explore` (or of a host that sends them). */
   readonly threads = crossOriginIsolated ? Math.min(MOST_THREADS, Math.max(1, navigator.hardwareConcurrency)) : 1;
 
@@ -21,7 +22,8 @@ export class Engine {
       else found?.reject(new Error(data.error));
     };
     this.worker.onerror = (event) => {
-      for (const { reject } of this.waiting.values()) reject(new Error(event.message || 'the worker could not be started'));
+      this.broken = new Error(event.message || 'what computes could not be started; reload the page');
+      for (const { reject } of this.waiting.values()) reject(this.broken);
       this.waiting.clear();
     };
     const start: Start = { folder: new URL('.', location.href).href, threads: this.threads };
@@ -44,6 +46,7 @@ export class Engine {
   }
 
   private ask(network: Request['network'], data: Float32Array, shape: number[]): Promise<Float32Array> {
+    if (this.broken) return Promise.reject(this.broken);
     const id = this.asked++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });

@@ -7,8 +7,8 @@ import { opened } from './photo';
 import { samples } from './samples';
 import { Site } from './site';
 import { sliders } from './sliders';
-import { showOriginal, stage } from './stage';
-import { type Named, SLOTS, Studio } from './studio';
+import { fromAddress, showOriginal, stage } from './stage';
+import { SLOTS, Studio } from './studio';
 import { sums } from './sums';
 import { tabs } from './tabs';
 import { theme } from './theme';
@@ -23,11 +23,16 @@ function fail(error: unknown): void {
   );
 }
 
-async function take(studio: Studio, file: File): Promise<void> {
+let taken = 0;
+
+async function encodePhoto(studio: Studio, file: File): Promise<void> {
+  const number = ++taken;
   try {
     const image = await opened(file, studio.site.model.image);
     const copy = image.slice();
-    studio.pick({ code: await studio.engine.encode(image), name: file.name });
+    const code = await studio.engine.encode(image);
+    if (number !== taken) return; // another one came meanwhile
+    studio.pick({ code, name: file.name });
     showOriginal(studio, copy, file.name);
     byId('trouble').replaceChildren();
   } catch (error) {
@@ -39,7 +44,7 @@ async function take(studio: Studio, file: File): Promise<void> {
 function photos(studio: Studio): void {
   const input = byId<HTMLInputElement>('photo');
   const first = (files: FileList | null | undefined): void => {
-    if (files?.[0]) void take(studio, files[0]);
+    if (files?.[0]) void encodePhoto(studio, files[0]);
   };
   input.disabled = false;
   input.addEventListener('change', () => {
@@ -72,7 +77,6 @@ async function start(): Promise<void> {
   byId('title').textContent = facts.title;
   byId('about').textContent = `${facts.recipe}, ${model.image.width} × ${model.image.height} pixels, ${model.latent_dim} latents${facts.verdict ? `, ${facts.verdict.name}` : ''}`;
   const studio = new Studio(site, new Engine(model), fail);
-  studio.addEventListener('drawn', (event) => begin(studio, (event as CustomEvent<Named[]>).detail));
   stage(studio);
   sliders(studio);
   photos(studio);
@@ -86,15 +90,13 @@ async function start(): Promise<void> {
       Training: () => training(facts),
     }),
   );
+  // The first samples are what the page begins with.
+  SLOTS.forEach((slot, i) => studio.put(slot, site.draw(i + 1)));
+  if (!fromAddress(studio)) studio.pick(site.draw(0));
+  document.body.dataset.state = 'ready';
   byId('foot').textContent = `Computed on this device, with ${studio.engine.threads === 1 ? 'one thread' : `${studio.engine.threads} threads`}; nothing is uploaded. Made with ${facts.of.made_by}.`;
 }
 
-/** The first samples are what the page begins with. */
-function begin(studio: Studio, drawn: Named[]): void {
-  SLOTS.forEach((slot, i) => studio.put(slot, drawn[i + 1]));
-  if (!location.hash) studio.pick(drawn[0]);
-  document.body.dataset.state = 'ready';
-}
 
 start().catch((error: unknown) => {
   document.body.dataset.state = 'failed';

@@ -73,13 +73,11 @@ export function map(studio: Studio): HTMLElement {
     announce(label.textContent ?? '');
   });
   redraw();
-  window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
   document.addEventListener('theme', redraw);
   const shares = site.facts.plane.shares.map((share) => `${Math.round(100 * share)} %`).join(' and ');
-  const whose = site.facts.images.are_real ? 'images of the data' : 'what the model makes of the codes of its data';
   return el(
     'div', {},
-    el('p', { class: 'hint' }, `${site.count.toLocaleString('en')} ${whose}, by the two directions that vary most (${shares} of the variance). Click anywhere to see what lies there; zoom in for more.`),
+    el('p', { class: 'hint' }, `${site.count.toLocaleString('en')} ${site.shown}, by the two directions that vary most (${shares} of the variance). Click anywhere to see what lies there; zoom in for more.`),
     canvas,
     legend(studio),
     label,

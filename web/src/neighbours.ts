@@ -16,8 +16,7 @@ export function neighbours(studio: Studio): HTMLElement {
   };
   studio.on(['picked', 'moved'], settled(60, redraw));
   redraw();
-  const whose = site.facts.images.are_real ? 'The images of the map' : 'What the model makes of the images of the map';
-  return el('div', {}, el('p', { class: 'hint' }, `${whose} whose codes are nearest to what is seen, with their distances in ${unit}. Click one to pick it.`), grid);
+  return el('div', {}, el('p', { class: 'hint' }, `Of the map, ${site.shown}, those whose codes are nearest to what is seen, with their distances in ${unit}. Click one to pick it.`), grid);
 }
 
 function tile(studio: Studio, row: number, distance: number): HTMLElement {

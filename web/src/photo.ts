@@ -3,7 +3,7 @@
 import { type Pixels, resample } from './resample';
 import type { Model } from './site';
 
-const MOST_PIXELS = 1 << 24; // larger photos are halved first
+const MOST_PIXELS = 1 << 24; // larger photos are first scaled down to so many
 
 /** Float [C, H, W] in [0, 1]; raises an error with a sentence for the visitor if it is no picture. */
 export async function opened(file: Blob & { name?: string }, image: Model['image']): Promise<Float32Array> {
@@ -28,7 +28,18 @@ export async function opened(file: Blob & { name?: string }, image: Model['image
   context.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
   const { data } = context.getImageData(0, 0, width, height);
+  if (image.channels === 4) underlaid(data, image.background);
   return toFloat(fitted(withChannels(data, width, height, image.channels), image));
+}
+
+/** What cannot be seen gets the colour of the background: what a file says of it must not count. */
+export function underlaid(rgba: Uint8ClampedArray, background: string): void {
+  const paint = colourOf(background);
+  for (let i = 0; i < rgba.length; i += 4) if (!rgba[i + 3]) paint.forEach((value, c) => (rgba[i + c] = value));
+}
+
+function colourOf(background: string): number[] {
+  return [1, 3, 5].map((at) => Number.parseInt(background.slice(at, at + 2), 16));
 }
 
 /** RGBA as grey (as Pillow weighs colours: Rec. 601), RGB, or as it is. */
@@ -62,8 +73,7 @@ export function fitted(pixels: Pixels, { height, width, fit, background }: Model
 
 function padded(inner: Pixels, width: number, height: number, background: string): Pixels {
   const { channels } = inner;
-  const hex = [1, 3, 5].map((at) => Number.parseInt(background.slice(at, at + 2), 16));
-  const paint = withChannels(Uint8ClampedArray.from([...hex, 255]), 1, 1, channels).data;
+  const paint = withChannels(Uint8ClampedArray.from([...colourOf(background), 255]), 1, 1, channels).data;
   const data = new Uint8ClampedArray(width * height * channels).map((_, i) => paint[i % channels]);
   const [left, top] = [Math.floor((width - inner.width) / 2), Math.floor((height - inner.height) / 2)];
   const row = inner.width * channels;

@@ -42,8 +42,26 @@ function rounded(value: number): number {
   return Math.min(255, Math.max(0, Math.floor(value + 0.5)));
 }
 
+/**
+ * As {@link scaled}; colours weigh as much as they can be seen: RGBA is multiplied by its alpha before, and divided after.
+ */
+export function resample(image: Pixels, width: number, height: number, box?: Box): Pixels {
+  if (image.channels !== 4) return scaled(image, width, height, box);
+  const data = image.data.slice();
+  eachColour(data, (value, alpha) => Math.round((value * alpha) / 255));
+  const made = scaled({ ...image, data }, width, height, box);
+  eachColour(made.data, (value, alpha) => (alpha ? Math.min(255, Math.floor((255 * value) / alpha)) : value));
+  return made;
+}
+
+function eachColour(data: Pixels['data'], change: (value: number, alpha: number) => number): void {
+  for (let i = 0; i < data.length; i++) if (i % 4 < 3) data[i] = change(data[i], data[i - (i % 4) + 3]);
+}
+
+type Box = [left: number, top: number, right: number, bottom: number];
+
 /** Part of an image ([left, top, right, bottom], fractions of pixels allowed) scaled to `width` × `height`. */
-export function resample(image: Pixels, width: number, height: number, box?: [number, number, number, number]): Pixels {
+function scaled(image: Pixels, width: number, height: number, box?: Box): Pixels {
   const [left, top, right, bottom] = box ?? [0, 0, image.width, image.height];
   const { channels } = image;
   const isAcross = width !== image.width || left !== 0 || right !== width;

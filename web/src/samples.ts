@@ -27,7 +27,6 @@ async function fill(studio: Studio, grid: HTMLElement, seed: number, isWanted: (
   const drawn = Array.from({ length: COUNT }, (_, i) => studio.site.draw(seed + i));
   const tiles = drawn.map((named) => tile(studio, named));
   grid.replaceChildren(...tiles.map(({ button }) => button));
-  if (seed === 0) studio.dispatchEvent(new CustomEvent('drawn', { detail: drawn }));
   try {
     for (let i = 0; i < COUNT && isWanted(); i += AT_ONCE) {
       const pictures = await studio.engine.decode(drawn.slice(i, i + AT_ONCE).map(({ code }) => code));

@@ -33,7 +33,7 @@ export interface Facts {
   of: { format_version: number; made_by: string };
   title: string;
   recipe: string;
-  source: string;
+  source: string | null;
   trained_on: number;
   images_seen: number;
   measured_on: string;
@@ -43,7 +43,7 @@ export interface Facts {
   axes: { name: string; step: number[]; levels: number }[];
   mean: number[];
   plane: { axes: [number[], number[]]; shares: [number, number] };
-  images: { are_real: boolean; points: [number, number][]; names: string[] | null; labels: number[] | null };
+  images: { kind: 'images' | 'codes' | 'samples'; points: [number, number][]; names: string[] | null; labels: number[] | null };
   classes: string[];
   colours: string[];
   tiles: { columns: number; width: number; height: number };
@@ -103,7 +103,7 @@ export class Site {
     return this.codes.slice(row * length, (row + 1) * length);
   }
 
-  /** A code as the noise that the prior makes it of, but for a constant. */
+  /** A code as the noise that the prior makes it of; of an autoencoder as it is. */
   noiseOf(code: ArrayLike<number>): Code {
     return affine(Array.from(code, (value, i) => value - this.origin[i]), this.whitening, new Float32Array(code.length));
   }
@@ -123,8 +123,14 @@ export class Site {
   }
 
   nameOf(row: number): string {
-    const { names, labels } = this.facts.images;
+    const { kind, names, labels } = this.facts.images;
+    if (kind === 'samples') return `sample of the map ${row + 1}`;
     return names?.[row] ?? (labels ? `${this.facts.classes[labels[row]]}, image ${row + 1}` : `image ${row + 1}`);
+  }
+
+  /** What the map shows, in words. */
+  get shown(): string {
+    return { images: 'images of the data', codes: 'pictures that the model makes of the codes of its data', samples: 'samples of the prior' }[this.facts.images.kind];
   }
 
   /** Where the thumbnail of an image lies: left, top, width, height. */

@@ -40,10 +40,16 @@ function spaced(name: string): string {
 }
 
 function group(title: string, words: string, rows: HTMLElement[], isOpen: boolean): HTMLElement {
+  const body = el('div', {}, ...rows);
+  const all = [...body.querySelectorAll<HTMLElement>('[data-name]')];
   const search = el('input', { type: 'search', placeholder: 'Find', 'aria-label': `Find among ${title.toLowerCase()}`, oninput: () => {
-    for (const row of rows) row.hidden = !row.dataset.name?.toLowerCase().includes(search.value.toLowerCase());
+    for (const row of all) row.hidden = !row.dataset.name?.toLowerCase().includes(search.value.trim().toLowerCase());
+    for (const inner of body.querySelectorAll('details')) {
+      inner.hidden = !inner.querySelector('[data-name]:not([hidden])');
+      inner.open = search.value !== '';
+    }
   } });
-  return el('details', { open: isOpen, class: 'card' }, el('summary', {}, title), el('p', { class: 'hint' }, words), rows.length > MANY ? search : null, ...rows);
+  return el('details', { open: isOpen, class: 'card' }, el('summary', {}, title), el('p', { class: 'hint' }, words), all.length > MANY ? search : null, body);
 }
 
 function sliderOf(studio: Studio, name: string, words: string, reach: number, step: ArrayLike<number>, hint: string): HTMLElement {
@@ -69,5 +75,5 @@ function sliderOf(studio: Studio, name: string, words: string, reach: number, st
     slider.value = '0';
     set();
   });
-  return el('label', { class: 'slider', 'data-name': name, title: hint }, el('span', {}, words), slider, value);
+  return el('label', { class: 'slider', 'data-name': spaced(name), title: hint }, el('span', {}, words), slider, value);
 }

@@ -21,7 +21,10 @@ export function stage(studio: Studio): void {
     void drawing.draw(studio.code);
   };
   studio.on(['picked', 'moved'], redraw);
-  studio.on(['picked'], () => announce(`picked ${studio.name}`));
+  studio.on(['picked'], () => {
+    announce(`picked ${studio.name}`);
+    document.getElementById('original')?.remove(); // that of another picture
+  });
   byId('stage').append(
     el('div', { class: 'frame' }, canvas),
     caption,
@@ -34,7 +37,6 @@ export function stage(studio: Studio): void {
     ),
     slots(studio),
   );
-  fromAddress(studio);
   window.addEventListener('hashchange', () => fromAddress(studio));
 }
 
@@ -74,10 +76,7 @@ function slotOf(studio: Studio, slot: Slot): HTMLElement {
 export function showOriginal(studio: Studio, picture: Float32Array, name: string): void {
   const canvas = canvasFor(studio.site.model.image, `your picture ${name}, as the model sees it`);
   show(canvas, picture, studio.site.model.image);
-  const figure = el('figure', { id: 'original' }, canvas, el('figcaption', {}, `${name}, as the model sees it. It stays on this device.`));
-  const before = document.getElementById('original');
-  if (before) before.replaceWith(figure);
-  else byId('caption').after(figure);
+  byId('caption').after(el('figure', { id: 'original' }, canvas, el('figcaption', {}, `${name}, as the model sees it. It stays on this device.`)));
 }
 
 async function share(studio: Studio): Promise<void> {
@@ -90,9 +89,11 @@ async function share(studio: Studio): Promise<void> {
   }
 }
 
-function fromAddress(studio: Studio): void {
-  if (!location.hash.startsWith(IN_ADDRESS)) return;
+/** Picks what a link names, if it names something. */
+export function fromAddress(studio: Studio): boolean {
+  if (!location.hash.startsWith(IN_ADDRESS)) return false;
   const code = fromText(location.hash.slice(IN_ADDRESS.length), studio.site.model.latent_dim);
   if (code) studio.pick({ code, name: 'from the link' });
   else studio.fail(new Error('The link does not belong to this model.'));
+  return code !== null;
 }

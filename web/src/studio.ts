@@ -28,6 +28,7 @@ export class Drawing {
     this.next = code;
     if (this.isBusy) return;
     this.isBusy = true;
+    this.canvas.dataset.busy = '';
     try {
       while (this.next) {
         const now = this.next;
@@ -40,6 +41,7 @@ export class Drawing {
       this.studio.fail(error);
     } finally {
       this.isBusy = false;
+      delete this.canvas.dataset.busy;
     }
   }
 }

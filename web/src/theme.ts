@@ -3,12 +3,14 @@
 const KEY = 'vaekit-theme';
 
 export function theme(select: HTMLSelectElement): void {
+  const system = window.matchMedia('(prefers-color-scheme: dark)');
   const apply = (): void => {
-    if (select.value === 'system') delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = select.value;
+    const isDark = select.value === 'system' ? system.matches : select.value === 'dark';
+    document.documentElement.dataset.theme = isDark ? 'dark' : 'light';
     document.dispatchEvent(new Event('theme'));
   };
   select.value = stored() ?? 'system';
+  system.addEventListener('change', apply);
   select.addEventListener('change', () => {
     try {
       localStorage.setItem(KEY, select.value);

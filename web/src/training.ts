@@ -12,7 +12,7 @@ export function training(facts: Facts): HTMLElement {
       el('caption', {}, `Measured on ${facts.measured_on}`),
       el('tbody', {}, ...facts.numbers.map(({ name, value, unit, meaning }) => el('tr', { title: meaning }, el('th', { scope: 'row' }, name), el('td', {}, `${value} ${unit}`)))),
     ),
-    el('p', { class: 'hint' }, `Recipe ${facts.recipe}, trained on ${facts.trained_on.toLocaleString('en')} images of ${facts.source}, ${facts.images_seen.toLocaleString('en')} with repeats.`),
+    el('p', { class: 'hint' }, `Recipe ${facts.recipe}, trained on ${facts.trained_on.toLocaleString('en')} images${facts.source ? ` of ${facts.source}` : ''}, ${facts.images_seen.toLocaleString('en')} with repeats.`),
     epochs(facts),
     el('div', { class: 'curves' }, ...facts.curves.map(curve)),
   );

@@ -17,6 +17,7 @@ function session(network: Request['network']): Promise<ort.InferenceSession> {
   if (!found) {
     found = ort.InferenceSession.create(`${folder}model/${network}.onnx`, { executionProviders: ['wasm'] });
     sessions.set(network, found);
+    found.catch(() => sessions.delete(network)); // the next request tries again
   }
   return found;
 }

@@ -22,9 +22,9 @@ def main() -> None:
     cases = []
     for what, (width, height, to_width, to_height) in SIZES.items():
         for how in ("crop", "pad", "stretch"):
-            for channels in (1, 3):
-                rgba = _waves(generator, height, width)
-                given = Image.fromarray(rgba).convert({1: "L", 3: "RGB"}[channels])
+            for channels in (1, 3, 4):
+                rgba = _waves(generator, height, width, is_opaque=channels < 4)
+                given = Image.fromarray(rgba).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
                 form = Form((to_height, to_width), channels, how, "#404040")
                 cases.append(
                     {
@@ -40,13 +40,14 @@ def main() -> None:
     Path(__file__).with_name("scaled.json").write_text(json.dumps(cases, separators=(",", ":")) + "\n")
 
 
-def _waves(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Opaque colours that stay within 8 bits when scaled: the order of the two passes, of which each clamps and
+def _waves(generator: np.random.Generator, height: int, width: int, is_opaque: bool) -> np.ndarray:
+    """Colours that stay within 8 bits when scaled: the order of the two passes, of which each clamps and
     rounds, is one that Pillow chooses by size."""
     y, x = np.mgrid[:height, :width]
     waves = [generator.uniform(0.2, 0.9, 3) for _ in range(3)]
     colours = [128 + 80 * np.sin(a * x + b * y + 7 * c) for a, b, c in waves]
-    return np.stack([*colours, np.full((height, width), 255.0)], -1).round().astype(np.uint8)
+    alpha = np.full((height, width), 255.0) if is_opaque else 150 + 90 * np.cos(0.3 * x + 0.2 * y)
+    return np.stack([*colours, alpha], -1).round().astype(np.uint8)
 
 
 if __name__ == "__main__":

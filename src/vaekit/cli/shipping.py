@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
-from vaekit.cli.flags import Json, app
+from vaekit.cli.flags import PORT, Json, app
 from vaekit.cli.shared import loaded
 from vaekit.say import say
 
@@ -47,7 +46,7 @@ def explore(
     *,
     port: Annotated[
         int | None,
-        Parameter(help="Of 127.0.0.1. Default: 8642 where it is free.", validator=validators.Number(gte=1, lte=65535)),
+        Parameter(help="Of 127.0.0.1. Default: 8642 where it is free.", validator=PORT),
     ] = None,
     no_browser: Annotated[
         bool, Parameter(negative="", show_default=False, help="Print the address, open nothing.")
@@ -56,7 +55,8 @@ def explore(
 ) -> None:
     """Open a run in the browser: samples, sliders, your own photos, a map. The model computes there; Ctrl-C ends it.
 
-    The page is kept in the run folder.
+    The page is kept in the run folder, as explorer/, with thumbnails of the images. Whoever else uses this machine can
+    open the address, too.
 
     Example: vaekit explore runs/portraits
     """
@@ -72,11 +72,11 @@ def explore(
         sys.stdout.flush()
         if not no_browser:
             import webbrowser
+            from threading import Thread
 
-            webbrowser.open(address)
+            Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some wait until they are closed
 
-    with suppress(KeyboardInterrupt):  # the way to end it
-        explorer.explore(opened, port, ready)
+    explorer.explore(opened, port, ready)
 
 
 @app.command
@@ -89,7 +89,9 @@ def publish(
     without_images: Annotated[
         bool,
         Parameter(
-            negative="", show_default=False, help="Leave out images of the data and their names; show what it draws."
+            negative="",
+            show_default=False,
+            help="Show samples of the prior in place of images; no names, codes, reconstructions.",
         ),
     ] = False,
     json_: Json = False,
