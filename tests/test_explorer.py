@@ -241,7 +241,7 @@ def test_the_verbs_tell_what_they_did(vaekit: Cli, portraits_vae: Path, tmp_path
     told = json.loads(answer.out)
     assert (answer.code, told["images_shown"]) == (0, 5)
     assert told["bytes"] == sum(path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.is_file())
-    assert verify(tmp_path / "site" / "model", told["digest"])
+    assert verify(tmp_path / "site" / "model", told["model_digest"])
     assert vaekit("publish", portraits_vae, tmp_path / "site").code == 2
     assert vaekit("explore", tmp_path / "nothing").code == 2
     assert vaekit("explore", portraits_vae, "--port", 70000).code == 2

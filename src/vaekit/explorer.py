@@ -98,7 +98,7 @@ def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = Tr
         "published": str(out),
         "images_shown": len(shown.codes) if shown.kind == "images" else 0,
         "bytes": size_bytes,
-        "digest": told["digest"],
+        "model_digest": told["digest"],
     }
 
 
@@ -126,7 +126,11 @@ def _site(run: Run) -> Iterator[Path]:
         shutil.rmtree(kept, ignore_errors=True)
     if not kept.exists() and _is_writable(run.path):
         print(f"vaekit: making the page of {run.path}; it is kept for the next time", file=sys.stderr, flush=True)
-        publish(run, kept)
+        try:
+            publish(run, kept)
+        except UserError:
+            if not _is_current(kept, run):  # or another process was faster
+                raise
         yield kept
         return
     print(f"vaekit: making the page of {run.path}", file=sys.stderr, flush=True)

@@ -119,10 +119,15 @@ def _write_network(network: nn.Module, given: Tensor, path: Path, name: str, pre
     network.eval()
     outputs = ["image"] if name == "latent" else ["mean", "log_variance"][: len(network(given))]
     shapes = ({0: torch.export.Dim("batch")},)
-    program = torch.onnx.export(
-        network, (given,), dynamo=True, input_names=[name], output_names=outputs, dynamic_shapes=shapes,
-        opset_version=_OPSET, verbose=False, external_data=False,
-    )  # fmt: skip
+    try:
+        program = torch.onnx.export(
+            network, (given,), dynamo=True, input_names=[name], output_names=outputs, dynamic_shapes=shapes,
+            opset_version=_OPSET, verbose=False, external_data=False,
+        )  # fmt: skip
+    except Exception as error:
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from error
+        raise
     assert program is not None
     proto = program.model_proto
     if precision == "fp16":
@@ -132,6 +137,17 @@ def _write_network(network: nn.Module, given: Tensor, path: Path, name: str, pre
     for node in proto.graph.node:
         node.ClearField("metadata_props")  # where in the source, and on whose disk, it was made
     onnx.save_model(proto, path)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: the exporter takes it for one of its own."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @torch.inference_mode()

@@ -145,6 +145,8 @@ def load_state(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tens
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a run; raises :class:`UserError` if ``folder`` is not one."""
     path = Path(folder) / "config.json"
+    if Path(folder).is_file():
+        raise UserError(f"{folder} is not a run: it is a file; give the --out of a 'vaekit train'")
     if not Path(folder).is_dir():
         raise UserError(f"{folder} is not a run: there is no such folder; give the --out of a 'vaekit train'")
     if not path.is_file():

@@ -90,7 +90,7 @@ test('a photo is dropped anywhere', async ({ watched: page }) => {
 test('a file that is no picture is told in a sentence', async ({ watched: page }) => {
   await open(page);
   await page.locator('#photo').setInputFiles({ name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('hello') });
-  await expect(page.getByRole('alert')).toContainText('notes.txt is not a picture that this browser can read');
+  await expect(page.getByRole('alert')).toContainText('notes.txt is not a picture, or of a kind that this browser cannot read');
   await expect(page.locator('#caption')).toHaveText('sample 0');
   await page.getByRole('button', { name: 'Dismiss' }).click();
   await expect(page.getByRole('alert')).toBeEmpty();
@@ -153,6 +153,14 @@ test('a click on the map decodes what lies there', async ({ watched: page }) => 
   const whole = await drawn();
   await page.getByRole('button', { name: 'Zoom in' }).click();
   expect(await drawn()).not.toBe(whole);
+  const box = (await page.locator('#map').boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
+  await page.mouse.move(box.x + 20, box.y + 20);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width - 20, box.y + box.height - 20, { steps: 5 });
+  await page.mouse.up();
+  expect(await drawn()).not.toBe(whole);
+  await page.getByRole('button', { name: 'Whole map' }).click();
+  expect(await drawn()).toBe(whole);
 });
 
 test('neighbours of an image begin with itself', async ({ watched: page }) => {
@@ -194,6 +202,8 @@ test('what is seen is downloaded, and its link opens it again', async ({ watched
   await expect(page.locator('#said')).toContainText('link');
   await open(page, await page.evaluate(() => navigator.clipboard.readText()));
   expect(await pixels(page, '#picked')).toEqual(seen);
+  await page.locator('#panel-Samples .tile').first().click();
+  expect(new URL(page.url()).hash).toBe(''); // the address is of nothing else than what is seen
 });
 
 test('a link of another model is told', async ({ watched: page }) => {
@@ -256,6 +266,7 @@ test('on a phone the picture stays in sight beside the sliders', async ({ watche
   await open(page);
   for (const name of TABS) {
     await tab(page, name);
+    await page.waitForTimeout(200);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   }
   await page.getByRole('slider', { name: 'smiling' }).scrollIntoViewIfNeeded();
@@ -268,6 +279,16 @@ test('a browser without WebAssembly is told so', async ({ page }) => {
   await page.addInitScript(() => Reflect.deleteProperty(window, 'WebAssembly'));
   await page.goto('./');
   await expect(page.getByRole('alert')).toContainText('no WebAssembly');
+});
+
+test('a network that could not be loaded is asked for again', async ({ page }) => {
+  let isDown = true;
+  await page.route('**/decoder.onnx', (route) => (isDown ? route.abort() : route.continue()));
+  await page.goto('./');
+  await expect(page.getByRole('alert')).toContainText('model/decoder.onnx');
+  isDown = false;
+  await page.locator('#panel-Samples .tile').first().click();
+  await quiet(page, '#picked');
 });
 
 test('what is missing is named', async ({ page }) => {

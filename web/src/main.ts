@@ -1,4 +1,5 @@
 import './style.css';
+import { moved } from './codes';
 import { byId, el } from './dom';
 import { Engine } from './engine';
 import { map } from './map';
@@ -8,7 +9,7 @@ import { samples } from './samples';
 import { Site } from './site';
 import { sliders } from './sliders';
 import { fromAddress, showOriginal, stage } from './stage';
-import { SLOTS, Studio } from './studio';
+import { type Named, SLOTS, Studio } from './studio';
 import { sums } from './sums';
 import { tabs } from './tabs';
 import { theme } from './theme';
@@ -44,7 +45,9 @@ async function encodePhoto(studio: Studio, file: File): Promise<void> {
 function photos(studio: Studio): void {
   const input = byId<HTMLInputElement>('photo');
   const first = (files: FileList | null | undefined): void => {
-    if (files?.[0]) void encodePhoto(studio, files[0]);
+    const some = [...(files ?? [])];
+    const file = some.find(({ type }) => type.startsWith('image/')) ?? some[0];
+    if (file) void encodePhoto(studio, file);
   };
   input.disabled = false;
   input.addEventListener('change', () => {
@@ -91,12 +94,22 @@ async function start(): Promise<void> {
     }),
   );
   // The first samples are what the page begins with.
-  SLOTS.forEach((slot, i) => studio.put(slot, site.draw(i + 1)));
+  const beginning = firstSlots(site);
+  SLOTS.forEach((slot, i) => studio.put(slot, beginning[i]));
   if (!fromAddress(studio)) studio.pick(site.draw(0));
   document.body.dataset.state = 'ready';
   byId('foot').textContent = `Computed on this device, with ${studio.engine.threads === 1 ? 'one thread' : `${studio.engine.threads} threads`}; nothing is uploaded. Made with ${facts.of.made_by}.`;
 }
 
+
+/** One with the attribute that is told best, the same without it, and another to add it to; else any three. */
+function firstSlots(site: Site): Named[] {
+  const plain = Object.entries(site.model.directions).filter(([name]) => !name.includes('='));
+  const [best] = plain.sort(([, a], [, b]) => (b.accuracy ?? 0) - (a.accuracy ?? 0));
+  const [first, second] = [site.draw(1), site.draw(2)];
+  if (!best || site.facts.classes.includes(best[0])) return [first, second, site.draw(3)];
+  return [{ code: moved(first.code, [[1, best[1].vector]]), name: `${first.name} + ${best[0].replaceAll('_', ' ')}` }, first, second];
+}
 
 start().catch((error: unknown) => {
   document.body.dataset.state = 'failed';

@@ -22,11 +22,16 @@ export function map(studio: Studio): HTMLElement {
   const { points, labels } = site.facts.images;
   const canvas = el('canvas', {
     width: WIDTH, height: HEIGHT, tabindex: 0, id: 'map', role: 'application',
-    'aria-label': 'Map of images. Arrow keys move the cross, plus and minus zoom, Enter picks the nearest image.',
+    'aria-label': 'Map of images. Arrow keys move the cross, plus and minus zoom, 0 shows all, Enter picks the nearest image.',
   });
   const whole = viewOf(points);
   let view = { ...whole };
   let cross: [number, number] = [view.x, view.y];
+  const look = (to: View): void => {
+    const scale = Math.min(CLOSEST * whole.scale, Math.max(whole.scale, to.scale));
+    view = scale === whole.scale ? { ...whole } : { ...within(points, to), scale };
+    redraw();
+  };
   const label = el('p', { class: 'hint', id: 'there' }, '');
   const pickImage = el('button', { type: 'button', onclick: () => {
     const row = nearestTo(points, cross);
@@ -42,20 +47,15 @@ export function map(studio: Studio): HTMLElement {
     label.textContent = `Nearest there: ${site.nameOf(near)}${labels && site.facts.images.names ? ` (${site.facts.classes[labels[near]]})` : ''}`;
     redraw();
   };
-  const zoom = (by: number, about: [number, number]): void => {
-    const scale = Math.min(CLOSEST * whole.scale, Math.max(whole.scale, view.scale * by));
-    const kept = view.scale / scale;
-    view = scale === whole.scale ? { ...whole } : { x: about[0] + (view.x - about[0]) * kept, y: about[1] + (view.y - about[1]) * kept, scale };
-    redraw();
-  };
+  const zoom = (by: number, about: [number, number]): void =>
+    look({ x: about[0] + (view.x - about[0]) / by, y: about[1] + (view.y - about[1]) / by, scale: view.scale * by });
   const at = (event: MouseEvent): [number, number] => {
     const box = canvas.getBoundingClientRect();
     const [px, py] = [((event.clientX - box.left) / box.width) * WIDTH, ((event.clientY - box.top) / box.height) * HEIGHT];
     return [view.x + (px - WIDTH / 2) / view.scale, view.y - (py - HEIGHT / 2) / view.scale];
   };
   dragging(canvas, (dx, dy) => {
-    view = { ...view, x: view.x - dx / view.scale, y: view.y + dy / view.scale };
-    redraw();
+    look({ ...view, x: view.x - dx / view.scale, y: view.y + dy / view.scale });
   }, (event) => go(at(event)));
   canvas.addEventListener('wheel', (event) => {
     event.preventDefault();
@@ -67,6 +67,7 @@ export function map(studio: Studio): HTMLElement {
     if (ways[event.key]) go([cross[0] + ways[event.key][0], cross[1] + ways[event.key][1]]);
     else if (event.key === '+' || event.key === '=') zoom(1.5, cross);
     else if (event.key === '-') zoom(1 / 1.5, cross);
+    else if (event.key === '0') look(whole);
     else if (event.key === 'Enter') pickImage.click();
     else return;
     event.preventDefault();
@@ -85,13 +86,26 @@ export function map(studio: Studio): HTMLElement {
       'div', { class: 'row' }, pickImage,
       el('button', { type: 'button', 'aria-label': 'Zoom in', onclick: () => zoom(1.5, cross) }, '+'),
       el('button', { type: 'button', 'aria-label': 'Zoom out', onclick: () => zoom(1 / 1.5, cross) }, '−'),
+      el('button', { type: 'button', onclick: () => look(whole) }, 'Whole map'),
     ),
   );
 }
 
+/** The lowest and the highest of the points, along both axes. */
+function ends(points: [number, number][]): number[][] {
+  return [Math.min, Math.max].map((pick) => [0, 1].map((k) => points.reduce((kept, p) => pick(kept, p[k]), points[0][k])));
+}
+
+/** A view whose middle is among the points: nobody gets lost. */
+function within(points: [number, number][], view: View): View {
+  const [low, high] = ends(points);
+  const [x, y] = [view.x, view.y].map((at, k) => Math.min(high[k], Math.max(low[k], at)));
+  return { ...view, x, y };
+}
+
 /** All points, with a margin. */
 function viewOf(points: [number, number][]): View {
-  const [low, high] = [Math.min, Math.max].map((pick) => [0, 1].map((k) => points.reduce((kept, p) => pick(kept, p[k]), points[0][k])));
+  const [low, high] = ends(points);
   const scale = Math.min(...[WIDTH, HEIGHT].map((side, k) => (side - 2 * CELL) / (high[k] - low[k] || 1)));
   return { x: (low[0] + high[0]) / 2, y: (low[1] + high[1]) / 2, scale };
 }

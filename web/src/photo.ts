@@ -11,9 +11,8 @@ export async function opened(file: Blob & { name?: string }, image: Model['image
   try {
     bitmap = await createImageBitmap(file); // upright, in sRGB
   } catch {
-    throw new Error(
-      `${file.name ?? 'That'} is not a picture that this browser can read; JPEG, PNG, WebP, GIF and AVIF files will do.`,
-    );
+    const what = file.type.startsWith('image/') ? 'is damaged, or' : 'is not a picture, or';
+    throw new Error(`${file.name ?? 'That'} ${what} of a kind that this browser cannot read; JPEG, PNG, WebP, GIF and AVIF files will do.`);
   }
   const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (bitmap.width * bitmap.height)));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));

@@ -6,6 +6,7 @@ import { canvasFor, download, show } from './picture';
 import { Drawing, SLOTS, type Slot, type Studio } from './studio';
 
 const IN_ADDRESS = '#z=';
+let isReading = false; // the address
 
 export function stage(studio: Studio): void {
   const { image } = studio.site.model;
@@ -16,6 +17,8 @@ export function stage(studio: Studio): void {
   const undo = el('button', { type: 'button', onclick: () => studio.pick(studio.picked) }, 'Undo edits');
   const redraw = (): void => {
     caption.textContent = studio.name;
+    caption.title = studio.name;
+    if (!isReading && location.hash) history.replaceState(null, '', location.pathname + location.search); // of another picture
     canvas.setAttribute('aria-label', `the picked picture: ${studio.name}`);
     undo.disabled = studio.moves.size === 0;
     void drawing.draw(studio.code);
@@ -31,7 +34,7 @@ export function stage(studio: Studio): void {
     el(
       'div',
       { class: 'row' },
-      el('button', { type: 'button', onclick: () => download(canvas, studio.name) }, 'Download'),
+      el('button', { type: 'button', onclick: () => download(canvas, studio.name.replace(/\.\w{3,4}(?= |$)/, '')) }, 'Download'),
       undo,
       el('button', { type: 'button', onclick: () => void share(studio) }, 'Copy link'),
     ),
@@ -93,7 +96,9 @@ async function share(studio: Studio): Promise<void> {
 export function fromAddress(studio: Studio): boolean {
   if (!location.hash.startsWith(IN_ADDRESS)) return false;
   const code = fromText(location.hash.slice(IN_ADDRESS.length), studio.site.model.latent_dim);
+  isReading = true;
   if (code) studio.pick({ code, name: 'from the link' });
-  else studio.fail(new Error('The link does not belong to this model.'));
+  isReading = false;
+  if (!code) studio.fail(new Error('The link does not belong to this model.'));
   return code !== null;
 }

@@ -22,7 +22,6 @@ export function tabs(labels: Record<string, () => HTMLElement>): HTMLElement {
       buttons[i].tabIndex = each === name ? 0 : -1;
       panels[i].hidden = each !== name;
     });
-    buttons[names.indexOf(name)].scrollIntoView({ block: 'nearest', inline: 'nearest' });
   };
   const move = (event: KeyboardEvent): void => {
     const to = { ArrowRight: 1, ArrowLeft: -1, Home: -names.indexOf(seen), End: names.length - 1 - names.indexOf(seen) }[event.key];

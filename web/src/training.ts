@@ -41,7 +41,7 @@ function epochs({ epochs: all }: Facts): HTMLElement | null {
   const words = { reconstructions: 'Held-out images above their reconstructions', samples: 'The same random codes' };
   return el(
     'div', {},
-    el('label', { class: 'slider' }, el('span', {}, 'Epoch'), slider, output),
+    el('label', { class: 'slider free' }, el('span', {}, 'Epoch'), slider, output),
     ...pictures.map(({ kind, image }) => el('figure', {}, image, el('figcaption', {}, words[kind]))),
   );
 }
@@ -57,7 +57,7 @@ function place(image: HTMLImageElement, picture: Picture | undefined, words: str
 
 const WIDE = 320;
 const HIGH = 150;
-const LEFT = 46;
+const LEFT = 60;
 const BELOW = 22;
 const ABOVE = 8;
 

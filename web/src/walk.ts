@@ -53,7 +53,7 @@ export function walk(studio: Studio): HTMLElement {
     'div', { class: 'centred' },
     el('p', { class: 'hint' }, 'Between what is in slots A and B.'),
     el('div', { class: 'frame' }, canvas),
-    el('label', { class: 'slider' }, el('span', {}, 'A'), scrubber, el('span', {}, 'B')),
+    el('label', { class: 'slider free' }, el('span', {}, 'A'), scrubber, el('span', {}, 'B')),
     el(
       'div', { class: 'row' }, play, path,
       el('button', { type: 'button', onclick: () => {

@@ -15,11 +15,20 @@ const sessions = new Map<string, Promise<ort.InferenceSession>>();
 function session(network: Request['network']): Promise<ort.InferenceSession> {
   let found = sessions.get(network);
   if (!found) {
-    found = ort.InferenceSession.create(`${folder}model/${network}.onnx`, { executionProviders: ['wasm'] });
+    found = started(network);
     sessions.set(network, found);
     found.catch(() => sessions.delete(network)); // the next request tries again
   }
   return found;
+}
+
+async function started(network: Request['network']): Promise<ort.InferenceSession> {
+  try {
+    return await ort.InferenceSession.create(`${folder}model/${network}.onnx`, { executionProviders: ['wasm'] });
+  } catch (error) {
+    const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0].slice(0, 160);
+    throw new Error(`model/${network}.onnx or what computes it (runtime/) could not be loaded; try again, reload the page, or publish the run again. (${reason})`);
+  }
 }
 
 async function answer({ id, network, data, shape }: Request): Promise<void> {

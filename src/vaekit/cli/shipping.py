@@ -85,7 +85,7 @@ def publish(
     site: Path,
     /,
     *,
-    count: Annotated[int, Parameter(help="Images on the map, at most.")] = 1000,
+    count: Annotated[int, Parameter(help="Images on the map, at most; up to 5,000.")] = 1000,
     without_images: Annotated[
         bool,
         Parameter(
