@@ -214,7 +214,8 @@ def _anomalies(r: dict[str, Any]) -> tuple[str, str]:
     for model in r.get("digits", {}).get("models", ()):
         ours, theirs = model["mean_auroc"]["negative_elbo_nats"], model["published_mean_auroc"]
         told.append(f"{model['latent_dim']} latents {ours:.2f} ({theirs:.2f})")
-    what = ["MNIST, each digit left out of training in turn, mean (published, same protocol)"] * bool(told)
+    net = {"mlp": " by a dense `vae`"}.get(r.get("digits", {}).get("net", ""), "")
+    what = [f"MNIST{net}, each digit left out of training in turn, mean (published, same protocol)"] * bool(told)
     told.append(f"{r['faces']['auroc']['negative_elbo_nats']:.3f}")
     what.append("photographs of things by a model of faces")
     return f"`vaekit score`, AUROC: {'; '.join(what)}", "; ".join(told)
