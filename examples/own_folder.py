@@ -6,6 +6,8 @@ from pathlib import Path
 import vaekit as vk
 from vaekit.artefact import verify
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 folder = sys.argv[1]
 out = Path(sys.argv[2] if len(sys.argv) > 2 else "runs/example-folder")
 budget = sys.argv[3] if len(sys.argv) > 3 else "10m"
@@ -19,5 +21,6 @@ sheet, _ = run.neighbours(images.pixels[:3], count=6)
 sheet.save(out / "alike.png")
 run.save_codes(out / "codes.npz")
 
-print(run.export(out / "onnx"))  # needs pip install 'vaekit[export]'
+if not (out / "onnx").exists():
+    print(run.export(out / "onnx"))  # needs pip install 'vaekit[export]'
 print(verify(out / "onnx"))

@@ -113,6 +113,9 @@ def test_the_example_needs_no_pytorch_and_does_what_the_run_does(
     assert np.abs(found - expected).max() <= 1
     plain = run.reconstruct(face[None]).pixels[0].permute(1, 2, 0).numpy().astype(int)
     assert np.abs(expected - plain).max() > 20  # or the comparison would say nothing
+    for wrong, said in ((words[1:2], "python example.py PHOTO"), ([*words[1:3], "glases=1"], "there is no direction")):
+        told = subprocess.run([sys.executable, str(script), *wrong], capture_output=True, text=True)
+        assert told.returncode == 1 and said in told.stderr and "Traceback" not in told.stderr
 
 
 @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "model.json", "check.npz", "example.py", SUMS])
