@@ -182,20 +182,21 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
         explorer.explore(vk.load(path))
         return (served[-1] / "explorer.json").stat().st_mtime_ns
 
-    first = made()
-    assert served[-1] == path / "explorer" and made() == first
-    for name in ("index.html", "runtime/ort-wasm-simd-threaded.mjs"):
-        (path / "explorer" / name).write_text("another page")
-        before, first = first, made()
-        assert first != before and "another page" not in (path / "explorer" / name).read_text()
-    vk.load(path).add_direction("new", str(_faces(tmp_path / "a")), str(_faces(tmp_path / "b")))
-    assert made() != first
-    assert "new" in json.loads((path / "explorer" / "model" / "model.json").read_text())["directions"]
-    kept = json.loads((path / "explorer" / "explorer.json").read_text())
-    kept["of"]["images_seen"] = 1
-    (path / "explorer" / "explorer.json").write_text(json.dumps(kept))
-    made()
-    assert json.loads((path / "explorer" / "explorer.json").read_text())["of"]["images_seen"] != 1
+    first, kept, run = made(), path / "explorer", vk.load(path)
+    assert served[-1] == kept and made() == first
+    for name in ("index.html", "runtime/ort-wasm-simd-threaded.mjs"):  # of an older page, or a stranger's
+        good = (kept / name).read_bytes()
+        (kept / name).write_text("another page")
+        assert not explorer._is_current(kept, run)
+        (kept / name).write_bytes(good)
+    facts = (kept / "explorer.json").read_text()
+    (kept / "explorer.json").write_text(facts.replace(f'"images_seen": {run.images_seen()}', '"images_seen": 1'))
+    assert not explorer._is_current(kept, run)
+    (kept / "explorer.json").write_text(facts)
+    assert explorer._is_current(kept, run)
+    run.add_direction("new", str(_faces(tmp_path / "a")), str(_faces(tmp_path / "b")))
+    assert not explorer._is_current(kept, run) and made() != first
+    assert "new" in json.loads((kept / "model" / "model.json").read_text())["directions"]
     monkeypatch.setattr(explorer, "_is_writable", lambda _: False)
     shutil.rmtree(path / "explorer")
     explorer.explore(vk.load(path))
