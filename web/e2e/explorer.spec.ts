@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import AxeBuilder from '@axe-core/playwright';
 import { expect } from '@playwright/test';
-import { difference, expected, link, open, pixels, quiet, RUNS, tab, test } from './page';
+import { difference, expected, follow, link, open, pixels, quiet, RUNS, tab, test } from './page';
 
 const TABS = ['Samples', 'Map', 'Walk', 'Sums', 'Neighbours', 'Training'];
 const PHOTO = `${RUNS}/photo.png`;
@@ -100,7 +100,7 @@ test('sums are A − B + C', async ({ watched: page }) => {
   const { codes, sum } = expected('portraits');
   await open(page);
   for (const [i, slot] of ['A', 'B', 'C'].entries()) {
-    await page.evaluate((hash) => (location.hash = hash), link(codes[i]));
+    await follow(page, link(codes[i]));
     await quiet(page, '#picked');
     await page.getByRole('button', { name: `Put in ${slot}` }).click();
   }
@@ -116,7 +116,7 @@ test('a walk begins at A and ends at B, by hand and by itself', async ({ watched
   const { codes, pictures } = expected('portraits');
   await open(page);
   for (const [i, slot] of ['A', 'B'].entries()) {
-    await page.evaluate((hash) => (location.hash = hash), link(codes[i]));
+    await follow(page, link(codes[i]));
     await page.getByRole('button', { name: `Put in ${slot}` }).click();
   }
   await tab(page, 'Walk');

@@ -11,6 +11,7 @@ test('an autoencoder of small grey pictures', async ({ watched: page }) => {
   expect(difference(await pixels(page, '#picked'), pictures[0]).largest).toBeLessThanOrEqual(2);
   await expect(page.locator('#panel-Samples')).toContainText('no prior');
   await page.locator('#photo').setInputFiles('../build/web/photo.png');
+  await expect(page.locator('#caption')).toHaveText('photo.png');
   await quiet(page, '#picked');
   expect(difference(await pixels(page, '#picked'), photo).mean).toBeLessThan(1);
   await tab(page, 'Map');

@@ -69,6 +69,18 @@ export function link(code: number[]): string {
   return `#z=${Buffer.from(Float32Array.from(code).buffer).toString('base64url')}`;
 }
 
+/** Opens a link of the page that is open, and waits until it has been read. */
+export async function follow(page: Page, hash: string): Promise<void> {
+  await page.evaluate(
+    (to) =>
+      new Promise((resolve) => {
+        addEventListener('hashchange', resolve, { once: true });
+        location.hash = to;
+      }).then(() => undefined),
+    hash,
+  );
+}
+
 export async function tab(page: Page, name: string): Promise<void> {
   await page.getByRole('tab', { name }).click();
 }
