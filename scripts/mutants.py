@@ -331,7 +331,6 @@ MUTANTS = [
     Mutant(W, "left = t - design", "left = t + design", "the sign of what other columns explain"),
     Mutant(W, "difference = with_.mean(0) - without.mean(0)", "difference = without.mean(0) - with_.mean(0)", "directions point away"),
     Mutant(W, "covariance += _SHRINKAGE", "covariance += 0 * _SHRINKAGE", "a discriminant that is not regularised"),
-    Mutant(W, "max(1, len(z) - 2)", "max(1, len(z))", "the covariance within groups is biased"),
     Mutant(W, "normal * (normal @ difference) / (normal @ normal)", "normal / (normal @ normal)", "the length of a classifier's direction"),
     Mutant(W, "vector - basis @ (basis.mT @ vector)", "vector + basis @ (basis.mT @ vector)", "the sign of a projection"),
     Mutant(W, "(asked[told == 1] > threshold)", "(asked[told == 1] < threshold)", "the accuracy of a direction counts what is told wrong"),
