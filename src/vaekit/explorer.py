@@ -266,9 +266,6 @@ def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[
 def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
     codes = shown.codes.double()
     plane = search.plane(codes)
-    axes, _ = search.components(codes)
-    across = torch.zeros(2, codes.shape[1], dtype=torch.float64)
-    across[: len(axes[:2])] = axes[:2]
     diagnosis = facts.diagnosis
     return {
         "of": _origin(run),
@@ -289,7 +286,7 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
             {"name": axis.name, "step": axis.step.tolist(), "levels": axis.size} for axis in run.axes(_AXES)
         ],
         "mean": codes.mean(0).tolist(),
-        "plane": {"axes": across.tolist(), "shares": list(plane.shares)},
+        "plane": {"axes": plane.axes.tolist(), "shares": list(plane.shares)},
         "images": {
             "kind": shown.kind,
             "points": plane.coordinates.tolist(),

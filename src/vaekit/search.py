@@ -58,6 +58,7 @@ class Plane:
 
     coordinates: Tensor  #: float64 ``[N, 2]``, mean 0
     shares: tuple[float, float]  #: of the variance of the codes, along each axis
+    axes: Tensor  #: float64 ``[2, L]``: unit rows; the second is 0 where codes have one number
 
 
 def plane(codes: Tensor) -> Plane:
@@ -69,11 +70,12 @@ def plane(codes: Tensor) -> Plane:
     (0.8, 0.2)
     """
     axes, variances = components(codes)
-    coordinates = torch.zeros(len(codes), 2, dtype=torch.float64)
-    coordinates[:, : len(axes[:2])] = (codes.double() - codes.double().mean(0)) @ axes[:2].mT
+    across = torch.zeros(2, codes.shape[1], dtype=torch.float64)
+    across[: len(axes[:2])] = axes[:2]
+    coordinates = (codes.double() - codes.double().mean(0)) @ across.mT
     whole = max(float(variances.sum()), 1e-300)
     shares = [float(value) / whole for value in variances[:2]] + [0.0]
-    return Plane(coordinates, (shares[0], shares[1]))
+    return Plane(coordinates, (shares[0], shares[1]), across)
 
 
 def components(codes: Tensor) -> tuple[Tensor, Tensor]:

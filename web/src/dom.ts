@@ -33,6 +33,11 @@ export function byId<T extends HTMLElement>(id: string): T {
   return found as T;
 }
 
+/** The name of a column as people write it. */
+export function spaced(name: string): string {
+  return name.replaceAll('_', ' ');
+}
+
 /** Says something to everyone, those who listen to the page included. */
 export function announce(words: string): void {
   byId('said').textContent = words;

@@ -1,6 +1,6 @@
 import './style.css';
 import { moved } from './codes';
-import { byId, el } from './dom';
+import { byId, el, spaced } from './dom';
 import { Engine } from './engine';
 import { map } from './map';
 import { neighbours } from './neighbours';
@@ -101,14 +101,13 @@ async function start(): Promise<void> {
   byId('foot').textContent = `Computed on this device, with ${studio.engine.threads === 1 ? 'one thread' : `${studio.engine.threads} threads`}; nothing is uploaded. Made with ${facts.of.made_by}.`;
 }
 
-
 /** One with the attribute that is told best, the same without it, and another to add it to; else any three. */
 function firstSlots(site: Site): Named[] {
   const plain = Object.entries(site.model.directions).filter(([name]) => !name.includes('='));
   const [best] = plain.sort(([, a], [, b]) => (b.accuracy ?? 0) - (a.accuracy ?? 0));
   const [first, second] = [site.draw(1), site.draw(2)];
   if (!best || site.facts.classes.includes(best[0])) return [first, second, site.draw(3)];
-  return [{ code: moved(first.code, [[1, best[1].vector]]), name: `${first.name} + ${best[0].replaceAll('_', ' ')}` }, first, second];
+  return [{ code: moved(first.code, [[1, best[1].vector]]), name: `${first.name} + ${spaced(best[0])}` }, first, second];
 }
 
 start().catch((error: unknown) => {

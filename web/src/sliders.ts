@@ -1,6 +1,6 @@
 /** A slider for each attribute, and for each of the most active dimensions. */
 
-import { byId, el } from './dom';
+import { byId, el, spaced } from './dom';
 import type { Studio } from './studio';
 
 const REACH = { attributes: 2, dimensions: 3 };
@@ -35,10 +35,6 @@ function attributes(studio: Studio): [HTMLElement[], Map<string, HTMLElement[]>]
   return [plain, values];
 }
 
-function spaced(name: string): string {
-  return name.replaceAll('_', ' ');
-}
-
 function group(title: string, words: string, rows: HTMLElement[], isOpen: boolean): HTMLElement {
   const body = el('div', {}, ...rows);
   const all = [...body.querySelectorAll<HTMLElement>('[data-name]')];
@@ -56,7 +52,6 @@ function sliderOf(studio: Studio, name: string, words: string, reach: number, st
   const value = el('output', {}, '0');
   const set = (): void => {
     value.textContent = Number(slider.value).toFixed(2).replace('-', '−').replace(/\.?0+$/, '');
-    slider.style.setProperty('--at', String((Number(slider.value) + reach) / (2 * reach)));
   };
   const slider = el('input', {
     type: 'range', min: -reach, max: reach, step: 0.05, value: 0, 'aria-label': spaced(name).replace('=', ' '),

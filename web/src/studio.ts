@@ -1,6 +1,7 @@
 /** What all parts of the page share: the site, the engine, the picked code with its edits, and three slots. */
 
 import { type Code, moved } from './codes';
+import { spaced } from './dom';
 import type { Engine } from './engine';
 import { show } from './picture';
 import type { Site } from './site';
@@ -68,7 +69,7 @@ export class Studio extends EventTarget {
 
   /** What is seen is called: the picked one's name, and what was done to it. */
   get name(): string {
-    const done = [...this.moves].map(([name, [weight]]) => `${weight < 0 ? '−' : '+'} ${Math.abs(weight)} ${name.replaceAll('_', ' ')}`);
+    const done = [...this.moves].map(([name, [weight]]) => `${weight < 0 ? '−' : '+'} ${Math.abs(weight)} ${spaced(name)}`);
     return [this.picked.name, ...done].join(' ');
   }
 
