@@ -27,6 +27,7 @@ VERBS = [
     "recipes",
     "reconstruct",
     "generate",
+    "fit-prior",
     "interpolate",
     "arithmetic",
     "edit",

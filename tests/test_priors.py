@@ -27,8 +27,8 @@ def fitted(qz: DiagonalNormal, times: int) -> FittedNormal:
 @pytest.mark.parametrize("kind", [StandardNormal, FittedNormal])
 def test_every_prior_starts_as_the_standard_normal(kind: type[StandardNormal] | type[FittedNormal]) -> None:
     prior, z = kind(3), randoms(5, 4, 3)
-    torch.testing.assert_close(prior.log_prob(z), td.Normal(0.0, 1.0).log_prob(z).sum(-1), rtol=1e-5, atol=0)
-    torch.testing.assert_close(prior.from_noise(z), z, rtol=1e-5, atol=0)
+    torch.testing.assert_close(prior().log_prob(z), td.Normal(0.0, 1.0).log_prob(z).sum(-1), rtol=1e-5, atol=0)
+    torch.testing.assert_close(prior().from_noise(z), z, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(("batch_size", "batches", "tolerance"), [(256, 300, 0.05), (1, 3000, 0.35)])
@@ -87,8 +87,8 @@ def test_the_fitted_covariance_is_always_positive_definite(
     for batch in range(batches):
         means = scale * randoms(count, size, seed=seed + batch)
         prior.observe(DiagonalNormal(means, torch.full((count, size), log_std)))
-    z = prior.from_noise(randoms(4, size))
-    assert torch.isfinite(prior.log_prob(z)).all()
+    z = prior().from_noise(randoms(4, size))
+    assert torch.isfinite(prior().log_prob(z)).all()
     assert torch.equal(prior.covariance, prior.covariance.mT) or torch.allclose(prior.covariance, prior.covariance.mT)
 
 
@@ -115,7 +115,7 @@ def test_observing_keeps_no_graph_and_is_kept_with_the_weights() -> None:
     again = FittedNormal(2)
     again.load_state_dict(prior.state_dict())
     z = randoms(5, 2, seed=3)
-    assert torch.equal(again.log_prob(z), prior.log_prob(z))
+    assert torch.equal(again.log_prob(z), prior().log_prob(z))
     assert not StandardNormal(2).state_dict()
 
 
@@ -126,4 +126,4 @@ def test_the_noise_of_a_sample_is_found_again(prior: StandardNormal | FittedNorm
         prior.mean.copy_(torch.tensor([1.0, -2.0, 5.0]))
         prior.covariance.copy_(mixing @ mixing.mT)
     noise = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(prior.to_noise(prior.from_noise(noise)), noise, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(prior().to_noise(prior().from_noise(noise)), noise, rtol=1e-4, atol=1e-4)

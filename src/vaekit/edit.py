@@ -88,7 +88,7 @@ def reconstruct(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Te
 
 
 def generate(model: LatentModel, count: int, seed: int = 0, recipe: str = "") -> Tensor:
-    """``count`` new images, uint8 ``[count, C, H, W]``, from prior samples.
+    """``count`` new images, uint8 ``[count, C, H, W]``, from samples of the prior, or of what was fitted to the codes.
 
     Image i of a seed is the same bytes whatever ``count`` is: its noise has its own stream, and it is always
     computed at the same place of a batch of the same size, since sums may round differently in another.
@@ -160,8 +160,9 @@ def stored_columns(
 def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: str = "linear") -> Tensor:
     """Pictures uint8 ``[steps, ..., C, H, W]`` on a path between codes ``[..., L]``, its ends included.
 
-    ``linear``: the straight line, in equal steps. ``spherical``: through the noise that the prior makes the codes of
-    (:func:`spherical`), where samples lie near a sphere; of an autoencoder about the origin of its codes. Raises
+    ``linear``: the straight line, in equal steps. ``spherical``: through the noise that a normal prior makes the codes
+    of (:func:`spherical`), where samples lie near a sphere; of a prior that is not normal the normal with its moments
+    stands for it. Of an autoencoder it turns about the origin of its codes. Raises
     :class:`UserError` for fewer than two steps and for another path.
     """
     check_steps(steps)
@@ -170,13 +171,21 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
     weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
     if path == "linear":
         z = z_a * (1 - weights) + z_b * weights
-    elif model.prior is None:
-        z = spherical(z_a, z_b, weights)
     else:
-        device = _device(model)
-        noise_a, noise_b = (model.prior.to_noise(z.to(device)).cpu() for z in (z_a, z_b))
-        z = model.prior.from_noise(spherical(noise_a, noise_b, weights).to(device)).cpu()
+        z = _turned(model, z_a, z_b, weights)
     return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+
+
+@torch.inference_mode()
+def _turned(model: LatentModel, z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
+    """From one code to the other on a sphere of noise."""
+    pz, device = model.drawn_from(), _device(model)
+    if pz is None:
+        return spherical(z_a, z_b, weights)
+    pz = pz.moments
+    noise_a, noise_b = (pz.to_noise(z.to(device)).cpu() for z in (z_a, z_b))
+    z: Tensor = pz.from_noise(spherical(noise_a, noise_b, weights).to(device)).cpu()
+    return z
 
 
 def check_steps(steps: int) -> None:

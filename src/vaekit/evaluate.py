@@ -100,12 +100,17 @@ def evaluate(
 def loss_nats(numbers: Numbers, row: Recipe) -> float | None:
     """What the recipe minimises once its warm-up is over, nats per image, from :meth:`Measurement.numbers`.
 
-    None where the numbers, which a metrics file may hold, have no distortion.
+    What it takes a batch of codes or the weights to know is left out: MMD, total correlation, penalties. None where the numbers, which a metrics file may hold, have no distortion.
     """
     bound, distortion = numbers.get("iwae_nats"), numbers.get("distortion_nats")
     if bound is not None:
         return -bound
-    return None if distortion is None else distortion + row.beta * (numbers.get("rate_nats") or 0.0)
+    if distortion is None:
+        return None
+    rate = numbers.get("rate_nats") or 0.0
+    if row.objective == "capacity":
+        return distortion + row.capacity_weight * abs(rate - row.capacity_nats)
+    return distortion + row.beta * rate
 
 
 @torch.inference_mode()
@@ -157,13 +162,14 @@ class _Gathered:
         probe = model.infer(Batch(to_float(pixels[:1].to(device))), torch.zeros(1, 1, latents).to(device))
         self.has_density, self.is_discrete = probe.has_density, probe.px.is_discrete
         self.prior = probe.levels[0].pz
+        self.is_normal = self.has_density and hasattr(probe.levels[0].qz, "log_std")
         names = ["sse", *["ssim"] * with_ssim, "distortion_nats", *["rate_nats"] * self.has_density]
         names += ["iwae_nats"] * (self.has_density and iwae_samples > 0)
         self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
         self.kl_sum = torch.zeros(sum(kl.shape[-1] for kl in probe.kl) if self.has_density else 0, dtype=torch.float64)
         self.moments = torch.zeros(2, latents, dtype=torch.float64)
         self.every = math.ceil(count / _MOST_PAIRED)
-        kept = math.ceil(count / self.every) if self.has_density else 0
+        kept = math.ceil(count / self.every) if self.is_normal else 0
         self.codes = torch.zeros(3, kept, latents, dtype=torch.float64)
 
     def add(self, start: int, x: Tensor, inference: Inference) -> None:
@@ -182,6 +188,8 @@ class _Gathered:
         self.kl_sum += kl.sum(0)
         mean = _double(level.qz.mean)
         self.moments += torch.stack([mean.sum(0), mean.square().sum(0)])
+        if not self.is_normal:
+            return
         own = torch.arange(start, start + len(x)) % self.every == 0
         first = math.ceil(start / self.every)
         kept = torch.stack([mean, _double(level.qz.log_std), _double(level.z[0])])[:, own]
@@ -201,8 +209,8 @@ class _Gathered:
             self.is_discrete,
             self.columns,
             kl_per_dim=self.kl_sum / count,
-            active_units=active_units(square - mean.square(), self.prior) if count > 1 else None,
-            codes=Codes(*self.codes) if count > 1 else None,  # one image has nothing to be told from
+            active_units=active_units(square - mean.square(), self.prior.variance) if count > 1 else None,
+            codes=Codes(*self.codes) if count > 1 and self.is_normal else None,  # one image is told from none
             codes_rate_nats=float(rate[:: self.every].mean()),
             iwae_samples=self.iwae_samples,
         )

@@ -49,6 +49,7 @@ class Inference:
     levels: tuple[Level, ...]
     px: Any
     target: Tensor
+    noise: Tensor  #: standard normal ``[K, B, L]``: what was drawn to make the samples of
     penalties: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
@@ -97,6 +98,9 @@ class LatentModel(nn.Module):
         self.encoder, self.posterior, self.prior = encoder, posterior, prior
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dim = latent_dim
+        self.latent = "vector"  #: what a latent is, as recipes name it
+        self.decoder_l2 = 0.0  #: weight of the squared norm of the decoder's weights, in nats per image
+        self.fitted_prior: Any = None  #: fitted to the codes after training: what is then drawn from
         self.image_shape: tuple[int, int, int] | None = None  #: (C, H, W) of what it is built for
         self.compute_dtype: torch.dtype | None = None  #: of the two networks in training; None: that of the weights
         self._is_observed = False
@@ -120,20 +124,22 @@ class LatentModel(nn.Module):
     def infer(self, batch: Batch, noise: Tensor) -> Inference:
         """The waist: ``noise`` is standard normal ``[K, B, L]`` for K samples per image."""
         qz = self.encode(batch.x)
-        if self.training and hasattr(self.prior, "observe") and not self._is_observed:
-            self.prior.observe(qz)
-        pz = None if self.prior is None else self.prior()
+        if self.training and not self._is_observed:
+            for part in self._observers():
+                part.observe(qz)
+        pz = None if self.prior is None else self.prior(self)
         z = qz.from_noise(noise)
         target = batch.x if batch.target is None else batch.target
-        return Inference((Level(z, qz, pz),), self.decode(z), target)
+        return Inference((Level(z, qz, pz),), self.decode(z), target, noise, self._penalties(qz, len(batch.x)))
 
     @torch.no_grad()
     def observe_all(self, pieces: Sequence[Tensor]) -> None:
-        """Shows a prior that follows the posteriors all of a batch that is trained on piece by piece."""
-        if hasattr(self.prior, "observe"):
+        """Shows the parts that follow the posteriors all of a batch that is trained on piece by piece."""
+        observers = self._observers()
+        if observers:
             posteriors = [self.encode(x) for x in pieces]
-            mean, log_std = (torch.cat([getattr(q, name) for q in posteriors]) for name in ("mean", "log_std"))
-            self.prior.observe(DiagonalNormal(mean, log_std))
+            for part in observers:
+                part.observe(type(posteriors[0]).join(posteriors))
 
     @contextmanager
     def observed(self) -> Iterator[None]:
@@ -144,9 +150,29 @@ class LatentModel(nn.Module):
         finally:
             self._is_observed = False
 
+    def drawn_from(self) -> Any:
+        """The distribution of new latents: what was fitted to the codes, else the prior; None where there is neither."""
+        prior = self.prior if self.fitted_prior is None else self.fitted_prior
+        return None if prior is None else prior(self)
+
     def sample(self, noise: Tensor) -> Any:
-        """Standard normal noise ``[N, L]`` → likelihoods of N images drawn from the prior."""
-        return self.decode(noise if self.prior is None else self.prior.from_noise(noise))
+        """Standard normal noise ``[N, L]`` → likelihoods of N images of latents from :meth:`drawn_from`."""
+        source = self.drawn_from()
+        return self.decode(noise if source is None else source.from_noise(noise))
+
+    def _observers(self) -> list[Any]:
+        """The parts whose state follows the posteriors of training batches."""
+        return [part for part in (self.posterior, self.prior) if hasattr(part, "observe")]
+
+    def _penalties(self, qz: Any, count: int) -> dict[str, Tensor]:
+        """What the parts add to any loss, nats per example ``[B]``."""
+        found: dict[str, Tensor] = {}
+        if hasattr(qz, "commitment"):
+            found["commitment"] = qz.commitment
+        if self.decoder_l2:
+            squares = torch.stack([p.square().sum() for p in self.decoder.parameters()]).sum()
+            found["decoder_l2"] = (self.decoder_l2 * squares).expand(count)
+        return found
 
     def _through(self, net: nn.Module, tensor: Tensor) -> Tensor:
         """One of the networks, in the precision of training; what reads its output computes in float32 again."""

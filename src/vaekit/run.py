@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import html
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,7 @@ class Run(Measured, Walked):
             "attributes": list(self.config.data.attributes),
         }
         model, _ = runs.load_model(self.path)
+        model.fitted_prior = None if self.model.fitted_prior is None else copy.deepcopy(self.model.fitted_prior).cpu()
         images = opened.selection(rows)[:_COMPARED]
         return export(model, Path(out), images, self.form, self.directions(), facts, precision)
 

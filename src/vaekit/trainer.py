@@ -25,7 +25,7 @@ from vaekit.models import Batch, LatentModel
 from vaekit.objectives import Step, Terms
 from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
-from vaekit.schedules import epoch_order, learning_rate, rate_weight
+from vaekit.schedules import epoch_order, learning_rate, ramp
 from vaekit.seeds import AUGMENTATION, BINARISATION, CORRUPTION, NOISE, stream
 from vaekit.shards import Shards
 from vaekit.tape import Tape
@@ -53,13 +53,15 @@ class Trainer:
         self.steps = 0
         shape = (config.data.channels, *config.data.size)
         self.model: LatentModel = build_model(self.row, shape, config.seed).to(device).train()
-        _refuse_what_couples(self.row, self.model, config.engine.micro_batch, team)
-        if team.size > 1 and hasattr(self.model.prior, "team"):
-            self.model.prior.team = team
+        objective = build_objective(self.row)
+        _refuse_what_couples(self.row, self.model, objective.couples_batch, config.engine.micro_batch, team)
+        for part in self.model.modules():
+            if hasattr(part, "team"):
+                part.team = team
         self.average = _copy(self.model) if self.row.ema_power else None
         if config.engine.precision == "bf16":
             self.model.compute_dtype = torch.bfloat16
-        self.step_module: Any = Step(self.model, build_objective(self.row))
+        self.step_module: Any = Step(self.model, objective)
         if config.engine.compiled:
             if self.row.objective == "iwae-dreg":  # its gradient passes a hook, which is lost in a compiled graph
                 raise UserError("--compile on: objective=iwae-dreg cannot be compiled; set objective=iwae")
@@ -178,6 +180,14 @@ class Trainer:
                 with torch.no_grad():
                     model.decoder.last.bias.copy_(bias)
 
+    def start_at_images(self) -> None:
+        """Lets a prior that is made of images begin with some of those that are trained on, evenly spaced."""
+        count = len(self.model.prior.images)
+        some = self._floats(torch.arange(count) * len(self.pixels) // count)
+        for model in (self.model, self.average):
+            if model is not None:
+                model.prior.start_from(some)
+
     def start_from(self, weights: dict[str, Tensor], where: str) -> None:
         """Takes another run's weights as the initial ones."""
         try:
@@ -213,7 +223,7 @@ class Trainer:
     def _accumulate(self, index: Tensor) -> Terms:
         """Leaves the gradients of this process's share of a batch; returns its terms, scaled as they are summed."""
         divisor = 1 if self.row.reduction == "sum" else len(index)
-        batch, noise, weight = self._inputs(index)
+        batch, noise, warmth = self._inputs(index)
         size = self.config.engine.micro_batch or len(index)
         is_whole = len(batch.x) <= size
         if not is_whole:
@@ -221,16 +231,16 @@ class Trainer:
         parts = []
         with nullcontext() if is_whole else self.model.observed():
             for x, target, e in _split(batch, noise, size):
-                parts.append(self._differentiate(Batch(x, target), e, weight, divisor))
+                parts.append(self._differentiate(Batch(x, target), e, warmth, divisor))
         return parts[0] if is_whole else Terms.join(parts)
 
-    def _differentiate(self, batch: Batch, noise: Tensor, weight: Tensor, divisor: int) -> Terms:
+    def _differentiate(self, batch: Batch, noise: Tensor, warmth: Tensor, divisor: int) -> Terms:
         """Leaves the gradients of some images, added to those of earlier pieces; returns the terms, detached."""
         if not self._is_recorded:
-            terms: Terms = self.step_module(batch, noise, weight)
+            terms: Terms = self.step_module(batch, noise, warmth)
             (terms.loss.sum() / divisor).backward()
             return terms.detach()
-        inputs = [batch.x, noise, weight] + ([] if batch.target is None else [batch.target])
+        inputs = [batch.x, noise, warmth] + ([] if batch.target is None else [batch.target])
         if len(batch.x) in self._tapes:
             found = self._tapes[len(batch.x)](*inputs)
         else:
@@ -244,9 +254,9 @@ class Trainer:
         return Terms(found[0], found[1], found[2] if count > 2 else None)
 
     def _terms_and_gradients(
-        self, divisor: int, x: Tensor, noise: Tensor, weight: Tensor, target: Tensor | None = None
+        self, divisor: int, x: Tensor, noise: Tensor, warmth: Tensor, target: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        terms: Terms = self.step_module(Batch(x, target), noise, weight)
+        terms: Terms = self.step_module(Batch(x, target), noise, warmth)
         gradients = torch.autograd.grad(terms.loss.sum() / divisor, self.parameters)
         rate = () if terms.rate is None else (terms.rate.detach(),)
         return terms.loss.detach(), terms.distortion.detach(), *rate, *gradients
@@ -258,13 +268,13 @@ class Trainer:
         if self.config.data.binarize == "dynamic":
             x = self._drawn(x, len(index))
         shape = (self.row.samples, len(index), self.model.latent_dim)
-        if self.row.posterior == "point":
+        if self.row.posterior == "point" and self.row.objective != "mmd":
             noise = x.new_zeros(()).expand(shape)
         else:
             noise = torch.randn(shape, generator=stream(self.config.seed, NOISE, self.steps)).to(self.device)
         noise = self.team.share(noise, 1)
         batch = Batch(self._corrupt(x, len(index)), x) if self.row.noise_std else Batch(x)
-        return batch, noise, torch.tensor(rate_weight(self.row, self.fraction), device=self.device)
+        return batch, noise, torch.tensor(ramp(self.row, self.fraction), device=self.device)
 
     def _fetch(self, count: int) -> Tensor:
         """The next ``count`` images as floats on the device; small ones come for many steps at once."""
@@ -340,13 +350,13 @@ class Trainer:
             mean.lerp_(now, 1 - keep) if mean.is_floating_point() else mean.copy_(now)
 
 
-def _refuse_what_couples(row: Recipe, model: LatentModel, micro_batch: int | None, team: Team) -> None:
+def _refuse_what_couples(row: Recipe, model: LatentModel, couples: str, micro_batch: int | None, team: Team) -> None:
     """A batch in pieces must train as the whole one: what mixes the images of a batch, and gathers nothing, may not."""
     if team.size == 1 and micro_batch is None:
         return
     normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    reason = "normalises over the batch" if normalised else "averages free bits over the batch"
-    if normalised or row.free_bits_nats:
+    reason = "normalises over the batch" if normalised else couples
+    if reason:
         remedy = "train it in one process" if team.size > 1 else "leave out --micro-batch"
         raise UserError(f"recipe {row.name!r} {reason}, so its parts are not independent; {remedy}")
 

@@ -38,6 +38,7 @@ from vaekit.schedules import epoch_order, learning_rate, rate_weight
 from vaekit.team import join
 from vaekit.tracking import Tracker
 from vaekit.trainer import Trainer
+from vaekit.verbs import serves
 
 __all__ = ["train"]
 
@@ -124,6 +125,8 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     initial = trainer.config.initial
     if trainer.row.start_at_mean:
         trainer.start_at_mean()
+    if hasattr(trainer.model.prior, "start_from"):
+        trainer.start_at_images()
     if initial:
         trainer.start_from(runs.load_tensors(Path(initial) / "weights.safetensors")[0], initial)
         _check_same_function(trainer.row, initial)
@@ -284,7 +287,7 @@ def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) ->
     name = f"epoch-{epoch:04d}"
     shown = pictures.stacked_sheet(watched.pictured, edit.reconstruct(model, watched.pictured))
     shown.save(out / "pictures" / f"{name}-reconstructions.png")
-    if model.prior is not None:
+    if serves("generate", model):
         pictures.Sheet(edit.generate(model, _SAMPLES), 6).save(out / "pictures" / f"{name}-samples.png")
     trainer.model.train()
 
