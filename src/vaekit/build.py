@@ -98,11 +98,12 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
         torch.manual_seed(seed)
         likelihood = _LIKELIHOODS[row.likelihood](row)
         encoder = _encoder(row, shape)
-        posterior = _posterior(row, encoder.features, shape)
+        posterior = _posterior(row, encoder.features + row.condition_size, shape)
         prior = _PRIORS[row.prior](row, shape) if row.prior != "none" else None
         decoder = _decoder(row, (likelihood.outputs(shape[0]), *shape[1:]))
     model = LatentModel(encoder, posterior, prior, decoder, likelihood, row.latent_dim)
     model.image_shape, model.latent, model.decoder_l2 = shape, row.latent, row.decoder_l2
+    model.condition_size = row.condition_size
     # Convolutions of this net are faster with channels last; their numbers stay the same.
     return model.to(memory_format=torch.channels_last) if row.net == "resnet" else model  # type: ignore[call-overload]
 
@@ -172,12 +173,13 @@ def _posterior(row: Recipe, features: int, shape: Shape) -> nn.Module:
 
 def _decoder(row: Recipe, shape: Shape) -> nn.Module:
     assert row.latent_dim and row.width and row.patch
+    inputs = row.latent_dim + row.condition_size
     if row.net == "mlp":
-        return MLPDecoder(shape, row.hidden, row.latent_dim, row.activation)
+        return MLPDecoder(shape, row.hidden, inputs, row.activation)
     if row.net == "seed-conv":
-        return SeedConvDecoder(shape, row.latent_dim)
+        return SeedConvDecoder(shape, inputs)
     is_grid = row.latent == "codes"
-    return ResNetDecoder(shape, row.width, row.depth, row.patch, row.latent_dim, row.smallest_grid, is_grid)
+    return ResNetDecoder(shape, row.width, row.depth, row.patch, inputs, row.smallest_grid, is_grid)
 
 
 def _words(row: Any) -> tuple[int, int]:
@@ -238,6 +240,11 @@ def _refuse_codes(row: Recipe) -> None:
         raise UserError(f"recipe {row.name!r}: codes lie on the grid of net=resnet and train by objective=elbo; set both")
     if is_codes and not row.prior.endswith("words"):
         raise UserError(f"recipe {row.name!r}: prior={row.prior} is of vectors; set prior=autoregressive-words or words")
+    if row.is_conditional and (is_codes or row.prior == "vamp"):
+        raise UserError(
+            f"recipe {row.name!r}: is_conditional goes with latent vectors and a prior without images of its own; "
+            "set is_conditional=false"
+        )
     if is_codes and row.samples > 1:
         raise UserError(f"samples={row.samples}: an image has one code per cell; set samples=1")
 

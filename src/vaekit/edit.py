@@ -87,24 +87,29 @@ def reconstruct(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Te
     return decode(model, encode(model, pixels, batch_size), batch_size)
 
 
-def generate(model: LatentModel, count: int, seed: int = 0, recipe: str = "") -> Tensor:
+def generate(
+    model: LatentModel, count: int, seed: int = 0, recipe: str = "", condition: Tensor | None = None
+) -> Tensor:
     """``count`` new images, uint8 ``[count, C, H, W]``, from samples of the prior, or of what was fitted to the codes.
 
     Image i of a seed is the same bytes whatever ``count`` is: its noise has its own stream, and it is always
     computed at the same place of a batch of the same size, since sums may round differently in another.
-    Raises :class:`UserError` if the model has no prior; it then names ``recipe``.
+    ``condition`` ``[C]`` is what a conditional model is told. Raises :class:`UserError` if the model has no prior; it
+    then names ``recipe``.
     """
     refuse("generate", model, recipe)
     if count < 1:
         raise UserError(f"count (--count) is {count}; expected at least 1 image")
-    return torch.cat(list(generate_in_pieces(model, count, seed)))
+    return torch.cat(list(generate_in_pieces(model, count, seed, condition)))
 
 
-def generate_in_pieces(model: LatentModel, count: int, seed: int = 0) -> Iterator[Tensor]:
+def generate_in_pieces(
+    model: LatentModel, count: int, seed: int = 0, condition: Tensor | None = None
+) -> Iterator[Tensor]:
     """The images of :func:`generate` piece by piece, for more of them than memory holds."""
     for start in range(0, count, _GENERATED_AT_ONCE):
         noise = image_noise(seed, SAMPLES, start, _GENERATED_AT_ONCE, (model.latent_dim,))
-        yield _sample(model, noise)[: count - start]
+        yield _sample(model, noise, condition)[: count - start]
 
 
 def encode_set(
@@ -238,9 +243,9 @@ def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
 
 
 @torch.inference_mode()
-def _sample(model: LatentModel, noise: Tensor) -> Tensor:
+def _sample(model: LatentModel, noise: Tensor, condition: Tensor | None) -> Tensor:
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
-    return to_uint8(model.sample(noise.to(_device(model))).mean).cpu()
+    return to_uint8(model.sample(noise.to(_device(model)), condition).mean).cpu()
 
 
 def _device(model: LatentModel) -> torch.device:

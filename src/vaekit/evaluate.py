@@ -142,9 +142,10 @@ def measure(
         start, size = number * batch_size, model.at_once(batch_size)
         for some, e in zip(chunk.split(size), noise.split(size, 1), strict=True):
             x = to_float(some.to(device))
-            found.add(start, x, model.infer(Batch(x), e.to(device)))
+            batch = Batch(x, condition=_told(pixels, start, len(x)))
+            found.add(start, batch, model.infer(batch, e.to(device)))
             if "iwae_nats" in found.columns:
-                for bounds, done in _iwae(model, x, iwae_samples, seed, start):
+                for bounds, done in _iwae(model, batch, iwae_samples, seed, start):
                     found.columns["iwae_nats"][done - len(bounds) : done] = bounds
                     counted("measured", done, len(pixels))
             start += len(x)
@@ -172,11 +173,11 @@ class _Gathered:
         kept = math.ceil(count / self.every) if self.is_normal else 0
         self.codes = torch.zeros(3, kept, latents, dtype=torch.float64)
 
-    def add(self, start: int, x: Tensor, inference: Inference) -> None:
+    def add(self, start: int, batch: Batch, inference: Inference) -> None:
         """What was found on the images from ``start`` on."""
-        level = inference.levels[0]
+        level, x = inference.levels[0], batch.x
         rows = slice(start, start + len(x))
-        picture = self.model.decode(level.qz.mean).picture
+        picture = self.model.decode(level.qz.mean, batch.condition).picture
         self.columns["sse"][rows] = _double((picture - x).square().flatten(1).sum(1))
         if "ssim" in self.columns:
             self.columns["ssim"][rows] = ssim(picture.cpu(), x.cpu())
@@ -216,23 +217,29 @@ class _Gathered:
         )
 
 
-def _iwae(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Iterator[tuple[Tensor, int]]:
+def _told(pixels: Tensor | Selection, start: int, count: int) -> Tensor | None:
+    """What is known of some of the images, for a conditional model."""
+    return pixels.conditions_of(slice(start, start + count)) if isinstance(pixels, Selection) else None
+
+
+def _iwae(model: LatentModel, batch: Batch, samples: int, seed: int, start: int) -> Iterator[tuple[Tensor, int]]:
     """The importance-weighted bound of each image, float64, nats, a few at a time, and where the next ones begin."""
-    for some in x.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)):  # they share a pass where K is small
+    for some in batch.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)):  # they share a pass where K is small
         bounds = _bound(model, some, samples, seed, start)
-        start += len(some)
+        start += len(some.x)
         yield bounds, start
 
 
-def _bound(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Tensor:
+def _bound(model: LatentModel, batch: Batch, samples: int, seed: int, start: int) -> Tensor:
     """The bound of images that share a pass, float64 ``[B]``; no more than a piece of the K samples is ever held."""
+    x = batch.x
     streams = [stream(seed, IMPORTANCE, start + row) for row in range(len(x))]
     total = torch.full((len(x),), -math.inf, dtype=torch.float64)
     for done in range(0, samples, _WEIGHTS_AT_ONCE):
         piece = (min(_WEIGHTS_AT_ONCE, samples - done), model.latent_dim)
         noise = torch.stack([torch.randn(piece, generator=generator) for generator in streams], dim=1).to(x.device)
         for e in noise.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // len(x))):
-            found = model.infer(Batch(x), e)
+            found = model.infer(batch, e)
             weights = _double(found.log_px) + _double(found.log_pz) - _double(found.log_qz)
             total = torch.logaddexp(total, weights.logsumexp(0))
     return total - math.log(samples)

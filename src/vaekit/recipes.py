@@ -50,6 +50,8 @@ class Recipe:
     depth: int = 1  #: residual blocks per level (resnet)
     patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet)
     latent_dim: int | None = None  #: numbers in a latent vector; of codes it follows from the grid
+    is_conditional: bool = False  #: both networks are told labels and attributes where they are known
+    condition_size: int = 0  #: in how many numbers; it follows from the images
     smallest_grid: int = 4  #: cells along the shorter side below which the grid is not halved (resnet)
 
     #: normal (diagonal), iaf (a normal moved by an autoregressive flow), point, vq (the nearest of learned vectors in
@@ -234,6 +236,17 @@ _ROWS = [
         ema_power=16.0,
     ),
     Recipe(
+        "conditional-vae",
+        summary="told labels and attributes, where they are known: draw images of a kind, generate --condition",
+        paper="Kingma et al. 2014, Eq. 6; Sohn et al. 2015, Eq. 4; parts are hidden as in Ho & Salimans 2021, Sec. 3.2",
+        posterior_std_gain=0.125,
+        prior="fitted-normal",
+        is_conditional=True,
+        kl_warmup=0.3,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
         "wae-mmd",
         summary="an autoencoder whose codes together are held to a normal: sharp, and it can be sampled",
         paper="Tolstikhin et al. 2018, Eq. 4 and Algorithm 2",
@@ -389,6 +402,7 @@ _POSITIVE = (
 )
 _FRACTION = ("kl_warmup", "warmup", "adam_beta2", "jitter")
 _NOT_NEGATIVE = (
+    "condition_size",
     *("beta", "commitment", "free_bits_nats", "capacity_nats", "capacity_weight", "tc_weight", "mmd_weight", "code_l2", "decoder_l2"),
     *("noise_std", "shift", "weight_decay", "clip_norm", "ema_power"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from vaekit import edit, evaluate, inpaint, pictures, runs
+from vaekit.conditions import asked
 from vaekit.data import to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.export import check_export, export
@@ -38,9 +40,16 @@ class Run(Measured, Walked):
         shape = "×".join(map(str, self.shape))
         return f"Run({self.path}: {self.config.recipe['name']} of {shape} images, {self.model.latent_dim} latents)"
 
-    def generate(self, count: int = 18, seed: int = 0) -> Sheet:
-        """``count`` new images from the prior; image i of a seed is the same whatever the count."""
-        return self._sheet(edit.generate(self.model, count, seed, self.config.recipe["name"]))
+    def generate(self, count: int = 18, seed: int = 0, condition: Sequence[str] = ()) -> Sheet:
+        """``count`` new images from the prior; image i of a seed is the same whatever the count.
+
+        ``condition`` names what they shall have, ``"glasses=1"``, ``"label=7"``, if the recipe is conditional.
+        """
+        name, told = self.config.recipe["name"], self.config.conditions
+        if condition and not told:
+            raise UserError(f"--condition: recipe {name!r} is told nothing of its images; train conditional-vae")
+        asks = asked(told, condition) if condition else None
+        return self._sheet(edit.generate(self.model, count, seed, name, asks))
 
     def reconstruct(self, data: Any) -> Sheet:
         """Encoded and decoded, from the posterior mean."""

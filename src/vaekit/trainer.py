@@ -18,6 +18,7 @@ from torch import Tensor
 from vaekit.adam import Adam
 from vaekit.augment import DRAWS, augment
 from vaekit.build import build_model, build_objective
+from vaekit.conditions import hidden_parts
 from vaekit.config import RunConfig
 from vaekit.data import Selection, to_float
 from vaekit.errors import UserError
@@ -26,7 +27,7 @@ from vaekit.objectives import Step, Terms
 from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
 from vaekit.schedules import epoch_order, learning_rate, ramp
-from vaekit.seeds import AUGMENTATION, BINARISATION, CORRUPTION, NOISE, stream
+from vaekit.seeds import AUGMENTATION, BINARISATION, CORRUPTION, HIDING, NOISE, stream
 from vaekit.shards import Shards
 from vaekit.tape import Tape
 from vaekit.team import ALONE, Team
@@ -226,12 +227,13 @@ class Trainer:
         batch, noise, warmth = self._inputs(index)
         size = self.config.engine.micro_batch or len(index)
         is_whole = len(batch.x) <= size
+        pieces = [batch] if is_whole else batch.split(size)
         if not is_whole:
-            self.model.observe_all(batch.x.split(size))
+            self.model.observe_all(pieces)
         parts = []
         with nullcontext() if is_whole else self.model.observed():
-            for x, target, e in _split(batch, noise, size):
-                parts.append(self._differentiate(Batch(x, target), e, warmth, divisor))
+            for piece, e in zip(pieces, noise.split(size, 1), strict=True):
+                parts.append(self._differentiate(piece, e, warmth, divisor))
         return parts[0] if is_whole else Terms.join(parts)
 
     def _differentiate(self, batch: Batch, noise: Tensor, warmth: Tensor, divisor: int) -> Terms:
@@ -240,11 +242,13 @@ class Trainer:
             terms: Terms = self.step_module(batch, noise, warmth)
             (terms.loss.sum() / divisor).backward()
             return terms.detach()
-        inputs = [batch.x, noise, warmth] + ([] if batch.target is None else [batch.target])
+        told = {"target": batch.target, "condition": batch.condition}
+        names = tuple(name for name, tensor in told.items() if tensor is not None)
+        inputs = [batch.x, noise, warmth, *(tensor for tensor in told.values() if tensor is not None)]
         if len(batch.x) in self._tapes:
             found = self._tapes[len(batch.x)](*inputs)
         else:
-            found, tape = Tape.record(partial(self._terms_and_gradients, divisor), inputs)
+            found, tape = Tape.record(partial(self._terms_and_gradients, divisor, names), inputs)
             self._is_recorded = tape is not None
             if tape is not None:
                 self._tapes[len(batch.x)] = tape
@@ -254,9 +258,10 @@ class Trainer:
         return Terms(found[0], found[1], found[2] if count > 2 else None)
 
     def _terms_and_gradients(
-        self, divisor: int, x: Tensor, noise: Tensor, warmth: Tensor, target: Tensor | None = None
+        self, divisor: int, names: tuple[str, ...], x: Tensor, noise: Tensor, warmth: Tensor, *more: Tensor
     ) -> tuple[Tensor, ...]:
-        terms: Terms = self.step_module(Batch(x, target), noise, warmth)
+        """``names`` are those of the fields of the batch that ``more`` holds."""
+        terms: Terms = self.step_module(Batch(x, **dict(zip(names, more, strict=True))), noise, warmth)
         gradients = torch.autograd.grad(terms.loss.sum() / divisor, self.parameters)
         rate = () if terms.rate is None else (terms.rate.detach(),)
         return terms.loss.detach(), terms.distortion.detach(), *rate, *gradients
@@ -273,8 +278,18 @@ class Trainer:
         else:
             noise = torch.randn(shape, generator=stream(self.config.seed, NOISE, self.steps)).to(self.device)
         noise = self.team.share(noise, 1)
-        batch = Batch(self._corrupt(x, len(index)), x) if self.row.noise_std else Batch(x)
+        told = self._conditions(index)
+        batch = Batch(self._corrupt(x, len(index)), x, told) if self.row.noise_std else Batch(x, condition=told)
         return batch, noise, torch.tensor(ramp(self.row, self.fraction), device=self.device)
+
+    def _conditions(self, index: Tensor) -> Tensor | None:
+        """What a conditional model is told of this process's share of a batch; some parts are hidden."""
+        known = self.pixels.conditions_of(self.team.share(index))
+        if known is None:
+            return None
+        shape = (len(index), len(self.config.conditions) + 1)
+        draws = torch.rand(shape, generator=stream(self.config.seed, HIDING, self.steps))
+        return (known.cpu() * hidden_parts(self.config.conditions, self.team.share(draws))).to(self.device)
 
     def _fetch(self, count: int) -> Tensor:
         """The next ``count`` images as floats on the device; small ones come for many steps at once."""
@@ -367,14 +382,9 @@ def _placed(pixels: Tensor | Selection, device: torch.device) -> Selection:
     if device.type == "cpu":
         return chosen
     fits = device.type != "cuda" or math.prod(chosen.shape) < _DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
-    return Selection(chosen[:].to(device), torch.arange(len(chosen), device=device)) if fits else chosen
-
-
-def _split(batch: Batch, noise: Tensor, size: int) -> Any:
-    """Images, targets and noise in pieces of ``size``; an empty share is one empty piece."""
-    xs = batch.x.split(size)
-    targets = [None] * len(xs) if batch.target is None else batch.target.split(size)
-    return zip(xs, targets, noise.split(size, 1), strict=True)
+    if not fits:
+        return chosen
+    return Selection(chosen[:].to(device), torch.arange(len(chosen), device=device), chosen.conditions_of(slice(None)))
 
 
 def _copy(model: LatentModel) -> LatentModel:

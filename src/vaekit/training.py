@@ -28,7 +28,7 @@ from vaekit.errors import Interrupted, UserError
 from vaekit.evaluate import Numbers, evaluate, loss_nats
 from vaekit.folders import check_folder, claim, meet_folder
 from vaekit.heap import freed_memory_is_kept
-from vaekit.intake import Watched, is_trained_on, make_config, pick_device, with_engine
+from vaekit.intake import Watched, is_trained_on, make_config, pick_device, selected, with_engine
 from vaekit.memory import peak_resident_bytes
 from vaekit.meters import Clock, Means
 from vaekit.patience import Patience
@@ -80,8 +80,9 @@ def train(
     config = with_engine(config, chosen, engine)
     check_folder(out)
     grey, images = images, images.binarized(binarize)
-    pixels = (grey if binarize == "dynamic" else images).selection(is_trained_on(images, recipe))
-    watched = Watched.of(images, recipe)
+    told = config.conditions
+    pixels = selected(grey if binarize == "dynamic" else images, is_trained_on(images, recipe), told)
+    watched = Watched.of(images, recipe, told)
     with claim(out, progress.say) if team.leads else nullcontext(), one_thread_per_core(), freed_memory_is_kept():
         is_new = False
         if team.leads:
@@ -247,7 +248,8 @@ def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progr
     runs.save_tensors(out / "latents.safetensors", tensors, facts)
     is_test = images.parts == PARTS.index("test")
     part, rows = ("test", is_test) if is_test.any() else ("all", np.ones(len(images), bool))
-    numbers: Numbers = evaluate(model, images.selection(rows), iwae_samples=trainer.row.bound_samples)
+    chosen = selected(images, rows, config.conditions)
+    numbers: Numbers = evaluate(model, chosen, iwae_samples=trainer.row.bound_samples)
     if not math.isfinite(numbers["sse_per_image"] or 0.0):
         raise UserError(
             f"{out}: the trained model gives pictures that are not finite, its weights have diverged; "

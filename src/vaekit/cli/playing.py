@@ -21,6 +21,10 @@ def generate(
     *,
     count: Annotated[int, Parameter(help="How many images.")] = 18,
     seed: Annotated[int, Parameter(help="Image i of a seed is the same whatever the count.", validator=SEED)] = 0,
+    condition: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", show_default=False, help="NAME=VALUE of a conditional recipe; repeatable."),
+    ] = (),
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
@@ -29,7 +33,7 @@ def generate(
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
-    save(loaded(run, device).generate(count, seed), out, run, "generate", as_json=json_)
+    save(loaded(run, device).generate(count, seed, condition), out, run, "generate", as_json=json_)
 
 
 @app.command(name="fit-prior")
