@@ -156,9 +156,7 @@ def kernel(a: Tensor, b: Tensor) -> Tensor:
 def test_mmd_is_that_of_pairs_one_by_one() -> None:
     a, b = randoms(5, 3, seed=7), 1 + randoms(5, 3, seed=8)
     pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
-    each = [
-        kernel(a[i], a[j]) + kernel(b[i], b[j]) - kernel(a[i], b[j]) - kernel(a[j], b[i]) for i, j in pairs
-    ]
+    each = [kernel(a[i], a[j]) + kernel(b[i], b[j]) - kernel(a[i], b[j]) - kernel(a[j], b[i]) for i, j in pairs]
     torch.testing.assert_close(mmd_squared(a, b), torch.stack(each).mean(), rtol=1e-4, atol=1e-5)
 
 

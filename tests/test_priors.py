@@ -117,7 +117,7 @@ def test_observing_keeps_no_graph_and_is_kept_with_the_weights() -> None:
     again = FittedNormal(2)
     again.load_state_dict(prior.state_dict())
     z = randoms(5, 2, seed=3)
-    assert torch.equal(again.log_prob(z), prior().log_prob(z))
+    assert torch.equal(again().log_prob(z), prior().log_prob(z))
     assert not StandardNormal(2).state_dict()
 
 

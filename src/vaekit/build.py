@@ -37,7 +37,7 @@ from vaekit.nets import (
     default_patch,
 )
 from vaekit.objectives import ELBO, IWAE, MMD, Capacity, Distortion, Objective, TotalCorrelation
-from vaekit.priors import FittedNormal, FlowPrior, StandardNormal, VampPrior
+from vaekit.priors import ConditionalNormal, FittedNormal, FlowPrior, StandardNormal, VampPrior
 from vaekit.quantise import AutoregressiveWords, CodePosterior, IndependentWords, ScalarQuantiser, VectorQuantiser
 from vaekit.recipes import Recipe, check
 
@@ -131,6 +131,7 @@ _OBJECTIVES: dict[str, Callable[[Recipe], Objective]] = {
 _PRIORS: dict[str, Callable[[Any, Shape], nn.Module]] = {
     "standard-normal": lambda row, _: StandardNormal(row.latent_dim),
     "fitted-normal": lambda row, _: FittedNormal(row.latent_dim),
+    "conditional-normal": lambda row, _: ConditionalNormal(row.condition_size, row.latent_dim),
     "vamp": lambda row, shape: VampPrior(shape, row.prior_components),
     "flow": lambda row, _: FlowPrior(row.latent_dim),
     "words": lambda row, _: IndependentWords(*_words(row)),
@@ -237,9 +238,13 @@ def _refuse_codes(row: Recipe) -> None:
             f"latent={row.latent}, posterior={row.posterior} and prior={row.prior} do not go together"
         )
     if is_codes and (row.net, row.objective) != ("resnet", "elbo"):
-        raise UserError(f"recipe {row.name!r}: codes lie on the grid of net=resnet and train by objective=elbo; set both")
+        raise UserError(
+            f"recipe {row.name!r}: codes lie on the grid of net=resnet and train by objective=elbo; set both"
+        )
     if is_codes and not row.prior.endswith("words"):
-        raise UserError(f"recipe {row.name!r}: prior={row.prior} is of vectors; set prior=autoregressive-words or words")
+        raise UserError(
+            f"recipe {row.name!r}: prior={row.prior} is of vectors; set prior=autoregressive-words or words"
+        )
     if row.is_conditional and (is_codes or row.prior == "vamp"):
         raise UserError(
             f"recipe {row.name!r}: is_conditional goes with latent vectors and a prior without images of its own; "
@@ -256,6 +261,8 @@ def _refuse_priors(row: Recipe) -> None:
             f"recipe {row.name!r}: prior={row.prior} is made of normal posteriors; "
             "set posterior=normal, or prior=standard-normal"
         )
+    if row.prior == "conditional-normal" and not row.is_conditional:
+        raise UserError(f"recipe {row.name!r}: prior={row.prior} is of what a model is told; set is_conditional=true")
     if row.prior == "vamp" and row.net == "seed-conv":
         raise UserError(
             f"recipe {row.name!r}: prior=vamp encodes learned images, which would mix with the batch in the "
@@ -264,7 +271,9 @@ def _refuse_priors(row: Recipe) -> None:
     if "flow" in (row.prior, row.posterior.replace("iaf", "flow")) and row.latent_dim == 1:
         raise UserError(f"recipe {row.name!r}: a flow needs two latents at least; give a --latent-dim of 2 or more")
     if row.objective == "mmd" and row.prior != "standard-normal":
-        raise UserError(f"recipe {row.name!r}: objective=mmd holds codes to a standard normal; set prior=standard-normal")
+        raise UserError(
+            f"recipe {row.name!r}: objective=mmd holds codes to a standard normal; set prior=standard-normal"
+        )
     if row.objective == "tc" and (row.prior, row.posterior) != ("standard-normal", "normal"):
         raise UserError(
             f"recipe {row.name!r}: objective=tc takes the rate apart by dimension; "

@@ -196,6 +196,10 @@ class _Gathered:
         kept = torch.stack([mean, _double(level.qz.log_std), _double(level.z[0])])[:, own]
         self.codes[:, first : first + kept.shape[1]] = kept
 
+    def _active_units(self, variance_of_means: Tensor) -> int | None:
+        """Codes that are words have no unit that could be active."""
+        return active_units(variance_of_means, self.prior.variance) if hasattr(self.prior, "variance") else None
+
     def joined(self, team: Team) -> Measurement:
         """What all processes found."""
         team.sum_(*self.columns.values(), self.kl_sum, self.moments, self.codes)
@@ -210,7 +214,7 @@ class _Gathered:
             self.is_discrete,
             self.columns,
             kl_per_dim=self.kl_sum / count,
-            active_units=active_units(square - mean.square(), self.prior.variance) if count > 1 else None,
+            active_units=self._active_units(square - mean.square()) if count > 1 else None,
             codes=Codes(*self.codes) if count > 1 and self.is_normal else None,  # one image is told from none
             codes_rate_nats=float(rate[:: self.every].mean()),
             iwae_samples=self.iwae_samples,

@@ -47,7 +47,12 @@ class FittedFlow(FlowPrior):
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("std", torch.ones(latent_dim))
 
-    def forward(self, model: Any = None) -> Transformed:
+    def scale(self, mean: Tensor, std: Tensor) -> None:
+        """Takes codes of mean 0 and spread 1 to where they came from."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    def forward(self, model: Any = None, condition: Tensor | None = None) -> Transformed:
         from torch.distributions import AffineTransform
         from zuko.transforms import ComposedTransform
 
@@ -70,12 +75,13 @@ def fit(codes: Tensor, kind: str = "mixture", components: int = 10, seed: int = 
     is_held = torch.arange(len(codes)) % _HELD_OUT == _HELD_OUT - 1
     train, held = codes[~is_held].double(), codes[is_held].double()
     if kind == "mixture" and not 1 <= components <= len(train):
-        raise UserError(f"--components {components}: expected 1 to {len(train)}, the number of codes that are fitted to")
+        raise UserError(
+            f"--components {components}: expected 1 to {len(train)}, the number of codes that are fitted to"
+        )
     mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
     scaled = ((train - mean) / std, (held - mean) / std)
-    prior: nn.Module = _mixture(scaled[0], components, seed, mean, std) if kind == "mixture" else _flow(*scaled, seed)
-    if kind == "flow":
-        prior.mean.copy_(mean), prior.std.copy_(std)
+    prior: Any = _mixture(scaled[0], components, seed) if kind == "mixture" else _flow(*scaled, seed)
+    prior.scale(mean, std)
     prior = prior.eval().requires_grad_(False)
     with torch.no_grad():
         by_normal = FullNormal(torch.zeros_like(mean), _factor(scaled[0])).log_prob(scaled[1]) - std.log().sum()
@@ -118,7 +124,7 @@ def fitted_digest(folder: Path) -> str | None:
     return file_digest(folder / _NAME)
 
 
-def _mixture(scaled: Tensor, components: int, seed: int, mean: Tensor, std: Tensor) -> MixturePrior:
+def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:
     from sklearn.mixture import GaussianMixture  # takes seconds to import
 
     found = GaussianMixture(components, covariance_type="full", reg_covar=1e-4, random_state=seed, max_iter=300)
@@ -126,8 +132,8 @@ def _mixture(scaled: Tensor, components: int, seed: int, mean: Tensor, std: Tens
         found.fit(scaled.numpy())
     prior = MixturePrior(scaled.shape[1], components)
     prior.log_weights.copy_(torch.from_numpy(found.weights_).log())
-    prior.mean.copy_(torch.from_numpy(found.means_) * std + mean)
-    prior.factor.copy_(std.unsqueeze(-1) * torch.linalg.cholesky(torch.from_numpy(found.covariances_)))
+    prior.mean.copy_(torch.from_numpy(found.means_))
+    prior.factor.copy_(torch.linalg.cholesky(torch.from_numpy(found.covariances_)))
     return prior
 
 
@@ -155,9 +161,7 @@ def _flow(train: Tensor, held: Tensor, seed: int) -> FittedFlow:
 
 
 @torch.no_grad()
-def _better(
-    prior: FittedFlow, held: Tensor, best: float, kept: dict[str, Tensor]
-) -> tuple[float, dict[str, Tensor]]:
+def _better(prior: FittedFlow, held: Tensor, best: float, kept: dict[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
     found = float(prior().log_prob(held).mean())
     return (found, {k: v.clone() for k, v in prior.state_dict().items()}) if found > best else (best, kept)
 

@@ -39,9 +39,7 @@ def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -
 
     orders = [torch.arange(features) if layer % 2 == 0 else torch.arange(features).flip(0) for layer in range(layers)]
     widths = (hidden, hidden)
-    steps = [
-        MaskedAutoregressiveTransform(features, context, order=order, hidden_features=widths) for order in orders
-    ]
+    steps = [MaskedAutoregressiveTransform(features, context, order=order, hidden_features=widths) for order in orders]
     return _from_identity(LazyComposedTransform(*steps))
 
 

@@ -92,7 +92,9 @@ class NormalPosterior(nn.Module):
 class FlowPosterior(nn.Module):
     """Features ``[B, F]`` → a normal moved by an inverse autoregressive flow (Kingma et al. 2016, Algorithm 1)."""
 
-    def __init__(self, features: int, latent_dim: int, std_gain: float = 1.0, layers: int = 2, hidden: int = 128) -> None:
+    def __init__(
+        self, features: int, latent_dim: int, std_gain: float = 1.0, layers: int = 2, hidden: int = 128
+    ) -> None:
         super().__init__()
         self.base = NormalPosterior(features, latent_dim, std_gain)
         self.context = nn.Linear(features, hidden)

@@ -130,10 +130,12 @@ class LatentModel(nn.Module):
     def infer(self, batch: Batch, noise: Tensor) -> Inference:
         """The waist: ``noise`` is standard normal ``[K, B, L]`` for K samples per image."""
         qz = self.encode(batch.x, batch.condition)
-        if self.training and not self._is_observed:
+        if self.training and not self._is_observed and self._observers():
             for part in self._observers():
                 part.observe(qz)
-        pz = None if self.prior is None else self.prior(self)
+            if hasattr(self.posterior, "renewed"):
+                qz = self.posterior.renewed(qz)
+        pz = None if self.prior is None else self.prior(self, batch.condition)
         z = qz.from_noise(noise)
         target = batch.x if batch.target is None else batch.target
         px = self.decode(z, batch.condition)
@@ -157,14 +159,14 @@ class LatentModel(nn.Module):
         finally:
             self._is_observed = False
 
-    def drawn_from(self) -> Any:
+    def drawn_from(self, condition: Tensor | None = None) -> Any:
         """The distribution of new latents: what was fitted to the codes, else the prior; None where there is neither."""
         prior = self.prior if self.fitted_prior is None else self.fitted_prior
-        return None if prior is None else prior(self)
+        return None if prior is None else prior(self, condition)
 
     def sample(self, noise: Tensor, condition: Tensor | None = None) -> Any:
         """Standard normal noise ``[N, L]`` → likelihoods of N images of latents from :meth:`drawn_from`."""
-        source = self.drawn_from()
+        source = self.drawn_from(condition)
         return self.decode(noise if source is None else source.from_noise(noise), condition)
 
     def _observers(self) -> list[Any]:

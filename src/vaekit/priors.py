@@ -12,7 +12,7 @@ from vaekit.distributions import DiagonalNormal, FullNormal, Mixture, Transforme
 from vaekit.flows import coupling_flow
 from vaekit.team import ALONE, Team
 
-__all__ = ["FittedNormal", "FlowPrior", "MixturePrior", "StandardNormal", "VampPrior"]
+__all__ = ["ConditionalNormal", "FittedNormal", "FlowPrior", "MixturePrior", "StandardNormal", "VampPrior"]
 
 
 _KEEP = 0.99  # of the moments, per batch: an average over about a hundred batches
@@ -29,7 +29,7 @@ class StandardNormal(nn.Module):
         super().__init__()
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
 
-    def forward(self, model: Any = None) -> DiagonalNormal:
+    def forward(self, model: Any = None, condition: Tensor | None = None) -> DiagonalNormal:
         return DiagonalNormal(self.zeros, self.zeros)
 
 
@@ -53,7 +53,7 @@ class FittedNormal(nn.Module):
         self.register_buffer("covariance", torch.eye(latent_dim))
         self.register_buffer("observed", torch.zeros(()))
 
-    def forward(self, model: Any = None) -> FullNormal:
+    def forward(self, model: Any = None, condition: Tensor | None = None) -> FullNormal:
         floor = _FLOOR * self.covariance.trace() * torch.eye(len(self.mean)).to(self.covariance)
         factor, failed = torch.linalg.cholesky_ex(self.covariance + floor)
         # Weights that diverged then give a loss that is no number, which training reports by image and step.
@@ -73,6 +73,25 @@ class FittedNormal(nn.Module):
         self.covariance.lerp_((outer + torch.diag(variance)) / count, 1 - keep)
 
 
+class ConditionalNormal(nn.Module):
+    """p(z|c): a diagonal normal that a small network makes of what is told (Sohn et al. 2015, Eq. 4), at first N(0, I).
+
+    Where something is told the code need not hold it, where nothing is it must: one prior for both would be of neither.
+    """
+
+    def __init__(self, condition_size: int, latent_dim: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.size = condition_size
+        self.first, self.last = nn.Linear(condition_size, hidden), nn.Linear(hidden, 2 * latent_dim)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, model: Any = None, condition: Tensor | None = None) -> DiagonalNormal:
+        told = self.last.weight.new_zeros(self.size) if condition is None else condition.to(self.last.weight)
+        mean, log_std = self.last(self.first(told).relu()).chunk(2, dim=-1)
+        return DiagonalNormal(mean, log_std)
+
+
 class VampPrior(nn.Module):
     """1/K Σₖ q(z|uₖ): the mean of the posteriors of K images that are learned (Tomczak & Welling 2018, Eq. 9)."""
 
@@ -85,7 +104,7 @@ class VampPrior(nn.Module):
         """Takes as many images ``[K, C, H, W]`` in [0, 1] as there are components for the first ones."""
         self.images.copy_(x)
 
-    def forward(self, model: Any) -> Mixture:
+    def forward(self, model: Any, condition: Tensor | None = None) -> Mixture:
         q = model.encode(self.images.clamp(0, 1))
         return Mixture(q.mean.new_zeros(len(self.images)), DiagonalNormal(q.mean, q.log_std))
 
@@ -100,7 +119,7 @@ class FlowPrior(nn.Module):
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
         self.flow = coupling_flow(latent_dim, layers, hidden)
 
-    def forward(self, model: Any = None) -> Transformed:
+    def forward(self, model: Any = None, condition: Tensor | None = None) -> Transformed:
         return Transformed(DiagonalNormal(self.zeros, self.zeros), self.flow())
 
 
@@ -117,5 +136,10 @@ class MixturePrior(nn.Module):
         self.register_buffer("mean", torch.zeros(components, latent_dim))
         self.register_buffer("factor", torch.eye(latent_dim).repeat(components, 1, 1))
 
-    def forward(self, model: Any = None) -> Mixture:
+    def scale(self, mean: Tensor, std: Tensor) -> None:
+        """Takes normals over codes of mean 0 and spread 1 to where these came from."""
+        self.mean.copy_(self.mean * std + mean)
+        self.factor.copy_(std.unsqueeze(-1) * self.factor)
+
+    def forward(self, model: Any = None, condition: Tensor | None = None) -> Mixture:
         return Mixture(self.log_weights, FullNormal(self.mean, self.factor))

@@ -121,7 +121,7 @@ class ScalarQuantiser(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features ``[..., D]`` → vectors with the features' gradient, words, and no distance: none has to be closed."""
-        half = (self.levels - 1) * (1 - 1e-3) / 2
+        half = (self.levels - 1) * (1 + 1e-3) / 2
         offset = 0.5 * (self.levels % 2 == 0)  # an even number of values has none in the middle
         bounded = (features + (offset / half).atanh()).tanh() * half - offset
         vectors = (bounded + (bounded.round() - bounded).detach()) / (self.levels // 2)
@@ -149,12 +149,19 @@ class CodePosterior(nn.Module):
 
     def __init__(self, grid: tuple[int, int, int], quantiser: nn.Module, commitment: float) -> None:
         super().__init__()
+        size: Any = quantiser.size
         self.grid, self.commitment = grid, commitment
         self.quantiser: Any = quantiser
-        self.project = nn.Conv2d(grid[0], self.quantiser.size, 1)
+        self.project = nn.Conv2d(grid[0], size, 1)
 
     def forward(self, features: Tensor) -> Words:
-        cells = self.project(features.unflatten(1, self.grid)).flatten(2).mT.contiguous()
+        return self._of(self.project(features.unflatten(1, self.grid)).flatten(2).mT.contiguous())
+
+    def renewed(self, qz: Words) -> Words:
+        """The same features in the words of the codebook as it is now, after :meth:`observe`."""
+        return self._of(qz.features)
+
+    def _of(self, cells: Tensor) -> Words:
         vectors, words, squares = self.quantiser(cells)
         return Words(vectors.flatten(1), cells, words, self.commitment * squares.sum(-1))
 
@@ -173,9 +180,9 @@ class IndependentWords(nn.Module):
 
     def log_probs(self, words: Tensor) -> Tensor:
         """Words ``[N, P]`` → log p(wordᵢ = k | words before i) ``[N, P, K]``, nats."""
-        return self.logits.log_softmax(-1).expand(len(words), -1, -1)
+        return self.logits[: words.shape[1]].log_softmax(-1).expand(len(words), -1, -1)
 
-    def forward(self, model: Any) -> _WordsPrior:
+    def forward(self, model: Any, condition: Tensor | None = None) -> _WordsPrior:
         return _WordsPrior(self, model.posterior.quantiser)
 
 
@@ -200,13 +207,15 @@ class AutoregressiveWords(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
 
     def log_probs(self, words: Tensor) -> Tensor:
-        """Words ``[N, P]`` → log p(wordᵢ = k | words before i) ``[N, P, K]``, nats."""
+        """Words ``[N, P]``, or the first of them, → log p(wordᵢ = k | words before i) ``[N, P, K]``, nats."""
         first = words.new_full((len(words), 1), self.words.num_embeddings - 1)
         before = torch.cat([first, words[:, :-1]], dim=1)
-        hidden = self.layers(self.words(before) + self.places, mask=self.mask, is_causal=True)
+        count = words.shape[1]
+        mask = self.mask[:count, :count]
+        hidden = self.layers(self.words(before) + self.places[:count], mask=mask, is_causal=True)
         return self.last(hidden).log_softmax(-1)
 
-    def forward(self, model: Any) -> _WordsPrior:
+    def forward(self, model: Any, condition: Tensor | None = None) -> _WordsPrior:
         return _WordsPrior(self, model.posterior.quantiser)
 
 
@@ -230,7 +239,7 @@ class _WordsPrior:
         fractions = torch.special.ndtr(noise.flatten(0, -2)).unflatten(-1, (-1, self.quantiser.size))[..., 0]
         words = torch.zeros(fractions.shape, dtype=torch.long, device=noise.device)
         for place in range(fractions.shape[1]):
-            ends = self.words.log_probs(words)[:, place].exp().cumsum(-1)
+            ends = self.words.log_probs(words[:, : place + 1])[:, place].exp().cumsum(-1)
             chosen = torch.searchsorted(ends, fractions[:, place, None].contiguous())[:, 0]
             words[:, place] = chosen.clamp(max=self.quantiser.count - 1)
         return self.quantiser.vectors_of(words).flatten(1).unflatten(0, noise.shape[:-1])

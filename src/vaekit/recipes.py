@@ -62,8 +62,9 @@ class Recipe:
     code_levels: tuple[int, ...] = (8, 8, 8)  #: values of each number of a cell of posterior=fsq
     commitment: float = 0.25  #: weight of how far features are from their vectors, posterior=vq, per cell and variance
     posterior_std_gain: float = 1.0  #: below 1, the posterior's log standard deviation learns that much more slowly
-    #: standard-normal, fitted-normal (learned mean and covariance), vamp (the posteriors of learned images), flow
-    #: (learned and invertible), none (autoencoder); of codes words (each cell by itself) or autoregressive-words
+    #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (of what the model is told), vamp
+    #: (the posteriors of learned images), flow (learned and invertible), none (autoencoder); of codes words (each cell
+    #: by itself) or autoregressive-words
     prior: str = "standard-normal"
     prior_components: int = 100  #: learned images of the vamp prior
     likelihood: str = "normal"  #: of pixel values: a density, a probability of bytes, or bernoulli (of binary pixels)
@@ -240,7 +241,7 @@ _ROWS = [
         summary="told labels and attributes, where they are known: draw images of a kind, generate --condition",
         paper="Kingma et al. 2014, Eq. 6; Sohn et al. 2015, Eq. 4; parts are hidden as in Ho & Salimans 2021, Sec. 3.2",
         posterior_std_gain=0.125,
-        prior="fitted-normal",
+        prior="conditional-normal",
         is_conditional=True,
         kl_warmup=0.3,
         clip_norm=1.0,
@@ -387,7 +388,7 @@ _CHOICES = {
     "latent": ("vector", "codes"),
     "net": ("mlp", "seed-conv", "resnet"),
     "posterior": ("normal", "iaf", "point", "vq", "fsq"),
-    "prior": ("standard-normal", "fitted-normal", "vamp", "flow", "words", "autoregressive-words", "none"),
+    "prior": ("standard-normal", "fitted-normal", "conditional-normal", "vamp", "flow", "words", "autoregressive-words", "none"),
     "likelihood": LIKELIHOODS,
     "scale": ("fixed", "shared", "pixel"),
     "mean": ("linear", "sigmoid"),
@@ -397,14 +398,25 @@ _CHOICES = {
     "reduction": ("mean", "sum"),
 }
 _POSITIVE = (
-    *("samples", "prior_components", "smallest_grid", "code_count", "code_dim", "width", "depth", "patch", "latent_dim", "posterior_std_gain", "fixed_scale", "mixture_components"),
+    *("samples", "prior_components", "smallest_grid", "code_count", "code_dim", "width", "depth", "patch", "latent_dim"),
+    *("posterior_std_gain", "fixed_scale", "mixture_components"),
     *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
 )
 _FRACTION = ("kl_warmup", "warmup", "adam_beta2", "jitter")
 _NOT_NEGATIVE = (
     "condition_size",
-    *("beta", "commitment", "free_bits_nats", "capacity_nats", "capacity_weight", "tc_weight", "mmd_weight", "code_l2", "decoder_l2"),
-    *("noise_std", "shift", "weight_decay", "clip_norm", "ema_power"),
+    *(
+        "beta",
+        "commitment",
+        "free_bits_nats",
+        "capacity_nats",
+        "capacity_weight",
+        "tc_weight",
+        "mmd_weight",
+        "code_l2",
+        "decoder_l2",
+    ),
+    *("condition_size", "noise_std", "shift", "weight_decay", "clip_norm", "ema_power"),
 )
 
 

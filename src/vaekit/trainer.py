@@ -58,7 +58,7 @@ class Trainer:
         _refuse_what_couples(self.row, self.model, objective.couples_batch, config.engine.micro_batch, team)
         for part in self.model.modules():
             if hasattr(part, "team"):
-                part.team = team
+                setattr(part, "team", team)  # noqa: B010
         self.average = _copy(self.model) if self.row.ema_power else None
         if config.engine.precision == "bf16":
             self.model.compute_dtype = torch.bfloat16

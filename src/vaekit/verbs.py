@@ -60,7 +60,7 @@ def refuse(verb: str, model: Any, name: str = "") -> None:
 
     >>> refuse("generate", RECIPES["ae"])
     Traceback (most recent call last):
-    vaekit.errors.UserError: generate: recipe 'ae' has no prior ...; run vaekit fit-prior, or train one of vae, beta-vae, ...
+    vaekit.errors.UserError: generate: recipe 'ae' has no prior ...; run vaekit fit-prior, or train one of vae, ...
     """
     lack = _lacks(verb, model)
     if lack is None:

@@ -11,7 +11,17 @@ from vaekit.cli.flags import SEED, Animate, Device, Json, Moving, Out, Split, ap
 from vaekit.cli.shared import check_out, loaded, save
 from vaekit.say import say
 
-__all__ = ["arithmetic", "denoise", "edit", "fit_prior", "generate", "inpaint", "interpolate", "reconstruct", "traverse"]
+__all__ = [
+    "arithmetic",
+    "denoise",
+    "edit",
+    "fit_prior",
+    "generate",
+    "inpaint",
+    "interpolate",
+    "reconstruct",
+    "traverse",
+]
 
 
 @app.command
