@@ -103,8 +103,8 @@ def squares(count: int = 240) -> Images:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> vk.Run:
     out = tmp_path_factory.mktemp("conditional") / "run"
-    settings = {"net": "mlp", "hidden": "64", "latent_dim": 2}
-    return vk.train(squares(), recipe="conditional-vae", out=out, epochs=60, batch_size=16, settings=settings, quiet=True)
+    values = {"net": "mlp", "hidden": "64", "latent_dim": 2, "batch_size": 16}
+    return vk.train(squares(), recipe="conditional-vae", out=out, epochs=60, settings=values, quiet=True)
 
 
 def test_it_draws_what_it_is_asked_for(trained: vk.Run) -> None:

@@ -47,7 +47,8 @@ def page(name: str) -> Callable[..., Tensor]:
 
 def built(name: str) -> tuple[Recipe, LatentModel]:
     """The model of a row with a narrow network, all of it moved away from its start."""
-    row = resolve(override(RECIPES[name], {"width": 8}), SHAPE)
+    told = {"condition_size": 5} if RECIPES[name].is_conditional else {}
+    row = resolve(override(RECIPES[name], {"width": 8, **told}), SHAPE)
     model, generator = build_model(row, SHAPE).train(), torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for value in model.parameters():
@@ -64,6 +65,9 @@ def drawn(row: Recipe, model: LatentModel) -> tuple[Tensor, Tensor, Batch, Any]:
     generator = torch.Generator().manual_seed(SEED + 1)
     x = torch.rand(COUNT, *SHAPE, generator=generator)
     noise = torch.randn(row.samples, COUNT, model.latent_dim, generator=generator)
+    if row.is_conditional:
+        told = torch.rand(COUNT, row.condition_size, generator=generator)
+        return x, noise, Batch(x, condition=told), (noise, told)
     if not row.noise_std:
         return x, noise, Batch(x), noise
     trainer: Any = SimpleNamespace(config=SimpleNamespace(seed=SEED), steps=STEP, team=ALONE, device="cpu", row=row)

@@ -44,7 +44,7 @@ def loss(x, noise, ramp, encoder, decoder, w):
     # leaves 0 where it is (Mentzer et al. 2024, Sec. 3.1 and Appendix A.1).
     project = w["posterior.project.weight"].flatten(1)  # a convolution of one pixel: the same layer in every cell
     cells = linear(encoder(x).unflatten(1, (project.shape[1], -1)).mT, project, w["posterior.project.bias"])
-    half = 0.999 * 7 / 2
+    half = 1.001 * 7 / 2
     pressed = half * (cells + math.atanh(0.5 / half)).tanh() - 0.5
     digits = pressed.round()
     z = (pressed + (digits - pressed).detach()).flatten(1) / 4  # the rounded numbers, with the gradient of the pressed

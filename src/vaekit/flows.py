@@ -37,9 +37,14 @@ def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -
     from zuko.flows.autoregressive import MaskedAutoregressiveTransform
     from zuko.lazy import LazyComposedTransform
 
-    orders = [torch.arange(features) if layer % 2 == 0 else torch.arange(features).flip(0) for layer in range(layers)]
     widths = (hidden, hidden)
-    steps = [MaskedAutoregressiveTransform(features, context, order=order, hidden_features=widths) for order in orders]
+    with torch.device("cpu"):  # where a model is built without values, to count its weights, its masks need theirs
+        orders = [
+            torch.arange(features) if layer % 2 == 0 else torch.arange(features).flip(0) for layer in range(layers)
+        ]
+        steps = [
+            MaskedAutoregressiveTransform(features, context, order=order, hidden_features=widths) for order in orders
+        ]
     return _from_identity(LazyComposedTransform(*steps))
 
 

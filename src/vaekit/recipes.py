@@ -388,7 +388,16 @@ _CHOICES = {
     "latent": ("vector", "codes"),
     "net": ("mlp", "seed-conv", "resnet"),
     "posterior": ("normal", "iaf", "point", "vq", "fsq"),
-    "prior": ("standard-normal", "fitted-normal", "conditional-normal", "vamp", "flow", "words", "autoregressive-words", "none"),
+    "prior": (
+        "standard-normal",
+        "fitted-normal",
+        "conditional-normal",
+        "vamp",
+        "flow",
+        "words",
+        "autoregressive-words",
+        "none",
+    ),
     "likelihood": LIKELIHOODS,
     "scale": ("fixed", "shared", "pixel"),
     "mean": ("linear", "sigmoid"),
@@ -398,8 +407,8 @@ _CHOICES = {
     "reduction": ("mean", "sum"),
 }
 _POSITIVE = (
-    *("samples", "prior_components", "smallest_grid", "code_count", "code_dim", "width", "depth", "patch", "latent_dim"),
-    *("posterior_std_gain", "fixed_scale", "mixture_components"),
+    *("samples", "prior_components", "smallest_grid", "code_count", "code_dim", "width", "depth", "patch"),
+    *("latent_dim", "posterior_std_gain", "fixed_scale", "mixture_components"),
     *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
 )
 _FRACTION = ("kl_warmup", "warmup", "adam_beta2", "jitter")
