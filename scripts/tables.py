@@ -1,12 +1,15 @@
 """Writes the tables of the documents from their sources: the verbs from the command line, the recipes from the recipe
-table, the figures from ``bench/results``. A test checks that the documents are what this writes.
+table, their pages from that and ``docs/recipes/``, the figures from ``bench/results``. A test checks that the documents
+are what this writes.
 
-    python scripts/tables.py            rewrite README.md and docs/scaling.md
+    python scripts/tables.py            rewrite README.md, docs/recipes.md and docs/scaling.md
     python scripts/tables.py --check    exit 1 if it would change
 """
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import json
 import re
 import statistics
@@ -15,18 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.cli import app
-from vaekit.recipes import RECIPES
+from vaekit.recipes import DESCRIPTIONS, RECIPES, Recipe
 
 __all__ = ["updated"]
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "scaling.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "recipes.md", ROOT / "docs" / "scaling.md")
+PAGES = ROOT / "docs" / "recipes"
 VERBS = [
     "train",
     "data",
     "recipes",
     "reconstruct",
     "generate",
+    "fit-prior",
     "interpolate",
     "arithmetic",
     "edit",
@@ -70,6 +75,43 @@ def recipes() -> list[str]:
     """One row per recipe."""
     rows = [f"| `{row.name}` | {row.summary} | {row.paper} |" for row in RECIPES.values()]
     return ["| recipe | good for | paper |", "|---|---|---|", *rows]
+
+
+def recipe_pages() -> list[str]:
+    """Links to all recipes, and a section for each."""
+    missing = set(RECIPES) ^ {path.stem for path in PAGES.glob("*.py")}
+    assert not missing, f"the recipe table and the pages of docs/recipes differ in {sorted(missing)}"
+    links = [f"[{name}](#{name})" for name in RECIPES]
+    return [" · ".join(links), *[line for row in RECIPES.values() for line in _page(row)]]
+
+
+def _page(row: Recipe) -> list[str]:
+    """What the recipe is for, why and how, its loss in plain lines, and the values of its row."""
+    source = (PAGES / f"{row.name}.py").read_text(encoding="utf-8")
+    first = ast.parse(source).body[0]
+    assert isinstance(first, ast.Expr) and first.end_lineno, f"docs/recipes/{row.name}.py has no docstring"
+    prose, code = ast.literal_eval(first.value), source.splitlines()[first.end_lineno :]
+    cost = "" if row.cost == "1" else f" Time per image, in those of `vae`: {row.cost}."
+    head = ["", f"## {row.name}", "", f"*{row.summary}*", "", f"{row.paper}.{cost}", "", prose.strip(), ""]
+    return [*head, "```python", *"\n".join(code).strip().splitlines(), "```", "", *_values(row)]
+
+
+def _values(row: Recipe) -> list[str]:
+    """A table of the values in which a row differs from one that has a name alone."""
+    plain = Recipe(row.name)
+    names = [field.name for field in dataclasses.fields(row) if field.name not in DESCRIPTIONS]
+    pairs = [(name, getattr(row, name), getattr(plain, name)) for name in names]
+    rows = [f"| `{name}` | {_shown(mine)} | {_shown(default)} |" for name, mine, default in pairs if mine != default]
+    return ["| value | here | default |", "|---|---|---|", *rows]
+
+
+def _shown(value: Any) -> str:
+    """As ``--set`` takes it; a number to four digits."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if value is None or isinstance(value, bool):
+        return {None: "auto", True: "true", False: "false"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else f"{value}"
 
 
 def measured() -> list[str]:
@@ -309,7 +351,13 @@ FIGURES: list[tuple[str, Any]] = [
     ("explorer", _explorer),
     ("help_time", _help),
 ]
-TABLES: dict[str, Any] = {"verbs": verbs, "recipes": recipes, "measured": measured, "scaling": scaling}
+TABLES: dict[str, Any] = {
+    "verbs": verbs,
+    "recipes": recipes,
+    "recipe-pages": recipe_pages,
+    "measured": measured,
+    "scaling": scaling,
+}
 
 
 def main() -> int:

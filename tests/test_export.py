@@ -93,7 +93,7 @@ def test_an_export_describes_what_it_needs(artefact: Path, portraits_vae: Path) 
     prior = facts["prior"]
     noise = torch.randn(3, run.model.latent_dim, generator=torch.Generator().manual_seed(1))
     made = np.array(prior["mean"]) + noise.numpy() @ np.array(prior["factor"])
-    np.testing.assert_allclose(made, run.model.prior.from_noise(noise).numpy(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(made, run.model.drawn_from().from_noise(noise).numpy(), rtol=1e-3, atol=1e-4)
     assert facts["compared_with_pytorch"]["images"] == min(100, len(run.images("test")))
 
 

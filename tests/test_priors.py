@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch import distributions as td
 
-from vaekit.distributions import DiagonalNormal, FullNormal, kl_divergence
+from vaekit.build import build_model, resolve
+from vaekit.distributions import DiagonalNormal, FullNormal, Mixture, kl_divergence
 from vaekit.priors import FittedNormal, StandardNormal
+from vaekit.recipes import get, override
 
 
 def randoms(*shape: int, seed: int = 0) -> Tensor:
@@ -27,8 +29,8 @@ def fitted(qz: DiagonalNormal, times: int) -> FittedNormal:
 @pytest.mark.parametrize("kind", [StandardNormal, FittedNormal])
 def test_every_prior_starts_as_the_standard_normal(kind: type[StandardNormal] | type[FittedNormal]) -> None:
     prior, z = kind(3), randoms(5, 4, 3)
-    torch.testing.assert_close(prior.log_prob(z), td.Normal(0.0, 1.0).log_prob(z).sum(-1), rtol=1e-5, atol=0)
-    torch.testing.assert_close(prior.from_noise(z), z, rtol=1e-5, atol=0)
+    torch.testing.assert_close(prior().log_prob(z), td.Normal(0.0, 1.0).log_prob(z).sum(-1), rtol=1e-5, atol=0)
+    torch.testing.assert_close(prior().from_noise(z), z, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(("batch_size", "batches", "tolerance"), [(256, 300, 0.05), (1, 3000, 0.35)])
@@ -87,8 +89,8 @@ def test_the_fitted_covariance_is_always_positive_definite(
     for batch in range(batches):
         means = scale * randoms(count, size, seed=seed + batch)
         prior.observe(DiagonalNormal(means, torch.full((count, size), log_std)))
-    z = prior.from_noise(randoms(4, size))
-    assert torch.isfinite(prior.log_prob(z)).all()
+    z = prior().from_noise(randoms(4, size))
+    assert torch.isfinite(prior().log_prob(z)).all()
     assert torch.equal(prior.covariance, prior.covariance.mT) or torch.allclose(prior.covariance, prior.covariance.mT)
 
 
@@ -115,7 +117,7 @@ def test_observing_keeps_no_graph_and_is_kept_with_the_weights() -> None:
     again = FittedNormal(2)
     again.load_state_dict(prior.state_dict())
     z = randoms(5, 2, seed=3)
-    assert torch.equal(again.log_prob(z), prior.log_prob(z))
+    assert torch.equal(again().log_prob(z), prior().log_prob(z))
     assert not StandardNormal(2).state_dict()
 
 
@@ -126,4 +128,71 @@ def test_the_noise_of_a_sample_is_found_again(prior: StandardNormal | FittedNorm
         prior.mean.copy_(torch.tensor([1.0, -2.0, 5.0]))
         prior.covariance.copy_(mixing @ mixing.mT)
     noise = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(prior.to_noise(prior.from_noise(noise)), noise, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(prior().to_noise(prior().from_noise(noise)), noise, rtol=1e-4, atol=1e-4)
+
+
+def mixture(kind: str) -> Mixture:
+    """Three normals in two dimensions, of unequal weight."""
+    mean = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
+    log_std = torch.tensor([[0.0, -0.5], [-1.0, 0.2], [0.1, 0.1]])
+    factor = torch.diag_embed(log_std.exp()) + torch.tensor([[0.0, 0.0], [0.7, 0.0]])
+    components = DiagonalNormal(mean, log_std) if kind == "diagonal" else FullNormal(mean, factor)
+    return Mixture(torch.tensor([0.5, 0.3, 0.2]).log(), components)
+
+
+def of_torch(mixed: Mixture) -> td.MixtureSameFamily:
+    components = mixed.components
+    factor = torch.diag_embed(components.log_std.exp()) if isinstance(components, DiagonalNormal) else components.factor
+    normals = td.MultivariateNormal(components.mean, scale_tril=factor)
+    return td.MixtureSameFamily(td.Categorical(logits=mixed.log_weights), normals)
+
+
+@pytest.mark.parametrize("kind", ["diagonal", "full"])
+def test_the_density_of_a_mixture_is_that_of_torch(kind: str) -> None:
+    mixed, z = mixture(kind), 3 * randoms(50, 4, 2)
+    torch.testing.assert_close(mixed.log_prob(z), of_torch(mixed).log_prob(z), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["diagonal", "full"])
+def test_samples_of_a_mixture_are_of_its_density(kind: str) -> None:
+    """Their moments are those of the density, and so are the shares of each component and how it is filled."""
+    mixed = mixture(kind)
+    z = mixed.from_noise(randoms(200_000, 2))
+    reference = of_torch(mixed)
+    torch.testing.assert_close(z.mean(0), reference.mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(z.var(0), reference.variance, atol=0.05, rtol=0)
+    torch.testing.assert_close(mixed.moments.mean, reference.mean, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mixed.variance, reference.variance, atol=1e-4, rtol=1e-4)
+    entropy, error = -mixed.log_prob(z).mean(), mixed.log_prob(z).std() / len(z) ** 0.5
+    others = reference.sample((200_000,))
+    assert abs(entropy + mixed.log_prob(others).mean()) < 8 * error
+
+
+def test_the_covariance_of_a_mixture_is_that_of_its_samples() -> None:
+    mixed = mixture("full")
+    factor = mixed.moments.factor
+    torch.testing.assert_close(
+        factor @ factor.mT, torch.cov(mixed.from_noise(randoms(200_000, 2)).mT), atol=0.06, rtol=0
+    )
+
+
+def test_a_mixture_of_one_is_a_normal() -> None:
+    normal = DiagonalNormal(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.3, -0.7]]))
+    mixed, noise = Mixture(torch.zeros(1), normal), randoms(64, 2)
+    torch.testing.assert_close(mixed.from_noise(noise), normal.from_noise(noise), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mixed.log_prob(noise), normal.log_prob(noise))
+
+
+def test_noise_at_the_ends_of_the_line_stays_finite() -> None:
+    noise = torch.tensor([[-40.0, 0.0], [40.0, 0.0], [-8.0, 1.0], [8.0, 1.0]])
+    assert bool(mixture("full").from_noise(noise).isfinite().all())
+
+
+def test_a_vamp_prior_is_the_mean_of_the_posteriors_of_its_images() -> None:
+    row = resolve(override(get("vamp-vae"), {"prior_components": 3, "net": "mlp", "hidden": "8"}), (1, 8, 8))
+    model = build_model(row, (1, 8, 8))
+    with torch.no_grad():
+        model.posterior.mean.weight.mul_(20)
+        z = randoms(5, model.latent_dim)
+        each = torch.stack([model.encode(u.clamp(0, 1)[None]).log_prob(z) for u in model.prior.images])
+        torch.testing.assert_close(model.prior(model).log_prob(z), each.exp().mean(0).log(), rtol=1e-4, atol=1e-4)

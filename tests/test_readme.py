@@ -6,8 +6,10 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
+WITH_LINKS = [ROOT / "README.md", ROOT / "docs" / "recipes.md"]
 
 
 def test_the_tables_are_what_their_sources_give() -> None:
@@ -20,7 +22,8 @@ def test_the_tables_are_what_their_sources_give() -> None:
         assert tables.updated(text) == text, "run: python scripts/tables.py"
 
 
-def test_every_link_and_picture_exists() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+@pytest.mark.parametrize("document", WITH_LINKS, ids=lambda path: path.name)
+def test_every_link_and_picture_exists(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
     assert targets
-    assert not [target for target in targets if not (ROOT / target).exists()]
+    assert not [target for target in targets if not (document.parent / target).exists()]

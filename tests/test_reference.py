@@ -134,7 +134,7 @@ def test_samples_of_a_fitted_prior_have_its_moments() -> None:
     """Of noise that has exactly the moments of a standard normal."""
     model, net = both(Case("normal"))
     sides = math.sqrt(LATENTS) * np.eye(LATENTS)
-    z = model.prior.from_noise(torch.from_numpy(np.concatenate([sides, -sides]))).numpy()
+    z = model.drawn_from().from_noise(torch.from_numpy(np.concatenate([sides, -sides]))).numpy()
     mean, covariance = reference.prior_moments(net)
     assert_allclose(z.mean(0), mean, **CLOSE)
     assert_allclose((z - mean).T @ (z - mean) / len(z), covariance, **CLOSE)
@@ -167,9 +167,8 @@ def test_the_bound_and_the_loss_that_is_made_of_it(likelihood: str, prior: str) 
     distortion, rate = -reference.log_px(net, output, x).mean(0), kl.sum(1)
     allowance = float(np.median(kl.mean(0)))  # some dimensions are above it, some below
     for beta in (0.0, 1.0, 3.5):
-        weight = torch.tensor(beta, dtype=torch.float64)
         for bits in (0.0, allowance):
-            terms = ELBO(bits)(inference, weight)
+            terms = ELBO(beta, bits)(inference, torch.tensor(1.0, dtype=torch.float64))
             charged = reference.free_bits(kl, bits) if bits else rate
             assert_allclose(terms.distortion, distortion, **CLOSE)
             assert_allclose(terms.rate, rate, **CLOSE)

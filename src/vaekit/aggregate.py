@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaekit.distributions import DiagonalNormal, FullNormal
+from vaekit.distributions import DiagonalNormal
 
 __all__ = ["ACTIVE_ABOVE", "Codes", "active_units", "aggregate_log_density"]
 
@@ -57,6 +57,6 @@ def aggregate_log_density(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def active_units(variance_of_means: Tensor, prior: DiagonalNormal | FullNormal) -> int:
-    """How many of L units are active, from Var_x(E_q[z]) ``[L]`` and the prior."""
-    return int((variance_of_means > ACTIVE_ABOVE * prior.variance.cpu()).sum())
+def active_units(variance_of_means: Tensor, variance_of_prior: Tensor) -> int:
+    """How many of L units are active, from Var_x(E_q[z]) and the variance under the prior, both ``[L]``."""
+    return int((variance_of_means > ACTIVE_ABOVE * variance_of_prior.cpu()).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from vaekit.config import Length
 from vaekit.data import Form, Images, check_binarize, open_in, peek
 from vaekit.durations import parse_duration
 from vaekit.errors import UserError, nearest
+from vaekit.fitted import load_fitted
 from vaekit.folders import check_folder
 from vaekit.intake import pick_device
 from vaekit.plan import largest_batch, make_plan
@@ -167,7 +169,11 @@ def plan(
 def load(path: str | Path, device: str = "cpu") -> Run:
     """Opens a run folder; raises :class:`UserError` if it is not one."""
     model, config = runs.load_model(Path(path), pick_device(device))
-    return Run(Path(path), config, model)
+    run = Run(Path(path), config, model)
+    model.fitted_prior, lack = load_fitted(run.path, model, run.images_seen())
+    if lack and run.leads:
+        print(f"vaekit: {lack}", file=sys.stderr)
+    return run
 
 
 def _row(

@@ -2,6 +2,7 @@
 
     encoder.onnx   image float32 [N, C, H, W] in [0, 1] → mean [N, L], log_variance [N, L] (an autoencoder: mean alone)
     decoder.onnx   latent float32 [N, L] → image float32 [N, C, H, W] in [0, 1]
+    prior.onnx     noise float32 [N, L + 1], standard normal → latent [N, L], where the prior is not a normal
     model.json     what to do before and after: preprocessing, prior, directions; and how near to PyTorch it was found
     check.npz      inputs that show nothing of anyone, and what PyTorch made of them
     example.py     encodes, edits and decodes an image with numpy, pillow and onnxruntime
@@ -23,10 +24,11 @@ import numpy as np
 
 from vaekit.errors import UserError
 
-__all__ = ["FORMAT_VERSION", "SUMS", "TOLERANCES", "Session", "differences", "digest_of", "sums_of", "verify"]
+__all__ = ["FORMAT_VERSION", "PRIOR", "SUMS", "TOLERANCES", "Session", "differences", "digest_of", "sums_of", "verify"]
 
 FORMAT_VERSION = 1
 SUMS = "SHA256SUMS"
+PRIOR = "prior.onnx"
 
 #: How far from PyTorch the numbers may be: of codes in units of 1 + |code|, of pictures on the [0, 1] scale.
 TOLERANCES = {"fp32": {"codes": 1e-4, "pictures": 1e-4}, "fp16": {"codes": 0.05, "pictures": 2 / 255}}
@@ -49,7 +51,7 @@ class Session:
         try:
             self._networks = {
                 name: onnxruntime.InferenceSession(folder / f"{name}.onnx", options, providers=providers)
-                for name in ("encoder", "decoder")
+                for name in ("encoder", "decoder", *["prior"] * (folder / PRIOR).exists())
             }
         except Exception as error:  # of onnxruntime's own kinds, which have no common one
             reason = str(error).splitlines()[0]
@@ -65,17 +67,26 @@ class Session:
         """Float32 pictures ``[N, C, H, W]`` of latents ``[N, L]``."""
         return self._networks["decoder"].run(None, {"latent": latents})[0]
 
+    def draw(self, noise: np.ndarray) -> np.ndarray:
+        """Float32 latents ``[N, L]`` of noise ``[N, L + 1]``, where the prior is a network."""
+        if "prior" not in self._networks:
+            raise UserError(f"{PRIOR} is missing; export the run again")
+        return self._networks["prior"].run(None, {"noise": noise})[0]
+
 
 def differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[str, float]:
     """The largest differences from PyTorch, of codes (in units of 1 + |code|) and of pictures (on the [0, 1] scale).
 
     ``expected`` has ``images`` and ``latents`` that go in, ``mean``, ``pictures`` and where there is one
-    ``log_variance`` that should come out; ``round_trips`` are the pictures of ``mean``.
+    ``log_variance`` that should come out; ``round_trips`` are the pictures of ``mean``. Where the prior is a network,
+    ``drawn`` is what it makes of ``noise``.
     """
     found = session.encode(expected["images"])
     wanted = [expected[name] for name in ("mean", "log_variance") if name in expected]
     if len(found) != len(wanted):
         raise UserError(f"the encoder has {len(found)} outputs, expected {len(wanted)}; export the run again")
+    if "noise" in expected:
+        found, wanted = [*found, session.draw(expected["noise"])], [*wanted, expected["drawn"]]
     codes = [np.abs(f - w) / (1 + np.abs(w)) for f, w in zip(found, wanted, strict=True)]
     pictures = [
         np.abs(session.decode(expected["latents"]) - expected["pictures"]),

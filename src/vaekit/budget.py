@@ -47,7 +47,8 @@ def fit_budget(
     # The lower third: what disturbs a measurement of seconds makes it slower, and passes.
     typical = sorted(step_seconds[1:])[len(step_seconds[1:]) // 3]
     per_image = typical / min(config.recipe["batch_size"], len(pixels))
-    model, some = trial.eval_model(), watched.validation[:_TIMED_IMAGES]
+    model = trial.eval_model()
+    some = replace(watched.validation, rows=watched.validation.rows[:_TIMED_IMAGES])
     encoding = _seconds_per_image(lambda: encode(model, some), len(some))
     samples = trial.row.bound_samples
     evaluating = _seconds_per_image(lambda: evaluate(model, some, iwae_samples=samples), len(some))

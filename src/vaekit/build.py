@@ -18,6 +18,7 @@ from vaekit.heads import (
     BernoulliHead,
     CategoricalHead,
     ContinuousBernoulliHead,
+    FlowPosterior,
     LocationScaleHead,
     MixtureHead,
     NormalHead,
@@ -26,6 +27,7 @@ from vaekit.heads import (
 )
 from vaekit.models import LatentModel
 from vaekit.nets import (
+    Grid,
     MLPDecoder,
     MLPEncoder,
     ResNetDecoder,
@@ -34,8 +36,9 @@ from vaekit.nets import (
     SeedConvEncoder,
     default_patch,
 )
-from vaekit.objectives import ELBO, IWAE, Distortion
-from vaekit.priors import FittedNormal, StandardNormal
+from vaekit.objectives import ELBO, IWAE, MMD, Capacity, Distortion, Objective, TotalCorrelation
+from vaekit.priors import ConditionalNormal, FittedNormal, FlowPrior, StandardNormal, VampPrior
+from vaekit.quantise import AutoregressiveWords, CodePosterior, IndependentWords, ScalarQuantiser, VectorQuantiser
 from vaekit.recipes import Recipe, check
 
 __all__ = ["build_model", "build_objective", "parameter_count", "resolve"]
@@ -51,9 +54,18 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
     Refuses impossible pairs with a :class:`UserError`.
     """
     longer = max(shape[1:])
-    latent_dim = recipe.latent_dim or (16 if longer <= 16 else 32 if longer <= 32 else 128)
     width = recipe.width or (32 if longer <= 16 else 64)
     patch = recipe.patch or default_patch(*shape[1:])
+    latent_dim = recipe.latent_dim or (16 if longer <= 16 else 32 if longer <= 32 else 128)
+    if recipe.latent == "codes":
+        cells = math.prod(Grid(shape, width, patch, recipe.smallest_grid).coarsest[1:])
+        size = recipe.code_dim if recipe.posterior == "vq" else len(recipe.code_levels)
+        latent_dim = cells * size
+        if recipe.latent_dim not in (None, latent_dim):
+            raise UserError(
+                f"latent_dim={recipe.latent_dim}: {cells} cells of {size} numbers make {latent_dim}; leave it out, and "
+                "set code_dim, code_levels or smallest_grid"
+            )
     wanted = round(recipe.images_to_train / train_images)
     epochs = recipe.epochs or float(min(_MOST_EPOCHS, max(recipe.fewest_epochs, wanted)))
     # Many small steps beat few large ones at equal time on a CPU, until the overhead of a step shows.
@@ -86,16 +98,17 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
         torch.manual_seed(seed)
         likelihood = _LIKELIHOODS[row.likelihood](row)
         encoder = _encoder(row, shape)
-        posterior = _posterior(row, encoder.features)
-        prior = _PRIORS[row.prior](row.latent_dim) if row.prior != "none" else None
+        posterior = _posterior(row, encoder.features + row.condition_size, shape)
+        prior = _PRIORS[row.prior](row, shape) if row.prior != "none" else None
         decoder = _decoder(row, (likelihood.outputs(shape[0]), *shape[1:]))
     model = LatentModel(encoder, posterior, prior, decoder, likelihood, row.latent_dim)
-    model.image_shape = shape
+    model.image_shape, model.latent, model.decoder_l2 = shape, row.latent, row.decoder_l2
+    model.condition_size = row.condition_size
     # Convolutions of this net are faster with channels last; their numbers stay the same.
     return model.to(memory_format=torch.channels_last) if row.net == "resnet" else model  # type: ignore[call-overload]
 
 
-def build_objective(recipe: Recipe) -> nn.Module:
+def build_objective(recipe: Recipe) -> Objective:
     """The objective of a row."""
     return _OBJECTIVES[recipe.objective](recipe)
 
@@ -105,14 +118,25 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-_OBJECTIVES: dict[str, Callable[[Recipe], nn.Module]] = {
-    "elbo": lambda row: ELBO(row.free_bits_nats),
+_OBJECTIVES: dict[str, Callable[[Recipe], Objective]] = {
+    "elbo": lambda row: ELBO(row.beta, row.free_bits_nats),
+    "capacity": lambda row: Capacity(row.capacity_weight, row.capacity_nats),
+    "tc": lambda row: TotalCorrelation(row.tc_weight),
+    "mmd": lambda row: MMD(row.beta, row.mmd_weight),
     "iwae": lambda _: IWAE(),
     "iwae-dreg": lambda _: IWAE(is_doubly_reparameterised=True),
-    "distortion": lambda _: Distortion(),
+    "distortion": lambda row: Distortion(row.code_l2),
 }
 
-_PRIORS = {"standard-normal": StandardNormal, "fitted-normal": FittedNormal}
+_PRIORS: dict[str, Callable[[Any, Shape], nn.Module]] = {
+    "standard-normal": lambda row, _: StandardNormal(row.latent_dim),
+    "fitted-normal": lambda row, _: FittedNormal(row.latent_dim),
+    "conditional-normal": lambda row, _: ConditionalNormal(row.condition_size, row.latent_dim),
+    "vamp": lambda row, shape: VampPrior(shape, row.prior_components),
+    "flow": lambda row, _: FlowPrior(row.latent_dim),
+    "words": lambda row, _: IndependentWords(*_words(row)),
+    "autoregressive-words": lambda row, _: AutoregressiveWords(*_words(row)),
+}
 
 _LIKELIHOODS: dict[str, Callable[[Recipe], Any]] = {
     "normal": lambda row: NormalHead(row.scale, row.fixed_scale, row.mean),
@@ -132,27 +156,42 @@ def _encoder(row: Recipe, shape: Shape) -> MLPEncoder | SeedConvEncoder | ResNet
     if row.net == "seed-conv":
         return SeedConvEncoder(shape)
     assert row.width and row.patch
-    return ResNetEncoder(shape, row.width, row.depth, row.patch)
+    return ResNetEncoder(shape, row.width, row.depth, row.patch, row.smallest_grid)
 
 
-def _posterior(row: Recipe, features: int) -> nn.Module:
-    assert row.latent_dim is not None
+def _posterior(row: Recipe, features: int, shape: Shape) -> nn.Module:
+    assert row.latent_dim and row.width and row.patch
+    if row.latent == "codes":
+        is_vector = row.posterior == "vq"
+        quantiser = VectorQuantiser(row.code_count, row.code_dim) if is_vector else ScalarQuantiser(row.code_levels)
+        grid = Grid(shape, row.width, row.patch, row.smallest_grid).coarsest
+        return CodePosterior(grid, quantiser, row.commitment)
     if row.posterior == "point":
         return PointPosterior(features, row.latent_dim)
-    return NormalPosterior(features, row.latent_dim, row.posterior_std_gain)
+    kind = FlowPosterior if row.posterior == "iaf" else NormalPosterior
+    return kind(features, row.latent_dim, row.posterior_std_gain)
 
 
 def _decoder(row: Recipe, shape: Shape) -> nn.Module:
     assert row.latent_dim and row.width and row.patch
+    inputs = row.latent_dim + row.condition_size
     if row.net == "mlp":
-        return MLPDecoder(shape, row.hidden, row.latent_dim, row.activation)
+        return MLPDecoder(shape, row.hidden, inputs, row.activation)
     if row.net == "seed-conv":
-        return SeedConvDecoder(shape, row.latent_dim)
-    return ResNetDecoder(shape, row.width, row.depth, row.patch, row.latent_dim)
+        return SeedConvDecoder(shape, inputs)
+    is_grid = row.latent == "codes"
+    return ResNetDecoder(shape, row.width, row.depth, row.patch, inputs, row.smallest_grid, is_grid)
+
+
+def _words(row: Any) -> tuple[int, int]:
+    """How many cells a grid has, and how many words there are for each."""
+    if row.posterior == "vq":
+        return row.latent_dim // row.code_dim, row.code_count
+    return row.latent_dim // len(row.code_levels), math.prod(row.code_levels)
 
 
 def _refuse_impossible(row: Recipe, shape: Shape) -> None:
-    if row.has_bound and (row.posterior == "point" or row.prior == "none"):
+    if row.objective not in ("distortion", "mmd") and (row.posterior == "point" or row.prior == "none"):
         raise UserError(
             f"recipe {row.name!r}: objective={row.objective} needs a posterior and a prior with densities; "
             "set posterior=normal and prior=standard-normal, or objective=distortion"
@@ -164,11 +203,8 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
         )
     if row.posterior == "point" and row.samples > 1:
         raise UserError(f"samples={row.samples}: an autoencoder has one code per image; set samples=1")
-    if row.prior == "fitted-normal" and row.posterior == "point":
-        raise UserError(
-            f"recipe {row.name!r}: prior=fitted-normal needs a posterior with a density; "
-            "set posterior=normal or prior=none"
-        )
+    _refuse_codes(row)
+    _refuse_priors(row)
     if row.shift >= min(shape[1:]):
         raise UserError(
             f"shift={row.shift}: must be smaller than a side of the images, which are {shape[1]}x{shape[2]}; "
@@ -190,6 +226,62 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
     if row.net == "resnet" and not all(8 <= side <= 512 for side in shape[1:]):
         raise UserError(
             f"net=resnet serves sides from 8 to 512 pixels, the images are {shape[1]}x{shape[2]}; give a --size"
+        )
+
+
+def _refuse_codes(row: Recipe) -> None:
+    """Codes come with their own posteriors and priors, and these with codes."""
+    is_codes = row.latent == "codes"
+    if is_codes != (row.posterior in ("vq", "fsq")) or (row.prior.endswith("words") and not is_codes):
+        raise UserError(
+            f"recipe {row.name!r}: latent=codes goes with posterior=vq or fsq, and these with a prior of words; "
+            f"latent={row.latent}, posterior={row.posterior} and prior={row.prior} do not go together"
+        )
+    if is_codes and (row.net, row.objective) != ("resnet", "elbo"):
+        raise UserError(
+            f"recipe {row.name!r}: codes lie on the grid of net=resnet and train by objective=elbo; set both"
+        )
+    if is_codes and not row.prior.endswith("words"):
+        raise UserError(
+            f"recipe {row.name!r}: prior={row.prior} is of vectors; set prior=autoregressive-words or words"
+        )
+    if row.is_conditional and (is_codes or row.prior == "vamp"):
+        raise UserError(
+            f"recipe {row.name!r}: is_conditional goes with latent vectors and a prior without images of its own; "
+            "set is_conditional=false"
+        )
+    if is_codes and row.samples > 1:
+        raise UserError(f"samples={row.samples}: an image has one code per cell; set samples=1")
+
+
+def _refuse_priors(row: Recipe) -> None:
+    """What a prior, or an objective that leans on it, cannot be put together with."""
+    if row.prior in ("fitted-normal", "vamp") and row.posterior != "normal":
+        raise UserError(
+            f"recipe {row.name!r}: prior={row.prior} is made of normal posteriors; "
+            "set posterior=normal, or prior=standard-normal"
+        )
+    if row.prior == "conditional-normal" and not row.is_conditional:
+        raise UserError(f"recipe {row.name!r}: prior={row.prior} is of what a model is told; set is_conditional=true")
+    if row.prior == "vamp" and row.net == "seed-conv":
+        raise UserError(
+            f"recipe {row.name!r}: prior=vamp encodes learned images, which would mix with the batch in the "
+            "normalisation of net=seed-conv; set net=resnet or net=mlp"
+        )
+    if "flow" in (row.prior, row.posterior.replace("iaf", "flow")) and row.latent_dim == 1:
+        raise UserError(f"recipe {row.name!r}: a flow needs two latents at least; give a --latent-dim of 2 or more")
+    if row.objective == "mmd" and row.prior != "standard-normal":
+        raise UserError(
+            f"recipe {row.name!r}: objective=mmd holds codes to a standard normal; set prior=standard-normal"
+        )
+    if row.objective == "tc" and (row.prior, row.posterior) != ("standard-normal", "normal"):
+        raise UserError(
+            f"recipe {row.name!r}: objective=tc takes the rate apart by dimension; "
+            "set prior=standard-normal and posterior=normal"
+        )
+    if row.objective == "iwae-dreg" and row.posterior == "iaf":
+        raise UserError(
+            f"recipe {row.name!r}: the density of posterior=iaf is known of its own samples alone; set objective=iwae"
         )
 
 

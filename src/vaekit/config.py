@@ -47,6 +47,16 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """A part of what a model is told of an image: one of some values, or a number between two."""
+
+    name: str  #: label, or the name of a column
+    values: tuple[str, ...] = ()  #: empty: it is a number
+    low: float = 0.0  #: of the numbers in training
+    high: float = 1.0
+
+
+@dataclass(frozen=True)
 class Engine:
     """How the same training is computed: results differ by rounding alone."""
 
@@ -74,6 +84,7 @@ class RunConfig:
     window_images: int = 0  #: images that are mixed at a time, for sets that lie on a disk; 0: all
     patience: int | None = None  #: epochs without improvement after which it ends; None: it never does
     engine: Engine = field(default=Engine())
+    conditions: tuple[Condition, ...] = ()  #: what a conditional model is told of each image
     format_version: int = FORMAT_VERSION
     notes: tuple[str, ...] = field(default=())  #: what the user should know of the data, in plain words
 
@@ -93,6 +104,7 @@ class RunConfig:
             raise UserError(f"{where} has format_version {version}, this vaekit reads {FORMAT_VERSION}; upgrade vaekit")
         raw["data"] = _build(DataConfig, raw.get("data", {}), where)
         raw["engine"] = _build(Engine, raw.get("engine", {}), where)
+        raw["conditions"] = [_build(Condition, each, where) for each in raw.get("conditions", [])]
         config = _build(cls, raw, where)
         assert isinstance(config, RunConfig)
         return config

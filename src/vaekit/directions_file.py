@@ -7,13 +7,12 @@ written none is kept.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from vaekit.directions import Direction
 from vaekit.errors import UserError
-from vaekit.runs import load_tensors, save_tensors
+from vaekit.runs import file_digest, load_tensors, save_tensors
 
 __all__ = ["Key", "directions_digest", "load_directions", "save_directions"]
 
@@ -40,8 +39,7 @@ def load_directions(folder: Path, images_seen: int) -> dict[Key, Direction]:
 
 def directions_digest(folder: Path) -> str | None:
     """The SHA-256 of what is kept, if anything is."""
-    path = folder / _NAME
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return file_digest(folder / _NAME)
 
 
 def save_directions(folder: Path, directions: Mapping[Key, Direction], images_seen: int) -> None:

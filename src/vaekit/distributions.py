@@ -7,7 +7,9 @@ Densities keep their normalising constants; everything is in nats.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,9 +22,11 @@ __all__ = [
     "DiagonalNormal",
     "FullNormal",
     "Laplace",
+    "Mixture",
     "NormalImage",
     "PixelLikelihood",
     "PointMass",
+    "Transformed",
     "kl_divergence",
     "wide",
 ]
@@ -30,6 +34,8 @@ __all__ = [
 IMAGE_DIMS = (-3, -2, -1)  #: channels, height and width
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+_MOMENTS_OF = 64  # samples per dimension
+_TINY = 1e-12  # of the unit interval
 #: |logits|/2: below, the closed forms of the continuous Bernoulli lose digits, and the series has all.
 _SERIES_BELOW = 0.25
 
@@ -47,9 +53,18 @@ class DiagonalNormal:
         """Of each dimension, of the shape of ``mean``."""
         return (2 * self.log_std).exp()
 
+    @property
+    def moments(self) -> DiagonalNormal:
+        """The normal with this mean and covariance."""
+        return self
+
     def from_noise(self, noise: Tensor) -> Tensor:
         """``mean + std · noise`` (Kingma & Welling 2014, Sec. 2.4), of the shape of ``noise``."""
         return self.mean + self.log_std.exp() * noise
+
+    def to_noise(self, z: Tensor) -> Tensor:
+        """The inverse of :meth:`from_noise`."""
+        return (z - self.mean) * (-self.log_std).exp()
 
     def log_prob_map(self, z: Tensor) -> Tensor:
         """Log density per dimension ``[..., L]``, nats."""
@@ -62,6 +77,11 @@ class DiagonalNormal:
     def detach(self) -> DiagonalNormal:
         """The same distribution, cut from the graph."""
         return DiagonalNormal(self.mean.detach(), self.log_std.detach())
+
+    @staticmethod
+    def join(parts: Sequence[DiagonalNormal]) -> DiagonalNormal:
+        """Those of several pieces of a batch as those of the whole."""
+        return DiagonalNormal(torch.cat([q.mean for q in parts]), torch.cat([q.log_std for q in parts]))
 
 
 class PointMass:
@@ -82,31 +102,136 @@ class PointMass:
 
 
 class FullNormal:
-    """N(mean, F Fᵀ) with ``mean`` ``[L]`` and a lower triangular ``factor`` F ``[L, L]``."""
+    """N(mean, F Fᵀ) with ``mean`` ``[L]`` and a lower triangular ``factor`` F ``[L, L]``; or K of them, ``[K, ...]``."""
 
     has_density = True
 
     def __init__(self, mean: Tensor, factor: Tensor) -> None:
         self.mean, self.factor = mean, factor
-        self.whitening = torch.linalg.solve_triangular(factor, torch.eye(len(mean)).to(factor), upper=False)
+        identity = torch.eye(mean.shape[-1]).to(factor).expand_as(factor)
+        self.whitening = torch.linalg.solve_triangular(factor, identity, upper=False)
 
     @property
     def variance(self) -> Tensor:
-        """Of each dimension by itself, ``[L]``: the diagonal of F Fᵀ."""
+        """Of each dimension by itself, of the shape of ``mean``: the diagonal of F Fᵀ."""
         return self.factor.square().sum(-1)
+
+    @property
+    def moments(self) -> FullNormal:
+        """The normal with this mean and covariance."""
+        return self
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """``mean + F · noise``, of the shape of ``noise`` ``[..., L]``."""
-        return self.mean + noise @ self.factor.mT
+        return self.mean + _times(noise, self.factor)
+
+    def to_noise(self, z: Tensor) -> Tensor:
+        """The inverse of :meth:`from_noise`."""
+        return _times(z - self.mean, self.whitening)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density per vector ``[...]``, nats."""
-        white = (z - self.mean) @ self.whitening.mT
-        return (-0.5 * white.square() - _HALF_LOG_TWO_PI + self.whitening.diagonal().log()).sum(-1)
+        log_scales = self.whitening.diagonal(dim1=-2, dim2=-1).log()
+        return (-0.5 * self.to_noise(z).square() - _HALF_LOG_TWO_PI + log_scales).sum(-1)
 
     def detach(self) -> FullNormal:
         """The same distribution, cut from the graph."""
         return FullNormal(self.mean.detach(), self.factor.detach())
+
+
+class Mixture:
+    """Σₖ πₖ pₖ(z): ``log_weights`` ``[K]`` and K normals over L numbers in one object, ``[K, L]``."""
+
+    has_density = True
+
+    def __init__(self, log_weights: Tensor, components: DiagonalNormal | FullNormal) -> None:
+        self.log_weights, self.components = log_weights.log_softmax(0), components
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each dimension, ``[L]``."""
+        return self.moments.variance
+
+    @cached_property
+    def moments(self) -> FullNormal:
+        """The normal with the mean and the covariance of the mixture."""
+        weights, mean = self.log_weights.exp().unsqueeze(-1), self.components.mean
+        centre = (weights * mean).sum(0)
+        spread = (mean - centre).mT @ (weights * (mean - centre))
+        if isinstance(self.components, FullNormal):
+            factor = self.components.factor
+            within = (weights.unsqueeze(-1) * (factor @ factor.mT)).sum(0)
+        else:
+            within = torch.diag((weights * self.components.variance).sum(0))
+        return FullNormal(centre, torch.linalg.cholesky(spread + within))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density per vector ``[..., L]`` → ``[...]``, nats."""
+        return (self.log_weights + self.components.log_prob(z.unsqueeze(-2))).logsumexp(-1)
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Exact samples, of the shape of ``noise`` ``[..., L]``.
+
+        The first number, as a fraction Φ(e) of the unit interval, names a component; where in that component's part of
+        the interval it lies is uniform again, and makes the first number of its noise.
+        """
+        ends = self.log_weights.detach().double().exp().cumsum(0).cpu()
+        fraction = torch.special.ndtr(noise[..., 0].detach().cpu().double())
+        chosen = torch.searchsorted(ends, fraction.contiguous()).clamp(max=len(ends) - 1)
+        start = torch.cat([ends.new_zeros(1), ends])[chosen]
+        within = ((fraction - start) / (ends[chosen] - start)).clamp(_TINY, 1 - _TINY)
+        first = torch.special.ndtri(within).to(noise).unsqueeze(-1)
+        e, chosen = torch.cat([first, noise[..., 1:]], -1), chosen.to(noise.device)
+        if isinstance(self.components, FullNormal):
+            return self.components.mean[chosen] + _times(e, self.components.factor[chosen])
+        return self.components.mean[chosen] + self.components.log_std[chosen].exp() * e
+
+
+class Transformed:
+    """z = T(z₀), z₀ of a ``base``; log p(z) = log p₀(z₀) − log |det ∂T/∂z₀| (Rezende & Mohamed 2015, Eq. 5).
+
+    ``transform`` has ``call_and_ladj`` and ``inv``, as :mod:`zuko` does; one of the two may be slow.
+    """
+
+    has_density = True
+
+    def __init__(self, base: DiagonalNormal, transform: Any) -> None:
+        self.base, self.transform = base, transform
+        self._drawn: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """T of the base's mean: the deterministic code. The expectation has no closed form."""
+        mean: Tensor = self.transform(self.base.mean)
+        return mean
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """T(mean + std · noise), of the shape of ``noise``; the density of this sample is then known."""
+        start = self.base.from_noise(noise)
+        z, log_volume = self.transform.call_and_ladj(start)
+        self._drawn = z, self.base.log_prob(start) - log_volume
+        return z
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density per vector ``[..., L]`` → ``[...]``, nats."""
+        if self._drawn is not None and z is self._drawn[0]:
+            return self._drawn[1]
+        start, log_volume = self.transform.inv.call_and_ladj(z)
+        return self.base.log_prob(start) + log_volume
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each dimension of a distribution over ``[L]``."""
+        return self.moments.variance
+
+    @cached_property
+    def moments(self) -> FullNormal:
+        """The normal with the mean and covariance of samples of a fixed seed; of a distribution over ``[L]``."""
+        size = self.base.mean.shape[-1]
+        noise = torch.randn(_MOMENTS_OF * size, size, generator=torch.Generator().manual_seed(0)).to(self.base.mean)
+        z = self.transform(self.base.from_noise(noise))
+        centred = z - z.mean(0)
+        return FullNormal(z.mean(0), torch.linalg.cholesky(centred.mT @ centred / len(z)))
 
 
 def kl_divergence(q: DiagonalNormal, p: DiagonalNormal | FullNormal) -> Tensor:
@@ -232,6 +357,13 @@ class BernoulliImage(PixelLikelihood):
         """Log probability of ``x`` (0 or 1) per pixel value, nats."""
         target = x.expand(torch.broadcast_shapes(x.shape, self.logits.shape))
         return -F.binary_cross_entropy_with_logits(self.logits.expand_as(target), target, reduction="none")
+
+
+def _times(vectors: Tensor, matrix: Tensor) -> Tensor:
+    """M v for vectors ``[..., L]`` and one matrix ``[L, L]``, or one for each of them."""
+    if matrix.ndim == 2:
+        return vectors @ matrix.mT
+    return (matrix @ vectors.unsqueeze(-1)).squeeze(-1)
 
 
 def _normal_log_density(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

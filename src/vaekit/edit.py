@@ -87,24 +87,29 @@ def reconstruct(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Te
     return decode(model, encode(model, pixels, batch_size), batch_size)
 
 
-def generate(model: LatentModel, count: int, seed: int = 0, recipe: str = "") -> Tensor:
-    """``count`` new images, uint8 ``[count, C, H, W]``, from prior samples.
+def generate(
+    model: LatentModel, count: int, seed: int = 0, recipe: str = "", condition: Tensor | None = None
+) -> Tensor:
+    """``count`` new images, uint8 ``[count, C, H, W]``, from samples of the prior, or of what was fitted to the codes.
 
     Image i of a seed is the same bytes whatever ``count`` is: its noise has its own stream, and it is always
     computed at the same place of a batch of the same size, since sums may round differently in another.
-    Raises :class:`UserError` if the model has no prior; it then names ``recipe``.
+    ``condition`` ``[C]`` is what a conditional model is told. Raises :class:`UserError` if the model has no prior; it
+    then names ``recipe``.
     """
     refuse("generate", model, recipe)
     if count < 1:
         raise UserError(f"count (--count) is {count}; expected at least 1 image")
-    return torch.cat(list(generate_in_pieces(model, count, seed)))
+    return torch.cat(list(generate_in_pieces(model, count, seed, condition)))
 
 
-def generate_in_pieces(model: LatentModel, count: int, seed: int = 0) -> Iterator[Tensor]:
+def generate_in_pieces(
+    model: LatentModel, count: int, seed: int = 0, condition: Tensor | None = None
+) -> Iterator[Tensor]:
     """The images of :func:`generate` piece by piece, for more of them than memory holds."""
     for start in range(0, count, _GENERATED_AT_ONCE):
         noise = image_noise(seed, SAMPLES, start, _GENERATED_AT_ONCE, (model.latent_dim,))
-        yield _sample(model, noise)[: count - start]
+        yield _sample(model, noise, condition)[: count - start]
 
 
 def encode_set(
@@ -160,8 +165,9 @@ def stored_columns(
 def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: str = "linear") -> Tensor:
     """Pictures uint8 ``[steps, ..., C, H, W]`` on a path between codes ``[..., L]``, its ends included.
 
-    ``linear``: the straight line, in equal steps. ``spherical``: through the noise that the prior makes the codes of
-    (:func:`spherical`), where samples lie near a sphere; of an autoencoder about the origin of its codes. Raises
+    ``linear``: the straight line, in equal steps. ``spherical``: through the noise that a normal prior makes the codes
+    of (:func:`spherical`), where samples lie near a sphere; of a prior that is not normal the normal with its moments
+    stands for it. Of an autoencoder it turns about the origin of its codes. Raises
     :class:`UserError` for fewer than two steps and for another path.
     """
     check_steps(steps)
@@ -170,13 +176,21 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
     weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
     if path == "linear":
         z = z_a * (1 - weights) + z_b * weights
-    elif model.prior is None:
-        z = spherical(z_a, z_b, weights)
     else:
-        device = _device(model)
-        noise_a, noise_b = (model.prior.to_noise(z.to(device)).cpu() for z in (z_a, z_b))
-        z = model.prior.from_noise(spherical(noise_a, noise_b, weights).to(device)).cpu()
+        z = _turned(model, z_a, z_b, weights)
     return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+
+
+@torch.inference_mode()
+def _turned(model: LatentModel, z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
+    """From one code to the other on a sphere of noise."""
+    pz, device = model.drawn_from(), _device(model)
+    if pz is None:
+        return spherical(z_a, z_b, weights)
+    pz = pz.moments
+    noise_a, noise_b = (pz.to_noise(z.to(device)).cpu() for z in (z_a, z_b))
+    z: Tensor = pz.from_noise(spherical(noise_a, noise_b, weights).to(device)).cpu()
+    return z
 
 
 def check_steps(steps: int) -> None:
@@ -229,9 +243,9 @@ def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
 
 
 @torch.inference_mode()
-def _sample(model: LatentModel, noise: Tensor) -> Tensor:
+def _sample(model: LatentModel, noise: Tensor, condition: Tensor | None) -> Tensor:
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
-    return to_uint8(model.sample(noise.to(_device(model))).mean).cpu()
+    return to_uint8(model.sample(noise.to(_device(model)), condition).mean).cpu()
 
 
 def _device(model: LatentModel) -> torch.device:

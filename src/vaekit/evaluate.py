@@ -100,12 +100,17 @@ def evaluate(
 def loss_nats(numbers: Numbers, row: Recipe) -> float | None:
     """What the recipe minimises once its warm-up is over, nats per image, from :meth:`Measurement.numbers`.
 
-    None where the numbers, which a metrics file may hold, have no distortion.
+    What it takes a batch of codes or the weights to know is left out: MMD, total correlation, penalties. None where the numbers, which a metrics file may hold, have no distortion.
     """
     bound, distortion = numbers.get("iwae_nats"), numbers.get("distortion_nats")
     if bound is not None:
         return -bound
-    return None if distortion is None else distortion + row.beta * (numbers.get("rate_nats") or 0.0)
+    if distortion is None:
+        return None
+    rate = numbers.get("rate_nats") or 0.0
+    if row.objective == "capacity":
+        return distortion + row.capacity_weight * abs(rate - row.capacity_nats)
+    return distortion + row.beta * rate
 
 
 @torch.inference_mode()
@@ -137,9 +142,10 @@ def measure(
         start, size = number * batch_size, model.at_once(batch_size)
         for some, e in zip(chunk.split(size), noise.split(size, 1), strict=True):
             x = to_float(some.to(device))
-            found.add(start, x, model.infer(Batch(x), e.to(device)))
+            batch = Batch(x, condition=_told(pixels, start, len(x)))
+            found.add(start, batch, model.infer(batch, e.to(device)))
             if "iwae_nats" in found.columns:
-                for bounds, done in _iwae(model, x, iwae_samples, seed, start):
+                for bounds, done in _iwae(model, batch, iwae_samples, seed, start):
                     found.columns["iwae_nats"][done - len(bounds) : done] = bounds
                     counted("measured", done, len(pixels))
             start += len(x)
@@ -157,20 +163,21 @@ class _Gathered:
         probe = model.infer(Batch(to_float(pixels[:1].to(device))), torch.zeros(1, 1, latents).to(device))
         self.has_density, self.is_discrete = probe.has_density, probe.px.is_discrete
         self.prior = probe.levels[0].pz
+        self.is_normal = self.has_density and hasattr(probe.levels[0].qz, "log_std")
         names = ["sse", *["ssim"] * with_ssim, "distortion_nats", *["rate_nats"] * self.has_density]
         names += ["iwae_nats"] * (self.has_density and iwae_samples > 0)
         self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
         self.kl_sum = torch.zeros(sum(kl.shape[-1] for kl in probe.kl) if self.has_density else 0, dtype=torch.float64)
         self.moments = torch.zeros(2, latents, dtype=torch.float64)
         self.every = math.ceil(count / _MOST_PAIRED)
-        kept = math.ceil(count / self.every) if self.has_density else 0
+        kept = math.ceil(count / self.every) if self.is_normal else 0
         self.codes = torch.zeros(3, kept, latents, dtype=torch.float64)
 
-    def add(self, start: int, x: Tensor, inference: Inference) -> None:
+    def add(self, start: int, batch: Batch, inference: Inference) -> None:
         """What was found on the images from ``start`` on."""
-        level = inference.levels[0]
+        level, x = inference.levels[0], batch.x
         rows = slice(start, start + len(x))
-        picture = self.model.decode(level.qz.mean).picture
+        picture = self.model.decode(level.qz.mean, batch.condition).picture
         self.columns["sse"][rows] = _double((picture - x).square().flatten(1).sum(1))
         if "ssim" in self.columns:
             self.columns["ssim"][rows] = ssim(picture.cpu(), x.cpu())
@@ -182,10 +189,16 @@ class _Gathered:
         self.kl_sum += kl.sum(0)
         mean = _double(level.qz.mean)
         self.moments += torch.stack([mean.sum(0), mean.square().sum(0)])
+        if not self.is_normal:
+            return
         own = torch.arange(start, start + len(x)) % self.every == 0
         first = math.ceil(start / self.every)
         kept = torch.stack([mean, _double(level.qz.log_std), _double(level.z[0])])[:, own]
         self.codes[:, first : first + kept.shape[1]] = kept
+
+    def _active_units(self, variance_of_means: Tensor) -> int | None:
+        """Codes that are words have no unit that could be active."""
+        return active_units(variance_of_means, self.prior.variance) if hasattr(self.prior, "variance") else None
 
     def joined(self, team: Team) -> Measurement:
         """What all processes found."""
@@ -201,30 +214,36 @@ class _Gathered:
             self.is_discrete,
             self.columns,
             kl_per_dim=self.kl_sum / count,
-            active_units=active_units(square - mean.square(), self.prior) if count > 1 else None,
-            codes=Codes(*self.codes) if count > 1 else None,  # one image has nothing to be told from
+            active_units=self._active_units(square - mean.square()) if count > 1 else None,
+            codes=Codes(*self.codes) if count > 1 and self.is_normal else None,  # one image is told from none
             codes_rate_nats=float(rate[:: self.every].mean()),
             iwae_samples=self.iwae_samples,
         )
 
 
-def _iwae(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Iterator[tuple[Tensor, int]]:
+def _told(pixels: Tensor | Selection, start: int, count: int) -> Tensor | None:
+    """What is known of some of the images, for a conditional model."""
+    return pixels.conditions_of(slice(start, start + count)) if isinstance(pixels, Selection) else None
+
+
+def _iwae(model: LatentModel, batch: Batch, samples: int, seed: int, start: int) -> Iterator[tuple[Tensor, int]]:
     """The importance-weighted bound of each image, float64, nats, a few at a time, and where the next ones begin."""
-    for some in x.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)):  # they share a pass where K is small
+    for some in batch.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)):  # they share a pass where K is small
         bounds = _bound(model, some, samples, seed, start)
-        start += len(some)
+        start += len(some.x)
         yield bounds, start
 
 
-def _bound(model: LatentModel, x: Tensor, samples: int, seed: int, start: int) -> Tensor:
+def _bound(model: LatentModel, batch: Batch, samples: int, seed: int, start: int) -> Tensor:
     """The bound of images that share a pass, float64 ``[B]``; no more than a piece of the K samples is ever held."""
+    x = batch.x
     streams = [stream(seed, IMPORTANCE, start + row) for row in range(len(x))]
     total = torch.full((len(x),), -math.inf, dtype=torch.float64)
     for done in range(0, samples, _WEIGHTS_AT_ONCE):
         piece = (min(_WEIGHTS_AT_ONCE, samples - done), model.latent_dim)
         noise = torch.stack([torch.randn(piece, generator=generator) for generator in streams], dim=1).to(x.device)
         for e in noise.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // len(x))):
-            found = model.infer(Batch(x), e)
+            found = model.infer(batch, e)
             weights = _double(found.log_px) + _double(found.log_pz) - _double(found.log_qz)
             total = torch.logaddexp(total, weights.logsumexp(0))
     return total - math.log(samples)

@@ -37,12 +37,14 @@ from vaekit.directions_file import directions_digest
 from vaekit.edit import stored_columns
 from vaekit.errors import UserError, printable
 from vaekit.export import check_exporter
+from vaekit.fitted import fitted_digest
 from vaekit.folders import check_new_folder, whole_folder
 from vaekit.report.curves import panels
 from vaekit.report.facts import QUANTITIES, Facts, number
 from vaekit.report.gallery import evenly
 from vaekit.run import Run
 from vaekit.serving import bind, serve
+from vaekit.verbs import serves
 
 __all__ = ["FORMAT_VERSION", "check_page", "explore", "publish"]
 
@@ -165,6 +167,7 @@ def _origin(run: Run) -> dict[str, Any]:
         "made_by": f"vaekit {__version__}",
         "images_seen": run.images_seen(),
         "directions": directions_digest(run.path),
+        "prior": fitted_digest(run.path),
     }
 
 
@@ -189,9 +192,10 @@ def _own_images(run: Run) -> Images | None:
 
 def _shown(run: Run, images: Images | None, count: int, with_images: bool) -> _Shown:
     """Some of the run's own images; where these have gone what is stored of them; where none may be seen samples."""
-    if not with_images and run.model.prior is not None:
+    if not with_images and serves("generate", run.model):
         noise = torch.randn(count, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
-        codes = run.model.prior.from_noise(noise)
+        with torch.inference_mode():
+            codes = run.model.drawn_from().from_noise(noise)
         return _Shown(codes, run.decode(codes).pixels, "samples")
     if images is None or not with_images:
         tensors, facts = run.stored()

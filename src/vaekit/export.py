@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from vaekit import __version__
-from vaekit.artefact import FORMAT_VERSION, SUMS, TOLERANCES, Session, differences, digest_of, sums_of
+from vaekit.artefact import FORMAT_VERSION, PRIOR, SUMS, TOLERANCES, Session, differences, digest_of, sums_of
 from vaekit.data import Form, to_float
 from vaekit.directions import Direction
+from vaekit.distributions import FullNormal, Mixture, Transformed
 from vaekit.errors import UserError, nearest
 from vaekit.folders import check_new_folder, whole_folder
 from vaekit.models import LatentModel
@@ -37,7 +39,7 @@ class _Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         q = self.model.encode(image)
-        return (q.mean, 2 * q.log_std) if q.has_density else (q.mean,)
+        return (q.mean, 2 * q.log_std) if hasattr(q, "log_std") else (q.mean,)
 
 
 class _Decoder(nn.Module):
@@ -48,6 +50,25 @@ class _Decoder(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         picture: Tensor = self.model.decode(latent).picture
         return picture
+
+
+class _Prior(nn.Module):
+    """Standard normal noise ``[N, L + 1]`` → latents ``[N, L]``; the last number chooses the component of a mixture."""
+
+    def __init__(self, pz: Mixture | Transformed) -> None:
+        super().__init__()
+        self.pz = pz
+
+    def forward(self, noise: Tensor) -> Tensor:
+        pz, e = self.pz, noise[:, :-1]
+        if isinstance(pz, Transformed):
+            return pz.from_noise(e)
+        fraction = 0.5 + 0.5 * torch.erf(noise[:, -1:] / math.sqrt(2))
+        ends = pz.log_weights.exp().cumsum(0)[:-1]
+        chosen = (fraction > ends).sum(-1)
+        if isinstance(pz.components, FullNormal):
+            return pz.components.mean[chosen] + (pz.components.factor[chosen] @ e.unsqueeze(-1)).squeeze(-1)
+        return pz.components.mean[chosen] + pz.components.log_std.exp()[chosen] * e
 
 
 def check_export(out: Path, precision: str) -> None:
@@ -83,6 +104,8 @@ def export(
     """
     check_export(out, precision)
     model = model.cpu()
+    with torch.inference_mode():
+        pz = model.drawn_from()
     size = 4 * max(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
     if size > _MOST_BYTES:
         raise UserError(f"the model has a network of {size / 1e9:.1f} GB; ONNX files of one piece hold 2 GB")
@@ -92,6 +115,8 @@ def export(
             _write_network(
                 _Decoder(model), torch.zeros(2, model.latent_dim), folder / "decoder.onnx", "latent", precision
             )
+            if isinstance(pz, Mixture | Transformed):
+                _write_network(_Prior(pz), torch.zeros(2, model.latent_dim + 1), folder / PRIOR, "noise", precision)
         session, found = Session(folder), {"codes": 0.0, "pictures": 0.0}
         for some in images.split(_CHECKED_AT_ONCE):
             off = differences(session, _expected(model, to_float(some)))
@@ -117,7 +142,7 @@ def _write_network(network: nn.Module, given: Tensor, path: Path, name: str, pre
     import onnx
 
     network.eval()
-    outputs = ["image"] if name == "latent" else ["mean", "log_variance"][: len(network(given))]
+    outputs = {"latent": ["image"], "noise": ["latent"]}.get(name) or ["mean", "log_variance"][: len(network(given))]
     shapes = ({0: torch.export.Dim("batch")},)
     try:
         program = torch.onnx.export(
@@ -155,13 +180,17 @@ def _expected(model: LatentModel, x: Tensor) -> dict[str, np.ndarray]:
     """What PyTorch makes of float images, and of latents that are as those of the prior."""
     q = model.encode(x)
     noise = torch.randn(len(x), model.latent_dim, generator=torch.Generator().manual_seed(0))
-    latents = q.mean.flip(0) if model.prior is None else model.prior.from_noise(noise)
+    pz = model.drawn_from()
+    latents = q.mean.flip(0) if pz is None else pz.from_noise(noise)
     found = {
         "images": x, "mean": q.mean, "latents": latents,
         "pictures": model.decode(latents).picture, "round_trips": model.decode(q.mean).picture,
     }  # fmt: skip
-    if q.has_density:
+    if hasattr(q, "log_std"):
         found["log_variance"] = 2 * q.log_std
+    if isinstance(pz, Mixture | Transformed):
+        found["noise"] = torch.cat([noise, noise[:, :1].flip(0)], dim=1)
+        found["drawn"] = _Prior(pz)(found["noise"])
     return {name: tensor.contiguous().numpy() for name, tensor in found.items()}
 
 
@@ -176,7 +205,9 @@ def _patterns(model: LatentModel) -> Tensor:
     return torch.stack([(wave.clamp(0, 1) * 255).round().to(torch.uint8) for wave in waves])
 
 
+@torch.inference_mode()
 def _described(model: LatentModel, form: Form, directions: Mapping[str, Direction], precision: str) -> dict[str, Any]:
+    pz = model.drawn_from()
     assert form.size is not None and model.image_shape is not None
     described: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -193,11 +224,13 @@ def _described(model: LatentModel, form: Form, directions: Mapping[str, Directio
             for name, each in directions.items()
         },
     }  # fmt: skip
-    if model.prior is not None:
-        origin = model.prior.from_noise(torch.zeros(1, model.latent_dim))
-        factor = model.prior.from_noise(torch.eye(model.latent_dim)) - origin
+    if pz is not None:
+        origin = pz.moments.from_noise(torch.zeros(1, model.latent_dim))
+        factor = pz.moments.from_noise(torch.eye(model.latent_dim)) - origin
+        is_normal = not isinstance(pz, Mixture | Transformed)
         described["prior"] = {
-            "formula": "latent = mean + noise @ factor",
+            "formula": "latent = mean + noise @ factor" if is_normal else f"latent = {PRIOR}(noise)",
+            "network": None if is_normal else PRIOR,
             "mean": origin[0].tolist(),
             "factor": factor.tolist(),
         }

@@ -21,13 +21,16 @@ from vaekit.distributions import (
     Laplace,
     NormalImage,
     PointMass,
+    Transformed,
     wide,
 )
+from vaekit.flows import autoregressive_flow
 
 __all__ = [
     "BernoulliHead",
     "CategoricalHead",
     "ContinuousBernoulliHead",
+    "FlowPosterior",
     "LocationScaleHead",
     "MixtureHead",
     "NormalHead",
@@ -84,6 +87,21 @@ class NormalPosterior(nn.Module):
 
     def forward(self, features: Tensor) -> DiagonalNormal:
         return DiagonalNormal(self.mean(features), self.log_std(features) * self.std_gain)
+
+
+class FlowPosterior(nn.Module):
+    """Features ``[B, F]`` → a normal moved by an inverse autoregressive flow (Kingma et al. 2016, Algorithm 1)."""
+
+    def __init__(
+        self, features: int, latent_dim: int, std_gain: float = 1.0, layers: int = 2, hidden: int = 128
+    ) -> None:
+        super().__init__()
+        self.base = NormalPosterior(features, latent_dim, std_gain)
+        self.context = nn.Linear(features, hidden)
+        self.flow = autoregressive_flow(latent_dim, hidden, layers, hidden)
+
+    def forward(self, features: Tensor) -> Transformed:
+        return Transformed(self.base(features), self.flow(self.context(features).relu()))
 
 
 class LocationScaleHead(nn.Module):

@@ -145,10 +145,10 @@ def _from_codes(codes: Tensor, nearest: Tensor) -> _Start:
 def _from_model(model: LatentModel, x: Tensor, hidden: Tensor, noise: Tensor, count: int) -> _Start:
     """The code of the filled image, the prior's mean and prior samples, ``noise`` being ``[B, count - 2, L]``."""
     centre = _filled_code(model, x, hidden)
-    if model.prior is None:
+    prior = model.drawn_from()
+    if prior is None:
         length = centre.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
         return _Start(centre[None], length, lambda z: 0.5 * ((z - centre) / length).square().sum(-1))
-    prior = model.prior()
     drawn = prior.from_noise(torch.cat([torch.zeros_like(centre)[None], noise.transpose(0, 1)]))
     return _Start(torch.cat([centre[None], drawn])[:count], torch.ones_like(centre[0]), lambda z: -prior.log_prob(z))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from vaekit.build import resolve
-from vaekit.config import DataConfig, Engine, Length, RunConfig
+from vaekit.conditions import conditions_of, matrix, size_of
+from vaekit.config import Condition, DataConfig, Engine, Length, RunConfig
 from vaekit.cores import has_bf16_products
-from vaekit.data import PARTS, Images
+from vaekit.data import PARTS, Images, Selection
 from vaekit.errors import UserError
 from vaekit.pictures import one_per_class
 from vaekit.recipes import DENSITIES, Recipe
 
-__all__ = ["Watched", "held_out", "is_binary", "is_trained_on", "make_config", "pick_device", "with_engine"]
+__all__ = ["Watched", "held_out", "is_binary", "is_trained_on", "make_config", "pick_device", "selected", "with_engine"]
 
 _MOST_VALIDATION_IMAGES = 1000
 _LARGE_DENSE_BATCH = 128  # from here on the products of a dense network take longer than what is around them
@@ -40,6 +41,10 @@ def make_config(
     total_count, count = counts or (len(images), int(is_trained_on(images, recipe).sum()))
     if not count:
         raise UserError(f"{images.source} names no training images, only other parts; add those to train on")
+    conditions: tuple[Condition, ...] = ()
+    if recipe.is_conditional:
+        conditions = conditions_of(images, is_trained_on(images, recipe))
+        recipe = replace(recipe, condition_size=size_of(conditions))
     row = resolve(recipe, images.shape, count)
     assert row.epochs is not None
     epochs = row.epochs if length.epochs is None else length.epochs
@@ -82,6 +87,7 @@ def make_config(
         window_images=max(1, _WINDOW_BYTES // images.pixels[0].numel()) if images.is_mapped else 0,
         patience=patience,
         notes=images.remarks,
+        conditions=conditions,
     )
 
 
@@ -110,14 +116,24 @@ class Watched:
 
     part: str
     pictured: Tensor
-    validation: Tensor
+    validation: Selection
 
     @classmethod
-    def of(cls, images: Images, recipe: Recipe) -> Watched:
+    def of(cls, images: Images, recipe: Recipe, conditions: Sequence[Condition] = ()) -> Watched:
         part, rows = held_out(images, recipe)
         kept = images.selection(rows)
         labels = None if images.labels is None else images.labels[torch.from_numpy(rows)]
-        return cls(part, kept[one_per_class(labels, len(kept), 10)], kept[:_MOST_VALIDATION_IMAGES])
+        return cls(
+            part,
+            kept[one_per_class(labels, len(kept), 10)],
+            selected(images, rows[:_MOST_VALIDATION_IMAGES], conditions),
+        )
+
+
+def selected(images: Images, rows: np.ndarray, conditions: Sequence[Condition]) -> Selection:
+    """Some of the images, with what a conditional model is told of them."""
+    chosen = images.selection(rows)
+    return replace(chosen, conditions=matrix(conditions, images)) if conditions else chosen
 
 
 def pick_device(name: str) -> torch.device:

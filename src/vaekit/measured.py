@@ -17,7 +17,7 @@ from vaekit.distances import frechet_distance, kernel_distance, small_sample_war
 from vaekit.doctor import Diagnosis, diagnose
 from vaekit.errors import UserError, printable
 from vaekit.features import Features, inception, small_classifier
-from vaekit.intake import held_out, is_binary
+from vaekit.intake import held_out, is_binary, selected
 from vaekit.models import LatentModel
 from vaekit.opened import Opened
 from vaekit.pictures import Sheet, in_colour, stacked_sheet
@@ -63,7 +63,7 @@ class Measured(Opened):
             check_table(Path(per_image))
         opened, rows, part = self._chosen(data, split)
         self._check_pixels(opened)
-        chosen, team = opened.selection(rows), join()
+        chosen, team = selected(opened, rows, self.config.conditions), join()
         found = evaluate.measure(
             self.model, chosen, seed, team=team, iwae_samples=iwae_samples or 0, with_ssim=True, counted=counted
         )

@@ -29,8 +29,13 @@ class Batch:
 
     x: Tensor
     target: Tensor | None = None  #: the clean images when ``x`` is noisy
-    condition: Tensor | None = None
-    mask: Tensor | None = None
+    condition: Tensor | None = None  #: ``[B, C]``: what a conditional model is told (:mod:`vaekit.conditions`)
+
+    def split(self, size: int) -> list[Batch]:
+        """In pieces of at most ``size`` images; no images are one empty piece."""
+        parts = (None if t is None else t.split(size) for t in (self.x, self.target, self.condition))
+        x, target, condition = ([None] * len(self.x.split(size)) if part is None else part for part in parts)
+        return [Batch(*piece) for piece in zip(x, target, condition, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Inference:
     levels: tuple[Level, ...]
     px: Any
     target: Tensor
+    noise: Tensor  #: standard normal ``[K, B, L]``: what was drawn to make the samples of
     penalties: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
@@ -97,6 +103,10 @@ class LatentModel(nn.Module):
         self.encoder, self.posterior, self.prior = encoder, posterior, prior
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dim = latent_dim
+        self.latent = "vector"  #: what a latent is, as recipes name it
+        self.condition_size = 0  #: numbers that both networks are told of an image; without them all are zero: unknown
+        self.decoder_l2 = 0.0  #: weight of the squared norm of the decoder's weights, in nats per image
+        self.fitted_prior: Any = None  #: fitted to the codes after training: what is then drawn from
         self.image_shape: tuple[int, int, int] | None = None  #: (C, H, W) of what it is built for
         self.compute_dtype: torch.dtype | None = None  #: of the two networks in training; None: that of the weights
         self._is_observed = False
@@ -108,32 +118,37 @@ class LatentModel(nn.Module):
         channels, height, width = self.image_shape
         return max(1, min(most, _OUTPUTS_AT_ONCE // (self.likelihood.outputs(channels) * height * width)))
 
-    def encode(self, x: Tensor) -> Any:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Any:
         """Images ``[B, C, H, W]`` in [0, 1] → posterior over ``[B, L]``; its ``mean`` is the deterministic code."""
-        return self.posterior(self._through(self.encoder, x))
+        return self.posterior(self._told(self._through(self.encoder, x), condition))
 
-    def decode(self, z: Tensor) -> Any:
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Any:
         """Latents ``[..., L]`` → likelihood over ``[..., C, H, W]``; its ``mean`` is the picture."""
-        output = self._through(self.decoder, z.flatten(0, -2))
+        output = self._through(self.decoder, self._told(z, condition).flatten(0, -2))
         return self.likelihood(output.unflatten(0, z.shape[:-1]))
 
     def infer(self, batch: Batch, noise: Tensor) -> Inference:
         """The waist: ``noise`` is standard normal ``[K, B, L]`` for K samples per image."""
-        qz = self.encode(batch.x)
-        if self.training and hasattr(self.prior, "observe") and not self._is_observed:
-            self.prior.observe(qz)
-        pz = None if self.prior is None else self.prior()
+        qz = self.encode(batch.x, batch.condition)
+        if self.training and not self._is_observed and self._observers():
+            for part in self._observers():
+                part.observe(qz)
+            if hasattr(self.posterior, "renewed"):
+                qz = self.posterior.renewed(qz)
+        pz = None if self.prior is None else self.prior(self, batch.condition)
         z = qz.from_noise(noise)
         target = batch.x if batch.target is None else batch.target
-        return Inference((Level(z, qz, pz),), self.decode(z), target)
+        px = self.decode(z, batch.condition)
+        return Inference((Level(z, qz, pz),), px, target, noise, self._penalties(qz, len(batch.x)))
 
     @torch.no_grad()
-    def observe_all(self, pieces: Sequence[Tensor]) -> None:
-        """Shows a prior that follows the posteriors all of a batch that is trained on piece by piece."""
-        if hasattr(self.prior, "observe"):
-            posteriors = [self.encode(x) for x in pieces]
-            mean, log_std = (torch.cat([getattr(q, name) for q in posteriors]) for name in ("mean", "log_std"))
-            self.prior.observe(DiagonalNormal(mean, log_std))
+    def observe_all(self, pieces: Sequence[Batch]) -> None:
+        """Shows the parts that follow the posteriors all of a batch that is trained on piece by piece."""
+        observers = self._observers()
+        if observers:
+            posteriors = [self.encode(piece.x, piece.condition) for piece in pieces]
+            for part in observers:
+                part.observe(type(posteriors[0]).join(posteriors))
 
     @contextmanager
     def observed(self) -> Iterator[None]:
@@ -144,9 +159,36 @@ class LatentModel(nn.Module):
         finally:
             self._is_observed = False
 
-    def sample(self, noise: Tensor) -> Any:
-        """Standard normal noise ``[N, L]`` → likelihoods of N images drawn from the prior."""
-        return self.decode(noise if self.prior is None else self.prior.from_noise(noise))
+    def drawn_from(self, condition: Tensor | None = None) -> Any:
+        """The distribution of new latents: what was fitted to the codes, else the prior; None where there is neither."""
+        prior = self.prior if self.fitted_prior is None else self.fitted_prior
+        return None if prior is None else prior(self, condition)
+
+    def sample(self, noise: Tensor, condition: Tensor | None = None) -> Any:
+        """Standard normal noise ``[N, L]`` → likelihoods of N images of latents from :meth:`drawn_from`."""
+        source = self.drawn_from(condition)
+        return self.decode(noise if source is None else source.from_noise(noise), condition)
+
+    def _observers(self) -> list[Any]:
+        """The parts whose state follows the posteriors of training batches."""
+        return [part for part in (self.posterior, self.prior) if hasattr(part, "observe")]
+
+    def _penalties(self, qz: Any, count: int) -> dict[str, Tensor]:
+        """What the parts add to any loss, nats per example ``[B]``."""
+        found: dict[str, Tensor] = {}
+        if hasattr(qz, "commitment"):
+            found["commitment"] = qz.commitment
+        if self.decoder_l2:
+            squares = torch.stack([p.square().sum() for p in self.decoder.parameters()]).sum()
+            found["decoder_l2"] = (self.decoder_l2 * squares).expand(count)
+        return found
+
+    def _told(self, tensor: Tensor, condition: Tensor | None) -> Tensor:
+        """Vectors ``[..., F]`` with what is told of their images ``[B, C]`` behind them."""
+        if not self.condition_size:
+            return tensor
+        told = tensor.new_zeros(self.condition_size) if condition is None else condition.to(tensor)
+        return torch.cat([tensor, told.expand(*tensor.shape[:-1], self.condition_size)], dim=-1)
 
     def _through(self, net: nn.Module, tensor: Tensor) -> Tensor:
         """One of the networks, in the precision of training; what reads its output computes in float32 again."""

@@ -41,7 +41,7 @@ class Recipe:
     summary: str = ""  #: one line on what it is good for
     paper: str = ""  #: author, year and equation of the objective
     cost: str = "1"  #: time per image relative to ``vae``
-    latent: str = "vector"  #: what a latent is: vector (codes and levels come with their recipes)
+    latent: str = "vector"  #: what a latent is: vector, or codes (words on a grid; posterior vq or fsq)
 
     net: str = "resnet"  #: mlp, seed-conv or resnet
     hidden: tuple[int, ...] = (200,)  #: widths of the hidden layers (mlp)
@@ -49,25 +49,44 @@ class Recipe:
     width: int | None = None  #: channels at the finest level (resnet)
     depth: int = 1  #: residual blocks per level (resnet)
     patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet)
-    latent_dim: int | None = None  #: numbers in a latent vector
+    latent_dim: int | None = None  #: numbers in a latent vector; of codes it follows from the grid
+    is_conditional: bool = False  #: both networks are told labels and attributes where they are known
+    condition_size: int = 0  #: in how many numbers; it follows from the images
+    smallest_grid: int = 4  #: cells along the shorter side below which the grid is not halved (resnet)
 
-    posterior: str = "normal"  #: normal (diagonal) or point
+    #: normal (diagonal), iaf (a normal moved by an autoregressive flow), point, vq (the nearest of learned vectors in
+    #: each cell) or fsq (rounded numbers in each cell)
+    posterior: str = "normal"
+    code_count: int = 512  #: vectors of posterior=vq
+    code_dim: int = 8  #: numbers in each of them
+    code_levels: tuple[int, ...] = (8, 8, 8)  #: values of each number of a cell of posterior=fsq
+    commitment: float = 0.25  #: weight of how far features are from their vectors, posterior=vq, per cell and variance
     posterior_std_gain: float = 1.0  #: below 1, the posterior's log standard deviation learns that much more slowly
-    prior: str = (
-        "standard-normal"  #: standard-normal, fitted-normal (learned mean and covariance) or none (autoencoder)
-    )
+    #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (of what the model is told), vamp
+    #: (the posteriors of learned images), flow (learned and invertible), none (autoencoder); of codes words (each cell
+    #: by itself) or autoregressive-words
+    prior: str = "standard-normal"
+    prior_components: int = 100  #: learned images of the vamp prior
     likelihood: str = "normal"  #: of pixel values: a density, a probability of bytes, or bernoulli (of binary pixels)
     mixture_components: int = 10  #: of the discretized-logistic-mixture
     scale: str = "shared"  #: of a likelihood that has one: fixed, shared (one learned number) or pixel (one per pixel)
     mean: str = "linear"  #: of a likelihood with a scale: linear (0.5 + the output; never saturates) or sigmoid
     fixed_scale: float = 0.5**0.5  #: standard deviation on the [0,1] scale when scale is fixed
-    objective: str = "elbo"  #: elbo, iwae, iwae-dreg (doubly reparameterised gradient) or distortion (autoencoder)
+    #: elbo, iwae, iwae-dreg (doubly reparameterised gradient), capacity, tc (total correlation), mmd, or distortion
+    #: (autoencoder)
+    objective: str = "elbo"
     samples: int = 1  #: codes drawn per image in training; the K of iwae
     beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 is the evidence lower bound
     kl_warmup: float = 0.0  #: fraction of the run over which the weight of the rate rises from 0 to beta
     free_bits_nats: float = (
         0.0  #: rate per dimension, averaged over the batch, that costs nothing (Kingma et al. 2016, Eq. 15)
     )
+    capacity_nats: float = 25.0  #: what the rate is led to by objective=capacity (Burgess et al. 2018, Eq. 8)
+    capacity_weight: float = 100.0  #: γ, of its distance from there
+    tc_weight: float = 6.0  #: β of the total correlation by objective=tc (Chen et al. 2018, Eq. 4)
+    mmd_weight: float = 1000.0  #: λ of the squared maximum mean discrepancy by objective=mmd
+    code_l2: float = 0.0  #: of half the squared length of a code, by objective=distortion (Ghosh et al. 2020, Eq. 5)
+    decoder_l2: float = 0.0  #: of the squared length of the decoder's weights (Ghosh et al. 2020, Eq. 6)
     noise_std: float = 0.0  #: largest noise added to the input, on the [0,1] scale; the target stays clean
     flip: bool = False  #: half of the training images are mirrored left to right; wrong for digits and text
     shift: int = 0  #: training images are moved by up to this many pixels in each direction, their edges repeated
@@ -91,7 +110,7 @@ class Recipe:
     @property
     def has_bound(self) -> bool:
         """Whether it trains on a bound of log p(x), and not on reconstruction alone."""
-        return self.objective != "distortion"
+        return self.objective != "distortion" and self.posterior != "point"
 
     @property
     def bound_samples(self) -> int:
@@ -144,6 +163,133 @@ _ROWS = [
         posterior_std_gain=0.125,
         objective="iwae-dreg",
         samples=5,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "capacity-vae",
+        summary="beta-vae led to a rate of capacity_nats, which rises slowly: separate directions, less blur",
+        paper="Burgess et al. 2018, Eq. 8",
+        posterior_std_gain=0.125,
+        objective="capacity",
+        scale="fixed",
+        fixed_scale=0.1,
+        kl_warmup=0.8,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "beta-tcvae",
+        summary="latents that tell nothing of one another: directions that change one thing each",
+        paper="Chen et al. 2018, Eq. 4",
+        posterior_std_gain=0.125,
+        objective="tc",
+        scale="fixed",
+        fixed_scale=0.1,
+        kl_warmup=0.3,
+        batch_size=64,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "info-vae",
+        summary="codes that keep what they know of the image: the codes of all images together are held to the prior",
+        paper="Zhao et al. 2019, Eq. 6",
+        posterior_std_gain=0.125,
+        objective="mmd",
+        beta=0.1,
+        kl_warmup=0.3,
+        batch_size=64,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "vamp-vae",
+        summary="a prior that is the mean of the posteriors of learned images: a better bound, samples of many kinds",
+        paper="Tomczak & Welling 2018, Eq. 9",
+        cost="2",
+        posterior_std_gain=0.125,
+        prior="vamp",
+        kl_warmup=0.3,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "flow-vae",
+        summary="a learned, invertible prior: any shape of codes, exact densities, smooth samples",
+        paper="Dinh et al. 2017, Eq. 7; as a prior: Chen et al. 2017, Sec. 3.2",
+        cost="1.1",
+        posterior_std_gain=0.125,
+        prior="flow",
+        kl_warmup=0.3,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "iaf-vae",
+        summary="posteriors of any shape, by an inverse autoregressive flow, under a standard normal prior",
+        paper="Kingma et al. 2016, Eq. 10 and Algorithm 1",
+        cost="1.2",
+        posterior="iaf",
+        posterior_std_gain=0.125,
+        kl_warmup=0.3,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "conditional-vae",
+        summary="told labels and attributes, where they are known: draw images of a kind, generate --condition",
+        paper="Kingma et al. 2014, Eq. 6; Sohn et al. 2015, Eq. 4; parts are hidden as in Ho & Salimans 2021, Sec. 3.2",
+        posterior_std_gain=0.125,
+        prior="conditional-normal",
+        is_conditional=True,
+        kl_warmup=0.3,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "wae-mmd",
+        summary="an autoencoder whose codes together are held to a normal: sharp, and it can be sampled",
+        paper="Tolstikhin et al. 2018, Eq. 4 and Algorithm 2",
+        posterior="point",
+        objective="mmd",
+        batch_size=64,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "rae-l2",
+        summary="an autoencoder with short codes and a tame decoder; sample it after vaekit fit-prior",
+        paper="Ghosh et al. 2020, Eq. 4 to 7",
+        posterior="point",
+        prior="none",
+        objective="distortion",
+        code_l2=1.0,
+        decoder_l2=1e-3,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "vq-vae",
+        summary="each patch one of 512 learned vectors: sharp, compact; samples come from a prior over the words",
+        paper="van den Oord et al. 2017, Eq. 3 and Appendix A.1; codes of length 1: Yu et al. 2022, Sec. 3.2",
+        cost="1.3",
+        latent="codes",
+        posterior="vq",
+        prior="autoregressive-words",
+        smallest_grid=7,
+        clip_norm=1.0,
+        ema_power=16.0,
+    ),
+    Recipe(
+        "fsq-vae",
+        summary="vq-vae without a codebook: a few numbers per patch, each rounded to a few values; all words get used",
+        paper="Mentzer et al. 2024, Sec. 3.1",
+        cost="1.3",
+        latent="codes",
+        posterior="fsq",
+        prior="autoregressive-words",
+        smallest_grid=7,
         clip_norm=1.0,
         ema_power=16.0,
     ),
@@ -239,24 +385,48 @@ LIKELIHOODS = (
 )
 
 _CHOICES = {
-    "latent": ("vector",),
+    "latent": ("vector", "codes"),
     "net": ("mlp", "seed-conv", "resnet"),
-    "posterior": ("normal", "point"),
-    "prior": ("standard-normal", "fitted-normal", "none"),
+    "posterior": ("normal", "iaf", "point", "vq", "fsq"),
+    "prior": (
+        "standard-normal",
+        "fitted-normal",
+        "conditional-normal",
+        "vamp",
+        "flow",
+        "words",
+        "autoregressive-words",
+        "none",
+    ),
     "likelihood": LIKELIHOODS,
     "scale": ("fixed", "shared", "pixel"),
     "mean": ("linear", "sigmoid"),
-    "objective": ("elbo", "iwae", "iwae-dreg", "distortion"),
+    "objective": ("elbo", "iwae", "iwae-dreg", "capacity", "tc", "mmd", "distortion"),
     "activation": ("relu", "tanh"),
     "schedule": ("constant", "cosine"),
     "reduction": ("mean", "sum"),
 }
 _POSITIVE = (
-    *("samples", "width", "depth", "patch", "latent_dim", "posterior_std_gain", "fixed_scale", "mixture_components"),
+    *("samples", "prior_components", "smallest_grid", "code_count", "code_dim", "width", "depth", "patch"),
+    *("latent_dim", "posterior_std_gain", "fixed_scale", "mixture_components"),
     *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
 )
 _FRACTION = ("kl_warmup", "warmup", "adam_beta2", "jitter")
-_NOT_NEGATIVE = ("beta", "free_bits_nats", "noise_std", "shift", "weight_decay", "clip_norm", "ema_power")
+_NOT_NEGATIVE = (
+    "condition_size",
+    *(
+        "beta",
+        "commitment",
+        "free_bits_nats",
+        "capacity_nats",
+        "capacity_weight",
+        "tc_weight",
+        "mmd_weight",
+        "code_l2",
+        "decoder_l2",
+    ),
+    *("condition_size", "noise_std", "shift", "weight_decay", "clip_norm", "ema_power"),
+)
 
 
 def get(name: str) -> Recipe:
@@ -332,6 +502,10 @@ def check(recipe: Recipe) -> Recipe:
     if not recipe.hidden or not all(isinstance(h, int) and h > 0 for h in recipe.hidden):
         raise UserError(
             f"hidden={recipe.hidden}: give the widths as positive whole numbers, for example hidden=200,100"
+        )
+    if not recipe.code_levels or not all(isinstance(n, int) and n > 1 for n in recipe.code_levels):
+        raise UserError(
+            f"code_levels={recipe.code_levels}: give whole numbers of 2 or more, for example code_levels=8,8,8"
         )
     return recipe
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import copy
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from vaekit import edit, evaluate, inpaint, pictures, runs
+from vaekit.conditions import asked
 from vaekit.data import to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.export import check_export, export
@@ -37,9 +40,16 @@ class Run(Measured, Walked):
         shape = "×".join(map(str, self.shape))
         return f"Run({self.path}: {self.config.recipe['name']} of {shape} images, {self.model.latent_dim} latents)"
 
-    def generate(self, count: int = 18, seed: int = 0) -> Sheet:
-        """``count`` new images from the prior; image i of a seed is the same whatever the count."""
-        return self._sheet(edit.generate(self.model, count, seed, self.config.recipe["name"]))
+    def generate(self, count: int = 18, seed: int = 0, condition: Sequence[str] = ()) -> Sheet:
+        """``count`` new images from the prior; image i of a seed is the same whatever the count.
+
+        ``condition`` names what they shall have, ``"glasses=1"``, ``"label=7"``, if the recipe is conditional.
+        """
+        name, told = self.config.recipe["name"], self.config.conditions
+        if condition and not told:
+            raise UserError(f"--condition: recipe {name!r} is told nothing of its images; train conditional-vae")
+        asks = asked(told, condition) if condition else None
+        return self._sheet(edit.generate(self.model, count, seed, name, asks))
 
     def reconstruct(self, data: Any) -> Sheet:
         """Encoded and decoded, from the posterior mean."""
@@ -99,6 +109,7 @@ class Run(Measured, Walked):
             "attributes": list(self.config.data.attributes),
         }
         model, _ = runs.load_model(self.path)
+        model.fitted_prior = None if self.model.fitted_prior is None else copy.deepcopy(self.model.fitted_prior).cpu()
         images = opened.selection(rows)[:_COMPARED]
         return export(model, Path(out), images, self.form, self.directions(), facts, precision)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -35,6 +36,7 @@ __all__ = [
     "atomic_write_bytes",
     "atomic_write_text",
     "clear_leftovers",
+    "file_digest",
     "has_state",
     "is_leftover",
     "load_evidence",
@@ -191,6 +193,11 @@ def load_evidence(folder: Path) -> Evidence | None:
         return Evidence.from_dict(json.loads((Path(folder) / "doctor.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError):
         return None
+
+
+def file_digest(path: Path) -> str | None:
+    """The SHA-256 of a file, if it is there."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from vaekit.recipes import Recipe
 from vaekit.seeds import ORDER, stream
 
-__all__ = ["epoch_order", "learning_rate", "rate_weight"]
+__all__ = ["epoch_order", "learning_rate", "ramp", "rate_weight"]
 
 _BLOCK = 64  # neighbours that stay together when images lie on a disk: one read instead of sixty-four
 
@@ -42,6 +42,11 @@ def learning_rate(row: Recipe, fraction: float) -> float:
     return float(row.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))))
 
 
+def ramp(row: Recipe, fraction: float) -> float:
+    """Rises from 0 to 1 during the warm-up: what an objective weighs with it comes slowly."""
+    return min(1.0, fraction / row.kl_warmup) if row.kl_warmup else 1.0
+
+
 def rate_weight(row: Recipe, fraction: float) -> float:
     """The weight of the rate when ``fraction`` of the run is done: it rises from 0 to beta during the warm-up."""
-    return float(row.beta * min(1.0, fraction / row.kl_warmup)) if row.kl_warmup else float(row.beta)
+    return row.beta * ramp(row, fraction)

@@ -1,10 +1,10 @@
 """Images found by their codes: those nearest to one, and a set laid out on a plane.
 
-    d(a, b) = ‖N⁻¹(a) − N⁻¹(b)‖        N: standard normal noise → samples of the prior
+    d(a, b) = ‖N⁻¹(a) − N⁻¹(b)‖        N: standard normal noise → samples of a normal with the prior's moments
 
 Codes are compared as the noise that the prior makes them of, so that a distance of 1 is one standard deviation of the
-prior and does not depend on how the network scales its latents. An autoencoder has no prior: its codes are compared as
-they are. What the code does not tell, no distance sees. The plane is of the codes as they are: all directions of the
+prior and does not depend on how the network scales its latents. An autoencoder without a prior has its codes compared
+as they are. What the code does not tell, no distance sees. The plane is of the codes as they are: all directions of the
 noise vary alike.
 """
 
@@ -26,9 +26,10 @@ _AT_ONCE = 1 << 24  # differences held at a time
 @torch.inference_mode()
 def standardised(model: LatentModel, codes: Tensor) -> Tensor:
     """Codes ``[N, L]`` as the noise that the prior makes them of, float64 on the CPU; as they are without a prior."""
-    if model.prior is None:
+    pz = model.drawn_from()
+    if pz is None:
         return codes.cpu().double()
-    return model.prior.to_noise(codes.to(next(model.parameters()).device)).cpu().double()
+    return pz.moments.to_noise(codes.to(next(model.parameters()).device)).cpu().double()
 
 
 def nearest(codes: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:

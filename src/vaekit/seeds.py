@@ -15,6 +15,7 @@ __all__ = [
     "AUGMENTATION",
     "BINARISATION",
     "CORRUPTION",
+    "HIDING",
     "IMPORTANCE",
     "MASKS",
     "NOISE",
@@ -27,7 +28,7 @@ __all__ = [
 
 NOISE, ORDER, CORRUPTION = range(3)  # of training
 # All later ones sit in bits that seed · 3 does not reach, so that they never meet (seeds below 2^57).
-SAMPLES, VERB_NOISE, MASKS, AUGMENTATION, IMPORTANCE, BINARISATION = (purpose << 59 for purpose in range(1, 7))
+SAMPLES, VERB_NOISE, MASKS, AUGMENTATION, IMPORTANCE, BINARISATION, HIDING = (purpose << 59 for purpose in range(1, 8))
 
 
 def stream(seed: int, purpose: int, position: int) -> torch.Generator:

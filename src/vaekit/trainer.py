@@ -18,6 +18,7 @@ from torch import Tensor
 from vaekit.adam import Adam
 from vaekit.augment import DRAWS, augment
 from vaekit.build import build_model, build_objective
+from vaekit.conditions import hidden_parts
 from vaekit.config import RunConfig
 from vaekit.data import Selection, to_float
 from vaekit.errors import UserError
@@ -25,8 +26,8 @@ from vaekit.models import Batch, LatentModel
 from vaekit.objectives import Step, Terms
 from vaekit.recipes import Recipe
 from vaekit.runs import recipe_of
-from vaekit.schedules import epoch_order, learning_rate, rate_weight
-from vaekit.seeds import AUGMENTATION, BINARISATION, CORRUPTION, NOISE, stream
+from vaekit.schedules import epoch_order, learning_rate, ramp
+from vaekit.seeds import AUGMENTATION, BINARISATION, CORRUPTION, HIDING, NOISE, stream
 from vaekit.shards import Shards
 from vaekit.tape import Tape
 from vaekit.team import ALONE, Team
@@ -53,13 +54,15 @@ class Trainer:
         self.steps = 0
         shape = (config.data.channels, *config.data.size)
         self.model: LatentModel = build_model(self.row, shape, config.seed).to(device).train()
-        _refuse_what_couples(self.row, self.model, config.engine.micro_batch, team)
-        if team.size > 1 and hasattr(self.model.prior, "team"):
-            self.model.prior.team = team
+        objective = build_objective(self.row)
+        _refuse_what_couples(self.row, self.model, objective.couples_batch, config.engine.micro_batch, team)
+        for part in self.model.modules():
+            if hasattr(part, "team"):
+                setattr(part, "team", team)  # noqa: B010
         self.average = _copy(self.model) if self.row.ema_power else None
         if config.engine.precision == "bf16":
             self.model.compute_dtype = torch.bfloat16
-        self.step_module: Any = Step(self.model, build_objective(self.row))
+        self.step_module: Any = Step(self.model, objective)
         if config.engine.compiled:
             if self.row.objective == "iwae-dreg":  # its gradient passes a hook, which is lost in a compiled graph
                 raise UserError("--compile on: objective=iwae-dreg cannot be compiled; set objective=iwae")
@@ -178,6 +181,14 @@ class Trainer:
                 with torch.no_grad():
                     model.decoder.last.bias.copy_(bias)
 
+    def start_at_images(self) -> None:
+        """Lets a prior that is made of images begin with some of those that are trained on, evenly spaced."""
+        count = len(self.model.prior.images)
+        some = self._floats(torch.arange(count) * len(self.pixels) // count)
+        for model in (self.model, self.average):
+            if model is not None:
+                model.prior.start_from(some)
+
     def start_from(self, weights: dict[str, Tensor], where: str) -> None:
         """Takes another run's weights as the initial ones."""
         try:
@@ -213,28 +224,31 @@ class Trainer:
     def _accumulate(self, index: Tensor) -> Terms:
         """Leaves the gradients of this process's share of a batch; returns its terms, scaled as they are summed."""
         divisor = 1 if self.row.reduction == "sum" else len(index)
-        batch, noise, weight = self._inputs(index)
+        batch, noise, warmth = self._inputs(index)
         size = self.config.engine.micro_batch or len(index)
         is_whole = len(batch.x) <= size
+        pieces = [batch] if is_whole else batch.split(size)
         if not is_whole:
-            self.model.observe_all(batch.x.split(size))
+            self.model.observe_all(pieces)
         parts = []
         with nullcontext() if is_whole else self.model.observed():
-            for x, target, e in _split(batch, noise, size):
-                parts.append(self._differentiate(Batch(x, target), e, weight, divisor))
+            for piece, e in zip(pieces, noise.split(size, 1), strict=True):
+                parts.append(self._differentiate(piece, e, warmth, divisor))
         return parts[0] if is_whole else Terms.join(parts)
 
-    def _differentiate(self, batch: Batch, noise: Tensor, weight: Tensor, divisor: int) -> Terms:
+    def _differentiate(self, batch: Batch, noise: Tensor, warmth: Tensor, divisor: int) -> Terms:
         """Leaves the gradients of some images, added to those of earlier pieces; returns the terms, detached."""
         if not self._is_recorded:
-            terms: Terms = self.step_module(batch, noise, weight)
+            terms: Terms = self.step_module(batch, noise, warmth)
             (terms.loss.sum() / divisor).backward()
             return terms.detach()
-        inputs = [batch.x, noise, weight] + ([] if batch.target is None else [batch.target])
+        told = {"target": batch.target, "condition": batch.condition}
+        names = tuple(name for name, tensor in told.items() if tensor is not None)
+        inputs = [batch.x, noise, warmth, *(tensor for tensor in told.values() if tensor is not None)]
         if len(batch.x) in self._tapes:
             found = self._tapes[len(batch.x)](*inputs)
         else:
-            found, tape = Tape.record(partial(self._terms_and_gradients, divisor), inputs)
+            found, tape = Tape.record(partial(self._terms_and_gradients, divisor, names), inputs)
             self._is_recorded = tape is not None
             if tape is not None:
                 self._tapes[len(batch.x)] = tape
@@ -244,9 +258,10 @@ class Trainer:
         return Terms(found[0], found[1], found[2] if count > 2 else None)
 
     def _terms_and_gradients(
-        self, divisor: int, x: Tensor, noise: Tensor, weight: Tensor, target: Tensor | None = None
+        self, divisor: int, names: tuple[str, ...], x: Tensor, noise: Tensor, warmth: Tensor, *more: Tensor
     ) -> tuple[Tensor, ...]:
-        terms: Terms = self.step_module(Batch(x, target), noise, weight)
+        """``names`` are those of the fields of the batch that ``more`` holds."""
+        terms: Terms = self.step_module(Batch(x, **dict(zip(names, more, strict=True))), noise, warmth)
         gradients = torch.autograd.grad(terms.loss.sum() / divisor, self.parameters)
         rate = () if terms.rate is None else (terms.rate.detach(),)
         return terms.loss.detach(), terms.distortion.detach(), *rate, *gradients
@@ -258,13 +273,23 @@ class Trainer:
         if self.config.data.binarize == "dynamic":
             x = self._drawn(x, len(index))
         shape = (self.row.samples, len(index), self.model.latent_dim)
-        if self.row.posterior == "point":
+        if self.row.posterior == "point" and self.row.objective != "mmd":
             noise = x.new_zeros(()).expand(shape)
         else:
             noise = torch.randn(shape, generator=stream(self.config.seed, NOISE, self.steps)).to(self.device)
         noise = self.team.share(noise, 1)
-        batch = Batch(self._corrupt(x, len(index)), x) if self.row.noise_std else Batch(x)
-        return batch, noise, torch.tensor(rate_weight(self.row, self.fraction), device=self.device)
+        told = self._conditions(index)
+        batch = Batch(self._corrupt(x, len(index)), x, told) if self.row.noise_std else Batch(x, condition=told)
+        return batch, noise, torch.tensor(ramp(self.row, self.fraction), device=self.device)
+
+    def _conditions(self, index: Tensor) -> Tensor | None:
+        """What a conditional model is told of this process's share of a batch; some parts are hidden."""
+        known = self.pixels.conditions_of(self.team.share(index))
+        if known is None:
+            return None
+        shape = (len(index), len(self.config.conditions) + 1)
+        draws = torch.rand(shape, generator=stream(self.config.seed, HIDING, self.steps))
+        return (known.cpu() * hidden_parts(self.config.conditions, self.team.share(draws))).to(self.device)
 
     def _fetch(self, count: int) -> Tensor:
         """The next ``count`` images as floats on the device; small ones come for many steps at once."""
@@ -340,13 +365,13 @@ class Trainer:
             mean.lerp_(now, 1 - keep) if mean.is_floating_point() else mean.copy_(now)
 
 
-def _refuse_what_couples(row: Recipe, model: LatentModel, micro_batch: int | None, team: Team) -> None:
+def _refuse_what_couples(row: Recipe, model: LatentModel, couples: str, micro_batch: int | None, team: Team) -> None:
     """A batch in pieces must train as the whole one: what mixes the images of a batch, and gathers nothing, may not."""
     if team.size == 1 and micro_batch is None:
         return
     normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    reason = "normalises over the batch" if normalised else "averages free bits over the batch"
-    if normalised or row.free_bits_nats:
+    reason = "normalises over the batch" if normalised else couples
+    if reason:
         remedy = "train it in one process" if team.size > 1 else "leave out --micro-batch"
         raise UserError(f"recipe {row.name!r} {reason}, so its parts are not independent; {remedy}")
 
@@ -357,14 +382,9 @@ def _placed(pixels: Tensor | Selection, device: torch.device) -> Selection:
     if device.type == "cpu":
         return chosen
     fits = device.type != "cuda" or math.prod(chosen.shape) < _DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
-    return Selection(chosen[:].to(device), torch.arange(len(chosen), device=device)) if fits else chosen
-
-
-def _split(batch: Batch, noise: Tensor, size: int) -> Any:
-    """Images, targets and noise in pieces of ``size``; an empty share is one empty piece."""
-    xs = batch.x.split(size)
-    targets = [None] * len(xs) if batch.target is None else batch.target.split(size)
-    return zip(xs, targets, noise.split(size, 1), strict=True)
+    if not fits:
+        return chosen
+    return Selection(chosen[:].to(device), torch.arange(len(chosen), device=device), chosen.conditions_of(slice(None)))
 
 
 def _copy(model: LatentModel) -> LatentModel:

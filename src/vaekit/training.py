@@ -28,7 +28,7 @@ from vaekit.errors import Interrupted, UserError
 from vaekit.evaluate import Numbers, evaluate, loss_nats
 from vaekit.folders import check_folder, claim, meet_folder
 from vaekit.heap import freed_memory_is_kept
-from vaekit.intake import Watched, is_trained_on, make_config, pick_device, with_engine
+from vaekit.intake import Watched, is_trained_on, make_config, pick_device, selected, with_engine
 from vaekit.memory import peak_resident_bytes
 from vaekit.meters import Clock, Means
 from vaekit.patience import Patience
@@ -38,6 +38,7 @@ from vaekit.schedules import epoch_order, learning_rate, rate_weight
 from vaekit.team import join
 from vaekit.tracking import Tracker
 from vaekit.trainer import Trainer
+from vaekit.verbs import serves
 
 __all__ = ["train"]
 
@@ -79,8 +80,9 @@ def train(
     config = with_engine(config, chosen, engine)
     check_folder(out)
     grey, images = images, images.binarized(binarize)
-    pixels = (grey if binarize == "dynamic" else images).selection(is_trained_on(images, recipe))
-    watched = Watched.of(images, recipe)
+    told = config.conditions
+    pixels = selected(grey if binarize == "dynamic" else images, is_trained_on(images, recipe), told)
+    watched = Watched.of(images, recipe, told)
     with claim(out, progress.say) if team.leads else nullcontext(), one_thread_per_core(), freed_memory_is_kept():
         is_new = False
         if team.leads:
@@ -124,6 +126,8 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     initial = trainer.config.initial
     if trainer.row.start_at_mean:
         trainer.start_at_mean()
+    if hasattr(trainer.model.prior, "start_from"):
+        trainer.start_at_images()
     if initial:
         trainer.start_from(runs.load_tensors(Path(initial) / "weights.safetensors")[0], initial)
         _check_same_function(trainer.row, initial)
@@ -244,7 +248,8 @@ def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progr
     runs.save_tensors(out / "latents.safetensors", tensors, facts)
     is_test = images.parts == PARTS.index("test")
     part, rows = ("test", is_test) if is_test.any() else ("all", np.ones(len(images), bool))
-    numbers: Numbers = evaluate(model, images.selection(rows), iwae_samples=trainer.row.bound_samples)
+    chosen = selected(images, rows, config.conditions)
+    numbers: Numbers = evaluate(model, chosen, iwae_samples=trainer.row.bound_samples)
     if not math.isfinite(numbers["sse_per_image"] or 0.0):
         raise UserError(
             f"{out}: the trained model gives pictures that are not finite, its weights have diverged; "
@@ -284,7 +289,7 @@ def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) ->
     name = f"epoch-{epoch:04d}"
     shown = pictures.stacked_sheet(watched.pictured, edit.reconstruct(model, watched.pictured))
     shown.save(out / "pictures" / f"{name}-reconstructions.png")
-    if model.prior is not None:
+    if serves("generate", model):
         pictures.Sheet(edit.generate(model, _SAMPLES), 6).save(out / "pictures" / f"{name}-samples.png")
     trainer.model.train()
 

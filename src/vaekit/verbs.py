@@ -39,6 +39,7 @@ NEEDS: dict[str, Need] = {
     "evaluate": Need(_ANY),
     "score": Need(),
     "export": Need(),
+    "fit-prior": Need(),
     "doctor": Need(_ANY),
 }
 
@@ -59,7 +60,7 @@ def refuse(verb: str, model: Any, name: str = "") -> None:
 
     >>> refuse("generate", RECIPES["ae"])
     Traceback (most recent call last):
-    vaekit.errors.UserError: generate: recipe 'ae' has no prior ...; train one of vae, beta-vae, iwae, seed-vae
+    vaekit.errors.UserError: generate: recipe 'ae' has no prior ...; run vaekit fit-prior, or train one of vae, ...
     """
     lack = _lacks(verb, model)
     if lack is None:
@@ -67,7 +68,8 @@ def refuse(verb: str, model: Any, name: str = "") -> None:
     name = model.name if isinstance(model, Recipe) else name
     who = f"recipe {name!r}" if name else "this model"
     able = ", ".join(name for name, row in RECIPES.items() if serves(verb, row))
-    raise UserError(f"{verb}: {who} {lack}; train one of {able}")
+    remedy = "run vaekit fit-prior, or train" if NEEDS[verb].prior and serves("fit-prior", model) else "train"
+    raise UserError(f"{verb}: {who} {lack}; {remedy} one of {able}")
 
 
 def _lacks(verb: str, model: Any) -> str | None:
@@ -76,6 +78,6 @@ def _lacks(verb: str, model: Any) -> str | None:
     need, latent = NEEDS[verb], getattr(model, "latent", "vector")
     if latent not in need.latents:
         return f"has latents of the kind {latent!r}, this verb serves {' and '.join(need.latents)}"
-    if need.prior and model.prior in (None, "none"):
+    if need.prior and model.prior in (None, "none") and getattr(model, "fitted_prior", None) is None:
         return "has no prior to draw latents from"
     return None

@@ -20,10 +20,12 @@ from vaekit.directions_file import load_directions, save_directions
 from vaekit.edit import stored_columns
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
+from vaekit.fitted import fit, save_fitted
 from vaekit.intake import held_out
 from vaekit.opened import Opened, one_or_folder
 from vaekit.pictures import Sheet, stacked_sheet
 from vaekit.traversal import Axis, active_axes, principal_axes, walk
+from vaekit.verbs import refuse
 
 __all__ = ["Walked"]
 
@@ -74,6 +76,19 @@ class Walked(Opened):
         stretches = edit.interpolate(self.model, torch.stack(ends[:-1]), torch.stack(ends[1:]), steps, path)
         in_a_row = steps if len(stops) > 2 else min(steps, _MOST_IN_A_ROW)
         return self._sheet(stretches.transpose(0, 1).flatten(0, 1), in_a_row)
+
+    def fit_prior(self, kind: str = "mixture", components: int = 10, seed: int = 0) -> dict[str, Any]:
+        """Fits a density to the codes of the training images (:mod:`vaekit.fitted`) and keeps it in the run.
+
+        ``kind`` is ``"mixture"`` (of so many normals) or ``"flow"``. From then on new images are drawn from it.
+        Returns what it is like: nats of held-out codes by it, and by a single normal.
+        """
+        refuse("fit-prior", self.model, self.config.recipe["name"])
+        prior, facts = fit(self.stored()[0]["latents"], kind, components, seed)
+        if self.leads:
+            save_fitted(self.path, prior, facts, self.images_seen())
+        self.model.fitted_prior = prior.to(next(self.model.parameters()).device)
+        return facts
 
     def directions(self, method: str = "adjusted", is_orthogonal: bool = False) -> dict[str, Direction]:
         """The directions of labels and attributes of the run's data and of folders, by name (:mod:`vaekit.directions`).

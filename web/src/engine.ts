@@ -45,6 +45,15 @@ export class Engine {
     return this.ask('encoder', image, [1, channels, height, width]);
   }
 
+  /** The codes that a prior that is a network makes of noises, each a number longer than a code. */
+  async draw(noises: Float32Array[]): Promise<Code[]> {
+    const length = this.model.latent_dim;
+    const data = new Float32Array(noises.length * (length + 1));
+    noises.forEach((noise, i) => data.set(noise, i * (length + 1)));
+    const made = await this.ask('prior', data, [noises.length, length + 1]);
+    return noises.map((_, i) => made.slice(i * length, (i + 1) * length));
+  }
+
   private ask(network: Request['network'], data: Float32Array, shape: number[]): Promise<Float32Array> {
     if (this.broken) return Promise.reject(this.broken);
     const id = this.asked++;

@@ -94,19 +94,19 @@ async function start(): Promise<void> {
     }),
   );
   // The first samples are what the page begins with.
-  const beginning = firstSlots(site);
+  const [picked, ...drawn] = await site.draw([0, 1, 2, 3], studio.engine);
+  const beginning = firstSlots(site, drawn);
   SLOTS.forEach((slot, i) => studio.put(slot, beginning[i]));
-  if (!fromAddress(studio)) studio.pick(site.draw(0));
+  if (!fromAddress(studio)) studio.pick(picked);
   document.body.dataset.state = 'ready';
   byId('foot').textContent = `Computed on this device, with ${studio.engine.threads === 1 ? 'one thread' : `${studio.engine.threads} threads`}; nothing is uploaded. Made with ${facts.of.made_by}.`;
 }
 
 /** One with the attribute that is told best, the same without it, and another to add it to; else any three. */
-function firstSlots(site: Site): Named[] {
+function firstSlots(site: Site, [first, second, third]: Named[]): Named[] {
   const plain = Object.entries(site.model.directions).filter(([name]) => !name.includes('='));
   const [best] = plain.sort(([, a], [, b]) => (b.accuracy ?? 0) - (a.accuracy ?? 0));
-  const [first, second] = [site.draw(1), site.draw(2)];
-  if (!best || site.facts.classes.includes(best[0])) return [first, second, site.draw(3)];
+  if (!best || site.facts.classes.includes(best[0])) return [first, second, third];
   return [{ code: moved(first.code, [[1, best[1].vector]]), name: `${first.name} + ${spaced(best[0])}` }, first, second];
 }
 

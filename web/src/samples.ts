@@ -24,10 +24,12 @@ export function samples(studio: Studio): HTMLElement {
 }
 
 async function fill(studio: Studio, grid: HTMLElement, seed: number, isWanted: () => boolean): Promise<void> {
-  const drawn = Array.from({ length: COUNT }, (_, i) => studio.site.draw(seed + i));
-  const tiles = drawn.map((named) => tile(studio, named));
-  grid.replaceChildren(...tiles.map(({ button }) => button));
   try {
+    const seeds = Array.from({ length: COUNT }, (_, i) => seed + i);
+    const drawn = await studio.site.draw(seeds, studio.engine);
+    if (!isWanted()) return;
+    const tiles = drawn.map((named) => tile(studio, named));
+    grid.replaceChildren(...tiles.map(({ button }) => button));
     for (let i = 0; i < COUNT && isWanted(); i += AT_ONCE) {
       const pictures = await studio.engine.decode(drawn.slice(i, i + AT_ONCE).map(({ code }) => code));
       pictures.forEach((picture, k) => show(tiles[i + k].canvas, picture, studio.site.model.image));

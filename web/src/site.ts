@@ -1,6 +1,7 @@
 /** What `vaekit publish` wrote beside the page. */
 
 import { affine, type Code, take, normals } from './codes';
+import type { Engine } from './engine';
 
 export interface Direction {
   vector: number[];
@@ -11,7 +12,8 @@ export interface Direction {
 export interface Model {
   image: { channels: number; height: number; width: number; fit: 'crop' | 'pad' | 'stretch'; background: string };
   latent_dim: number;
-  prior: { mean: number[]; factor: number[][] } | null;
+  /** A normal; or a network that makes codes of noise, and the normal with its mean and covariance. */
+  prior: { mean: number[]; factor: number[][]; network?: string | null } | null;
   directions: Record<string, Direction>;
 }
 
@@ -114,11 +116,18 @@ export class Site {
     return prior ? affine(noise, prior.factor, prior.mean) : Float32Array.from(noise);
   }
 
-  /** A code drawn at random: from the prior, or where there is none that of one of the images. */
-  draw(seed: number): { code: Code; name: string } {
-    const numbers = normals(seed);
-    if (this.model.prior) return { code: this.fromNoise(take(numbers, this.model.latent_dim)), name: `sample ${seed}` };
-    const row = Math.floor(Math.abs(numbers.next().value * 1e6)) % this.count;
+  /** Codes drawn at random, one per seed: from the prior, or where there is none those of images. */
+  async draw(seeds: number[], engine: Pick<Engine, 'draw'>): Promise<{ code: Code; name: string }[]> {
+    const { prior, latent_dim: length } = this.model;
+    if (!prior) return seeds.map((seed) => this.anyImage(seed));
+    const names = seeds.map((seed) => `sample ${seed}`);
+    const noises = seeds.map((seed) => take(normals(seed), prior.network ? length + 1 : length));
+    const codes = prior.network ? await engine.draw(noises) : noises.map((noise) => this.fromNoise(noise));
+    return codes.map((code, i) => ({ code, name: names[i] }));
+  }
+
+  private anyImage(seed: number): { code: Code; name: string } {
+    const row = Math.floor(Math.abs(normals(seed).next().value * 1e6)) % this.count;
     return { code: this.code(row), name: this.nameOf(row) };
   }
 

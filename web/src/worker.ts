@@ -1,13 +1,13 @@
-/** Both networks, away from the thread that draws the page. */
+/** The networks, away from the thread that draws the page. */
 
 import * as ort from 'onnxruntime-web/wasm';
 
-export type Request = { id: number; network: 'encoder' | 'decoder'; data: Float32Array; shape: number[] };
+export type Request = { id: number; network: 'encoder' | 'decoder' | 'prior'; data: Float32Array; shape: number[] };
 export type Answer = { id: number; data?: Float32Array; error?: string };
 export type Start = { folder: string; threads: number };
 
-const INPUTS = { encoder: 'image', decoder: 'latent' } as const;
-const OUTPUTS = { encoder: 'mean', decoder: 'image' } as const;
+const INPUTS = { encoder: 'image', decoder: 'latent', prior: 'noise' } as const;
+const OUTPUTS = { encoder: 'mean', decoder: 'image', prior: 'latent' } as const;
 
 let folder = '';
 const sessions = new Map<string, Promise<ort.InferenceSession>>();

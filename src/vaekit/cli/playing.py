@@ -9,8 +9,19 @@ from cyclopts import Parameter
 
 from vaekit.cli.flags import SEED, Animate, Device, Json, Moving, Out, Split, app
 from vaekit.cli.shared import check_out, loaded, save
+from vaekit.say import say
 
-__all__ = ["arithmetic", "denoise", "edit", "generate", "inpaint", "interpolate", "reconstruct", "traverse"]
+__all__ = [
+    "arithmetic",
+    "denoise",
+    "edit",
+    "fit_prior",
+    "generate",
+    "inpaint",
+    "interpolate",
+    "reconstruct",
+    "traverse",
+]
 
 
 @app.command
@@ -20,15 +31,42 @@ def generate(
     *,
     count: Annotated[int, Parameter(help="How many images.")] = 18,
     seed: Annotated[int, Parameter(help="Image i of a seed is the same whatever the count.", validator=SEED)] = 0,
+    condition: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", show_default=False, help="NAME=VALUE of a conditional recipe; repeatable."),
+    ] = (),
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Draw new images from the prior.
+    """Draw new images from the prior, or from what 'vaekit fit-prior' fitted to the codes.
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
-    save(loaded(run, device).generate(count, seed), out, run, "generate", as_json=json_)
+    save(loaded(run, device).generate(count, seed, condition), out, run, "generate", as_json=json_)
+
+
+@app.command(name="fit-prior")
+def fit_prior(
+    run: Path,
+    /,
+    *,
+    kind: Annotated[str, Parameter(help="mixture (of normals) or flow.")] = "mixture",
+    components: Annotated[int, Parameter(help="Normals of the mixture.")] = 10,
+    seed: Annotated[int, Parameter(help="Of where the fit begins.", validator=SEED)] = 0,
+    json_: Json = False,
+) -> None:
+    """Fit a density to the codes of the training images; new images are then drawn from it.
+
+    It lets an autoencoder draw, and is kept in the run. Prints the log density of held-out codes by it, and by a single
+    normal.
+
+    Example: vaekit fit-prior runs/portraits --components 20
+    """
+    opened = loaded(run, "cpu")
+    found = opened.fit_prior(kind, components, seed)
+    if opened.leads:
+        say(found, json_)
 
 
 @app.command

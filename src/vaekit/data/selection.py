@@ -22,6 +22,7 @@ class Selection:
 
     pixels: Tensor  #: uint8 ``[N, C, H, W]``, all images of the set
     rows: Tensor  #: int64 ``[n]``, which of them
+    conditions: Tensor | None = None  #: float32 ``[N, C]``, what a conditional model is told of all images
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -36,6 +37,13 @@ class Selection:
         """The pixels of some of the images, uint8 ``[m, C, H, W]``, a copy."""
         rows = self.rows[index.to(self.rows.device) if isinstance(index, Tensor) else index]
         return torch.index_select(self.pixels, 0, rows)  # several times as fast as pixels[rows]
+
+    def conditions_of(self, index: slice | Tensor) -> Tensor | None:
+        """What a conditional model is told of some of the images, float32 ``[m, C]``."""
+        if self.conditions is None:
+            return None
+        rows = self.rows[index.to(self.rows.device) if isinstance(index, Tensor) else index]
+        return self.conditions[rows.to(self.conditions.device)]
 
     def split(self, size: int) -> Iterator[Tensor]:
         """The pixels in pieces of at most ``size`` images."""

@@ -5,10 +5,11 @@ An encoder maps images ``[B, C, H, W]`` to features ``[B, encoder.features]``; a
 """
 
 from vaekit.nets.mlp import MLPDecoder, MLPEncoder
-from vaekit.nets.resnet import ResNetDecoder, ResNetEncoder, default_patch
+from vaekit.nets.resnet import Grid, ResNetDecoder, ResNetEncoder, default_patch
 from vaekit.nets.seed_conv import SeedConvDecoder, SeedConvEncoder
 
 __all__ = [
+    "Grid",
     "MLPDecoder",
     "MLPEncoder",
     "ResNetDecoder",

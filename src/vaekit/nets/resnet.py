@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ResNetDecoder", "ResNetEncoder", "default_patch", "level_widths"]
+__all__ = ["Grid", "ResNetDecoder", "ResNetEncoder", "default_patch", "level_widths"]
 
 _SMALLEST_GRID = 4
 _WIDEST = 4  #: channels grow at most this many times
@@ -32,13 +32,13 @@ def default_patch(height: int, width: int) -> int:
     return 2 ** max(0, math.ceil(math.log2(max(height, width) / 16)))
 
 
-def level_widths(cells: int, width: int) -> list[int]:
-    """Channels of each level for a grid of ``cells`` along its shorter side.
+def level_widths(cells: int, width: int, smallest: int = _SMALLEST_GRID) -> list[int]:
+    """Channels of each level for a grid of ``cells`` along its shorter side, halved to no fewer than ``smallest``.
 
     >>> level_widths(16, 64)
     [64, 128, 256]
     """
-    levels = max(0, int(math.log2(max(1, cells) / _SMALLEST_GRID)))
+    levels = max(0, int(math.log2(max(1, cells) / smallest)))
     return [width * min(2**level, _WIDEST) for level in range(levels + 1)]
 
 
@@ -59,12 +59,17 @@ class ResBlock(nn.Module):
 class Grid:
     """The arithmetic that encoder and decoder share: padded size, folded grid, widths of the levels."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int, patch: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int, patch: int, smallest: int = _SMALLEST_GRID) -> None:
         self.channels, self.height, self.image_width = shape
-        self.widths = level_widths(math.ceil(min(self.height, self.image_width) / patch), width)
+        self.widths = level_widths(math.ceil(min(self.height, self.image_width) / patch), width, smallest)
         stride = patch * 2 ** (len(self.widths) - 1)
         self.rows, self.columns = math.ceil(self.height / stride), math.ceil(self.image_width / stride)
         self.padding = (self.columns * stride - self.image_width, self.rows * stride - self.height)
+
+    @property
+    def coarsest(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of the last level."""
+        return self.widths[-1], self.rows, self.columns
 
 
 class Fold(nn.Module):
@@ -83,11 +88,11 @@ class Fold(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """Images ``[B, C, H, W]`` in [0, 1] → features ``[B, encoder.features]``."""
+    """Images ``[B, C, H, W]`` in [0, 1] → features ``[B, encoder.features]``, those of the coarsest grid in a row."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int, depth: int, patch: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int, depth: int, patch: int, smallest: int = 4) -> None:
         super().__init__()
-        grid = Grid(shape, width, patch)
+        grid = Grid(shape, width, patch, smallest)
         self.padding = grid.padding
         kernel = 3 if patch <= _FINEST_PATCH else 1
         self.stem = nn.Sequential(
@@ -99,7 +104,7 @@ class ResNetEncoder(nn.Module):
             if following:
                 layers += [nn.Conv2d(channels, following, 2, stride=2)]
         self.levels = nn.Sequential(*layers)
-        self.features = grid.widths[-1] * grid.rows * grid.columns
+        self.features = math.prod(grid.coarsest)
 
     def forward(self, x: Tensor) -> Tensor:
         right, bottom = self.padding
@@ -109,16 +114,28 @@ class ResNetEncoder(nn.Module):
 
 
 class ResNetDecoder(nn.Module):
-    """Latents ``[B, L]`` → ``[B, channels, H, W]``."""
+    """Latents ``[B, L]`` → ``[B, channels, H, W]``; if ``is_grid``, a latent has the vectors of the grid's cells."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int, depth: int, patch: int, latent_dim: int) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        width: int,
+        depth: int,
+        patch: int,
+        latent_dim: int,
+        smallest: int = 4,
+        is_grid: bool = False,
+    ) -> None:
         super().__init__()
-        grid = Grid(shape, width, patch)
+        grid = Grid(shape, width, patch, smallest)
         self.height, self.image_width = shape[1:]
         widths = grid.widths[::-1]
         self.first = nn.Sequential(
-            nn.Linear(latent_dim, widths[0] * grid.rows * grid.columns),
-            nn.Unflatten(1, (widths[0], grid.rows, grid.columns)),
+            *(
+                _laid_out(latent_dim, grid)
+                if is_grid
+                else (nn.Linear(latent_dim, math.prod(grid.coarsest)), nn.Unflatten(1, grid.coarsest))
+            )
         )
         layers: list[nn.Module] = []
         for channels, following in zip(widths, [*widths[1:], None], strict=True):
@@ -134,6 +151,22 @@ class ResNetDecoder(nn.Module):
             if image.shape[dim] != side:  # the gradient of a part that is the whole is copied nevertheless
                 image = torch.narrow(image, dim, 0, side)
         return image
+
+
+class _Cells(nn.Module):
+    """Vectors of cells in a row ``[B, P · D]`` → ``[B, D, rows, columns]``."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.rows, self.columns = rows, columns
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.unflatten(1, (self.rows, self.columns, -1)).permute(0, 3, 1, 2)
+
+
+def _laid_out(latent_dim: int, grid: Grid) -> tuple[nn.Module, nn.Module]:
+    channels, rows, columns = grid.coarsest
+    return _Cells(rows, columns), nn.Conv2d(latent_dim // (rows * columns), channels, 3, padding=1)
 
 
 def _unfold(width: int, channels: int, patch: int) -> nn.Sequential:

@@ -1,0 +1,182 @@
+"""A density fitted to the codes of a trained model, which new latents are then drawn from (Ghosh et al. 2020, Sec. 4).
+
+    mixture    Σₖ πₖ N(z; μₖ, Σₖ), by expectation maximisation (scikit-learn's)
+    flow       a standard normal through affine couplings and a scaling, by the likelihood of the codes
+
+It makes samples of an autoencoder meaningful, and better those of a model whose codes do not lie where its prior does.
+The model itself stays what it is: bounds are of the prior that it was trained with. A tenth of the codes is held out;
+what is left is fitted to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.distributions import FullNormal, Transformed
+from vaekit.errors import UserError, nearest
+from vaekit.models import LatentModel
+from vaekit.priors import FlowPrior, MixturePrior
+from vaekit.runs import file_digest, load_tensors, save_tensors
+
+__all__ = ["KINDS", "FittedFlow", "fit", "fitted_digest", "load_fitted", "save_fitted"]
+
+KINDS = ("mixture", "flow")
+
+_NAME = "prior.safetensors"
+_HELD_OUT = 10  # every such code
+_FEWEST_CODES = 20
+_LEAST_SPREAD = 1e-6
+_STEPS, _BATCH, _LEARNING_RATE = 2000, 256, 1e-3  # of a flow
+_LOOK_EVERY = 100
+
+
+class FittedFlow(FlowPrior):
+    """A flow over codes of any mean and spread."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("std", torch.ones(latent_dim))
+
+    def scale(self, mean: Tensor, std: Tensor) -> None:
+        """Takes codes of mean 0 and spread 1 to where they came from."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    def forward(self, model: Any = None, condition: Tensor | None = None) -> Transformed:
+        from torch.distributions import AffineTransform
+        from zuko.transforms import ComposedTransform
+
+        plain = super().forward(model)
+        scaling = AffineTransform(self.mean, self.std, event_dim=1)
+        return Transformed(plain.base, ComposedTransform(plain.transform, scaling))
+
+
+def fit(codes: Tensor, kind: str = "mixture", components: int = 10, seed: int = 0) -> tuple[nn.Module, dict[str, Any]]:
+    """A prior over codes ``[N, L]`` and what it is like: nats of held-out codes by it, and by one normal.
+
+    Deterministic in ``seed``. Raises :class:`UserError` for another kind, too few codes, codes that are not finite.
+    """
+    if kind not in KINDS:
+        raise UserError(f"--kind {kind}: {nearest(kind, KINDS)}")
+    if len(codes) < _FEWEST_CODES:
+        raise UserError(f"there are {len(codes)} codes to fit a prior to; expected at least {_FEWEST_CODES}")
+    if not bool(codes.isfinite().all()):
+        raise UserError("the codes are not all finite numbers; the model has diverged, train it again")
+    is_held = torch.arange(len(codes)) % _HELD_OUT == _HELD_OUT - 1
+    train, held = codes[~is_held].double(), codes[is_held].double()
+    if kind == "mixture" and not 1 <= components <= len(train):
+        raise UserError(
+            f"--components {components}: expected 1 to {len(train)}, the number of codes that are fitted to"
+        )
+    mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
+    scaled = ((train - mean) / std, (held - mean) / std)
+    prior: Any = _mixture(scaled[0], components, seed) if kind == "mixture" else _flow(*scaled, seed)
+    prior.scale(mean, std)
+    prior = prior.eval().requires_grad_(False)
+    with torch.no_grad():
+        by_normal = FullNormal(torch.zeros_like(mean), _factor(scaled[0])).log_prob(scaled[1]) - std.log().sum()
+        by_prior = prior(None).log_prob(held.float()).double()
+    facts = {
+        "kind": kind,
+        **({"components": components} if kind == "mixture" else {}),
+        "codes": len(train),
+        "held_out_nats": float(by_prior.mean()),
+        "held_out_nats_of_a_normal": float(by_normal.mean()),
+    }
+    return prior, facts
+
+
+def save_fitted(folder: Path, prior: nn.Module, facts: dict[str, Any], images_seen: int) -> None:
+    """Keeps it in a run, for the weights that have seen so many images."""
+    save_tensors(folder / _NAME, prior.state_dict(), {**facts, "images_seen": images_seen})
+
+
+def load_fitted(folder: Path, model: LatentModel, images_seen: int) -> tuple[nn.Module | None, str | None]:
+    """What :func:`save_fitted` kept, on the model's device, and where it cannot be used why not."""
+    path = folder / _NAME
+    if not path.exists():
+        return None, None
+    again = f"vaekit fit-prior {folder} makes it anew; new images are drawn from the model's own prior, if it has one"
+    try:
+        tensors, facts = load_tensors(path)
+        if facts["images_seen"] != images_seen:
+            return None, f"{path} was fitted to other weights than the run has now; {again}"
+        flow = facts["kind"] == "flow"
+        prior = FittedFlow(model.latent_dim) if flow else MixturePrior(model.latent_dim, facts["components"])
+        prior.load_state_dict(tensors)
+    except (UserError, KeyError, RuntimeError, TypeError):
+        return None, f"{path} cannot be read; {again}"
+    return prior.to(next(model.parameters()).device).eval().requires_grad_(False), None
+
+
+def fitted_digest(folder: Path) -> str | None:
+    """The SHA-256 of what is kept, if anything is."""
+    return file_digest(folder / _NAME)
+
+
+def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:
+    from sklearn.mixture import GaussianMixture  # takes seconds to import
+
+    found = GaussianMixture(components, covariance_type="full", reg_covar=1e-4, random_state=seed, max_iter=300)
+    with _quiet():
+        found.fit(scaled.numpy())
+    prior = MixturePrior(scaled.shape[1], components)
+    prior.log_weights.copy_(torch.from_numpy(found.weights_).log())
+    prior.mean.copy_(torch.from_numpy(found.means_))
+    prior.factor.copy_(torch.linalg.cholesky(torch.from_numpy(found.covariances_)))
+    return prior
+
+
+def _flow(train: Tensor, held: Tensor, seed: int) -> FittedFlow:
+    """Fitted to codes of mean 0 and spread 1; of its steps the one that is best on those held out."""
+    if train.shape[1] < 2:
+        raise UserError("--kind flow needs two latents at least; use --kind mixture")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        prior = FittedFlow(train.shape[1])
+    train, held, generator = train.float(), held.float(), torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(prior.flow.parameters(), _LEARNING_RATE)
+    best, kept = -math.inf, prior.state_dict()
+    for step in range(_STEPS):
+        for group in optimiser.param_groups:
+            group["lr"] = _LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / _STEPS))
+        if step % _LOOK_EVERY == 0:
+            best, kept = _better(prior, held, best, kept)
+        rows = torch.randint(len(train), (min(_BATCH, len(train)),), generator=generator)
+        optimiser.zero_grad()
+        (-prior().log_prob(train[rows]).mean()).backward()
+        optimiser.step()
+    prior.load_state_dict(_better(prior, held, best, kept)[1])
+    return prior
+
+
+@torch.no_grad()
+def _better(prior: FittedFlow, held: Tensor, best: float, kept: dict[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
+    found = float(prior().log_prob(held).mean())
+    return (found, {k: v.clone() for k, v in prior.state_dict().items()}) if found > best else (best, kept)
+
+
+def _factor(scaled: Tensor) -> Tensor:
+    centred = scaled - scaled.mean(0)
+    floor = 1e-4 * torch.eye(scaled.shape[1]).to(scaled)
+    return torch.linalg.cholesky(centred.mT @ centred / len(scaled) + floor)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """A fit that is still moving after so many steps is a fit; scikit-learn warns of it."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

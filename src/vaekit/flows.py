@@ -1,0 +1,58 @@
+"""Invertible networks, of zuko's parts: each begins as the identity, and knows the logarithm of its determinant.
+
+zuko is imported when a flow is built, and not before: most recipes have none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["autoregressive_flow", "coupling_flow"]
+
+
+def coupling_flow(features: int, layers: int, hidden: int) -> nn.Module:
+    """Affine couplings of alternating halves (Dinh et al. 2017); both directions take one pass.
+
+    Called, it gives the transform, which has ``call_and_ladj`` and ``inv``.
+    """
+    from zuko.flows.coupling import GeneralCouplingTransform
+    from zuko.lazy import LazyComposedTransform
+
+    halves = [torch.arange(features) % 2 == layer % 2 for layer in range(layers)]
+    widths = (hidden, hidden)
+    return _from_identity(
+        LazyComposedTransform(*[GeneralCouplingTransform(features, mask=m, hidden_features=widths) for m in halves])
+    )
+
+
+def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -> nn.Module:
+    """Affine steps whose shift and scale of number i hang on those before it and on a ``context`` of the image.
+
+    Noise to sample takes one pass, the inverse one per number (Kingma et al. 2016, Eq. 10; the order turns around from
+    step to step). Called with the context ``[B, context]``, it gives the transform.
+    """
+    from zuko.flows.autoregressive import MaskedAutoregressiveTransform
+    from zuko.lazy import LazyComposedTransform
+
+    widths = (hidden, hidden)
+    with torch.device("cpu"):  # where a model is built without values, to count its weights, its masks need theirs
+        orders = [
+            torch.arange(features) if layer % 2 == 0 else torch.arange(features).flip(0) for layer in range(layers)
+        ]
+        steps = [
+            MaskedAutoregressiveTransform(features, context, order=order, hidden_features=widths) for order in orders
+        ]
+    return _from_identity(LazyComposedTransform(*steps))
+
+
+def _from_identity(flow: Any) -> nn.Module:
+    """With the last layer of each network at zero: shift 0, scale 1."""
+    for step in flow.transforms:  # their layers are of a class of its own
+        last = [layer for layer in step.hyper.modules() if hasattr(layer, "weight")][-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    module: nn.Module = flow
+    return module

@@ -1,0 +1,186 @@
+"""Codes: words and vectors lead to one another, gradients pass straight through, a codebook follows what it stands for,
+and a prior over words is a probability."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from vaekit.build import build_model, build_objective, resolve
+from vaekit.models import Batch
+from vaekit.objectives import Step
+from vaekit.quantise import AutoregressiveWords, CodePosterior, IndependentWords, ScalarQuantiser, VectorQuantiser
+from vaekit.recipes import get, override
+
+LEVELS = st.lists(st.integers(2, 9), min_size=1, max_size=4)
+
+
+def randoms(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def vectors(count: int = 12, size: int = 3) -> VectorQuantiser:
+    torch.manual_seed(0)
+    return VectorQuantiser(count, size)
+
+
+@given(LEVELS)
+def test_every_word_of_rounded_numbers_has_a_vector_and_every_vector_its_word(levels: list[int]) -> None:
+    quantiser = ScalarQuantiser(levels)
+    words = torch.arange(quantiser.count)
+    found = quantiser.vectors_of(words)
+    assert torch.equal(quantiser.words_of(found), words)
+    assert len(found.unique(dim=0)) == quantiser.count and found.abs().max() <= 1
+
+
+@given(LEVELS, st.integers(0, 100))
+def test_rounding_reaches_every_level_and_no_other(levels: list[int], seed: int) -> None:
+    quantiser = ScalarQuantiser(levels)
+    z, words, apart = quantiser(8 * randoms(200, len(levels), seed=seed))
+    torch.testing.assert_close(z, quantiser.vectors_of(words), rtol=0, atol=1e-5)
+    assert not apart.any() and words.min() >= 0 and words.max() < quantiser.count
+
+
+def test_features_of_nothing_are_rounded_to_the_middle() -> None:
+    """Mentzer et al. 2024, Sec. 3.1: an odd number of levels has 0 in the middle, an even one is shifted by half."""
+    z, _, _ = ScalarQuantiser([5, 3])(torch.zeros(1, 2))
+    assert z.tolist() == [[0, 0]]
+    far, _, _ = ScalarQuantiser([4])(torch.tensor([[-50.0], [50.0]]))
+    assert far.tolist() == [[-1.0], [0.5]]
+
+
+def test_all_words_of_rounded_numbers_are_used_by_spread_features() -> None:
+    quantiser = ScalarQuantiser([8, 8, 8])
+    words = quantiser(2 * randoms(20_000, 3))[1]
+    assert len(words.unique()) > 0.9 * 512
+
+
+@pytest.mark.parametrize("kind", ["vq", "fsq"])
+def test_the_gradient_passes_straight_through(kind: str) -> None:
+    quantiser = vectors() if kind == "vq" else ScalarQuantiser([5, 5, 5])
+    features, pull = randoms(7, 3).requires_grad_(), randoms(7, 3, seed=1)
+    z, words, _ = quantiser(features)
+    torch.testing.assert_close(z.detach(), quantiser.vectors_of(words))
+    (found,) = torch.autograd.grad((z * pull).sum(), features)
+    smooth = F.normalize(features, dim=-1) if kind == "vq" else features.tanh()  # half width 2 by 2 levels: tanh · 2/2
+    (expected,) = torch.autograd.grad((smooth * pull).sum(), features)
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=1e-5)
+
+
+def test_a_word_is_the_nearest_vector() -> None:
+    quantiser, features = vectors(), randoms(50, 3, seed=2)
+    unit, codes = F.normalize(features, dim=-1), F.normalize(quantiser.vectors, dim=-1)
+    _, words, apart = quantiser(features)
+    distances = (unit.unsqueeze(1) - codes).square().sum(-1)
+    assert torch.equal(words, distances.argmin(1))
+    torch.testing.assert_close(apart, distances.min(1).values, rtol=1e-4, atol=1e-6)
+
+
+def test_a_codebook_goes_to_where_its_features_are() -> None:
+    """Three tight bundles of features, twelve vectors: each bundle gets vectors of its own, and all end up in one."""
+    quantiser, centres = vectors(), torch.eye(3)
+    for step in range(600):
+        features = centres[torch.arange(90) % 3] + 0.02 * randoms(90, 3, seed=step)
+        quantiser.observe(features, quantiser(features)[1])
+    similarity = (quantiser.vectors @ centres.mT).max(1).values
+    assert similarity.min() > 0.99
+    assert set((quantiser.vectors @ centres.mT).argmax(1).tolist()) == {0, 1, 2}
+
+
+def test_vectors_that_nobody_uses_come_back() -> None:
+    """All vectors but one begin where no feature is."""
+    quantiser = vectors(64, 4)
+    quantiser.vectors.copy_(F.normalize(-torch.ones(64, 4) + 0.01 * randoms(64, 4), dim=-1))
+    quantiser.vectors[0] = 0.5
+    quantiser.sums.copy_(quantiser.vectors)
+    for step in range(400):
+        features = torch.ones(256, 4) + randoms(256, 4, seed=step)
+        words = quantiser(features)[1]
+        quantiser.observe(features, words)
+    assert len(words.unique()) > 32
+
+
+def test_the_commitment_is_of_each_image_by_itself() -> None:
+    """Losses do not depend on which images share a batch."""
+    torch.manual_seed(0)
+    head, features = CodePosterior((4, 2, 2), vectors(), 0.5), randoms(6, 16)
+    whole = head(features)
+    for i in range(6):
+        torch.testing.assert_close(head(features[i : i + 1]).commitment, whole.commitment[i : i + 1])
+    cells = head.project(features.unflatten(1, (4, 2, 2))).flatten(2).mT
+    apart = (F.normalize(cells, dim=-1) - head.quantiser.vectors_of(whole.words)).square().sum((1, 2))
+    torch.testing.assert_close(whole.commitment, 0.5 * apart)
+
+
+@pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
+def test_losses_do_not_depend_on_the_size_of_the_batch(recipe: str) -> None:
+    row = resolve(override(get(recipe), {"width": 8, "code_count": 16}), (1, 16, 16))
+    model = build_model(row, (1, 16, 16)).train()
+    step, x = Step(model, build_objective(row)), torch.rand(6, 1, 16, 16)
+    noise, one = torch.zeros(1, 6, model.latent_dim), torch.tensor(1.0)
+    with model.observed():
+        whole = step(Batch(x), noise, one).loss
+        parts = [step(Batch(some), e, one).loss for some, e in zip(x.split(2), noise.split(2, 1), strict=True)]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [IndependentWords, AutoregressiveWords])
+def test_a_prior_over_words_sums_to_one(kind: type) -> None:
+    torch.manual_seed(0)
+    prior = kind(3, 4)
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.add_(torch.randn(parameter.shape))
+        words = torch.tensor(list(itertools.product(range(4), repeat=3)))
+        each = prior.log_probs(words).gather(-1, words.unsqueeze(-1)).sum((1, 2))
+    assert each.exp().sum().item() == pytest.approx(1, abs=1e-5)
+    assert each.exp().max() < 0.9
+
+
+def test_a_word_hangs_on_those_before_it_alone() -> None:
+    torch.manual_seed(0)
+    prior = AutoregressiveWords(5, 4).eval()
+    with torch.no_grad():
+        prior.last.weight.normal_()
+        words = torch.randint(4, (2, 5))
+        changed = words.clone()
+        changed[:, 2] = (changed[:, 2] + 1) % 4
+        before, after = prior.log_probs(words), prior.log_probs(changed)
+    torch.testing.assert_close(before[:, :3], after[:, :3])
+    assert (before[:, 3:] - after[:, 3:]).abs().amax(-1).min() > 1e-3
+
+
+@pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
+def test_samples_of_words_are_as_frequent_as_they_are_probable(recipe: str) -> None:
+    values = {"width": 8, "code_count": 4, "code_dim": 3, "code_levels": "2,2", "smallest_grid": 4}
+    row = resolve(override(get(recipe), {**values, "prior": "words"}), (1, 8, 8))
+    model = build_model(row, (1, 8, 8)).eval()
+    with torch.no_grad():
+        model.prior.logits.copy_(randoms(*model.prior.logits.shape))
+        pz = model.drawn_from()
+        z = pz.from_noise(randoms(4000, model.latent_dim, seed=3))
+        words = pz.quantiser.words_of(z.unflatten(-1, (-1, pz.quantiser.size)))
+        found = F.one_hot(words, 4).float().mean(0)
+        torch.testing.assert_close(found, model.prior.logits.softmax(-1), rtol=0, atol=0.035)
+        each = model.prior.logits.log_softmax(-1).expand(4000, -1, -1).gather(-1, words.unsqueeze(-1)).sum((1, 2))
+        torch.testing.assert_close(pz.log_prob(z), each)
+
+
+@pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
+def test_the_rate_is_the_surprise_of_the_words_and_teaches_the_prior_alone(recipe: str) -> None:
+    row = resolve(override(get(recipe), {"width": 8, "code_count": 16}), (1, 16, 16))
+    model = build_model(row, (1, 16, 16)).train()
+    terms = Step(model, build_objective(row))(
+        Batch(torch.rand(4, 1, 16, 16)), torch.zeros(1, 4, model.latent_dim), torch.tensor(1.0)
+    )
+    assert terms.rate is not None
+    terms.rate.sum().backward()
+    assert all(p.grad is None for name, p in model.named_parameters() if not name.startswith("prior"))
+    words = model.encode(torch.rand(4, 1, 16, 16)).words
+    assert words.shape == (4, model.latent_dim // model.posterior.quantiser.size)
