@@ -102,7 +102,7 @@ class PointMass:
 
 
 class FullNormal:
-    """N(mean, F Fᵀ) with ``mean`` ``[L]`` and a lower triangular ``factor`` F ``[L, L]``; or K of them, ``[K, ...]``."""
+    """N(mean, F Fᵀ), ``mean`` ``[L]``, F a lower triangular ``factor`` ``[L, L]``; or K of them, ``[K, ...]``."""
 
     has_density = True
 

@@ -174,10 +174,7 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
     if path not in PATHS:
         raise UserError(f"--path {path}: {nearest(path, PATHS)}")
     weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
-    if path == "linear":
-        z = z_a * (1 - weights) + z_b * weights
-    else:
-        z = _turned(model, z_a, z_b, weights)
+    z = z_a * (1 - weights) + z_b * weights if path == "linear" else _turned(model, z_a, z_b, weights)
     return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
 
 

@@ -160,7 +160,7 @@ class LatentModel(nn.Module):
             self._is_observed = False
 
     def drawn_from(self, condition: Tensor | None = None) -> Any:
-        """The distribution of new latents: what was fitted to the codes, else the prior; None where there is neither."""
+        """The distribution of new latents: what was fitted to the codes, else the prior; None without either."""
         prior = self.prior if self.fitted_prior is None else self.fitted_prior
         return None if prior is None else prior(self, condition)
 

@@ -67,7 +67,7 @@ class VectorQuantiser(nn.Module):
         self.register_buffer("sums", start.clone())
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features ``[..., D]`` → vectors with the features' gradient, words, and how far the two are apart, squared."""
+        """Features ``[..., D]`` → vectors with the gradient of features, words, and the squared distance of both."""
         unit = F.normalize(features, dim=-1)
         words = self.words_of(unit)
         chosen = self.vectors_of(words)
@@ -94,7 +94,7 @@ class VectorQuantiser(nn.Module):
         self.vectors.copy_(F.normalize(self.sums, dim=-1))
 
     def _revive(self) -> None:
-        """The n vectors used least share the features of the n used most (Linde, Buzo & Gray 1980): no draw is needed."""
+        """The vectors that are used least share the features of those used most (Linde, Buzo & Gray 1980)."""
         order = self.uses.argsort(descending=True, stable=True)
         is_dead = self.uses[order.flip(0)] < _DEAD_SHARE * self.uses.mean()
         dead = order.flip(0)[is_dead][: self.count // 2]
@@ -107,7 +107,7 @@ class VectorQuantiser(nn.Module):
 
 
 class ScalarQuantiser(nn.Module):
-    """D numbers, number i rounded to ``levels[i]`` values in [−1, 1]; every combination is a word (Mentzer et al. 2024)."""
+    """D numbers, the i-th rounded to ``levels[i]`` values in [−1, 1]; a combination is a word (Mentzer et al. 2024)."""
 
     levels: Tensor
     places: Tensor
@@ -120,7 +120,7 @@ class ScalarQuantiser(nn.Module):
         self.register_buffer("places", torch.tensor(places), persistent=False)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features ``[..., D]`` → vectors with the features' gradient, words, and no distance: none has to be closed."""
+        """Features ``[..., D]`` → vectors with the gradient of features, words, and a distance of zero."""
         half = (self.levels - 1) * (1 + 1e-3) / 2
         offset = 0.5 * (self.levels % 2 == 0)  # an even number of values has none in the middle
         bounded = (features + (offset / half).atanh()).tanh() * half - offset

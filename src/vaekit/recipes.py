@@ -62,9 +62,9 @@ class Recipe:
     code_levels: tuple[int, ...] = (8, 8, 8)  #: values of each number of a cell of posterior=fsq
     commitment: float = 0.25  #: weight of how far features are from their vectors, posterior=vq, per cell and variance
     posterior_std_gain: float = 1.0  #: below 1, the posterior's log standard deviation learns that much more slowly
-    #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (of what the model is told), vamp
-    #: (the posteriors of learned images), flow (learned and invertible), none (autoencoder); of codes words (each cell
-    #: by itself) or autoregressive-words
+    #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (of what the model is told),
+    #: vamp (the posteriors of learned images), flow (learned and invertible), none (autoencoder); of codes words (each
+    #: cell by itself) or autoregressive-words
     prior: str = "standard-normal"
     prior_components: int = 100  #: learned images of the vamp prior
     likelihood: str = "normal"  #: of pixel values: a density, a probability of bytes, or bernoulli (of binary pixels)

@@ -1,0 +1,174 @@
+"""What the recipes promise, measured: each on the data and against the baseline that its claim is about.
+
+    python bench/recipes.py prior     ../shared/data/mnist   vamp and flow priors, flow posterior: bound in the same time
+    python bench/recipes.py fitted    ../shared/data/mnist   samples of rae-l2 with a fitted mixture, of ae with a normal
+    python bench/recipes.py codes     ../shared/data/mnist   how many of 512 words are used
+    python bench/recipes.py factors                          the MIG of portraits' attributes, three seeds
+
+Models of one section are trained in turns of two at a time, one thread each, so that all of them meet the same machine.
+Results are added to ``bench/results/recipes.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from machine import RESULTS, write_result
+
+__all__ = ["SECTIONS"]
+
+MLP = {"net": "mlp", "hidden": "300,300", "activation": "tanh", "batch_size": 100}
+IWAE_SAMPLES = 500
+SEEDS = (0, 1, 2)
+
+
+def trained(data: str, out: str, recipe: str, settings: dict[str, Any], **options: Any) -> Any:
+    """A run, and how long its training took."""
+    import torch
+
+    import vaekit as vk
+
+    torch.set_num_threads(1)
+    before = time.monotonic()
+    run = vk.train(data, recipe=recipe, out=out, settings=settings, threads=1, quiet=True, **options)
+    return run, time.monotonic() - before
+
+
+def _prior(data: str, out: str, name: str, recipe: str, settings: dict[str, Any], minutes: float) -> dict[str, Any]:
+    run, seconds = trained(data, out, recipe, {**MLP, **settings}, binarize="dynamic", budget=f"{60 * minutes:.0f}s")
+    numbers = run.evaluate(iwae_samples=IWAE_SAMPLES)
+    kept = ("iwae_nats", "iwae_nats_error", "elbo_nats", "rate_nats")
+    seen = run.images_seen()
+    return {"name": name, "seconds": seconds, "images_seen": seen, **{key: numbers[key] for key in kept}}
+
+
+def prior(data: str, folder: Path, minutes: float) -> dict[str, Any]:
+    """The importance-weighted bound on dynamically binarised MNIST after the same time, of the same dense network."""
+    plain = {"latent_dim": 40, "prior": "standard-normal"}
+    sides = [
+        ("standard normal prior", "vae", plain),
+        ("vamp prior", "vamp-vae", {"latent_dim": 40}),
+        ("flow prior", "flow-vae", {"latent_dim": 40}),
+        ("flow posterior, standard normal prior", "iaf-vae", {"latent_dim": 40}),
+    ]
+    jobs = [(data, str(folder / recipe), name, recipe, values, minutes) for name, recipe, values in sides]
+    return {"minutes": minutes, "iwae_samples": IWAE_SAMPLES, "models": in_pairs(_prior, jobs)}
+
+
+def _fitted(data: str, out: str, recipe: str, images: int, samples: int) -> dict[str, Any]:
+    import torch
+
+    from vaekit.distributions import FullNormal
+    from vaekit.priors import MixturePrior
+
+    run, seconds = trained(data, out, recipe, {"latent_dim": 16, "likelihood": "normal"}, images=images)
+    found = {"recipe": recipe, "seconds": seconds, "psnr_db": run.evaluate()["psnr_db"]}
+    codes = run.stored()[0]["latents"].double()
+    normal = MixturePrior(codes.shape[1], 1)
+    normal.mean.copy_(codes.mean(0))
+    normal.factor.copy_(torch.linalg.cholesky(torch.cov(codes.mT)))
+    assert isinstance(normal().components, FullNormal)
+    standard = MixturePrior(codes.shape[1], 1)
+    for name, fitted in (("standard_normal", standard), ("one_normal", normal)):
+        run.model.fitted_prior = fitted
+        found[f"frechet_{name}"] = run.evaluate(samples=samples)["frechet_distance"]
+    for kind in ("mixture", "flow"):
+        found[kind] = run.fit_prior(kind)
+        found[f"frechet_{kind}"] = run.evaluate(samples=samples)["frechet_distance"]
+    return found
+
+
+def fitted(data: str, folder: Path, minutes: float) -> dict[str, Any]:
+    """The Fréchet distance of 10,000 samples from the test images: normal latents, a fitted normal, mixture, flow."""
+    jobs = [(data, str(folder / recipe), recipe, 200_000, 10_000) for recipe in ("ae", "rae-l2", "wae-mmd")]
+    return {"models": in_pairs(_fitted, jobs)}
+
+
+def _codes(data: str, out: str, recipe: str, images: int) -> dict[str, Any]:
+    import torch
+
+    from vaekit.data import to_float
+
+    run, seconds = trained(data, out, recipe, {}, images=images)
+    pixels = run.images("test").pixels
+    with torch.inference_mode():
+        words = torch.cat([run.model.encode(to_float(some)).words for some in pixels.split(500)])
+    count = run.model.posterior.quantiser.count
+    uses = torch.bincount(words.flatten(), minlength=count).double()
+    share = uses / uses.sum()
+    numbers = run.evaluate(samples=5000)
+    return {
+        "recipe": recipe,
+        "seconds": seconds,
+        "words": count,
+        "cells": words.shape[1],
+        "used": float((uses > 0).double().mean()),
+        "perplexity": float((-(share * share.clamp(min=1e-12).log()).sum()).exp()),
+        **{key: numbers[key] for key in ("psnr_db", "distortion_nats", "rate_nats", "elbo_nats", "frechet_distance")},
+    }
+
+
+def codes(data: str, folder: Path, minutes: float) -> dict[str, Any]:
+    """The share of words that the test images use, and what the model is like."""
+    jobs = [(data, str(folder / recipe), recipe, 200_000) for recipe in ("vq-vae", "fsq-vae")]
+    return {"models": in_pairs(_codes, jobs)}
+
+
+def _factors(data: str, out: str, recipe: str, seed: int, images: int) -> dict[str, Any]:
+    run, seconds = trained(data, out, recipe, {"latent_dim": 16}, images=images, size=32, seed=seed)
+    numbers = run.evaluate(factors=True)
+    kept = ("mig", "sap", "dci_disentanglement", "dci_completeness", "dci_informativeness", "factor_vae_score")
+    told = {key: numbers[key] for key in (*kept, "psnr_db", "rate_nats")}
+    return {"recipe": recipe, "seed": seed, "seconds": seconds, **told}
+
+
+def factors(data: str, folder: Path, minutes: float) -> dict[str, Any]:
+    """Disentanglement of portraits' attributes at 32 px with 16 latents, three seeds each."""
+    recipes = ("vae", "beta-vae", "capacity-vae", "beta-tcvae")
+    jobs = [(data, str(folder / f"{r}-{seed}"), r, seed, 100_000) for seed in SEEDS for r in recipes]
+    models = in_pairs(_factors, jobs)
+    means = {r: statistics.mean(m["mig"] for m in models if m["recipe"] == r) for r in recipes}
+    return {"models": models, "mean_mig": means}
+
+
+def in_pairs(function: Callable[..., dict[str, Any]], jobs: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """The results of all jobs, in fresh processes, two at a time."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        found = []
+        for future in [pool.submit(function, *job) for job in jobs]:
+            found.append(future.result())
+            print(json.dumps(found[-1]), flush=True)
+        return found
+
+
+SECTIONS: dict[str, Callable[[str, Path, float], dict[str, Any]]] = {
+    "prior": prior,
+    "fitted": fitted,
+    "codes": codes,
+    "factors": factors,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("section", choices=SECTIONS)
+    parser.add_argument("data", nargs="?", default="portraits:10000")
+    parser.add_argument("--out", type=Path, default=Path("build/bench-recipes"), help="where the runs are kept")
+    parser.add_argument("--minutes", type=float, default=8, help="of each training of the section prior")
+    given = parser.parse_args()
+    found = SECTIONS[given.section](given.data, given.out / given.section, given.minutes)
+    path = RESULTS / "recipes.json"
+    stored = json.loads(path.read_text())["results"] if path.exists() else {}
+    write_result("recipes", {"results": {**stored, given.section: found}})
+
+
+if __name__ == "__main__":
+    main()
