@@ -1,0 +1,128 @@
+"""Every row of the table through every verb: it trains, goes on exactly, and does or refuses by name what is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import vaekit as vk
+from vaekit import recipes
+from vaekit.artefact import verify
+from vaekit.errors import UserError
+from vaekit.explorer import check_page, publish
+from vaekit.recipes import RECIPES
+from vaekit.verbs import NEEDS, serves
+
+IMAGES = 96
+CASES = [(name, data) for name in RECIPES for data in ("digits", "portraits:120")]
+
+
+def small(name: str) -> dict[str, object]:
+    row = RECIPES[name]
+    net = {"width": 8} if row.net == "resnet" else {}
+    codes = {"code_count": 16, "code_levels": "4,4"} if row.latent == "codes" else {}
+    return {**net, **codes, **({"prior_components": 8} if row.prior == "vamp" else {}), "batch_size": 16}
+
+
+def train(name: str, data: str, out: Path, images: int = IMAGES) -> vk.Run:
+    size = 32 if data.startswith("portraits") else 16 if RECIPES[name].net == "seed-conv" else None
+    return vk.train(data, recipe=name, out=out, size=size, images=images, settings=small(name), quiet=True)
+
+
+def digest(run: Path) -> str:
+    names = ("weights.safetensors", "state.safetensors", "latents.safetensors")
+    return hashlib.sha256(b"".join((run / name).read_bytes() for name in names)).hexdigest()
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1].partition(':')[0]}")
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> vk.Run:
+    name, data = request.param
+    return train(name, data, tmp_path_factory.mktemp(name) / "run")
+
+
+def does(run: vk.Run, verb: str, act: Callable[[], object]) -> object:
+    """What the verb gives; where the table says that it does not serve the recipe, that it refuses by name."""
+    name = run.config.recipe["name"]
+    if serves(verb, run.model):
+        return act()
+    with pytest.raises(UserError, match=f"{verb}: recipe '{name}' .* train one of"):
+        act()
+    return None
+
+
+def test_it_measures(run: vk.Run) -> None:
+    numbers = run.evaluate()
+    assert math.isfinite(numbers["psnr_db"]) and math.isfinite(numbers["distortion_nats"])
+    assert (numbers["elbo_nats"] is None) != RECIPES[run.config.recipe["name"]].has_bound
+    assert run.doctor().verdict
+
+
+def test_it_draws_reconstructs_and_cleans(run: vk.Run) -> None:
+    shape = run.shape
+    drawn = does(run, "generate", lambda: run.generate(3))
+    assert drawn is None or tuple(drawn.pixels.shape) == (3, *shape)
+    assert drawn is None or torch.equal(run.generate(1).pixels, drawn.pixels[:1])
+    some = run.images("test").pixels[:2]
+    assert tuple(run.reconstruct(some).pixels.shape) == (2, *shape)
+    assert run.denoise(some / 255).shape == some.shape
+
+
+def test_it_works_on_codes(run: vk.Run, tmp_path: Path) -> None:
+    images = run.images("test")
+    one, two = (images[i].pixels for i in range(2))
+    name = f"{'attr' if images.attributes else 'label'}:{next(iter(images.attributes), None) or images.classes[0]}"
+    group = f"{name}=1" if images.attributes else name
+    hidden = torch.zeros(1, 1, *run.shape[1:], dtype=torch.bool)
+    hidden[..., :4, :4] = True
+    does(run, "interpolate", lambda: run.interpolate(group, group, steps=3))
+    does(run, "arithmetic", lambda: run.arithmetic(f"{group} + {group} - {group}"))
+    does(run, "neighbours", lambda: run.neighbours(one, count=2))
+    does(run, "inpaint", lambda: run.inpaint(one / 255, hidden))
+    does(run, "traverse", lambda: run.traverse(count=2, steps=3))
+    does(run, "encode", lambda: run.save_codes(tmp_path / "codes.npz"))
+    does(run, "map", lambda: run.map())
+    does(run, "score", lambda: run.score(split="test"))
+    does(run, "edit", lambda: run.edit(two, add=[next(iter(run.directions()))]))
+
+
+def test_it_goes_on_exactly_where_it_was(run: vk.Run, tmp_path: Path) -> None:
+    """In two parts, as if it had been told the whole length at first: the second run of one folder extends it."""
+    name, data = run.config.recipe["name"], run.config.data.source
+    halves = tmp_path / "halves"
+    train(name, data, halves, IMAGES // 2)
+    recipe = replace(RECIPES[name], schedule="constant", kl_warmup=0.0)
+    recipes.register(recipe, replace_existing=True) if False else None
+    whole = train(name, data, tmp_path / "whole")
+    assert digest(whole.path) == digest(run.path)
+    again = train(name, data, halves)
+    assert again.images_seen() == IMAGES
+
+
+@pytest.mark.skipif(not (Path(vk.__file__).parent / "page").is_dir(), reason="the page is not built (make page)")
+def test_it_is_shipped_and_shown(run: vk.Run, tmp_path: Path) -> None:
+    if not run.config.data.source.startswith("portraits"):
+        return
+    check_page()
+    if not serves("export", run.model):
+        for act in (lambda: publish(run, tmp_path / "site", 10), lambda: run.export(tmp_path / "out")):
+            with pytest.raises(UserError, match="export: recipe .* has latents of the kind 'codes'"):
+                act()
+        assert not list(tmp_path.iterdir())
+        return
+    publish(run, tmp_path / "site", 10)
+    assert verify(tmp_path / "site" / "model")["files"] >= 5
+    facts = json.loads((tmp_path / "site" / "model" / "model.json").read_text())
+    assert (facts["prior"] is not None) == (run.model.prior is not None)
+
+
+def test_the_table_of_verbs_is_whole() -> None:
+    asked = {"generate", "reconstruct", "denoise", "evaluate", "doctor", "interpolate", "arithmetic", "neighbours"}
+    asked |= {"inpaint", "traverse", "encode", "map", "score", "edit", "export"}
+    assert asked | {"fit-prior"} == set(NEEDS)
