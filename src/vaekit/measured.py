@@ -16,6 +16,7 @@ from vaekit.data import BINARIZE, Images, Selection, match_group
 from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
 from vaekit.doctor import Diagnosis, diagnose
 from vaekit.errors import UserError, printable
+from vaekit.factors import disentanglement, factors_of
 from vaekit.features import Features, inception, small_classifier
 from vaekit.intake import held_out, is_binary
 from vaekit.models import LatentModel
@@ -25,7 +26,7 @@ from vaekit.progress import Counted, counted_silently
 from vaekit.repeat import next_command
 from vaekit.tables import check_table, write_table
 from vaekit.team import join
-from vaekit.verbs import serves
+from vaekit.verbs import refuse, serves
 
 __all__ = ["Measured", "Scored"]
 
@@ -47,6 +48,7 @@ class Measured(Opened):
         samples: int | None = None,
         features: str | Path | None = None,
         per_image: str | Path | None = None,
+        factors: bool = False,
         counted: Counted = counted_silently,
     ) -> dict[str, Any]:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is.
@@ -54,7 +56,8 @@ class Measured(Opened):
         ``iwae_samples`` adds the importance-weighted bound of so many samples per image; ``samples`` the distances of
         so many new images from those measured (:mod:`vaekit.distances`), over a small classifier of our own or the
         Inception network whose weights lie in the file ``features`` (:mod:`vaekit.features`); ``per_image`` names a CSV
-        file that gets a line per image. ``counted`` hears how far it is: what is done, of how many images.
+        file that gets a line per image; ``factors`` adds how far the codes keep labels and attributes of the images
+        apart (:mod:`vaekit.factors`). ``counted`` hears how far it is: what is done, of how many images.
         """
         if iwae_samples is not None:
             self._check_bound(iwae_samples)
@@ -63,6 +66,7 @@ class Measured(Opened):
             check_table(Path(per_image))
         opened, rows, part = self._chosen(data, split)
         self._check_pixels(opened)
+        known = self._known(opened, rows) if factors else {}
         chosen, team = opened.selection(rows), join()
         found = evaluate.measure(
             self.model, chosen, seed, team=team, iwae_samples=iwae_samples or 0, with_ssim=True, counted=counted
@@ -75,6 +79,8 @@ class Measured(Opened):
             numbers["kl_per_dim_nats"] = found.kl_per_dim.tolist()
         if samples is not None and compared_by is not None:
             numbers |= self._distances(chosen, samples, compared_by, seed, counted)
+        if factors:
+            numbers |= disentanglement(edit.encode(self.model, chosen, team=team), known, seed)
         kind = self.config.data.binarize
         if kind:
             numbers |= {"binarize": kind, "measured_on": BINARIZE[kind]}
@@ -197,6 +203,15 @@ class Measured(Opened):
             raise UserError(
                 f"{self.path} gives binary pixels a probability, and {images.source} has grey levels; name others"
             )
+
+    def _known(self, images: Images, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """What is known of some of the images, a column per attribute; their class is called ``label``."""
+        refuse("factors", self.model, self.config.recipe["name"])
+        columns = {name: values[rows] for name, values in images.attributes.items()}
+        if images.labels is not None:
+            columns = {"label": np.array(images.classes)[images.labels.numpy()[rows]]} | columns
+        factors_of(columns, images.source)  # says before a long measurement that there are none
+        return columns
 
     def _features(self, samples: int | None, weights: str | Path | None) -> Features | None:
         """What so many samples are compared by: our own classifier, or Inception with weights from a file."""

@@ -37,6 +37,7 @@ NEEDS: dict[str, Need] = {
     "denoise": Need(_ANY),
     "inpaint": Need(),
     "evaluate": Need(_ANY),
+    "factors": Need(),  # of evaluate
     "score": Need(),
     "export": Need(),
     "doctor": Need(_ANY),
