@@ -61,7 +61,7 @@ class Mutant(NamedTuple):
 # fmt: off
 D, B, H, P, J, E, M = "distributions", "discrete", "heads", "priors", "objectives", "evaluate", "models"
 A, S, T, Z = "aggregate", "similarity", "distances", "data/binarize"
-W, X = "directions", "anomalies"
+W, X, F = "directions", "anomalies", "factors"
 MUTANTS = [
     # normals
     Mutant(D, "self.mean + self.log_std.exp() * noise", "self.mean + (2 * self.log_std).exp() * noise", "samples are spread by the variance"),
@@ -346,6 +346,18 @@ MUTANTS = [
     Mutant(X, "flagged = scores > threshold", "flagged = scores >= threshold", "the threshold itself is flagged"),
     Mutant(X, "maps.append(-model", "maps.append(model", "the sign of a map"),
     Mutant(X, "log_prob_map(x).sum(1)", "log_prob_map(x).mean(1)", "a map is a mean over channels"),
+    Mutant(F, "return best - second", "return best", "a gap that is the best score"),
+    Mutant(F, "np.log(joint[seen] / apart[seen])", "np.log(apart[seen] / joint[seen])", "the sign of the information"),
+    Mutant(F, "_gap(known) / mutual_information_nats(factor.bins, factor.bins)", "_gap(known)", "a gap of information in nats"),
+    Mutant(F, "return 1 + (share", "return 1 - (share", "the sign of an entropy"),
+    Mutant(F, "float(importance.mean(1) @ concentration(importance))", "float(concentration(importance).mean())", "disentanglement that counts every code the same"),
+    Mutant(F, "concentration(importance.T)", "concentration(importance)", "completeness that is of codes"),
+    Mutant(F, "order[::2], order[1::2]", "order[::2], order[::2]", "predictors that are held to what they were fitted on"),
+    Mutant(F, "float((z @ v) ** 2 / max((z @ z) * (v @ v), 1e-300))", "float(abs(z @ v) / max((z @ z) * (v @ v), 1e-300) ** 0.5)", "a correlation that is not squared"),
+    Mutant(F, "max_leaf_nodes=leaves, class_weight=\"balanced\"", "max_leaf_nodes=leaves", "thresholds that are set for what is frequent"),
+    Mutant(F, ".var(1).argmin(1)", ".var(1).argmax(1)", "the vote of the code that varies most"),
+    Mutant(F, "codes[:, is_active] / std[is_active]", "codes[:, is_active]", "variances that are not relative"),
+    Mutant(F, "std >= _LEAST_STD * std.max()", "std >= 0", "inactive codes vote"),
 ]
 # fmt: on
 
@@ -353,7 +365,7 @@ MUTANTS = [
 TESTS = [
     *("objectives", "models", "priors", "distributions", "discrete", "reference", "heads", "linear_gaussian"),
     *("aggregate", "similarity", "distances", "evaluate", "binarize", "mistakes", "likelihoods"),
-    *("directions", "traversal", "anomalies"),
+    *("directions", "traversal", "anomalies", "factors"),
 ]
 #: Where a mistake in a module is likeliest to show beside its own tests and the reference.
 LIKELIEST = {

@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("adam", "augment", "config", "data", "nets", "distributions", "recipes", "durations", "expressions", "seeds"),
     ("aggregate", "discrete", "features", "progress"),
-    ("directions", "doctor", "heads", "priors", "masks", "schedules", "verbs"),
+    ("directions", "doctor", "factors", "heads", "priors", "masks", "schedules", "verbs"),
     ("models",),
     ("objectives",),
     ("build",),

@@ -16,6 +16,7 @@ from vaekit.data import BINARIZE, Images, Selection, match_group
 from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
 from vaekit.doctor import Diagnosis, diagnose
 from vaekit.errors import UserError, printable
+from vaekit.factors import disentanglement, factors_of
 from vaekit.features import Features, inception, small_classifier
 from vaekit.intake import held_out, is_binary, selected
 from vaekit.models import LatentModel
@@ -47,6 +48,7 @@ class Measured(Opened):
         samples: int | None = None,
         features: str | Path | None = None,
         per_image: str | Path | None = None,
+        factors: bool = False,
         counted: Counted = counted_silently,
     ) -> dict[str, Any]:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluate` for what each one is.
@@ -54,7 +56,8 @@ class Measured(Opened):
         ``iwae_samples`` adds the importance-weighted bound of so many samples per image; ``samples`` the distances of
         so many new images from those measured (:mod:`vaekit.distances`), over a small classifier of our own or the
         Inception network whose weights lie in the file ``features`` (:mod:`vaekit.features`); ``per_image`` names a CSV
-        file that gets a line per image. ``counted`` hears how far it is: what is done, of how many images.
+        file that gets a line per image; ``factors`` adds how far the codes keep labels and attributes of the images
+        apart (:mod:`vaekit.factors`). ``counted`` hears how far it is: what is done, of how many images.
         """
         if iwae_samples is not None:
             self._check_bound(iwae_samples)
@@ -63,6 +66,7 @@ class Measured(Opened):
             check_table(Path(per_image))
         opened, rows, part = self._chosen(data, split)
         self._check_pixels(opened)
+        known = self._known(opened, rows) if factors else {}
         chosen, team = selected(opened, rows, self.config.conditions), join()
         found = evaluate.measure(
             self.model, chosen, seed, team=team, iwae_samples=iwae_samples or 0, with_ssim=True, counted=counted
@@ -75,6 +79,8 @@ class Measured(Opened):
             numbers["kl_per_dim_nats"] = found.kl_per_dim.tolist()
         if samples is not None and compared_by is not None:
             numbers |= self._distances(chosen, samples, compared_by, seed, counted)
+        if factors:
+            numbers |= disentanglement(edit.encode(self.model, chosen, team=team), known, seed)
         kind = self.config.data.binarize
         if kind:
             numbers |= {"binarize": kind, "measured_on": BINARIZE[kind]}
@@ -102,7 +108,7 @@ class Measured(Opened):
         default those of classes that the run was trained on, or of one called good or normal. ``table`` names a CSV
         file that gets a line per image.
         """
-        by = anomalies.check_score(by, self.model.prior is not None)
+        by = anomalies.check_score(by, self.row.has_density)
         if count < 1:
             raise UserError(f"--count {count}: expected at least 1 image")
         if table is not None:
@@ -181,7 +187,7 @@ class Measured(Opened):
             images = self.images() if opened is None else opened
         except UserError as error:
             raise UserError(f"{error}; a threshold needs normal images, give --normal-images") from error
-        part, held = held_out(images, runs.recipe_of(self.config))
+        part, held = held_out(images, self.row)
         if part == "train":
             raise UserError(f"{self.path} has no held-out images to set a threshold by; name some with --normal-images")
         if judged.fingerprint == own and rows[held].any():
@@ -197,6 +203,15 @@ class Measured(Opened):
             raise UserError(
                 f"{self.path} gives binary pixels a probability, and {images.source} has grey levels; name others"
             )
+
+    def _known(self, images: Images, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """What is known of some of the images, a column per attribute; their class is called ``label``."""
+        self.needs("factors")
+        columns = {name: values[rows] for name, values in images.attributes.items()}
+        if images.labels is not None:
+            columns = {"label": np.array(images.classes)[images.labels.numpy()[rows]]} | columns
+        factors_of(columns, images.source)  # says before a long measurement that there are none
+        return columns
 
     def _features(self, samples: int | None, weights: str | Path | None) -> Features | None:
         """What so many samples are compared by: our own classifier, or Inception with weights from a file."""
@@ -234,7 +249,7 @@ class Measured(Opened):
     def _check_bound(self, samples: int) -> None:
         if samples < 1:
             raise UserError(f"--iwae {samples}: expected at least 1 sample per image")
-        if self.model.prior is None:
+        if not self.row.has_density:
             raise UserError(f"--iwae: {self.path} is an autoencoder and has no bound; leave it out")
 
 

@@ -86,7 +86,8 @@ class Inference:
 class LatentModel(nn.Module):
     """prior × posterior × likelihood over two networks; an autoencoder has a point posterior and no prior."""
 
-    prior: Any  # these are modules, but callers need what they offer beside that
+    posterior: Any  # these are modules, but callers need what they offer beside that
+    prior: Any
     decoder: Any
     likelihood: Any
 

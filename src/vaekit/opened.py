@@ -20,7 +20,9 @@ from vaekit.errors import UserError, printable
 from vaekit.intake import is_trained_on
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
+from vaekit.recipes import Recipe
 from vaekit.team import join
+from vaekit.verbs import refuse
 
 __all__ = ["Coded", "Opened", "one_or_folder"]
 
@@ -42,6 +44,15 @@ class Opened:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the run's images."""
         return (self.config.data.channels, *self.config.data.size)
+
+    @property
+    def row(self) -> Recipe:
+        """Its recipe, resolved."""
+        return runs.recipe_of(self.config)
+
+    def needs(self, verb: str) -> None:
+        """Raises :class:`UserError` if the model cannot do that (:mod:`vaekit.verbs`)."""
+        refuse(verb, self.model, self.row.name)
 
     @property
     def form(self) -> Form:
@@ -151,7 +162,7 @@ class Opened:
         if stored:
             return stored
         images = self.images()
-        return edit.encode_set(self.model, images, is_trained_on(images, runs.recipe_of(self.config)))
+        return edit.encode_set(self.model, images, is_trained_on(images, self.row))
 
     def _sheet(self, pixels: Tensor, columns: int | None = None) -> Sheet:
         return Sheet(pixels, columns or min(len(pixels), 6))

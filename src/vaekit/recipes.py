@@ -113,6 +113,11 @@ class Recipe:
         return self.objective != "distortion" and self.posterior != "point"
 
     @property
+    def has_density(self) -> bool:
+        """Whether images have a rate and a bound by it, whatever it trains on: not by an autoencoder."""
+        return self.posterior != "point" and self.prior != "none"
+
+    @property
     def bound_samples(self) -> int:
         """K of the importance-weighted bound that it trains on; 0: on another objective."""
         return self.samples if self.objective.startswith("iwae") else 0

@@ -20,7 +20,6 @@ from vaekit.export import check_export, export
 from vaekit.masks import parse_mask
 from vaekit.measured import Measured
 from vaekit.pictures import Sheet
-from vaekit.verbs import refuse
 from vaekit.walked import Walked
 
 __all__ = ["Run"]
@@ -45,7 +44,7 @@ class Run(Measured, Walked):
 
         ``condition`` names what they shall have, ``"glasses=1"``, ``"label=7"``, if the recipe is conditional.
         """
-        name, told = self.config.recipe["name"], self.config.conditions
+        name, told = self.row.name, self.config.conditions
         if condition and not told:
             raise UserError(f"--condition: recipe {name!r} is told nothing of its images; train conditional-vae")
         asks = asked(told, condition) if condition else None
@@ -66,6 +65,7 @@ class Run(Measured, Walked):
 
     def inpaint(self, images: Tensor, hidden: Tensor, seed: int = 0) -> Tensor:
         """Fills ``hidden`` (bool ``[N, 1, H, W]``) of float images ``[N, C, H, W]``; visible pixels do not change."""
+        self.needs("inpaint")
         stored = runs.load_latents(self.path)
         return inpaint.inpaint(self.model, images, hidden, seed=seed, codes=stored[0]["latents"] if stored else None)
 
@@ -95,7 +95,7 @@ class Run(Measured, Walked):
         It is compared with PyTorch on up to 100 images of ``data``, by default the run's own test images, and says how
         near it is, with the digest that ``vaekit verify`` can be given. ``precision``: ``"fp32"`` or ``"fp16"``.
         """
-        refuse("export", self.model, self.config.recipe["name"])
+        self.needs("export")
         check_export(Path(out), precision)
         if self.config.data.binarize:
             raise UserError(

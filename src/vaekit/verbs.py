@@ -37,7 +37,8 @@ NEEDS: dict[str, Need] = {
     "denoise": Need(_ANY),
     "inpaint": Need(),
     "evaluate": Need(_ANY),
-    "score": Need(),
+    "factors": Need(),  # of evaluate
+    "score": Need(_ANY),
     "export": Need(),
     "fit-prior": Need(),
     "doctor": Need(_ANY),

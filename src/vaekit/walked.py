@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit import edit, runs, search
+from vaekit import edit, search
 from vaekit.atlas import Atlas, chosen_cells
 from vaekit.codes_file import check_codes_file, write_codes
 from vaekit.directions import Column, Direction, check_method, columns_of, fit_all, named, parse_move
@@ -25,7 +25,6 @@ from vaekit.intake import held_out
 from vaekit.opened import Opened, one_or_folder
 from vaekit.pictures import Sheet, stacked_sheet
 from vaekit.traversal import Axis, active_axes, principal_axes, walk
-from vaekit.verbs import refuse
 
 __all__ = ["Walked"]
 
@@ -59,6 +58,7 @@ class Walked(Opened):
 
     def arithmetic(self, expression: str) -> Sheet:
         """The picture of a sum of latents, for example ``"me.png + attr:glasses=1 - attr:glasses=0"``."""
+        self.needs("arithmetic")
         return self._sheet(edit.decode(self.model, self._sum(expression)[None]))
 
     def interpolate(self, *stops: str | Tensor | np.ndarray, steps: int = 6, path: str = "linear") -> Sheet:
@@ -67,6 +67,7 @@ class Walked(Opened):
         Stops are latents or expressions, two or more; ``path`` is ``"linear"`` or ``"spherical"``
         (:func:`vaekit.edit.interpolate`).
         """
+        self.needs("interpolate")
         if len(stops) < 2:
             raise UserError(f"there are {len(stops)} places to walk between; expected at least 2")
         ends = [self._sum(e) if isinstance(e, str) else torch.as_tensor(e, dtype=torch.float32) for e in stops]
@@ -83,7 +84,7 @@ class Walked(Opened):
         ``kind`` is ``"mixture"`` (of so many normals) or ``"flow"``. From then on new images are drawn from it.
         Returns what it is like: nats of held-out codes by it, and by a single normal.
         """
-        refuse("fit-prior", self.model, self.config.recipe["name"])
+        self.needs("fit-prior")
         prior, facts = fit(self.stored()[0]["latents"], kind, components, seed)
         if self.leads:
             save_fitted(self.path, prior, facts, self.images_seen())
@@ -97,6 +98,7 @@ class Walked(Opened):
         is of the run's own held-out images, or where those have gone, of a fifth of the stored codes, which nothing
         is then fitted on. Those of folders come as they were made.
         """
+        self.needs("edit")
         check_method(method)
         seen = self.images_seen()
         known = load_directions(self.path, seen)
@@ -121,6 +123,7 @@ class Walked(Opened):
         known of these images, so that ``adjusted`` is ``means``. Raises :class:`UserError` if the data of the run
         have a column of that name.
         """
+        self.needs("edit")
         method = "means" if method == "adjusted" else method
         own = self.directions(method, is_orthogonal)
         if name in columns_of(*stored_columns(*self.stored())):
@@ -148,6 +151,7 @@ class Walked(Opened):
         ``run.edit("me.png", {"glasses": 1, "smiling": -1})``. ``directions`` are those of :meth:`directions`, by
         default with its defaults. A strength of 1 goes as far as from those without to those with.
         """
+        self.needs("edit")
         return self.decode(self.encode(one_or_folder(data)) + self._step(moves, directions))
 
     def edit_sheet(
@@ -207,6 +211,7 @@ class Walked(Opened):
         beside a component its share of the variance of the codes. A row goes from ``-reach`` to ``reach`` standard
         deviations of the codes about the code of ``image`` (default: the mean code), in ``steps`` pictures.
         """
+        self.needs("traverse")
         edit.check_steps(steps)
         if count < 1:
             raise UserError(f"--count {count}: expected at least 1 dimension")
@@ -233,6 +238,7 @@ class Walked(Opened):
 
     def save_codes(self, out: str | Path, data: Any = None, split: str | None = None) -> dict[str, Any]:
         """Writes names, labels and codes of ``data`` (default: all images of the run) as .npz, .parquet or .csv."""
+        self.needs("encode")
         check_codes_file(Path(out))
         found = self._coded(data, split)
         if self.leads:
@@ -247,6 +253,7 @@ class Walked(Opened):
         A sheet with a row for each of them, itself first; and for each the names, labels and distances of its
         neighbours, nearest first (:mod:`vaekit.search`). The sheet shows twenty of them at most.
         """
+        self.needs("neighbours")
         given = self.pixels(one_or_folder(image))
         if len(given) > _MOST_QUERIES:
             raise UserError(f"there are {len(given):,} images to find the neighbours of; give {_MOST_QUERIES} at most")
@@ -267,6 +274,7 @@ class Walked(Opened):
 
         A mosaic; and the share of the variance of the codes along each axis with the points of all images.
         """
+        self.needs("map")
         found = self._coded(data, split)
         plane = search.plane(found.codes)
         rows, places = chosen_cells(plane.coordinates)
@@ -319,7 +327,7 @@ class Walked(Opened):
             images = self.images()
         except UserError:
             return None
-        row = runs.recipe_of(self.config)
+        row = self.row
         part, rows = held_out(images, row)
         if part == "train":
             return None

@@ -99,6 +99,14 @@ def evaluate(
         Path | None, Parameter(help="Inception-v3 weights (.safetensors, torchvision's names) to compare samples by.")
     ] = None,
     per_image: Annotated[Path | None, Parameter(help="CSV file to write, with a line of numbers per image.")] = None,
+    factors: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Also how far the codes keep labels and attributes of DATA apart: MIG, SAP, DCI, FactorVAE score.",
+        ),
+    ] = False,
     seed: Annotated[int, Parameter(help="Of the posterior samples.", validator=SEED)] = 0,
     device: Device = "auto",
     json_: Json = False,
@@ -111,7 +119,7 @@ def evaluate(
     """
     opened = loaded(run, device)
     more: dict[str, Any] = dict(iwae_samples=iwae, samples=samples, features=features, per_image=per_image)
-    more["counted"] = counted(opened)
+    more |= {"factors": factors, "counted": counted(opened)}
     numbers = opened.evaluate(data, split, seed, **more)
     if opened.leads:
         say(numbers, json_)

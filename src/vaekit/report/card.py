@@ -9,6 +9,7 @@ from typing import Any
 
 from vaekit.recipes import DENSITIES
 from vaekit.report.facts import QUANTITIES, Facts, Quantity, number
+from vaekit.verbs import serves
 
 __all__ = ["cli_example", "limits", "model_card", "python_example"]
 
@@ -38,9 +39,10 @@ def model_card(facts: Facts) -> str:
 def python_example(facts: Facts) -> str:
     """Lines of Python that load the run from beside its folder and use it."""
     lines = ["import vaekit as vk", "", f"run = vk.load({json.dumps(facts.name, ensure_ascii=False)})"]
-    if facts.has_density:
+    if serves("generate", facts.recipe):
         lines.append('run.generate(18, seed=0).save("new.png")')
-    lines.append(f'z = run.encode("photos/")  # posterior means, [N, {facts.recipe.latent_dim}]')
+    if serves("encode", facts.recipe):
+        lines.append(f'z = run.encode("photos/")  # posterior means, [N, {facts.recipe.latent_dim}]')
     lines.append('run.compare("photos/").save("pairs.png")')
     return "\n".join(lines)
 
@@ -48,7 +50,7 @@ def python_example(facts: Facts) -> str:
 def cli_example(facts: Facts) -> str:
     """The same from the command line."""
     run = shlex.quote(facts.name)
-    lines = [f"vaekit generate {run} --out new.png"] if facts.has_density else []
+    lines = [f"vaekit generate {run} --out new.png"] if serves("generate", facts.recipe) else []
     return "\n".join(
         [
             *lines,

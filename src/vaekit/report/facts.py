@@ -175,7 +175,7 @@ class Facts:
     @property
     def has_density(self) -> bool:
         """Whether rate and bound have a meaning."""
-        return self.recipe.posterior != "point" and self.recipe.prior != "none"
+        return self.recipe.has_density
 
     @property
     def images_seen(self) -> int:

@@ -1,0 +1,316 @@
+"""How far codes keep the known factors of images apart (disentanglement), by four measures; more is better in each.
+
+    MIG         mean over k of  [I(z_a; vₖ) − I(z_b; vₖ)] / H(vₖ)                         (Chen et al. 2018, Eq. 6)
+    SAP         mean over k of  S_ak − S_bk, S_ik how well z_i alone predicts vₖ          (Kumar et al. 2018, Sec. 3)
+    DCI         D = Σᵢ ρᵢ [1 − H(Pᵢ) / log K],  C = mean over k of  1 − H(Qₖ) / log L     (Eastwood & Williams 2018,
+                R_ik the importance of z_i to a predictor of vₖ from all codes,            Sec. 2)
+                Pᵢ = R_i· / Σₖ R_ik,  Qₖ = R_·k / Σᵢ R_ik,  ρᵢ = Σₖ R_ik / Σ R;
+                I the mean over k of how well that predictor does on held-out images
+    FactorVAE   of images that share vₖ, one code varies least: how often it tells k      (Kim & Mnih 2018, Sec. 4)
+
+Codes z are L numbers per image, factors v are K facts about it; a and b are the best and the second best code for a
+factor. Information is of codes cut into 20 equal parts of their range, as Locatello et al. 2019 do. That a factor is
+predicted well means R² = 1 − Σ(v − v̂)² / Σ(v − v̄)² for one of many numbers, and for others the mean over their values
+of the fraction told right (balanced accuracy): 1/V by chance with V values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError
+
+__all__ = [
+    "Factor", "binned", "concentration", "dci", "disentanglement", "factor_vae_score", "factors_of",
+    "mutual_information_gap", "mutual_information_nats", "sap", "unfit",
+]  # fmt: skip
+
+_BINS = 20  # equal parts of a range; numbers with more values than that are continuous
+_MOST_VALUES = 100  # of a discrete factor
+_FEWEST_SHARING = 5  # images that share a value which is held fixed
+_FEWEST_IMAGES = _BINS * _FEWEST_SHARING  # so that some value is shared by that many
+_MOST_FITTED = 10_000  # images that predictors are fitted on and held to
+_TREES, _FEWEST_IN_LEAF = 50, 5  # of a forest
+_DRAWN = 64  # images that share a factor, in a vote (Locatello et al. 2019; of votes they have 10,000 and 5,000 in all)
+_VOTES, _HELD_OUT_VOTES = 1000, 500  # for each factor
+_VOTES_AT_ONCE = 100
+_LEAST_STD = 0.05  # of the largest: a code that varies less is taken for inactive
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """One fact about M of N images, those of which it is known."""
+
+    rows: np.ndarray  #: int64 ``[M]``: which of the images these are
+    values: np.ndarray  #: ``[M]``: float64 of a continuous factor, of a discrete one int64 from 0 on
+    is_continuous: bool
+
+    @property
+    def bins(self) -> np.ndarray:
+        """int64 ``[M]``: the values of a discrete factor, of a continuous one the part of its range."""
+        return binned(self.values) if self.is_continuous else self.values
+
+
+def factors_of(columns: Mapping[str, np.ndarray], source: str = "these images") -> dict[str, Factor]:
+    """The factors that columns ``[N]`` of a data set make, by name; what is :func:`unfit` is left out.
+
+    Numbers with more than 20 values are continuous, all else is discrete. NaN and "" are unknown. Raises
+    :class:`UserError`, which names ``source``, if there is none.
+
+    >>> factors_of({"hair": np.array(["red", "grey"] * 50), "age": np.arange(100.0)})["hair"].values[:3]
+    array([1, 0, 1])
+    """
+    left_out = unfit(columns)
+    if len(left_out) == len(columns):
+        alike = {reason: ", ".join(n for n in left_out if left_out[n] == reason) for reason in left_out.values()}
+        why = "; ".join(f"{names}: {reason}" for reason, names in alike.items()) or "neither labels nor attributes"
+        raise UserError(
+            f"--factors: {source} have no column to compare codes with ({why}); name images with labels or attributes, "
+            f"at least {_FEWEST_IMAGES} of them, of which each value is that of several"
+        )
+    return {name: _factor(values) for name, values in columns.items() if name not in left_out}
+
+
+def unfit(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """The columns ``[N]`` that are no factors, each with the reason.
+
+    >>> unfit({"male": np.array([0, 1] * 50), "on": np.ones(100), "id": np.arange(100).astype(str)})
+    {'on': 'one value', 'id': '100 values of 100 images'}
+    """
+    reasons = {name: _unfit(_factor(values)) for name, values in columns.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def disentanglement(codes: Any, columns: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Any]:
+    """All four measures of codes ``[N, L]`` and what is known of the images, columns ``[N]`` by name.
+
+    ``mig_per_factor`` has the gap of each factor, ``factors_left_out`` the columns that are none, with the reason.
+    Which images are fitted on, and which are drawn, follows from ``seed``. What needs a second factor is None where
+    there is one. Raises :class:`UserError` if there is no factor, or fewer than two codes that vary.
+
+    >>> levels = np.arange(400) // np.array([[1], [5]]) % 5
+    >>> found = disentanglement(levels.T, dict(zip("ab", levels)))
+    >>> {name: round(found[name], 6) for name in ("mig", "dci_disentanglement", "dci_completeness", "factor_vae_score")}
+    {'mig': 1.0, 'dci_disentanglement': 1.0, 'dci_completeness': 1.0, 'factor_vae_score': 1.0}
+    """
+    z = _checked(codes)
+    factors, left_out = factors_of(columns), unfit(columns)
+    gaps = mutual_information_gap(z, factors)
+    return {
+        "mig": _mean(gaps.values()),
+        "sap": _mean(sap(z, factors, seed).values()),
+        **dci(z, factors, seed),
+        "factor_vae_score": factor_vae_score(z, factors, seed),
+        "mig_per_factor": gaps,
+        **({"factors_left_out": left_out} if left_out else {}),
+    }
+
+
+def mutual_information_gap(codes: np.ndarray, factors: Mapping[str, Factor]) -> dict[str, float]:
+    """Of each factor [I(z_a; v) − I(z_b; v)] / H(v), codes ``[N, L]``; MIG is the mean (Chen et al. 2018, Eq. 6).
+
+    Both terms are too large by about the same for few images; the difference is not.
+    """
+    found = {}
+    for name, factor in factors.items():
+        known = [mutual_information_nats(binned(z), factor.bins) for z in codes[factor.rows].T]
+        found[name] = _gap(known) / mutual_information_nats(factor.bins, factor.bins)
+    return found
+
+
+def sap(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict[str, float]:
+    """Of each factor the gap S_a − S_b, codes ``[N, L]``; SAP is the mean (Kumar et al. 2018, Sec. 3).
+
+    S of a continuous factor is the R² of a line, their squared correlation. A discrete one is told by thresholds, which
+    a tree with a leaf per value sets on half of the images: S is its balanced accuracy on the other half.
+    """
+    found = {}
+    for name, factor in factors.items():
+        halves = _halves(factor, seed)
+        found[name] = _gap([_told_by_one(z, factor, halves) for z in codes[factor.rows].T])
+    return found
+
+
+def dci(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict[str, float | None]:
+    """Disentanglement, completeness and informativeness of codes ``[N, L]`` (Eastwood & Williams 2018, Sec. 2).
+
+    Predictors are random forests, fitted on half of at most 10,000 images and held to the other half; a code's
+    importance is the impurity that its splits take away. Informativeness is R², not below 0, or balanced accuracy,
+    where the paper has the error.
+    """
+    importance, told = np.zeros((codes.shape[1], len(factors))), []
+    for number, factor in enumerate(factors.values()):
+        z, (fitted, held_out) = codes[factor.rows], _halves(factor, seed)
+        forest = _forest(factor, seed).fit(z[fitted], factor.values[fitted])
+        used = forest.feature_importances_
+        importance[:, number] = used if used.any() else 1 / len(used)  # no split at all: no code tells more than others
+        told.append(_score(factor, forest.predict(z[held_out]), held_out))
+    return {
+        "dci_disentanglement": float(importance.mean(1) @ concentration(importance)) if len(factors) > 1 else None,
+        "dci_completeness": float(concentration(importance.T).mean()),
+        "dci_informativeness": _mean(told),
+    }
+
+
+def factor_vae_score(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> float | None:
+    """How often the code that varies least tells which factor is held fixed (Kim & Mnih 2018, Sec. 4); chance is 1/K.
+
+    A vote: of a random image and a factor, 64 images with the same value (of a continuous factor, the same twentieth
+    of its range) are drawn with replacement, and the code with the smallest variance, relative to that over all
+    images, is taken. A code stands for the factor that it was taken for most often in 1,000 votes for each; the score
+    is of 500 further ones for each. A code is left out if its standard deviation is below 0.05 of the largest
+    (Locatello et al. 2019 have 0.05 itself, where the prior's is 1). None with a single factor, which needs no telling.
+
+    The images drawn are those that there are: of a value that few share, the same ones vary least each time.
+    """
+    if len(factors) < 2:
+        return None
+    std = codes.std(0)
+    is_active = std >= _LEAST_STD * std.max()
+    z, rng = codes[:, is_active] / std[is_active], np.random.default_rng(seed)
+    votes = np.zeros((2, len(factors), z.shape[1]))
+    for number, factor in enumerate(factors.values()):
+        taken = _least_varying(z, factor, _VOTES + _HELD_OUT_VOTES, rng)
+        for part, some in enumerate((taken[:_VOTES], taken[_VOTES:])):
+            votes[part, number] = np.bincount(some, minlength=z.shape[1])
+    stands_for, held_out = votes[0].argmax(0), votes[1]
+    return float(held_out[stands_for, np.arange(z.shape[1])].sum() / held_out.sum())
+
+
+def mutual_information_nats(a: np.ndarray, b: np.ndarray) -> float:
+    """I(a; b) = Σ p(a, b) log[p(a, b) / (p(a) p(b))] of the frequencies of two columns int ``[N]`` from 0 on.
+
+    >>> a = np.array([0, 0, 1, 1])
+    >>> mutual_information_nats(a, a) / math.log(2), mutual_information_nats(a, np.array([0, 1, 0, 1]))
+    (1.0, 0.0)
+    """
+    width = int(b.max()) + 1
+    joint = np.bincount(a * width + b, minlength=(int(a.max()) + 1) * width).reshape(-1, width) / len(a)
+    apart = joint.sum(1, keepdims=True) * joint.sum(0)
+    seen = joint > 0
+    return float((joint[seen] * np.log(joint[seen] / apart[seen])).sum())
+
+
+def binned(values: np.ndarray) -> np.ndarray:
+    """Which of 20 equal parts of their range values ``[N]`` are in, int64.
+
+    >>> binned(np.array([0.0, 0.51, 0.99, 1.0]))
+    array([ 0, 10, 19, 19])
+    """
+    low = values.min()
+    width = (values.max() - low) or 1.0
+    return np.minimum((values - low) / width * _BINS, _BINS - 1).astype(np.int64)
+
+
+def concentration(weights: np.ndarray) -> np.ndarray:
+    """1 − H(w) / log B of each row w of weights ``[A, B]``: 1 where one has it all, 0 where all are equal, or none.
+
+    >>> concentration(np.array([[3.0, 0.0], [2.0, 2.0], [0.0, 0.0]]))
+    array([1., 0., 0.])
+    """
+    whole, width = weights.sum(1, keepdims=True), weights.shape[1]
+    share = np.where(whole > 0, weights / np.where(whole > 0, whole, 1), 1 / width)
+    return 1 + (share * np.log(np.where(share > 0, share, 1))).sum(1) / math.log(width)
+
+
+def _factor(column: np.ndarray) -> Factor:
+    is_number = column.dtype.kind in "fiub"
+    known = np.flatnonzero(np.isfinite(column) if is_number else column != "")
+    distinct, values = np.unique(column[known], return_inverse=True)
+    is_continuous = is_number and len(distinct) > _BINS
+    return Factor(known, column[known].astype(np.float64) if is_continuous else values, is_continuous)
+
+
+def _unfit(factor: Factor) -> str | None:
+    images, values = len(factor.rows), len(np.unique(factor.values))
+    if images < _FEWEST_IMAGES:
+        return f"known of {images} images, expected {_FEWEST_IMAGES}"
+    if values < 2:
+        return "one value"
+    if not factor.is_continuous and values > min(_MOST_VALUES, images // _FEWEST_SHARING):
+        return f"{values:,} values of {images:,} images"
+    return None
+
+
+def _checked(codes: Any) -> np.ndarray:
+    """The codes, float64 ``[N, L]``."""
+    z = np.asarray(codes, dtype=np.float64)
+    if not np.isfinite(z).all():
+        raise UserError("--factors: some of the codes are no finite numbers; vaekit doctor tells what is wrong")
+    if (varying := int((z.max(0) > z.min(0)).sum())) < 2:
+        raise UserError(
+            f"--factors: of {z.shape[1]} codes {varying} differ from image to image, expected at least 2 to compare; "
+            "vaekit doctor tells whether a model has collapsed"
+        )
+    return z
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))
+
+
+def _gap(scores: list[float]) -> float:
+    """The best less the second best."""
+    second, best = sorted(scores)[-2:]
+    return best - second
+
+
+def _told_by_one(z: np.ndarray, factor: Factor, halves: tuple[np.ndarray, np.ndarray]) -> float:
+    """How well one code ``[M]`` predicts a factor, by a line or by thresholds."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    if factor.is_continuous:
+        z, v = z - z.mean(), factor.values - factor.values.mean()
+        return float((z @ v) ** 2 / max((z @ z) * (v @ v), 1e-300))
+    fitted, held_out = halves
+    leaves = int(factor.values.max()) + 1
+    tree = DecisionTreeClassifier(max_leaf_nodes=leaves, class_weight="balanced", random_state=0)
+    tree.fit(z[fitted, None], factor.values[fitted])
+    return _score(factor, tree.predict(z[held_out, None]), held_out)
+
+
+def _forest(factor: Factor, seed: int) -> Any:
+    """Every split may take any code: offered a few, a forest would split by codes that tell nothing."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    shape: dict[str, Any] = dict(n_estimators=_TREES, min_samples_leaf=_FEWEST_IN_LEAF, max_features=None)
+    shape["random_state"] = seed % 2**32
+    if factor.is_continuous:
+        return RandomForestRegressor(**shape)
+    return RandomForestClassifier(class_weight="balanced", **shape)
+
+
+def _halves(factor: Factor, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two disjoint samples of the images of which a factor is known, by their place among these.
+
+    Drawn at random: every second image of a set in the order of its factors has half of their values.
+    """
+    order = np.random.default_rng(seed).permutation(len(factor.rows))[:_MOST_FITTED]
+    return order[::2], order[1::2]
+
+
+def _score(factor: Factor, predicted: np.ndarray, rows: np.ndarray) -> float:
+    """R², not below 0, or balanced accuracy, of what was predicted for some of the images."""
+    true = factor.values[rows]
+    if factor.is_continuous:
+        spread = ((true - true.mean()) ** 2).sum()
+        return max(0.0, 1 - float(((true - predicted) ** 2).sum() / max(spread, 1e-300)))
+    return _mean((predicted[true == value] == value).mean() for value in np.unique(true))
+
+
+def _least_varying(z: np.ndarray, factor: Factor, votes: int, rng: np.random.Generator) -> np.ndarray:
+    """int64 ``[votes]``: which code varies least in each of so many draws of images that share a value."""
+    bins = factor.bins
+    by_value, sizes = factor.rows[np.argsort(bins, kind="stable")], np.bincount(bins)
+    starts = np.cumsum(sizes) - sizes
+    held = rng.choice(bins[sizes[bins] >= _FEWEST_SHARING], votes)  # a value as often as images have it
+    found = []
+    for some in np.split(held, range(_VOTES_AT_ONCE, votes, _VOTES_AT_ONCE)):
+        places = starts[some, None] + (rng.random((len(some), _DRAWN)) * sizes[some, None]).astype(np.int64)
+        found.append(z[by_value[places]].var(1).argmin(1))
+    return np.concatenate(found)
