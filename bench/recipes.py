@@ -1,9 +1,9 @@
 """What the recipes promise, measured: each on the data and against the baseline that its claim is about.
 
-    python bench/recipes.py prior     ../shared/data/mnist   vamp and flow priors, flow posterior: bound in the same time
-    python bench/recipes.py fitted    ../shared/data/mnist   samples of rae-l2 with a fitted mixture, of ae with a normal
-    python bench/recipes.py codes     ../shared/data/mnist   how many of 512 words are used
-    python bench/recipes.py factors                          the MIG of portraits' attributes, three seeds
+    python bench/recipes.py prior ../shared/data/mnist     vamp and flow priors, flow posterior: bound in the same time
+    python bench/recipes.py fitted ../shared/data/mnist    samples of rae-l2 with a fitted mixture, of ae with a normal
+    python bench/recipes.py codes ../shared/data/mnist     how many of 512 words are used
+    python bench/recipes.py factors                        the MIG of portraits' attributes, three seeds
 
 Models of one section are trained in turns of two at a time, one thread each, so that all of them meet the same machine.
 Results are added to ``bench/results/recipes.json``.

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import vaekit as vk
-from vaekit import recipes
 from vaekit.artefact import verify
-from vaekit.errors import UserError
+from vaekit.errors import Interrupted, UserError
 from vaekit.explorer import check_page, publish
+from vaekit.objectives import Terms
 from vaekit.recipes import RECIPES
+from vaekit.trainer import Trainer
 from vaekit.verbs import NEEDS, serves
 
 IMAGES = 96
@@ -88,21 +89,25 @@ def test_it_works_on_codes(run: vk.Run, tmp_path: Path) -> None:
     does(run, "traverse", lambda: run.traverse(count=2, steps=3))
     does(run, "encode", lambda: run.save_codes(tmp_path / "codes.npz"))
     does(run, "map", lambda: run.map())
-    does(run, "score", lambda: run.score(split="test"))
-    does(run, "edit", lambda: run.edit(two, add=[next(iter(run.directions()))]))
+    does(run, "score", lambda: run.score(images.pixels, normal_images=run.images("val").pixels, false_alarms=0.2))
+    does(run, "edit", lambda: run.edit(two, {next(iter(run.directions())): 1}))
 
 
-def test_it_goes_on_exactly_where_it_was(run: vk.Run, tmp_path: Path) -> None:
-    """In two parts, as if it had been told the whole length at first: the second run of one folder extends it."""
+def test_it_goes_on_exactly_where_it_was(run: vk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the third step, the same command again: the same bytes as a training that nothing disturbed."""
+    step = Trainer.step
+
+    def interrupted(trainer: Trainer, **more: bool) -> Terms:
+        if trainer.steps == 2:
+            signal.raise_signal(signal.SIGINT)
+        return step(trainer, **more)
+
     name, data = run.config.recipe["name"], run.config.data.source
-    halves = tmp_path / "halves"
-    train(name, data, halves, IMAGES // 2)
-    recipe = replace(RECIPES[name], schedule="constant", kl_warmup=0.0)
-    recipes.register(recipe, replace_existing=True) if False else None
-    whole = train(name, data, tmp_path / "whole")
-    assert digest(whole.path) == digest(run.path)
-    again = train(name, data, halves)
-    assert again.images_seen() == IMAGES
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Trainer, "step", interrupted)
+        train(name, data, tmp_path / "again")
+    assert not (tmp_path / "again" / "latents.safetensors").exists()
+    assert digest(train(name, data, tmp_path / "again").path) == digest(run.path)
 
 
 @pytest.mark.skipif(not (Path(vk.__file__).parent / "page").is_dir(), reason="the page is not built (make page)")
@@ -125,4 +130,4 @@ def test_it_is_shipped_and_shown(run: vk.Run, tmp_path: Path) -> None:
 def test_the_table_of_verbs_is_whole() -> None:
     asked = {"generate", "reconstruct", "denoise", "evaluate", "doctor", "interpolate", "arithmetic", "neighbours"}
     asked |= {"inpaint", "traverse", "encode", "map", "score", "edit", "export"}
-    assert asked | {"fit-prior"} == set(NEEDS)
+    assert asked | {"fit-prior", "factors"} == set(NEEDS)

@@ -56,7 +56,7 @@ def test_a_posterior_without_a_formula_gives_the_sampled_divergence() -> None:
     z = 1 + torch.randn(20_000, 4, 3, generator=torch.Generator().manual_seed(2))
     pz = StandardNormal(3)()
     px = NormalImage(X, torch.zeros(()))
-    kl = Inference((Level(z, Shifted(), pz),), px, X).kl[0]
+    kl = Inference((Level(z, Shifted(), pz),), px, X, z).kl[0]
     assert kl.shape == (4, 1)
     torch.testing.assert_close(kl, torch.full((4, 1), 1.5), rtol=0, atol=4 * 3**0.5 / 20_000**0.5)
 
@@ -64,7 +64,7 @@ def test_a_posterior_without_a_formula_gives_the_sampled_divergence() -> None:
 def test_levels_are_summed() -> None:
     qz, pz = DiagonalNormal(torch.ones(4, 3), torch.zeros(4, 3)), StandardNormal(3)()
     level = Level(qz.from_noise(NOISE), qz, pz)
-    one, two = (Inference(levels, NormalImage(X, torch.zeros(())), X) for levels in ((level,), (level, level)))
+    one, two = (Inference(levels, NormalImage(X, torch.zeros(())), X, level.z) for levels in ((level,), (level, level)))
     torch.testing.assert_close(two.log_qz, 2 * one.log_qz)
     torch.testing.assert_close(two.log_pz, 2 * one.log_pz)
     assert len(two.kl) == 2

@@ -26,14 +26,14 @@ Cli = Callable[..., Any]
 def test_a_walk_through_several_places_has_a_row_for_each_stretch(portraits_vae: Path) -> None:
     run = vk.load(portraits_vae)
     noise = 3 * torch.randn(3, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
-    z = run.model.prior.from_noise(noise)  # far from one another, or all pictures would be one
+    z = run.model.drawn_from().from_noise(noise)  # far from one another, or all pictures would be one
     whole = run.interpolate(*z, steps=4)
     assert len(whole) == 8 and whole.columns == 4
     assert torch.equal(whole.pixels[:4], run.interpolate(z[0], z[1], steps=4).pixels)
     assert torch.equal(whole.pixels[4:], run.interpolate(z[1], z[2], steps=4).pixels)
     round_ = run.interpolate(z[0], z[1], steps=5, path="spherical").pixels
     torch.testing.assert_close(round_[[0, 4]].int(), run.decode(z[:2]).pixels.int(), atol=1, rtol=0)
-    middle = run.model.prior.from_noise(edit.spherical(noise[0], noise[1], torch.tensor([0.5])))
+    middle = run.model.drawn_from().from_noise(edit.spherical(noise[0], noise[1], torch.tensor([0.5])))
     torch.testing.assert_close(round_[2].int(), run.decode(middle[None]).pixels[0].int(), atol=1, rtol=0)
     straight = run.interpolate(z[0], z[1], steps=5).pixels
     assert int((round_[2].int() - straight[2].int()).abs().max()) > 5

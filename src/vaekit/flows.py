@@ -21,11 +21,10 @@ def coupling_flow(features: int, layers: int, hidden: int) -> nn.Module:
     from zuko.flows.coupling import GeneralCouplingTransform
     from zuko.lazy import LazyComposedTransform
 
-    halves = [torch.arange(features) % 2 == layer % 2 for layer in range(layers)]
-    widths = (hidden, hidden)
-    return _from_identity(
-        LazyComposedTransform(*[GeneralCouplingTransform(features, mask=m, hidden_features=widths) for m in halves])
-    )
+    with torch.device("cpu"):  # where a model is built without values, to count its weights, its masks need theirs
+        halves = [torch.arange(features) % 2 == layer % 2 for layer in range(layers)]
+        steps = [GeneralCouplingTransform(features, mask=half, hidden_features=(hidden, hidden)) for half in halves]
+    return _from_identity(LazyComposedTransform(*steps))
 
 
 def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -> nn.Module:
@@ -38,7 +37,7 @@ def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -
     from zuko.lazy import LazyComposedTransform
 
     widths = (hidden, hidden)
-    with torch.device("cpu"):  # where a model is built without values, to count its weights, its masks need theirs
+    with torch.device("cpu"):
         orders = [
             torch.arange(features) if layer % 2 == 0 else torch.arange(features).flip(0) for layer in range(layers)
         ]
