@@ -172,7 +172,7 @@ def data(
 
 @app.command
 def recipes(*, json_: Json = False) -> None:
-    """Show the table of recipes.
+    """Show the table of recipes; cost is the time per image, in times of vae's.
 
     Example: vaekit recipes
     """
@@ -184,9 +184,9 @@ def recipes(*, json_: Json = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("recipe", "good for", "paper", "cost", box=None, pad_edge=False)
+    table = Table("recipe", "latents", "good for", "paper", "cost", box=None, pad_edge=False)
     for row in RECIPES.values():
-        table.add_row(row.name, row.summary, row.paper, row.cost)
+        table.add_row(row.name, row.latent, row.summary, row.paper, row.cost)
     Console().print(table)
 
 

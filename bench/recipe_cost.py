@@ -1,0 +1,69 @@
+"""Time of a training step of every recipe beside that of ``vae``: the table's column "cost".
+
+    python bench/recipe_cost.py --rounds 5
+
+Colour images of 32 px, each recipe with its own network and batch size; per image, forward, backward and update, in
+turns. The founding VAE is measured at its own 256 px against ``vae`` there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+from machine import write_result
+from turns import take_turns
+
+from vaekit import open_images
+from vaekit.conditions import matrix
+from vaekit.config import Length
+from vaekit.data import Selection
+from vaekit.intake import make_config
+from vaekit.recipes import RECIPES
+from vaekit.trainer import Trainer
+
+__all__ = ["seconds_per_image"]
+
+_STEPS = 12
+
+
+def seconds_per_image(trainer: Trainer) -> float:
+    """The median of some steps, after two that are not counted."""
+    seconds = []
+    for _ in range(_STEPS + 2):
+        before = time.perf_counter()
+        trainer.step()
+        seconds.append(time.perf_counter() - before)
+    return statistics.median(seconds[2:]) / trainer.batch_size
+
+
+def trainer_of(name: str, images: Any) -> Trainer:
+    config = replace(make_config(images, RECIPES[name], Length()), total_images=10**9)
+    known = matrix(config.conditions, images) if config.conditions else None
+    return Trainer(config, Selection(images.pixels, torch.arange(len(images)), known), torch.device("cpu"))
+
+
+def measure(names: list[str], size: int, rounds: int) -> dict[str, float]:
+    """Times of ``vae`` that each needs for an image, medians over the rounds."""
+    images = open_images("portraits:256", size=size)
+    trainers = {name: trainer_of(name, images) for name in names}
+    found = take_turns({name: (lambda _, t=t: {"s": seconds_per_image(t)}) for name, t in trainers.items()}, rounds)
+    medians = {name: statistics.median(row["s"] for row in rows) for name, rows in found.items()}
+    return {name: value / medians["vae"] for name, value in medians.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    costs = measure([name for name in RECIPES if name != "seed-vae"], 32, given.rounds)
+    costs |= {"seed-vae": measure(["vae", "seed-vae"], 256, given.rounds)["seed-vae"]}
+    write_result("recipe_cost", {"times_of_vae": costs, "size": 32, "size_of_seed_vae": 256})
+
+
+if __name__ == "__main__":
+    main()
