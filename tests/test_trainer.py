@@ -345,3 +345,14 @@ def test_no_standard_deviation_of_a_code_leaps_at_256_px() -> None:
         before = log_std()
         trainer.step()
         assert (log_std() - before).abs().max() < 0.25
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_can_learn_to_remove_noise(name: str) -> None:
+    """What goes in is noisy and what should come out is not; the step takes both."""
+    trainer = trainer_of(name, noise_std=0.5)
+    batch, _, _ = trainer._inputs(trainer.next_index())
+    assert batch.target is not None
+    clean = to_float(PIXELS[trainer.next_index()])
+    assert torch.equal(batch.target, clean) and (batch.x - clean).abs().max() > 0.3
+    assert bool(trainer.step().loss.isfinite().all())

@@ -48,6 +48,7 @@ def train(
     flip: bool | None = None,
     shift: int | None = None,
     jitter: float | None = None,
+    noise_std: float | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -73,6 +74,7 @@ def train(
         likelihood: of pixel values, one of ``recipes.LIKELIHOODS``; another than the recipe's learns its scale.
         flip, shift, jitter: training images mirrored, moved by up to so many pixels, changed in colour by up to such a
             fraction, anew in every step (:func:`vaekit.augment.augment`); by default what the recipe says.
+        noise_std: the largest noise on the training images, on the [0, 1] scale, that any recipe may learn to remove.
         precision: of the networks in training, ``"fp32"`` or ``"bf16"``; by default what the device is good at.
         compiled: through ``torch.compile``; by default not.
         micro_batch: images per forward pass, where a whole batch does not fit into memory.
@@ -93,7 +95,8 @@ def train(
         check_tensorboard()
     row = _row(
         recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim,
-        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter, binarize=binarize,
+        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter, noise_std=noise_std,
+        binarize=binarize,
     )  # fmt: skip
     length = _length(epochs, images, budget)
     out = _out(data, row, out)
@@ -135,6 +138,7 @@ def plan(
     flip: bool | None = None,
     shift: int | None = None,
     jitter: float | None = None,
+    noise_std: float | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -151,7 +155,8 @@ def plan(
     engine = _engine(precision, compiled, micro_batch)
     row = _row(
         recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim,
-        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter, binarize=binarize,
+        likelihood=likelihood, flip=flip, shift=shift, jitter=jitter, noise_std=noise_std,
+        binarize=binarize,
     )  # fmt: skip
     length = _length(epochs, images, budget)
     out = _out(data, row, out)

@@ -11,18 +11,20 @@ from vaekit.config import DataConfig, RunConfig
 from vaekit.doctor import Diagnosis
 from vaekit.recipes import DESCRIPTIONS, RECIPES, Recipe, with_likelihood
 from vaekit.runs import recipe_of
+from vaekit.verbs import serves
 
 __all__ = ["next_command", "train_command"]
 
-_FLAGS = ("batch_size", "learning_rate", "latent_dim", "flip", "shift", "jitter")  # that have a flag of their own
-_NOT_SET = ("name", *DESCRIPTIONS, "epochs", "likelihood")
+#: Values that have a flag of their own.
+_FLAGS = ("batch_size", "learning_rate", "latent_dim", "flip", "shift", "jitter", "noise_std")
+_NOT_SET = ("name", *DESCRIPTIONS, "epochs", "likelihood", "condition_size")
 
 
 def next_command(config: RunConfig, diagnosis: Diagnosis, source: str, run: str) -> str:
     """What to do after a diagnosis of the run in the folder ``run``, as one command."""
     source = "DATA" if source in ("array", "files") else source
     if diagnosis.remedy == "use":
-        verb = "generate" if recipe_of(config).has_bound else "reconstruct"
+        verb = "generate" if serves("generate", recipe_of(config)) else "reconstruct"
         return shlex.join(["vaekit", verb, run, "--out", f"{run.rstrip('/')}-{verb}.png"])
     if diagnosis.remedy == "data":
         height, width = config.data.size

@@ -58,6 +58,10 @@ def train(
     jitter: Annotated[
         float | None, Parameter(help="Change brightness, contrast and saturation by up to this fraction, such as 0.2.")
     ] = None,
+    noise_std: Annotated[
+        float | None,
+        Parameter(help="Learn to remove noise of up to this standard deviation, such as 0.5, from images in [0, 1]."),
+    ] = None,
     seed: Annotated[
         int, Parameter(help="Of the weights, the order, the noise and the augmentation.", validator=SEED)
     ] = 0,
@@ -101,7 +105,7 @@ def train(
         size=size, channels=channels, fit=fit, background=background, frames=frames,
         epochs=epochs, images=images, budget=budget, batch_size=batch_size, seed=seed,
         learning_rate=learning_rate, latent_dim=latent_dim, likelihood=likelihood, binarize=binarize, flip=flip,
-        shift=shift, jitter=jitter, device=device, threads=threads, precision=precision,
+        shift=shift, jitter=jitter, noise_std=noise_std, device=device, threads=threads, precision=precision,
         compiled=compile_ and compile_ == "on", micro_batch=micro_batch, patience=patience, settings=settings,
     )  # fmt: skip
     if dry_run:
