@@ -59,7 +59,7 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
     latent_dim = recipe.latent_dim or (16 if longer <= 16 else 32 if longer <= 32 else 128)
     if recipe.latent == "codes":
         cells = math.prod(Grid(shape, width, patch, recipe.smallest_grid).coarsest[1:])
-        size = recipe.code_dim if recipe.posterior == "vq" else len(recipe.code_levels)
+        size = recipe.code_size
         latent_dim = cells * size
         if recipe.latent_dim not in (None, latent_dim):
             raise UserError(
@@ -185,9 +185,7 @@ def _decoder(row: Recipe, shape: Shape) -> nn.Module:
 
 def _words(row: Any) -> tuple[int, int]:
     """How many cells a grid has, and how many words there are for each."""
-    if row.posterior == "vq":
-        return row.latent_dim // row.code_dim, row.code_count
-    return row.latent_dim // len(row.code_levels), math.prod(row.code_levels)
+    return row.latent_dim // row.code_size, row.words
 
 
 def _refuse_impossible(row: Recipe, shape: Shape) -> None:

@@ -7,6 +7,7 @@ A value of ``None`` means "chosen from the size and the number of the images" (s
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -111,6 +112,23 @@ class Recipe:
     def has_bound(self) -> bool:
         """Whether it trains on a bound of log p(x), and not on reconstruction alone."""
         return self.objective != "distortion" and self.posterior != "point"
+
+    @property
+    def code_size(self) -> int:
+        """Numbers in the vector of a cell, where latents are codes."""
+        return self.code_dim if self.posterior == "vq" else len(self.code_levels)
+
+    @property
+    def words(self) -> int:
+        """How many vectors there are for a cell."""
+        return self.code_count if self.posterior == "vq" else math.prod(self.code_levels)
+
+    @property
+    def latents(self) -> str:
+        """What an image becomes, in words; of a resolved row."""
+        if self.latent == "codes":
+            return f"{(self.latent_dim or 0) // self.code_size} codes of {self.words} words"
+        return f"{self.latent_dim} latent dimensions"
 
     @property
     def has_density(self) -> bool:

@@ -106,7 +106,7 @@ def _about(facts: Facts) -> str:
     kind = "A variational autoencoder" if facts.has_density else "An autoencoder"
     epochs = "1 epoch" if facts.epochs == 1 else f"{facts.epochs:.3g} epochs"
     text = (
-        f"{kind} for {data.size[0]}×{data.size[1]} {facts.colours} images with {row.latent_dim} latent dimensions "
+        f"{kind} for {data.size[0]}×{data.size[1]} {facts.colours} images with {row.latents} "
         f"and {facts.parameters:,} parameters, trained with vaekit for {epochs} "
         f"({facts.images_seen:,} images seen)."
     )

@@ -40,7 +40,7 @@ def _head(facts: Facts) -> str:
     data, row = facts.config.data, facts.recipe
     kind = facts.colours
     dek = (
-        f"{data.size[0]}×{data.size[1]} {kind} images in {row.latent_dim} latent dimensions. "
+        f"{data.size[0]}×{data.size[1]} {kind} images in {row.latents}. "
         f"{facts.parameters:,} parameters, {facts.images_seen:,} images seen ({_epochs(facts.epochs)})."
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in facts.config.notes)
