@@ -121,7 +121,9 @@ def test_what_it_is_told_saves_rate(trained: vk.Run) -> None:
     """The label need not be in the code; told nothing, the model has to find it in the image."""
     told = trained.evaluate(squares())
     blind = Images(**{**vars(squares()), "labels": None, "classes": ()})
-    assert told["elbo_nats"] > trained.evaluate(blind)["elbo_nats"]
+    unaided = trained.evaluate(blind)
+    assert told["elbo_nats"] > unaided["elbo_nats"]
+    assert told["told"] == ["label"] and unaided["told"] == []
 
 
 def test_a_reopened_run_knows_what_it_was_told(trained: vk.Run) -> None:

@@ -8,7 +8,7 @@ them, with some, or with none (the unconditional model of Ho & Salimans 2021, Se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from vaekit.config import Condition
 from vaekit.data import Images
 from vaekit.errors import UserError, nearest
 
-__all__ = ["asked", "conditions_of", "hidden_parts", "matrix", "size_of", "told_of"]
+__all__ = ["asked", "conditions_of", "hidden_parts", "known_in", "matrix", "size_of"]
 
 LABEL = "label"
 _MOST_VALUES = 50  # of a column of words; more are names
@@ -140,6 +140,9 @@ def _example(conditions: Sequence[Condition]) -> str:
     return f"{first.name}={first.values[0] if first.values else f'{first.high:g}'}"
 
 
-def told_of(conditions: Sequence[Condition]) -> Mapping[str, str]:
-    """The parts by name, and what each can be, for people."""
-    return {each.name: ", ".join(each.values) or f"{each.low:g} to {each.high:g}" for each in conditions}
+def known_in(conditions: Sequence[Condition], told: Tensor | None) -> list[str]:
+    """The names of the parts that are known of some of the images ``[N, C]``."""
+    if told is None:
+        return []
+    ends = np.cumsum([_width(each) + 1 for each in conditions]) - 1
+    return [each.name for each, end in zip(conditions, ends, strict=True) if bool(told[:, end].any())]

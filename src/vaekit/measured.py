@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaekit import anomalies, checkup, edit, evaluate, runs
+from vaekit.conditions import known_in
 from vaekit.data import BINARIZE, Images, Selection, match_group
 from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
 from vaekit.doctor import Diagnosis, diagnose
@@ -81,6 +82,8 @@ class Measured(Opened):
             numbers |= self._distances(chosen, samples, compared_by, seed, counted)
         if factors:
             numbers |= disentanglement(edit.encode(self.model, chosen, team=team), known, seed)
+        if chosen.conditions is not None:
+            numbers["told"] = known_in(self.config.conditions, chosen.conditions_of(slice(None)))
         kind = self.config.data.binarize
         if kind:
             numbers |= {"binarize": kind, "measured_on": BINARIZE[kind]}
