@@ -128,6 +128,53 @@ def test_without_images_it_shows_none(tmp_path: Path) -> None:
         assert (name in said[0]) == (name != run.config.data.fingerprint.encode()) and name not in said[1]
 
 
+@pytest.fixture
+def autoencoder(tmp_path: Path) -> vk.Run:
+    return vk.train("digits", "ae", tmp_path / "run", images=64, settings={"net": "mlp"}, quiet=True)
+
+
+def test_without_images_an_autoencoder_shows_samples_of_its_fitted_prior(autoencoder: vk.Run, tmp_path: Path) -> None:
+    explorer.publish(autoencoder, tmp_path / "before", count=20, with_images=False)
+    assert facts_of(tmp_path / "before")["images"]["kind"] == "codes"
+    autoencoder.fit_prior(components=3)
+    run = vk.load(autoencoder.path)
+    told = explorer.publish(run, tmp_path / "site", count=20, with_images=False)
+    facts, (codes, matrix) = facts_of(tmp_path / "site"), codes_of(tmp_path / "site")
+    assert told["images_shown"] == 0 and facts["images"]["kind"] == "samples" and facts["source"] is None
+    pz = run.model.drawn_from()
+    noise = torch.randn(20, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(codes, pz.from_noise(noise).numpy(), atol=1e-5)
+    assert not np.isin(codes, run.stored()[0]["latents"].numpy()).any()
+    for shown, picture in zip(thumbnails(tmp_path / "site"), run.decode(torch.tensor(codes)).pixels, strict=True):
+        assert np.abs(shown - picture.permute(1, 2, 0).numpy()).max() <= 2
+    prior = json.loads((tmp_path / "site" / "model" / "model.json").read_text())["prior"]
+    assert prior["network"] == "prior.onnx" and verify(tmp_path / "site" / "model", told["model_digest"])
+    np.testing.assert_allclose(prior["mean"], pz.moments.mean.numpy(), atol=1e-6)
+    factor, identity = np.array(prior["factor"]), np.eye(len(matrix))
+    np.testing.assert_allclose(factor @ matrix, identity, atol=1e-3)  # of the same normal: noise and back
+
+
+def test_the_kept_page_is_made_anew_after_another_prior_was_fitted(
+    autoencoder: vk.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explorer, "serve", lambda *_: None)
+    path, kept = autoencoder.path, autoencoder.path / "explorer"
+
+    def prior() -> Any:
+        explorer.explore(vk.load(path))
+        return json.loads((kept / "model" / "model.json").read_text())["prior"]
+
+    assert prior() is None and explorer._is_current(kept, vk.load(path))
+    autoencoder.fit_prior(components=3)
+    assert not explorer._is_current(kept, vk.load(path))
+    assert prior()["network"] == "prior.onnx" and (kept / "model" / "prior.onnx").exists()
+    assert explorer._is_current(kept, vk.load(path))
+    autoencoder.fit_prior(components=1)
+    assert not explorer._is_current(kept, vk.load(path))
+    (path / "prior.safetensors").unlink()
+    assert not explorer._is_current(kept, vk.load(path))
+
+
 def test_nothing_tells_where_it_was_made(site: Path, portraits_vae: Path) -> None:
     for path in (Path.home(), Path(vk.__file__).parent, portraits_vae.parent, Path(torch.__file__).parent):
         assert str(path).encode() not in everything_in(site)

@@ -222,6 +222,88 @@ def test_export_and_verify_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: 
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+@pytest.fixture(scope="module")
+def with_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of an autoencoder whose codes a mixture was fitted to."""
+    folder = tmp_path_factory.mktemp("fitted")
+    run = vk.train("digits", "ae", folder / "run", images=64, settings={"net": "mlp"}, quiet=True)
+    run.fit_prior(components=3)
+    run.export(folder / "out")
+    return folder / "out"
+
+
+def test_the_network_of_a_fitted_prior_is_written_and_draws_what_was_fitted(with_network: Path) -> None:
+    prior, run = json.loads((with_network / "model.json").read_text())["prior"], vk.load(with_network.parent / "run")
+    assert (prior["network"], prior["formula"]) == ("prior.onnx", "latent = prior.onnx(noise)")
+    assert verify(with_network)["files"] == 6
+    noise = np.random.Generator(np.random.Philox(0)).standard_normal((5000, run.model.latent_dim + 1), np.float32)
+    pz = run.model.drawn_from()
+    fraction, ends = torch.special.ndtr(torch.from_numpy(noise[:, -1])), pz.log_weights.exp().cumsum(0)
+    chosen = torch.searchsorted(ends, fraction).clamp(max=2)
+    assert len(chosen.unique()) == 3
+    parts = torch.distributions.MultivariateNormal(pz.components.mean, scale_tril=pz.components.factor)
+    expected = parts.loc[chosen] + torch.einsum("nij,nj->ni", parts.scale_tril[chosen], torch.from_numpy(noise[:, :-1]))
+    drawn = Session(with_network).draw(noise)
+    is_near = np.abs(drawn - expected.numpy()).max(1) < 1e-3
+    assert is_near.mean() > 0.999  # where float32 rounds across an end, another component is chosen
+    spread = np.sqrt(np.diag(np.array(prior["factor"]).T @ prior["factor"]))
+    assert np.abs((drawn.mean(0) - prior["mean"]) / spread).max() < 0.07
+    assert np.abs(drawn.std(0) / spread - 1).max() < 0.07
+
+
+@pytest.mark.parametrize("what", ["gone", "flipped", "cut"])
+def test_no_change_of_the_network_of_a_prior_goes_unseen(with_network: Path, tmp_path: Path, what: str) -> None:
+    folder = copied(with_network, tmp_path)
+    path, data = folder / "prior.onnx", bytearray((folder / "prior.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes({"gone": data, "flipped": data, "cut": data[:50]}[what])
+    if what == "gone":
+        path.unlink()
+    with pytest.raises(UserError, match=r"prior\.onnx is missing" if what == "gone" else r"prior\.onnx has changed"):
+        verify(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "without_check", "message"),
+    [
+        (lambda folder, prior: (folder / "prior.onnx").unlink(), False, r"names prior\.onnx .* there is none"),
+        (lambda folder, prior: (folder / "prior.onnx").unlink(), True, r"names prior\.onnx .* there is none"),
+        (lambda folder, prior: prior.update(network=None), True, r"names no network .* there is prior\.onnx"),
+        (lambda folder, prior: prior.update(network="decoder.onnx"), False, r"names decoder\.onnx"),
+        (lambda folder, prior: None, True, r"check\.npz does not tell what prior\.onnx should give"),
+        (
+            lambda folder, prior: shutil.copy(folder / "decoder.onnx", folder / "prior.onnx"),
+            False,
+            "cannot be computed",
+        ),
+    ],
+)
+def test_a_prior_is_told_of_as_it_is(
+    with_network: Path, tmp_path: Path, change: Callable[[Path, Any], None], without_check: bool, message: str
+) -> None:
+    folder = copied(with_network, tmp_path)
+    facts = json.loads((folder / "model.json").read_text())
+    change(folder, facts["prior"])
+    (folder / "model.json").write_text(json.dumps(facts))
+    if without_check:
+        with np.load(folder / "check.npz", allow_pickle=False) as file:
+            kept = {name: file[name] for name in file.files if name not in ("noise", "drawn")}
+        np.savez(folder / "check.npz", **kept)
+    (folder / SUMS).write_text(sums_of(folder))
+    with pytest.raises(UserError, match=message):
+        verify(folder)
+
+
+def test_a_prior_that_draws_otherwise_is_seen(with_network: Path, tmp_path: Path) -> None:
+    folder = copied(with_network, tmp_path)
+    with np.load(folder / "check.npz", allow_pickle=False) as file:
+        expected = {name: file[name] for name in file.files}
+    np.savez(folder / "check.npz", **expected | {"drawn": expected["drawn"] + 0.01})
+    (folder / SUMS).write_text(sums_of(folder))
+    with pytest.raises(UserError, match="codes differ by"):
+        verify(folder)
+
+
 def copied(artefact: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "copy"
     shutil.copytree(artefact, folder)

@@ -131,6 +131,7 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
         allowed = TOLERANCES[precision]
         with np.load(folder / "check.npz", allow_pickle=False) as file:
             expected = {name: file[name] for name in file.files}
+        _check_prior(folder, facts, expected)
         _check_shapes(folder, facts, expected)
         off = differences(Session(folder), expected)
     except UserError:
@@ -194,6 +195,19 @@ def _sum_of(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}); export the run again") from error
 
 
+def _check_prior(folder: Path, facts: Mapping[str, Any], expected: Mapping[str, np.ndarray]) -> None:
+    """That the network of the prior is where model.json names one, there alone, and is compared."""
+    named = (facts["prior"] or {}).get("network")
+    there = PRIOR if (folder / PRIOR).exists() else None
+    if named != there:
+        raise UserError(
+            f"{folder / 'model.json'} names {named or 'no network'} as that of its prior, "
+            f"there is {there or 'none'}; export the run again"
+        )
+    if there and not {"noise", "drawn"} <= expected.keys():
+        raise UserError(f"{folder / 'check.npz'} does not tell what {PRIOR} should give; export the run again")
+
+
 def _check_shapes(folder: Path, facts: Mapping[str, Any], expected: Mapping[str, np.ndarray]) -> None:
     """That what model.json says of images and latents is what the networks take."""
     image, length = facts["image"], facts["latent_dim"]
@@ -201,6 +215,8 @@ def _check_shapes(folder: Path, facts: Mapping[str, Any], expected: Mapping[str,
     vectors = [each["vector"] for each in facts["directions"].values()]
     if facts["prior"] is not None:
         vectors += [facts["prior"]["mean"], facts["prior"]["factor"], *facts["prior"]["factor"]]
+    if "drawn" in expected:
+        vectors += [*expected["drawn"]]
     for what, found, wanted in (
         ("images", told, expected["images"].shape[1:]),
         ("latents", {length, *map(len, vectors)}, {expected["latents"].shape[1]}),

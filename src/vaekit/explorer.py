@@ -73,8 +73,8 @@ def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = Tr
 
     The map shows up to ``count`` of the run's images, evenly chosen, with their names. ``with_images=False`` publishes
     none of them, nor their names, codes and reconstructions: the map shows samples of the prior. An autoencoder has
-    none; there it shows what it makes of the codes of images. Names of classes and attributes stay in either case, and
-    a model remembers of its images what it remembers.
+    none unless one was fitted; there it shows what it makes of the codes of images. Names of classes and attributes
+    stay in either case, and a model remembers of its images what it remembers; so does a prior fitted to their codes.
     """
     out, page = Path(out), check_page()
     if not 1 <= count <= _MOST_IMAGES:
@@ -107,8 +107,8 @@ def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = Tr
 def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = print) -> None:
     """Serves the page of a run on 127.0.0.1 until interrupted; ``ready`` is told the address.
 
-    The page is kept in the run folder, and made anew when the run was trained on or vaekit has changed; where the
-    folder cannot be written to, it lies in a temporary one.
+    The page is kept in the run folder, and made anew when the run was trained on, was given another direction or prior,
+    or vaekit has changed; where the folder cannot be written to, it lies in a temporary one.
     """
     page = check_page()
     check_exporter()

@@ -6,14 +6,17 @@ python web/e2e/make_runs.py FOLDER [RUN]      RUN: a run of 64 px portraits to s
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
 import vaekit as vk
+from vaekit.artefact import PRIOR, Session
 from vaekit.explorer import publish
 
 #: What each is trained on, and how.
@@ -21,7 +24,11 @@ RUNS = {
     "portraits": ("portraits:300", dict(size=64, images=1200)),
     "large": ("portraits:60", dict(size=128, images=120)),
     "digits": ("digits", dict(recipe="ae", epochs=2)),
+    "vamp": ("digits", dict(recipe="vamp-vae", epochs=2)),
+    "flow": ("digits", dict(recipe="flow-vae", epochs=2)),
+    "fitted": ("digits", dict(recipe="ae", epochs=2)),
 }
+_TILES = 18  # of the page's first samples
 
 
 def main(folder: Path, given: Path | None) -> None:
@@ -35,9 +42,12 @@ def main(folder: Path, given: Path | None) -> None:
             run = vk.load(path)
         else:
             run = vk.train(data, out=path, quiet=True, **options)
+        if name == "fitted":
+            run.fit_prior()
         shutil.rmtree(path / "explorer", ignore_errors=True)
         publish(run, path / "explorer", count=1000)
-        (folder / f"{name}.json").write_text(json.dumps(_expected(run, folder)))
+        made = _expected(run, folder) | _drawn(run, path / "explorer" / "model")
+        (folder / f"{name}.json").write_text(json.dumps(made))
 
 
 def _expected(run: vk.Run, folder: Path) -> dict[str, object]:
@@ -49,6 +59,31 @@ def _expected(run: vk.Run, folder: Path) -> dict[str, object]:
     Image.fromarray(photo.permute(1, 2, 0).numpy()).save(folder / "photo.png")
     made["photo"] = _rows(run.reconstruct(str(folder / "photo.png")).pixels)[0]
     return made
+
+
+def _drawn(run: vk.Run, artefact: Path) -> dict[str, object]:
+    """The first samples of the page, where a network makes them of noise."""
+    if not (artefact / PRIOR).exists():
+        return {}
+    noise = np.float32([_normals(seed, run.model.latent_dim + 1) for seed in range(_TILES)])
+    return {"drawn": _rows(run.decode(torch.from_numpy(Session(artefact).draw(noise))).pixels)}
+
+
+def _normals(seed: int, count: int) -> list[float]:
+    """The numbers of `normals` of web/src/codes.ts."""
+    state, found, whole = seed, [], (1 << 32) - 1
+
+    def uniform() -> float:
+        nonlocal state
+        state = (state + 0x6D2B79F5) & whole
+        mixed = (state ^ state >> 15) * (state | 1) & whole
+        mixed ^= (mixed + (mixed ^ mixed >> 7) * (mixed | 61)) & whole
+        return (mixed ^ mixed >> 14) / 2**32
+
+    while len(found) < count:
+        radius, angle = math.sqrt(-2 * math.log(1 - uniform())), 2 * math.pi * uniform()
+        found += [radius * math.cos(angle), radius * math.sin(angle)]
+    return found[:count]
 
 
 def _rows(pixels: torch.Tensor) -> list[object]:

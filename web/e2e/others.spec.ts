@@ -1,9 +1,10 @@
-/** Runs of another kind: of 128 pixels; grey, of eight pixels, with classes, without a prior. */
+/** Runs of another kind: of 128 pixels; grey, of eight pixels, with classes, without a prior or with one that is a network. */
 
 import { expect } from '@playwright/test';
 import { difference, expected, link, open, pixels, quiet, tab, test } from './page';
 
 const DIGITS = 'http://127.0.0.1:4310/digits/explorer/';
+const VAMP = 'http://127.0.0.1:4310/vamp/explorer/';
 
 test('an autoencoder of small grey pictures', async ({ watched: page }) => {
   const { codes, pictures, photo } = expected('digits');
@@ -22,4 +23,51 @@ test('larger pictures are those of PyTorch too', async ({ watched: page }) => {
   const { codes, pictures } = expected('large');
   await open(page, `http://127.0.0.1:4310/large/explorer/${link(codes[1])}`);
   expect(difference(await pixels(page, '#picked'), pictures[1]).largest).toBeLessThanOrEqual(2);
+});
+
+for (const [name, kind] of [['vamp', 'a mixture of posteriors'], ['flow', 'a flow'], ['fitted', 'a mixture that was fitted to the codes of an autoencoder']]) {
+  test(`samples of ${kind} are those of its network`, async ({ watched: page }) => {
+    const { drawn = [] } = expected(name);
+    await open(page, `http://127.0.0.1:4310/${name}/explorer/`);
+    const panel = page.locator('#panel-Samples');
+    await expect(panel.locator('.hint')).toHaveText('Drawn at random from the prior. Click one to pick it.');
+    await expect(panel.locator('.grid')).toHaveAttribute('data-seed', '0');
+    const tiles = await panel.locator('.tile canvas').all();
+    expect(tiles.length).toBe(drawn.length);
+    for (const [i, tile] of tiles.entries()) expect(difference(await pixels(page, tile), drawn[i]).largest).toBeLessThanOrEqual(2);
+    expect(difference(await pixels(page, tiles[0]), drawn[1]).largest).toBeGreaterThan(20); // or the comparison would say nothing
+    await expect(page.locator('#caption')).toHaveText('sample 0');
+    expect(difference(await pixels(page, '#picked'), drawn[0]).largest).toBeLessThanOrEqual(2);
+    await panel.locator('.tile').nth(7).click();
+    await expect(page.locator('#caption')).toHaveText('sample 7');
+    await quiet(page, '#picked');
+    expect(difference(await pixels(page, '#picked'), drawn[7]).largest).toBeLessThanOrEqual(2);
+    await page.getByRole('button', { name: 'Draw others' }).click();
+    await expect(panel.locator('.tile').first()).toHaveAttribute('title', 'sample 18');
+    await expect(panel.locator('.grid')).toHaveAttribute('data-seed', '18');
+  });
+}
+
+test('without the network of its prior the page shows images, says what is missing, and asks again', async ({ page }) => {
+  const said: string[] = [];
+  page.on('pageerror', (error) => said.push(error.message));
+  let isDown = true;
+  await page.route('**/prior.onnx', (route) => (isDown ? route.fulfill({ status: 404 }) : route.continue()));
+  await open(page, VAMP);
+  await expect(page.getByRole('alert')).toContainText('model/prior.onnx');
+  await expect(page.locator('#caption')).toHaveText(/^\d+$/); // the name of an image
+  expect(Math.max(...(await pixels(page, '#picked')).filter((_, i) => i % 4 < 3))).toBeGreaterThan(50);
+  for (const slot of ['A', 'B', 'C']) await expect(page.getByRole('button', { name: `pick what is in slot ${slot}: ` })).toBeVisible();
+  await page.setViewportSize({ width: 390, height: 780 });
+  const dismiss = page.getByRole('button', { name: 'Dismiss' });
+  await expect(dismiss).toBeInViewport({ ratio: 1 });
+  expect((await dismiss.boundingBox())?.height).toBeLessThan(50); // one line
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+  await tab(page, 'Map');
+  await page.getByRole('button', { name: 'Pick the nearest image' }).click();
+  await tab(page, 'Samples');
+  isDown = false;
+  await page.getByRole('button', { name: 'Draw others' }).click();
+  await expect(page.locator('#panel-Samples .tile')).toHaveCount(18);
+  expect(said).toEqual([]);
 });

@@ -1,7 +1,7 @@
 /** What the tests of the page share: it opens the page, watches it, and reads its canvases. */
 
 import { readFileSync } from 'node:fs';
-import { expect, type Page, test as base } from '@playwright/test';
+import { expect, type Locator, type Page, test as base } from '@playwright/test';
 
 export const RUNS = '../build/web';
 
@@ -10,6 +10,8 @@ export interface Expected {
   pictures: number[][][][];
   sum: number[][][];
   photo: number[][][];
+  /** The first samples, of a run whose prior is a network. */
+  drawn?: number[][][][];
 }
 
 export function expected(name: string): Expected {
@@ -46,8 +48,8 @@ export async function quiet(page: Page, canvas: string): Promise<void> {
 }
 
 /** RGBA values of a canvas, read from a copy: a canvas that is read often is kept elsewhere, and the browser says so. */
-export function pixels(page: Page, canvas: string): Promise<number[]> {
-  return page.locator(canvas).evaluate((element) => {
+export function pixels(page: Page, canvas: string | Locator): Promise<number[]> {
+  return (typeof canvas === 'string' ? page.locator(canvas) : canvas).evaluate((element) => {
     const { width, height } = element as HTMLCanvasElement;
     const copy = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
     copy?.drawImage(element as HTMLCanvasElement, 0, 0);

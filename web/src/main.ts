@@ -93,8 +93,12 @@ async function start(): Promise<void> {
       Training: () => training(facts),
     }),
   );
-  // The first samples are what the page begins with.
-  const [picked, ...drawn] = await site.draw([0, 1, 2, 3], studio.engine);
+  // The first samples are what the page begins with; where none can be drawn, images: all else works without a prior.
+  const seeds = [0, 1, 2, 3];
+  const [picked, ...drawn] = await site.draw(seeds, studio.engine).catch((error: unknown) => {
+    fail(error);
+    return site.anyImages(seeds);
+  });
   const beginning = firstSlots(site, drawn);
   SLOTS.forEach((slot, i) => studio.put(slot, beginning[i]));
   if (!fromAddress(studio)) studio.pick(picked);

@@ -119,16 +119,17 @@ export class Site {
   /** Codes drawn at random, one per seed: from the prior, or where there is none those of images. */
   async draw(seeds: number[], engine: Pick<Engine, 'draw'>): Promise<{ code: Code; name: string }[]> {
     const { prior, latent_dim: length } = this.model;
-    if (!prior) return seeds.map((seed) => this.anyImage(seed));
+    if (!prior) return this.anyImages(seeds);
     const names = seeds.map((seed) => `sample ${seed}`);
     const noises = seeds.map((seed) => take(normals(seed), prior.network ? length + 1 : length));
     const codes = prior.network ? await engine.draw(noises) : noises.map((noise) => this.fromNoise(noise));
     return codes.map((code, i) => ({ code, name: names[i] }));
   }
 
-  private anyImage(seed: number): { code: Code; name: string } {
-    const row = Math.floor(Math.abs(normals(seed).next().value * 1e6)) % this.count;
-    return { code: this.code(row), name: this.nameOf(row) };
+  /** Codes of images of the map, one per seed. */
+  anyImages(seeds: number[]): { code: Code; name: string }[] {
+    const rows = seeds.map((seed) => Math.floor(Math.abs(normals(seed).next().value * 1e6)) % this.count);
+    return rows.map((row) => ({ code: this.code(row), name: this.nameOf(row) }));
   }
 
   nameOf(row: number): string {

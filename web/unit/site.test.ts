@@ -1,0 +1,55 @@
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { affine, normals, take } from '../src/codes';
+import { type Model, Site } from '../src/site';
+
+const CODES = [[1, 2], [3, 4], [5, 6]];
+const NORMAL = { mean: [0.5, -1], factor: [[2, 0], [1, 3]] };
+
+/** A site of three images with codes of two numbers, as it comes from a host. */
+async function siteWith(prior: Model['prior']): Promise<Site> {
+  const files: Record<string, BodyInit> = {
+    'model/model.json': JSON.stringify({ latent_dim: 2, prior, directions: {} }),
+    'explorer.json': JSON.stringify({ of: { format_version: 1 }, images: { kind: 'images', points: CODES, names: ['a', 'b', 'c'], labels: null } }),
+    'codes.bin': Float32Array.from([...CODES.flat(), 1, 0, 0, 1]).buffer,
+    'images.webp': '',
+  };
+  vi.stubGlobal('fetch', (name: string) => Promise.resolve(new Response(files[name])));
+  vi.stubGlobal('createImageBitmap', () => Promise.resolve({}));
+  return Site.load();
+}
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+describe('what is drawn at random', () => {
+  const engine = () => ({ draw: vi.fn((noises: Float32Array[]) => Promise.resolve(noises.map((noise) => noise.slice(0, 2).map((x) => 10 * x)))) });
+
+  test.each([{ ...NORMAL, network: null }, NORMAL])('is noise of the seed through a normal prior, without a network', async (prior) => {
+    const asked = engine();
+    const drawn = await (await siteWith(prior)).draw([7, 8], asked);
+    expect(asked.draw).not.toHaveBeenCalled();
+    expect(drawn.map(({ name }) => name)).toEqual(['sample 7', 'sample 8']);
+    expect(drawn.map(({ code }) => code)).toEqual([7, 8].map((seed) => affine(take(normals(seed), 2), NORMAL.factor, NORMAL.mean)));
+  });
+
+  test('is what the network of a prior makes of noise that is one number longer than a code', async () => {
+    const asked = engine();
+    const drawn = await (await siteWith({ ...NORMAL, network: 'prior.onnx' })).draw([7, 8], asked);
+    expect(asked.draw).toHaveBeenCalledExactlyOnceWith([take(normals(7), 3), take(normals(8), 3)]);
+    expect(drawn).toEqual([7, 8].map((seed) => ({ name: `sample ${seed}`, code: take(normals(seed), 2).map((x) => 10 * x) })));
+  });
+
+  test('fails where the network does', async () => {
+    const site = await siteWith({ ...NORMAL, network: 'prior.onnx' });
+    await expect(site.draw([0], { draw: () => Promise.reject(new Error('prior.onnx is missing')) })).rejects.toThrow('prior.onnx is missing');
+  });
+
+  test('is an image of the map where there is no prior', async () => {
+    const asked = engine();
+    const drawn = await (await siteWith(null)).draw([0, 1, 2, 3, 4, 5, 6, 7], asked);
+    expect(asked.draw).not.toHaveBeenCalled();
+    for (const { code, name } of drawn) expect([...code]).toEqual(CODES[['a', 'b', 'c'].indexOf(name)]);
+    expect(new Set(drawn.map(({ name }) => name)).size).toBeGreaterThan(1);
+  });
+});
