@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cores",
         "distances",
         "flows",
+        "recipe",
         "heap",
         "inception",
         "locks",
