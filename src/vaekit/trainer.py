@@ -273,7 +273,7 @@ class Trainer:
         if self.config.data.binarize == "dynamic":
             x = self._drawn(x, len(index))
         shape = (self.row.samples, len(index), self.model.latent_dim)
-        if self.row.posterior == "point" and self.row.objective != "mmd":
+        if self.row.posterior in ("point", "vq", "fsq") and self.row.objective != "mmd":  # nothing asks for it
             noise = x.new_zeros(()).expand(shape)
         else:
             noise = torch.randn(shape, generator=stream(self.config.seed, NOISE, self.steps)).to(self.device)
