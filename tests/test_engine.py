@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from trainers import in_double, small_trainer
 
 import vaekit as vk
 from vaekit import runs
@@ -26,9 +26,8 @@ from vaekit.errors import UserError
 from vaekit.heap import freed_memory_is_kept
 from vaekit.intake import make_config, with_engine
 from vaekit.memory import peak_resident_bytes, resident_bytes
-from vaekit.models import Batch
 from vaekit.plan import largest_batch
-from vaekit.recipes import get, override
+from vaekit.recipes import RECIPES, get, override
 from vaekit.schedules import epoch_order
 from vaekit.trainer import Trainer
 
@@ -37,31 +36,15 @@ PIXELS = torch.from_numpy(draw(11, 16)).movedim(-1, 1).contiguous()
 
 
 def trainer_of(name: str, engine: Engine, **values: Any) -> Trainer:
-    values = {"width": 8, "latent_dim": 4, "batch_size": 8, **values}
-    row = resolve(override(get(name), values), (3, 16, 16), len(PIXELS))
-    data = DataConfig("array", (16, 16), 3, "00", images=len(PIXELS), train_images=len(PIXELS))
-    return Trainer(RunConfig(row.to_dict(), data, 4 * len(PIXELS), engine=engine), PIXELS, CPU)
+    return small_trainer(name, PIXELS, 4, engine=engine, **{"batch_size": 8, **values})
 
 
-def in_double(trainer: Trainer) -> Trainer:
-    trainer.model.double()
-    trainer.average = None
-    trainer.adam = Adam(trainer.parameters, 0.0)
-    inputs = trainer._inputs
-
-    def doubled(index: Tensor) -> tuple[Batch, Tensor, Tensor]:
-        batch, noise, weight = inputs(index)
-        target = None if batch.target is None else batch.target.double()
-        return Batch(batch.x.double(), target), noise.double(), weight.double()
-
-    trainer._inputs = doubled  # type: ignore[method-assign]
-    return trainer
+PIECES = [(name, 3) for name, row in RECIPES.items() if row.net != "seed-conv" and row.objective not in ("tc", "mmd")]
 
 
-@pytest.mark.parametrize("name", ["vae", "beta-vae", "ae", "denoising-ae", "seed-ae"])
-@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+@pytest.mark.parametrize(("name", "micro_batch"), [*PIECES, ("vae", 1), ("vae", 8), ("vq-vae", 1)])
 def test_a_batch_in_pieces_has_the_gradients_of_the_whole(name: str, micro_batch: int) -> None:
-    """The fitted prior of ``vae`` follows all of a batch before the first piece is trained on."""
+    """Parts that follow the posteriors have seen all of a batch before the first piece is trained on."""
     whole, pieces = (in_double(trainer_of(name, Engine(micro_batch=size))) for size in (None, micro_batch))
     for _ in range(3):
         first, second = whole.step(), pieces.step()
@@ -75,7 +58,12 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_whole(name: str, micro_batch
 
 @pytest.mark.parametrize(
     ("name", "values", "reason"),
-    [("seed-vae", {}, "normalises over the batch"), ("vae", {"free_bits_nats": 0.1}, "averages free bits")],
+    [
+        ("seed-vae", {}, "normalises over the batch"),
+        ("vae", {"free_bits_nats": 0.1}, "averages free bits"),
+        ("beta-tcvae", {}, "estimates the total correlation"),
+        ("wae-mmd", {}, "compares the codes of a batch"),
+    ],
 )
 def test_what_couples_a_batch_is_refused_in_pieces(name: str, values: dict[str, Any], reason: str) -> None:
     with pytest.raises(UserError, match=f"{reason}.*leave out --micro-batch"):

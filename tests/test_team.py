@@ -25,14 +25,9 @@ GRADIENTS = """
 import sys, torch, vaekit.shards
 from pathlib import Path
 from safetensors.torch import save_file
-from vaekit.adam import Adam
-from vaekit.build import resolve
-from vaekit.config import DataConfig, RunConfig
+from trainers import in_double, small_trainer
 from vaekit.data.portraits import draw
-from vaekit.models import Batch
-from vaekit.recipes import get, override
 from vaekit.team import join
-from vaekit.trainer import Trainer
 
 recipe, width, out, *augmentation = sys.argv[1:]
 team = join()
@@ -40,22 +35,8 @@ if "messages" in augmentation:
     vaekit.shards._FOLDER = Path("/nowhere")
     augmentation.remove("messages")
 pixels = torch.from_numpy(draw(7, 16)).movedim(-1, 1).contiguous()
-row = resolve(override(get(recipe), {"width": width, "latent_dim": 4, "batch_size": 7}), (3, 16, 16), 7)
-if augmentation:
-    row = override(row, {"flip": True, "shift": 2, "jitter": 0.3})
-data = DataConfig("array", (16, 16), 3, "00", images=7, train_images=7)
-trainer = Trainer(RunConfig(row.to_dict(), data, 70), pixels, torch.device("cpu"), team)
-trainer.model.double()
-trainer.average = None
-trainer.adam = Adam(trainer.parameters, 0.0)
-inputs = trainer._inputs
-
-def in_double(index):
-    batch, noise, weight = inputs(index)
-    target = None if batch.target is None else batch.target.double()
-    return Batch(batch.x.double(), target), noise.double(), weight.double()
-
-trainer._inputs = in_double
+changes = {"flip": True, "shift": 2, "jitter": 0.3} if augmentation else {}
+trainer = in_double(small_trainer(recipe, pixels, 10, team=team, width=width, batch_size=7, **changes))
 for _ in range(2):
     trainer.step()
 kept, _ = trainer.state()  # the moments are weighted sums of the gradients and of their squares
@@ -71,7 +52,13 @@ def start(program: str, *words: object, size: int) -> list[subprocess.Popen[str]
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     source = str(Path(runs.__file__).parents[1])
-    common = {"PYTHONPATH": source, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    here = str(Path(__file__).parent)
+    common = {
+        "PYTHONPATH": os.pathsep.join([source, here]),
+        "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     common |= {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
     return [
         subprocess.Popen(
@@ -104,6 +91,9 @@ def test_shares_are_contiguous_and_whole() -> None:
         ("vae", (2, 3), ("messages",)),
         ("denoising-ae", (2,), ()),
         ("denoising-ae", (2,), ("augmented",)),
+        ("vq-vae", (2,), ()),
+        ("conditional-vae", (2,), ()),
+        ("rae-l2", (2,), ()),
     ],
 )
 def test_gradients_and_moments_are_those_of_one_process(

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from trainers import small_trainer
 
 from vaekit import runs
 from vaekit.build import build_model, resolve
-from vaekit.conditions import size_of
-from vaekit.config import Condition, DataConfig, RunConfig
-from vaekit.data import Selection, to_float
+from vaekit.config import DataConfig, RunConfig
+from vaekit.data import to_float
 from vaekit.data.portraits import draw
 from vaekit.errors import UserError
 from vaekit.evaluate import evaluate
@@ -32,15 +32,7 @@ PIXELS = torch.from_numpy(draw(COUNT, SIZE)).permute(0, 3, 1, 2).contiguous()
 
 
 def trainer_of(name: str = "vae", pixels: Tensor = PIXELS, epochs: float = 3, seed: int = 0, **values: Any) -> Trainer:
-    recipe = get(name)
-    told = (Condition("age"),) if recipe.is_conditional else ()
-    latents = {} if recipe.latent == "codes" else {"latent_dim": 4}
-    values = {"width": 8, **latents, "batch_size": BATCH, "condition_size": size_of(told), **values}
-    row = resolve(override(recipe, values), (3, SIZE, SIZE), len(pixels))
-    data = DataConfig("array", (SIZE, SIZE), 3, "00", images=len(pixels), train_images=len(pixels))
-    config = RunConfig(row.to_dict(), data, round(epochs * len(pixels)), seed, conditions=told)
-    known = torch.stack([torch.linspace(0, 1, len(pixels)), torch.ones(len(pixels))], 1) if told else None
-    return Trainer(config, Selection(pixels, torch.arange(len(pixels)), known), CPU)
+    return small_trainer(name, pixels, epochs, seed=seed, **{"batch_size": BATCH, **values})
 
 
 def finish(trainer: Trainer) -> Trainer:

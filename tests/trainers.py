@@ -1,0 +1,60 @@
+"""A small training of any recipe, for tests: conditional ones are told a number, codes have the length of their grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.adam import Adam
+from vaekit.build import resolve
+from vaekit.conditions import size_of
+from vaekit.config import Condition, DataConfig, Engine, RunConfig
+from vaekit.data import Selection
+from vaekit.models import Batch
+from vaekit.recipes import get, override
+from vaekit.team import ALONE, Team
+from vaekit.trainer import Trainer
+
+__all__ = ["in_double", "small_trainer"]
+
+
+def small_trainer(
+    name: str,
+    pixels: Tensor,
+    epochs: float,
+    *,
+    seed: int = 0,
+    engine: Engine | None = None,
+    team: Team = ALONE,
+    **values: Any,
+) -> Trainer:
+    """On uint8 ``pixels`` ``[N, C, H, W]``, on the CPU; ``values`` are of the recipe."""
+    recipe, count = get(name), len(pixels)
+    told = (Condition("age"),) if recipe.is_conditional else ()
+    latents = {"code_count": 16} if recipe.latent == "codes" else {"latent_dim": 4}
+    values = {"width": 8, **latents, "condition_size": size_of(told), **values}
+    shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+    row = resolve(override(recipe, values), shape, count)
+    data = DataConfig("array", shape[1:], shape[0], "00", images=count, train_images=count)
+    total = round(epochs * count)
+    config = RunConfig(row.to_dict(), data, total, seed, engine=engine or Engine(), conditions=told)
+    known = torch.stack([torch.linspace(0, 1, count), torch.ones(count)], 1) if told else None
+    return Trainer(config, Selection(pixels, torch.arange(count), known), torch.device("cpu"), team)
+
+
+def in_double(trainer: Trainer) -> Trainer:
+    """The same in double precision, where sums in another order agree to ten digits; it has no average."""
+    trainer.model.double()
+    trainer.average = None
+    trainer.adam = Adam(trainer.parameters, 0.0)
+    inputs = trainer._inputs
+
+    def doubled(index: Tensor) -> tuple[Batch, Tensor, Tensor]:
+        batch, noise, warmth = inputs(index)
+        wide = (None if t is None else t.double() for t in (batch.x, batch.target, batch.condition))
+        return Batch(*wide), noise.double(), warmth.double()  # type: ignore[arg-type]
+
+    trainer._inputs = doubled  # type: ignore[method-assign]
+    return trainer
