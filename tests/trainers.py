@@ -1,4 +1,4 @@
-"""A small training of any recipe, for tests: conditional ones are told a number, codes have the length of their grid."""
+"""A small training of any recipe, for tests: conditional ones are told a number, codes are as long as their grid."""
 
 from __future__ import annotations
 
