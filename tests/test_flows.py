@@ -54,6 +54,16 @@ def test_the_inverse_leads_back_with_the_opposite_determinant(kind: str) -> None
     found, back = flow.inv.call_and_ladj(moved)
     torch.testing.assert_close(found, z)
     torch.testing.assert_close(back, -there)
+    again, forth = flow.inv.inv.call_and_ladj(z)
+    torch.testing.assert_close((again, forth), (moved, there))
+
+
+def test_the_inverse_of_a_coupling_asks_each_network_once() -> None:
+    flow, calls = coupling_flow(SIZE, 4, 8), []
+    for step in flow.transforms:
+        step.hyper.register_forward_hook(lambda *_: calls.append(1))
+    flow().inv.call_and_ladj(randoms(5, SIZE).float())
+    assert len(calls) == 4
 
 
 @pytest.mark.parametrize("kind", ["coupling", "autoregressive"])
@@ -81,6 +91,25 @@ def test_a_sample_has_the_density_that_the_inverse_finds() -> None:
     z = drawn.from_noise(noise)
     torch.testing.assert_close(drawn.log_prob(z), head(features).log_prob(z.clone()))
     assert torch.equal(drawn.mean, head(features).from_noise(torch.zeros(5, SIZE, dtype=torch.float64)))
+
+
+def test_other_points_have_a_density_of_their_own() -> None:
+    torch.manual_seed(0)
+    pz = stirred(FlowPrior(SIZE, layers=2, hidden=8))()
+    noise, z = randoms(5, SIZE), randoms(5, SIZE, seed=1)
+    expected = pz.log_prob(z)
+    pz.from_noise(noise)
+    torch.testing.assert_close(pz.log_prob(z), expected)
+
+
+def test_couplings_move_every_number_by_what_the_others_say() -> None:
+    jacobian = torch.autograd.functional.jacobian(transform("coupling"), randoms(SIZE, seed=3))
+    assert bool(jacobian.all()) and (jacobian.diagonal() - 1).abs().min() > 1e-3
+
+
+def test_orders_turn_around_so_that_every_number_hangs_on_every_other() -> None:
+    flow = stirred(autoregressive_flow(SIZE, 3, 2, 64))(randoms(1, 3, seed=2))
+    assert bool(torch.autograd.functional.jacobian(lambda z: flow(z)[0], randoms(1, SIZE, seed=3))[:, 0].all())
 
 
 def test_a_number_hangs_on_those_before_it_alone() -> None:

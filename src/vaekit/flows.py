@@ -5,10 +5,11 @@ zuko is imported when a flow is built, and not before: most recipes have none.
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["autoregressive_flow", "coupling_flow"]
 
@@ -18,12 +19,11 @@ def coupling_flow(features: int, layers: int, hidden: int) -> nn.Module:
 
     Called, it gives the transform, which has ``call_and_ladj`` and ``inv``.
     """
-    from zuko.flows.coupling import GeneralCouplingTransform
     from zuko.lazy import LazyComposedTransform
 
     with torch.device("cpu"):  # where a model is built without values, to count its weights, its masks need theirs
         halves = [torch.arange(features) % 2 == layer % 2 for layer in range(layers)]
-        steps = [GeneralCouplingTransform(features, mask=half, hidden_features=(hidden, hidden)) for half in halves]
+        steps = [_coupling()(features, mask=half, hidden_features=(hidden, hidden)) for half in halves]
     return _from_identity(LazyComposedTransform(*steps))
 
 
@@ -45,6 +45,29 @@ def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -
             MaskedAutoregressiveTransform(features, context, order=order, hidden_features=widths) for order in orders
         ]
     return _from_identity(LazyComposedTransform(*steps))
+
+
+@cache
+def _coupling() -> Any:
+    """A class: zuko's coupling, of which the inverse is one too. Its own asks the network for the value, and again for
+    the volume."""
+    from zuko.flows.coupling import GeneralCouplingTransform
+    from zuko.transforms import CouplingTransform
+
+    class Transform(CouplingTransform):
+        def __init__(self, meta: Any, mask: Tensor) -> None:
+            super().__init__(meta, mask)
+            self.mask = mask
+
+        @property
+        def inv(self) -> Any:
+            return Transform(lambda stays: self.meta(stays).inv, self.mask)
+
+    class Coupling(GeneralCouplingTransform):
+        def forward(self, c: Tensor | None = None) -> Transform:
+            return Transform(partial(self.meta, c), self.mask)
+
+    return Coupling
 
 
 def _from_identity(flow: Any) -> nn.Module:
