@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vaekit.build import build_model
-from vaekit.data import to_float
-from vaekit.evaluate import evaluate, measure, psnr_db
+from vaekit.data import Selection, to_float
+from vaekit.evaluate import evaluate, loss_nats, measure, psnr_db
 from vaekit.models import Batch, LatentModel
 from vaekit.recipes import get, override
 from vaekit.seeds import IMPORTANCE, image_noise
@@ -214,3 +214,46 @@ def test_codes_of_many_images_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch
     assert whole.codes is not None and few.codes is not None
     torch.testing.assert_close(few.codes.mean, whole.codes.mean[[0, 3, 6, 9]], rtol=1e-4, atol=1e-5)
     assert few.codes_rate_nats == pytest.approx(float(few.columns["rate_nats"][[0, 3, 6, 9]].mean()))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "numbers", "nats"),
+    [
+        ("vae", {}, {"distortion_nats": 50.0, "rate_nats": 7.0}, 57.0),
+        ("beta-vae", {"beta": 4.0}, {"distortion_nats": 50.0, "rate_nats": 7.0}, 78.0),
+        ("ae", {}, {"distortion_nats": 50.0, "rate_nats": None}, 50.0),
+        ("iwae", {}, {"distortion_nats": 50.0, "rate_nats": 7.0, "iwae_nats": -55.0}, 55.0),
+        (
+            "capacity-vae",
+            {"capacity_weight": 3.0, "capacity_nats": 9.0},
+            {"distortion_nats": 50.0, "rate_nats": 7.0},
+            56.0,
+        ),
+        (
+            "capacity-vae",
+            {"capacity_weight": 3.0, "capacity_nats": 5.0},
+            {"distortion_nats": 50.0, "rate_nats": 7.0},
+            56.0,
+        ),
+        ("vae", {}, {}, None),
+    ],
+)
+def test_the_loss_is_made_of_the_numbers(recipe: str, values: dict, numbers: dict, nats: float | None) -> None:
+    assert loss_nats(numbers, override(get(recipe), values)) == nats
+
+
+@torch.no_grad()
+def test_each_image_is_told_of_itself_whatever_the_batch() -> None:
+    model = model_of("conditional-vae", condition_size=3)
+    for parameter in (*model.prior.last.parameters(), *model.posterior.parameters()):
+        parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    told = torch.rand(10, 3, generator=torch.Generator().manual_seed(2))
+    pixels = Selection(PIXELS, torch.arange(10), told)
+    found = measure(model, pixels, batch_size=4, iwae_samples=2).columns
+    qz, pz = model.encode(to_float(PIXELS), told), model.prior(model, told)
+    spread = (2 * qz.log_std).exp() + (qz.mean - pz.mean).square()
+    rate = (pz.log_std - qz.log_std + 0.5 * spread / (2 * pz.log_std).exp() - 0.5).sum(1)
+    torch.testing.assert_close(found["rate_nats"].float(), rate, rtol=1e-4, atol=1e-4)
+    pictures = model.decode(qz.mean, told).picture
+    squares = (pictures - to_float(PIXELS)).square().sum((1, 2, 3))
+    torch.testing.assert_close(found["sse"].float(), squares, rtol=1e-4, atol=1e-3)

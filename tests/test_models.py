@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vaekit.distributions import DiagonalNormal, NormalImage, PointMass
 from vaekit.heads import NormalHead, NormalPosterior, PointPosterior
 from vaekit.models import Batch, Inference, LatentModel, Level
-from vaekit.priors import FittedNormal, StandardNormal
+from vaekit.priors import ConditionalNormal, FittedNormal, StandardNormal
 
 NOISE = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))
 X = torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(1))
@@ -104,3 +104,53 @@ def test_the_fitted_prior_follows_in_training_and_holds_still_in_evaluation() ->
     assert torch.equal(model.prior.mean, torch.zeros(3)) and float(model.prior.observed) == 0
     model.train().infer(Batch(X), NOISE)
     assert not torch.equal(model.prior.mean, torch.zeros(3)) and float(model.prior.observed) == 1
+
+
+def test_encoder_decoder_and_prior_are_told_of_each_image() -> None:
+    torch.manual_seed(0)
+    decoder = nn.Sequential(nn.Linear(3 + 2, 18), nn.Unflatten(1, (2, 3, 3)))
+    prior = ConditionalNormal(2, 3)
+    nn.init.normal_(prior.last.weight)
+    head = NormalPosterior(18 + 2, 3)
+    model = LatentModel(nn.Flatten(), head, prior, decoder, NormalHead("fixed", 0.3), 3).eval()
+    model.condition_size = 2
+    told = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.0, 0.0]])
+    inference = model.infer(Batch(X, condition=told), NOISE)
+    level = inference.levels[0]
+    torch.testing.assert_close(level.qz.mean, head(torch.cat([X.flatten(1), told], 1)).mean)
+    torch.testing.assert_close(level.pz.mean, prior(None, told).mean)
+    behind = torch.cat([level.z, told.expand(5, 4, 2)], -1)
+    pictures = decoder(behind.flatten(0, 1)).unflatten(0, (5, 4)) + 0.5
+    torch.testing.assert_close(inference.px.mean, pictures)
+    nothing, zeros = model.infer(Batch(X), NOISE), model.infer(Batch(X, condition=torch.zeros(4, 2)), NOISE)
+    torch.testing.assert_close(nothing.log_px, zeros.log_px)
+    torch.testing.assert_close(nothing.kl, zeros.kl)
+    z = prior(None, told).from_noise(NOISE[0])
+    torch.testing.assert_close(model.sample(NOISE[0], told).mean, model.decode(z, told).mean)
+
+
+def test_new_latents_are_drawn_from_what_was_fitted() -> None:
+    model = tiny()
+    model.fitted_prior = FittedNormal(3)
+    model.fitted_prior.mean.fill_(2.0)
+    torch.testing.assert_close(model.sample(NOISE[0]).mean, model.decode(NOISE[0] + 2).mean)
+    inference = model.eval().infer(Batch(X), NOISE)
+    torch.testing.assert_close(inference.levels[0].pz.mean, torch.zeros(3))
+
+
+def test_the_weights_of_the_decoder_are_a_penalty_of_every_image() -> None:
+    model = tiny("point", "none")
+    assert not model.infer(Batch(X), NOISE).penalties
+    model.decoder_l2 = 0.25
+    squares = sum(p.square().sum() for p in model.decoder.parameters())
+    torch.testing.assert_close(model.infer(Batch(X), NOISE).penalties["decoder_l2"], 0.25 * squares.expand(4))
+
+
+def test_what_a_whole_batch_was_shown_is_not_shown_its_pieces() -> None:
+    whole, pieces = tiny(prior="fitted").train(), tiny(prior="fitted").train()
+    whole.infer(Batch(X), NOISE)
+    pieces.observe_all(Batch(X).split(2))
+    with pieces.observed():
+        for piece, noise in zip(Batch(X).split(2), NOISE.split(2, 1), strict=True):
+            pieces.infer(piece, noise)
+    torch.testing.assert_close(pieces.prior.state_dict(), whole.prior.state_dict())

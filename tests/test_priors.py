@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +13,7 @@ from torch import distributions as td
 
 from vaekit.build import build_model, resolve
 from vaekit.distributions import DiagonalNormal, FullNormal, Mixture, kl_divergence
-from vaekit.priors import FittedNormal, StandardNormal
+from vaekit.priors import ConditionalNormal, FittedNormal, MixturePrior, StandardNormal
 from vaekit.recipes import get, override
 
 
@@ -131,6 +133,12 @@ def test_the_noise_of_a_sample_is_found_again(prior: StandardNormal | FittedNorm
     torch.testing.assert_close(prior().to_noise(prior().from_noise(noise)), noise, rtol=1e-4, atol=1e-4)
 
 
+def test_the_noise_of_a_sample_of_a_diagonal_normal_is_found_again() -> None:
+    normal = DiagonalNormal(torch.tensor([1.0, -20.0]), torch.tensor([-2.0, 1.5]))
+    noise = randoms(50, 2)
+    torch.testing.assert_close(normal.to_noise(normal.from_noise(noise)), noise, rtol=1e-4, atol=1e-4)
+
+
 def mixture(kind: str) -> Mixture:
     """Three normals in two dimensions, of unequal weight."""
     mean = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
@@ -174,6 +182,53 @@ def test_the_covariance_of_a_mixture_is_that_of_its_samples() -> None:
     torch.testing.assert_close(
         factor @ factor.mT, torch.cov(mixed.from_noise(randoms(200_000, 2)).mT), atol=0.06, rtol=0
     )
+
+
+def test_weights_need_not_sum_to_one() -> None:
+    mixed, z = mixture("full"), randoms(20, 2)
+    doubled = Mixture(mixed.log_weights + 0.7, mixed.components)
+    torch.testing.assert_close(doubled.log_prob(z), mixed.log_prob(z))
+    torch.testing.assert_close(doubled.from_noise(z), mixed.from_noise(z))
+
+
+def test_what_the_first_number_leaves_is_noise_of_the_component() -> None:
+    """In order of the first number come the components, and in each its own numbers from low to high."""
+    normals = DiagonalNormal(torch.tensor([[0.0], [100.0], [200.0]]), torch.zeros(3, 1))
+    mixed = Mixture(torch.tensor([0.5, 0.3, 0.2]).log(), normals)
+    ends, inner = [0.0, 0.5, 0.8, 1.0], [0.1, 0.5, 0.9]
+    places = torch.tensor([[a + u * (b - a)] for a, b in itertools.pairwise(ends) for u in inner])
+    expected = torch.tensor([[100.0 * k + td.Normal(0.0, 1.0).icdf(torch.tensor(u))] for k in range(3) for u in inner])
+    torch.testing.assert_close(mixed.from_noise(torch.special.ndtri(places)), expected, rtol=0, atol=1e-4)
+
+
+def test_a_fitted_mixture_is_that_of_scaled_codes() -> None:
+    """log p(z) of codes z = mean + std · u is log p(u) − Σ log std."""
+    mixed, prior = mixture("full"), MixturePrior(2, 3)
+    prior.log_weights.copy_(mixed.log_weights)
+    prior.mean.copy_(mixed.components.mean)
+    prior.factor.copy_(mixed.components.factor)
+    mean, std, u = torch.tensor([3.0, -20.0]), torch.tensor([0.1, 5.0]), randoms(50, 2)
+    prior.scale(mean, std)
+    torch.testing.assert_close(
+        prior().log_prob(mean + std * u), mixed.log_prob(u) - std.log().sum(), rtol=1e-4, atol=1e-3
+    )
+    torch.testing.assert_close(prior().from_noise(u), mean + std * mixed.from_noise(u), rtol=1e-4, atol=1e-3)
+
+
+def test_a_prior_that_is_told_begins_as_the_standard_normal_and_is_what_its_network_says() -> None:
+    torch.manual_seed(0)
+    prior, told, z = ConditionalNormal(4, 3), randoms(5, 4), randoms(5, 3, seed=1)
+    standard = td.Normal(0.0, 1.0).log_prob(z).sum(-1)
+    torch.testing.assert_close(prior(None, told).log_prob(z), standard)
+    with torch.no_grad():
+        prior.last.weight.normal_()
+        prior.last.bias.normal_()
+        hidden = (told @ prior.first.weight.mT + prior.first.bias).clamp(min=0)
+        mean, log_std = (hidden @ prior.last.weight.mT + prior.last.bias).split(3, dim=1)
+        expected = td.Normal(mean, log_std.exp()).log_prob(z).sum(-1)
+        torch.testing.assert_close(prior(None, told).log_prob(z), expected)
+        torch.testing.assert_close(prior().log_prob(z), prior(None, torch.zeros(5, 4)).log_prob(z))
+    assert prior().mean.shape == (3,)
 
 
 def test_a_mixture_of_one_is_a_normal() -> None:

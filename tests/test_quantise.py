@@ -4,6 +4,7 @@ and a prior over words is a probability."""
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -93,6 +94,34 @@ def test_a_codebook_goes_to_where_its_features_are() -> None:
     assert set((quantiser.vectors @ centres.mT).argmax(1).tolist()) == {0, 1, 2}
 
 
+def test_a_batch_moves_the_codebook_by_a_hundredth() -> None:
+    quantiser = vectors(3, 2)
+    quantiser.sums.copy_(torch.tensor([[2.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]))
+    quantiser.uses.copy_(torch.tensor([2.0, 1.0, 1.0]))
+    features, words = (
+        torch.tensor([[[3.0, 4.0], [0.0, 0.5]], [[10.0, 0.0], [-7.0, 0.0]]]),
+        torch.tensor([[0, 1], [0, 2]]),
+    )
+    quantiser.observe(features, words)
+    torch.testing.assert_close(quantiser.uses, torch.tensor([2.0, 1.0, 1.0]))
+    sums = torch.tensor([[1.98 + 0.016, 0.008], [0.0, 1.0], [-0.99 - 0.01, -0.99]])
+    torch.testing.assert_close(quantiser.sums, sums)
+    torch.testing.assert_close(quantiser.vectors, F.normalize(sums, dim=1))
+    quantiser.observe(features[:, :1], torch.zeros(2, 1, dtype=torch.long))
+    torch.testing.assert_close(quantiser.uses, torch.tensor([2.0, 0.99, 0.99]))
+
+
+def test_a_dead_vector_takes_half_of_the_one_that_is_used_most() -> None:
+    quantiser = vectors(3, 2)
+    start = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    quantiser.vectors.copy_(start)
+    quantiser.uses.copy_(torch.tensor([8.0, 4.0, 0.01]))
+    quantiser.sums.copy_(torch.tensor([[6.0, 2.0], [0.0, 4.0], [0.0, -0.01]]))
+    quantiser._revive()
+    torch.testing.assert_close(quantiser.uses, torch.tensor([4.0, 4.0, 4.0]))
+    torch.testing.assert_close(quantiser.sums, torch.tensor([[3.0, 1.0], [0.0, 4.0], [3.0, 1.0 - 0.4]]))
+
+
 def test_vectors_that_nobody_uses_come_back() -> None:
     """All vectors but one begin where no feature is."""
     quantiser = vectors(64, 4)
@@ -170,6 +199,32 @@ def test_samples_of_words_are_as_frequent_as_they_are_probable(recipe: str) -> N
         torch.testing.assert_close(found, model.prior.logits.softmax(-1), rtol=0, atol=0.035)
         each = model.prior.logits.log_softmax(-1).expand(4000, -1, -1).gather(-1, words.unsqueeze(-1)).sum((1, 2))
         torch.testing.assert_close(pz.log_prob(z), each)
+
+
+def test_words_are_drawn_given_those_before_them() -> None:
+    """All 4³ sentences of three words, as often as they are probable."""
+    torch.manual_seed(0)
+    prior, quantiser = AutoregressiveWords(3, 4, width=16, layers=1).eval(), ScalarQuantiser([2, 2])
+    with torch.no_grad():
+        prior.last.weight.normal_(0, 0.7)
+        pz = prior(SimpleNamespace(posterior=SimpleNamespace(quantiser=quantiser)))
+        words = quantiser.words_of(pz.from_noise(randoms(20_000, 6)).unflatten(1, (3, 2)))
+        found = (words * torch.tensor([16, 4, 1])).sum(1).bincount(minlength=64) / len(words)
+        sentences = torch.tensor(list(itertools.product(range(4), repeat=3)))
+        expected = pz.log_prob(quantiser.vectors_of(sentences).flatten(1)).exp()
+    assert expected.sum().item() == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
+    assert expected.max() > 4 * expected.min()
+
+
+def test_in_training_a_codebook_has_moved_before_it_is_used() -> None:
+    row = resolve(override(get("vq-vae"), {"width": 8, "code_count": 16}), (1, 16, 16))
+    model = build_model(row, (1, 16, 16)).train()
+    before = model.posterior.quantiser.vectors.clone()
+    qz = model.infer(Batch(torch.rand(4, 1, 16, 16)), torch.zeros(1, 4, model.latent_dim)).levels[0].qz
+    assert not torch.equal(model.posterior.quantiser.vectors, before)
+    vectors = model.posterior.quantiser.vectors_of(qz.words).flatten(1)
+    torch.testing.assert_close(qz.mean, vectors)
 
 
 @pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
