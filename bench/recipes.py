@@ -25,8 +25,8 @@ from machine import RESULTS, write_result
 
 __all__ = ["SECTIONS"]
 
-MLP = {"net": "mlp", "hidden": "300,300", "activation": "tanh", "batch_size": 100}
-IWAE_SAMPLES = 500
+MLP = {"net": "mlp", "hidden": "300,300", "batch_size": 100}
+IWAE_SAMPLES = 100
 SEEDS = (0, 1, 2)
 
 
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("section", choices=SECTIONS)
     parser.add_argument("data", nargs="?", default="portraits:10000")
     parser.add_argument("--out", type=Path, default=Path("build/bench-recipes"), help="where the runs are kept")
-    parser.add_argument("--minutes", type=float, default=8, help="of each training of the section prior")
+    parser.add_argument("--minutes", type=float, default=5, help="of each training of the section prior")
     given = parser.parse_args()
     found = SECTIONS[given.section](given.data, given.out / given.section, given.minutes)
     path = RESULTS / "recipes.json"
