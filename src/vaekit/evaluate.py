@@ -100,8 +100,9 @@ def evaluate(
 def loss_nats(numbers: Numbers, row: Recipe) -> float | None:
     """What the recipe minimises once its warm-up is over, nats per image, from :meth:`Measurement.numbers`.
 
-    What it takes a batch of codes or the weights to know is left out: MMD, total correlation, penalties. None where the
-    numbers, which a metrics file may hold, have no distortion.
+    Of a capacity it is that of the mean rate, since rates of single images are not among the numbers. What it takes a
+    batch of codes or the weights to know is left out: MMD, total correlation, penalties. None where the numbers, which
+    a metrics file may hold, have no distortion.
     """
     bound, distortion = numbers.get("iwae_nats"), numbers.get("distortion_nats")
     if bound is not None:

@@ -31,6 +31,8 @@ KINDS = ("mixture", "flow")
 _NAME = "prior.safetensors"
 _HELD_OUT = 10  # every such code
 _FEWEST_CODES = 20
+_COMPONENTS = 10
+_CODES_EACH = 5  # of a component at least, on average: one of a single code would publish it
 _LEAST_SPREAD = 1e-6
 _HIDDEN = 64  # a wider flow knows the codes by heart sooner
 _STEPS, _BATCH, _LEARNING_RATE, _WEIGHT_DECAY = 2000, 256, 2e-3, 0.3  # of a flow
@@ -63,10 +65,13 @@ class FittedFlow(FlowPrior):
         return Transformed(plain.base, ComposedTransform(plain.transform, scaling))
 
 
-def fit(codes: Tensor, kind: str = "mixture", components: int = 10, seed: int = 0) -> tuple[nn.Module, dict[str, Any]]:
+def fit(
+    codes: Tensor, kind: str = "mixture", components: int | None = None, seed: int = 0
+) -> tuple[nn.Module, dict[str, Any]]:
     """A prior over codes ``[N, L]`` and what it is like: nats of held-out codes by it, and by one normal.
 
-    Deterministic in ``seed``. Raises :class:`UserError` for another kind, too few codes, codes that are not finite.
+    ``components`` of a mixture are 10 by default, fewer of few codes. The steps of a flow end by the held-out codes, so
+    that their nats flatter it a little. Deterministic in ``seed``. Raises :class:`UserError` for another kind, too few codes, codes that are not finite.
     """
     if kind not in KINDS:
         raise UserError(f"--kind {kind}: {nearest(kind, KINDS)}")
@@ -76,9 +81,12 @@ def fit(codes: Tensor, kind: str = "mixture", components: int = 10, seed: int = 
         raise UserError("the codes are not all finite numbers; the model has diverged, train it again")
     is_held = torch.arange(len(codes)) % _HELD_OUT == _HELD_OUT - 1
     train, held = codes[~is_held].double(), codes[is_held].double()
-    if kind == "mixture" and not 1 <= components <= len(train):
+    most = len(train) // _CODES_EACH
+    components = min(_COMPONENTS, most) if components is None else components
+    if kind == "mixture" and not 1 <= components <= most:
         raise UserError(
-            f"--components {components}: expected 1 to {len(train)}, the number of codes that are fitted to"
+            f"--components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} codes that "
+            "are fitted to; of fewer a normal would be a copy"
         )
     mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
     scaled = ((train - mean) / std, (held - mean) / std)

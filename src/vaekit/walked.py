@@ -78,10 +78,10 @@ class Walked(Opened):
         in_a_row = steps if len(stops) > 2 else min(steps, _MOST_IN_A_ROW)
         return self._sheet(stretches.transpose(0, 1).flatten(0, 1), in_a_row)
 
-    def fit_prior(self, kind: str = "mixture", components: int = 10, seed: int = 0) -> dict[str, Any]:
+    def fit_prior(self, kind: str = "mixture", components: int | None = None, seed: int = 0) -> dict[str, Any]:
         """Fits a density to the codes of the training images (:mod:`vaekit.fitted`) and keeps it in the run.
 
-        ``kind`` is ``"mixture"`` (of so many normals) or ``"flow"``. From then on new images are drawn from it.
+        ``kind`` is ``"mixture"``, by default of 10 normals, of fewer for few codes, or ``"flow"``. From then on new images are drawn from it.
         Returns what it is like: nats of held-out codes by it, and by a single normal.
         """
         self.needs("fit-prior")

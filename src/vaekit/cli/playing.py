@@ -52,7 +52,9 @@ def fit_prior(
     /,
     *,
     kind: Annotated[str, Parameter(help="mixture (of normals) or flow.")] = "mixture",
-    components: Annotated[int, Parameter(help="Normals of the mixture.")] = 10,
+    components: Annotated[
+        int | None, Parameter(help="Normals of the mixture. Default: 10, fewer of fewer than 50 codes.")
+    ] = None,
     seed: Annotated[int, Parameter(help="Of where the fit begins.", validator=SEED)] = 0,
     json_: Json = False,
 ) -> None:
