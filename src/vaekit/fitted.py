@@ -71,7 +71,8 @@ def fit(
     """A prior over codes ``[N, L]`` and what it is like: nats of held-out codes by it, and by one normal.
 
     ``components`` of a mixture are 10 by default, fewer of few codes. The steps of a flow end by the held-out codes, so
-    that their nats flatter it a little. Deterministic in ``seed``. Raises :class:`UserError` for another kind, too few codes, codes that are not finite.
+    that their nats flatter it a little. Deterministic in ``seed``. Raises :class:`UserError` for another kind, too few
+    codes, codes that are not finite.
     """
     if kind not in KINDS:
         raise UserError(f"--kind {kind}: {nearest(kind, KINDS)}")
@@ -85,8 +86,8 @@ def fit(
     components = min(_COMPONENTS, most) if components is None else components
     if kind == "mixture" and not 1 <= components <= most:
         raise UserError(
-            f"--components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} codes that "
-            "are fitted to; of fewer a normal would be a copy"
+            f"--components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} codes "
+            "that are fitted to; of fewer a normal would be a copy"
         )
     mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
     scaled = ((train - mean) / std, (held - mean) / std)

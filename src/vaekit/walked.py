@@ -81,8 +81,8 @@ class Walked(Opened):
     def fit_prior(self, kind: str = "mixture", components: int | None = None, seed: int = 0) -> dict[str, Any]:
         """Fits a density to the codes of the training images (:mod:`vaekit.fitted`) and keeps it in the run.
 
-        ``kind`` is ``"mixture"``, by default of 10 normals, of fewer for few codes, or ``"flow"``. From then on new images are drawn from it.
-        Returns what it is like: nats of held-out codes by it, and by a single normal.
+        ``kind`` is ``"mixture"``, by default of 10 normals, of fewer for few codes, or ``"flow"``. From then on new
+        images are drawn from it. Returns what it is like: nats of held-out codes by it, and by a single normal.
         """
         self.needs("fit-prior")
         prior, facts = fit(self.stored()[0]["latents"], kind, components, seed)
