@@ -71,7 +71,7 @@ def test_words_ask_for_some_parts_and_the_rest_is_not_known() -> None:
     [
         ("age", "expected NAME=VALUE, such as label=cat"),
         ("agge=20", "did you mean 'age'"),
-        ("label=dgo", "did you mean 'dog'"),
+        ("label=dgo", "choose from: cat, dog"),
         ("age=31", "a number from 10 to 30"),
         ("age=old", "a number from 10 to 30"),
         ("age=nan", "a number from 10 to 30"),
@@ -81,6 +81,14 @@ def test_words_ask_for_some_parts_and_the_rest_is_not_known() -> None:
 def test_what_cannot_be_asked_is_named(word: str, message: str) -> None:
     with pytest.raises(UserError, match=f"--condition {word}.*{message}"):
         asked(TOLD, [word])
+
+
+def test_what_an_error_says_of_a_range_can_be_typed_back() -> None:
+    told = (Condition("hair", (), 0.00095515587, 0.98911754),)
+    for text in (f"{told[0].low:g}", f"{told[0].high:g}"):
+        assert asked(told, [f"hair={text}"])[1] == 1
+    with pytest.raises(UserError, match="hair is asked for twice"):
+        asked(told, ["hair=0.5", "hair=0.6"])
 
 
 def test_parts_are_hidden_whole_all_or_each() -> None:

@@ -279,7 +279,7 @@ def test_what_needs_a_second_factor_is_none() -> None:
 def test_what_cannot_be_measured_is_refused() -> None:
     columns = grid(4, 1, 50)
     codes = stacked(columns["a"], columns["a"] ** 2)
-    with pytest.raises(UserError, match="photos have no column .*neither labels nor attributes.*at least 100"):
+    with pytest.raises(UserError, match="photos has no column .*neither labels nor attributes.*at least 100"):
         factors_of({}, "photos")
     with pytest.raises(UserError, match="same: one value"):
         disentanglement(codes, {"same": np.ones(200)})
@@ -326,5 +326,5 @@ def test_images_without_labels_and_few_images_are_refused(portraits_vae: Path, t
 def test_latents_that_are_no_vector_are_refused(digits_ae: Path) -> None:
     run = vk.load(digits_ae)
     object.__setattr__(run.model, "latent", "codes")
-    with pytest.raises(UserError, match="^factors: recipe 'seed-ae' has latents of the kind 'codes'"):
+    with pytest.raises(UserError, match="^factors: recipe 'seed-ae' makes words on a grid"):
         run.evaluate(factors=True)

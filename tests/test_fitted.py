@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,7 @@ def bundles(count: int = 600) -> Tensor:
 
 @cache
 def fitted(kind: str) -> tuple[nn.Module, dict[str, Any]]:
-    return fit(bundles(), kind, components=3)
+    return fit(bundles(), kind, 3 if kind == "mixture" else None)
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_samples_lie_where_the_codes_are(kind: str) -> None:
 @pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_seed_fits_the_same(kind: str) -> None:
-    one, two = (fit(bundles(200), kind, 2, seed=3)[0].state_dict() for _ in range(2))
+    one, two = (fit(bundles(200), kind, 2 if kind == "mixture" else None, seed=3)[0].state_dict() for _ in range(2))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
@@ -92,7 +93,7 @@ def test_of_codes_that_are_held_out_nothing_is_fitted(kind: str, monkeypatch: py
     monkeypatch.setattr("vaekit.fitted._STEPS", 0)
     codes = bundles(200)
     elsewhere = torch.where(is_held(len(codes)).unsqueeze(1), 1000.0, codes)
-    one, two = (fit(each, kind, 2)[0].state_dict() for each in (codes, elsewhere))
+    one, two = (fit(each, kind, 2 if kind == "mixture" else None)[0].state_dict() for each in (codes, elsewhere))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
@@ -126,10 +127,11 @@ def test_a_flow_is_that_of_its_best_step(monkeypatch: pytest.MonkeyPatch) -> Non
         (bundles(), "mixture", 0, "--components 0: expected 1 to 108, one for every 5 of the 540 codes"),
         (bundles(), "mixture", 5000, "--components 5000"),
         (torch.full((50, 2), torch.nan), "mixture", 3, "not all finite"),
-        (torch.randn(50, 1), "flow", 3, "two latents at least"),
+        (torch.randn(50, 1), "flow", None, "two latents at least"),
+        (bundles(), "flow", 3, "a flow has none"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(codes: Tensor, kind: str, components: int, message: str) -> None:
+def test_what_cannot_be_fitted_is_refused(codes: Tensor, kind: str, components: int | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
         fit(codes, kind, components)
 
@@ -151,7 +153,7 @@ def test_an_autoencoder_draws_from_what_was_fitted_and_a_reopened_run_draws_the_
     run = train(tmp_path / "ae")
     with pytest.raises(UserError, match="no prior .* vaekit fit-prior"):
         run.generate(2)
-    run.fit_prior(kind, components=3)
+    run.fit_prior(kind)
     drawn = run.generate(5).pixels
     assert torch.equal(vk.load(tmp_path / "ae").generate(5).pixels, drawn)
     assert torch.equal(run.generate(3).pixels, drawn[:3])
@@ -190,3 +192,35 @@ def test_the_verb_prints_how_well_it_fits(tmp_path: Path, vaekit: Callable) -> N
     assert answer.code == 0 and '"held_out_nats"' in answer.out
     assert vaekit("generate", str(tmp_path / "ae"), "--out", str(tmp_path / "new.png")).code == 0
     assert vaekit("fit-prior", str(tmp_path / "ae"), "--kind", "flw").code == 2
+
+
+def test_a_fit_that_a_normal_beats_says_so_and_any_seed_serves() -> None:
+    normal = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+    _, facts = fit(normal, "mixture", 10, seed=99_999_999_999)
+    assert "a single normal fits held-out codes better" in facts["warning"]
+    assert "warning" not in fit(bundles(), "mixture", 3)[1]
+
+
+def test_what_was_fitted_can_be_forgotten(tmp_path: Path, vaekit: Callable) -> None:
+    run = train(tmp_path / "vae", "vae")
+    drawn = run.generate(4).pixels
+    run.fit_prior()
+    assert not torch.equal(run.generate(4).pixels, drawn)
+    assert vaekit("fit-prior", tmp_path / "vae", "--kind", "none", "--json").out == '{"forgotten": true}\n'
+    assert torch.equal(vk.load(tmp_path / "vae").generate(4).pixels, drawn)
+    assert run.fit_prior("none") == {"forgotten": False} and torch.equal(run.generate(4).pixels, drawn)
+
+
+def test_a_prior_of_another_run_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(tmp_path / "vae", "vae")
+    run.fit_prior()
+    vk.train("digits", recipe="vae", out=tmp_path / "two", images=64, seed=1, settings={"net": "mlp"}, quiet=True)
+    shutil.copy(tmp_path / "vae" / "prior.safetensors", tmp_path / "two")
+    assert vk.load(tmp_path / "two").model.fitted_prior is None
+    assert "other weights" in capsys.readouterr().err
+
+
+def test_a_conditional_recipe_keeps_the_prior_that_is_told(tmp_path: Path) -> None:
+    run = train(tmp_path / "told", "conditional-vae")
+    with pytest.raises(UserError, match="draws by what it is told"):
+        run.fit_prior()

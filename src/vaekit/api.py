@@ -175,7 +175,7 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     """Opens a run folder; raises :class:`UserError` if it is not one."""
     model, config = runs.load_model(Path(path), pick_device(device))
     run = Run(Path(path), config, model)
-    model.fitted_prior, lack = load_fitted(run.path, model, run.images_seen())
+    model.fitted_prior, lack = load_fitted(run.path, model)
     if lack and run.leads:
         print(f"vaekit: {lack}", file=sys.stderr)
     return run

@@ -233,7 +233,8 @@ def _refuse_codes(row: Recipe) -> None:
     if is_codes != (row.posterior in ("vq", "fsq")) or (row.prior.endswith("words") and not is_codes):
         raise UserError(
             f"recipe {row.name!r}: latent=codes goes with posterior=vq or fsq, and these with a prior of words; "
-            f"latent={row.latent}, posterior={row.posterior} and prior={row.prior} do not go together"
+            f"latent={row.latent}, posterior={row.posterior} and prior={row.prior} do not go together: begin with "
+            "--recipe vq-vae or fsq-vae"
         )
     if is_codes and (row.net, row.objective) != ("resnet", "elbo"):
         raise UserError(
@@ -268,6 +269,8 @@ def _refuse_priors(row: Recipe) -> None:
         )
     if "flow" in (row.prior, row.posterior.replace("iaf", "flow")) and row.latent_dim == 1:
         raise UserError(f"recipe {row.name!r}: a flow needs two latents at least; give a --latent-dim of 2 or more")
+    if row.objective in ("mmd", "tc") and row.batch_size == 1:
+        raise UserError(f"objective={row.objective} compares images with one another; give a --batch-size of 2 or more")
     if row.objective == "mmd" and row.prior != "standard-normal":
         raise UserError(
             f"recipe {row.name!r}: objective=mmd holds codes to a standard normal; set prior=standard-normal"

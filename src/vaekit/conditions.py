@@ -23,6 +23,7 @@ __all__ = ["asked", "conditions_of", "hidden_parts", "known_in", "matrix", "size
 
 LABEL = "label"
 _MOST_VALUES = 50  # of a column of words; more are names
+_ROUNDED = 1e-5
 _HIDE_ALL, _HIDE_EACH = 0.1, 0.1
 
 
@@ -74,6 +75,8 @@ def asked(conditions: Sequence[Condition], words: Sequence[str]) -> Tensor:
             raise UserError(f"--condition {word}: expected NAME=VALUE, such as {_example(conditions)}")
         if name not in known:
             raise UserError(f"--condition {word}: {name!r} is not what the model was told of; {nearest(name, known)}")
+        if name in told:
+            raise UserError(f"--condition {word}: {name} is asked for twice; give it once")
         told[name] = _value(known[name], value, word)
     parts = [_part(each, [told[each.name]] if each.name in told else None, 1) for each in conditions]
     return torch.from_numpy(np.concatenate(parts, axis=1)).float()[0]
@@ -122,15 +125,17 @@ def _part(condition: Condition, column: Sequence[Any] | None, count: int) -> np.
 def _value(condition: Condition, text: str, word: str) -> Any:
     if condition.values:
         if text not in condition.values:
-            raise UserError(f"--condition {word}: {nearest(text, condition.values)}")
+            raise UserError(f"--condition {word}: choose from: {', '.join(condition.values)}")
         return text
     try:
         number = float(text)
     except ValueError:
         number = float("nan")
-    if not condition.low <= number <= condition.high:
+    slack = _ROUNDED * max(abs(condition.low), abs(condition.high))  # of what is told to six digits
+    if not condition.low - slack <= number <= condition.high + slack:
         raise UserError(
-            f"--condition {word}: expected a number from {condition.low:g} to {condition.high:g}, as in training"
+            f"--condition {word}: expected a number from {condition.low:g} to {condition.high:g}, as in training, and "
+            "one --condition for each name"
         )
     return number
 

@@ -76,6 +76,7 @@ def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = Tr
     none unless one was fitted; there it shows what it makes of the codes of images. Names of classes and attributes
     stay in either case, and a model remembers of its images what it remembers; so does a prior fitted to their codes.
     """
+    run.needs("export")
     out, page = Path(out), check_page()
     if not 1 <= count <= _MOST_IMAGES:
         raise UserError(f"--count {count}: expected 1 to {_MOST_IMAGES:,} images")
@@ -110,6 +111,7 @@ def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = pr
     The page is kept in the run folder, and made anew when the run was trained on, was given another direction or prior,
     or vaekit has changed; where the folder cannot be written to, it lies in a temporary one.
     """
+    run.needs("export")
     page = check_page()
     check_exporter()
     if port is not None:

@@ -70,8 +70,8 @@ def factors_of(columns: Mapping[str, np.ndarray], source: str = "these images") 
         alike = {reason: ", ".join(n for n in left_out if left_out[n] == reason) for reason in left_out.values()}
         why = "; ".join(f"{names}: {reason}" for reason, names in alike.items()) or "neither labels nor attributes"
         raise UserError(
-            f"--factors: {source} have no column to compare codes with ({why}); name images with labels or attributes, "
-            f"at least {_FEWEST_IMAGES} of them, of which each value is that of several"
+            f"--factors: {source} has no column to compare codes with ({why}); name images with labels or attributes, "
+            f"at least {_FEWEST_IMAGES} of them, of which each value is that of several, or give --split all"
         )
     return {name: _factor(values) for name, values in columns.items() if name not in left_out}
 

@@ -24,11 +24,11 @@ from vaekit.models import LatentModel
 from vaekit.priors import FlowPrior, MixturePrior
 from vaekit.runs import file_digest, load_tensors, save_tensors
 
-__all__ = ["KINDS", "FittedFlow", "fit", "fitted_digest", "load_fitted", "save_fitted"]
+__all__ = ["KINDS", "FittedFlow", "check_kind", "fit", "fitted_digest", "forget_fitted", "load_fitted", "save_fitted"]
 
 KINDS = ("mixture", "flow")
 
-_NAME = "prior.safetensors"
+_NAME, _WEIGHTS = "prior.safetensors", "weights.safetensors"
 _HELD_OUT = 10  # every such code
 _FEWEST_CODES = 20
 _COMPONENTS = 10
@@ -74,8 +74,7 @@ def fit(
     that their nats flatter it a little. Deterministic in ``seed``. Raises :class:`UserError` for another kind, too few
     codes, codes that are not finite.
     """
-    if kind not in KINDS:
-        raise UserError(f"--kind {kind}: {nearest(kind, KINDS)}")
+    check_kind(kind, components)
     if len(codes) < _FEWEST_CODES:
         raise UserError(f"there are {len(codes)} codes to fit a prior to; expected at least {_FEWEST_CODES}")
     if not bool(codes.isfinite().all()):
@@ -97,36 +96,53 @@ def fit(
     with torch.no_grad():
         by_normal = FullNormal(torch.zeros_like(mean), _factor(scaled[0])).log_prob(scaled[1]) - std.log().sum()
         by_prior = prior(None).log_prob(held.float()).double()
-    facts = {
+    facts: dict[str, Any] = {
         "kind": kind,
         **({"components": components} if kind == "mixture" else {}),
         "codes": len(train),
         "held_out_nats": float(by_prior.mean()),
         "held_out_nats_of_a_normal": float(by_normal.mean()),
     }
+    if facts["held_out_nats"] < facts["held_out_nats_of_a_normal"]:
+        facts["warning"] = "a single normal fits held-out codes better: give --components 1, or train on more images"
     return prior, facts
 
 
-def save_fitted(folder: Path, prior: nn.Module, facts: dict[str, Any], images_seen: int) -> None:
-    """Keeps it in a run, for the weights that have seen so many images."""
-    save_tensors(folder / _NAME, prior.state_dict(), {**facts, "images_seen": images_seen})
+def check_kind(kind: str, components: int | None) -> None:
+    """Raises :class:`UserError` for a kind that there is not, and for components of what has none."""
+    if kind not in KINDS:
+        raise UserError(f"--kind {kind}: {nearest(kind, KINDS)}")
+    if components is not None and kind != "mixture":
+        raise UserError(f"--components {components}: a {kind} has none; leave it out, or give --kind mixture")
 
 
-def load_fitted(folder: Path, model: LatentModel, images_seen: int) -> tuple[nn.Module | None, str | None]:
+def save_fitted(folder: Path, prior: nn.Module, facts: dict[str, Any]) -> None:
+    """Keeps it in a run, for the weights that the run has now."""
+    save_tensors(folder / _NAME, prior.state_dict(), {**facts, "weights": file_digest(folder / _WEIGHTS)})
+
+
+def forget_fitted(folder: Path) -> bool:
+    """Takes it out of a run; says whether there was one."""
+    was_there = (folder / _NAME).exists()
+    (folder / _NAME).unlink(missing_ok=True)
+    return was_there
+
+
+def load_fitted(folder: Path, model: LatentModel) -> tuple[nn.Module | None, str | None]:
     """What :func:`save_fitted` kept, on the model's device, and where it cannot be used why not."""
     path = folder / _NAME
     if not path.exists():
         return None, None
-    again = f"vaekit fit-prior {folder} makes it anew; new images are drawn from the model's own prior, if it has one"
+    again = f"vaekit fit-prior {folder} makes it anew, with --kind none it is forgotten"
     try:
         tensors, facts = load_tensors(path)
-        if facts["images_seen"] != images_seen:
-            return None, f"{path} was fitted to other weights than the run has now; {again}"
+        if facts["weights"] != file_digest(folder / _WEIGHTS):
+            return None, f"{path} was fitted to other weights than the run has now and is not used; {again}"
         flow = facts["kind"] == "flow"
         prior = FittedFlow(model.latent_dim) if flow else MixturePrior(model.latent_dim, facts["components"])
         prior.load_state_dict(tensors)
     except (UserError, KeyError, RuntimeError, TypeError):
-        return None, f"{path} cannot be read; {again}"
+        return None, f"{path} cannot be read and is not used; {again}"
     return prior.to(next(model.parameters()).device).eval().requires_grad_(False), None
 
 
@@ -138,7 +154,7 @@ def fitted_digest(folder: Path) -> str | None:
 def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:
     from sklearn.mixture import GaussianMixture  # takes seconds to import
 
-    found = GaussianMixture(components, covariance_type="full", reg_covar=1e-4, random_state=seed, max_iter=300)
+    found = GaussianMixture(components, covariance_type="full", reg_covar=1e-4, random_state=seed % 2**32, max_iter=300)
     with _quiet():
         found.fit(scaled.numpy())
     prior = MixturePrior(scaled.shape[1], components)

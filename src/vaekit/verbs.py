@@ -78,7 +78,7 @@ def _lacks(verb: str, model: Any) -> str | None:
         raise UserError(f"there is no verb {verb!r}; {nearest(verb, NEEDS)}")
     need, latent = NEEDS[verb], getattr(model, "latent", "vector")
     if latent not in need.latents:
-        return f"has latents of the kind {latent!r}, this verb serves {' and '.join(need.latents)}"
+        return "makes words on a grid of an image, and this needs a latent vector"
     if need.prior and model.prior in (None, "none") and getattr(model, "fitted_prior", None) is None:
         return "has no prior to draw latents from"
     return None

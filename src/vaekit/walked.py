@@ -20,7 +20,7 @@ from vaekit.directions_file import load_directions, save_directions
 from vaekit.edit import stored_columns
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
-from vaekit.fitted import fit, save_fitted
+from vaekit.fitted import fit, forget_fitted, save_fitted
 from vaekit.intake import held_out
 from vaekit.opened import Opened, one_or_folder
 from vaekit.pictures import Sheet, stacked_sheet
@@ -82,12 +82,21 @@ class Walked(Opened):
         """Fits a density to the codes of the training images (:mod:`vaekit.fitted`) and keeps it in the run.
 
         ``kind`` is ``"mixture"``, by default of 10 normals, of fewer for few codes, or ``"flow"``. From then on new
-        images are drawn from it. Returns what it is like: nats of held-out codes by it, and by a single normal.
+        images are drawn from it, until ``"none"`` forgets it. Returns what it is like: nats of held-out codes by it,
+        and by a single normal.
         """
         self.needs("fit-prior")
+        if kind == "none":
+            self.model.fitted_prior = None
+            return {"forgotten": forget_fitted(self.path)}
+        if self.config.conditions:
+            raise UserError(
+                f"fit-prior: recipe {self.row.name!r} draws by what it is told, which a density of all codes is not; "
+                "its own prior is told, draw with vaekit generate --condition"
+            )
         prior, facts = fit(self.stored()[0]["latents"], kind, components, seed)
         if self.leads:
-            save_fitted(self.path, prior, facts, self.images_seen())
+            save_fitted(self.path, prior, facts)
         self.model.fitted_prior = prior.to(next(self.model.parameters()).device)
         return facts
 

@@ -33,7 +33,11 @@ def generate(
     seed: Annotated[int, Parameter(help="Image i of a seed is the same whatever the count.", validator=SEED)] = 0,
     condition: Annotated[
         tuple[str, ...],
-        Parameter(negative="", show_default=False, help="NAME=VALUE of a conditional recipe; repeatable."),
+        Parameter(
+            negative="",
+            show_default=False,
+            help="NAME=VALUE of a conditional recipe, such as glasses=1, or label=CLASS; one for each.",
+        ),
     ] = (),
     out: Out = None,
     device: Device = "auto",
@@ -43,7 +47,9 @@ def generate(
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
-    save(loaded(run, device).generate(count, seed, condition), out, run, "generate", as_json=json_)
+    opened = loaded(run, device)
+    fitted = {} if opened.model.fitted_prior is None else {"drawn_from": "what fit-prior fitted to the codes"}
+    save(opened.generate(count, seed, condition), out, run, "generate", fitted, json_)
 
 
 @app.command(name="fit-prior")
@@ -51,7 +57,7 @@ def fit_prior(
     run: Path,
     /,
     *,
-    kind: Annotated[str, Parameter(help="mixture (of normals) or flow.")] = "mixture",
+    kind: Annotated[str, Parameter(help="mixture (of normals), flow, or none: forget what was fitted.")] = "mixture",
     components: Annotated[
         int | None, Parameter(help="Normals of the mixture. Default: 10, fewer of fewer than 50 codes.")
     ] = None,
@@ -61,7 +67,7 @@ def fit_prior(
     """Fit a density to the codes of the training images; new images are then drawn from it.
 
     It lets an autoencoder draw, and is kept in the run. Prints the log density of held-out codes by it, and by a single
-    normal.
+    normal: more is better.
 
     Example: vaekit fit-prior runs/portraits --components 20
     """
