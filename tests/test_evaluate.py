@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +21,8 @@ from vaekit.seeds import IMPORTANCE, image_noise
 PIXELS = torch.randint(0, 256, (10, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-def model_of(name: str, **values: object) -> LatentModel:
-    return build_model(override(get(name), {"width": 8, **values}), (3, 16, 16)).eval()
+def model_of(name: str, **values: Any) -> LatentModel:
+    return build_model(replace(override(get(name), {"width": 8}), **values), (3, 16, 16)).eval()
 
 
 @pytest.mark.parametrize("name", ["vae", "ae", "seed-vae"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import runpy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,8 +48,8 @@ def page(name: str) -> Callable[..., Tensor]:
 
 def built(name: str) -> tuple[Recipe, LatentModel]:
     """The model of a row with a narrow network, all of it moved away from its start."""
-    told = {"condition_size": 5} if RECIPES[name].is_conditional else {}
-    row = resolve(override(RECIPES[name], {"width": 8, **told}), SHAPE)
+    told = 5 if RECIPES[name].is_conditional else 0
+    row = resolve(replace(override(RECIPES[name], {"width": 8}), condition_size=told), SHAPE)
     model, generator = build_model(row, SHAPE).train(), torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for value in model.parameters():

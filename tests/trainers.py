@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,9 +35,9 @@ def small_trainer(
     recipe, count = get(name), len(pixels)
     told = (Condition("age"),) if recipe.is_conditional else ()
     latents = {"code_count": 16} if recipe.latent == "codes" else {"latent_dim": 4}
-    values = {"width": 8, **latents, "condition_size": size_of(told), **values}
+    values = {"width": 8, **latents, **values}
     shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
-    row = resolve(override(recipe, values), shape, count)
+    row = resolve(replace(override(recipe, values), condition_size=size_of(told)), shape, count)
     data = DataConfig("array", shape[1:], shape[0], "00", images=count, train_images=count)
     total = round(epochs * count)
     config = RunConfig(row.to_dict(), data, total, seed, engine=engine or Engine(), conditions=told)

@@ -199,6 +199,7 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
             f"recipe {row.name!r}: objective={row.objective} is the bound itself and weighs nothing; "
             "set beta=1, kl_warmup=0 and free_bits_nats=0, or objective=elbo"
         )
+    _refuse_weights(row)
     if row.posterior == "point" and row.samples > 1:
         raise UserError(f"samples={row.samples}: an autoencoder has one code per image; set samples=1")
     _refuse_codes(row)
@@ -227,6 +228,21 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
         )
 
 
+def _refuse_weights(row: Recipe) -> None:
+    """What an objective would leave aside without a word."""
+    if row.bound_samples:
+        return  # it has said so of all of them
+    if row.beta != 1 and row.objective not in ("elbo", "mmd"):
+        raise UserError(f"beta={row.beta:g}: objective={row.objective} has weights of its own; set beta=1")
+    normals = ("standard-normal", "fitted-normal", "conditional-normal")
+    has_dimensions = row.posterior == "normal" and row.prior in normals
+    if row.free_bits_nats and (row.objective != "elbo" or not has_dimensions):
+        raise UserError(
+            f"free_bits_nats={row.free_bits_nats:g}: it is of the dimensions of a normal posterior under a normal "
+            "prior, by objective=elbo; set free_bits_nats=0"
+        )
+
+
 def _refuse_codes(row: Recipe) -> None:
     """Codes come with their own posteriors and priors, and these with codes."""
     is_codes = row.latent == "codes"
@@ -244,11 +260,8 @@ def _refuse_codes(row: Recipe) -> None:
         raise UserError(
             f"recipe {row.name!r}: prior={row.prior} is of vectors; set prior=autoregressive-words or words"
         )
-    if row.is_conditional and (is_codes or row.prior == "vamp"):
-        raise UserError(
-            f"recipe {row.name!r}: is_conditional goes with latent vectors and a prior without images of its own; "
-            "set is_conditional=false"
-        )
+    if is_codes and row.is_conditional:
+        raise UserError(f"recipe {row.name!r}: codes are of images that nothing is told of; set is_conditional=false")
     if is_codes and row.samples > 1:
         raise UserError(f"samples={row.samples}: an image has one code per cell; set samples=1")
 
@@ -260,6 +273,10 @@ def _refuse_priors(row: Recipe) -> None:
             f"recipe {row.name!r}: prior={row.prior} is made of normal posteriors; "
             "set posterior=normal, or prior=standard-normal"
         )
+    if row.is_conditional and row.prior == "vamp":
+        raise UserError(
+            f"recipe {row.name!r}: of the learned images of prior=vamp nothing can be told; set is_conditional=false"
+        )
     if row.prior == "conditional-normal" and not row.is_conditional:
         raise UserError(f"recipe {row.name!r}: prior={row.prior} is of what a model is told; set is_conditional=true")
     if row.prior == "vamp" and row.net == "seed-conv":
@@ -267,7 +284,12 @@ def _refuse_priors(row: Recipe) -> None:
             f"recipe {row.name!r}: prior=vamp encodes learned images, which would mix with the batch in the "
             "normalisation of net=seed-conv; set net=resnet or net=mlp"
         )
-    if "flow" in (row.prior, row.posterior.replace("iaf", "flow")) and row.latent_dim == 1:
+    if row.prior not in ("none", "standard-normal", "fitted-normal") and not row.has_bound:
+        raise UserError(
+            f"recipe {row.name!r}: prior={row.prior} is learned by the bound, which is not what it trains on; "
+            "set prior=none, and run vaekit fit-prior afterwards"
+        )
+    if (row.prior == "flow" or row.posterior == "iaf") and row.latent_dim == 1:
         raise UserError(f"recipe {row.name!r}: a flow needs two latents at least; give a --latent-dim of 2 or more")
     if row.objective in ("mmd", "tc") and row.batch_size == 1:
         raise UserError(f"objective={row.objective} compares images with one another; give a --batch-size of 2 or more")

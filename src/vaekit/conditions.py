@@ -34,13 +34,15 @@ def conditions_of(images: Images, rows: np.ndarray) -> tuple[Condition, ...]:
     """
     found = [Condition(LABEL, tuple(images.classes))] if images.labels is not None and len(images.classes) > 1 else []
     for name, column in images.attributes.items():
+        if found and name == LABEL:
+            continue  # the class is called so
         known = column[rows]
         if known.dtype.kind == "f":
             known = known[np.isfinite(known)]
             if len(known) and known.min() < known.max():
                 found.append(Condition(name, (), float(known.min()), float(known.max())))
         else:
-            values = tuple(np.unique(known.astype(str)).tolist())
+            values = tuple(np.unique(known[known.astype(str) != ""].astype(str)).tolist())  # "" is a missing one
             if 1 < len(values) <= min(_MOST_VALUES, len(known) // 2):
                 found.append(Condition(name, values))
     if not found:

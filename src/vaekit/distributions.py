@@ -34,6 +34,7 @@ __all__ = [
 IMAGE_DIMS = (-3, -2, -1)  #: channels, height and width
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+_FLOOR = 1e-6  # of a variance, relative to their sum: float32 rounds the moments of few images to no more than that
 _MOMENTS_OF = 64  # samples per dimension
 _TINY = 1e-12  # of the unit interval
 #: |logits|/2: below, the closed forms of the continuous Bernoulli lose digits, and the series has all.
@@ -129,6 +130,16 @@ class FullNormal:
         """The inverse of :meth:`from_noise`."""
         return _times(z - self.mean, self.whitening)
 
+    @staticmethod
+    def of(mean: Tensor, covariance: Tensor) -> FullNormal:
+        """The normal of a mean ``[L]`` and a covariance ``[L, L]``, which float32 may have rounded to a singular one.
+
+        Of numbers that are not finite it is made of NaN: a training that diverges says so itself, by image and step.
+        """
+        floor = _FLOOR * covariance.trace() * torch.eye(len(mean)).to(covariance)
+        factor, failed = torch.linalg.cholesky_ex(covariance + floor)
+        return FullNormal(mean, factor.masked_fill(failed != 0, torch.nan))
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density per vector ``[...]``, nats."""
         log_scales = self.whitening.diagonal(dim1=-2, dim2=-1).log()
@@ -163,7 +174,7 @@ class Mixture:
             within = (weights.unsqueeze(-1) * (factor @ factor.mT)).sum(0)
         else:
             within = torch.diag((weights * self.components.variance).sum(0))
-        return FullNormal(centre, torch.linalg.cholesky(spread + within))
+        return FullNormal.of(centre, spread + within)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density per vector ``[..., L]`` → ``[...]``, nats."""
@@ -175,7 +186,7 @@ class Mixture:
         The first number, as a fraction Φ(e) of the unit interval, names a component; where in that component's part of
         the interval it lies is uniform again, and makes the first number of its noise.
         """
-        ends = self.log_weights.detach().double().exp().cumsum(0).cpu()
+        ends = self.log_weights.detach().cpu().double().exp().cumsum(0)
         fraction = torch.special.ndtr(noise[..., 0].detach().cpu().double())
         chosen = torch.searchsorted(ends, fraction.contiguous()).clamp(max=len(ends) - 1)
         start = torch.cat([ends.new_zeros(1), ends])[chosen]
@@ -231,7 +242,7 @@ class Transformed:
         noise = torch.randn(_MOMENTS_OF * size, size, generator=torch.Generator().manual_seed(0)).to(self.base.mean)
         z = self.transform(self.base.from_noise(noise))
         centred = z - z.mean(0)
-        return FullNormal(z.mean(0), torch.linalg.cholesky(centred.mT @ centred / len(z)))
+        return FullNormal.of(z.mean(0), centred.mT @ centred / len(z))
 
 
 def kl_divergence(q: DiagonalNormal, p: DiagonalNormal | FullNormal) -> Tensor:

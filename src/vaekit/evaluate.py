@@ -54,6 +54,7 @@ class Measurement:
     codes: Codes | None = None  #: of evenly spaced images, 10,000 at most
     codes_rate_nats: float = 0.0  #: their mean rate
     iwae_samples: int = 0
+    is_told: bool = False  #: whether the prior knew something of each image, and is not one for all
 
     def numbers(self) -> Numbers:
         """Means, with their standard errors, by name; what a model does not have is None."""
@@ -81,7 +82,7 @@ class Measurement:
         return found | {
             "active_units": self.active_units,
             "mutual_information_nats": information,
-            "marginal_kl_nats": None if information is None else self.codes_rate_nats - information,
+            "marginal_kl_nats": None if information is None or self.is_told else self.codes_rate_nats - information,
         }
 
 
@@ -144,7 +145,7 @@ def measure(
         start, size = number * batch_size, model.at_once(batch_size)
         for some, e in zip(chunk.split(size), noise.split(size, 1), strict=True):
             x = to_float(some.to(device))
-            batch = Batch(x, condition=_told(pixels, start, len(x)))
+            batch = Batch(x, condition=_conditions_of(pixels, start, len(x)))
             found.add(start, batch, model.infer(batch, e.to(device)))
             if "iwae_nats" in found.columns:
                 for bounds, done in _iwae(model, batch, iwae_samples, seed, start):
@@ -220,10 +221,11 @@ class _Gathered:
             codes=Codes(*self.codes) if count > 1 and self.is_normal else None,  # one image is told from none
             codes_rate_nats=float(rate[:: self.every].mean()),
             iwae_samples=self.iwae_samples,
+            is_told=isinstance(self.pixels, Selection) and self.pixels.conditions is not None,
         )
 
 
-def _told(pixels: Tensor | Selection, start: int, count: int) -> Tensor | None:
+def _conditions_of(pixels: Tensor | Selection, start: int, count: int) -> Tensor | None:
     """What is known of some of the images, for a conditional model."""
     return pixels.conditions_of(slice(start, start + count)) if isinstance(pixels, Selection) else None
 

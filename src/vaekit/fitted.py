@@ -111,7 +111,7 @@ def fit(
 def check_kind(kind: str, components: int | None) -> None:
     """Raises :class:`UserError` for a kind that there is not, and for components of what has none."""
     if kind not in KINDS:
-        raise UserError(f"--kind {kind}: {nearest(kind, KINDS)}")
+        raise UserError(f"--kind {kind}: {nearest(kind, (*KINDS, 'none'))}")
     if components is not None and kind != "mixture":
         raise UserError(f"--components {components}: a {kind} has none; leave it out, or give --kind mixture")
 
@@ -138,12 +138,17 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[nn.Module | None, str
         tensors, facts = load_tensors(path)
         if facts["weights"] != file_digest(folder / _WEIGHTS):
             return None, f"{path} was fitted to other weights than the run has now and is not used; {again}"
-        flow = facts["kind"] == "flow"
-        prior = FittedFlow(model.latent_dim) if flow else MixturePrior(model.latent_dim, facts["components"])
+        with torch.random.fork_rng(devices=[]):  # what is drawn to begin with is replaced at once
+            prior = _unfitted(model.latent_dim, facts)
         prior.load_state_dict(tensors)
     except (UserError, KeyError, RuntimeError, TypeError):
         return None, f"{path} cannot be read and is not used; {again}"
     return prior.to(next(model.parameters()).device).eval().requires_grad_(False), None
+
+
+def _unfitted(latent_dim: int, facts: dict[str, Any]) -> nn.Module:
+    """A prior of a kind, before its values are known."""
+    return FittedFlow(latent_dim) if facts["kind"] == "flow" else MixturePrior(latent_dim, facts["components"])
 
 
 def fitted_digest(folder: Path) -> str | None:

@@ -212,7 +212,7 @@ class Measured(Opened):
         self.needs("factors")
         columns = {name: values[rows] for name, values in images.attributes.items()}
         if images.labels is not None:
-            columns = {"label": np.array(images.classes)[images.labels.numpy()[rows]]} | columns
+            columns |= {"label": np.array(images.classes)[images.labels.numpy()[rows]]}
         factors_of(columns, images.source)  # says before a long measurement that there are none
         return columns
 

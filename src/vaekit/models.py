@@ -131,11 +131,11 @@ class LatentModel(nn.Module):
     def infer(self, batch: Batch, noise: Tensor) -> Inference:
         """The waist: ``noise`` is standard normal ``[K, B, L]`` for K samples per image."""
         qz = self.encode(batch.x, batch.condition)
-        if self.training and not self._is_observed and self._observers():
-            for part in self._observers():
-                part.observe(qz)
-            if hasattr(self.posterior, "renewed"):
-                qz = self.posterior.renewed(qz)
+        observers = self._observers() if self.training and not self._is_observed else []
+        for part in observers:
+            part.observe(qz)
+        if observers and hasattr(self.posterior, "renewed"):
+            qz = self.posterior.renewed(qz)
         pz = None if self.prior is None else self.prior(self, batch.condition)
         z = qz.from_noise(noise)
         target = batch.x if batch.target is None else batch.target

@@ -68,11 +68,12 @@ class Terms:
 class Objective(nn.Module):
     """What a subclass minimises of distortion and rate + the penalties of the parts."""
 
+    has_rate = True  #: whether a rate belongs to it: not to an autoencoder
     couples_batch = ""  #: what of a batch it compares with one another, in words; empty: each image is by itself
 
     def forward(self, inference: Inference, ramp: Tensor) -> Terms:
         distortion = -_over_samples(inference.log_px)
-        rate = torch.cat(inference.kl, dim=-1).sum(-1) if inference.has_density else None
+        rate = torch.cat(inference.kl, dim=-1).sum(-1) if self.has_rate and inference.has_density else None
         loss = self.minimised(inference, distortion, rate, ramp)
         for penalty in inference.penalties.values():
             loss = loss + penalty
@@ -149,13 +150,11 @@ class Distortion(Objective):
     ``code_l2`` weighs ½ ‖z‖² (Ghosh et al. 2020, Eq. 5 and 7).
     """
 
+    has_rate = False
+
     def __init__(self, code_l2: float = 0.0) -> None:
         super().__init__()
         self.code_l2 = code_l2
-
-    def forward(self, inference: Inference, ramp: Tensor) -> Terms:
-        terms = super().forward(inference, ramp)
-        return Terms(terms.loss, terms.distortion, None)
 
     def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         if not self.code_l2:

@@ -16,7 +16,6 @@ __all__ = ["ConditionalNormal", "FittedNormal", "FlowPrior", "MixturePrior", "St
 
 
 _KEEP = 0.99  # of the moments, per batch: an average over about a hundred batches
-_FLOOR = 1e-6  # of a variance, relative to their sum: float32 rounds the moments of few images to no more than that
 _LAG = 10  # after n batches n / (n + this) is kept, up to _KEEP
 
 
@@ -54,10 +53,7 @@ class FittedNormal(nn.Module):
         self.register_buffer("observed", torch.zeros(()))
 
     def forward(self, model: Any = None, condition: Tensor | None = None) -> FullNormal:
-        floor = _FLOOR * self.covariance.trace() * torch.eye(len(self.mean)).to(self.covariance)
-        factor, failed = torch.linalg.cholesky_ex(self.covariance + floor)
-        # Weights that diverged then give a loss that is no number, which training reports by image and step.
-        return FullNormal(self.mean, factor.masked_fill(failed != 0, torch.nan))
+        return FullNormal.of(self.mean, self.covariance)
 
     @torch.no_grad()
     def observe(self, qz: DiagonalNormal) -> None:

@@ -50,7 +50,7 @@ class Recipe:
     code_count: int = 512  #: vectors of posterior=vq
     code_dim: int = 8  #: numbers in each of them
     code_levels: tuple[int, ...] = (8, 8, 8)  #: values of each number of a cell of posterior=fsq
-    commitment: float = 0.25  #: weight of how far features are from their vectors, posterior=vq, per cell and variance
+    commitment: float = 0.25  #: nats per cell and squared distance of its features from their vector (vq)
     posterior_std_gain: float = 1.0  #: below 1, the posterior's log standard deviation learns that much more slowly
     #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (of what the model is told),
     #: vamp (the posteriors of learned images), flow (learned and invertible), none (autoencoder); of codes words (each
@@ -203,7 +203,7 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     (64, 32)
     """
     known = _types()
-    settable = [name for name in known if name not in ("name", *DESCRIPTIONS)]
+    settable = [name for name in known if name not in ("name", "condition_size", *DESCRIPTIONS)]
     parsed = {}
     for name, value in values.items():
         if name not in settable:

@@ -48,5 +48,8 @@ def ramp(row: Recipe, fraction: float) -> float:
 
 
 def rate_weight(row: Recipe, fraction: float) -> float:
-    """The weight of the rate when ``fraction`` of the run is done: it rises from 0 to beta during the warm-up."""
-    return row.beta * ramp(row, fraction)
+    """The weight of the rate when ``fraction`` of the run is done: it rises from 0 to beta during the warm-up.
+
+    Of the objectives that let something else rise it is constant.
+    """
+    return row.beta * (ramp(row, fraction) if row.objective in ("elbo", "mmd") else 1.0)

@@ -287,9 +287,10 @@ class Trainer:
         known = self.pixels.conditions_of(self.team.share(index))
         if known is None:
             return None
+        known = known.to(self.device)
         shape = (len(index), len(self.config.conditions) + 1)
         draws = torch.rand(shape, generator=stream(self.config.seed, HIDING, self.steps))
-        return (known.cpu() * hidden_parts(self.config.conditions, self.team.share(draws))).to(self.device)
+        return known * hidden_parts(self.config.conditions, self.team.share(draws)).to(self.device)
 
     def _fetch(self, count: int) -> Tensor:
         """The next ``count`` images as floats on the device; small ones come for many steps at once."""
@@ -384,7 +385,9 @@ def _placed(pixels: Tensor | Selection, device: torch.device) -> Selection:
     fits = device.type != "cuda" or math.prod(chosen.shape) < _DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
     if not fits:
         return chosen
-    return Selection(chosen[:].to(device), torch.arange(len(chosen), device=device), chosen.conditions_of(slice(None)))
+    told = chosen.conditions_of(slice(None))
+    told = None if told is None else told.to(device)
+    return Selection(chosen[:].to(device), torch.arange(len(chosen), device=device), told)
 
 
 def _copy(model: LatentModel) -> LatentModel:

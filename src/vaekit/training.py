@@ -20,7 +20,7 @@ from torch import Tensor
 from vaekit import edit, pictures, report, runs
 from vaekit.budget import SAVE_EVERY_SECONDS, fit_budget
 from vaekit.checkup import examine
-from vaekit.config import Length, RunConfig
+from vaekit.config import Condition, Length, RunConfig
 from vaekit.cores import one_thread_per_core
 from vaekit.data import PARTS, Images
 from vaekit.doctor import diagnose
@@ -130,16 +130,19 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
         trainer.start_at_images()
     if initial:
         trainer.start_from(runs.load_tensors(Path(initial) / "weights.safetensors")[0], initial)
-        _check_same_function(trainer.row, initial)
+        _check_same_function(trainer.row, trainer.config.conditions, initial)
     runs.atomic_write_text(out / "metrics.jsonl", "")
     runs.append_metrics(out, {"images": 0, "kind": "start"})
     _save_pictures(out, trainer, watched, epoch=0)
 
 
-def _check_same_function(row: Recipe, initial: str) -> None:
+def _check_same_function(row: Recipe, conditions: Sequence[Condition], initial: str) -> None:
     """Weights mean something else where what is done with them is not the same."""
-    theirs = runs.recipe_of(runs.read_config(Path(initial)))
-    for name in ("posterior_std_gain", "activation"):
+    config = runs.read_config(Path(initial))
+    theirs = runs.recipe_of(config)
+    if config.conditions != conditions:
+        raise UserError(f"--init {initial} was told other labels and attributes than these images have; leave it out")
+    for name in ("posterior_std_gain", "activation", "code_levels"):
         if getattr(row, name) != getattr(theirs, name):
             value = getattr(theirs, name)
             raise UserError(f"--init {initial} was trained with {name}={value}; give --set {name}={value}")

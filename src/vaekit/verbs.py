@@ -22,7 +22,7 @@ class Need:
     prior: bool = False  #: whether it draws from the prior, or weighs against it
 
 
-_ANY = ("vector", "codes", "levels")
+_ANY = ("vector", "codes")
 
 NEEDS: dict[str, Need] = {
     "encode": Need(),

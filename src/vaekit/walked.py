@@ -88,7 +88,7 @@ class Walked(Opened):
         self.needs("fit-prior")
         if kind == "none":
             self.model.fitted_prior = None
-            return {"forgotten": forget_fitted(self.path)}
+            return {"forgotten": self.leads and forget_fitted(self.path)}
         if self.config.conditions:
             raise UserError(
                 f"fit-prior: recipe {self.row.name!r} draws by what it is told, which a density of all codes is not; "
