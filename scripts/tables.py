@@ -333,6 +333,12 @@ def _recipe_bounds(r: dict[str, Any]) -> tuple[str, str]:
     )
 
 
+def _recipe_flows(r: dict[str, Any]) -> tuple[str, str]:
+    found = r["results"]["flows"]
+    told = [f"{row['name']} {row['iwae_nats']:.2f} ± {row['iwae_nats_error']:.2f}" for row in found["models"]]
+    return f"the same after {found['images']:,} images each", "; ".join(told)
+
+
 def _recipe_samples(r: dict[str, Any]) -> tuple[str, str]:
     plain, short = r["results"]["fitted"]["models"]
     return (
@@ -389,6 +395,7 @@ FIGURES: list[tuple[str, Any]] = [
     ("burda", _burda),
     ("bits", _bits),
     ("recipes", _recipe_bounds),
+    ("recipes", _recipe_flows),
     ("recipes", _recipe_samples),
     ("recipes", _recipe_codes),
     ("recipes", _recipe_factors),
