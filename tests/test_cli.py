@@ -550,3 +550,12 @@ def test_a_reader_who_has_seen_enough() -> None:
     )
     assert done.stdout.startswith("{") and done.stdout.split()[-1].endswith("0")
     assert done.stderr == ""
+
+
+def test_any_recipe_is_trained_to_remove_noise(tmp_path: Path, vaekit: Callable) -> None:
+    run = tmp_path / "run"
+    train = f"train digits --recipe fast-ae --images 2000 --noise-std 0.5 --out {shlex.quote(str(run))}"
+    assert vaekit(*shlex.split(train)).code == 0
+    assert json.loads((run / "config.json").read_text())["recipe"]["noise_std"] == 0.5
+    answer = vaekit("denoise", run, "--noise-std", 0.3, "--json", "--out", tmp_path / "clean.png")
+    assert answer.code == 0 and json.loads(answer.out)["gain_db"] > 1
