@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -185,3 +187,11 @@ def test_a_broken_recipe_is_not_added() -> None:
 def test_the_table_is_read_without_torch() -> None:
     code = "import sys, vaekit.recipes, vaekit.config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_costs_of_the_table_are_those_measured() -> None:
+    path = Path(__file__).resolve().parents[1] / "bench" / "results" / "recipe_cost.json"
+    measured = json.loads(path.read_text())["times_of_vae"]
+    assert measured.keys() == RECIPES.keys()
+    for name, row in RECIPES.items():
+        assert float(row.cost) == pytest.approx(measured[name], rel=0.25), name
