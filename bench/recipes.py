@@ -59,7 +59,7 @@ def prior(data: str, folder: Path, minutes: float) -> dict[str, Any]:
     return {"minutes": minutes, "iwae_samples": IWAE_SAMPLES, "models": in_pairs(_bound, jobs)}
 
 
-def flows(data: str, folder: Path, minutes: float) -> dict[str, Any]:
+def flows(data: str, folder: Path) -> dict[str, Any]:
     """The same bound after as many images."""
     sides = (STANDARD, ("flow posterior", "iaf-vae", {}), ("flow prior", "flow-vae", {}))
     jobs = [(data, str(folder / side[1]), *side, {"images": 1_500_000}) for side in sides]
@@ -87,7 +87,7 @@ def _fitted(data: str, out: str, recipe: str, images: int, samples: int) -> dict
     return found
 
 
-def fitted(data: str, folder: Path, minutes: float) -> dict[str, Any]:
+def fitted(data: str, folder: Path) -> dict[str, Any]:
     """The Fréchet distance of 10,000 samples from the test images: normal latents, a fitted normal, mixture, flow."""
     jobs = [(data, str(folder / recipe), recipe, 100_000, 10_000) for recipe in ("ae", "rae-l2")]
     return {"models": in_pairs(_fitted, jobs)}
@@ -117,7 +117,7 @@ def _codes(data: str, out: str, recipe: str, images: int) -> dict[str, Any]:
     }
 
 
-def codes(data: str, folder: Path, minutes: float) -> dict[str, Any]:
+def codes(data: str, folder: Path) -> dict[str, Any]:
     """The share of words that the test images use, and what the model is like."""
     jobs = [(data, str(folder / recipe), recipe, 100_000) for recipe in ("vq-vae", "fsq-vae")]
     return {"models": in_pairs(_codes, jobs)}
@@ -131,7 +131,7 @@ def _factors(data: str, out: str, recipe: str, seed: int, images: int) -> dict[s
     return {"recipe": recipe, "seed": seed, "seconds": seconds, **told}
 
 
-def factors(data: str, folder: Path, minutes: float) -> dict[str, Any]:
+def factors(data: str, folder: Path) -> dict[str, Any]:
     """Disentanglement of portraits' attributes at 32 px with 10 latents, three seeds each."""
     recipes = ("vae", "beta-tcvae")
     jobs = [(data, str(folder / f"{r}-{seed}"), r, seed, 60_000) for seed in SEEDS for r in recipes]
@@ -150,7 +150,7 @@ def in_pairs(function: Callable[..., dict[str, Any]], jobs: list[tuple[Any, ...]
         return found
 
 
-SECTIONS: dict[str, Callable[[str, Path, float], dict[str, Any]]] = {
+SECTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "prior": prior,
     "flows": flows,
     "fitted": fitted,
@@ -166,7 +166,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/bench-recipes"), help="where the runs are kept")
     parser.add_argument("--minutes", type=float, default=5, help="of each training of the section prior")
     given = parser.parse_args()
-    found = SECTIONS[given.section](given.data, given.out / given.section, given.minutes)
+    options = {"minutes": given.minutes} if given.section == "prior" else {}
+    found = SECTIONS[given.section](given.data, given.out / given.section, **options)
     path = RESULTS / "recipes.json"
     stored = json.loads(path.read_text())["results"] if path.exists() else {}
     write_result("recipes", {"results": {**stored, given.section: found}})

@@ -38,7 +38,14 @@ from vaekit.nets import (
 )
 from vaekit.objectives import ELBO, IWAE, MMD, Capacity, Distortion, Objective, TotalCorrelation
 from vaekit.priors import ConditionalNormal, FittedNormal, FlowPrior, StandardNormal, VampPrior
-from vaekit.quantise import AutoregressiveWords, CodePosterior, IndependentWords, ScalarQuantiser, VectorQuantiser
+from vaekit.quantise import (
+    AutoregressiveWords,
+    CodebookPosterior,
+    CodePosterior,
+    IndependentWords,
+    ScalarQuantiser,
+    VectorQuantiser,
+)
 from vaekit.recipes import Recipe, check
 
 __all__ = ["build_model", "build_objective", "parameter_count", "resolve"]
@@ -162,10 +169,10 @@ def _encoder(row: Recipe, shape: Shape) -> MLPEncoder | SeedConvEncoder | ResNet
 def _posterior(row: Recipe, features: int, shape: Shape) -> nn.Module:
     assert row.latent_dim and row.width and row.patch
     if row.latent == "codes":
-        is_vector = row.posterior == "vq"
-        quantiser = VectorQuantiser(row.code_count, row.code_dim) if is_vector else ScalarQuantiser(row.code_levels)
         grid = Grid(shape, row.width, row.patch, row.smallest_grid).coarsest
-        return CodePosterior(grid, quantiser, row.commitment)
+        if row.posterior == "vq":
+            return CodebookPosterior(grid, VectorQuantiser(row.code_count, row.code_dim), row.commitment)
+        return CodePosterior(grid, ScalarQuantiser(row.code_levels), row.commitment)
     if row.posterior == "point":
         return PointPosterior(features, row.latent_dim)
     kind = FlowPosterior if row.posterior == "iaf" else NormalPosterior
@@ -204,6 +211,7 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
         raise UserError(f"samples={row.samples}: an autoencoder has one code per image; set samples=1")
     _refuse_codes(row)
     _refuse_priors(row)
+    _refuse_comparisons(row)
     if row.shift >= min(shape[1:]):
         raise UserError(
             f"shift={row.shift}: must be smaller than a side of the images, which are {shape[1]}x{shape[2]}; "
@@ -267,7 +275,7 @@ def _refuse_codes(row: Recipe) -> None:
 
 
 def _refuse_priors(row: Recipe) -> None:
-    """What a prior, or an objective that leans on it, cannot be put together with."""
+    """What a prior cannot be put together with."""
     if row.prior in ("fitted-normal", "vamp") and row.posterior != "normal":
         raise UserError(
             f"recipe {row.name!r}: prior={row.prior} is made of normal posteriors; "
@@ -291,6 +299,10 @@ def _refuse_priors(row: Recipe) -> None:
         )
     if (row.prior == "flow" or row.posterior == "iaf") and row.latent_dim == 1:
         raise UserError(f"recipe {row.name!r}: a flow needs two latents at least; give a --latent-dim of 2 or more")
+
+
+def _refuse_comparisons(row: Recipe) -> None:
+    """What objectives that compare codes with one another, or with the prior, cannot do with others."""
     if row.objective in ("mmd", "tc") and row.batch_size == 1:
         raise UserError(f"objective={row.objective} compares images with one another; give a --batch-size of 2 or more")
     if row.objective == "mmd" and row.prior != "standard-normal":

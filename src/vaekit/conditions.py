@@ -94,6 +94,14 @@ def hidden_parts(conditions: Sequence[Condition], draws: Tensor) -> Tensor:
     return kept.float().repeat_interleave(widths, dim=1)
 
 
+def known_in(conditions: Sequence[Condition], told: Tensor | None) -> list[str]:
+    """The names of the parts that are known of some of the images ``[N, C]``."""
+    if told is None:
+        return []
+    ends = np.cumsum([_width(each) + 1 for each in conditions]) - 1
+    return [each.name for each, end in zip(conditions, ends, strict=True) if bool(told[:, end].any())]
+
+
 def _width(condition: Condition) -> int:
     return len(condition.values) or 1
 
@@ -145,11 +153,3 @@ def _value(condition: Condition, text: str, word: str) -> Any:
 def _example(conditions: Sequence[Condition]) -> str:
     first = conditions[0]
     return f"{first.name}={first.values[0] if first.values else f'{first.high:g}'}"
-
-
-def known_in(conditions: Sequence[Condition], told: Tensor | None) -> list[str]:
-    """The names of the parts that are known of some of the images ``[N, C]``."""
-    if told is None:
-        return []
-    ends = np.cumsum([_width(each) + 1 for each in conditions]) - 1
-    return [each.name for each, end in zip(conditions, ends, strict=True) if bool(told[:, end].any())]

@@ -193,9 +193,14 @@ class Mixture:
         within = ((fraction - start) / (ends[chosen] - start)).clamp(_TINY, 1 - _TINY)
         first = torch.special.ndtri(within).to(noise).unsqueeze(-1)
         e, chosen = torch.cat([first, noise[..., 1:]], -1), chosen.to(noise.device)
+        return self.of_components(chosen, e)
+
+    def of_components(self, chosen: Tensor, noise: Tensor) -> Tensor:
+        """Samples ``[..., L]`` of the components of these numbers, int64 ``[...]``, from noise ``[..., L]``."""
+        mean = self.components.mean[chosen]
         if isinstance(self.components, FullNormal):
-            return self.components.mean[chosen] + _times(e, self.components.factor[chosen])
-        return self.components.mean[chosen] + self.components.log_std[chosen].exp() * e
+            return mean + _times(noise, self.components.factor[chosen])
+        return mean + self.components.log_std[chosen].exp() * noise
 
 
 class Transformed:

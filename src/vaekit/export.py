@@ -20,7 +20,7 @@ from vaekit import __version__
 from vaekit.artefact import FORMAT_VERSION, PRIOR, SUMS, TOLERANCES, Session, differences, digest_of, sums_of
 from vaekit.data import Form, to_float
 from vaekit.directions import Direction
-from vaekit.distributions import FullNormal, Mixture, Transformed
+from vaekit.distributions import Mixture, Transformed
 from vaekit.errors import UserError, nearest
 from vaekit.folders import check_new_folder, whole_folder
 from vaekit.models import LatentModel
@@ -29,6 +29,7 @@ __all__ = ["check_export", "check_exporter", "export"]
 
 _CHECKED_AT_ONCE = 25
 _OPSET = 18
+_NETWORKS = (Mixture, Transformed)  # priors whose samples are no matrix times noise
 _MOST_BYTES = 2_000_000_000  # of one protobuf message
 
 
@@ -65,10 +66,7 @@ class _Prior(nn.Module):
             return pz.from_noise(e)
         fraction = 0.5 + 0.5 * torch.erf(noise[:, -1:] / math.sqrt(2))
         ends = pz.log_weights.exp().cumsum(0)[:-1]
-        chosen = (fraction > ends).sum(-1)
-        if isinstance(pz.components, FullNormal):
-            return pz.components.mean[chosen] + (pz.components.factor[chosen] @ e.unsqueeze(-1)).squeeze(-1)
-        return pz.components.mean[chosen] + pz.components.log_std.exp()[chosen] * e
+        return pz.of_components((fraction > ends).sum(-1), e)
 
 
 def check_export(out: Path, precision: str) -> None:
@@ -115,12 +113,12 @@ def export(
             _write_network(
                 _Decoder(model), torch.zeros(2, model.latent_dim), folder / "decoder.onnx", "latent", precision
             )
-            if isinstance(pz, Mixture | Transformed):
+            if isinstance(pz, _NETWORKS):
                 # of small numbers where halves would choose another component
                 _write_network(_Prior(pz), torch.zeros(2, model.latent_dim + 1), folder / PRIOR, "noise", "fp32")
         session, found = Session(folder), {"codes": 0.0, "pictures": 0.0}
         for some in images.split(_CHECKED_AT_ONCE):
-            off = differences(session, _expected(model, to_float(some)))
+            off = differences(session, _expected(model, pz, to_float(some)))
             found = {name: max(value, found[name]) for name, value in off.items()}
         for name, value in found.items():
             if value > TOLERANCES[precision][name]:
@@ -129,9 +127,9 @@ def export(
                     f"{TOLERANCES[precision][name]:.2g} is allowed; nothing was written"
                     + ("; try --precision fp32" if precision == "fp16" else "")
                 )
-        np.savez(folder / "check.npz", **_expected(model, to_float(_patterns(model))))  # type: ignore[arg-type]
+        np.savez(folder / "check.npz", **_expected(model, pz, to_float(_patterns(model))))  # type: ignore[arg-type]
         checked = {"images": len(images), "largest_difference": found, "allowed": TOLERANCES[precision]}
-        described = _described(model, form, directions, precision) | {**facts, "compared_with_pytorch": checked}
+        described = _described(model, pz, form, directions, precision) | {**facts, "compared_with_pytorch": checked}
         (folder / "model.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         (folder / "example.py").write_text((files("vaekit") / "artefact_example.txt").read_text(encoding="utf-8"))
         (folder / SUMS).write_text(sums_of(folder))
@@ -177,11 +175,10 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 
 @torch.inference_mode()
-def _expected(model: LatentModel, x: Tensor) -> dict[str, np.ndarray]:
+def _expected(model: LatentModel, pz: Any, x: Tensor) -> dict[str, np.ndarray]:
     """What PyTorch makes of float images, and of latents that are as those of the prior."""
     q = model.encode(x)
     noise = torch.randn(len(x), model.latent_dim, generator=torch.Generator().manual_seed(0))
-    pz = model.drawn_from()
     latents = q.mean.flip(0) if pz is None else pz.from_noise(noise)
     found = {
         "images": x, "mean": q.mean, "latents": latents,
@@ -189,7 +186,7 @@ def _expected(model: LatentModel, x: Tensor) -> dict[str, np.ndarray]:
     }  # fmt: skip
     if hasattr(q, "log_std"):
         found["log_variance"] = 2 * q.log_std
-    if isinstance(pz, Mixture | Transformed):
+    if isinstance(pz, _NETWORKS):
         found["noise"] = torch.cat([noise, noise[:, :1].flip(0)], dim=1)
         found["drawn"] = _Prior(pz)(found["noise"])
     return {name: tensor.contiguous().numpy() for name, tensor in found.items()}
@@ -207,8 +204,9 @@ def _patterns(model: LatentModel) -> Tensor:
 
 
 @torch.inference_mode()
-def _described(model: LatentModel, form: Form, directions: Mapping[str, Direction], precision: str) -> dict[str, Any]:
-    pz = model.drawn_from()
+def _described(
+    model: LatentModel, pz: Any, form: Form, directions: Mapping[str, Direction], precision: str
+) -> dict[str, Any]:
     assert form.size is not None and model.image_shape is not None
     described: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -228,7 +226,7 @@ def _described(model: LatentModel, form: Form, directions: Mapping[str, Directio
     if pz is not None:
         origin = pz.moments.from_noise(torch.zeros(1, model.latent_dim))
         factor = pz.moments.from_noise(torch.eye(model.latent_dim)) - origin
-        is_normal = not isinstance(pz, Mixture | Transformed)
+        is_normal = not isinstance(pz, _NETWORKS)
         described["prior"] = {
             "formula": "latent = mean + noise @ factor" if is_normal else f"latent = {PRIOR}(noise)",
             "network": None if is_normal else PRIOR,

@@ -65,15 +65,7 @@ def factors_of(columns: Mapping[str, np.ndarray], source: str = "these images") 
     >>> factors_of({"hair": np.array(["red", "grey"] * 50), "age": np.arange(100.0)})["hair"].values[:3]
     array([1, 0, 1])
     """
-    left_out = unfit(columns)
-    if len(left_out) == len(columns):
-        alike = {reason: ", ".join(n for n in left_out if left_out[n] == reason) for reason in left_out.values()}
-        why = "; ".join(f"{names}: {reason}" for reason, names in alike.items()) or "neither labels nor attributes"
-        raise UserError(
-            f"--factors: {source} has no column to compare codes with ({why}); name images with labels or attributes, "
-            f"at least {_FEWEST_IMAGES} of them, of which each value is that of several, or give --split all"
-        )
-    return {name: _factor(values) for name, values in columns.items() if name not in left_out}
+    return _sorted_out(columns, source)[0]
 
 
 def unfit(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
@@ -82,8 +74,7 @@ def unfit(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
     >>> unfit({"male": np.array([0, 1] * 50), "on": np.ones(100), "id": np.arange(100).astype(str)})
     {'on': 'one value', 'id': '100 values of 100 images'}
     """
-    reasons = {name: _unfit(_factor(values)) for name, values in columns.items()}
-    return {name: reason for name, reason in reasons.items() if reason}
+    return _unfit_of({name: _factor(values) for name, values in columns.items()})
 
 
 def disentanglement(codes: Any, columns: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Any]:
@@ -99,7 +90,7 @@ def disentanglement(codes: Any, columns: Mapping[str, np.ndarray], seed: int = 0
     {'mig': 1.0, 'dci_disentanglement': 1.0, 'dci_completeness': 1.0, 'factor_vae_score': 1.0}
     """
     z = _checked(codes)
-    factors, left_out = factors_of(columns), unfit(columns)
+    factors, left_out = _sorted_out(columns, "these images")
     gaps = mutual_information_gap(z, factors)
     return {
         "mig": _mean(gaps.values()),
@@ -216,6 +207,25 @@ def concentration(weights: np.ndarray) -> np.ndarray:
     whole, width = weights.sum(1, keepdims=True), weights.shape[1]
     share = np.where(whole > 0, weights / np.where(whole > 0, whole, 1), 1 / width)
     return 1 + (share * np.log(np.where(share > 0, share, 1))).sum(1) / math.log(width)
+
+
+def _sorted_out(columns: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, Factor], dict[str, str]]:
+    """The factors, and why the other columns are none."""
+    factors = {name: _factor(values) for name, values in columns.items()}
+    left_out = _unfit_of(factors)
+    if len(left_out) == len(columns):
+        alike = {reason: ", ".join(n for n in left_out if left_out[n] == reason) for reason in left_out.values()}
+        why = "; ".join(f"{names}: {reason}" for reason, names in alike.items()) or "neither labels nor attributes"
+        raise UserError(
+            f"--factors: {source} has no column to compare codes with ({why}); name images with labels or attributes, "
+            f"at least {_FEWEST_IMAGES} of them, of which each value is that of several, or give --split all"
+        )
+    return {name: factor for name, factor in factors.items() if name not in left_out}, left_out
+
+
+def _unfit_of(factors: Mapping[str, Factor]) -> dict[str, str]:
+    reasons = {name: _unfit(factor) for name, factor in factors.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _factor(column: np.ndarray) -> Factor:

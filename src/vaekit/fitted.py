@@ -10,8 +10,8 @@ what is left is fitted to.
 
 from __future__ import annotations
 
-import contextlib
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from vaekit.models import LatentModel
 from vaekit.priors import FlowPrior, MixturePrior
 from vaekit.runs import file_digest, load_tensors, save_tensors
 
-__all__ = ["KINDS", "FittedFlow", "check_kind", "fit", "fitted_digest", "forget_fitted", "load_fitted", "save_fitted"]
+__all__ = ["KINDS", "FittedFlow", "fit", "fitted_digest", "forget_fitted", "load_fitted", "save_fitted"]
 
 KINDS = ("mixture", "flow")
 
@@ -34,6 +34,7 @@ _FEWEST_CODES = 20
 _COMPONENTS = 10
 _CODES_EACH = 5  # of a component at least, on average: one of a single code would publish it
 _LEAST_SPREAD = 1e-6
+_RIDGE = 1e-4  # added to variances of codes of spread 1
 _HIDDEN = 64  # a wider flow knows the codes by heart sooner
 _STEPS, _BATCH, _LEARNING_RATE, _WEIGHT_DECAY = 2000, 256, 2e-3, 0.3  # of a flow
 _WARMUP, _CLIP_NORM = 100, 1.0  # without them the first steps leave some seeds where no later one gains
@@ -74,7 +75,7 @@ def fit(
     that their nats flatter it a little. Deterministic in ``seed``. Raises :class:`UserError` for another kind, too few
     codes, codes that are not finite.
     """
-    check_kind(kind, components)
+    _check_kind(kind, components)
     if len(codes) < _FEWEST_CODES:
         raise UserError(f"there are {len(codes)} codes to fit a prior to; expected at least {_FEWEST_CODES}")
     if not bool(codes.isfinite().all()):
@@ -108,14 +109,6 @@ def fit(
     return prior, facts
 
 
-def check_kind(kind: str, components: int | None) -> None:
-    """Raises :class:`UserError` for a kind that there is not, and for components of what has none."""
-    if kind not in KINDS:
-        raise UserError(f"--kind {kind}: {nearest(kind, (*KINDS, 'none'))}")
-    if components is not None and kind != "mixture":
-        raise UserError(f"--components {components}: a {kind} has none; leave it out, or give --kind mixture")
-
-
 def save_fitted(folder: Path, prior: nn.Module, facts: dict[str, Any]) -> None:
     """Keeps it in a run, for the weights that the run has now."""
     save_tensors(folder / _NAME, prior.state_dict(), {**facts, "weights": file_digest(folder / _WEIGHTS)})
@@ -146,21 +139,31 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[nn.Module | None, str
     return prior.to(next(model.parameters()).device).eval().requires_grad_(False), None
 
 
-def _unfitted(latent_dim: int, facts: dict[str, Any]) -> nn.Module:
-    """A prior of a kind, before its values are known."""
-    return FittedFlow(latent_dim) if facts["kind"] == "flow" else MixturePrior(latent_dim, facts["components"])
-
-
 def fitted_digest(folder: Path) -> str | None:
     """The SHA-256 of what is kept, if anything is."""
     return file_digest(folder / _NAME)
 
 
-def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:
-    from sklearn.mixture import GaussianMixture  # takes seconds to import
+def _check_kind(kind: str, components: int | None) -> None:
+    """Raises :class:`UserError` for a kind that there is not, and for components of what has none."""
+    if kind not in KINDS:
+        raise UserError(f"--kind {kind}: {nearest(kind, (*KINDS, 'none'))}")
+    if components is not None and kind != "mixture":
+        raise UserError(f"--components {components}: a {kind} has none; leave it out, or give --kind mixture")
 
-    found = GaussianMixture(components, covariance_type="full", reg_covar=1e-4, random_state=seed % 2**32, max_iter=300)
-    with _quiet():
+
+def _unfitted(latent_dim: int, facts: dict[str, Any]) -> nn.Module:
+    """A prior of a kind, before its values are known."""
+    return FittedFlow(latent_dim) if facts["kind"] == "flow" else MixturePrior(latent_dim, facts["components"])
+
+
+def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:
+    from sklearn.exceptions import ConvergenceWarning  # takes seconds to import
+    from sklearn.mixture import GaussianMixture
+
+    found = GaussianMixture(components, reg_covar=_RIDGE, random_state=seed % 2**32, max_iter=300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that is still moving after so many steps is one
         found.fit(scaled.numpy())
     prior = MixturePrior(scaled.shape[1], components)
     prior.log_weights.copy_(torch.from_numpy(found.weights_).log())
@@ -208,15 +211,5 @@ def _nats(prior: FittedFlow, codes: Tensor) -> float:
 
 def _factor(scaled: Tensor) -> Tensor:
     centred = scaled - scaled.mean(0)
-    floor = 1e-4 * torch.eye(scaled.shape[1]).to(scaled)
+    floor = _RIDGE * torch.eye(scaled.shape[1]).to(scaled)
     return torch.linalg.cholesky(centred.mT @ centred / len(scaled) + floor)
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """A fit that is still moving after so many steps is a fit; scikit-learn warns of it."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -20,7 +20,15 @@ from torch.nn import functional as F
 
 from vaekit.team import ALONE, Team
 
-__all__ = ["AutoregressiveWords", "CodePosterior", "IndependentWords", "ScalarQuantiser", "VectorQuantiser", "Words"]
+__all__ = [
+    "AutoregressiveWords",
+    "CodePosterior",
+    "CodebookPosterior",
+    "IndependentWords",
+    "ScalarQuantiser",
+    "VectorQuantiser",
+    "Words",
+]
 
 _KEEP = 0.99  # of the running means, per batch (van den Oord et al. 2017, Appendix A.1)
 _DEAD_SHARE = 0.03  # of the mean use, below which a vector is set beside one that is used most
@@ -157,18 +165,21 @@ class CodePosterior(nn.Module):
     def forward(self, features: Tensor) -> Words:
         return self._of(self.project(features.unflatten(1, self.grid)).flatten(2).mT.contiguous())
 
-    def renewed(self, qz: Words) -> Words:
-        """The same features in the words of the codebook as it is now, after :meth:`observe`."""
-        return self._of(qz.features)
-
     def _of(self, cells: Tensor) -> Words:
         vectors, words, squares = self.quantiser(cells)
         return Words(vectors.flatten(1), cells, words, self.commitment * squares.sum(-1))
 
+
+class CodebookPosterior(CodePosterior):
+    """One whose vectors follow the features that training shows them."""
+
     def observe(self, qz: Words) -> None:
-        """Lets a codebook that follows the features see those of a batch."""
-        if hasattr(self.quantiser, "observe"):
-            self.quantiser.observe(qz.features, qz.words)
+        """Lets the codebook see the features of a batch."""
+        self.quantiser.observe(qz.features, qz.words)
+
+    def renewed(self, qz: Words) -> Words:
+        """The same features in the words of the codebook as it is now, after :meth:`observe`."""
+        return self._of(qz.features)
 
 
 class IndependentWords(nn.Module):

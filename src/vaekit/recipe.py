@@ -68,9 +68,7 @@ class Recipe:
     samples: int = 1  #: codes drawn per image in training; the K of iwae
     beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 is the evidence lower bound
     kl_warmup: float = 0.0  #: fraction of the run over which the weight of the rate rises from 0 to beta
-    free_bits_nats: float = (
-        0.0  #: rate per dimension, averaged over the batch, that costs nothing (Kingma et al. 2016, Eq. 15)
-    )
+    free_bits_nats: float = 0.0  #: mean rate of each dimension that costs nothing (Kingma et al. 2016, Eq. 15)
     capacity_nats: float = 25.0  #: what the rate is led to by objective=capacity (Burgess et al. 2018, Eq. 8)
     capacity_weight: float = 100.0  #: γ, of its distance from there
     tc_weight: float = 6.0  #: β of the total correlation by objective=tc (Chen et al. 2018, Eq. 4)
