@@ -304,6 +304,9 @@ MUTANTS = [
     Mutant(A, "(own - aggregate_log_density(self", "(own + aggregate_log_density(self", "the sign of log q(z) in the information"),
     Mutant(A, "ACTIVE_ABOVE * variance_of_prior.cpu()", "ACTIVE_ABOVE * variance_of_prior.cpu().sqrt()", "a standard deviation for the prior's variance"),
     Mutant(A, "ACTIVE_ABOVE = 0.01", "ACTIVE_ABOVE = 0.1", "another threshold of activity"),
+    # steps
+    Mutant("schedules", "epochs * math.ceil(per_epoch / batch_size)", "epochs * (per_epoch // batch_size)", "the last batch of an epoch is no step"),
+    Mutant("schedules", "+ math.ceil(rest / batch_size)", "+ rest // batch_size", "the last batch of a run is no step"),
     # of images and of sets of them
     Mutant(S, "(2 * cov + C2)", "(cov + C2)", "the two before the covariance"),
     Mutant(S, "(2 * mean_x * mean_y + C1)", "(mean_x * mean_y + C1)", "the two before the means"),

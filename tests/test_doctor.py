@@ -236,6 +236,13 @@ def test_epochs_of_the_warm_up_are_left_out() -> None:
     assert found.images_seen == 1000 and not found.is_finished
 
 
+def test_the_last_batch_of_an_epoch_is_a_step_however_small() -> None:
+    images = vk.open_images("digits")[:60]
+    count = int((images.parts == 0).sum())
+    found = _examined(images, (_line(100 * count, 0.0),), batch_size=count - 1)
+    assert (found.epochs, found.steps) == (100, 200)
+
+
 def test_the_gain_is_a_share_of_the_variance() -> None:
     images = vk.open_images("digits")
     found = _examined(images, (_line(500, 0.0, 10.0), _line(1000, 0.0, 13.0)))
@@ -295,7 +302,7 @@ def test_the_command_says_the_verdict_first(digits_vae: Path, vaekit: Callable) 
 
 def test_training_ends_with_a_line_from_the_doctor(tmp_path: Path, vaekit: Callable) -> None:
     answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 1, "--out", tmp_path / "run")
-    assert f"{tmp_path / 'run'}: still improving: 50 steps are a beginning" in answer.err.splitlines()[-1]
+    assert f"{tmp_path / 'run'}: still improving: 51 steps are a beginning" in answer.err.splitlines()[-1]
 
 
 def test_images_that_have_gone_are_one_sentence(tmp_path: Path, vaekit: Callable) -> None:

@@ -30,6 +30,7 @@ from vaekit.intake import held_out, is_trained_on
 from vaekit.models import LatentModel
 from vaekit.recipes import RECIPES, Recipe
 from vaekit.runs import recipe_of
+from vaekit.schedules import steps_to_see
 
 __all__ = ["examine", "gain_of_second_half", "quality_db"]
 
@@ -83,7 +84,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         has_patience=config.patience is not None,
         images_seen=seen,
         total_images=config.total_images,
-        steps=seen // (row.batch_size or 1),
+        steps=steps_to_see(seen, len(trained), row.batch_size or 1),
         epochs=seen / len(trained),
         is_finished=any(line.get("kind") == "final" for line in lines),
         part=part,

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from vaekit.build import parameter_count
-from vaekit.config import Length, RunConfig
+from vaekit.config import Length
 from vaekit.data import Images
 from vaekit.intake import make_config, with_engine
 from vaekit.recipes import Recipe
+from vaekit.schedules import steps_to_see
 from vaekit.trainer import Trainer
 
 __all__ = ["largest_batch", "make_plan"]
@@ -56,7 +57,7 @@ def make_plan(
     seconds, activations = _measure(trainer)
     if length.budget_seconds:
         config = dataclasses.replace(config, total_images=max(batch, int(length.budget_seconds / seconds * batch)))
-    steps = _steps(config, batch)
+    steps = steps_to_see(config.total_images, config.data.train_images, batch)
     weights = parameter_count(trainer.model)
     copies = 5 if trainer.average is not None else 4  # weights, gradients, two moments, average
     return {
@@ -96,11 +97,6 @@ def largest_batch(
     fixed = 4 * 5 * parameter_count(trainer.model) + images.pixels[0].numel() * count
     fitting = int((_FILL * free_bytes - fixed) / (2 * max(1, kept[2] - kept[1])))
     return 2 ** int(math.log2(max(1, min(fitting, _LARGEST_BATCH, count))))
-
-
-def _steps(config: RunConfig, batch: int) -> int:
-    whole, rest = divmod(config.total_images, config.data.train_images)
-    return whole * math.ceil(config.data.train_images / batch) + math.ceil(rest / batch)
 
 
 def _measure(trainer: Trainer) -> tuple[float, int]:
