@@ -4,6 +4,7 @@ and a prior over words is a probability."""
 from __future__ import annotations
 
 import itertools
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +61,60 @@ def test_all_words_of_rounded_numbers_are_used_by_spread_features() -> None:
     quantiser = ScalarQuantiser([8, 8, 8])
     words = quantiser(2 * randoms(20_000, 3))[1]
     assert len(words.unique()) > 0.9 * 512
+
+
+def _features_of(levels: list[int]) -> Tensor:
+    """One for each word, in the middle between the thresholds of Mentzer et al. 2024, Sec. 3.1, which are known."""
+    columns = []
+    for count in levels:
+        half = (count - 1) * 1.001 / 2
+        offset = 0.5 if count % 2 == 0 else 0.0
+        shift = math.atanh(offset / half) if count > 2 else 0.0
+        values = torch.arange(count) - count // 2 + offset
+        columns.append((values / half).clamp(-1 + 1e-6, 1 - 1e-6).atanh() - shift)
+    return torch.cartesian_prod(*columns).view(-1, len(levels))
+
+
+@given(LEVELS)
+def test_all_words_of_any_list_of_levels_are_reached(levels: list[int]) -> None:
+    assert len(ScalarQuantiser(levels)(_features_of(levels))[1].unique()) == math.prod(levels)
+
+
+@given(LEVELS)
+def test_normal_features_use_all_levels_of_any_list(levels: list[int]) -> None:
+    quantiser = ScalarQuantiser(levels)
+    z = quantiser(randoms(4000, len(levels)))[0]
+    for place, count in enumerate(levels):
+        share = torch.unique(z[:, place].detach(), return_counts=True)[1] / 4000
+        assert len(share) == count and share.min() > 0.25 / count
+
+
+def test_two_levels_are_used_alike() -> None:
+    words = ScalarQuantiser([2, 2])(randoms(10_000, 2))[1]
+    torch.testing.assert_close(words.bincount(minlength=4) / 10_000, torch.full((4,), 0.25), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("count", [1001, 1002, 5000])
+def test_thousands_of_levels_have_no_word_beyond_the_last(count: int) -> None:
+    words = ScalarQuantiser([count])(torch.tensor([[-50.0], [50.0]]))[1]
+    assert words.tolist() == [0, count - 1]
+
+
+@pytest.mark.parametrize("levels", [[8, 8, 8], [5, 4], [3, 2], [2]])
+def test_stored_codes_keep_their_meaning(levels: list[int]) -> None:
+    """The formula as it was; what was stored with it has no shift."""
+    quantiser, features = ScalarQuantiser(levels), 3 * randoms(2000, len(levels))
+    quantiser.load_state_dict({})
+    count = torch.tensor(levels)
+    half, offset = (count - 1) * (1 + 1e-3) / 2, 0.5 * (count % 2 == 0)
+    before = ((features + (offset / half).atanh()).tanh() * half - offset).round()
+    z, words, _ = quantiser(features)
+    torch.testing.assert_close(z, before / (count // 2))
+    places = torch.tensor([1, *levels[:-1]]).cumprod(0)
+    assert torch.equal(words, ((before.long() + count // 2) * places).sum(-1))
+    again = ScalarQuantiser(levels)
+    again.load_state_dict(quantiser.state_dict())
+    assert torch.equal(again(features)[1], quantiser(features)[1])
 
 
 @pytest.mark.parametrize("kind", ["vq", "fsq"])

@@ -115,10 +115,15 @@ class VectorQuantiser(nn.Module):
 
 
 class ScalarQuantiser(nn.Module):
-    """D numbers, the i-th rounded to ``levels[i]`` values in [−1, 1]; a combination is a word (Mentzer et al. 2024)."""
+    """D numbers, the i-th rounded to ``levels[i]`` values in [−1, 1]; a combination is a word (Mentzer et al. 2024).
+
+    A feature of 0 is the middle one of an odd number of levels, and the first one above the middle of an even number.
+    Two levels are parted at 0: the formula of the paper would part them at −3.8, where no feature comes.
+    """
 
     levels: Tensor
     places: Tensor
+    shift: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
@@ -126,14 +131,37 @@ class ScalarQuantiser(nn.Module):
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
         places = [math.prod(levels[:i]) for i in range(len(levels))]
         self.register_buffer("places", torch.tensor(places), persistent=False)
+        # It is stored where some number has two levels, for a run from before has another one.
+        shift = self._shift_of_the_paper().masked_fill(self.levels == 2, 0.0)
+        self.register_buffer("shift", shift, persistent=2 in levels)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features ``[..., D]`` → vectors with the gradient of features, words, and a distance of zero."""
-        half = (self.levels - 1) * (1 + 1e-3) / 2
-        offset = 0.5 * (self.levels % 2 == 0)  # an even number of values has none in the middle
-        bounded = (features + (offset / half).atanh()).tanh() * half - offset
-        vectors = (bounded + (bounded.round() - bounded).detach()) / (self.levels // 2)
+        bounded = (features + self.shift).tanh() * self._half() - self._offset()
+        vectors = (bounded + (self._rounded(bounded) - bounded).detach()) / (self.levels // 2)
         return vectors, self.words_of(vectors), features.new_zeros(features.shape[:-1])
+
+    def _half(self) -> Tensor:
+        """Half of the width of all levels, and a little more, so that the outer ones are reached."""
+        return (self.levels - 1) * (1 + 1e-3) / 2
+
+    def _offset(self) -> Tensor:
+        """An even number of levels has none in the middle."""
+        return 0.5 * (self.levels % 2 == 0)
+
+    def _shift_of_the_paper(self) -> Tensor:
+        """What is added to features, so that those of 0 have a level: Mentzer et al. 2024, App. A.1, tan corrected."""
+        return (self._offset() / self._half()).atanh()
+
+    def _rounded(self, bounded: Tensor) -> Tensor:
+        """The nearest level; of more than a thousand, the little more would be another level."""
+        return torch.minimum(torch.maximum(bounded.round(), -(self.levels // 2)), (self.levels - 1) // 2)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Runs from before two levels were parted at 0 keep their codes."""
+        if "shift" in self.state_dict():
+            state_dict.setdefault(f"{prefix}shift", self._shift_of_the_paper())
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def words_of(self, vectors: Tensor) -> Tensor:
         """The word ``[...]`` of each of some vectors ``[..., D]``."""
