@@ -61,6 +61,13 @@ def test_hub_columns_become_labels_and_attributes() -> None:
     assert not images.has_splits and len(images.part("test")) > 0
 
 
+def test_a_column_split_names_parts_where_its_words_do() -> None:
+    images = opened(small(3, split=(datasets.ClassLabel(names=["train", "test", "val"]), [0, 1, 2])))
+    assert images.parts.tolist() == [0, 2, 1] and images.labels is None and not images.attributes
+    images = opened(small(2, split=(datasets.Value("string"), ["dev", "train"])))
+    assert list(images.attributes) == ["split"] and any("holds 'dev'" in note for note in images.notes)
+
+
 def test_hub_splits_become_parts(tmp_path: Path) -> None:
     number = datasets.Value("int64")
     paths = {}

@@ -45,6 +45,13 @@ class DataConfig:
     frames: str = "first"  #: of animations and of files with several pages: first or all
     binarize: str | None = None  #: pixels made black or white: dynamic, static or threshold; None: they are not
 
+    @property
+    def how_changed(self) -> str:
+        """What to say when the fingerprint differs; before column split named the parts it was an attribute."""
+        if any(name.lower() == "split" for name in self.attributes):
+            return "are divided by their column 'split' now, which was an attribute before,"
+        return "have changed"
+
 
 @dataclass(frozen=True)
 class Condition:

@@ -74,8 +74,9 @@ def meet_folder(
         and config.data.fingerprint != old.data.fingerprint
     ):
         raise UserError(
-            f"the images in {config.data.source} have changed since --out {out} was begun: {config.data.images:,} now, "
-            f"{old.data.images:,} then; train into another --out, with --init {out} to start from its weights"
+            f"the images in {config.data.source} {old.data.how_changed} since --out {out} was begun: "
+            f"{config.data.images:,} now, {old.data.images:,} then; train into another --out, with --init {out} "
+            "to start from its weights"
         )
     for name, mine, theirs in _differences(config, old):
         raise UserError(f"--out {out} holds another run: its {name} is {theirs}, not {mine}; give another --out")

@@ -80,7 +80,7 @@ class Opened:
             ) from error
         if opened.fingerprint != data.fingerprint:
             raise UserError(
-                f"the images in {data.source} have changed since {self.path} was trained; name the DATA to use"
+                f"the images in {data.source} {data.how_changed} since {self.path} was trained; name the DATA to use"
             )
         return opened
 

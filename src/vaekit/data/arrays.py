@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -18,13 +19,14 @@ from vaekit.data.identity import hash_rows
 from vaekit.data.load import join, refuse_unequal
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.data.scratch import empty, mapped_limit_bytes, pack
+from vaekit.data.splits import split_of
 from vaekit.errors import UserError
 from vaekit.pixels.decode import reason
 from vaekit.pixels.form import Form
 
 __all__ = ["read_array", "read_npy", "read_sequence"]
 
-_PARTS = {"train": 0, "val": 1, "valid": 1, "test": 2}
+_PARTS = ("train", "val", "valid", "validation", "test")
 _LAYOUT = "expected [N,H,W] or [N,H,W,C] with C 1, 3 or 4"
 
 
@@ -69,14 +71,40 @@ def read_sequence(source: Any, form: Form) -> Rows:
     first = next(items, None)
     if first is None:
         raise UserError("the data set is empty; expected images or (image, label) pairs")
-    images, labels = [], []
+    images, labels, longest = [], [], 0
+    odd: tuple[int, Any] | None = None  # the first label that is none: its item and what it is
     for index, item in enumerate(chain([first], items)):
         image, label = (item[0], item[1]) if isinstance(item, tuple | list) and len(item) > 1 else (item, None)
+        longest = max(longest, len(item) if isinstance(item, tuple | list) else 1)
         if isinstance(image, tuple | list) and len(image) == 1:
             image = image[0]
         images.append(_one(image, f"item {index} of the data set"))
         labels.append(_label(label))
-    return _rows_of_list(images, labels, getattr(source, "classes", None), form)
+        if odd is None and label is not None and labels[-1] is None:
+            odd = index, label
+    rows = _rows_of_list(images, labels, getattr(source, "classes", None), form)
+    rows.notes = [*rows.notes, *_left_aside(labels, odd, longest)]
+    return rows
+
+
+def _left_aside(labels: list[Any], odd: tuple[int, Any] | None, longest: int) -> list[str]:
+    """Notes about labels, and further values of items, that are not used."""
+    notes = []
+    missing = labels.count(None)
+    if odd is not None:
+        what = _described(odd[1])
+        notes.append(f"labels are not used: that of item {odd[0]} is {what}; expected a whole number or a text")
+    elif 0 < missing < len(labels):
+        notes.append(f"labels are not used: {missing:,} of {len(labels):,} items have none")
+    if longest > 2:
+        notes.append(f"items have up to {longest} values; only the first two, image and label, are used")
+    return notes
+
+
+def _described(label: Any) -> str:
+    shape = getattr(label, "shape", ())
+    kind = f"of type {label.dtype}" if hasattr(label, "dtype") else f"of type {type(label).__name__}"
+    return f"{kind} with {math.prod(shape):,} values" if math.prod(shape) != 1 else kind
 
 
 def _load(path: Path, limit_bytes: int) -> Any:
@@ -188,19 +216,30 @@ def _read_parts(arrays: dict[str, np.ndarray], where: str, form: Form) -> Rows:
         pixels = _channels_last(images, where)
         _require_some(pixels, where)
         names += number_names(len(pixels), f"{part}/" if part else "")
-        given += [_PARTS.get(part, -1)] * len(pixels)
+        given += [-1 if (number := split_of(part)) is None else number] * len(pixels)
         contents += hash_rows(pixels)
         labels += _label_texts(numbers, len(pixels), where)
         shaped.append(reshape_pixels(pixels, form))
     if len({pixels.shape[1:] for pixels in shaped}) > 1:
         raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
+    notes = _notes(arrays, pairs)
+    if labels and len(labels) != len(names):
+        notes.append(f"no labels: some arrays of images in {where} have them and some do not")
     return Rows(
         pixels=join(shaped),
         names=names,
         contents=contents,
         labels=labels if len(labels) == len(names) else None,
         given=given,
+        notes=notes,
     )
+
+
+def _notes(arrays: dict[str, np.ndarray], pairs: list[tuple[str, np.ndarray, np.ndarray | None]]) -> list[str]:
+    """A note about arrays that are not used."""
+    used = {id(array) for _, *both in pairs for array in both if array is not None}
+    left = [name for name, array in arrays.items() if id(array) not in used]
+    return [f"arrays not used: {', '.join(left)}"] if left else []
 
 
 def _pairs(arrays: dict[str, np.ndarray], where: str) -> list[tuple[str, np.ndarray, np.ndarray | None]]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vaekit.data.beside import unused
 from vaekit.data.files import Files
 from vaekit.data.identity import hash_rows
 from vaekit.data.load import join
@@ -56,6 +57,7 @@ def read_cifar(files: Files, form: Form) -> Rows:
         labels=labels,
         classes=[name for name in _classes(files, batches[0]) if name in set(labels)] or None,
         given=[0] * (len(labels) - tests) + [2] * tests,
+        notes=unused(name for name in files.names if name not in batches and posixpath.basename(name) != _CLASSES),
     )
 
 

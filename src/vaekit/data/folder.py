@@ -5,9 +5,10 @@ from __future__ import annotations
 from vaekit.data.files import Files
 from vaekit.data.layout import Layout, arrange, is_foreign, is_image, thin
 from vaekit.data.load import load_files
-from vaekit.data.metadata import join_tables, read_table
+from vaekit.data.metadata import is_table, join_tables, read_table, split_words
 from vaekit.data.rows import Rows
 from vaekit.data.sniff import images_by_content
+from vaekit.data.splits import SPLIT, named_parts
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
 
@@ -29,8 +30,8 @@ def read_tree(
         raise UserError(_nothing(files, layout))
     layout = thin(layout, most)
     loaded = load_files(files, layout.names, layout.root, form)
-    attributes, notes = _attributes(files, layout, [layout.names[index] for index in loaded.kept])
-    blocked = [(name, why) for name, why in files.skipped if is_image(name) or name.endswith("/")]
+    attributes, notes = join_tables([layout.names[index] for index in loaded.kept], layout.cells)
+    blocked = [(name, why) for name, why in files.skipped if is_image(name) or is_table(name) or name.endswith("/")]
     return Rows(
         pixels=loaded.pixels,
         names=loaded.names,
@@ -38,23 +39,47 @@ def read_tree(
         labels=[layout.labels[index] for index in loaded.kept] if layout.labels else None,
         attributes=attributes,
         given=[layout.given[index] for index in loaded.kept],
+        split=[layout.split[index] for index in loaded.kept] if layout.split else None,
         skipped=[*loaded.skipped, *blocked],
         notes=[*layout.notes, *loaded.notes, *notes],
     )
 
 
 def layout_of(files: Files, flat: bool = False) -> Layout:
-    """What the names and, where these tell nothing, the first bytes of files say; ``flat``: names say nothing."""
+    """What names, tables and, where names tell nothing, first bytes of files say; ``flat``: names say nothing."""
     names = list(files.names)
-    return Layout("", names, None, [-1] * len(names), []) if flat else arrange(names, images_by_content(files))
-
-
-def _attributes(files: Files, layout: Layout, names: list[str]) -> tuple[dict, list[str]]:
-    tables = {}
-    for table in layout.tables:
+    if flat:
+        return Layout("", names, None, [-1] * len(names), [])
+    layout = arrange(names, images_by_content(files))
+    for table in layout.tables if layout.names else ():
         path = layout.root + table
-        tables[table] = read_table(files.need(path), f"{files.where}/{path}")
-    return join_tables(names, tables)
+        layout.cells[table] = read_table(files.need(path), f"{files.where}/{path}")
+    _divide(layout, files.where)
+    return layout
+
+
+def _divide(layout: Layout, where: str) -> None:
+    """Takes the parts from the tables' column split, which counts more than the names of folders."""
+    words = split_words(layout.names, layout.cells)
+    if words is None:
+        return
+    by_folder = layout.given
+    layout.split = named_parts(
+        words, f"the tables in {where}" if len(layout.tables) > 1 else f"{where}/{layout.root}{layout.tables[0]}"
+    )
+    layout.given = [folder if column < 0 else column for folder, column in zip(by_folder, layout.split, strict=True)]
+    differ = sum(folder not in (-1, part) for folder, part in zip(by_folder, layout.given, strict=True))
+    if differ:
+        layout.notes.append(
+            f"for {counted_images(differ)} the column {SPLIT} and the folder name different parts; the column decides"
+        )
+    unsaid = sum(part < 0 for part in layout.given)
+    if unsaid:
+        layout.notes.append(f"the column {SPLIT} is empty for {counted_images(unsaid)}; they count as training images")
+
+
+def counted_images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def _nothing(files: Files, layout: Layout) -> str:

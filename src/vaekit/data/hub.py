@@ -4,6 +4,7 @@ first column of images     the images, decoded as files in a folder are, with th
 first column of classes    the labels, or a column called label
 numbers, words, yes/no     attributes
 train, validation, test    the parts; a split that is asked for alone is divided like a folder without parts
+a column called split      the parts too, where its words name them
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from vaekit.data.files import Files
-from vaekit.data.layout import split_of
 from vaekit.data.load import load_files
 from vaekit.data.metadata import as_column, as_text
 from vaekit.data.rows import Rows, number_names
+from vaekit.data.splits import SPLIT, named_parts, split_of
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
 
@@ -68,6 +69,9 @@ def rows_of(dataset: Any, where: str, form: Form) -> Rows:
     texts = {column: _texts(splits, column, loaded.kept) for column in columns}
     labels, classes, said = _labels(splits, label, loaded.kept)
     long = [column for column, values in texts.items() if max(map(len, values)) > _LONGEST_TEXT]
+    by_split = np.repeat(given, counts)[loaded.kept]
+    split, odd = _split(texts, where)
+    said += odd
     if left_out or long:
         said.append(f"columns left out, since they are no numbers or short words: {', '.join([*left_out, *long])}")
     return Rows(
@@ -77,7 +81,8 @@ def rows_of(dataset: Any, where: str, form: Form) -> Rows:
         labels=labels,
         classes=classes,
         attributes={column: as_column(values) for column, values in texts.items() if column not in long},
-        given=np.repeat(given, counts)[loaded.kept].tolist(),
+        given=(by_split if split is None else np.where(np.array(split) < 0, by_split, split)).tolist(),
+        split=split,
         skipped=loaded.skipped,
         notes=[*notes, *loaded.notes, *said],
     )
@@ -189,11 +194,23 @@ def _columns(features: Any) -> tuple[str | None, list[str], list[str]]:
 
     image = _image_column(features, "")
     scalar = [column for column, feature in features.items() if _is_scalar(feature)]
-    classes = [column for column in scalar if isinstance(features[column], ClassLabel)]
+    classes = [column for column in scalar if isinstance(features[column], ClassLabel) and column != SPLIT]
     called = [column for column in ("label", "labels") if column in scalar and "float" not in features[column].dtype]
     label = next((column for column in (*called, *classes) if column in classes), None) or next(iter(called), None)
     others = [column for column in features if column not in (image, label, *scalar)]
     return label, [column for column in scalar if column != label], others
+
+
+def _split(texts: dict[str, list[str]], where: str) -> tuple[list[int] | None, list[str]]:
+    """The parts in the column split, which is then no attribute; with other words it stays one, and a note says so."""
+    if SPLIT not in texts:
+        return None, []
+    try:
+        parts = named_parts(texts[SPLIT], where)
+    except UserError as error:  # nobody can correct a set of others
+        return None, [f"the column {SPLIT} is an attribute and divides nothing: {error}"]
+    del texts[SPLIT]
+    return parts, []
 
 
 def _is_scalar(feature: Any) -> bool:

@@ -19,6 +19,7 @@ from typing import IO
 
 import numpy as np
 
+from vaekit.data.beside import unused
 from vaekit.data.files import Files
 from vaekit.data.identity import hash_rows
 from vaekit.data.rows import Rows, number_names, reshape_pixels
@@ -55,7 +56,11 @@ def find_idx(names: Sequence[str]) -> list[str]:
 
 def read_idx(files: Files, form: Form) -> Rows:
     """All MNIST-style files of a tree; names tell the parts; labels count if every image file has them."""
-    return _read(files, find_idx(files.names), files.where, form)
+    images = find_idx(files.names)
+    rows = _read(files, images, files.where, form)
+    labels = {_labels_name(name, files.names) for name in images} if rows.labels is not None else set()
+    rows.notes = (*rows.notes, *unused(set(files.names) - set(images) - labels))
+    return rows
 
 
 def read_idx_file(path: Path, form: Form) -> Rows:
@@ -97,7 +102,11 @@ def _read(files: Files, image_names: Sequence[str], where: str, form: Form) -> R
         part = _part(name)
         names += number_names(count, _PREFIXES.get(part, ""))
         given += [part] * count
-    return Rows(pixels, names, contents, labels if len(labels) == len(names) else None, given=given)
+    has_labels = len(labels) == len(names)
+    notes = (
+        [] if has_labels or not labels else ["no labels: some files of images have a file of labels and some do not"]
+    )
+    return Rows(pixels, names, contents, labels if has_labels else None, given=given, notes=notes)
 
 
 def _prepare(files: Files, image_names: Sequence[str], where: str, form: Form) -> np.ndarray:

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from vaekit.data.metadata import is_table
+from vaekit.data.beside import unused
+from vaekit.data.metadata import Cells, is_table
+from vaekit.data.splits import split_of
 from vaekit.pixels.decode import IMAGE_ENDINGS
 
-__all__ = ["Layout", "arrange", "is_foreign", "is_image", "root_of", "sort_classes", "split_of", "thin"]
+__all__ = ["Layout", "arrange", "is_foreign", "is_image", "root_of", "sort_classes", "thin"]
 
 _FOREIGN = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".exr", ".svg")
-_SPLITS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 
 @dataclass
@@ -32,13 +33,16 @@ class Layout:
     given: list[int]  #: 0 train, 1 val, 2 test, -1 unsaid
     tables: list[str]  #: of attributes
     notes: list[str] = field(default_factory=list)
+    cells: dict[str, Cells] = field(default_factory=dict)  #: what each table holds
+    split: list[int] | None = None  #: what the column split of the tables says, as in ``given``
 
 
 def thin(layout: Layout, most: int | None) -> Layout:
     """At most ``most`` of the images, spread evenly; None for all."""
     step = -(-len(layout.names) // most) if most else 1
     labels = layout.labels[::step] if layout.labels else None
-    return replace(layout, names=layout.names[::step], labels=labels, given=layout.given[::step])
+    split = layout.split[::step] if layout.split else None
+    return replace(layout, names=layout.names[::step], labels=labels, given=layout.given[::step], split=split)
 
 
 def is_image(name: str) -> bool:
@@ -49,15 +53,6 @@ def is_image(name: str) -> bool:
 def is_foreign(name: str) -> bool:
     """Whether the ending is that of an image of a kind that is not read here."""
     return name.lower().endswith(_FOREIGN)
-
-
-def split_of(folder: str) -> int | None:
-    """The part that a folder's name stands for.
-
-    >>> split_of("Valid"), split_of("cat")
-    (1, None)
-    """
-    return _SPLITS.get(folder.lower())
 
 
 def root_of(names: list[str]) -> str:
@@ -92,6 +87,7 @@ def arrange(names: list[str], odd: frozenset[str] = frozenset()) -> Layout:
     if foreign:
         said = "1 file is" if len(foreign) == 1 else f"{len(foreign)} files are"
         layout.notes.append(f"{said} of a kind that is not read, such as {foreign[0]}; convert to JPEG or PNG")
+    layout.notes += unused(n for n in names if not (is_image(n) or n in odd or is_table(n) or is_foreign(n)))
     if _has_splits(images):
         _apply_splits(layout)
     layout.labels = _labels(layout)

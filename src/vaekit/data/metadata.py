@@ -2,8 +2,10 @@
 
     metadata.csv, metadata.jsonl     the imagefolder convention: file_name is relative to the table
     list_attr_celeba.txt, .csv       as CelebA comes: -1 for no and 1 for yes, files named without their folder
+    list_eval_partition.txt, .csv    CelebA's parts: 0, 1 and 2
 
-Each column beside the name is an attribute, numeric if all its values are numbers or true/false/yes/no, else text.
+The column ``split`` names the part of each image: train, val, valid, validation or test.
+Every other column is an attribute: numbers if all its values are numbers or true/false/yes/no, else text.
 """
 
 from __future__ import annotations
@@ -18,18 +20,23 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from vaekit.data.groups import WORDS
+from vaekit.data.splits import PARTS, SPLIT
 from vaekit.errors import UserError
 
-__all__ = ["TABLE", "as_column", "as_text", "is_table", "join_tables", "read_table"]
+__all__ = ["TABLE", "Cells", "as_column", "as_text", "is_table", "join_tables", "read_table", "split_words"]
 
 #: The table that is written.
 TABLE = "metadata.csv"
 
 _CELEBA = ("list_attr_celeba.txt", "list_attr_celeba.csv")
-_TABLES = (TABLE, "metadata.jsonl", *_CELEBA)
+_PARTITIONS = ("list_eval_partition.txt", "list_eval_partition.csv")
+_WITHOUT_FOLDERS = (*_CELEBA, *_PARTITIONS)
+_TABLES = (TABLE, "metadata.jsonl", *_WITHOUT_FOLDERS)
 _KEYS = ("file_name", "image_id")  # the second is CelebA's
 
-Rows = dict[str, dict[str, str]]
+_SEPARATORS = ";\t|"  # that tables come with, beside the comma
+
+Cells = dict[str, dict[str, str]]  #: file_name -> {column: text}
 
 
 def is_table(name: str) -> bool:
@@ -41,7 +48,7 @@ def is_table(name: str) -> bool:
     return _kind(name) in _TABLES
 
 
-def read_table(data: bytes, where: str) -> Rows:
+def read_table(data: bytes, where: str) -> Cells:
     """file_name -> {column: text}; ``where`` ends with the table's name, which tells its form.
 
     Raises :class:`UserError` for a table that cannot be read or does not name files.
@@ -51,21 +58,23 @@ def read_table(data: bytes, where: str) -> Rows:
         if _kind(where).endswith(".jsonl"):
             cells = list(_json_lines(text, where))
         elif _kind(where).endswith(".txt"):
-            cells = list(_celeba_lines(text, where))
+            cells = list((_partition_lines if _kind(where) in _PARTITIONS else _celeba_lines)(text, where))
         else:
             cells = list(_csv_lines(text, where))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{where} cannot be read as a table ({error}); save it in UTF-8") from error
-    rows: Rows = {}
+    rows: Cells = {}
     for row in cells:
         key = next((row.pop(key) for key in _KEYS if key in row), "")
         if _kind(where) in _CELEBA:
             row = {name: "0" if value == "-1" else value for name, value in row.items()}
+        if _kind(where) in _PARTITIONS:
+            row = {SPLIT: _part(row.get("partition", ""))}
         rows[posixpath.normpath(key.replace("\\", "/"))] = row
     return rows
 
 
-def join_tables(names: Sequence[str], tables: Mapping[str, Rows]) -> tuple[dict[str, np.ndarray], list[str]]:
+def join_tables(names: Sequence[str], tables: Mapping[str, Cells]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Attributes of the images ``names``, and notes about rows that fit no file and files without a row.
 
     Arguments: tables maps the path of each table ('metadata.csv' or 'train/metadata.csv') to its rows. Of two that
@@ -75,20 +84,43 @@ def join_tables(names: Sequence[str], tables: Mapping[str, Rows]) -> tuple[dict[
     >>> join_tables(["a.png", "b.png"], {"metadata.csv": {"a.png": {"age": "7"}, "b.png": {"age": ""}, "c.png": {}}})
     ({'age': array([ 7., nan])}, ['1 row of metadata.csv names no image that was read, such as c.png'])
     """
-    rows: Rows = {}
-    for path in sorted(tables, key=lambda path: (path.count("/"), path)):
-        folder = posixpath.dirname(path)
-        bare = _by_last_part(names, folder) if _kind(path) in _CELEBA else {}
-        for name, cells in tables[path].items():
-            for image in bare.get(name, [posixpath.normpath(posixpath.join(folder, name))]):
-                known = rows.setdefault(image, {})
-                known.update({column: cell for column, cell in cells.items() if cell or column not in known})
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    rows = _merged(names, tables)
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells if not _is_split(column)))
     attributes = {column: as_column([rows.get(name, {}).get(column, "") for name in names]) for column in columns}
     return attributes, _notes(names, rows, " and ".join(sorted({_kind(path) for path in tables})))
 
 
-def _notes(names: Sequence[str], rows: Rows, tables: str) -> list[str]:
+def split_words(names: Sequence[str], tables: Mapping[str, Cells]) -> list[str] | None:
+    """What the column ``split`` says of each image, '' for nothing; None if no table has that column.
+
+    >>> split_words(["a.png", "b.png"], {"metadata.csv": {"a.png": {"split": "test"}}})
+    ['test', '']
+    """
+    rows = _merged(names, tables)
+    column = {name: next((text for key, text in cells.items() if _is_split(key)), None) for name, cells in rows.items()}
+    if all(text is None for text in column.values()):
+        return None
+    return [column.get(name) or "" for name in names]
+
+
+def _is_split(column: str) -> bool:
+    return column.lower() == SPLIT
+
+
+def _merged(names: Sequence[str], tables: Mapping[str, Cells]) -> Cells:
+    """The rows of all tables by the names of images."""
+    rows: Cells = {}
+    for path in sorted(tables, key=lambda path: (path.count("/"), path)):
+        folder = posixpath.dirname(path)
+        bare = _by_last_part(names, folder) if _kind(path) in _WITHOUT_FOLDERS else {}
+        for name, cells in tables[path].items():
+            for image in bare.get(name, [posixpath.normpath(posixpath.join(folder, name))]):
+                known = rows.setdefault(image, {})
+                known.update({column: cell for column, cell in cells.items() if cell or column not in known})
+    return rows
+
+
+def _notes(names: Sequence[str], rows: Cells, tables: str) -> list[str]:
     lost, bare = sorted(rows.keys() - set(names)), [name for name in names if name not in rows]
     notes = []
     if lost:
@@ -115,11 +147,19 @@ def _by_last_part(names: Sequence[str], folder: str) -> dict[str, list[str]]:
 
 def _csv_lines(text: str, where: str) -> Iterator[dict[str, str]]:
     header = [column.strip() for column in next(csv.reader(io.StringIO(text, newline="")), [])]
-    keys = _KEYS if _kind(where) in _CELEBA else _KEYS[:1]
+    keys = _KEYS if _kind(where) in _WITHOUT_FOLDERS else _KEYS[:1]
     if not set(keys) & set(header):
+        separator = next((mark for mark in _SEPARATORS if len(header) == 1 and mark in header[0]), None)
+        if separator is not None:
+            raise UserError(f"{where} separates its columns by {separator!r}; save it with commas between the columns")
         has = ", ".join(header) or "nothing"
         raise UserError(f"{where} has no column {keys[-1]} (it has {has}); name the column of the files so")
     for row in csv.DictReader(io.StringIO(text, newline="")):
+        if any(row.get(None, ())):
+            raise UserError(
+                f"{where}: the row of {row.get(keys[0]) or row.get(keys[-1])} has more cells than the first line has "
+                'names; put texts that contain commas in "quotes"'
+            )
         given = {
             (key or "").strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str | None)
         }
@@ -162,6 +202,18 @@ def _celeba_lines(text: str, where: str) -> Iterator[dict[str, str]]:
                 f"{where}, row {number} has {len(cells)} entries; expected a file and {len(columns)} attributes"
             )
         yield {**dict(zip(columns, cells[1:], strict=True)), _KEYS[0]: cells[0]}
+
+
+def _partition_lines(text: str, where: str) -> Iterator[dict[str, str]]:
+    """A file and the number of its part in each line."""
+    for number, cells in enumerate((line.split() for line in text.splitlines() if line.strip()), 1):
+        if len(cells) != 2:
+            raise UserError(f"{where}, row {number} has {len(cells)} entries; expected a file and 0, 1 or 2")
+        yield {_KEYS[0]: cells[0], "partition": cells[1]}
+
+
+def _part(number: str) -> str:
+    return PARTS[int(number)] if number in ("0", "1", "2") else number
 
 
 def as_column(values: Sequence[str]) -> np.ndarray:

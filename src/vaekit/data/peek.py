@@ -53,7 +53,7 @@ def _sample_tree(tree: tuple[Files, bool], form: Form) -> tuple[Rows, Sequence[i
     files, flat = tree
     layout = layout_of(files, flat)
     rows = read_tree(files, form, layout, most=_MOST)
-    rows.notes = ()  # they would be about the sample
+    rows.notes = layout.notes  # the others would be about the sample
     return rows, layout.given
 
 

@@ -14,7 +14,7 @@ from vaekit.data.identity import fingerprint_of, row_digests
 from vaekit.data.images import Images
 from vaekit.data.layout import sort_classes
 from vaekit.data.scratch import copy, empty, is_large, is_mapped
-from vaekit.data.splits import assign_parts, uniforms
+from vaekit.data.splits import SPLIT, assign_parts, uniforms
 from vaekit.pixels.decode import formed
 from vaekit.pixels.form import Form
 from vaekit.pixels.worker import place
@@ -33,6 +33,7 @@ class Rows:
     classes: Sequence[str] | None = None  #: None: the labels that occur, sorted
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
     given: Sequence[int] | None = None  #: the part that the source names (0, 1, 2), or -1
+    split: Sequence[int] | None = None  #: as ``given``, where a column says it: then it is part of the fingerprint
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
 
@@ -40,7 +41,8 @@ class Rows:
         """The Images of these rows, which are in ``form``, split by content and ``seed``."""
         given = np.full(len(self.names), -1, np.int8) if self.given is None else np.asarray(self.given, np.int8)
         parts, notes = assign_parts(uniforms(self.contents, seed), given)
-        digests = row_digests(self.names, self.contents, self.labels, self.attributes)
+        column = {} if self.split is None else {SPLIT: np.asarray(self.split, np.int64)}
+        digests = row_digests(self.names, self.contents, self.labels, {**self.attributes, **column})
         classes = tuple(self.classes or sort_classes(set(self.labels or ())))
         pixels = _shareable(self.pixels)
         return Images(

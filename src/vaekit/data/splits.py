@@ -14,13 +14,18 @@ import numpy as np
 
 from vaekit.errors import UserError, nearest
 
-__all__ = ["FEWEST", "PARTS", "assign_parts", "check_split", "uniforms"]
+__all__ = ["FEWEST", "PARTS", "SPLIT", "assign_parts", "check_split", "named_parts", "split_of", "uniforms"]
 
 PARTS = ("train", "val", "test")
+
+#: The column of a table that names the part of each image.
+SPLIT = "split"
 
 #: Below this many images all of them are trained on.
 FEWEST = 10
 
+_WORDS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+_MOST_NAMED = 5  # unknown words that an error lists
 _INTERVALS = {1: (0.0, 0.1), 2: (0.1, 0.2), 0: (0.2, 1.0)}
 
 
@@ -29,6 +34,34 @@ def check_split(split: str) -> str:
     if split not in ("all", *PARTS):
         raise UserError(f"split (--split) is {split!r}; {nearest(str(split), ('all', *PARTS))}")
     return split
+
+
+def split_of(word: str) -> int | None:
+    """The part that a folder's name or a word of a table stands for.
+
+    >>> split_of("Valid"), split_of("cat")
+    (1, None)
+    """
+    return _WORDS.get(word.lower())
+
+
+def named_parts(words: Sequence[str], where: str) -> list[int]:
+    """The parts (0, 1, 2) that the words of a column name; -1 for an empty word.
+
+    Raises :class:`UserError` that lists the words that name no part.
+
+    >>> named_parts(["train", "Test", ""], "metadata.csv")
+    [0, 2, -1]
+    """
+    parts = {word: -1 if not word.strip() else split_of(word.strip()) for word in set(words)}
+    unknown = sorted(word for word, part in parts.items() if part is None)
+    if unknown:
+        listed = ", ".join(map(repr, unknown[:_MOST_NAMED])) + (", …" if len(unknown) > _MOST_NAMED else "")
+        raise UserError(
+            f"the column {SPLIT!r} of {where} holds {listed}; expected {', '.join(_WORDS)}, or nothing; "
+            "correct the words or rename the column"
+        )
+    return [part for word in words if (part := parts[word]) is not None]
 
 
 def uniforms(contents: Sequence[bytes], seed: int = 0) -> np.ndarray:

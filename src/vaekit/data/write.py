@@ -14,6 +14,7 @@ from PIL import Image
 
 from vaekit.data.images import Images
 from vaekit.data.metadata import TABLE
+from vaekit.data.splits import PARTS, SPLIT
 from vaekit.errors import UserError
 
 __all__ = ["write_folder"]
@@ -21,6 +22,8 @@ __all__ = ["write_folder"]
 
 def write_folder(images: Images, folder: str | Path) -> Path:
     """Writes PNGs and metadata.csv (file_name first); images with labels go into a subfolder per class.
+
+    Where the source names train, val and test images, the column ``split`` keeps them.
 
     The folder appears whole or not at all. Returns it. Raises :class:`UserError` if it exists and is not
     empty, or if it cannot be written.
@@ -54,9 +57,11 @@ def _write(images: Images, folder: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True)
     with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["file_name", *images.attributes])
-        columns = [[_cell(value) for value in column.tolist()] for column in images.attributes.values()]
-        table.writerows(zip(names, *columns, strict=True))
+        columns = {name: [_cell(value) for value in column.tolist()] for name, column in images.attributes.items()}
+        if images.has_splits:
+            columns[SPLIT] = [PARTS[part] for part in images.parts.tolist()]
+        table.writerow(["file_name", *columns])
+        table.writerows(zip(names, *columns.values(), strict=True))
 
     def one(index: int) -> None:
         pixels = images.pixels[index].numpy()
