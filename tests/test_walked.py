@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import vaekit as vk
 from vaekit import edit
@@ -196,6 +197,28 @@ def test_a_walk_moves_image_by_image_and_named_rows_together() -> None:
     assert [int(frame.pixels[0, 0, 0, 0]) for frame in animated(Sheet(pixels, 3)).frames] == [0, 1, 2, 3, 4]
     named = animated(Sheet(pixels, 3, row_labels=("a", "b")))
     assert [frame.pixels[:, 0, 0, 0].tolist() for frame in named.frames] == [[0, 2], [1, 3], [2, 4]]
+
+
+@pytest.mark.parametrize("steps", [2, 11, 12, 13, 23, 24, 25, 37])
+@pytest.mark.parametrize("stops", [2, 3])
+def test_a_moving_walk_of_any_length_shows_each_step_once(digits_vae: Path, steps: int, stops: int) -> None:
+    run = vk.load(digits_vae)
+    codes = torch.randn(stops, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
+    shown = [frame.pixels[0] for frame in animated(run.interpolate(*codes, steps=steps)).frames]
+    walks = [edit.interpolate(run.model, a, b, steps) for a, b in pairwise(codes)]
+    wanted = torch.cat([walk[1:] if number else walk for number, walk in enumerate(walks)])
+    assert len(shown) == steps + (stops - 2) * (steps - 1)
+    torch.testing.assert_close(torch.stack(shown).float(), wanted.float(), atol=1, rtol=0)
+
+
+def test_thirteen_steps_are_written_as_a_gif(vaekit: Cli, digits_vae: Path, tmp_path: Path) -> None:
+    done = vaekit(
+        "interpolate", digits_vae, "label:0", "label:7", "--steps", 13, "--out", tmp_path / "walk.gif", "--json"
+    )
+    assert done.code == 0, done.err
+    with Image.open(tmp_path / "walk.gif") as image:
+        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(image)]
+    assert sum(durations) == 22 * 120 + 2 * 480
 
 
 def test_walks_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: Path) -> None:

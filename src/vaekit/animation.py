@@ -60,15 +60,16 @@ class Animation(Picture):
 
 
 def animated(sheet: Sheet) -> Animation:
-    """A walk as it goes, image after image; of a sheet whose rows have names the columns, one after another.
+    """A walk, image after image; of a sheet whose rows have names the columns, one after another.
 
-    Each row of a walk begins where the one above it ends: that image is shown once.
+    Each walk begins at the image where the one before it ends, which is shown once.
     """
-    rows = sheet.pixels.unflatten(0, (-1, sheet.columns))
     if sheet.row_labels:
-        return Animation(tuple(Sheet(frame, 1, row_labels=sheet.row_labels) for frame in rows.unbind(1)))
-    stops = [row[1:] if number else row for number, row in enumerate(rows)]
-    return Animation(tuple(Sheet(image[None], 1, gap=0) for stop in stops for image in stop))
+        columns = sheet.pixels.unflatten(0, (-1, sheet.columns)).unbind(1)
+        return Animation(tuple(Sheet(frame, 1, row_labels=sheet.row_labels) for frame in columns))
+    walks = sheet.pixels.split(sheet.walk or sheet.columns)
+    steps = [walk[1:] if number else walk for number, walk in enumerate(walks)]
+    return Animation(tuple(Sheet(image[None], 1, gap=0) for walk in steps for image in walk))
 
 
 def check_animated(path: str | Path) -> Path:

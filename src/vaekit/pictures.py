@@ -80,6 +80,7 @@ class Sheet(Picture):
     captions: tuple[str, ...] = ()  #: one line under each cell; left out where cells are too small
     row_labels: tuple[str, ...] = ()  #: one line to the left of each row
     rows_per_block: int = 1  #: rows that belong together (2 for pairs): a block fills its rows evenly
+    walk: int = 0  #: images from one stop of a walk to the next; 0: a row is one
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] not in (1, 3, 4):

@@ -76,7 +76,7 @@ class Walked(Opened):
             raise UserError(f"the ends have shapes {shapes}; expected latents [{self.model.latent_dim}]")
         stretches = edit.interpolate(self.model, torch.stack(ends[:-1]), torch.stack(ends[1:]), steps, path)
         in_a_row = steps if len(stops) > 2 else min(steps, _MOST_IN_A_ROW)
-        return self._sheet(stretches.transpose(0, 1).flatten(0, 1), in_a_row)
+        return replace(self._sheet(stretches.transpose(0, 1).flatten(0, 1), in_a_row), walk=steps)
 
     def fit_prior(self, kind: str = "mixture", components: int | None = None, seed: int = 0) -> dict[str, Any]:
         """Fits a density to the codes of the training images (:mod:`vaekit.fitted`) and keeps it in the run.
