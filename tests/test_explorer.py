@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ import torch
 from PIL import Image
 
 import vaekit as vk
-from vaekit import explorer, search
+from vaekit import explorer, report, search
 from vaekit.artefact import verify
 from vaekit.errors import UserError
 from vaekit.serving import HEADERS, bind
@@ -222,18 +225,19 @@ def test_a_site_that_cannot_be_finished_leaves_nothing(
 
 def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(shutil.copytree(portraits_vae, tmp_path / "run"))
-    served: list[Path] = []
-    monkeypatch.setattr(explorer, "serve", lambda folder, *_: served.append(folder))
+    served: list[Mapping[str, Path]] = []
+    monkeypatch.setattr(explorer, "serve", lambda files, *_: served.append(files))
 
     def made() -> int:
         explorer.explore(vk.load(path))
-        return (served[-1] / "explorer.json").stat().st_mtime_ns
+        return served[-1]["explorer.json"].stat().st_mtime_ns
 
     first, kept, run = made(), path / "explorer", vk.load(path)
-    assert served[-1] == kept and made() == first
-    for name in ("index.html", "runtime/ort-wasm-simd-threaded.mjs"):  # of an older page, or a stranger's
+    assert "index.html" in served[-1] and made() == first
+    assert not (kept / "index.html").exists()  # the page comes from the package
+    for name in ("codes.bin", "model/decoder.onnx"):
         good = (kept / name).read_bytes()
-        (kept / name).write_text("another page")
+        (kept / name).unlink()
         assert not explorer._is_current(kept, run)
         (kept / name).write_bytes(good)
     facts = (kept / "explorer.json").read_text()
@@ -247,7 +251,108 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
     monkeypatch.setattr(explorer, "_is_writable", lambda _: False)
     shutil.rmtree(path / "explorer")
     explorer.explore(vk.load(path))
-    assert served[-1] != path / "explorer" and not served[-1].exists()
+    temporary = served[-1]["explorer.json"]
+    assert path not in temporary.parents and not temporary.exists()
+
+
+def planted(run: Path, tmp_path: Path) -> Path:
+    """A copy of a run that has been explored, with what a stranger may have added to what is kept."""
+    path = Path(shutil.copytree(run, tmp_path / "run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explorer, "serve", lambda *_: None)
+        explorer.explore(vk.load(path))
+    kept, secret = path / "explorer", tmp_path / "secret.txt"
+    secret.write_text("nobody is to read this")
+    for name in ("sw.js", "evil.html", "index.html", "assets/more.js", "model/sw.js", "pictures/0001-samples.html"):
+        (kept / name).parent.mkdir(exist_ok=True)
+        (kept / name).write_text("evil")
+    (kept / "pictures" / "0099-samples.webp").symlink_to(secret)
+    os.mkfifo(kept / "pictures" / "0098-samples.webp")
+    (kept / "private").symlink_to(tmp_path, target_is_directory=True)
+    return path
+
+
+def test_of_a_strangers_run_only_data_of_known_names_are_served(portraits_vae: Path, tmp_path: Path) -> None:
+    path = planted(portraits_vae, tmp_path)
+    served: list[Mapping[str, Path]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explorer, "serve", lambda files, *_: served.append(files))
+        explorer.explore(vk.load(path))
+    page, kept = explorer.check_page(), path / "explorer"
+    of_run = {name for name, file in served[0].items() if page not in file.parents}
+    pictures = {f"pictures/{file.name}" for file in (kept / "pictures").glob("000[0-2]-*.webp")}
+    assert of_run == {*explorer._REQUIRED, *pictures} and pictures
+    assert {name for name in served[0] if name not in of_run} == {
+        file.relative_to(page).as_posix() for file in page.rglob("*") if file.is_file()
+    }
+    assert not any(b"evil" in file.read_bytes()[:4] for file in served[0].values())
+
+
+def test_a_kept_page_that_is_a_link_is_neither_served_nor_removed(portraits_vae: Path, tmp_path: Path) -> None:
+    path = planted(portraits_vae, tmp_path)
+    (path / "explorer").rename(tmp_path / "elsewhere")
+    (path / "explorer").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    served: list[Mapping[str, Path]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explorer, "serve", lambda files, *_: served.append(files))
+        explorer.explore(vk.load(path))
+    assert not any((path / "explorer") in file.parents for file in served[0].values())
+    assert (tmp_path / "elsewhere" / "codes.bin").exists()
+
+
+def odd_pictures(run: Path, tmp_path: Path) -> dict[str, str]:
+    """Puts pictures into a run that are no pictures of it; by name, what is to be said of each."""
+    private = tmp_path / "private.png"
+    Image.new("RGB", (40, 40), (250, 10, 20)).save(private)
+    pictures = run / "pictures"
+    (pictures / "epoch-0003-samples.png").symlink_to(private)
+    os.mkfifo(pictures / "epoch-0004-samples.png")
+    Image.new("RGB", (20, 20), (1, 2, 3)).save(pictures / "epoch-0005-samples.png", "EPS")
+    Image.new("RGB", (20, 20), (1, 2, 3)).save(pictures / "epoch-0006-samples.png", "JPEG")
+    with open(pictures / "epoch-0007-samples.png", "wb") as file:
+        file.truncate(1 << 40)  # takes no room on the disk
+    bomb = zlib.compress(bytes(1 << 20))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)), (b"IDAT", bomb), (b"IEND", b"")]
+    data = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    (pictures / "epoch-0008-samples.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    (pictures / "epoch-0009-samples.png").mkdir()
+    words = ["a link", "a named pipe", "not a PNG file", "not a PNG file", "the limit is 268 MB", "bomb", "a folder"]
+    return {f"epoch-{3 + i:04d}-samples.png": word for i, word in enumerate(words)}
+
+
+def test_pictures_of_a_strangers_run_are_its_own_png_files(
+    portraits_vae: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    path = Path(shutil.copytree(portraits_vae, tmp_path / "run"))
+    words = odd_pictures(path, tmp_path)
+    shown = len(list(portraits_vae.glob("pictures/*-samples.png")))
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", start)
+    run = vk.load(path)
+    capsys.readouterr()
+    explorer.publish(run, tmp_path / "site", 5, with_images=False)
+    said = capsys.readouterr().err
+    assert len(list((tmp_path / "site" / "pictures").iterdir())) == shown
+    assert all(f"{name} is left out" in said and word in said for name, word in words.items())
+    report.write(path)
+    said = capsys.readouterr().err
+    assert all(f"{name} is left out" in said and word in said for name, word in words.items())
+    assert (path / "report.html").read_text().count('alt="samples') == shown
+    run._repr_html_()
+
+
+def test_a_folder_of_pictures_that_is_a_link_is_left_out(
+    portraits_vae: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(shutil.copytree(portraits_vae, tmp_path / "run"))
+    (path / "pictures").rename(tmp_path / "private")
+    (path / "pictures").symlink_to(tmp_path / "private", target_is_directory=True)
+    explorer.publish(vk.load(path), tmp_path / "site", 5)
+    assert not list((tmp_path / "site" / "pictures").iterdir())
+    assert f"{path / 'pictures'} is left out (a link, not a folder)" in capsys.readouterr().err
+    assert "<img" not in vk.load(path)._repr_html_()
 
 
 def _faces(folder: Path) -> Path:
@@ -258,7 +363,7 @@ def _faces(folder: Path) -> Path:
 
 def test_a_port_that_is_taken_is_told_before_the_work(portraits_vae: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(portraits_vae, tmp_path / "run", ignore=shutil.ignore_patterns("explorer")))
-    with bind(tmp_path) as server, pytest.raises(UserError, match="cannot be taken"):
+    with bind({}) as server, pytest.raises(UserError, match="cannot be taken"):
         explorer.explore(vk.load(path), server.server_address[1])
     assert not (path / "explorer").exists()
 

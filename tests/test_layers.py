@@ -15,6 +15,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "evidence", "shards"),
+    ("plain",),
     (
         "artefact",
         "cores",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
-from http.server import ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from vaekit import serving
 from vaekit.errors import UserError
-from vaekit.serving import HEADERS, bind
+from vaekit.serving import HEADERS, bind, files_in
 
 SECRET = b"nobody is to read this"
 
 
 FAILURES: list[str] = []  #: of the server itself, not of a client that has gone
+ROOT: dict[int, str] = {}  #: the random path of the server of a port, without the last slash
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,11 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     (folder / "empty.json").write_bytes(b"")
     (folder / "link.txt").symlink_to(around / "secret.txt")
     (folder / "out").symlink_to(around, target_is_directory=True)
-    with bind(folder) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ThreadingHTTPServer, "handle_error", lambda *_: FAILURES.append(traceback.format_exc()))
+    with bind(files_in(folder)) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "http.server.ThreadingHTTPServer.handle_error", lambda *_: FAILURES.append(traceback.format_exc())
+        )
+        ROOT[server.server_address[1]] = server.root.rstrip("/")
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
@@ -45,7 +49,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[HTTPResponse, bytes]:
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
+    connection.putrequest(method, ROOT[port] + path, skip_host="Host" in headers, skip_accept_encoding=True)
     for name, value in headers.items():
         connection.putheader(name, value)
     connection.endheaders()
@@ -128,9 +132,24 @@ def test_a_name_that_is_not_of_this_machine_is_refused(port: int) -> None:
     ],
 )
 def test_nothing_outside_is_reached(port: int, path: str) -> None:
-    answer = raw(port, f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode("latin-1"))
-    assert SECRET not in answer
-    assert answer.split(b" ", 2)[1] in (b"404", b"400", b"414")
+    for root in ("", ROOT[port] if path.startswith("/") else ""):
+        answer = raw(port, f"GET {root}{path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode("latin-1"))
+        assert SECRET not in answer
+        assert answer.split(b" ", 2)[1] in (b"404", b"400", b"414")
+
+
+def test_each_start_has_a_path_of_its_own_and_answers_under_it_alone(port: int) -> None:
+    with bind({}) as other:
+        assert len(other.root) > 12 and other.root != ROOT[port] + "/"
+    for path in ("/", "/index.html", "/model/a%20b.bin", "/sw.js"):
+        answer = raw(port, f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        assert b" 404 " in answer and b'Clear-Site-Data: "cache", "storage"' in answer
+    assert "Clear-Site-Data" not in ask(port, "/")[0].headers  # the page keeps its own settings while it is open
+
+
+def test_no_service_worker_is_given_its_script(port: int) -> None:
+    assert ask(port, "/index.html")[0].status == 200
+    assert ask(port, "/index.html", **{"Service-Worker": "script"})[0].status == 404
 
 
 @given(st.binary(max_size=200))
@@ -159,18 +178,43 @@ def test_a_thousand_at_once_are_all_answered(port: int) -> None:
     assert {body for i, body in enumerate(found) if i % 10} == {b"<h1>hello</h1>"}
 
 
-def test_connections_that_say_nothing_are_let_go(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving._Handler, "timeout", 0.5)
-    silent = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(2 * serving._AT_ONCE)]
+def test_slow_connections_hold_up_nobody(port: int) -> None:
+    """More of them than there are places, each of which sends a byte now and then."""
+    slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(serving._AT_ONCE + 40)]
+    dripping = threading.Event()
+
+    def drip() -> None:
+        while not dripping.wait(0.1):
+            for each in slow:
+                with contextlib.suppress(OSError):
+                    each.send(b"G")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
     try:
+        begun = time.monotonic()
         assert ask(port, "/")[0].status == 200
+        assert time.monotonic() - begun < 3 * serving._GRACE_SECONDS
     finally:
-        for each in silent:
+        dripping.set()
+        thread.join()
+        for each in slow:
             each.close()
 
 
+def test_a_connection_has_only_so_long_to_ask(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_ASKING_SECONDS", 0.3)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as slow:
+        begun = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - begun < 10:
+                slow.send(b"G")
+                time.sleep(0.05)
+        assert time.monotonic() - begun < 5
+
+
 def test_it_listens_to_this_machine_alone(port: int) -> None:
-    with bind(Path(__file__).parent) as other:
+    with bind({}) as other:
         assert other.server_address[0] == "127.0.0.1"
         with pytest.raises(UserError, match="--port .* cannot be taken"):
-            bind(Path(__file__).parent, other.server_address[1])
+            bind({}, other.server_address[1])

@@ -22,10 +22,10 @@ export default defineConfig({
   },
   projects: [
     { name: 'plain', use: { baseURL: 'http://127.0.0.1:4310/portraits/explorer/' } },
-    { name: 'isolated', testIgnore: ['others.spec.ts', 'screens.spec.ts'], use: { baseURL: 'http://127.0.0.1:4311/' } },
+    { name: 'isolated', testIgnore: ['others.spec.ts', 'screens.spec.ts', 'planted.spec.ts'] }, // e2e/page.ts reads its address
   ],
   webServer: [
     { command: `${PYTHON} -m http.server 4310 --bind 127.0.0.1 --directory ${RUNS}`, url: 'http://127.0.0.1:4310/' },
-    { command: `${PYTHON} -m vaekit explore ${RUNS}/portraits --port 4311 --no-browser`, url: 'http://127.0.0.1:4311/' },
+    { command: `${PYTHON} -m vaekit explore ${RUNS}/portraits --port 4311 --no-browser --json > ${RUNS}/address.json`, port: 4311 },
   ].map((server) => ({ ...server, reuseExistingServer: false, timeout: 60_000, stdout: 'ignore' as const, stderr: 'ignore' as const })),
 });

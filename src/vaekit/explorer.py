@@ -7,19 +7,22 @@
     images.webp            their thumbnails, row by row
     pictures/              what was drawn while training
 
-Nothing is sent anywhere: whoever visits downloads the model.
+Nothing is sent anywhere: whoever visits downloads the model. `publish` writes all of it. `explore` keeps only the data
+in the run folder; since a run may be a stranger's, it serves the page from the package and, of what is kept, regular
+files of known names alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import filecmp
 import json
 import math
+import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -39,11 +42,12 @@ from vaekit.errors import UserError, printable
 from vaekit.export import check_exporter
 from vaekit.fitted import fitted_digest
 from vaekit.folders import check_new_folder, whole_folder
+from vaekit.plain import is_plain, is_plain_folder, read_plain
 from vaekit.report.curves import panels
 from vaekit.report.facts import QUANTITIES, Facts, number
-from vaekit.report.gallery import evenly
+from vaekit.report.gallery import evenly, say_left_out, stored_picture
 from vaekit.run import Run
-from vaekit.serving import bind, serve
+from vaekit.serving import bind, files_in, serve
 from vaekit.verbs import serves
 
 __all__ = ["FORMAT_VERSION", "check_page", "explore", "publish"]
@@ -52,9 +56,22 @@ FORMAT_VERSION = 1
 
 _PAGE = "page"  # of the package: what `make web` builds
 _FOLDER = "explorer"  # of a run: what `explore` keeps
+_REQUIRED = (
+    "explorer.json",
+    "codes.bin",
+    "images.webp",
+    "model/model.json",
+    "model/encoder.onnx",
+    "model/decoder.onnx",
+)
+_DATA = re.compile(
+    "|".join([*map(re.escape, _REQUIRED), r"model/prior\.onnx", r"pictures/\d+-(reconstructions|samples)\.webp"])
+)
+_MOST_FACTS_BYTES = 1 << 26  # of explorer.json
 _TILE_PIXELS = 64  # the longer side of a thumbnail
 _MOST_EPOCHS, _WIDEST_PIXELS = 40, 1400
 _AXES = 12  # most active dimensions
+_SHOWN = 1000  # images on the map, unless another number is asked for
 _MOST_IMAGES = 5000  # so that a sheet of them is no larger than browsers draw
 
 
@@ -68,7 +85,7 @@ def check_page() -> Path:
     return folder
 
 
-def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = True) -> dict[str, Any]:
+def publish(run: Run, out: str | Path, count: int = _SHOWN, with_images: bool = True) -> dict[str, Any]:
     """Writes the page of a run into the folder ``out``, whole or not at all, for any host of static files.
 
     The map shows up to ``count`` of the run's images, evenly chosen, with their names. ``with_images=False`` publishes
@@ -76,17 +93,21 @@ def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = Tr
     none unless one was fitted; there it shows what it makes of the codes of images. Names of classes and attributes
     stay in either case, and a model remembers of its images what it remembers; so does a prior fitted to their codes.
     """
+    page = check_page()
+    return _write(run, Path(out), count, with_images, files_in(page))
+
+
+def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str, Path]) -> dict[str, Any]:
+    """Writes the data of the page, beside the files of ``page``, into the new folder ``out``."""
     run.needs("export")
-    out, page = Path(out), check_page()
     if not 1 <= count <= _MOST_IMAGES:
         raise UserError(f"--count {count}: expected 1 to {_MOST_IMAGES:,} images")
     check_new_folder(out)
     with whole_folder(out) as folder:
-        for path in page.rglob("*"):
-            if path.is_file():
-                to = folder / path.relative_to(page)
-                to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, to)
+        for name, path in page.items():
+            to = folder / name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
         own = _own_images(run)
         shown = _shown(run, own, count, with_images)
         told = run.export(folder / "model", shown.pixels if own is None else None)
@@ -106,18 +127,28 @@ def publish(run: Run, out: str | Path, count: int = 1000, with_images: bool = Tr
 
 
 def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = print) -> None:
-    """Serves the page of a run on 127.0.0.1 until interrupted; ``ready`` is told the address.
+    """Serves the page of a run on 127.0.0.1 until interrupted; ``ready`` is called with the address.
 
-    The page is kept in the run folder, and made anew when the run was trained on, was given another direction or prior,
-    or vaekit has changed; where the folder cannot be written to, it lies in a temporary one.
+    The data of the page are kept in the run folder, and made anew when the run was trained on, was given another
+    direction or prior, or vaekit has changed; where the folder cannot be written to, they lie in a temporary one.
     """
     run.needs("export")
-    page = check_page()
+    page = files_in(check_page())
     check_exporter()
     if port is not None:
-        bind(page, port).server_close()  # a port that is taken is told before the work
+        bind({}, port).server_close()  # a port that is taken is told before the work
     with _site(run) as folder, contextlib.suppress(KeyboardInterrupt):  # the way to end it
-        serve(folder, port, ready)
+        serve({**_data_in(folder), **page}, port, ready)
+
+
+def _data_in(folder: Path) -> dict[str, Path]:
+    """The data files of a kept page, by name; whatever else lies there is not served."""
+    found = {}
+    for inside in ("", "model", "pictures"):
+        if is_plain_folder(folder / inside):
+            names = (f"{inside}/{path.name}".lstrip("/") for path in (folder / inside).iterdir())
+            found.update({name: folder / name for name in names if _DATA.fullmatch(name) and is_plain(folder / name)})
+    return found
 
 
 @contextlib.contextmanager
@@ -126,12 +157,12 @@ def _site(run: Run) -> Iterator[Path]:
     if _is_current(kept, run):
         yield kept
         return
-    if (kept / "explorer.json").exists():  # ours, and of another day
+    if is_plain_folder(kept) and (kept / "explorer.json").exists():  # ours, and out of date
         shutil.rmtree(kept, ignore_errors=True)
-    if not kept.exists() and _is_writable(run.path):
+    if not os.path.lexists(kept) and _is_writable(run.path):
         print(f"vaekit: making the page of {run.path}; it is kept for the next time", file=sys.stderr, flush=True)
         try:
-            publish(run, kept)
+            _write(run, kept, _SHOWN, True, {})
         except UserError:
             if not _is_current(kept, run):  # or another process was faster
                 raise
@@ -139,7 +170,7 @@ def _site(run: Run) -> Iterator[Path]:
         return
     print(f"vaekit: making the page of {run.path}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="vaekit-") as folder:
-        publish(run, Path(folder) / _FOLDER)
+        _write(run, Path(folder) / _FOLDER, _SHOWN, True, {})
         yield Path(folder) / _FOLDER
 
 
@@ -152,14 +183,11 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _is_current(folder: Path, run: Run) -> bool:
-    """Whether a page was made of this run as it is, and computes what ours computes: a run may be a stranger's."""
-    page = check_page()
-    names = [path.relative_to(page) for path in page.rglob("*") if path.is_file()]
+    """Whether the data of a page were made of this run as it is, and are all there."""
     try:
-        found = json.loads((folder / "explorer.json").read_text(encoding="utf-8"))
-        is_ours = all(filecmp.cmp(page / name, folder / name, shallow=False) for name in names)
-        return bool(found["of"] == _origin(run)) and is_ours
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(read_plain(folder / "explorer.json", _MOST_FACTS_BYTES))
+        return bool(found["of"] == _origin(run)) and set(_REQUIRED) <= _data_in(folder).keys()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -255,14 +283,16 @@ def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[
             source = facts.pictures[epoch].get(kind)
             if source is None:
                 continue
-            try:
-                picture = Image.open(source).convert("RGB")
-            except OSError:  # of a damaged file: there is no picture to show
-                continue
-            if picture.width > _WIDEST_PIXELS:
-                picture = picture.resize((_WIDEST_PIXELS, round(picture.height * _WIDEST_PIXELS / picture.width)))
             name = f"{epoch:04d}-{kind}.webp"
-            picture.save(folder / name, "WEBP", quality=85)
+            try:
+                picture = stored_picture(source)[1].convert("RGB")
+                if picture.width > _WIDEST_PIXELS:
+                    picture = picture.resize((_WIDEST_PIXELS, round(picture.height * _WIDEST_PIXELS / picture.width)))
+                picture.save(folder / name, "WEBP", quality=85)
+            except Exception as error:  # whatever a file of another making brings up
+                (folder / name).unlink(missing_ok=True)
+                say_left_out(source, error)
+                continue
             kept[kind] = {"file": f"pictures/{name}", "width": picture.width, "height": picture.height}
         if kept:
             found.append({"epoch": epoch, **kept})

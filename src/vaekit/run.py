@@ -20,6 +20,8 @@ from vaekit.export import check_export, export
 from vaekit.masks import parse_mask
 from vaekit.measured import Measured
 from vaekit.pictures import Sheet
+from vaekit.report.facts import Facts
+from vaekit.report.gallery import stored_picture
 from vaekit.walked import Walked
 
 __all__ = ["Run"]
@@ -116,12 +118,18 @@ class Run(Measured, Walked):
     def _repr_html_(self) -> str:
         """How a notebook shows it: what it is, its numbers, and its newest reconstructions."""
         rows = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in self._facts().items())
-        newest = max((self.path / "pictures").glob("*-reconstructions.png"), default=None)
         picture = ""
-        if newest is not None:
-            data = base64.b64encode(newest.read_bytes()).decode()
+        if newest := self._newest_reconstructions():
+            data = base64.b64encode(newest).decode()
             picture = f'<img alt="originals above reconstructions" src="data:image/png;base64,{data}">'
         return f"<table>{rows}</table>{picture}"
+
+    def _newest_reconstructions(self) -> bytes | None:
+        kinds = next(reversed(Facts.of(self.path).pictures.values()), {})
+        try:
+            return stored_picture(kinds["reconstructions"])[0]
+        except Exception:  # there is none, or it is none of ours
+            return None
 
     def _facts(self) -> dict[str, str]:
         shape = "×".join(map(str, self.shape))

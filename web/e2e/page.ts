@@ -20,6 +20,9 @@ export function expected(name: string): Expected {
 
 /** Fails a test whose page says something on the console, or asks for something that is not of its own origin. */
 export const test = base.extend<{ watched: Page }>({
+  baseURL: async ({ baseURL }, use, { project }) => {
+    await use(project.name === 'isolated' ? addressIn(readFileSync(`${RUNS}/address.json`, 'utf-8')) : baseURL);
+  },
   watched: async ({ page, baseURL }, use) => {
     const origin = new URL(baseURL ?? '').origin;
     const said: string[] = [];
@@ -35,6 +38,11 @@ export const test = base.extend<{ watched: Page }>({
     expect(said).toEqual([]);
   },
 });
+
+/** The address that `vaekit explore --json` prints; its path is new each time. */
+export function addressIn(text: string): string {
+  return (JSON.parse(text) as { explorer: string }).explorer;
+}
 
 export async function open(page: Page, address = './'): Promise<void> {
   await page.goto(address);

@@ -46,7 +46,7 @@ def explore(
     *,
     port: Annotated[
         int | None,
-        Parameter(help="Of 127.0.0.1. Default: 8642 where it is free.", validator=PORT),
+        Parameter(help="Port of 127.0.0.1. Default: a free one, new each time.", validator=PORT),
     ] = None,
     no_browser: Annotated[
         bool, Parameter(negative="", show_default=False, help="Print the address, open nothing.")
@@ -55,8 +55,8 @@ def explore(
 ) -> None:
     """Open a run in the browser: samples, sliders, your own photos, a map. The model computes there; Ctrl-C ends it.
 
-    The page is kept in the run folder, as explorer/, with thumbnails of the images. Whoever else uses this machine can
-    open the address, too.
+    What the page shows is kept in the run folder, as explorer/, with thumbnails of the images. Others who use this
+    machine can open the address, too, if they know it.
 
     Example: vaekit explore runs/portraits
     """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -14,6 +16,7 @@ import torch
 from vaekit.build import build_model, parameter_count
 from vaekit.config import RunConfig
 from vaekit.doctor import Diagnosis, diagnose
+from vaekit.plain import is_plain_folder, odd_kind
 from vaekit.recipes import Recipe
 from vaekit.repeat import next_command
 from vaekit.runs import load_evidence, read_config, read_metrics, recipe_of
@@ -215,7 +218,11 @@ class Facts:
     def pictures(self) -> dict[int, dict[str, Path]]:
         """Epoch → kind (reconstructions, samples) → file, epochs in order."""
         found: dict[int, dict[str, Path]] = {}
-        for path in sorted((self.folder / "pictures").glob("epoch-*.png")):
+        folder = self.folder / "pictures"
+        if os.path.lexists(folder) and not is_plain_folder(folder):
+            print(f"vaekit: {folder} is left out ({odd_kind(folder) or 'a file'}, not a folder)", file=sys.stderr)
+            return found
+        for path in sorted(folder.glob("epoch-*.png")):
             if match := _PICTURE.fullmatch(path.name):
                 found.setdefault(int(match[1]), {})[match[2]] = path
         return dict(sorted(found.items()))
