@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "artefact",
         "cores",
         "distances",
+        "drafts",
         "flows",
         "recipe",
         "heap",

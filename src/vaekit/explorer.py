@@ -37,6 +37,7 @@ from vaekit import __version__, edit, search
 from vaekit.atlas import COLOURS
 from vaekit.data import Images
 from vaekit.directions_file import directions_digest
+from vaekit.drafts import clear_drafts, draft
 from vaekit.edit import stored_columns
 from vaekit.errors import UserError, printable
 from vaekit.export import check_exporter
@@ -154,6 +155,7 @@ def _data_in(folder: Path) -> dict[str, Path]:
 @contextlib.contextmanager
 def _site(run: Run) -> Iterator[Path]:
     kept = run.path / _FOLDER
+    clear_drafts(run.path)
     if _is_current(kept, run):
         yield kept
         return
@@ -169,9 +171,9 @@ def _site(run: Run) -> Iterator[Path]:
         yield kept
         return
     print(f"vaekit: making the page of {run.path}", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="vaekit-") as folder:
-        _write(run, Path(folder) / _FOLDER, _SHOWN, True, {})
-        yield Path(folder) / _FOLDER
+    with draft(Path(tempfile.gettempdir())) as folder:
+        _write(run, folder / _FOLDER, _SHOWN, True, {})
+        yield folder / _FOLDER
 
 
 def _is_writable(folder: Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from vaekit import runs
 from vaekit.config import Length, RunConfig
+from vaekit.drafts import draft
 from vaekit.errors import UserError
 from vaekit.locks import only_writer
 from vaekit.recipes import DESCRIPTIONS
@@ -27,6 +27,11 @@ def check_folder(out: Path) -> None:
         raise UserError(f"--out {out} is a file; give a folder")
     if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
         raise UserError(f"--out {out} holds files that are not a run; give a new or an empty folder")
+    for path in out.iterdir() if out.is_dir() else ():
+        if path.is_symlink():
+            raise UserError(
+                f"{path} is a link, and a run is not written through links; replace it or give another --out"
+            )
 
 
 def check_new_folder(out: Path) -> None:
@@ -41,19 +46,15 @@ def check_new_folder(out: Path) -> None:
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that takes its place, synced, when the body ends well, and goes otherwise."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}; give another name") from error
-    try:
-        yield folder
-        folder.chmod(0o777 & ~_umask())
-        _sync(folder)
-        os.rename(folder, out)
-        runs.sync_folder(out.parent)
+        with draft(out.parent) as around:
+            folder = around / out.name
+            folder.mkdir()
+            yield folder
+            _sync(folder)
+            os.rename(folder, out)
+            runs.sync_folder(out.parent)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}; nothing was left") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def meet_folder(
@@ -142,12 +143,6 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync(folder: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vaekit.errors import UserError
+from vaekit.plain import OddFile, open_descriptor
 
 if sys.platform == "win32":
     import msvcrt
@@ -74,7 +75,9 @@ def _taken(folder: Path, say: Callable[[str], None], busy: Callable[[str], None]
     path = folder / LOCK
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = open_descriptor(path, os.O_RDWR | os.O_CREAT)  # the folder may be a stranger's
+        except OddFile as error:
+            raise UserError(f"{path} is {error} where a lock is kept; remove it") from error
         except OSError as error:
             raise UserError(denied.format(error.strerror)) from error
         try:

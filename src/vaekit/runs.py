@@ -1,9 +1,10 @@
-"""A run is a folder. Every file in it is written whole or not at all: to a temporary file, synced, then renamed.
+"""A run is a folder. Every file in it is written whole or not at all: into a draft folder, synced, then renamed.
 
     config.json, state.safetensors (the one before it: state-previous.safetensors), weights.safetensors,
     latents.safetensors, metrics.jsonl, doctor.json, pictures/, report.html, README.md
 
-The state is written first and is enough to go on from; everything else is derived from it. Nothing is unpickled.
+The state is written first and is enough to go on from; everything else is derived from it. Nothing is unpickled. A run
+may be what a stranger made: only regular files are read, and none is written through a link.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from torch import Tensor
 
 from vaekit.build import build_model
 from vaekit.config import RunConfig
+from vaekit.drafts import clear_drafts, draft, is_draft
 from vaekit.errors import UserError
 from vaekit.evidence import Evidence
 from vaekit.locks import LOCK
 from vaekit.models import LatentModel
+from vaekit.plain import OddFile, check_plain, odd_kind, open_descriptor, open_plain, read_plain
 from vaekit.recipes import Recipe
 
 __all__ = [
@@ -56,6 +59,12 @@ __all__ = [
 ]
 
 _STATES = ("state.safetensors", "state-previous.safetensors")  # the newest first
+_FILES = (
+    *("config.json", "doctor.json", "metrics.jsonl", "weights.safetensors", "latents.safetensors"),
+    *("directions.safetensors", "prior.safetensors", *_STATES),
+)
+_MOST_BYTES = 1 << 26  # of a file of settings
+_MOST_METRICS_BYTES = 1 << 30
 _METADATA_KEY = "vaekit"  # one key alone: the order of several is not stable, and equal runs must be equal bytes
 
 
@@ -100,6 +109,7 @@ def _facts_in(file: Any) -> dict[str, Any]:
 def _readable(path: Path) -> Iterator[None]:
     """What is wrong with a file as a :class:`UserError`."""
     try:
+        check_plain(path)
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; the run was not trained far enough, repeat its train command") from error
@@ -121,14 +131,14 @@ def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
 
 def has_state(folder: Path) -> bool:
     """Whether there is a state to go on from."""
-    return any((folder / name).exists() for name in _STATES)
+    return any(os.path.lexists(folder / name) for name in _STATES)
 
 
 def load_state(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest state that can be read, or None if there is none yet; a damaged one is told to ``say`` and removed."""
     damaged: list[Path] = []
     for path in (folder / name for name in _STATES):
-        if not path.exists():
+        if not os.path.lexists(path):
             continue
         try:
             state = load_tensors(path)
@@ -151,12 +161,22 @@ def read_config(folder: Path) -> RunConfig:
         raise UserError(f"{folder} is not a run: it is a file; give the --out of a 'vaekit train'")
     if not Path(folder).is_dir():
         raise UserError(f"{folder} is not a run: there is no such folder; give the --out of a 'vaekit train'")
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError(f"{folder} is not a run: it has no config.json; give the --out of a 'vaekit train'")
+    _check_kinds(Path(folder))
     try:
-        return RunConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+        return RunConfig.from_json(read_plain(path, _MOST_BYTES).decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); name another folder") from error
+
+
+def _check_kinds(folder: Path) -> None:
+    """Refuses a run with a link, a pipe or a device where it has a file: a stranger may have made it."""
+    for name in _FILES:
+        if what := odd_kind(folder / name):
+            raise UserError(
+                f"{folder / name} is {what} where a run has a regular file; put a copy of the file there, or remove it"
+            )
 
 
 def recipe_of(config: RunConfig) -> Recipe:
@@ -179,7 +199,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[Latent
 def load_latents(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The stored encodings of the training images, if the run was finished."""
     path = Path(folder) / "latents.safetensors"
-    return load_tensors(path) if path.exists() else None
+    return load_tensors(path) if os.path.lexists(path) else None
 
 
 def save_evidence(folder: Path, evidence: Evidence) -> None:
@@ -190,27 +210,35 @@ def save_evidence(folder: Path, evidence: Evidence) -> None:
 def load_evidence(folder: Path) -> Evidence | None:
     """What the doctor found when the training ended; None if it has not ended, or was of a vaekit that asked others."""
     try:
-        return Evidence.from_dict(json.loads((Path(folder) / "doctor.json").read_text(encoding="utf-8")))
+        return Evidence.from_dict(json.loads(read_plain(Path(folder) / "doctor.json", _MOST_BYTES)))
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
 def file_digest(path: Path) -> str | None:
     """The SHA-256 of a file, if it is there."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    if not os.path.lexists(path):
+        return None
+    with _readable(path), open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:
     """Adds one line to ``metrics.jsonl``."""
-    with _disk_errors(folder / "metrics.jsonl"), open(folder / "metrics.jsonl", "a") as file:
+    path, flags = folder / "metrics.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    with _disk_errors(path), open(open_descriptor(path, flags), "a") as file:
         file.write(json.dumps(line) + "\n")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl``; a last line that was cut off by a kill is left out."""
     path = Path(folder) / "metrics.jsonl"
+    if not os.path.lexists(path):
+        return []
+    with _readable(path):
+        texts = read_plain(path, _MOST_METRICS_BYTES).decode().splitlines()
     lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
+    for text in texts:
         with contextlib.suppress(ValueError):
             lines.append(json.loads(text))
     return lines
@@ -231,11 +259,13 @@ def is_leftover(path: Path) -> bool:
     >>> is_leftover(Path("run/.config.json.part")), is_leftover(Path("run/config.json"))
     (True, False)
     """
-    return path.name == LOCK or (path.name.startswith(".") and path.name.endswith(".part"))
+    return path.name == LOCK or is_draft(path) or (path.name.startswith(".") and path.name.endswith(".part"))
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes from a run folder what kills left half written, by us or by the writer of tensors (``.tmp``)."""
+    """Removes from a run folder what kills left half written; earlier versions left ``.part`` and ``.tmp`` files."""
+    for inside in (folder, folder / "pictures"):
+        clear_drafts(inside)
     for path in (*folder.rglob(".*.part"), *folder.glob(".tmp??????")):
         path.unlink(missing_ok=True)
     (folder / "state-next.safetensors").unlink(missing_ok=True)
@@ -243,24 +273,23 @@ def clear_leftovers(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; when the body ends well it is synced and takes the place of ``path``."""
+    """A path in a draft folder; when the body ends well the file is synced and takes the place of ``path``."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    with _disk_errors(path):
-        try:
-            yield temporary
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            sync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _disk_errors(path), draft(path.parent) as folder:
+        temporary = folder / path.name
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
 
 
 @contextlib.contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except OddFile as error:
+        raise UserError(f"cannot write {path}: it is {error}; remove it") from error
     except (OSError, SafetensorError) as error:
         number = getattr(error, "errno", None) or _system_error(str(error))
         if number is None:

@@ -1,6 +1,6 @@
 """Files from the network, each whole and as known or not there at all.
 
-size and SHA-256 are known beforehand: bytes go to a temporary name, are counted and hashed on the way, and only what is
+size and SHA-256 are known beforehand: bytes go into a draft folder, are counted and hashed on the way, and only what is
 as long as it should be and has the right sum is synced and renamed. No byte beyond the known size is kept.
 """
 
@@ -14,11 +14,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from vaekit.drafts import draft
 from vaekit.errors import UserError
 from vaekit.locks import wait_for_turn
 
@@ -135,13 +136,11 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator:
-    """A function that writes to a temporary file, which takes the place of ``path`` when the body ends well.
-
-    What a killed process left under the temporary name is overwritten.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    """A function that writes to a temporary file, which takes the place of ``path`` when the body ends well."""
+    path.with_name(f".{path.name}.part").unlink(missing_ok=True)  # what a killed process of an earlier version left
+    with ExitStack() as stack:
         with _written_errors(path):
+            temporary = stack.enter_context(draft(path.parent)) / path.name
             file = temporary.open("wb", buffering=0)
         with file:
 
@@ -154,8 +153,6 @@ def _replacing(path: Path) -> Iterator:
                 os.fsync(file.fileno())
         with _written_errors(path):
             os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +14,7 @@ from PIL import Image
 from vaekit.data.images import Images
 from vaekit.data.metadata import TABLE
 from vaekit.data.splits import PARTS, SPLIT
+from vaekit.drafts import draft
 from vaekit.errors import UserError
 
 __all__ = ["write_folder"]
@@ -30,17 +30,17 @@ def write_folder(images: Images, folder: str | Path) -> Path:
     """
     folder = Path(folder).expanduser()
     _require_free(folder)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        draft.mkdir(parents=True)
-        _write(images, draft)
-        if folder.exists():
-            folder.rmdir()
-        draft.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with draft(folder.parent) as around:
+            whole = around / folder.name
+            whole.mkdir()
+            _write(images, whole)
+            if folder.exists():
+                folder.rmdir()
+            whole.rename(folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror or error}); choose another folder") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 
