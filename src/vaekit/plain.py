@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 __all__ = [
     "OddFile",
@@ -70,9 +70,9 @@ def check_plain(path: Path, most_bytes: int | None = None) -> None:
     _check(path, os.lstat(path), most_bytes)
 
 
-def open_plain(path: Path, most_bytes: int | None = None) -> BinaryIO:
+def open_plain(path: Path, most_bytes: int | None = None) -> BufferedReader:
     """A regular file, opened to be read; raises as :func:`check_plain` does."""
-    return os.fdopen(open_descriptor(path, os.O_RDONLY, most_bytes), "rb")
+    return open(open_descriptor(path, os.O_RDONLY, most_bytes), "rb")
 
 
 def read_plain(path: Path, most_bytes: int) -> bytes:
