@@ -200,7 +200,7 @@ def test_noise_has_its_strength_and_each_image_its_own() -> None:
     assert not torch.equal(noise[0], noise[1])
     assert torch.equal(edit.add_noise(x, 0), x)
     for std in (-0.1, float("nan"), float("inf")):
-        with pytest.raises(UserError, match="--noise"):
+        with pytest.raises(UserError, match="^noise_std"):
             edit.add_noise(x, std)
 
 

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "evidence", "shards"),
-    ("plain",),
+    ("arguments", "plain"),
     (
         "artefact",
         "cores",
@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "recipe",
         "heap",
         "inception",
+        "inputs",
         "locks",
         "memory",
         "patience",

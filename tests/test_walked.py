@@ -61,7 +61,7 @@ def test_a_traversal_goes_through_the_mean_or_the_image(portraits_vae: Path, tmp
     Image.fromarray(face.permute(1, 2, 0).numpy()).save(path)
     own, _ = run.traverse(str(path), count=1, steps=3)
     assert torch.equal(own.pixels[1], run.decode(run.latent(str(path))[None]).pixels[0])
-    with pytest.raises(UserError, match="--steps. is 1;"):
+    with pytest.raises(UserError, match="^steps 1: expected"):
         run.traverse(steps=1)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from vaekit import progress, recipes, runs
+from vaekit.arguments import checked
 from vaekit.config import Length
 from vaekit.data import Form, Images, check_binarize, open_in, peek
 from vaekit.durations import parse_duration
@@ -27,7 +28,10 @@ from vaekit.training import train as _train
 
 __all__ = ["Run", "load", "plan", "train"]
 
+_MOST_EPOCHS = 1_000_000_000
 
+
+@checked
 def train(
     data: Any,
     recipe: str | recipes.Recipe = "vae",
@@ -50,7 +54,7 @@ def train(
     jitter: float | None = None,
     noise_std: float | None = None,
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     threads: int | None = None,
     precision: str | None = None,
     compiled: bool | None = None,
@@ -99,7 +103,7 @@ def train(
         binarize=binarize,
     )  # fmt: skip
     length = _length(epochs, images, budget)
-    out = _out(data, row, out)
+    out, device = _out(data, row, out), str(device)
     if threads is not None:
         torch.set_num_threads(threads)
     initial = _initial(init)
@@ -118,6 +122,7 @@ def train(
     return load(out, device)
 
 
+@checked
 def plan(
     data: Any,
     recipe: str | recipes.Recipe = "vae",
@@ -140,7 +145,7 @@ def plan(
     jitter: float | None = None,
     noise_std: float | None = None,
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     threads: int | None = None,
     precision: str | None = None,
     compiled: bool | None = None,
@@ -171,7 +176,8 @@ def plan(
     return {"out": str(out)} | planned
 
 
-def load(path: str | Path, device: str = "cpu") -> Run:
+@checked
+def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     """Opens a run folder; raises :class:`UserError` if it is not one."""
     model, config = runs.load_model(Path(path), pick_device(device))
     run = Run(Path(path), config, model)
@@ -208,14 +214,14 @@ def _row(
 
 def _length(epochs: float | None, images: int | None, budget: str | float | None) -> Length:
     """At most one of the three ways to say how long, each positive."""
-    given = {k: v for k, v in (("--epochs", epochs), ("--images", images), ("--budget", budget)) if v is not None}
+    given = {k: v for k, v in (("epochs", epochs), ("images", images), ("budget", budget)) if v is not None}
     if len(given) > 1:
-        raise UserError(f"{' and '.join(given)} each say how long to train; give one of them")
-    for name, value in given.items():
-        if name != "--budget" and not 0 < float(value) < math.inf:
-            raise UserError(f"{name} {value:g}: must be a finite number greater than 0")
-        if name == "--images" and int(value) != value:
-            raise UserError(f"{name} {value:g}: must be a whole number")
+        raise UserError(f"{' and '.join(f'--{name}' for name in given)} each say how long to train; give one of them")
+    for name, value in (("epochs", epochs), ("images", images)):
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{name} {value:g}: must be a finite number greater than 0", name)
+    if epochs is not None and epochs > _MOST_EPOCHS:
+        raise UserError(f"epochs {epochs:g}: expected at most {_MOST_EPOCHS:,}", "epochs")
     return Length(epochs, images, None if budget is None else parse_duration(budget))
 
 
@@ -230,16 +236,18 @@ def _initial(init: str | Path | None) -> str | None:
 def _check_counts(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
-            raise UserError(f"--{name.replace('_', '-')} {count}: must be at least 1")
+            raise UserError(f"{name} {count}: must be at least 1", name)
     threads, cores = counts.get("threads"), os.cpu_count()
     if threads is not None and cores is not None and threads > cores:
-        raise UserError(f"--threads {threads}: this machine has {cores} cores; more threads would wait for each other")
+        raise UserError(
+            f"threads {threads}: this machine has {cores} cores; more threads would wait for each other", "threads"
+        )
 
 
 def _engine(precision: str | None, compiled: bool | None, micro_batch: int | None) -> dict[str, Any]:
     """What the caller says of how the training is computed."""
     if precision not in (None, "fp32", "bf16"):
-        raise UserError(f"--precision {precision}: {nearest(str(precision), ('fp32', 'bf16'))}")
+        raise UserError(f"precision {precision}: {nearest(str(precision), ('fp32', 'bf16'))}", "precision")
     asked = {"precision": precision, "compiled": compiled, "micro_batch": micro_batch}
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -249,7 +257,7 @@ def _largest_batch(
     images: Images,
     count: int,
     out: Path,
-    device: str,
+    device: str | torch.device,
     engine: dict[str, Any],
     binarize: str | None,
 ) -> recipes.Recipe:

@@ -20,7 +20,7 @@ _CELL, _FRAME, _MARGIN, _LINE = 48, 3, 16, 30  # pixels
 _INK = "#404040"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Atlas(Picture):
     """Each cell of a grid over the plane shows the image whose point is nearest to its middle.
 
@@ -31,6 +31,10 @@ class Atlas(Picture):
     places: Tensor  #: int64 ``[N, 2]``: column and row of each
     labels: Tensor | None = None  #: int64 ``[N]``
     classes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        columns, rows = (int(side) + 1 for side in self.places.amax(0))
+        return f"Atlas({len(self.pixels)} images on a grid of {rows} rows and {columns} columns)"
 
     def image(self) -> Image.Image:
         """The mosaic, RGB; below it the colours and names of the classes."""

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.arguments import record_text
 from vaekit.errors import UserError, nearest
 
 __all__ = [
@@ -58,7 +59,7 @@ class Column:
     cut: float | None = None  #: above which a number is "with"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Direction:
     """One direction ``[L]``, how it was found, and how well it tells held-out images apart."""
 
@@ -71,6 +72,9 @@ class Direction:
     held_out: int  #: images that the accuracy is of
     held_out_from: str  #: what these are
     source: str = "data"  #: what it was fitted on: the labels and attributes of the run's data, or two folders
+
+    def __repr__(self) -> str:
+        return record_text(self)
 
     def facts(self) -> dict[str, Any]:
         """Everything but the vector."""

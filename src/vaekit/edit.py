@@ -99,7 +99,7 @@ def generate(
     """
     refuse("generate", model, recipe)
     if count < 1:
-        raise UserError(f"count (--count) is {count}; expected at least 1 image")
+        raise UserError(f"count {count}: expected at least 1 image", "count")
     return torch.cat(list(generate_in_pieces(model, count, seed, condition)))
 
 
@@ -172,7 +172,7 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
     """
     check_steps(steps)
     if path not in PATHS:
-        raise UserError(f"--path {path}: {nearest(path, PATHS)}")
+        raise UserError(f"path {path}: {nearest(path, PATHS)}", "path")
     weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
     z = z_a * (1 - weights) + z_b * weights if path == "linear" else _turned(model, z_a, z_b, weights)
     return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
@@ -193,7 +193,7 @@ def _turned(model: LatentModel, z_a: Tensor, z_b: Tensor, weights: Tensor) -> Te
 def check_steps(steps: int) -> None:
     """Raises :class:`UserError` for a walk without two ends, and for one that nobody could look at."""
     if not 2 <= steps <= MOST_STEPS:
-        raise UserError(f"steps (--steps) is {steps:,}; expected 2, the two ends, to {MOST_STEPS:,}")
+        raise UserError(f"steps {steps:,}: expected 2, the two ends, to {MOST_STEPS:,}", "steps")
 
 
 def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ def add_noise(x: Tensor, std: float, seed: int = 0) -> Tensor:
     ``std`` is negative or not finite.
     """
     if not 0 <= std < float("inf"):
-        raise UserError(f"noise (--noise-std) is {std}; expected a standard deviation, for example 0.3")
+        raise UserError(f"noise_std {std}: expected a standard deviation, for example 0.3", "noise_std")
     return x + std * image_noise(seed, VERB_NOISE, 0, len(x), tuple(x.shape[1:])).to(x.device)
 
 

@@ -14,7 +14,16 @@ __all__ = ["Interrupted", "UserError", "lacks_memory", "nearest", "printable"]
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: an argument, a file, a folder, a name."""
+    """A mistake in what the user gave: an argument, a file, a folder, a name.
+
+    Args:
+        text: the sentence. It begins with ``parameter`` if that is given.
+        parameter: the Python name of the argument that is wrong. The command line shows the flag in its place.
+    """
+
+    def __init__(self, text: str, parameter: str = "") -> None:
+        super().__init__(text)
+        self.parameter = parameter
 
 
 class Interrupted(Exception):

@@ -136,15 +136,15 @@ def selected(images: Images, rows: np.ndarray, conditions: Sequence[Condition]) 
     return replace(chosen, conditions=matrix(conditions, images)) if conditions else chosen
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str | torch.device) -> torch.device:
     """``auto`` is a GPU if there is one; raises :class:`UserError` if the named device cannot be used."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"--device {name} cannot be used here; leave it out or give cpu") from error
+        torch.zeros(1, device=device).item()  # the meta device makes tensors, but they hold nothing
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        raise UserError(f"device {name} cannot be used here; leave it out or give cpu", "device") from error
     return device
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaekit import anomalies, checkup, edit, evaluate, runs
+from vaekit.arguments import checked
 from vaekit.conditions import known_in
 from vaekit.data import BINARIZE, Images, Selection, match_group
 from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
@@ -35,6 +36,7 @@ _COMPARED_AT_ONCE = 64
 _MAPS_OF_NORMAL = 200  # images whose maps say what is usual
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Measured(Opened):
     """A run with the verbs that measure."""
@@ -113,7 +115,7 @@ class Measured(Opened):
         """
         by = anomalies.check_score(by, self.row.has_density)
         if count < 1:
-            raise UserError(f"--count {count}: expected at least 1 image")
+            raise UserError(f"count {count}: expected at least 1 image", "count")
         if table is not None:
             check_table(Path(table))
         opened, rows, part = self._chosen(data, split)
@@ -223,7 +225,7 @@ class Measured(Opened):
                 raise UserError("--features is what samples are compared by; give --samples N too")
             return None
         if samples < 2:
-            raise UserError(f"--samples {samples}: expected at least 2 images")
+            raise UserError(f"samples {samples}: expected at least 2 images", "samples")
         if not serves("generate", self.model):
             raise UserError(f"--samples: {self.path} has no prior to draw images from; leave it out")
         device = next(self.model.parameters()).device
@@ -251,12 +253,12 @@ class Measured(Opened):
 
     def _check_bound(self, samples: int) -> None:
         if samples < 1:
-            raise UserError(f"--iwae {samples}: expected at least 1 sample per image")
+            raise UserError(f"iwae_samples {samples}: expected at least 1 sample per image", "iwae_samples")
         if not self.row.has_density:
             raise UserError(f"--iwae: {self.path} is an autoencoder and has no bound; leave it out")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scored:
     """The scores of N images, with what they are judged by."""
 
@@ -269,6 +271,9 @@ class Scored:
     threshold: float
     numbers: dict[str, Any]
     count: int  #: of the strangest to show
+
+    def __repr__(self) -> str:
+        return f"Scored({self.numbers['flagged']:,} of {len(self.names):,} images flagged, by {self.by})"
 
     def strangest(self) -> list[dict[str, Any]]:
         """The names of the highest scores, highest first, with them."""

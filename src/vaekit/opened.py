@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vaekit import edit, evaluate, pictures, runs
+from vaekit.arguments import checked
 from vaekit.config import RunConfig
 from vaekit.data import PARTS, Form, Images, Selection, check_split, open_in
 from vaekit.errors import UserError, printable
@@ -27,6 +28,7 @@ from vaekit.verbs import refuse
 __all__ = ["Coded", "Opened", "one_or_folder"]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Opened:
     """A trained model, and the images that a verb works on, brought to the shape it was trained on."""
@@ -86,7 +88,8 @@ class Opened:
 
     def pixels(self, data: Any) -> Tensor:
         """Any images as uint8 ``[N, C, H, W]`` of the run's shape, black and white if the run's are."""
-        if isinstance(data, Tensor) and data.dtype == torch.uint8 and tuple(data.shape[1:]) == self.shape:
+        is_tensor = isinstance(data, Tensor) and data.layout == torch.strided and not data.is_meta
+        if is_tensor and data.dtype == torch.uint8 and tuple(data.shape[1:]) == self.shape:
             return data if not self.config.data.binarize else self._open(data).pixels
         return self._given(data).pixels
 
@@ -143,7 +146,7 @@ class Opened:
     def pick(self, data: Any, split: str | None, count: int) -> Tensor:
         """``count`` images of :meth:`choose`, uint8, the first of every class before the second."""
         if count < 1:
-            raise UserError(f"--count {count}: expected at least 1 image")
+            raise UserError(f"count {count}: expected at least 1 image", "count")
         opened, rows, _ = self._chosen(data, split)
         labels = None if opened.labels is None else opened.labels[torch.from_numpy(rows)]
         return opened.selection(rows)[pictures.one_per_class(labels, int(rows.sum()), count)]

@@ -65,7 +65,7 @@ class Picture:
         return _encoded(self.image(), suffix)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sheet(Picture):
     """Images in rows of ``columns``, on white; notebooks show it as it is.
 
@@ -96,6 +96,10 @@ class Sheet(Picture):
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.pixels.shape[1:]))
+        return f"Sheet({len(self)} images of {shape} in {min(self.columns, len(self))} columns)"
 
     def image(self) -> Image.Image:
         """The sheet as a PIL image: mode L for gray images, RGB for colour."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vaekit.arguments import checked_fields
 from vaekit.errors import UserError, nearest
 
 __all__ = ["DENSITIES", "DESCRIPTIONS", "LIKELIHOODS", "Recipe", "check", "override", "with_likelihood"]
@@ -229,7 +230,8 @@ def with_likelihood(recipe: Recipe, name: str) -> Recipe:
 
 
 def check(recipe: Recipe) -> Recipe:
-    """Returns the row if each of its values is within range, else raises :class:`UserError`."""
+    """Returns the row if each of its values is of its type and within range, else raises :class:`UserError`."""
+    recipe = checked_fields(recipe)
     for name, choices in _CHOICES.items():
         value = getattr(recipe, name)
         if value not in choices:

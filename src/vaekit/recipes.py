@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vaekit.arguments import checked
 from vaekit.errors import UserError, nearest
 from vaekit.recipe import DENSITIES, DESCRIPTIONS, LIKELIHOODS, Recipe, check, override, with_likelihood
 
@@ -240,6 +241,7 @@ _ROWS = [
 RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
 
 
+@checked
 def get(name: str) -> Recipe:
     """The row called ``name``; raises :class:`UserError` with the nearest name if there is none.
 
@@ -251,14 +253,18 @@ def get(name: str) -> Recipe:
     return RECIPES[name]
 
 
+@checked
 def register(recipe: Recipe, replace_existing: bool = False) -> Recipe:
     """Adds a row to the table, so that every verb, flag and test knows it; returns it."""
+    if not recipe.name.strip() or not recipe.name.isprintable():
+        raise UserError(f"recipe: its name is {recipe.name!r}; give it one that can be read", "recipe")
     if recipe.name in RECIPES and not replace_existing:
         raise UserError(f"a recipe {recipe.name!r} exists; give yours another name or pass replace_existing=True")
     RECIPES[recipe.name] = check(recipe)
-    return recipe
+    return RECIPES[recipe.name]
 
 
+@checked
 def unregister(name: str) -> None:
     """Takes a row out of the table."""
     RECIPES.pop(get(name).name)

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vaekit import edit, evaluate, inpaint, pictures, runs
+from vaekit.arguments import checked
 from vaekit.conditions import asked
 from vaekit.data import to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.export import check_export, export
+from vaekit.inputs import as_intensities, as_mask, check_values
 from vaekit.masks import parse_mask
 from vaekit.measured import Measured
 from vaekit.pictures import Sheet
@@ -29,12 +32,14 @@ __all__ = ["Run"]
 _COMPARED = 100  # images that an export is compared with PyTorch on
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Run(Measured, Walked):
     """A trained model with its verbs. All are deterministic; those that draw at random take a seed.
 
-    Wherever images are taken, :class:`Images`, uint8 tensors ``[N, C, H, W]`` and sources by name will do; they are
-    brought to the run's size and channels. ``denoise`` and ``inpaint`` alone take and return floats in [0, 1].
+    Wherever images are taken, anything that :func:`vaekit.open_images` takes will do; it is brought to the run's size
+    and channels. ``denoise`` and ``inpaint`` alone take and return floats in [0, 1]. Latents and floats may be tensors,
+    arrays or lists. A wrong value is a :class:`UserError` that begins with the name of the parameter.
     """
 
     def __repr__(self) -> str:
@@ -61,18 +66,38 @@ class Run(Measured, Walked):
         pixels = self.pixels(data)
         return pictures.stacked_sheet(pixels, edit.reconstruct(self.model, pixels))
 
-    def denoise(self, noisy: Tensor) -> Tensor:
-        """Noisy images, float ``[N, C, H, W]`` on the [0, 1] scale → the model's clean ones, the same shape."""
-        return edit.denoise(self.model, noisy)
+    def denoise(self, noisy: Any) -> Tensor:
+        """The model's clean versions of noisy images, float32 ``[N, C, H, W]`` in [0, 1].
 
-    def inpaint(self, images: Tensor, hidden: Tensor, seed: int = 0) -> Tensor:
-        """Fills ``hidden`` (bool ``[N, 1, H, W]``) of float images ``[N, C, H, W]``; visible pixels do not change."""
+        Args:
+            noisy: floats on the [0, 1] scale, of the run's size: a tensor ``[N, C, H, W]``, or an array or list of that
+                shape or ``[N, H, W, C]``. Values may leave [0, 1].
+        """
+        found = as_intensities(noisy, self.shape, "noisy").float()
+        check_values(found, "noisy")
+        if not len(found):
+            raise UserError("noisy holds no images; give at least one", "noisy")
+        return edit.denoise(self.model, found)
+
+    def inpaint(self, images: Any, hidden: Any, seed: int = 0) -> Tensor:
+        """Images with their hidden pixels filled in, ``[N, C, H, W]``; visible pixels do not change.
+
+        Args:
+            images: floats on the [0, 1] scale, as in :meth:`denoise`. The result has their float type.
+            hidden: bool ``[N, 1, H, W]``, True where hidden. Hidden pixels are never read; they may be NaN.
+        """
         self.needs("inpaint")
+        given, mask = as_intensities(images, self.shape, "images"), as_mask(hidden, "hidden")
+        if mask.shape == (len(given), 1, *self.shape[1:]):
+            check_values(given.masked_fill(mask, 0.0).float(), "images")
         stored = runs.load_latents(self.path)
-        return inpaint.inpaint(self.model, images, hidden, seed=seed, codes=stored[0]["latents"] if stored else None)
+        codes = stored[0]["latents"] if stored else None
+        filled = inpaint.inpaint(self.model, given.float(), mask, seed=seed, codes=codes)
+        return torch.where(mask, filled.to(given.dtype), given)
 
-    def denoise_sheet(self, pixels: Tensor, noise_std: float | None, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
+    def denoise_sheet(self, pixels: Any, noise_std: float | None, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
         """Noisy images above the denoised ones; where the clean ones are known, those on top, and the PSNR of both."""
+        pixels = self.pixels(pixels)
         clean = to_float(pixels)
         noisy = clean if noise_std is None else edit.add_noise(clean, noise_std, seed)
         result = self.denoise(noisy)
@@ -82,9 +107,10 @@ class Run(Measured, Walked):
         before, after = evaluate.psnr_db(noisy, clean), evaluate.psnr_db(result, clean)
         return sheet, {"noisy_psnr_db": before, "denoised_psnr_db": after, "gain_db": after - before}
 
-    def inpaint_sheet(self, pixels: Tensor, mask: str, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
+    def inpaint_sheet(self, pixels: Any, mask: str | Path, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
         """Images, the same with a part hidden, and filled in; and the PSNR on the hidden pixels against the truth."""
-        hidden = parse_mask(mask, self.shape[1], self.shape[2], len(pixels), seed)
+        pixels = self.pixels(pixels)
+        hidden = parse_mask(str(mask), self.shape[1], self.shape[2], len(pixels), seed)
         truth = to_float(pixels)
         filled = self.inpaint(truth, hidden, seed)
         sheet = pictures.stacked_sheet(pixels, to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))

@@ -42,7 +42,7 @@ def nearest(codes: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]
     tensor([[2, 0]])
     """
     if count < 1:
-        raise UserError(f"count (--count) is {count}; expected at least 1 neighbour")
+        raise UserError(f"count {count}: expected at least 1 neighbor", "count")
     codes, queries = codes.double(), queries.double()
     piece = max(1, _AT_ONCE // max(1, codes.shape[1]))
     found = []

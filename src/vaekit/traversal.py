@@ -7,18 +7,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vaekit.arguments import record_text
 from vaekit.search import components
 
 __all__ = ["Axis", "active_axes", "principal_axes", "walk"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Axis:
     """One direction of the space of codes."""
 
     name: str
     step: Tensor  #: float64 ``[L]``: one standard deviation of the codes along it
     size: float  #: how much it does: see the function that made it
+
+    def __repr__(self) -> str:
+        return record_text(self)
 
 
 def active_axes(codes: Tensor, effects: Tensor, count: int) -> list[Axis]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vaekit import edit, search
+from vaekit.arguments import checked
 from vaekit.atlas import Atlas, chosen_cells
 from vaekit.codes_file import check_codes_file, write_codes
 from vaekit.directions import Column, Direction, check_method, columns_of, fit_all, named, parse_move
@@ -21,6 +22,7 @@ from vaekit.edit import stored_columns
 from vaekit.errors import UserError
 from vaekit.expressions import evaluate_expression, parse
 from vaekit.fitted import fit, forget_fitted, save_fitted
+from vaekit.inputs import as_latents, as_numbers
 from vaekit.intake import held_out
 from vaekit.opened import Opened, one_or_folder
 from vaekit.pictures import Sheet, stacked_sheet
@@ -37,18 +39,22 @@ _ENOUGH_TO_HOLD_OUT = 5  # of each of two folders
 _DIMENSIONS_AT_ONCE = 16
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Walked(Opened):
     """A run with the verbs that work on codes."""
 
-    def latent(self, name: str) -> Tensor:
-        """One latent ``[latent_dim]``: of an image file, the mean of a folder, or that of a group of the run's data.
+    def latent(self, name: Any) -> Tensor:
+        """One latent ``[latent_dim]``: of an image, the mean of several, or that of a group of the run's data.
 
-        Groups are written ``label:smiling`` or ``attr:glasses=1,male=0``.
+        Groups are written ``label:smiling`` or ``attr:glasses=1,male=0``. Anything but a text or a path is images.
         """
+        if not isinstance(name, str | os.PathLike):
+            return self.encode(name).mean(0)
+        name = os.fspath(name)
         if name.startswith(("label:", "attr:")):
             return edit.group_latents(*self.stored(), name).mean(0)
-        if not Path(name).exists():
+        if not os.path.exists(name):
             known = ", ".join(self.config.data.classes + self.config.data.attributes) or "none"
             raise UserError(
                 f"{name!r} is neither a file or folder nor a group such as label:NAME or attr:NAME=VALUE "
@@ -61,19 +67,19 @@ class Walked(Opened):
         self.needs("arithmetic")
         return self._sheet(edit.decode(self.model, self._sum(expression)[None]))
 
-    def interpolate(self, *stops: str | Tensor | np.ndarray, steps: int = 6, path: str = "linear") -> Sheet:
+    def interpolate(self, *stops: Any, steps: int = 6, path: str = "linear") -> Sheet:
         """``steps`` pictures from each stop to the next, both included; a row for each stretch, a single one wraps.
 
-        Stops are latents or expressions, two or more; ``path`` is ``"linear"`` or ``"spherical"``
-        (:func:`vaekit.edit.interpolate`).
+        Stops are latents ``[latent_dim]``, expressions or image files, two or more; ``path`` is ``"linear"`` or
+        ``"spherical"`` (:func:`vaekit.edit.interpolate`).
         """
         self.needs("interpolate")
         if len(stops) < 2:
             raise UserError(f"there are {len(stops)} places to walk between; expected at least 2")
-        ends = [self._sum(e) if isinstance(e, str) else torch.as_tensor(e, dtype=torch.float32) for e in stops]
+        ends = [self._sum(e) if isinstance(e, str | os.PathLike) else as_numbers(e, "stops") for e in stops]
         if any(tuple(e.shape) != (self.model.latent_dim,) for e in ends):
             shapes = " and ".join(str(tuple(e.shape)) for e in ends)
-            raise UserError(f"the ends have shapes {shapes}; expected latents [{self.model.latent_dim}]")
+            raise UserError(f"stops: the ends have shapes {shapes}; expected latents [{self.model.latent_dim}]")
         stretches = edit.interpolate(self.model, torch.stack(ends[:-1]), torch.stack(ends[1:]), steps, path)
         in_a_row = steps if len(stops) > 2 else min(steps, _MOST_IN_A_ROW)
         return replace(self._sheet(stretches.transpose(0, 1).flatten(0, 1), in_a_row), walk=steps)
@@ -212,7 +218,7 @@ class Walked(Opened):
         return self.edit_sheet(data, moves, known)
 
     def traverse(
-        self, image: str | None = None, count: int = 5, steps: int = 7, reach: float = 2.0
+        self, image: Any = None, count: int = 5, steps: int = 7, reach: float = 2.0
     ) -> tuple[Sheet, dict[str, Any]]:
         """The ``count`` most active dimensions and as many principal components, a row each, and their sizes.
 
@@ -222,10 +228,9 @@ class Walked(Opened):
         """
         self.needs("traverse")
         edit.check_steps(steps)
-        if count < 1:
-            raise UserError(f"--count {count}: expected at least 1 dimension")
+        _check_dimensions(count)
         if not 0 < reach < float("inf"):
-            raise UserError(f"--reach {reach:g}: expected a positive number of standard deviations, such as 2")
+            raise UserError(f"reach {reach:g}: expected a positive number of standard deviations, such as 2", "reach")
         codes = self._codes_that_vary()
         start = codes.mean(0) if image is None else self.latent(image)
         active = self.axes(count, start)
@@ -240,8 +245,12 @@ class Walked(Opened):
         }
         return Sheet(self.decode(ways.flatten(0, 1)).pixels, steps, row_labels=tuple(labels)), facts
 
-    def axes(self, count: int, start: Tensor | None = None) -> list[Axis]:
-        """The ``count`` dimensions that change the picture of ``start`` most (default: of the mean code)."""
+    def axes(self, count: int, start: Any = None) -> list[Axis]:
+        """The ``count`` dimensions that change the picture of the latent ``start`` most (default: of the mean code)."""
+        self.needs("traverse")
+        _check_dimensions(count)
+        if start is not None:
+            start = as_latents(as_numbers(start, "start")[None], self.model.latent_dim, "start")[0]
         codes = self._codes_that_vary()
         return active_axes(codes, self._effects(codes, codes.mean(0) if start is None else start), count)
 
@@ -292,12 +301,13 @@ class Walked(Opened):
         numbers = {"images": len(points), "variance_shares": list(plane.shares), "points": points}
         return Atlas(found.pixels[rows], places, shown, found.classes), numbers
 
-    def decode(self, latents: Tensor) -> Sheet:
-        """The pictures of latents ``[N, latent_dim]``."""
-        return self._sheet(edit.decode(self.model, latents))
+    def decode(self, latents: Any) -> Sheet:
+        """The pictures of latents ``[N, latent_dim]``, a tensor, an array or lists of numbers."""
+        return self._sheet(edit.decode(self.model, as_latents(latents, self.model.latent_dim)))
 
-    def _sum(self, expression: str) -> Tensor:
+    def _sum(self, expression: str | os.PathLike[str]) -> Tensor:
         """The latent of an expression; one that is as a whole the name of a file or folder needs no quotes in it."""
+        expression = os.fspath(expression)
         if os.path.exists(expression):
             return self.latent(expression)
         return evaluate_expression(parse(expression), self.latent)
@@ -323,7 +333,8 @@ class Walked(Opened):
         left_out = self._left_out(known) if set(moves) - set(known) else ()
         step = torch.zeros(self.model.latent_dim)
         for name, strength in moves.items():
-            step = step + strength * named(known, name, left_out).vector
+            vector = as_numbers(named(known, name, left_out).vector, "directions")
+            step = step + strength * as_latents(vector[None], self.model.latent_dim, "directions")[0]
         return step
 
     def _left_out(self, directions: Mapping[str, Direction]) -> set[str]:
@@ -344,3 +355,8 @@ class Walked(Opened):
         attributes = {name: column[rows] for name, column in images.attributes.items()}
         codes = edit.encode(self.model, images.selection(rows))
         return codes, columns_of(labels, images.classes, attributes, like), f"{part} part"
+
+
+def _check_dimensions(count: int) -> None:
+    if count < 1:
+        raise UserError(f"count {count}: expected at least 1 dimension", "count")

@@ -28,7 +28,7 @@ def main(tokens: list[str] | None = None) -> int:
             app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
             sys.stdout.flush()
     except UserError as error:
-        return _fail(str(error), 2)
+        return _fail(_with_flag(error), 2)
     except CycloptsError as error:
         return _fail(f"{' '.join(str(error).split())} See 'vaekit --help'.", 2)
     except Interrupted as error:
@@ -47,6 +47,19 @@ def main(tokens: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and your rights", 2)
     return 0
+
+
+#: Parameters whose flags have other names.
+_FLAGS = {"compiled": "compile", "data": "DATA", "is_orthogonal": "orthogonal", "iwae_samples": "iwae"}
+
+
+def _with_flag(error: UserError) -> str:
+    """What a user of the command line reads: the flag in place of the name that the parameter has in Python."""
+    name = error.parameter
+    if not name:
+        return str(error)
+    flag = _FLAGS.get(name, name.replace("_", "-"))
+    return ("" if flag.isupper() else "--") + flag + str(error).removeprefix(name)
 
 
 _NO_MEMORY = "there is not enough memory for that; give a smaller --batch-size, --size or width, or fewer samples"

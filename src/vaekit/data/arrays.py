@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,8 @@ from vaekit.data.load import join, refuse_unequal
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.data.scratch import empty, mapped_limit_bytes, pack
 from vaekit.data.splits import split_of
-from vaekit.errors import UserError
+from vaekit.errors import UserError, lacks_memory
+from vaekit.inputs import as_dense
 from vaekit.pixels.decode import reason
 from vaekit.pixels.form import Form
 
@@ -38,7 +39,7 @@ def read_array(array: np.ndarray | torch.Tensor, form: Form) -> Rows:
     Raises :class:`UserError` for another type, range or shape.
     """
     if isinstance(array, torch.Tensor):
-        pixels = _channels_first(array.detach().cpu(), "the tensor")
+        pixels = _channels_first(as_dense(array, "the tensor"), "the tensor")
     else:
         pixels = _channels_last(array, "the array")
     _require_some(pixels, "the array")
@@ -147,9 +148,14 @@ def _label_names(labels: list[Any], classes: Any) -> tuple[list[str] | None, lis
 
 
 def _items(source: Any) -> Iterator[Any]:
+    if isinstance(source, Mapping) or hasattr(source, "iloc"):  # a dict, a pandas table or column
+        raise UserError(
+            f"images cannot be made from a {type(source).__name__}; give a list of paths, such as "
+            "table['path'].tolist(), or an array of images"
+        )
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
         # torch's map-style data sets may raise anything past their end, so they are not iterated
-        return (source[index] for index in range(len(source)))
+        return (_item(source, index) for index in range(len(source)))
     if isinstance(source, Iterable):
         return iter(source)
     raise UserError(
@@ -158,13 +164,23 @@ def _items(source: Any) -> Iterator[Any]:
     )
 
 
+def _item(source: Any, index: int) -> Any:
+    """One item of a data set, whose own errors may be of any kind."""
+    try:
+        return source[index]
+    except Exception as error:
+        if isinstance(error, UserError) or lacks_memory(error):
+            raise
+        raise UserError(f"item {index} of the {type(source).__name__} cannot be read: {reason(error)}") from error
+
+
 def _one(image: Any, where: str) -> np.ndarray:
     """One image as uint8 [C, H, W]."""
     if isinstance(image, Image.Image):
         known = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L"}
         image = np.asarray(image.convert(known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")))
     if isinstance(image, torch.Tensor):
-        return _channels_first(image.detach().cpu()[None], where)[0]
+        return _channels_first(as_dense(image, where)[None], where)[0]
     if isinstance(image, np.ndarray):
         return _channels_last(image[None], where)[0]
     raise UserError(f"{where} is a {type(image).__name__}; expected a PIL image, an array [H,W,C] or a tensor [C,H,W]")
@@ -172,7 +188,7 @@ def _one(image: Any, where: str) -> np.ndarray:
 
 def _label(value: Any) -> int | str | None:
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
+        value = as_dense(value, "a label").numpy()
     if isinstance(value, np.ndarray | np.generic):
         value = value.item() if value.size == 1 else None
     return value if isinstance(value, int | str) else None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaekit.arguments import checked, shown
 from vaekit.data.archive import ARCHIVE_ENDINGS, list_archive
 from vaekit.data.arrays import read_array, read_npy, read_sequence
 from vaekit.data.builtin import builtin_names, is_builtin, read_builtin
@@ -31,6 +32,7 @@ from vaekit.pixels.form import Form
 __all__ = ["open_files", "open_images", "open_in", "tree_of"]
 
 
+@checked
 def open_images(
     source: Any,
     size: Any = None,
@@ -118,10 +120,7 @@ def _read_named(source: str | Path, form: Form) -> tuple[Rows, str]:
     if isinstance(source, str) and is_hub(source):
         return read_hub(source, form), source
     path = _path(source)
-    try:
-        exists = path.exists()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{str(source)!r} cannot be opened ({error}); name a folder or a file") from error
+    exists = path.exists()
     by_name = isinstance(source, str) and is_known(source)
     if by_name and not exists:
         return name_classes(str(source), _read_path(fetch_known(str(source)), form)), str(source)
@@ -164,9 +163,14 @@ def _read_list(paths: list[Path], form: Form) -> Rows:
 
 def _path(source: str | Path) -> Path:
     try:
-        return Path(source).expanduser()
+        path = Path(source).expanduser()
+        path.exists()
     except RuntimeError as error:
         raise UserError(f"{str(source)!r} names the home of a user who is not known here; give a full path") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{shown(str(source))} cannot be opened ({why}); name a folder or a file") from error
+    return path
 
 
 def _checked(paths: list[Path]) -> list[Path]:

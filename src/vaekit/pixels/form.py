@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image, ImageColor
 
+from vaekit.arguments import shown
 from vaekit.errors import UserError, nearest
 
 __all__ = ["AS_IT_IS", "FITS", "FRAMES", "Form", "fit", "parse_size"]
@@ -91,7 +93,7 @@ def parse_size(value: Any) -> tuple[int, int]:
     sides = _sides(value)
     if sides is None or min(sides) < 1:
         raise UserError(
-            f"size (--size) is {value!r}; expected a positive number of pixels, or HEIGHTxWIDTH; "
+            f"size (--size) is {shown(value)}; expected a positive number of pixels, or HEIGHTxWIDTH; "
             "try --size 64 or --size 48x64"
         )
     return sides
@@ -122,13 +124,9 @@ def _sides(value: Any) -> tuple[int, int] | None:
     if isinstance(value, str):
         found = re.fullmatch(r"\s*(\d{1,9})(?:\s*[xX×]\s*(\d{1,9}))?\s*", value, re.ASCII)
         return (int(found[1]), int(found[2] or found[1])) if found else None
-    if _is_whole(value):
-        return int(value), int(value)
-    if isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_whole, value)):
-        return int(value[0]), int(value[1])
-    return None
-
-
-def _is_whole(value: Any) -> bool:
-    # numpy's whole numbers, like Python's, give an index
-    return hasattr(value, "__index__") and not isinstance(value, bool) and getattr(value, "ndim", 0) == 0
+    sides = tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
+    try:
+        height, width = (-1 if isinstance(side, bool) else operator.index(side) for side in sides)
+    except (TypeError, RuntimeError):  # no whole number, or a tensor that holds nothing
+        return None
+    return height, width
