@@ -13,6 +13,7 @@ from torch import nn
 from vaekit.build import build_model, build_objective, parameter_count, resolve
 from vaekit.errors import UserError
 from vaekit.heads import BernoulliHead, NormalPosterior, PointPosterior
+from vaekit.memory import resident_bytes
 from vaekit.models import Batch, LatentModel
 from vaekit.objectives import ELBO, Distortion, Step
 from vaekit.priors import FittedNormal, StandardNormal
@@ -141,3 +142,14 @@ def test_impossible_pairs_are_refused_by_name(
 def test_a_row_out_of_range_is_refused_even_if_nobody_checked_it_before() -> None:
     with pytest.raises(UserError, match="beta=-1"):
         build_model(dataclasses.replace(get("vae"), beta=-1.0), (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("vae", {"latent_dim": 2**20}), ("seed-ae", {"hidden": [2**16] * 100}), ("vae", {"width": 4096, "depth": 100})],
+)
+def test_a_network_that_memory_cannot_hold_is_refused_before_it_is_made(name: str, values: dict[str, object]) -> None:
+    before = resident_bytes() or 0
+    with pytest.raises(UserError, match=r"does not fit into memory: it needs .* GB, this machine has .* GB"):
+        build_model(override(get(name), values), (1, 16, 16))
+    assert (resident_bytes() or 0) - before < 2e8

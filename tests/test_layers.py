@@ -14,8 +14,9 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "evidence", "shards"),
-    ("arguments", "plain"),
+    ("errors", "shards"),
+    ("arguments", "plain", "schema"),
+    ("evidence",),
     (
         "artefact",
         "cores",
@@ -26,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "heap",
         "inception",
         "inputs",
+        "layouts",
         "locks",
         "memory",
         "patience",
@@ -46,6 +48,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "durations",
         "expressions",
         "quantise",
+        "records",
         "seeds",
     ),
     ("aggregate", "conditions", "discrete", "features", "progress"),

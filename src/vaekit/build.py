@@ -25,6 +25,7 @@ from vaekit.heads import (
     NormalPosterior,
     PointPosterior,
 )
+from vaekit.memory import physical_bytes
 from vaekit.models import LatentModel
 from vaekit.nets import (
     Grid,
@@ -52,6 +53,7 @@ __all__ = ["build_model", "build_objective", "parameter_count", "resolve"]
 
 Shape = tuple[int, int, int]
 
+_MOST_FLOW_LATENTS = 4096  #: its masks grow with their square
 _MOST_EPOCHS = 500  #: where the recipe names none
 
 
@@ -86,17 +88,33 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
 def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
     """The model of a resolved row for images of ``shape`` ``(C, H, W)``, its weights drawn from ``seed``.
 
-    Raises :class:`UserError` if it does not fit into memory.
+    Raises :class:`UserError` if it does not fit into memory. Its size is known before anything is allocated.
     """
+    row, is_meta = resolve(recipe, shape), torch.empty(0).device.type == "meta"
     try:
-        return _built(resolve(recipe, shape), shape, seed)
+        if not is_meta:
+            with torch.device("meta"):  # shapes alone
+                _refuse_huge(row, _built(row, shape, seed))
+        return _built(row, shape, seed)
     except RuntimeError as error:
         if not lacks_memory(error):
             raise
-        raise UserError(
-            f"a model of recipe {recipe.name!r} with these values does not fit into memory; give smaller ones "
-            "(--latent-dim, --size, --set width=N)"
-        ) from error
+        raise UserError(_too_large(row, "more memory than can be counted")) from error
+
+
+def _refuse_huge(row: Recipe, model: nn.Module) -> None:
+    """Refuses a model whose numbers alone fill the memory of this machine."""
+    needed = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+    whole = physical_bytes()
+    if whole is not None and needed > whole:
+        raise UserError(_too_large(row, f"{needed / 1e9:,.1f} GB, this machine has {whole / 1e9:,.1f} GB"))
+
+
+def _too_large(row: Recipe, needed: str) -> str:
+    return (
+        f"a model of recipe {row.name!r} with these values does not fit into memory: it needs {needed}; give smaller "
+        "ones (--latent-dim, --size, --set width=N)"
+    )
 
 
 def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
@@ -297,8 +315,11 @@ def _refuse_priors(row: Recipe) -> None:
             f"recipe {row.name!r}: prior={row.prior} is learned by the bound, which is not what it trains on; "
             "set prior=none, and run vaekit fit-prior afterwards"
         )
-    if (row.prior == "flow" or row.posterior == "iaf") and row.latent_dim == 1:
-        raise UserError(f"recipe {row.name!r}: a flow needs two latents at least; give a --latent-dim of 2 or more")
+    if (row.prior == "flow" or row.posterior == "iaf") and not 2 <= (row.latent_dim or 0) <= _MOST_FLOW_LATENTS:
+        raise UserError(
+            f"recipe {row.name!r}: a flow needs two latents at least, and serves {_MOST_FLOW_LATENTS:,} at most; give "
+            "another --latent-dim"
+        )
 
 
 def _refuse_comparisons(row: Recipe) -> None:

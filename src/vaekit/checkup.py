@@ -73,7 +73,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
     pixels = to_float(train[:])
     mean, variance = pixels.mean(0), float(pixels.var(0, correction=0).mean())
     spread = _mean_square(held, mean)
-    return Evidence(
+    evidence = Evidence(
         has_density=on_held["rate_nats"] is not None,
         beta=row.beta,
         latent_dim=model.latent_dim,
@@ -101,6 +101,8 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         **_samples(model, mean, variance),
         usual_learning_rate=RECIPES[row.name].learning_rate if row.name in RECIPES else None,
     )
+    evidence.check_finite()
+    return evidence
 
 
 def _some(images: Images, rows: np.ndarray) -> Selection:
@@ -165,7 +167,7 @@ def _curve(lines: Sequence[dict[str, Any]], row: Recipe, values: int, total: int
     found = []
     for line, numbers in _validations(lines):
         if line["images"] >= row.kl_warmup * total:
-            loss, psnr = loss_nats(numbers, row), numbers["psnr_db"]
+            loss, psnr = loss_nats(numbers, row), numbers.get("psnr_db")
             if loss is not None and psnr is not None and math.isfinite(loss) and math.isfinite(psnr):
                 found.append(_Point(line["images"], psnr, quality_db(loss, psnr, values, is_relative)))
     return found

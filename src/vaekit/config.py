@@ -1,7 +1,8 @@
-"""What a run is: two frozen records that are written to ``config.json`` and read back to the letter.
+"""What a run is: frozen records that are written to ``config.json`` and read back exactly.
 
-The resolved recipe row is kept as a plain mapping, so that this module knows nothing of models; unknown keys are
-refused when a run is loaded, because a run that is half understood gives wrong numbers without a word.
+The resolved recipe row is kept as a plain mapping, so that this module knows nothing of models. Annotations give the
+type and the range of every value. A file with an unknown key or a value that does not fit is refused, because a run
+that is only half understood gives wrong numbers silently.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError
+from vaekit.recipe import Recipe
+from vaekit.schema import COUNT, POSITIVE, Choice, Pattern, Range, record
 
-__all__ = ["FORMAT_VERSION", "DataConfig", "Engine", "Length", "RunConfig"]
+__all__ = ["FORMAT_VERSION", "Condition", "DataConfig", "Engine", "Length", "RunConfig"]
 
 FORMAT_VERSION = 1
+
+_INT64 = Range(-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -32,18 +37,22 @@ class DataConfig:
     """Where the images came from and what they were turned into."""
 
     source: str  #: what the user named: a built-in, a set's name, an absolute path, 'files' or 'array'
-    size: tuple[int, int]  #: height and width in pixels
-    channels: int  #: 1, 3, or 4 with alpha
+    size: Annotated[tuple[int, int], Range(1, 2**16)]  #: height and width in pixels
+    channels: Annotated[int, Choice((1, 3, 4))]  #: 1, 3, or 4 with alpha
     fingerprint: str  #: sha256 of the content, independent of the size
-    split_seed: int = 0  #: seed of the train/val/test split
-    images: int = 0  #: images in all parts together
-    train_images: int = 0  #: images that are trained on
+    split_seed: Annotated[int, _INT64] = 0  #: seed of the train/val/test split
+    images: Annotated[int, COUNT] = 0  #: images in all parts together
+    train_images: Annotated[int, COUNT] = 0  #: images that are trained on
     classes: tuple[str, ...] = ()  #: label names
     attributes: tuple[str, ...] = ()  #: attribute columns
-    fit: str = "crop"  #: how pictures of another shape are brought to the size: crop, pad or stretch
-    background: str = "#ffffff"  #: behind what is transparent, around what is padded
-    frames: str = "first"  #: of animations and of files with several pages: first or all
-    binarize: str | None = None  #: pixels made black or white: dynamic, static or threshold; None: they are not
+    #: how pictures of another shape are brought to the size
+    fit: Annotated[str, Choice(("crop", "pad", "stretch"))] = "crop"
+    #: behind what is transparent, around what is padded
+    background: Annotated[str, Pattern("#[0-9a-f]{6}", "a color such as #ffffff")] = "#ffffff"
+    #: of animations and of files with several pages
+    frames: Annotated[str, Choice(("first", "all"))] = "first"
+    #: how pixels are made black or white; None: they are not
+    binarize: Annotated[str | None, Choice(("dynamic", "static", "threshold"))] = None
 
     @property
     def how_changed(self) -> str:
@@ -67,9 +76,9 @@ class Condition:
 class Engine:
     """How the same training is computed: results differ by rounding alone."""
 
-    precision: str = "fp32"  #: of the two networks in training: fp32 or bf16
+    precision: Annotated[str, Choice(("fp32", "bf16"))] = "fp32"  #: of the two networks in training
     compiled: bool = False  #: through torch.compile
-    micro_batch: int | None = None  #: images per forward pass; None: the whole batch
+    micro_batch: Annotated[int | None, POSITIVE] = None  #: images per forward pass; None: the whole batch
 
 
 @dataclass(frozen=True)
@@ -84,12 +93,16 @@ class RunConfig:
 
     recipe: dict[str, Any]  #: the resolved row of the recipe table
     data: DataConfig
-    total_images: int  #: images to train on in all, epochs repeated
-    seed: int = 0  #: of the initial weights, the order, the noise and the augmentation
+    total_images: Annotated[int, POSITIVE]  #: images to train on in all, epochs repeated
+    seed: Annotated[int, _INT64] = 0  #: of the initial weights, the order, the noise and the augmentation
     initial: str | None = None  #: the run whose weights it started from
-    budget_seconds: float | None = None  #: the time that ``total_images`` was fixed for, if it was
-    window_images: int = 0  #: images that are mixed at a time, for sets that lie on a disk; 0: all
-    patience: int | None = None  #: epochs without improvement after which it ends; None: it never does
+    budget_seconds: Annotated[float | None, Range(0, 1e12)] = (
+        None  #: the time that ``total_images`` was fixed for, if it was
+    )
+    window_images: Annotated[int, COUNT] = 0  #: images that are mixed at a time, for sets that lie on a disk; 0: all
+    patience: Annotated[int | None, POSITIVE] = (
+        None  #: epochs without improvement after which it ends; None: it never does
+    )
     engine: Engine = field(default=Engine())
     conditions: tuple[Condition, ...] = ()  #: what a conditional model is told of each image
     format_version: int = FORMAT_VERSION
@@ -101,33 +114,14 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, text: str, where: str = "config.json") -> RunConfig:
-        """Reads the record back; raises :class:`UserError` on broken JSON, an unknown key or a newer format."""
+        """Reads the record back; raises :class:`UserError` for anything that is not one (:mod:`vaekit.schema`)."""
         try:
             raw = json.loads(text)
             version = raw["format_version"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{where} is not the configuration of a run ({error}); name another folder") from error
         if version != FORMAT_VERSION:
             raise UserError(f"{where} has format_version {version}, this vaekit reads {FORMAT_VERSION}; upgrade vaekit")
-        raw["data"] = _build(DataConfig, raw.get("data", {}), where)
-        raw["engine"] = _build(Engine, raw.get("engine", {}), where)
-        raw["conditions"] = [_build(Condition, each, where) for each in raw.get("conditions", [])]
-        config = _build(cls, raw, where)
-        assert isinstance(config, RunConfig)
+        config = record(cls, raw, where)
+        Recipe.from_dict(config.recipe, where)
         return config
-
-
-def _build(cls: type, raw: dict[str, Any], where: str) -> Any:
-    if not isinstance(raw, dict):
-        raise UserError(f"{where} has {raw!r} where a record was expected; the run folder is damaged")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    for key in raw:
-        if key not in fields:
-            raise UserError(f"{where} has the unknown key {key!r}; {nearest(key, fields)}")
-    required = [
-        n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in required if name not in raw]
-    if missing:
-        raise UserError(f"{where} lacks {', '.join(missing)}; the run folder is damaged")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from vaekit.data import Images, Selection, check_float, match_group, to_float, to_uint8
-from vaekit.errors import UserError, nearest
+from vaekit.errors import NotFinite, UserError, nearest
 from vaekit.models import LatentModel
+from vaekit.records import ATTRIBUTE
 from vaekit.seeds import SAMPLES, VERB_NOISE, image_noise
 from vaekit.team import ALONE, Team
 from vaekit.verbs import refuse
@@ -33,6 +34,7 @@ __all__ = [
     "denoise",
     "encode",
     "encode_set",
+    "finite",
     "generate",
     "generate_in_pieces",
     "group_latents",
@@ -47,7 +49,6 @@ PATHS = ("linear", "spherical")  #: between two codes
 MOST_STEPS = 1000  #: of a walk
 MOST_STORED_LATENTS = 20_000  #: of the training images, kept in the run
 _GENERATED_AT_ONCE = 16
-_ATTRIBUTE = "attribute."
 _TINY = 1e-12
 _NO_PLANE = 1e-3  # sine of an angle below which two directions span none
 
@@ -67,7 +68,7 @@ def encode(model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128
         chunk = to_float(pixels[start : start + batch_size].to(device))
         codes[start : start + len(chunk)] = model.encode(chunk).mean
     team.sum_(codes)
-    return codes
+    return finite(codes, "codes")
 
 
 @torch.inference_mode()
@@ -78,7 +79,7 @@ def decode(model: LatentModel, z: Tensor, batch_size: int = 128) -> Tensor:
         raise UserError(f"latents have shape {tuple(z.shape)}; expected [N, {model.latent_dim}]")
     device = _device(model)
     chunks = z.split(model.at_once(batch_size)) if len(z) else [z.new_zeros(1, model.latent_dim)]
-    pictures = [to_uint8(model.decode(chunk.to(device)).mean).cpu() for chunk in chunks]
+    pictures = [to_uint8(finite(model.decode(chunk.to(device)).mean, "pictures")).cpu() for chunk in chunks]
     return torch.cat(pictures)[: len(z)]
 
 
@@ -131,11 +132,11 @@ def encode_set(
     strings: dict[str, list[str]] = {}
     for name, column in ((name, whole[rows]) for name, whole in images.attributes.items()):
         if column.dtype.kind == "f":
-            tensors[_ATTRIBUTE + name] = torch.from_numpy(column.astype(np.float64))
+            tensors[ATTRIBUTE + name] = torch.from_numpy(column.astype(np.float64))
         else:
             values, codes = np.unique(column.astype(str), return_inverse=True)
             strings[name] = values.tolist()
-            tensors[_ATTRIBUTE + name] = torch.from_numpy(codes.reshape(-1).astype(np.int64))
+            tensors[ATTRIBUTE + name] = torch.from_numpy(codes.reshape(-1).astype(np.int64))
     return tensors, {"classes": list(images.classes), "strings": strings}
 
 
@@ -155,8 +156,8 @@ def stored_columns(
     strings = facts.get("strings", {})
     attributes = {}
     for key in tensors:
-        if key.startswith(_ATTRIBUTE):
-            name, column = key.removeprefix(_ATTRIBUTE), tensors[key].numpy()
+        if key.startswith(ATTRIBUTE):
+            name, column = key.removeprefix(ATTRIBUTE), tensors[key].numpy()
             attributes[name] = np.array(strings[name])[column] if name in strings else column
     labels = tensors["labels"].numpy() if "labels" in tensors else None
     return labels, tuple(facts.get("classes", ())), attributes
@@ -236,13 +237,20 @@ def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
     check_float(x)
     device = _device(model)
     pictures = [model.decode(model.encode(chunk.to(device)).mean).picture for chunk in x.split(batch_size)]
-    return torch.cat([picture.cpu() for picture in pictures])
+    return finite(torch.cat([picture.cpu() for picture in pictures]), "pictures")
 
 
 @torch.inference_mode()
 def _sample(model: LatentModel, noise: Tensor, condition: Tensor | None) -> Tensor:
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
-    return to_uint8(model.sample(noise.to(_device(model)), condition).mean).cpu()
+    return to_uint8(finite(model.sample(noise.to(_device(model)), condition).mean, "pictures")).cpu()
+
+
+def finite(numbers: Tensor, what: str) -> Tensor:
+    """The numbers, or :class:`NotFinite`: as bytes NaN would be a black picture."""
+    if not bool(numbers.isfinite().all()):
+        raise NotFinite(what)
+    return numbers
 
 
 def _device(model: LatentModel) -> torch.device:

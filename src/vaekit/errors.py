@@ -10,7 +10,7 @@ import difflib
 import signal
 from collections.abc import Iterable
 
-__all__ = ["Interrupted", "UserError", "lacks_memory", "nearest", "printable"]
+__all__ = ["Interrupted", "NotFinite", "UserError", "lacks_memory", "nearest", "printable"]
 
 
 class UserError(ValueError):
@@ -24,6 +24,16 @@ class UserError(ValueError):
     def __init__(self, text: str, parameter: str = "") -> None:
         super().__init__(text)
         self.parameter = parameter
+
+
+class NotFinite(UserError):
+    """A model gives numbers that are not finite: its weights have diverged, or were damaged."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the model gives {what} that are not finite: its weights have diverged, or the run is damaged; train "
+            "again into another --out, with a smaller --learning-rate if this happens again"
+        )
 
 
 class Interrupted(Exception):

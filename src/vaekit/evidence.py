@@ -14,6 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vaekit.errors import NotFinite, UserError
+from vaekit.schema import record
+
 __all__ = ["LIMITS", "Evidence", "Row", "rows_of"]
 
 
@@ -69,6 +72,21 @@ class Thresholds:
 
 LIMITS = Thresholds()
 
+#: Which numbers of the evidence may be negative, and which are at least 1. All others are not negative.
+_SIGNED: tuple[str, ...] = (
+    "neighbour_correlation",
+    "explained",
+    "psnr_db",
+    "train_psnr_db",
+    "gain",
+    "rise_db",
+    "elbo_nats",
+)
+_SIGNED += ("train_elbo_nats", "rate_nats", "kl_per_dim_nats", "mutual_information_nats", "marginal_kl_nats")
+_POSITIVE = ("latent_dim",)
+_MOST, _MOST_DB = 1e15, 1000.0
+_PARTS = ("train", "val", "test")
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -123,14 +141,30 @@ class Evidence:
     usual_learning_rate: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values; raises :class:`NotFinite` if a number is not finite."""
+        self.check_finite()
         return json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Evidence:
-        """The inverse of :meth:`to_dict`; raises :class:`TypeError` for other names."""
-        named: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**named)
+    def from_dict(cls, values: Mapping[str, Any], where: str = "the evidence") -> Evidence:
+        """The inverse of :meth:`to_dict`; raises :class:`UserError` for other names, types and ranges."""
+        found = record(cls, values, where)
+        for name, value in dataclasses.asdict(found).items():
+            for each in value if isinstance(value, tuple) else (value,):
+                is_number = isinstance(each, int | float)
+                least = -_MOST if name in _SIGNED else 1 if name in _POSITIVE else 0
+                if is_number and not least <= each <= _MOST:
+                    raise UserError(f"{where} has {name} = {each}, expected a number from {least:g} to {_MOST:g}")
+        if max(abs(found.psnr_db), abs(found.train_psnr_db)) > _MOST_DB or found.part not in _PARTS:
+            raise UserError(f"{where} has a part or a PSNR that no run has")
+        return found
+
+    def check_finite(self) -> None:
+        """Raises :class:`NotFinite` if a number is not finite: no rule could judge it."""
+        for value in vars(self).values():
+            parts = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(each, float) and not math.isfinite(each) for each in parts):
+                raise NotFinite("numbers")
 
     @property
     def gap_db(self) -> float | None:

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from vaekit.distributions import FullNormal, Transformed
 from vaekit.errors import UserError, nearest
+from vaekit.layouts import fault, layouts_of
 from vaekit.models import LatentModel
 from vaekit.priors import FlowPrior, MixturePrior
 from vaekit.runs import file_digest, load_tensors, save_tensors
+from vaekit.schema import COUNT, Choice, Range, record
 
 __all__ = ["KINDS", "FittedFlow", "fit", "fitted_digest", "forget_fitted", "load_fitted", "save_fitted"]
 
@@ -128,15 +131,47 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[nn.Module | None, str
         return None, None
     again = f"vaekit fit-prior {folder} makes it anew, with --kind none it is forgotten"
     try:
-        tensors, facts = load_tensors(path)
-        if facts["weights"] != file_digest(folder / _WEIGHTS):
+        tensors, plain = load_tensors(path)
+        facts = record(_Facts, plain, str(path), remedy="the file is damaged")
+        if facts.weights != file_digest(folder / _WEIGHTS):
             return None, f"{path} was fitted to other weights than the run has now and is not used; {again}"
-        with torch.random.fork_rng(devices=[]):  # what is drawn to begin with is replaced at once
-            prior = _unfitted(model.latent_dim, facts)
-        prior.load_state_dict(tensors)
-    except (UserError, KeyError, RuntimeError, TypeError):
-        return None, f"{path} cannot be read and is not used; {again}"
-    return prior.to(next(model.parameters()).device).eval().requires_grad_(False), None
+        prior = _restored(tensors, facts, model.latent_dim)
+    except UserError as error:
+        reason = str(error).removeprefix(str(path)).strip(": ")
+        return None, f"{path} is damaged and not used: {reason}; {again}"
+    return prior.to(next(model.parameters()).device), None
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Beside the tensors of ``prior.safetensors``."""
+
+    kind: Annotated[str, Choice(KINDS)]
+    codes: Annotated[int, COUNT]
+    held_out_nats: float
+    held_out_nats_of_a_normal: float
+    weights: str | None  #: the SHA-256 of those that it was fitted to
+    components: Annotated[int | None, Range(1, 2**20)] = None
+    warning: str | None = None
+
+
+def _restored(tensors: dict[str, Tensor], facts: _Facts, latent_dim: int) -> nn.Module:
+    """The prior with these values; raises :class:`UserError` if they are not those of one."""
+    if (facts.components is None) != (facts.kind == "flow"):
+        raise UserError(f"a {facts.kind} with components = {facts.components}")
+    with torch.device("meta"):  # shapes alone
+        expected = layouts_of(_unfitted(latent_dim, facts.components))
+    if wrong := fault(tensors, expected):
+        raise UserError(wrong)
+    with torch.random.fork_rng(devices=[]):  # what is drawn to begin with is replaced at once
+        prior = _unfitted(latent_dim, facts.components)
+    prior.load_state_dict(tensors)
+    prior = prior.eval().requires_grad_(False)
+    pz = prior(None)
+    z = pz.from_noise(torch.zeros(1, latent_dim))
+    if not bool(z.isfinite().all() and pz.log_prob(z).isfinite().all()):
+        raise UserError("it draws latents that are not finite")
+    return prior
 
 
 def fitted_digest(folder: Path) -> str | None:
@@ -152,9 +187,9 @@ def _check_kind(kind: str, components: int | None) -> None:
         raise UserError(f"--components {components}: a {kind} has none; leave it out, or give --kind mixture")
 
 
-def _unfitted(latent_dim: int, facts: dict[str, Any]) -> nn.Module:
-    """A prior of a kind, before its values are known."""
-    return FittedFlow(latent_dim) if facts["kind"] == "flow" else MixturePrior(latent_dim, facts["components"])
+def _unfitted(latent_dim: int, components: int | None) -> nn.Module:
+    """A mixture, or a flow, which has no components, before its values are known."""
+    return FittedFlow(latent_dim) if components is None else MixturePrior(latent_dim, components)
 
 
 def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:

@@ -17,7 +17,7 @@ from vaekit.conditions import known_in
 from vaekit.data import BINARIZE, Images, Selection, match_group
 from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
 from vaekit.doctor import Diagnosis, diagnose
-from vaekit.errors import UserError, printable
+from vaekit.errors import NotFinite, UserError, printable
 from vaekit.factors import disentanglement, factors_of
 from vaekit.features import Features, inception, small_classifier
 from vaekit.intake import held_out, is_binary, selected
@@ -126,7 +126,10 @@ class Measured(Opened):
         team, chosen = join(), opened.selection(rows)
         usual = evaluate.measure(self.model, calm, seed, team=team, counted=counted).columns
         scores = anomalies.scores_of(evaluate.measure(self.model, chosen, seed, team=team, counted=counted).columns)
-        threshold = anomalies.threshold_of(anomalies.scores_of(usual)[by], false_alarms)
+        normal_scores = anomalies.scores_of(usual)[by]
+        if np.isnan(normal_scores).any() or np.isnan(scores[by]).any():
+            raise NotFinite("scores")
+        threshold = anomalies.threshold_of(normal_scores, false_alarms)
         names = [printable(opened.names[i]) for i in np.flatnonzero(rows)]
         numbers: dict[str, Any] = {
             "part": part,
@@ -176,10 +179,10 @@ class Measured(Opened):
         return np.isin(labels, [images.classes.index(name) for name in normal]) if normal else None
 
     def _classes_trained_on(self) -> list[str]:
-        stored = runs.load_latents(self.path)
+        stored = runs.load_latents(self.path, self.model.latent_dim)
         if stored is None or "labels" not in stored[0]:
             return list(self.config.data.classes)
-        return [self.config.data.classes[i] for i in stored[0]["labels"].unique().tolist()]
+        return [stored[1]["classes"][i] for i in stored[0]["labels"].unique().tolist()]
 
     def _calm(self, given: Any, judged: Images, rows: np.ndarray) -> Selection:
         """Normal images that nothing was trained on, and that are not among those judged."""

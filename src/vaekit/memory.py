@@ -1,13 +1,27 @@
-"""How much memory this process holds, as the system counts it."""
+"""How much memory this process holds, as the system counts it, and how much there is."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
-__all__ = ["peak_resident_bytes", "resident_bytes"]
+__all__ = ["peak_resident_bytes", "physical_bytes", "resident_bytes"]
 
 _STATUS = Path("/proc/self/status")
+
+
+def physical_bytes() -> int | None:
+    """The memory of this machine; None where the system does not say (Windows).
+
+    >>> whole = physical_bytes()
+    >>> whole is None or whole > 2**20
+    True
+    """
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def peak_resident_bytes() -> int | None:

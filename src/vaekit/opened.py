@@ -22,6 +22,8 @@ from vaekit.intake import is_trained_on
 from vaekit.models import LatentModel
 from vaekit.pictures import Sheet
 from vaekit.recipes import Recipe
+from vaekit.records import WeightFacts
+from vaekit.schema import record
 from vaekit.team import join
 from vaekit.verbs import refuse
 
@@ -110,7 +112,8 @@ class Opened:
     def images_seen(self) -> int:
         """How many images its weights were trained on, repeats counted: with ``--patience`` up to the best epoch."""
         facts = runs.load_facts(self.path / "weights.safetensors")
-        return int(facts.get("images", self.config.total_images))
+        images = record(WeightFacts, facts, str(self.path / "weights.safetensors")).images
+        return self.config.total_images if images is None else images
 
     def choose(self, data: Any = None, split: str | None = None) -> Images:
         """The images that a verb works on: a part of the run's data, or of ``data`` where it has that part itself."""
@@ -161,7 +164,7 @@ class Opened:
 
     def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The stored encodings of the training images; made now if the run was interrupted before it stored them."""
-        stored = runs.load_latents(self.path)
+        stored = runs.load_latents(self.path, self.model.latent_dim)
         if stored:
             return stored
         images = self.images()

@@ -16,6 +16,7 @@ from typing import Any
 
 from vaekit.arguments import checked_fields
 from vaekit.errors import UserError, nearest
+from vaekit.schema import record
 
 __all__ = ["DENSITIES", "DESCRIPTIONS", "LIKELIHOODS", "Recipe", "check", "override", "with_likelihood"]
 
@@ -133,14 +134,17 @@ class Recipe:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, row: Mapping[str, Any]) -> Recipe:
-        """The inverse of :meth:`to_dict`; an unknown name is a :class:`UserError`."""
-        known = _types()
-        for name in row:
-            if name not in known:
-                raise UserError(f"the recipe value {name!r} is not known; {nearest(name, known)}")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
-        return cls(**values)
+    def from_dict(cls, row: Mapping[str, Any], where: str = "the recipe") -> Recipe:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            UserError: for an unknown name, or a value of another type or out of range; it names ``where``.
+        """
+        recipe = record(cls, row, where, "recipe.")
+        try:
+            return check(recipe)
+        except UserError as error:
+            raise UserError(f"{where}: recipe.{error}") from error
 
 
 #: Those that give a density and not a probability: their nats are no bits of anything.
@@ -193,6 +197,30 @@ _NOT_NEGATIVE = (
     ),
     *("condition_size", "noise_std", "shift", "weight_decay", "clip_norm", "ema_power"),
 )
+#: The largest values. Sizes beyond these are a mistake or a damaged file: a network of a million layers would take
+#: hours to build before it ran out of memory. Numbers beyond these leave float32 when they are multiplied.
+_MOST: dict[str, float] = {
+    "samples": 10_000,
+    "prior_components": 10_000,
+    "smallest_grid": 512,
+    "code_count": 2**20,
+    "code_dim": 1024,
+    "width": 4096,
+    "depth": 100,
+    "patch": 512,
+    "latent_dim": 2**20,
+    "condition_size": 2**20,
+    "mixture_components": 256,
+    "shift": 2**16,
+    "learning_rate": 1e38,
+    **dict.fromkeys(("images_to_train", "fewest_epochs", "batch_size"), 2**53),
+    **dict.fromkeys(("posterior_std_gain", "fixed_scale", "noise_std"), 1000.0),
+    **dict.fromkeys(("epochs", "beta", "commitment", "free_bits_nats", "capacity_nats"), 1e9),
+    **dict.fromkeys(("capacity_weight", "tc_weight", "mmd_weight", "code_l2", "decoder_l2"), 1e9),
+    **dict.fromkeys(("weight_decay", "clip_norm", "ema_power"), 1e9),
+}
+_MOST_LAYERS, _WIDEST_LAYER = 100, 2**16  # of a dense net
+_MOST_LEVELS, _MOST_WORDS = 1024, 2**20  # of a number in a cell of posterior=fsq, and of the words in all
 
 
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -242,13 +270,21 @@ def check(recipe: Recipe) -> Recipe:
         raise UserError("adam_beta2=1: must be below 1, or squared gradients are never averaged")
     if recipe.jitter == 1:
         raise UserError("jitter=1: must be below 1, or an image may turn black")
-    if not recipe.hidden or not all(isinstance(h, int) and h > 0 for h in recipe.hidden):
+    hidden, levels = recipe.hidden, recipe.code_levels
+    if (
+        not hidden
+        or not all(isinstance(h, int) and 0 < h <= _WIDEST_LAYER for h in hidden)
+        or len(hidden) > _MOST_LAYERS
+    ):
         raise UserError(
-            f"hidden={recipe.hidden}: give the widths as positive whole numbers, for example hidden=200,100"
+            f"hidden={_short(hidden)}: give the widths as positive whole numbers, for example hidden=200,100; at most "
+            f"{_MOST_LAYERS} layers of {_WIDEST_LAYER:,}"
         )
-    if not recipe.code_levels or not all(isinstance(n, int) and n > 1 for n in recipe.code_levels):
+    are_levels = all(isinstance(n, int) and 1 < n <= _MOST_LEVELS for n in levels)
+    if not levels or not are_levels or math.prod(levels) > _MOST_WORDS:
         raise UserError(
-            f"code_levels={recipe.code_levels}: give whole numbers of 2 or more, for example code_levels=8,8,8"
+            f"code_levels={_short(levels)}: give whole numbers of 2 or more, for example code_levels=8,8,8; at most "
+            f"{_MOST_WORDS:,} words"
         )
     return recipe
 
@@ -264,6 +300,13 @@ def _check_range(name: str, value: float | None) -> None:
         raise UserError(f"{name}={value}: must not be negative")
     if name in _FRACTION and not 0 <= value <= 1:
         raise UserError(f"{name}={value}: must lie between 0 and 1")
+    if name in _MOST and value > _MOST[name]:
+        raise UserError(f"{name}={_short(value)}: must be at most {_MOST[name]:,}")
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:60] + "…"
 
 
 def _types() -> dict[str, Any]:

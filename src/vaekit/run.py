@@ -90,10 +90,10 @@ class Run(Measured, Walked):
         given, mask = as_intensities(images, self.shape, "images"), as_mask(hidden, "hidden")
         if mask.shape == (len(given), 1, *self.shape[1:]):
             check_values(given.masked_fill(mask, 0.0).float(), "images")
-        stored = runs.load_latents(self.path)
+        stored = runs.load_latents(self.path, self.model.latent_dim)
         codes = stored[0]["latents"] if stored else None
         filled = inpaint.inpaint(self.model, given.float(), mask, seed=seed, codes=codes)
-        return torch.where(mask, filled.to(given.dtype), given)
+        return torch.where(mask, edit.finite(filled, "pictures").to(given.dtype), given)
 
     def denoise_sheet(self, pixels: Any, noise_std: float | None, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
         """Noisy images above the denoised ones; where the clean ones are known, those on top, and the PSNR of both."""

@@ -15,7 +15,9 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vaekit.build import build_model
+from vaekit.conditions import size_of
 from vaekit.config import RunConfig
 from vaekit.drafts import clear_drafts, draft, is_draft
-from vaekit.errors import UserError
+from vaekit.errors import UserError, printable
 from vaekit.evidence import Evidence
+from vaekit.layouts import fault, layouts_of
 from vaekit.locks import LOCK
 from vaekit.models import LatentModel
 from vaekit.plain import OddFile, check_plain, odd_kind, open_descriptor, open_plain, read_plain
 from vaekit.recipes import Recipe
+from vaekit.records import LatentFacts, WeightFacts, is_metrics_line, latents_fault
+from vaekit.schema import parse, record
 
 __all__ = [
     "append_metrics",
@@ -48,6 +54,8 @@ __all__ = [
     "load_model",
     "load_state",
     "load_tensors",
+    "load_weights",
+    "note",
     "read_config",
     "read_metrics",
     "recipe_of",
@@ -102,7 +110,10 @@ def load_facts(path: Path) -> dict[str, Any]:
 
 
 def _facts_in(file: Any) -> dict[str, Any]:
-    return json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
+    facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
+    if not isinstance(facts, dict):
+        raise ValueError("its metadata is not a record")
+    return facts
 
 
 @contextlib.contextmanager
@@ -113,7 +124,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; the run was not trained far enough, repeat its train command") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); repeat the train command to write it again") from error
 
 
@@ -134,23 +145,35 @@ def has_state(folder: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in _STATES)
 
 
-def load_state(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest state that can be read, or None if there is none yet; a damaged one is told to ``say`` and removed."""
+def load_state(
+    folder: Path,
+    say: Callable[[str], None],
+    fault_of: Callable[[dict[str, Tensor], dict[str, Any]], str | None] | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest state that can be read, or None if there is none yet; a damaged one is told to ``say`` and removed.
+
+    ``fault_of`` says what is wrong with a state that can be read, or None.
+    """
     damaged: list[Path] = []
+    reasons: list[str] = []
     for path in (folder / name for name in _STATES):
         if not os.path.lexists(path):
             continue
         try:
             state = load_tensors(path)
+            wrong = fault_of(*state) if fault_of else None
         except UserError:
+            wrong = "it cannot be read"
+        if wrong:
             damaged.append(path)
+            reasons.append(wrong)
             continue
-        for broken in damaged:  # or the next save would put it in the place of this one
-            say(f"{broken} is damaged; the state before it is taken")
+        for broken, reason in zip(damaged, reasons, strict=True):  # or the next save would put it in the place of this
+            say(f"{broken} is damaged; the state before it is taken ({reason})")
             broken.unlink()
         return state
     if damaged:
-        raise UserError(f"no state in {folder} can be read; train again into another --out")
+        raise UserError(f"no state in {folder} can be read ({reasons[0]}); train again into another --out")
     return None
 
 
@@ -165,9 +188,24 @@ def read_config(folder: Path) -> RunConfig:
         raise UserError(f"{folder} is not a run: it has no config.json; give the --out of a 'vaekit train'")
     _check_kinds(Path(folder))
     try:
-        return RunConfig.from_json(read_plain(path, _MOST_BYTES).decode("utf-8"), str(path))
+        config = RunConfig.from_json(read_plain(path, _MOST_BYTES).decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); name another folder") from error
+    _check_whole(config, str(path))
+    return config
+
+
+def _check_whole(config: RunConfig, where: str) -> None:
+    """Refuses a configuration whose parts do not belong together."""
+    for name in ("width", "patch", "latent_dim", "batch_size"):
+        if config.recipe.get(name) is None:
+            raise UserError(f"{where} lacks recipe.{name}, which a training chooses; the run folder is damaged")
+    size = config.recipe.get("condition_size", 0)
+    if size != size_of(config.conditions):
+        raise UserError(
+            f"{where} has recipe.condition_size = {size}, its conditions need {size_of(config.conditions)}; the run "
+            "folder is damaged"
+        )
 
 
 def _check_kinds(folder: Path) -> None:
@@ -185,21 +223,47 @@ def recipe_of(config: RunConfig) -> Recipe:
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[LatentModel, RunConfig]:
-    """The trained model of a run, in eval mode, with its configuration."""
+    """The trained model of a run, in eval mode, with its configuration.
+
+    Raises :class:`UserError` for weights that do not fit the configuration, or are not finite. Shapes are compared
+    before a network is built, so a damaged configuration allocates nothing.
+    """
     config = read_config(folder)
+    weights = load_weights(Path(folder), config)
     model = build_model(recipe_of(config), (config.data.channels, *config.data.size))
-    weights, _ = load_tensors(Path(folder) / "weights.safetensors")
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"the weights in {folder} do not fit its config.json; the run folder is damaged") from error
+    model.load_state_dict(weights)
     return model.to(device).eval().requires_grad_(False), config
 
 
-def load_latents(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The stored encodings of the training images, if the run was finished."""
+def load_weights(folder: Path, config: RunConfig) -> dict[str, Tensor]:
+    """The weights of a run; raises :class:`UserError` if they are not those of its configuration, or not finite."""
+    path = folder / "weights.safetensors"
+    weights, facts = load_tensors(path)
+    with torch.device("meta"):  # shapes alone
+        expected = layouts_of(build_model(recipe_of(config), (config.data.channels, *config.data.size)))
+    if wrong := fault(weights, expected):
+        raise UserError(f"the weights in {folder} do not fit its config.json: {wrong}; {_again(path)}")
+    record(WeightFacts, facts, str(path), remedy=_again(path))
+    return weights
+
+
+def load_latents(folder: Path, latent_dim: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The stored encodings ``[N, latent_dim]`` of the training images, if the run was finished."""
     path = Path(folder) / "latents.safetensors"
-    return load_tensors(path) if os.path.lexists(path) else None
+    if not os.path.lexists(path):
+        return None
+    tensors, facts = load_tensors(path)
+    named = record(LatentFacts, facts, str(path), remedy=_again(path))
+    if wrong := latents_fault(tensors, named, latent_dim):
+        raise UserError(
+            f"{path} is damaged: {wrong}; {_again(path)}, or delete it: codes are then made from the images"
+        )
+    return tensors, facts
+
+
+def _again(path: Path) -> str:
+    """How a file that follows from the state is made again."""
+    return f"repeat the train command with --out {path.parent} to write it again"
 
 
 def save_evidence(folder: Path, evidence: Evidence) -> None:
@@ -208,11 +272,20 @@ def save_evidence(folder: Path, evidence: Evidence) -> None:
 
 
 def load_evidence(folder: Path) -> Evidence | None:
-    """What the doctor found when the training ended; None if it has not ended, or was of a vaekit that asked others."""
-    try:
-        return Evidence.from_dict(json.loads(read_plain(Path(folder) / "doctor.json", _MOST_BYTES)))
-    except (OSError, ValueError, TypeError, AttributeError):
+    """What the doctor found when the training ended; None if it has not ended.
+
+    A file that is damaged, or of a vaekit that asked for other numbers, is left out with a note.
+    """
+    path = Path(folder) / "doctor.json"
+    if not os.path.lexists(path):
         return None
+    try:
+        return Evidence.from_dict(parse(read_plain(path, _MOST_BYTES), str(path)), str(path))
+    except OSError as error:
+        note(f"{path} cannot be read ({error.strerror}); its verdict is left out, vaekit doctor {folder} gives one")
+    except UserError as error:
+        note(f"{error}; its verdict is left out, vaekit doctor {folder} gives one")
+    return None
 
 
 def file_digest(path: Path) -> str | None:
@@ -231,17 +304,37 @@ def append_metrics(folder: Path, line: dict[str, Any]) -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``; a last line that was cut off by a kill is left out."""
+    """The lines of ``metrics.jsonl``; a last line that was cut off by a kill is left out, a damaged one with a note."""
     path = Path(folder) / "metrics.jsonl"
     if not os.path.lexists(path):
         return []
     with _readable(path):
-        texts = read_plain(path, _MOST_METRICS_BYTES).decode().splitlines()
-    lines = []
-    for text in texts:
-        with contextlib.suppress(ValueError):
-            lines.append(json.loads(text))
+        *texts, torn = read_plain(path, _MOST_METRICS_BYTES).split(b"\n")
+    lines, damaged = [], []
+    for number, text in enumerate((*texts, torn), 1):
+        line = _line_of(text)
+        if line is not None:
+            lines.append(line)
+        elif text is not torn:
+            damaged.append(str(number))
+    if damaged:
+        some = ", ".join(damaged[:5]) + ("" if len(damaged) <= 5 else " and others")
+        note(f"{path} has damaged lines, which are left out: {some}")
     return lines
+
+
+def _line_of(text: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return line if is_metrics_line(line) else None
+
+
+@cache
+def note(text: str) -> None:
+    """Says once what is not used."""
+    print(f"vaekit: {printable(text)}", file=sys.stderr)
 
 
 def trim_metrics(folder: Path, images: int) -> None:

@@ -22,11 +22,14 @@ from vaekit.conditions import hidden_parts
 from vaekit.config import RunConfig
 from vaekit.data import Selection, to_float
 from vaekit.errors import UserError
+from vaekit.layouts import Layout, fault
 from vaekit.models import Batch, LatentModel
 from vaekit.objectives import Step, Terms
 from vaekit.recipes import Recipe
+from vaekit.records import StateFacts
 from vaekit.runs import recipe_of
 from vaekit.schedules import epoch_order, learning_rate, ramp
+from vaekit.schema import record
 from vaekit.seeds import AUGMENTATION, BINARISATION, CORRUPTION, HIDING, NOISE, stream
 from vaekit.shards import Shards
 from vaekit.tape import Tape
@@ -158,6 +161,17 @@ class Trainer:
             tensors |= {f"adam.{key}.{name}": value for name, value in zip(self.names, values, strict=True)}
         tensors["adam.step"] = self.adam.step_count
         return tensors, {"images": self.images, "steps": self.steps, "skipped": self.skipped}
+
+    def state_fault(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> str | None:
+        """What is wrong with a saved state, in words; None if :meth:`load_state` can take it."""
+        expected = {name: Layout(tuple(t.shape), t.dtype) for name, t in self.state()[0].items()}
+        try:
+            found = record(StateFacts, facts, "the state")
+        except UserError as error:
+            return str(error)
+        if found.images > self.config.total_images:
+            return f"it has seen {found.images:,} images of {self.config.total_images:,}"
+        return fault(tensors, expected)
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Goes back to a saved state."""

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from vaekit.config import Condition, Length, RunConfig
 from vaekit.cores import one_thread_per_core
 from vaekit.data import PARTS, Images
 from vaekit.doctor import diagnose
-from vaekit.errors import Interrupted, UserError
+from vaekit.errors import Interrupted, NotFinite, UserError
 from vaekit.evaluate import Numbers, evaluate, loss_nats
 from vaekit.folders import check_folder, claim, meet_folder
 from vaekit.heap import freed_memory_is_kept
@@ -92,7 +92,7 @@ def train(
             fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
             config = RunConfig.from_json(team.text_of_leader(fitted.to_json()))
         trainer = Trainer(config, pixels, chosen, team)
-        saved = runs.load_state(out, progress.say) if team.leads else None
+        saved = runs.load_state(out, progress.say, trainer.state_fault) if team.leads else None
         if team.leads and saved is None:
             _begin(trainer, out, watched)
         best = Patience(config.patience)
@@ -103,6 +103,8 @@ def train(
         best.take(json.loads(team.text_of_leader(json.dumps(best.facts()))))
         is_over = trainer.images == config.total_images or best.is_exhausted
         if team.any(saved is not None and is_over and _is_finished(out)):
+            if team.leads:
+                runs.clear_leftovers(out)
             advice = "give a larger --patience to go on" if best.is_exhausted else "ask for more epochs to extend it"
             progress.say(f"{out} is finished ({trainer.images:,} images); {advice}")
             return out
@@ -129,7 +131,7 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     if hasattr(trainer.model.prior, "start_from"):
         trainer.start_at_images()
     if initial:
-        trainer.start_from(runs.load_tensors(Path(initial) / "weights.safetensors")[0], initial)
+        trainer.start_from(runs.load_weights(Path(initial), runs.read_config(Path(initial))), initial)
         _check_same_function(trainer.row, trainer.config.conditions, initial)
     runs.atomic_write_text(out / "metrics.jsonl", "")
     runs.append_metrics(out, {"images": 0, "kind": "start"})
@@ -157,13 +159,13 @@ def _repair(trainer: Trainer, out: Path, best: Patience) -> None:
 
 
 def _is_finished(out: Path) -> bool:
-    """Whether all that a finished run holds is there and can be read; the report is written last."""
+    """Whether all that a finished run holds is there and sound; the report is written last."""
     try:
-        for name in ("weights.safetensors", "latents.safetensors"):
-            runs.load_tensors(out / name)
+        model, _ = runs.load_model(out)
+        found = runs.load_latents(out, model.latent_dim)
     except UserError:
         return False
-    return (out / "report.html").exists()
+    return found is not None and (out / "report.html").exists()
 
 
 def _run(
@@ -290,10 +292,11 @@ def _memory_words(is_mapped: bool) -> str:
 def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> None:
     model = trainer.eval_model()
     name = f"epoch-{epoch:04d}"
-    shown = pictures.stacked_sheet(watched.pictured, edit.reconstruct(model, watched.pictured))
-    shown.save(out / "pictures" / f"{name}-reconstructions.png")
-    if serves("generate", model):
-        pictures.Sheet(edit.generate(model, _SAMPLES), 6).save(out / "pictures" / f"{name}-samples.png")
+    with suppress(NotFinite):  # there is no picture; a training that has diverged says so itself
+        shown = pictures.stacked_sheet(watched.pictured, edit.reconstruct(model, watched.pictured))
+        shown.save(out / "pictures" / f"{name}-reconstructions.png")
+        if serves("generate", model):
+            pictures.Sheet(edit.generate(model, _SAMPLES), 6).save(out / "pictures" / f"{name}-samples.png")
     trainer.model.train()
 
 

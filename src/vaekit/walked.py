@@ -116,7 +116,7 @@ class Walked(Opened):
         self.needs("edit")
         check_method(method)
         seen = self.images_seen()
-        known = load_directions(self.path, seen)
+        known = load_directions(self.path, seen, self.model.latent_dim)
         if not any(each.source == "data" and key[1:] == (method, is_orthogonal) for key, each in known.items()):
             tensors, facts = self.stored()
             columns = columns_of(*stored_columns(tensors, facts))
@@ -155,7 +155,9 @@ class Walked(Opened):
         fitted = fit_all(codes[torch.from_numpy(~kept)], columns, held_out, method, is_orthogonal, apart)
         found = replace(named(fitted, name, () if fitted else (name,)), source=f"{with_} and {without}")
         seen = self.images_seen()
-        others = {key: each for key, each in load_directions(self.path, seen).items() if key[0] != name}
+        others = {
+            key: each for key, each in load_directions(self.path, seen, self.model.latent_dim).items() if key[0] != name
+        }
         if self.leads:
             save_directions(self.path, others | {(name, method, is_orthogonal): found}, seen)
         return found

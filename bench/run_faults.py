@@ -1,0 +1,96 @@
+"""What do the commands make of a run with one damaged value? Every field of every file, in every way.
+
+python bench/run_faults.py [--recipes vae conditional-vae ...] [--share 1.0] [--seed 0]
+
+Each fault of tests/run_faults.py is put into a copy of a tiny run, and the commands that read the file are run in this
+process. Expected: exit code 0 or 2 within seconds, no traceback. Where the first command of a file refuses a fault of
+config.json or the weights, one more is tried, since all of them open these two in the same way. The result counts exit
+codes per file and lists whatever else came of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import write_result
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+import run_faults  # noqa: E402
+
+_OPENED_BY_ALL = ("config.json", "weights.safetensors")
+_LIMIT_SECONDS = 20
+_FAILURES_LISTED = 50
+
+
+def sound_run(folder: Path, recipe: str) -> Path:
+    """A finished run with directions and a fitted prior, where its recipe has them."""
+    run = run_faults.trained(folder / recipe, recipe)
+    shutil.copy(next((run / "pictures").glob("*-reconstructions.png")), run / "image.png")
+    for name in ("edit", "fit-prior"):
+        run_faults.run(run_faults.command_of(name, run, folder, run / "image.png"))
+    return run
+
+
+def sweep(run: Path, place: Path, share: float, seed: int, totals: dict[str, Counter[str]]) -> list[dict[str, Any]]:
+    """Counts exit codes into ``totals`` by file; returns the outcomes that are neither 0 nor 2."""
+    failures, rng = [], random.Random(seed)
+    for fault in run_faults.faults(run, seed=seed):
+        if rng.random() >= share:
+            continue
+        first, *others = run_faults.READERS[fault.file]
+        found = list(run_faults.attempt(fault, run, place, [first], _LIMIT_SECONDS))
+        is_refused = fault.file in _OPENED_BY_ALL and found[0].code == 2
+        rest = rng.sample(others, 1) if is_refused else others
+        found += run_faults.attempt(fault, run, place, rest, _LIMIT_SECONDS)
+        for outcome in found:
+            key = "neither" if outcome.code not in (0, 2) else str(outcome.code)
+            totals.setdefault(fault.file, Counter())[key] += 1
+            if key == "neither":
+                failures.append(
+                    {"fault": f"{fault.file} {fault.what}", "command": outcome.command, "said": outcome.said}
+                )
+        totals[fault.file]["faults"] += 1
+    return failures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipes", nargs="+", default=["vae"])
+    parser.add_argument("--share", type=float, default=1.0, help="of the faults, by chance")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    totals: dict[str, Counter[str]] = {}
+    failures, start = [], time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["VAEKIT_CACHE"] = f"{name}/cache"
+        for recipe in options.recipes:
+            run = sound_run(Path(name), recipe)
+            failures += sweep(run, Path(name) / "place", options.share, options.seed, totals)
+    result = {
+        "recipes": options.recipes,
+        "share": options.share,
+        "files": {file: dict(sorted(counts.items())) for file, counts in totals.items()},
+        "commands": sum(counts["0"] + counts["2"] + counts["neither"] for counts in totals.values()),
+        "neither_0_nor_2": len(failures),
+        "failures": failures[:_FAILURES_LISTED],
+        "limit_seconds": _LIMIT_SECONDS,
+        "minutes": round((time.monotonic() - start) / 60, 1),
+    }
+    print(write_result("run_faults", result))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
