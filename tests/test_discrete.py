@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -251,6 +252,57 @@ def test_the_mean_of_a_coloured_mixture_is_that_of_its_bins() -> None:
     assert float(weight.sum()) > 0.99
     summed = (weight.view(-1, 1) * every.view(-1, 3)).sum(0) / weight.sum()
     torch.testing.assert_close(mixture.mean.flatten(), summed, rtol=0, atol=1e-3)
+
+
+def _means_by_sums(location: np.ndarray, scale: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """Means of red, green and blue of components ``[N, 3]``, by sums over the 256 values of each channel."""
+    values, edges, places = np.arange(256) / 255, (np.arange(255) + 0.5) / 255, np.linspace(-3, 4, 4001)
+    found = np.zeros((len(location), 3))
+    for row, (at, s, (alpha, beta, gamma)) in enumerate(zip(location, scale, coefficients, strict=True)):
+        red = np.diff(special.expit((edges - at[0]) / s[0]), prepend=0, append=1)
+        greens = (edges - at[1] - alpha * (values[:, None] - 0.5)) / s[1]
+        joint = red[:, None] * np.diff(special.expit(greens), prepend=0, append=1)
+        blue_at = at[2] + beta * (values[:, None] - 0.5) + gamma * (values - 0.5)
+        blue = np.interp(blue_at, places, special.expit((places[:, None] - edges) / s[2]).sum(1) / 255)
+        found[row] = (red * values).sum(), (joint * values).sum(), (joint * blue).sum()
+    return found
+
+
+@pytest.mark.parametrize("log_scales", [(-7.5, -5.0), (-5.0, -3.0), (-3.0, -2.0), (-2.0, -1.0), (-1.0, 2.0)])
+def test_the_mean_of_colors_is_within_a_level_of_sums_over_all_their_values(log_scales: tuple[float, float]) -> None:
+    draws = np.random.default_rng(0)
+    location, log_scale = draws.uniform(-0.2, 1.2, (30, 3)), draws.uniform(*log_scales, (30, 3))
+    coefficients = np.tanh(draws.normal(0, 2, (30, 3)))
+    expected = _means_by_sums(location, np.exp(log_scale), coefficients)
+    parts = [torch.tensor(each).T for each in (location, log_scale, coefficients)]
+    each = [part.view(1, 3, 30, 1) for part in parts]
+    single = DiscretizedLogisticMixture(torch.zeros(1, 30, 1).double(), *each).mean.squeeze(-1).T
+    assert np.abs(single.numpy() - expected).max() < 1 / 255
+    logits = torch.tensor(draws.normal(0, 3, (5, 6, 1)))
+    together = [part.reshape(3, 5, 6, 1).transpose(0, 1) for part in parts]
+    mixture = DiscretizedLogisticMixture(logits, *together).mean.squeeze(-1).T
+    weight = special.softmax(logits.numpy(), axis=0)
+    assert np.abs(mixture.numpy() - (weight * expected.reshape(5, 6, 3)).sum(0)).max() < 1 / 255
+
+
+def test_the_mean_of_colors_is_the_same_in_pieces_and_in_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixture = mixture_of(4, (3, 2), components=5)
+    mixture.component_log_scale = mixture.component_log_scale + 3
+    whole = mixture.mean
+    monkeypatch.setattr("vaekit.discrete._COMPONENTS_AT_ONCE", 7)
+    torch.testing.assert_close(mixture.mean, whole, rtol=0, atol=1e-12)
+    monkeypatch.setattr("torch.compiler.is_compiling", lambda: True)
+    torch.testing.assert_close(mixture.mean, whole, rtol=0, atol=1e-12)
+
+
+def test_the_mean_of_colors_has_finite_values_and_gradients_at_the_ends_of_all_ranges() -> None:
+    for location, log_scale in itertools.product((-50.0, 0.0, 0.5, 1.0, 50.0), (-7.7, -3.0, 2.0)):
+        parts = [torch.zeros(2, 1, 1), torch.full((2, 3, 1, 1), location), torch.full((2, 3, 1, 1), log_scale)]
+        parts = [part.requires_grad_() for part in (*parts, torch.full((2, 3, 1, 1), 0.99))]
+        mean = DiscretizedLogisticMixture(*parts).mean
+        gradients = torch.autograd.grad(mean.sum(), parts)
+        assert mean.isfinite().all() and mean.min() >= 0 and mean.max() <= 1
+        assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 def test_extreme_mixtures_are_finite_and_so_are_their_gradients() -> None:

@@ -144,7 +144,7 @@ def test_every_verb_serves_every_likelihood(likelihood: str, tmp_path: Path) -> 
     numbers = run.evaluate(pixels)
     assert (numbers["bits_per_dim"] is None) == (likelihood in DENSITIES)
     assert run.final_numbers().keys() == {
-        f"final_{key}" for key in numbers if "ssim" not in key and key not in ("part", "kl_per_dim_nats")
+        f"final_{key}" for key in numbers if "ssim" not in key and "kl_per_dim" not in key and key != "part"
     }
     few = pixels[:3]
     assert run.reconstruct(few).pixels.shape == few.shape
@@ -202,7 +202,11 @@ def test_many_outputs_are_decoded_in_small_pieces_with_the_same_numbers(monkeypa
     whole, pictures = evaluate(model, pixels), edit.reconstruct(model, pixels)
     monkeypatch.setattr("vaekit.models._OUTPUTS_AT_ONCE", 2 * 256 * 64)
     assert model.at_once(128) == 2
-    assert evaluate(model, pixels) == pytest.approx(whole, rel=1e-6, abs=1e-6)  # some are differences of large ones
+    pieces = evaluate(model, pixels)
+    assert {name for name in whole if whole[name] is None} == {name for name in pieces if pieces[name] is None}
+    known = {name: value for name, value in whole.items() if value is not None}
+    # some are differences of large ones
+    assert {name: pieces[name] for name in known} == pytest.approx(known, rel=1e-6, abs=1e-6)
     assert edit.reconstruct(model, pixels).equal(pictures)
 
 
