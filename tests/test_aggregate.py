@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from vaekit.aggregate import Codes, active_units, aggregate_log_density
+from vaekit.aggregate import Codes, active_units, aggregate_log_density, is_saturated
 from vaekit.distributions import DiagonalNormal, FullNormal, kl_divergence
 
 
@@ -44,10 +44,10 @@ def test_it_is_computed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_codes_that_say_nothing_have_no_information_and_those_apart_name_their_image() -> None:
     nothing = codes_of(200, 4, 0.0, 0.0)
     nothing = Codes(nothing.mean, torch.zeros(200, 4, dtype=torch.float64), randoms(200, 4, seed=7))
-    assert nothing.information_nats() == pytest.approx(0.0, abs=1e-9)
+    assert float(nothing.log_ratios().mean()) == pytest.approx(0.0, abs=1e-9)
     apart = codes_of(200, 4, 100.0, -3.0)
-    assert apart.information_nats() == pytest.approx(math.log(200), abs=1e-9)
-    assert codes_of(1, 100, 1.0, -2.0).information_nats() == pytest.approx(0.0, abs=1e-9), "of one image"
+    assert float(apart.log_ratios().mean()) == pytest.approx(math.log(200), abs=1e-9)
+    assert codes_of(1, 100, 1.0, -2.0).log_ratios().item() == pytest.approx(0.0, abs=1e-9), "of one image"
 
 
 def test_information_and_marginal_divergence_make_the_mean_rate() -> None:
@@ -63,7 +63,24 @@ def test_information_and_marginal_divergence_make_the_mean_rate() -> None:
     assert float((marginal + information).mean()) == pytest.approx(rate, abs=4 * error)
     # and the estimate from one draw per image is the same within its own error
     own = float(information.std()) / math.sqrt(300)
-    assert codes.information_nats() == pytest.approx(float(information.mean()), abs=4 * own)
+    assert float(codes.log_ratios().mean()) == pytest.approx(float(information.mean()), abs=4 * own)
+
+
+@pytest.mark.parametrize(("std", "is_told"), [(0.02, True), (0.5, True), (2.0, True), (0.002, False), (0.0001, False)])
+def test_what_is_called_information_is_that_of_the_set_and_what_is_not_is_saturated(std: float, is_told: bool) -> None:
+    """x ~ N(0, 1), z = x + std · noise: I(x; z) = ½ log(1 + 1/std²), whatever the number of images."""
+    mean, log_std = randoms(1000, 1, seed=0), torch.full((1000, 1), math.log(std), dtype=torch.float64)
+    ratios = Codes(mean, log_std, mean + std * randoms(1000, 1, seed=1)).log_ratios()
+    exact, error = 0.5 * math.log1p(std**-2), float(ratios.std()) / math.sqrt(1000)
+    assert is_saturated(ratios) != is_told
+    if is_told:
+        assert float(ratios.mean()) == pytest.approx(exact, abs=0.1 + 3 * error)
+    else:
+        assert float(ratios.mean()) < exact - 0.1
+
+
+def test_few_images_are_no_saturation_by_themselves() -> None:
+    assert not is_saturated(torch.zeros(2)) and is_saturated(torch.full((2,), math.log(2)))
 
 
 def test_a_unit_is_active_if_its_mean_moves_by_a_hundredth_of_the_priors_variance() -> None:

@@ -50,6 +50,13 @@ def test_a_threshold_is_one_of_the_scores_or_is_refused_for_want_of_images(score
         assert (normal > found).sum() <= alpha * (len(normal) + 1)
 
 
+def test_a_score_that_is_no_number_is_refused_and_an_infinite_one_is_the_strangest() -> None:
+    columns = {"sse": torch.tensor([1.0, math.nan, 2.0]), "elbo_nats": torch.tensor([-1.0, -math.inf, -2.0])}
+    with pytest.raises(UserError, match="^sse of 1 of 3 images is not a number"):
+        scores_of(columns)
+    assert scores_of({"elbo_nats": columns["elbo_nats"]})["negative_elbo_nats"].tolist() == [1.0, math.inf, 2.0]
+
+
 def test_as_many_images_as_the_refusal_asks_for_are_enough() -> None:
     for alpha in (0.5, 0.2, 0.05, 0.01, 0.003):
         needed = math.ceil(1 / alpha - 1 - 1e-9)

@@ -32,7 +32,11 @@ TOOLS = (
 VERBS = ("train", "data", "recipes", "doctor", *TOOLS, "explore", "publish", "verify")
 MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
 SSIM = {"ssim", "ssim_error"}  #: of the verb alone: too slow after every epoch
-OF_CODES = {"active_units", "mutual_information_nats", "marginal_kl_nats"}
+OF_ALL_CODES = {
+    f"{name}_nats"
+    for name in ("mutual_information", "mutual_information_at_least", "marginal_kl", "marginal_kl_at_most")
+}
+OF_CODES = {"active_units"} | OF_ALL_CODES | {f"{name}_error" for name in OF_ALL_CODES}
 NUMBERS = {"images"} | MEANS | {f"{name}_error" for name in MEANS} | OF_CODES
 PLAN = {"parameters", "memory_bytes", "steps", "estimated_seconds", "config"}
 
@@ -215,7 +219,8 @@ def test_train_prints_progress_on_stderr_and_numbers_on_stdout(here: Path, vaeki
     assert (recipe["width"], recipe["patch"]) == (8, 1)
     evaluated = json.loads(vaekit("evaluate", "new", "--json").out)
     assert sum(evaluated.pop("kl_per_dim_nats")) == pytest.approx(evaluated["rate_nats"])
-    evaluated = {name: value for name, value in evaluated.items() if name not in SSIM | {"part"}}
+    others = SSIM | {"part", "kl_per_dim_nats_error"}
+    evaluated = {name: value for name, value in evaluated.items() if name not in others}
     assert printed == {"run": "new"} | {f"final_{key}": value for key, value in evaluated.items()}
 
 
@@ -526,11 +531,11 @@ def test_doctor(here: Path, vaekit: Callable) -> None:
 
 def test_evaluate(here: Path, vaekit: Callable) -> None:
     numbers = json.loads(vaekit(*shlex.split("evaluate digits --split test --seed 0 --device cpu --json")).out)
-    assert numbers.keys() == NUMBERS | {"part", "kl_per_dim_nats"} | SSIM and numbers["part"] == "test"
-    assert {key for key, value in numbers.items() if value is None} == {
-        "bits_per_dim",
-        "bits_per_dim_error",
-    }  # its likelihood is a density
+    assert numbers.keys() == NUMBERS | {"part", "kl_per_dim_nats", "kl_per_dim_nats_error"} | SSIM
+    assert numbers["part"] == "test"
+    nothing = {"bits_per_dim", "mutual_information_at_least_nats", "marginal_kl_at_most_nats"}
+    nothing |= {f"{name}_error" for name in nothing}
+    assert {key for key, value in numbers.items() if value is None} == nothing
     assert numbers == vk.load("digits").evaluate()
     of_an_autoencoder = json.loads(vaekit("evaluate", "ae", "--json").out)
     assert of_an_autoencoder.keys() == NUMBERS | SSIM | {"part"}

@@ -16,7 +16,7 @@ from vaekit.data import Selection, to_float
 from vaekit.evaluate import evaluate, loss_nats, measure, psnr_db
 from vaekit.models import Batch, LatentModel
 from vaekit.recipes import get, override
-from vaekit.seeds import IMPORTANCE, image_noise
+from vaekit.seeds import EVALUATION, IMPORTANCE, keys_of, noise_of
 
 PIXELS = torch.randint(0, 256, (10, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
@@ -123,7 +123,8 @@ def test_standard_errors_are_those_of_means_of_independent_images() -> None:
     sse = found.columns["sse"].numpy()
     moved = [10 * math.log10(768 / (sse.mean() + s * sse.std(ddof=1) / math.sqrt(10))) for s in (-0.01, 0.01)]
     assert numbers["psnr_db_error"] == pytest.approx((moved[0] - moved[1]) / 0.02, rel=1e-3)
-    assert measure(model_of("vae"), PIXELS[:1]).numbers()["elbo_nats_error"] is None
+    one = measure(model_of("vae"), PIXELS[:1])
+    assert one.numbers()["elbo_nats_error"] is None and one.kl_per_dim_error is None
 
 
 def test_columns_are_in_the_order_of_the_images_whatever_the_batch() -> None:
@@ -135,6 +136,52 @@ def test_columns_are_in_the_order_of_the_images_whatever_the_batch() -> None:
     assert float(last.columns["sse"][0]) == pytest.approx(float(whole.columns["sse"][9]), rel=1e-5)
 
 
+@pytest.mark.parametrize("recipe", ["vae", "iaf-vae", "vamp-vae"])
+def test_an_image_has_the_same_numbers_in_any_batch_set_and_order(recipe: str) -> None:
+    model = model_of(recipe, likelihood="discretized-logistic", latent_dim=4)
+    whole = measure(model, PIXELS, batch_size=64, iwae_samples=3).columns
+    order = torch.tensor([7, 2, 9, 0])
+    sets = {7: PIXELS, 1: PIXELS, 2: PIXELS[order], 3: Selection(PIXELS, order)}
+    for batch_size, pixels in sets.items():
+        rows = torch.arange(10) if len(pixels) == 10 else order
+        found = measure(model, pixels, batch_size=batch_size, iwae_samples=3).columns
+        for name, column in found.items():
+            torch.testing.assert_close(column, whole[name][rows], rtol=1e-5, atol=1e-3)
+    noisy = whole["distortion_nats"]
+    assert (measure(model, PIXELS, seed=1).columns["distortion_nats"] - noisy).abs().min() > 1e-2
+
+
+def test_images_have_noise_of_their_own() -> None:
+    noise = noise_of(keys_of(PIXELS), 0, EVALUATION, (4000,))
+    torch.testing.assert_close(noise @ noise.mT / 4000, torch.eye(10), rtol=0, atol=0.1)
+    other = noise_of(keys_of(PIXELS), 0, IMPORTANCE, (4000,))
+    assert float((noise * other).mean(1).abs().max()) < 0.1
+
+
+@torch.no_grad()
+def test_information_and_marginal_divergence_are_bounds_where_the_images_are_too_few() -> None:
+    model = model_of("vae", prior="standard-normal", latent_dim=4)
+    model.posterior.log_std.weight.zero_()
+    model.posterior.log_std.bias.zero_()
+    known = measure(model, PIXELS)
+    model.posterior.mean.weight.mul_(3.0)
+    model.posterior.log_std.bias.sub_(60.0)
+    unknown = measure(model, PIXELS)
+    names = ("mutual_information_nats", "marginal_kl_nats")
+    bounds = ("mutual_information_at_least_nats", "marginal_kl_at_most_nats")
+    for found, told, untold in ((known, names, bounds), (unknown, bounds, names)):
+        numbers = found.numbers()
+        information, marginal = (numbers[name] for name in told)
+        assert information + marginal == pytest.approx(numbers["rate_nats"], rel=1e-9)
+        assert information <= math.log(10) + 1e-9
+        ratios = found.codes.log_ratios()
+        rates = found.columns["rate_nats"]
+        for name, column in zip(told, (ratios, rates - ratios), strict=True):
+            assert numbers[f"{name}_error"] == pytest.approx(float(column.std()) / math.sqrt(10))
+        assert all(numbers[name] is None and numbers[f"{name}_error"] is None for name in untold)
+    assert unknown.numbers()["mutual_information_at_least_nats"] == pytest.approx(math.log(10), abs=1e-3)
+
+
 @torch.no_grad()
 def test_kl_per_dimension_and_active_units_are_means_and_variances_over_images() -> None:
     model = model_of("vae", prior="standard-normal", latent_dim=4)
@@ -143,16 +190,16 @@ def test_kl_per_dimension_and_active_units_are_means_and_variances_over_images()
     found = measure(model, PIXELS, batch_size=4)
     qz = model.encode(to_float(PIXELS))
     mean, variance = qz.mean.double(), (2 * qz.log_std.double()).exp()
-    kl = 0.5 * (variance + mean.square() - 1 - variance.log()).mean(0)
+    kl_of_each = 0.5 * (variance + mean.square() - 1 - variance.log())
+    kl = kl_of_each.mean(0)
     assert found.kl_per_dim is not None
     torch.testing.assert_close(found.kl_per_dim, kl, rtol=1e-4, atol=1e-6)
     moving = int((mean.var(0, correction=0) > 0.01).sum())
     assert 0 < moving < 4 and found.active_units == moving
     numbers = found.numbers()
     assert float(found.kl_per_dim.sum()) == pytest.approx(numbers["rate_nats"], rel=1e-9)
-    information, marginal = numbers["mutual_information_nats"], numbers["marginal_kl_nats"]
-    assert information + marginal == pytest.approx(numbers["rate_nats"], rel=1e-9)
-    assert information <= math.log(10) + 1e-9
+    errors = kl_of_each.std(0) / math.sqrt(10)
+    torch.testing.assert_close(found.kl_per_dim_error, errors, rtol=1e-4, atol=1e-6)
 
 
 @torch.no_grad()
@@ -165,7 +212,7 @@ def test_the_importance_weighted_bound_is_that_of_its_samples() -> None:
         iwae_samples=600,
     )
     for row in (0, 7):
-        noise = image_noise(0, IMPORTANCE, row, 1, (600, 4))[0].double().unsqueeze(1)
+        noise = noise_of(keys_of(PIXELS[row : row + 1]), 0, IMPORTANCE, (600, 4))[0].double().unsqueeze(1)
         inference = model.infer(Batch(x[row : row + 1]), noise)
         weights = (inference.log_px + inference.log_pz - inference.log_qz)[:, 0].numpy()
         expected = weights.max() + math.log(np.exp(weights - weights.max()).mean())
@@ -198,6 +245,7 @@ def test_how_far_it_is_is_told() -> None:
 def test_one_image_has_nothing_to_be_told_from() -> None:
     numbers = evaluate(model_of("vae"), PIXELS[:1])
     assert numbers["mutual_information_nats"] is None and numbers["marginal_kl_nats"] is None
+    assert numbers["mutual_information_at_least_nats"] is None and numbers["marginal_kl_at_most_nats"] is None
     assert numbers["active_units"] is None and numbers["rate_nats"] is not None
 
 
@@ -215,7 +263,8 @@ def test_codes_of_many_images_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch
     few = measure(model, PIXELS, batch_size=4)
     assert whole.codes is not None and few.codes is not None
     torch.testing.assert_close(few.codes.mean, whole.codes.mean[[0, 3, 6, 9]], rtol=1e-4, atol=1e-5)
-    assert few.codes_rate_nats == pytest.approx(float(few.columns["rate_nats"][[0, 3, 6, 9]].mean()))
+    assert few.codes_rate_nats is not None
+    assert torch.equal(few.codes_rate_nats, few.columns["rate_nats"][[0, 3, 6, 9]])
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,18 @@ def check_score(name: str | None, has_density: bool) -> str:
 
 
 def scores_of(columns: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Every score of N images, float64 ``[N]``, from the columns of :func:`vaekit.evaluate.measure`."""
-    return {name: sign * columns[column].numpy() for name, (column, sign) in SCORES.items() if column in columns}
+    """Every score of N images, float64 ``[N]``, from the columns of :func:`vaekit.evaluate.measure`.
+
+    Raises :class:`UserError` for a score that is not a number: it would be above no threshold.
+    """
+    scores = {name: sign * columns[column].numpy() for name, (column, sign) in SCORES.items() if column in columns}
+    for name, each in scores.items():
+        if count := int(np.isnan(each).sum()):
+            raise UserError(
+                f"{name} of {count:,} of {len(each):,} images is not a number, so they cannot be judged; the weights "
+                "may have diverged: vaekit doctor tells"
+            )
+    return scores
 
 
 def threshold_of(normal: np.ndarray, false_alarms: float) -> float:

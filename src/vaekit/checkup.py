@@ -257,7 +257,8 @@ def _observation_std(model: LatentModel) -> float | None:
 
 
 def _codes(found: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str, Any]:
-    names = ("elbo_nats", "rate_nats", "active_units", "mutual_information_nats", "marginal_kl_nats")
+    of_all = ("mutual_information", "mutual_information_at_least", "marginal_kl", "marginal_kl_at_most")
+    names = ("elbo_nats", "rate_nats", "active_units", *(f"{name}_nats" for name in of_all))
     codes: dict[str, Any] = {name: on_held[name] for name in names}
     if found.kl_per_dim is not None:
         codes["kl_per_dim_nats"] = tuple(found.kl_per_dim.tolist())

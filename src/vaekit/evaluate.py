@@ -10,24 +10,27 @@ iwae_nats        log 1/K Σₖ p(x, zₖ)/q(zₖ|x), zₖ ~ q(z|x) (Burda et al.
 bits_per_dim     −elbo_nats / (C · H · W · ln 2), of likelihoods that are probabilities; null for densities
 
 Of the codes of all images together (:mod:`vaekit.aggregate`): ``active_units``, ``mutual_information_nats`` and
-``marginal_kl_nats``.
+``marginal_kl_nats``. Where there are too few images to tell, both are null, and ``mutual_information_at_least_nats``
+and ``marginal_kl_at_most_nats`` say what is known; elsewhere these are null.
+
+The noise of an image follows from the seed and from its pixels: its numbers are the same in any set, order and batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vaekit.aggregate import Codes, active_units
+from vaekit.aggregate import Codes, active_units, is_saturated
 from vaekit.data import Selection, to_float
 from vaekit.models import Batch, Inference, LatentModel
 from vaekit.progress import Counted, counted_silently
 from vaekit.recipes import Recipe
-from vaekit.seeds import IMPORTANCE, stream
+from vaekit.seeds import EVALUATION, IMPORTANCE, keys_of, noise_of, stream
 from vaekit.similarity import ssim
 from vaekit.team import ALONE, Team
 
@@ -50,9 +53,10 @@ class Measurement:
     is_discrete: bool  #: whether the likelihood is a probability
     columns: dict[str, Tensor]
     kl_per_dim: Tensor | None = None  #: float64 ``[L]``: mean over images, nats
+    kl_per_dim_error: Tensor | None = None  #: its standard error; None of one image
     active_units: int | None = None
     codes: Codes | None = None  #: of evenly spaced images, 10,000 at most
-    codes_rate_nats: float = 0.0  #: their mean rate
+    codes_rate_nats: Tensor | None = None  #: their rates
     iwae_samples: int = 0
     is_told: bool = False  #: whether the prior knew something of each image, and is not one for all
 
@@ -78,11 +82,22 @@ class Measurement:
         for bound, name in bounds.items():
             nats = self.columns.get(bound) if self.is_discrete else None
             found |= _mean_and_error(name, None if nats is None else nats / (-self.values * math.log(2)))
-        information = None if self.codes is None else self.codes.information_nats()
-        return found | {
-            "active_units": self.active_units,
-            "mutual_information_nats": information,
-            "marginal_kl_nats": None if information is None or self.is_told else self.codes_rate_nats - information,
+        return found | {"active_units": self.active_units} | self._of_codes()
+
+    def _of_codes(self) -> Numbers:
+        """I(x; z), and KL(q(z) ‖ p(z)), the rest of the rate; as bounds where the images are too few to tell."""
+        information = None if self.codes is None else self.codes.log_ratios()
+        marginal = None
+        if information is not None and self.codes_rate_nats is not None and not self.is_told:
+            marginal = self.codes_rate_nats - information
+        known, bounds = (information, marginal), (None, None)
+        if information is not None and is_saturated(information):
+            known, bounds = bounds, known
+        return {
+            **_mean_and_error("mutual_information_nats", known[0]),
+            **_mean_and_error("mutual_information_at_least_nats", bounds[0]),
+            **_mean_and_error("marginal_kl_nats", known[1]),
+            **_mean_and_error("marginal_kl_at_most_nats", bounds[1]),
         }
 
 
@@ -136,20 +151,21 @@ def measure(
     assert not model.training
     found = _Gathered(model, pixels, iwae_samples, with_ssim)
     device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
     counted("measured", 0, len(pixels))
     for number, chunk in enumerate(pixels.split(batch_size)):
-        noise = torch.randn(1, len(chunk), model.latent_dim, generator=generator)
         if number % team.size != team.rank:
             continue
         start, size = number * batch_size, model.at_once(batch_size)
-        for some, e in zip(chunk.split(size), noise.split(size, 1), strict=True):
-            x = to_float(some.to(device))
+        for some in chunk.split(size):
+            x, keys = to_float(some.to(device)), keys_of(some)
             batch = Batch(x, condition=_conditions_of(pixels, start, len(x)))
-            found.add(start, batch, model.infer(batch, e.to(device)))
+            noise = noise_of(keys, seed, EVALUATION, (model.latent_dim,)).unsqueeze(0)
+            found.add(start, batch, model.infer(batch, noise.to(device)))
+            done = start
             if "iwae_nats" in found.columns:
-                for bounds, done in _iwae(model, batch, iwae_samples, seed, start):
-                    found.columns["iwae_nats"][done - len(bounds) : done] = bounds
+                for bounds in _iwae(model, batch, iwae_samples, seed, keys):
+                    found.columns["iwae_nats"][done : done + len(bounds)] = bounds
+                    done += len(bounds)
                     counted("measured", done, len(pixels))
             start += len(x)
             counted("measured", start, len(pixels))
@@ -170,7 +186,8 @@ class _Gathered:
         names = ["sse", *["ssim"] * with_ssim, "distortion_nats", *["rate_nats"] * self.has_density]
         names += ["iwae_nats"] * (self.has_density and iwae_samples > 0)
         self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
-        self.kl_sum = torch.zeros(sum(kl.shape[-1] for kl in probe.kl) if self.has_density else 0, dtype=torch.float64)
+        dimensions = sum(kl.shape[-1] for kl in probe.kl) if self.has_density else 0
+        self.kl_moments = torch.zeros(2, dimensions, dtype=torch.float64)
         self.moments = torch.zeros(2, latents, dtype=torch.float64)
         self.every = math.ceil(count / _MOST_PAIRED)
         kept = math.ceil(count / self.every) if self.is_normal else 0
@@ -189,7 +206,7 @@ class _Gathered:
             return
         kl = _double(torch.cat(inference.kl, dim=-1))
         self.columns["rate_nats"][rows] = kl.sum(1)
-        self.kl_sum += kl.sum(0)
+        self.kl_moments += torch.stack([kl.sum(0), kl.square().sum(0)])
         mean = _double(level.qz.mean)
         self.moments += torch.stack([mean.sum(0), mean.square().sum(0)])
         if not self.is_normal:
@@ -205,21 +222,23 @@ class _Gathered:
 
     def joined(self, team: Team) -> Measurement:
         """What all processes found."""
-        team.sum_(*self.columns.values(), self.kl_sum, self.moments, self.codes)
+        team.sum_(*self.columns.values(), self.kl_moments, self.moments, self.codes)
         values = math.prod(self.pixels.shape[1:])
         if not self.has_density:
             return Measurement(values, self.is_discrete, self.columns)
         rate, count = self.columns["rate_nats"], len(self.pixels)
         self.columns["elbo_nats"] = -self.columns["distortion_nats"] - rate
         mean, square = self.moments / count
+        kl, kl_square = self.kl_moments / count
         return Measurement(
             values,
             self.is_discrete,
             self.columns,
-            kl_per_dim=self.kl_sum / count,
+            kl_per_dim=kl,
+            kl_per_dim_error=_error_of_moments(kl, kl_square, count) if count > 1 else None,
             active_units=self._active_units(square - mean.square()) if count > 1 else None,
             codes=Codes(*self.codes) if count > 1 and self.is_normal else None,  # one image is told from none
-            codes_rate_nats=float(rate[:: self.every].mean()),
+            codes_rate_nats=rate[:: self.every],
             iwae_samples=self.iwae_samples,
             is_told=isinstance(self.pixels, Selection) and self.pixels.conditions is not None,
         )
@@ -230,18 +249,18 @@ def _conditions_of(pixels: Tensor | Selection, start: int, count: int) -> Tensor
     return pixels.conditions_of(slice(start, start + count)) if isinstance(pixels, Selection) else None
 
 
-def _iwae(model: LatentModel, batch: Batch, samples: int, seed: int, start: int) -> Iterator[tuple[Tensor, int]]:
-    """The importance-weighted bound of each image, float64, nats, a few at a time, and where the next ones begin."""
+def _iwae(model: LatentModel, batch: Batch, samples: int, seed: int, keys: Sequence[int]) -> Iterator[Tensor]:
+    """The importance-weighted bound of each image, float64, nats, a few at a time."""
+    done = 0
     for some in batch.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)):  # they share a pass where K is small
-        bounds = _bound(model, some, samples, seed, start)
-        start += len(some.x)
-        yield bounds, start
+        yield _bound(model, some, samples, seed, keys[done : done + len(some.x)])
+        done += len(some.x)
 
 
-def _bound(model: LatentModel, batch: Batch, samples: int, seed: int, start: int) -> Tensor:
+def _bound(model: LatentModel, batch: Batch, samples: int, seed: int, keys: Sequence[int]) -> Tensor:
     """The bound of images that share a pass, float64 ``[B]``; no more than a piece of the K samples is ever held."""
     x = batch.x
-    streams = [stream(seed, IMPORTANCE, start + row) for row in range(len(x))]
+    streams = [stream(seed, IMPORTANCE, key) for key in keys]
     total = torch.full((len(x),), -math.inf, dtype=torch.float64)
     for done in range(0, samples, _WEIGHTS_AT_ONCE):
         piece = (min(_WEIGHTS_AT_ONCE, samples - done), model.latent_dim)
@@ -279,6 +298,11 @@ def _mean_and_error(name: str, column: Tensor | None) -> Numbers:
 def _standard_error(column: Tensor) -> float | None:
     """Of the mean of independent values: their standard deviation (by N − 1) over √N; None of one."""
     return float(column.std() / math.sqrt(len(column))) if len(column) > 1 else None
+
+
+def _error_of_moments(mean: Tensor, second: Tensor, count: int) -> Tensor:
+    """The standard error of means of N > 1 values, from these and the means of their squares."""
+    return ((second - mean.square()).clamp(min=0) / (count - 1)).sqrt()
 
 
 def _decibel(mean_squared_error: float) -> float:

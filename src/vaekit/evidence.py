@@ -133,6 +133,8 @@ class Evidence:
     active_units: int | None = None
     mutual_information_nats: float | None = None
     marginal_kl_nats: float | None = None
+    mutual_information_at_least_nats: float | None = None  #: where the images are too few to tell it
+    marginal_kl_at_most_nats: float | None = None  #: likewise
     # Of samples of the prior
     sample_mean: float | None = None
     sample_std: float | None = None
@@ -254,10 +256,16 @@ def _rows_of_codes(e: Evidence) -> Iterator[Row]:
     yield Row("KL per dimension, median", statistics.median(kl), "nats", "", None)
     least = math.ceil(LIMITS.few_active * e.latent_dim)
     yield _row(f"active units of {e.latent_dim}", e.active_units, "", at_least=least)
-    yield Row(
-        "mutual information I(x; z)", e.mutual_information_nats, "nats", f"at most log {e.held_out_count:,}", None
-    )
-    yield Row("aggregate posterior against prior: KL(q(z) ‖ p(z))", e.marginal_kl_nats, "nats", "0 is best", None)
+    information, marginal = "mutual information I(x; z)", "aggregate posterior against prior: KL(q(z) ‖ p(z))"
+    limit = f"at most log {e.held_out_count:,}"
+    if e.mutual_information_at_least_nats is None:
+        yield Row(information, e.mutual_information_nats, "nats", limit, None)
+    else:
+        yield Row(f"{information}, at least", e.mutual_information_at_least_nats, "nats", limit, None)
+    if e.marginal_kl_at_most_nats is None:
+        yield Row(marginal, e.marginal_kl_nats, "nats", "0 is best", None)
+    else:
+        yield Row(f"{marginal}, at most", e.marginal_kl_at_most_nats, "nats", "0 is best", None)
     yield Row("samples: std of pixels over that of images", _over(e.sample_std, e.data_std), "", "about 1", None)
     yield Row("samples: mean image off by", _root(e.sample_shift), "std", "about 0", None)
 

@@ -79,7 +79,9 @@ class Measured(Opened):
             write_table(Path(per_image), {"name": names, **{k: v.tolist() for k, v in found.columns.items()}})
         numbers: dict[str, Any] = {"part": part, **found.numbers()}
         if found.kl_per_dim is not None:
+            errors = found.kl_per_dim_error
             numbers["kl_per_dim_nats"] = found.kl_per_dim.tolist()
+            numbers["kl_per_dim_nats_error"] = None if errors is None else errors.tolist()
         if samples is not None and compared_by is not None:
             numbers |= self._distances(chosen, samples, compared_by, seed, counted)
         if factors:

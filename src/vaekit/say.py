@@ -55,11 +55,13 @@ def say_diagnosis(diagnosis: Diagnosis, command: str, as_json: bool = False) -> 
 
 
 def _with_errors(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A mean and its ``NAME_error`` on one line."""
+    """A mean and its ``NAME_error`` on one line; the errors of a list are in the JSON alone."""
     errors = {name: values[f"{name}_error"] for name in values if values.get(f"{name}_error") is not None}
     beside = {f"{name}_error" for name in values}
     return {
-        name: f"{_readable(value)} ± {_readable(errors[name])}" if name in errors else value
+        name: f"{_readable(value)} ± {_readable(errors[name])}"
+        if name in errors and not isinstance(value, list)
+        else value
         for name, value in values.items()
         if name not in beside
     }

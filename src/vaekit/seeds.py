@@ -2,11 +2,15 @@
 
     stream = generator(mix(seed, purpose, position))
 
-Training takes one stream per step, the verbs one per image, so that image i of seed s is the same whatever
-the count, the chunk or the device.
+Training takes one stream per step, generated images one each, so that image i of seed s is the same whatever
+the count, the chunk or the device. What is measured on an image takes a stream that is named by its pixels: the noise
+of an image is the same in any set, part, order, batch and process.
 """
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +19,7 @@ __all__ = [
     "AUGMENTATION",
     "BINARISATION",
     "CORRUPTION",
+    "EVALUATION",
     "HIDING",
     "IMPORTANCE",
     "MASKS",
@@ -23,12 +28,15 @@ __all__ = [
     "SAMPLES",
     "VERB_NOISE",
     "image_noise",
+    "keys_of",
+    "noise_of",
     "stream",
 ]
 
 NOISE, ORDER, CORRUPTION = range(3)  # of training
 # All later ones sit in bits that seed · 3 does not reach, so that they never meet (seeds below 2^57).
-SAMPLES, VERB_NOISE, MASKS, AUGMENTATION, IMPORTANCE, BINARISATION, HIDING = (purpose << 59 for purpose in range(1, 8))
+_LATER = [purpose << 59 for purpose in range(1, 9)]
+SAMPLES, VERB_NOISE, MASKS, AUGMENTATION, IMPORTANCE, BINARISATION, HIDING, EVALUATION = _LATER
 
 
 def stream(seed: int, purpose: int, position: int) -> torch.Generator:
@@ -45,7 +53,23 @@ def image_noise(seed: int, purpose: int, start: int, count: int, shape: tuple[in
     >>> torch.equal(both[1:], second)
     True
     """
-    noise = torch.empty(count, *shape)
-    for row in range(count):
-        noise[row] = torch.randn(shape, generator=stream(seed, purpose, start + row))
+    return noise_of(range(start, start + count), seed, purpose, shape)
+
+
+def noise_of(keys: Sequence[int], seed: int, purpose: int, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal noise ``[N, *shape]`` for the images with these ``keys``, one stream each."""
+    noise = torch.empty(len(keys), *shape)
+    for row, key in zip(noise, keys, strict=True):
+        torch.randn(shape, generator=stream(seed, purpose, key), out=row)
     return noise
+
+
+def keys_of(pixels: Tensor) -> list[int]:
+    """A number below 2⁶⁴ for each of the uint8 images ``[N, C, H, W]``, from its bytes alone.
+
+    >>> black, white = keys_of(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
+    >>> black == keys_of(torch.zeros(1, 1, 1, 1, dtype=torch.uint8))[0] != white
+    True
+    """
+    images = pixels.cpu().contiguous().numpy()
+    return [int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "little") for image in images]
