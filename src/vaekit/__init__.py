@@ -5,9 +5,7 @@ The names below are loaded when they are first used, because torch takes seconds
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # checkers take it for true; typing takes as long to import as the rest of the start
 __version__ = "0.1.0"
 __all__ = ["Images", "Recipe", "Run", "Sheet", "UserError", "load", "open_images", "recipes", "register", "train"]
 
@@ -33,9 +31,11 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    import importlib
+
     if name in _HOMES:
-        value = getattr(importlib.import_module(f"vaekit.{_HOMES[name]}"), name)
+        value: object = getattr(importlib.import_module(f"vaekit.{_HOMES[name]}"), name)
         globals()[name] = value  # a function wins over the module of the same name
         return value
     if name == "recipes":

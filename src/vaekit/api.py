@@ -17,7 +17,7 @@ from vaekit.arguments import checked
 from vaekit.config import Length
 from vaekit.data import Form, Images, check_binarize, open_in, peek
 from vaekit.durations import parse_duration
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, nearest, printable, storable
 from vaekit.fitted import load_fitted
 from vaekit.folders import check_folder
 from vaekit.intake import pick_device
@@ -183,7 +183,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     run = Run(Path(path), config, model)
     model.fitted_prior, lack = load_fitted(run.path, model)
     if lack and run.leads:
-        print(f"vaekit: {lack}", file=sys.stderr)
+        print(f"vaekit: {printable(lack)}", file=sys.stderr)
     return run
 
 
@@ -280,4 +280,4 @@ def _default_out(data: Any, recipe: str) -> Path:
     name = Path(os.path.abspath(source)).name if isinstance(source, str | Path) else "array"
     for suffix in (".tar.gz", ".tgz", ".tar", ".zip", ".npz", ".npy"):
         name = name.removesuffix(suffix)
-    return Path("runs") / f"{name.replace(':', '-')}-{recipe}"
+    return Path("runs") / f"{storable(name).replace(':', '-')}-{recipe}"

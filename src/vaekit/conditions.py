@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaekit.config import Condition
 from vaekit.data import Images
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, nearest, storable
 
 __all__ = ["asked", "conditions_of", "hidden_parts", "known_in", "matrix", "size_of"]
 
@@ -72,7 +72,7 @@ def asked(conditions: Sequence[Condition], words: Sequence[str]) -> Tensor:
     known = {each.name: each for each in conditions}
     told: dict[str, Any] = {}
     for word in words:
-        name, equals, value = (part.strip() for part in word.partition("="))
+        name, equals, value = (storable(part.strip()) for part in word.partition("="))
         if not equals or not value:
             raise UserError(f"--condition {word}: expected NAME=VALUE, such as {_example(conditions)}")
         if name not in known:

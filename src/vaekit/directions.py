@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from vaekit.arguments import record_text
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, nearest, storable
 
 __all__ = [
     "METHODS",
@@ -216,6 +216,7 @@ def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collect
     >>> parse_move("hair=red", {"hair=red": ...}), parse_move("hair=red=0.5", {"hair=red": ...})
     (('hair=red', 1.0), ('hair=red', 0.5))
     """
+    text = storable(text)  # as the names of classes and columns are
     if text in directions:
         return text, 1.0
     name, equals, number = text.rpartition("=")

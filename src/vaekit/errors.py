@@ -7,10 +7,13 @@ The command line prints it without a traceback and exits with code 2.
 from __future__ import annotations
 
 import difflib
+import re
 import signal
 from collections.abc import Iterable
 
-__all__ = ["Interrupted", "NotFinite", "UserError", "lacks_memory", "nearest", "printable"]
+__all__ = ["Interrupted", "NotFinite", "UserError", "lacks_memory", "nearest", "printable", "storable"]
+
+_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class UserError(ValueError):
@@ -64,6 +67,15 @@ def printable(text: str) -> str:
     two\\nlines of a naïve name
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def storable(text: str) -> str:
+    """A name as every file can hold it: bytes that are not UTF-8 and control characters are written out.
+
+    >>> print(storable("caf\udce9 \x1b[31m"), storable("naïve") == "naïve")
+    caf\\udce9 \\x1b[31m True
+    """
+    return _UNSTORABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

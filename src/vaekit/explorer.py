@@ -162,7 +162,11 @@ def _site(run: Run) -> Iterator[Path]:
     if is_plain_folder(kept) and (kept / "explorer.json").exists():  # ours, and out of date
         shutil.rmtree(kept, ignore_errors=True)
     if not os.path.lexists(kept) and _is_writable(run.path):
-        print(f"vaekit: making the page of {run.path}; it is kept for the next time", file=sys.stderr, flush=True)
+        print(
+            f"vaekit: making the page of {printable(str(run.path))}; it is kept for the next time",
+            file=sys.stderr,
+            flush=True,
+        )
         try:
             _write(run, kept, _SHOWN, True, {})
         except UserError:
@@ -170,7 +174,7 @@ def _site(run: Run) -> Iterator[Path]:
                 raise
         yield kept
         return
-    print(f"vaekit: making the page of {run.path}", file=sys.stderr, flush=True)
+    print(f"vaekit: making the page of {printable(str(run.path))}", file=sys.stderr, flush=True)
     with draft(Path(tempfile.gettempdir())) as folder:
         _write(run, folder / _FOLDER, _SHOWN, True, {})
         yield folder / _FOLDER

@@ -23,6 +23,7 @@ __all__ = ["check_folder", "check_new_folder", "claim", "meet_folder", "whole_fo
 
 def check_folder(out: Path) -> None:
     """Refuses an ``--out`` that is a file, or a folder that holds something else than a run."""
+    _refuse_bytes(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
     if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
@@ -36,10 +37,19 @@ def check_folder(out: Path) -> None:
 
 def check_new_folder(out: Path) -> None:
     """Refuses a place for a new folder that is taken, or that is nowhere."""
+    _refuse_bytes(out)
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} is there already; give another name")
     if not out.parent.is_dir():
         raise UserError(f"{out} cannot be written: there is no folder {out.parent}; make it, or give another name")
+
+
+def _refuse_bytes(out: Path) -> None:
+    """Refuses a path that the readers of weights cannot open, before anything is computed."""
+    try:
+        str(out).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"--out {out} has bytes in its name that are not UTF-8; give another name") from error
 
 
 @contextmanager

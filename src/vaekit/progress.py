@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vaekit.durations import duration_text
+from vaekit.errors import printable
 
 __all__ = ["Bar", "Counted", "Lines", "Progress", "Silent", "choose", "counted_aloud", "counted_silently"]
 
@@ -72,7 +73,7 @@ class Lines(Progress):
             self.say(f"{100 * images / self._total:5.1f} %  {_pace(self._total - images, rate)}  {_describe(numbers)}")
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class Bar(Progress):
@@ -100,7 +101,7 @@ class Bar(Progress):
         self._bar.update(self._task, completed=images, text=text)
 
     def say(self, text: str) -> None:
-        self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(printable(text), markup=False, highlight=False)
 
     def stop(self) -> None:
         self._bar.stop()

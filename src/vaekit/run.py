@@ -159,7 +159,11 @@ class Run(Measured, Walked):
 
     def _facts(self) -> dict[str, str]:
         shape = "×".join(map(str, self.shape))
-        facts = {"run": html.escape(str(self.path)), "recipe": self.config.recipe["name"], "images": shape}
+        facts = {
+            "run": html.escape(str(self.path)),
+            "recipe": html.escape(str(self.config.recipe["name"])),
+            "images": shape,
+        }
         facts["latents"] = str(self.model.latent_dim)
         for name, value in self.final_numbers().items():
             if isinstance(value, float) and not name.endswith("_error"):

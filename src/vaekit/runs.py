@@ -83,8 +83,8 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """:func:`atomic_write_bytes` of UTF-8 text."""
-    atomic_write_bytes(path, text.encode())
+    """:func:`atomic_write_bytes` of UTF-8 text; what UTF-8 cannot hold is written out."""
+    atomic_write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -299,7 +299,7 @@ def file_digest(path: Path) -> str | None:
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:
     """Adds one line to ``metrics.jsonl``."""
     path, flags = folder / "metrics.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    with _disk_errors(path), open(open_descriptor(path, flags), "a") as file:
+    with _disk_errors(path), open(open_descriptor(path, flags), "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 

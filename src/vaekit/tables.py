@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vaekit.data import guarded
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_text
 
@@ -29,9 +30,9 @@ def check_place(path: Path) -> None:
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes columns of one length; floats with all their digits."""
+    """Writes columns of one length; floats with all their digits, texts that no spreadsheet takes for formulas."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(zip(*columns.values(), strict=True))
+    table.writerow(map(guarded, columns))
+    table.writerows([guarded(cell) for cell in row] for row in zip(*columns.values(), strict=True))
     atomic_write_text(path, text.getvalue())

@@ -6,11 +6,15 @@ Exit codes: 0 done; 2 a mistake that the user can mend; 1 a fault of ours; 130 o
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from cyclopts import CycloptsError
 
@@ -23,8 +27,9 @@ __all__ = ["app", "main", "measuring", "playing", "shipping", "training"]
 
 def main(tokens: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; a mistake of the user's is one sentence on stderr."""
+    _prepare_terminal()
     try:
-        with _termination():
+        with _interruption():
             app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
             sys.stdout.flush()
     except UserError as error:
@@ -36,15 +41,19 @@ def main(tokens: list[str] | None = None) -> int:
     except _Terminated:
         return _fail("stopped by SIGTERM; nothing was left half written", 143)
     except KeyboardInterrupt:
-        return _fail("stopped; nothing was left half written", 130)
-    except BrokenPipeError:  # whoever read our output has seen enough; what is left of it goes nowhere
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return _fail(_STOPPED, 130)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _drop_output("stdout")
         return 0
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
         return _fail(_NO_MEMORY, 2)
     except OSError as error:
+        if (
+            error.filename is None
+        ):  # it may be our output that cannot be written: it is not to be tried again at the end
+            _drop_output("stdout")
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and your rights", 2)
     return 0
 
@@ -69,8 +78,12 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM outside of the training loop, which has a way of its own to stop."""
 
 
+_STOPPED = "stopped; nothing was left half written"
+_NARROWEST = 20  # columns: no help can be laid out in two
+
+
 @contextmanager
-def _termination() -> Iterator[None]:
+def _interruption() -> Iterator[None]:
     """SIGTERM unwinds like Ctrl-C, so that what is half written is taken away."""
 
     def stop(*_: object) -> None:
@@ -79,13 +92,58 @@ def _termination() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_: int, frame: FrameType | None) -> NoReturn:
+    """Ctrl-C unwinds; while a verb imports what it needs it ends the program, since half a module cannot be unwound."""
+    if _is_importing(frame):
+        os._exit(_fail(_STOPPED, 130))
+    raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether the outermost import that is going on was begun by a verb, which has then done nothing yet."""
+    inner_is_import, found = False, False
+    while frame is not None:
+        is_import = frame.f_code.co_filename.startswith("<frozen importlib")
+        if inner_is_import and not is_import:
+            found = Path(frame.f_code.co_filename).parent == Path(__file__).parent
+        inner_is_import, frame = is_import, frame.f_back
+    return found
+
+
+def _prepare_terminal() -> None:
+    """Output that takes any text in any encoding, or that the shell has closed; and a width that help fits into."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  (until the end)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    width = shutil.get_terminal_size().columns
+    if "COLUMNS" in os.environ or width < _NARROWEST:
+        os.environ["COLUMNS"] = str(max(width, _NARROWEST))
+
+
+def _drop_output(name: str) -> None:
+    """From now on it goes nowhere, what is left in its buffer included."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, getattr(sys, name).fileno())
+        os.close(nowhere)
 
 
 def _fail(message: str, code: int) -> int:
-    print("vaekit:", "\n".join(map(printable, message.split("\n"))), file=sys.stderr)
+    try:
+        print("vaekit:", "\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it
+        _drop_output("stderr")
     return code

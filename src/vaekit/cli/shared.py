@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vaekit.errors import printable
 from vaekit.say import say
 
 __all__ = ["check_out", "counted", "loaded", "save"]
@@ -20,7 +21,8 @@ def loaded(run: Path, device: str) -> Any:
     if not opened.is_finished and opened.leads:
         seen, total = opened.images_seen(), opened.config.total_images
         print(
-            f"vaekit: {run} is not finished, its weights are those after {seen:,} of {total:,} images", file=sys.stderr
+            f"vaekit: {printable(str(run))} is not finished, its weights are those after {seen:,} of {total:,} images",
+            file=sys.stderr,
         )
     return opened
 

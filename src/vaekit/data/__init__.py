@@ -11,6 +11,7 @@ from vaekit.data.cache import prune
 from vaekit.data.convert import check_float, to_float, to_uint8
 from vaekit.data.groups import match_group
 from vaekit.data.images import Images
+from vaekit.data.metadata import guarded
 from vaekit.data.open import open_files, open_images, open_in
 from vaekit.data.peek import peek
 from vaekit.data.selection import Selection
@@ -32,6 +33,7 @@ __all__ = [
     "check_binarize",
     "check_float",
     "check_split",
+    "guarded",
     "match_group",
     "open_files",
     "open_images",

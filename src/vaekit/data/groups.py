@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, nearest, storable
 
 __all__ = ["WORDS", "match_group"]
 
@@ -35,6 +35,7 @@ def match_group(
     >>> match_group("attr:glasses=1,male=0", None, (), table)
     array([False,  True])
     """
+    query = storable(query)  # as the names of classes and columns are
     kind, colon, rest = query.strip().partition(":")
     if not colon or kind not in ("label", "attr") or not rest.strip():
         raise UserError(f"the group {query!r} cannot be understood; {_SHAPE}")

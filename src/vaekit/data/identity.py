@@ -57,4 +57,7 @@ def _attribute_cells(attributes: Mapping[str, np.ndarray], count: int) -> Iterat
 
 
 def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair, as JSON can write it
+        return text.encode("utf-8", "surrogatepass")

@@ -16,6 +16,7 @@ import json
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from vaekit.data.groups import WORDS
 from vaekit.data.splits import PARTS, SPLIT
 from vaekit.errors import UserError
 
-__all__ = ["TABLE", "Cells", "as_column", "as_text", "is_table", "join_tables", "read_table", "split_words"]
+__all__ = ["TABLE", "Cells", "as_column", "as_text", "guarded", "is_table", "join_tables", "read_table", "split_words"]
 
 #: The table that is written.
 TABLE = "metadata.csv"
@@ -163,7 +164,7 @@ def _csv_lines(text: str, where: str) -> Iterator[dict[str, str]]:
         given = {
             (key or "").strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str | None)
         }
-        yield {key: value for key, value in given.items() if key}
+        yield {unguarded(key): unguarded(value) for key, value in given.items() if key}
 
 
 def _json_lines(text: str, where: str) -> Iterator[dict[str, str]]:
@@ -188,6 +189,28 @@ def as_text(value: object) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value)
+
+
+def guarded(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: a text that begins as one gets an apostrophe; numbers stay.
+
+    >>> guarded("=1+1"), guarded("-1"), guarded(-1)
+    ("'=1+1", '-1', -1)
+    """
+    return f"'{cell}" if isinstance(cell, str) and _is_formula(cell.lstrip("'")) else cell
+
+
+def unguarded(cell: str) -> str:
+    """The inverse of :func:`guarded`.
+
+    >>> unguarded(guarded("=1+1")), unguarded(guarded("'=x")), unguarded("'tis")
+    ('=1+1', "'=x", "'tis")
+    """
+    return cell[1:] if cell.startswith("'") and _is_formula(cell.lstrip("'")) else cell
+
+
+def _is_formula(text: str) -> bool:
+    return text.startswith(("=", "+", "-", "@", "\t", "\r")) and _number(text) is None
 
 
 def _celeba_lines(text: str, where: str) -> Iterator[dict[str, str]]:

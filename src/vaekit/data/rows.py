@@ -15,6 +15,7 @@ from vaekit.data.images import Images
 from vaekit.data.layout import sort_classes
 from vaekit.data.scratch import copy, empty, is_large, is_mapped
 from vaekit.data.splits import SPLIT, assign_parts, uniforms
+from vaekit.errors import storable
 from vaekit.pixels.decode import formed
 from vaekit.pixels.form import Form
 from vaekit.pixels.worker import place
@@ -49,8 +50,8 @@ class Rows:
             pixels=_tensor(pixels),
             names=tuple(self.names),
             labels=_indices(self.labels, classes),
-            classes=classes if self.labels is not None else (),
-            attributes=self.attributes,
+            classes=tuple(map(storable, classes)) if self.labels is not None else (),
+            attributes={storable(name): _storable(column) for name, column in self.attributes.items()},
             parts=parts,
             fingerprint=fingerprint_of(digests),
             source=source,
@@ -62,6 +63,13 @@ class Rows:
             is_mapped=is_large(pixels),
             form=form,
         )
+
+
+def _storable(column: np.ndarray) -> np.ndarray:
+    """The column with every text in it as files can hold it."""
+    if column.dtype.kind != "U" or all(map(str.isprintable, set(column.tolist()))):
+        return column
+    return np.array([storable(text) for text in column.tolist()], np.str_)
 
 
 def number_names(count: int, prefix: str = "") -> list[str]:

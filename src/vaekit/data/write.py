@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from vaekit.data.images import Images
-from vaekit.data.metadata import TABLE
+from vaekit.data.metadata import TABLE, guarded
 from vaekit.data.splits import PARTS, SPLIT
 from vaekit.drafts import draft
-from vaekit.errors import UserError
+from vaekit.errors import UserError, storable
 
 __all__ = ["write_folder"]
 
@@ -60,8 +60,9 @@ def _write(images: Images, folder: Path) -> None:
         columns = {name: [_cell(value) for value in column.tolist()] for name, column in images.attributes.items()}
         if images.has_splits:
             columns[SPLIT] = [PARTS[part] for part in images.parts.tolist()]
-        table.writerow(["file_name", *columns])
-        table.writerows(zip(names, *columns.values(), strict=True))
+        table.writerow(["file_name", *map(guarded, columns)])
+        paths = [name if guarded(name) == name else f"./{name}" for name in names]
+        table.writerows(zip(paths, *columns.values(), strict=True))
 
     def one(index: int) -> None:
         pixels = images.pixels[index].numpy()
@@ -74,10 +75,10 @@ def _write(images: Images, folder: Path) -> None:
 
 def _file_names(images: Images) -> list[str]:
     """One name per image: CLASS/STEM.png, with the row number where stems collide."""
-    stems = [_safe(PurePosixPath(name).stem) for name in images.names]
+    stems = [_safe(storable(PurePosixPath(name).stem)) for name in images.names]
     folders = [""] * len(images)
     if images.labels is not None:
-        folders = [_safe(images.classes[label]) + "/" for label in images.labels.tolist()]
+        folders = [_safe(storable(images.classes[label])) + "/" for label in images.labels.tolist()]
     names = [f"{folder}{stem}.png" for folder, stem in zip(folders, stems, strict=True)]
     if len({name.lower() for name in names}) == len(names):
         return names
@@ -92,7 +93,7 @@ def _safe(text: str) -> str:
 
 def _cell(value: float | str) -> str:
     if isinstance(value, str):
-        return value
+        return str(guarded(value))
     if value != value:
         return ""
     return str(int(value)) if float(value).is_integer() else repr(value)

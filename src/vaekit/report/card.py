@@ -7,6 +7,7 @@ import re
 import shlex
 from typing import Any
 
+from vaekit.errors import storable
 from vaekit.recipes import DENSITIES
 from vaekit.report.facts import QUANTITIES, Facts, Quantity, number
 from vaekit.verbs import serves
@@ -33,12 +34,14 @@ def model_card(facts: Facts) -> str:
         "## Intended use and limits",
         "\n".join(f"- {sentence}" for sentence in limits(facts)),
     ]
-    return "\n\n".join(parts) + "\n"
+    return storable("\n\n".join(parts)) + "\n"
 
 
 def python_example(facts: Facts) -> str:
     """Lines of Python that load the run from beside its folder and use it."""
-    lines = ["import vaekit as vk", "", f"run = vk.load({json.dumps(facts.name, ensure_ascii=False)})"]
+    name = facts.folder.resolve().name or "run"
+    quoted = json.dumps(name, ensure_ascii=not name.isprintable())
+    lines = ["import vaekit as vk", "", f"run = vk.load({quoted})"]
     if serves("generate", facts.recipe):
         lines.append('run.generate(18, seed=0).save("new.png")')
     if serves("encode", facts.recipe):
@@ -106,7 +109,7 @@ def _about(facts: Facts) -> str:
     kind = "A variational autoencoder" if facts.has_density else "An autoencoder"
     epochs = "1 epoch" if facts.epochs == 1 else f"{facts.epochs:.3g} epochs"
     text = (
-        f"{kind} for {data.size[0]}×{data.size[1]} {facts.colours} images with {row.latents} "
+        f"{kind} for {data.size[0]}×{data.size[1]} {_plain(facts.colours)} images with {row.latents} "
         f"and {facts.parameters:,} parameters, trained with vaekit for {epochs} "
         f"({facts.images_seen:,} images seen)."
     )
@@ -137,7 +140,7 @@ def _data(facts: Facts) -> str:
         rows.append(f"- classes: {shown}" + (f" and {len(data.classes) - 20:,} more" if len(data.classes) > 20 else ""))
     if data.attributes:
         rows.append("- attributes: " + ", ".join(_code(name) for name in data.attributes))
-    rows.append(f"- fingerprint of the content: `{data.fingerprint}`")
+    rows.append(f"- fingerprint of the content: {_code(data.fingerprint)}")
     return "\n".join(rows + [f"- note: {_plain(note)}" for note in facts.config.notes])
 
 
@@ -146,7 +149,7 @@ def _numbers(facts: Facts) -> str:
     if not numbers:
         return "None yet: the run has not ended an epoch."
     rows = [_row(q, numbers) for q in QUANTITIES if numbers.get(q.key) is not None]
-    return "\n".join([f"On {facts.measured_on}.", "", "| | value | meaning |", "|---|---:|---|", *rows])
+    return "\n".join([f"On {_plain(facts.measured_on)}.", "", "| | value | meaning |", "|---|---:|---|", *rows])
 
 
 def _verdict(facts: Facts) -> list[str]:
@@ -166,7 +169,7 @@ def _row(quantity: Quantity, numbers: dict[str, Any]) -> str:
 
 def _plain(text: str) -> str:
     """Text from outside as Markdown that means itself."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(text.split()))
 
 
 def _code(text: str) -> str:

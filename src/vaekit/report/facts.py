@@ -16,6 +16,7 @@ import torch
 from vaekit.build import build_model, parameter_count
 from vaekit.config import RunConfig
 from vaekit.doctor import Diagnosis, diagnose
+from vaekit.errors import printable, storable
 from vaekit.plain import is_plain_folder, odd_kind
 from vaekit.recipes import Recipe
 from vaekit.repeat import next_command
@@ -131,7 +132,7 @@ class Facts:
     @property
     def name(self) -> str:
         """The name of the run folder."""
-        return self.folder.resolve().name or "run"
+        return storable(self.folder.resolve().name) or "run"
 
     @property
     def colours(self) -> str:
@@ -143,7 +144,7 @@ class Facts:
     @property
     def source(self) -> str:
         """Where the images came from, without the folders above: those are nobody else's business."""
-        return PurePath(self.config.data.source.rstrip("/\\").replace("\\", "/")).name or "array"
+        return printable(PurePath(self.config.data.source.rstrip("/\\").replace("\\", "/")).name) or "array"
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """The lines of one kind: train, validation or final."""

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from vaekit import __version__
+from vaekit.errors import storable
 from vaekit.report.card import cli_example, limits, python_example
 from vaekit.report.curves import draw, panels
 from vaekit.report.facts import QUANTITIES, Facts, Quantity, number, part_name
@@ -29,8 +30,8 @@ def page(facts: Facts) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in parts if part)
+        f"<title>{escape(storable(title))}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        + storable("\n".join(part for part in parts if part))
         + f"\n<footer>Written by vaekit {escape(__version__)}. All that is shown is in this file.</footer>\n"
         f"</main>\n<script>\n{script}</script>\n</body>\n</html>\n"
     )
@@ -43,10 +44,10 @@ def _head(facts: Facts) -> str:
         f"{data.size[0]}×{data.size[1]} {kind} images in {row.latents}. "
         f"{facts.parameters:,} parameters, {facts.images_seen:,} images seen ({_epochs(facts.epochs)})."
     )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in facts.config.notes)
+    notes = "".join(f"<li>{escape(str(note))}</li>" for note in facts.config.notes)
     return (
         f"<header>\n<h1>{escape(row.name)} <small>on</small> {escape(facts.source)}</h1>\n"
-        f'<p class="dek">{dek}</p>\n'
+        f'<p class="dek">{escape(dek)}</p>\n'
         + _tiles(facts)
         + (f'\n<ul class="notes">{notes}</ul>' if notes else "")
         + "\n</header>"
@@ -109,7 +110,7 @@ def _slider(stacks: dict[str, list[Frame]]) -> str:
 def _stack(kind: str, stack: list[Frame], caption: str) -> str:
     images = "\n".join(_image(kind, frame, frame is stack[-1]) for frame in stack)
     wide = " wide" if stack[-1].width > _WIDE * stack[-1].height else ""
-    caption = f"<figcaption>{caption}</figcaption>"
+    caption = f"<figcaption>{escape(caption)}</figcaption>"
     return f'<figure>\n<div class="print{wide}">\n{images}\n</div>\n{caption}\n</figure>'
 
 
