@@ -6,9 +6,11 @@ import gzip
 import io
 import os
 import struct
+import subprocess
 import tarfile
 import tracemalloc
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +137,30 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
     images = open_images(tmp_path)
     assert images.names == ("cat/a.png", "dog/a.png", "dog2/a.png")
     assert ("dog/broken.png", "file not found") in images.skipped
+
+
+def test_folders_linked_in_diamonds_end(tmp_path: Path) -> None:
+    levels = [tmp_path / f"level{number:02d}" for number in range(40)]
+    for level, below in pairwise(levels):
+        level.mkdir()
+        for name in ("left", "right"):
+            os.symlink(below, level / name)
+    fill(levels[-1], "a.png")
+    images = open_images(levels[0])
+    assert 1 <= len(images) <= 16 and any("more than 16 times" in reason for _, reason in images.skipped)
+
+
+def test_folders_may_be_as_deep_as_the_system_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+    picture(0).save("a.png")
+    os.chdir(tmp_path)
+    try:
+        assert len(open_images(tmp_path)) == 1
+    finally:
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
 
 def test_folder_tar_and_zip_are_equal(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaekit.directions import METHODS, Column, columns_of, fit, fit_all, named
+from vaekit.directions import METHODS, Column, columns_of, fit, fit_all, named, orthogonal
 from vaekit.errors import UserError
 
 
@@ -131,3 +133,63 @@ def test_any_codes_give_finite_directions(count: int, latents: int, seed: int, m
     for direction in fit_all(z, columns, None, method, is_orthogonal=bool(seed % 2)).values():
         assert bool(direction.vector.isfinite().all())
         assert direction.accuracy is None or 0 <= direction.accuracy <= 1
+
+
+def mixed(count: int, missing: bool) -> tuple[torch.Tensor, dict[str, Column]]:
+    """Codes and columns of every kind: numbers, words, classes, one that is the sum of two others, and one of noise."""
+    rng = np.random.default_rng(3)
+    a, b = (rng.random((2, count)) < 0.5).astype(float)
+    attributes = {
+        "a": a,
+        "b": b,
+        "both": a + b,
+        "age": rng.normal(size=count),
+        "hair": rng.choice(["x", "y", "z"], count),
+    }
+    attributes |= {f"noise{i}": (rng.random(count) < 0.5).astype(float) for i in range(4)}
+    if missing:
+        attributes["a"] = np.where(rng.random(count) < 0.2, np.nan, a)
+    columns = columns_of(rng.integers(0, 3, count), ("p", "q", "r"), attributes)
+    z = rng.normal(size=(count, 6)) + a[:, None] * rng.normal(size=6)
+    return torch.from_numpy(z), columns
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("count", [300, 12])  # of twelve images the columns determine one another
+def test_all_columns_at_once_are_as_each_alone(count: int, missing: bool) -> None:
+    z, columns = mixed(count, missing)
+    found = fit_all(z, columns, (z, columns, "the same"), "adjusted")
+    for name, column in columns.items():
+        known = ~np.isnan(column.has)
+        others = [np.nan_to_num(e.value - np.nanmean(e.value)) for e in columns.values() if e.source != column.source]
+        try:
+            alone = fit(z[torch.from_numpy(known)], column.has[known], "adjusted", np.stack(others, 1)[known])
+        except UserError:
+            assert name not in found, name
+            continue
+        torch.testing.assert_close(found[name].vector.double(), alone, rtol=1e-5, atol=1e-5)
+    assert missing or {"a", "b"}.isdisjoint(found)
+    assert ("age" in found) == (count > 100)
+
+
+def test_all_directions_at_once_are_orthogonal_as_each_alone() -> None:
+    z, columns = mixed(300, False)
+    columns = {name: columns[name] for name in ("a", "age", "hair=x", "hair=y", "p", "q")}
+    apart = [torch.randn(6, generator=torch.Generator().manual_seed(1)).double()]
+    held_out = (z, columns, "the same")
+    whole, left = (fit_all(z, columns, held_out, "means", is_orthogonal, apart) for is_orthogonal in (False, True))
+    for name in left:
+        others = [each.vector.double() for n, each in whole.items() if columns[n].source != columns[name].source]
+        wanted = orthogonal(whole[name].vector.double(), [*apart, *others])
+        torch.testing.assert_close(left[name].vector.double(), wanted, rtol=1e-4, atol=1e-5)
+    assert left
+
+
+def test_a_thousand_columns_take_seconds() -> None:
+    rng = np.random.default_rng(0)
+    columns = columns_of(None, (), {f"c{i}": (rng.random(300) < 0.5).astype(float) for i in range(1000)})
+    z = torch.from_numpy(rng.normal(size=(300, 16)))
+    for method, is_orthogonal in (("adjusted", False), ("means", True)):
+        begun = time.process_time()
+        fit_all(z, columns, None, method, is_orthogonal)
+        assert time.process_time() - begun < 10

@@ -61,4 +61,4 @@ def test_any_encoding_takes_any_text() -> None:
 @pytest.mark.parametrize("columns", ["0", "2"])
 def test_help_fits_into_no_width_at_all(columns: str) -> None:
     found = shell("vaekit train --help", COLUMNS=columns)
-    assert found.returncode == 0 and "--epochs" in found.stdout.replace("\n", "")
+    assert found.returncode == 0 and "--json" in found.stdout

@@ -44,6 +44,7 @@ __all__ = [
 METHODS = ("adjusted", "means", "classifier")
 
 _SHRINKAGE = 0.1  # λ: of the mean variance, added to every variance
+_ONE = 1e-9  # below 1 by no more than that, an eigenvalue is 1
 _LEAST_LEFT = 1e-3  # of an attribute's variance, or a direction's length, that the others must leave
 _MOST_STRENGTH = 1000  # far beyond what any decoder draws sensibly
 _MOST_STRINGS = 50  # values of a column of words that each get a direction
@@ -125,10 +126,7 @@ def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarra
         design = torch.ones(len(z), 1).double()
         if others is not None:
             design = torch.cat([design, torch.from_numpy(others).double()], 1)
-        left = t - design @ torch.linalg.lstsq(design, t[:, None], driver="gelsd").solution[:, 0]
-        if float(left @ t) < _LEAST_LEFT * float(((t - t.mean()) ** 2).sum()):
-            raise UserError("the other columns determine it; give --method means")
-        return left @ z / (left @ t)  # Frisch & Waugh 1933: what the others leave of t explains what they leave of z
+        return _adjusted(z, t, t - design @ torch.linalg.lstsq(design, t[:, None], driver="gelsd").solution[:, 0])
     with_, without = z[t == 1], z[t == 0]
     difference = with_.mean(0) - without.mean(0)
     if method == "means":
@@ -138,6 +136,45 @@ def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarra
     covariance += _SHRINKAGE * max(float(covariance.diagonal().mean()), 1e-12) * torch.eye(z.shape[1]).double()
     normal = torch.linalg.solve(covariance, difference)
     return normal * (normal @ difference) / (normal @ normal).clamp(min=1e-300)
+
+
+def _adjusted(z: Tensor, t: Tensor, left: Tensor) -> Tensor:
+    """The direction at equal other attributes, where ``left`` ``[N]`` is what these leave of ``t``."""
+    if float(left @ t) < _LEAST_LEFT * float(((t - t.mean()) ** 2).sum()):
+        raise UserError("the other columns determine it; give --method means")
+    return left @ z / (left @ t)  # Frisch & Waugh 1933: what the others leave of t explains what they leave of z
+
+
+class _Others:
+    """What the columns of all other sources leave of a vector, from one decomposition of all columns X = U S Vᵀ.
+
+    With v the rows of V that belong to a source, an eigenvector q of v vᵀ with eigenvalue 1 marks a direction
+    U S⁻¹ vᵀ q of the span that the other columns do not reach.
+    """
+
+    def __init__(self, matrix: Tensor, sources: Sequence[str], tolerance: float) -> None:
+        u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+        kept = s > tolerance * s.max()
+        self._basis, self._scales, self._rows = u[:, kept], s[kept], vh[kept].mT
+        self._places: dict[str, list[int]] = {}
+        for place, source in enumerate(sources):
+            self._places.setdefault(source, []).append(place)
+        self._alone: dict[str, Tensor] = {}
+
+    def left(self, vector: Tensor, source: str) -> Tensor:
+        """The part of a vector ``[N]`` outside the span of the columns of other sources."""
+        alone = self._reached_by(source)
+        inside = self._basis.mT @ vector
+        return vector - self._basis @ (inside - alone @ (alone.mT @ inside))
+
+    def _reached_by(self, source: str) -> Tensor:
+        """An orthonormal basis ``[r, d]``, in coordinates of U, of what only the columns of ``source`` reach."""
+        if source not in self._alone:
+            rows = self._rows[self._places[source]]
+            values, vectors = torch.linalg.eigh(rows @ rows.mT)
+            directions = rows.mT @ vectors[:, values > 1 - _ONE] / self._scales[:, None]
+            self._alone[source] = torch.linalg.qr(directions)[0]
+        return self._alone[source]
 
 
 def fit_all(
@@ -160,21 +197,12 @@ def fit_all(
         kept = np.arange(len(codes)) % 5 == 4
         held_out = (codes[torch.from_numpy(kept)], _some(columns, kept), "a fifth of the stored codes")
         codes, columns = codes[torch.from_numpy(~kept)], _some(columns, ~kept)
-    vectors = {}
-    for name, column in columns.items():
-        known = ~np.isnan(column.has)
-        if not {0.0, 1.0} <= set(column.has[known]):
-            continue
-        equal = _others(columns, column.source)[known]
-        try:
-            vectors[name] = fit(codes[torch.from_numpy(known)], column.has[known], method, equal)
-        except UserError:  # another method has it
-            continue
-    if is_orthogonal:
-        whole = dict(vectors)
-        for name, vector in whole.items():
-            others = [each for n, each in whole.items() if columns[n].source != columns[name].source]
-            vectors[name] = orthogonal(vector, [*apart_from, *others])
+    codes, held_out = codes.double(), (held_out[0].double(), *held_out[1:])
+    vectors = _fitted(codes, columns, method)
+    if is_orthogonal and vectors:
+        whole, sources = dict(vectors), [columns[name].source for name in vectors]
+        spans = _Others(torch.stack([*whole.values(), *apart_from], 1), [*sources, *[""] * len(apart_from)], 1e-9)
+        vectors = {name: spans.left(vector, columns[name].source) for name, vector in whole.items()}
         vectors = {n: v for n, v in vectors.items() if float(v.norm()) > _LEAST_LEFT * float(whole[n].norm())}
     return {
         name: Direction(
@@ -184,6 +212,32 @@ def fit_all(
         )
         for name, vector in vectors.items()
     }  # fmt: skip
+
+
+def _fitted(codes: Tensor, columns: Mapping[str, Column], method: str) -> dict[str, Tensor]:
+    """The directions of all columns that have one."""
+    vectors = {}
+    sources = ["", *(column.source for column in columns.values())]
+    design = _design(columns) if method == "adjusted" and columns else torch.zeros(0)
+    others: dict[bytes, _Others] = {}  # by which images a column is known of
+    for name, column in columns.items():
+        known = ~np.isnan(column.has)
+        if not {0.0, 1.0} <= set(column.has[known]):
+            continue
+        rows = torch.from_numpy(known)
+        if method != "adjusted":
+            vectors[name] = fit(codes[rows], column.has[known], method)
+            continue
+        key = known.tobytes()
+        if key not in others:
+            tolerance = np.finfo(float).eps * max(int(known.sum()), design.shape[1])
+            others[key] = _Others(design[rows], sources, tolerance)
+        t = torch.from_numpy(column.has[known]).double()
+        try:
+            vectors[name] = _adjusted(codes[rows], t, others[key].left(t, column.source))
+        except UserError:  # another method has it
+            continue
+    return vectors
 
 
 def orthogonal(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
@@ -253,13 +307,11 @@ def _some(columns: Mapping[str, Column], rows: np.ndarray) -> dict[str, Column]:
     return {name: replace(column, has=column.has[rows], value=column.value[rows]) for name, column in columns.items()}
 
 
-def _others(columns: Mapping[str, Column], source: str) -> np.ndarray:
-    """The columns of other sources, float ``[N, M]``, of mean 0 and variance 1; the unknown counts as the mean."""
-    kept = [column.value for column in columns.values() if column.source != source]
-    if not kept:
-        return np.zeros((len(columns[next(iter(columns))].has), 0))
-    centred = [np.nan_to_num(each - np.nanmean(each)) for each in kept]
-    return np.stack([each / (each.std() or 1.0) for each in centred], 1)
+def _design(columns: Mapping[str, Column]) -> Tensor:
+    """Ones, then every column, ``[N, 1 + M]``, of mean 0 and variance 1; the unknown counts as the mean."""
+    centred = [np.nan_to_num(column.value - np.nanmean(column.value)) for column in columns.values()]
+    scaled = [each / (each.std() or 1.0) for each in centred]
+    return torch.from_numpy(np.stack([np.ones(len(scaled[0])), *scaled], 1)).double()
 
 
 def _accuracy(

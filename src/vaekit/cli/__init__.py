@@ -50,9 +50,7 @@ def main(tokens: list[str] | None = None) -> int:
             raise
         return _fail(_NO_MEMORY, 2)
     except OSError as error:
-        if (
-            error.filename is None
-        ):  # it may be our output that cannot be written: it is not to be tried again at the end
+        if error.filename is None:  # our own output, perhaps: its buffer is not to be tried again at the end
             _drop_output("stdout")
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and your rights", 2)
     return 0

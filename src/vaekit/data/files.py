@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from vaekit.errors import UserError
 from vaekit.pixels.spans import Readable, Span
 
 __all__ = ["Files", "list_folder", "list_paths", "stamp_of", "visible"]
+
+
+_MOST_VISITS = 16  # of one folder, through links: two in each folder would double with every level
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,14 @@ def stamp_of(path: str | Path) -> tuple[int, int, int]:
 
 
 def list_folder(folder: Path) -> Files:
-    """The files under a folder; links are followed, but in no loops. :class:`UserError` if denied."""
+    """The files under a folder; links are followed, but in no loops, and to no folder more than sixteen times.
+
+    Raises :class:`UserError` if the folder may not be read.
+    """
     names: list[str] = []
     skipped: list[tuple[str, str]] = []
     try:
-        _walk(folder, "", (), names, skipped)
+        _walk(folder, names, skipped)
     except PermissionError as error:
         raise UserError(f"{folder} may not be read (permission denied); ask for access or name another") from error
     root = f"{folder.resolve()}{os.sep}"
@@ -95,30 +102,54 @@ def list_paths(paths: list[Path]) -> Files:
     return Files(where, tuple(names), lambda name: Span(str(places[name])))
 
 
-def _walk(
-    folder: Path,
-    prefix: str,
-    above: tuple[tuple[int, int], ...],
-    names: list[str],
-    skipped: list[tuple[str, str]],
-) -> None:
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            name = prefix + entry.name
-            if not visible(entry.name):
+class _Place(NamedTuple):
+    """A folder, by device and number, and the one that it was found in."""
+
+    key: tuple[int, int]
+    above: _Place | None
+
+    def is_loop(self) -> bool:
+        place = self.above
+        while place is not None and place.key != self.key:
+            place = place.above
+        return place is not None
+
+
+def _walk(folder: Path, names: list[str], skipped: list[tuple[str, str]]) -> None:
+    """Finds the files below a folder, however deep it is."""
+    visits: Counter[tuple[int, int]] = Counter()
+    waiting: list[tuple[str, str, _Place | None]] = [(str(folder), "", None)]
+    while waiting:
+        path, prefix, above = waiting.pop()
+        try:
+            status = os.stat(path)
+            place = _Place((status.st_dev, status.st_ino), above)
+            if place.is_loop():
                 continue
-            kind = _kind(entry)
+            visits[place.key] += 1
+            if visits[place.key] > _MOST_VISITS:
+                skipped.append((prefix, f"links lead to this folder more than {_MOST_VISITS} times"))
+                continue
+            folders = _look(path, prefix, names)
+        except OSError as error:
+            if not prefix:
+                raise
+            skipped.append((prefix, (error.strerror or "cannot be read").lower()))
+            continue
+        waiting += [(below, f"{name}/", place) for below, name in reversed(folders)]
+
+
+def _look(path: str, prefix: str, names: list[str]) -> list[tuple[str, str]]:
+    """Adds the files of a folder to ``names``; returns paths and names of the folders in it."""
+    folders = []
+    with os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            kind = _kind(entry) if visible(entry.name) else ""
             if kind == "folder":
-                try:
-                    _walk(Path(entry.path), name + "/", (*above, here), names, skipped)
-                except OSError as error:
-                    skipped.append((name + "/", (error.strerror or "cannot be read").lower()))
+                folders.append((entry.path, prefix + entry.name))
             elif kind == "file":
-                names.append(name)
+                names.append(prefix + entry.name)
+    return folders
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
