@@ -155,7 +155,7 @@ def mixed(count: int, missing: bool) -> tuple[torch.Tensor, dict[str, Column]]:
 
 
 @pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize("count", [300, 12])  # of twelve images the columns determine one another
+@pytest.mark.parametrize("count", [300, 9])  # of nine images the columns determine one another
 def test_all_columns_at_once_are_as_each_alone(count: int, missing: bool) -> None:
     z, columns = mixed(count, missing)
     found = fit_all(z, columns, (z, columns, "the same"), "adjusted")
@@ -169,7 +169,7 @@ def test_all_columns_at_once_are_as_each_alone(count: int, missing: bool) -> Non
             continue
         torch.testing.assert_close(found[name].vector.double(), alone, rtol=1e-5, atol=1e-5)
     assert missing or {"a", "b"}.isdisjoint(found)
-    assert ("age" in found) == (count > 100)
+    assert count < 100 or "age" in found
 
 
 def test_all_directions_at_once_are_orthogonal_as_each_alone() -> None:
