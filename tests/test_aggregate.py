@@ -81,6 +81,8 @@ def test_what_is_called_information_is_that_of_the_set_and_what_is_not_is_satura
 
 def test_few_images_are_no_saturation_by_themselves() -> None:
     assert not is_saturated(torch.zeros(2)) and is_saturated(torch.full((2,), math.log(2)))
+    half = torch.tensor([0.0, math.log(100)]).repeat(50)
+    assert is_saturated(half), "where half of the images are known for sure"
 
 
 def test_a_unit_is_active_if_its_mean_moves_by_a_hundredth_of_the_priors_variance() -> None:

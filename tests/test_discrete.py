@@ -285,6 +285,25 @@ def test_the_mean_of_colors_is_within_a_level_of_sums_over_all_their_values(log_
     assert np.abs(mixture.numpy() - (weight * expected.reshape(5, 6, 3)).sum(0)).max() < 1 / 255
 
 
+@pytest.mark.parametrize(
+    ("log_scale", "coefficients"),
+    [
+        ((-7.6, -7.6, -7.6), (0.03, -0.03, 0.03)),
+        ((-7.0, -1.5, -6.0), (0.0, 0.0, 0.9)),
+        ((-1.5, -7.0, -6.0), (0.0, 0.9, 0)),
+    ],
+)
+def test_the_mean_of_colors_that_hardly_vary_and_of_those_of_which_one_does(
+    log_scale: tuple[float, ...], coefficients: tuple[float, ...]
+) -> None:
+    location = np.random.default_rng(1).uniform(-0.1, 1.1, (20, 3))
+    expected = _means_by_sums(location, np.exp(np.tile(log_scale, (20, 1))), np.tile(coefficients, (20, 1)))
+    every = [torch.tensor(each).double().view(1, 3, 1, 1).expand(1, 3, 20, 1) for each in (log_scale, coefficients)]
+    at = torch.tensor(location).T.reshape(1, 3, 20, 1)
+    mean = DiscretizedLogisticMixture(torch.zeros(1, 20, 1).double(), at, *every).mean.squeeze(-1).T
+    assert np.abs(mean.numpy() - expected).max() < 1 / 255
+
+
 def test_the_mean_of_colors_is_the_same_in_pieces_and_in_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     mixture = mixture_of(4, (3, 2), components=5)
     mixture.component_log_scale = mixture.component_log_scale + 3
