@@ -342,7 +342,7 @@ def test_the_time_of_the_first_reading_counts_after_a_kill(tmp_path: Path, folde
         begun.close()
         monkeypatch.setattr(time, "time_ns", lambda: 10**19)  # much later
         again = building.Building(key, COUNT, (3, 8, 8))
-        assert again.contents == {0: b"x" * 32}
+        assert again.done == {0: (b"x" * 32, -1, False)}
         again.note([ingest.Found(row, b"y" * 32) for row in range(1, COUNT)])
         again.finish([])
     index = key.index()
@@ -385,14 +385,14 @@ def test_without_a_home_images_open_all_the_same(tmp_path: Path, monkeypatch) ->
 _BAD_WORKER = """
 import os, sys, time
 from vaekit.pixels import worker
-real = worker.decode
+real = worker.decode_noting
 def decode(data, form, frame=0):
     if b"bring the decoder down" in data:
         os._exit(3)
     if b"never come back" in data:
         time.sleep(999)
     return real(data, form, frame)
-worker.decode = decode
+worker.decode_noting = decode
 worker.main()
 """
 

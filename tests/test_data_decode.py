@@ -98,8 +98,10 @@ def test_floats() -> None:
         return decode(saved(Image.fromarray(np.array([values], np.float32)), "TIFF"), Form(None, 1))[0].tolist()
 
     assert of(0, 0.2, 1) == [0, 51, 255]
-    assert of(0, 7.4, 255) == [0, 7, 255]
-    assert of(0, 257, 65535) == [0, 1, 255]
+    assert of(0, 1.001) == [0, 255]  # an error of arithmetic, below half a level
+    for top in (1.01, 200, 65535):
+        with pytest.raises(ValueError, match=f"values from 0 to {top}, expected 0 to 1"):
+            of(0, top)
     with pytest.raises(ValueError, match="finite"):
         of(float("nan"), 1)
     with pytest.raises(ValueError, match="expected 0 to"):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,9 +23,17 @@ from vaekit.errors import UserError
 
 __all__ = ["Building"]
 
-_RECORD = struct.Struct("<I32s")
+_RECORD = struct.Struct("<I32siB")  # row, content, peak, whether there are more frames
 _FLUSH_SECONDS = 2.0
 _RACY_NS = 2_000_000_000  # a file may change once more within one tick of the clock of its disk
+
+
+class Done(NamedTuple):
+    """A row whose pixels are there."""
+
+    content: bytes
+    peak: int
+    has_more: int
 
 
 class Building:
@@ -36,7 +45,7 @@ class Building:
         self.path, self._journal_path = key.building / "pixels", key.building / "journal"
         self._head = self._header()
         self._begun_ns = time.time_ns()  # when the first file was read, by whichever process
-        self.contents: dict[int, bytes] = self._resume()
+        self.done: dict[int, Done] = self._resume()
         self._to_try_again: list[int] = []
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
@@ -47,7 +56,7 @@ class Building:
             self.path.unlink()
             raise
         self.pixels = np.ndarray(self.shape, np.uint8, buffer=self._map)
-        self._fresh: list[tuple[int, bytes]] = []
+        self._fresh: dict[int, Done] = {}
         self._flushed = time.monotonic()
         self._journal = open(self._journal_path, "ab")  # noqa: SIM115  # closed in close()
         if self._journal_path.stat().st_size == 0:
@@ -56,12 +65,11 @@ class Building:
 
     def note(self, found: Sequence[Found]) -> None:
         """Rows whose pixels have been written."""
-        for row, content, _, lasts in found:
-            if content:
-                self.contents[row] = content
-                self._fresh.append((row, content))
-            elif not lasts:
-                self._to_try_again.append(row)
+        for one in found:
+            if one.content:
+                self.done[one.row] = self._fresh[one.row] = Done(one.content, one.peak, one.has_more)
+            elif not one.lasts:
+                self._to_try_again.append(one.row)
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self._flush()
 
@@ -69,8 +77,8 @@ class Building:
         """Puts the set into the cache; ``skipped`` are the rows that could not be read, and why."""
         before = self.key.index()
         self._flush()
-        kept = sorted(self.contents)
-        contents = [self.contents[row] for row in kept]
+        kept = sorted(self.done)
+        contents = [self.done[row].content for row in kept]
         place = self._pack(kept) if skipped else self.path
         self.close()
         name = self._name(contents)
@@ -87,7 +95,8 @@ class Building:
         pixels = map_pixels(self.key.folder / "pixels" / name, (len(kept), *self.shape[1:]))
         if pixels is None:
             raise UserError("the cache was emptied while images were decoded into it; repeat the command")
-        return Cached(pixels, contents, kept, list(skipped))
+        noted = np.array([self.done[row][1:] for row in kept], np.int32).reshape(-1, 2)
+        return Cached(pixels, contents, noted, kept, list(skipped))
 
     def close(self) -> None:
         """Lets go of the files; what is done stays."""
@@ -113,7 +122,7 @@ class Building:
         facts = json.dumps([self.shape, self.key.key]).encode()
         return hashlib.sha256(facts + self.key.names + self.key.stamps.tobytes()).digest()
 
-    def _resume(self) -> dict[int, bytes]:
+    def _resume(self) -> dict[int, Done]:
         """The rows that an earlier process has finished; none if it was at another task."""
         try:
             journal = self._journal_path.read_bytes()
@@ -130,7 +139,7 @@ class Building:
             os.truncate(self._journal_path, start + whole)
         records = _RECORD.iter_unpack(journal[start : start + whole])
         # what was to be written when the power failed may come back as zeros
-        return {row: content for row, content in records if row < self.shape[0] and any(content)}
+        return {row: Done(*rest) for row, *rest in records if row < self.shape[0] and any(rest[0])}
 
     def _copy_known(self) -> None:
         """Takes over the rows of files that have not changed since the source was decoded last."""
@@ -144,13 +153,13 @@ class Building:
         position = np.cumsum(index.contents.any(1)) - 1
         for row, name in enumerate(self.key.names.split(b"\0")):
             old = before.get(name)
-            if row in self.contents or old is None or not index.contents[old].any():
+            if row in self.done or old is None or not index.contents[old].any():
                 continue
             if (index.stamps[old] != self.key.stamps[row]).any():
                 continue
             self.pixels[row] = pixels[position[old]]
-            self._fresh.append((row, index.contents[old].tobytes()))
-        self.contents.update(self._fresh)
+            self._fresh[row] = Done(index.contents[old].tobytes(), *index.noted[old].tolist())
+        self.done.update(self._fresh)
 
     def _flush(self) -> None:
         """Pixels to the disk, then the journal that counts them as done."""
@@ -158,8 +167,8 @@ class Building:
         if not self._fresh:
             return
         self._map.flush()
-        fresh, self._fresh = self._fresh, []
-        self._journal.write(b"".join(_RECORD.pack(row, content) for row, content in fresh))
+        fresh, self._fresh = self._fresh, {}
+        self._journal.write(b"".join(_RECORD.pack(row, *done) for row, done in fresh.items()))
         self._journal.flush()
         os.fsync(self._journal.fileno())
 
@@ -183,9 +192,11 @@ class Building:
         stamps[stamps[:, 1:].max(1, initial=-1) > self._begun_ns - _RACY_NS] = UNKNOWN
         stamps[self._to_try_again] = UNKNOWN
         contents = np.zeros((self.shape[0], 32), np.uint8)
-        for row, content in self.contents.items():
-            contents[row] = np.frombuffer(content, np.uint8)
-        self.key.write(Index(self.key.names, stamps, contents, list(skipped), self.shape[1:], name))
+        noted = np.zeros((self.shape[0], 2), np.int32)
+        for row, done in self.done.items():
+            contents[row] = np.frombuffer(done.content, np.uint8)
+            noted[row] = done[1:]
+        self.key.write(Index(self.key.names, stamps, contents, noted, list(skipped), self.shape[1:], name))
 
     def _forget(self) -> None:
         for path in (self._journal_path, self.path, self.path.with_name("packed")):

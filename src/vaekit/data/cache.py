@@ -38,7 +38,7 @@ from vaekit.pixels.form import Form
 __all__ = ["UNKNOWN", "VERSIONS", "Cached", "Index", "Key", "drop_unused_pixels", "map_pixels", "prune"]
 
 #: Raise the first with every change of what a decoded image looks like, or of how it is kept.
-VERSIONS = (1, PIL.__version__, simplejpeg.__version__)
+VERSIONS = (2, PIL.__version__, simplejpeg.__version__)
 
 #: A stamp that no file has: of one that was so new that it may have changed since unseen, or is to be tried again.
 UNKNOWN = -2
@@ -52,6 +52,7 @@ class Cached:
 
     pixels: np.ndarray  #: of the readable files, uint8 [M, C, H, W], mapped, not writable
     contents: list[bytes]
+    noted: np.ndarray  #: int32 [M, 2]: the peak of each file, and whether it has more frames
     kept: list[int]
     skipped: list[tuple[int, str]]  #: row of the request, and the reason
 
@@ -63,6 +64,7 @@ class Index:
     names: bytes
     stamps: np.ndarray  #: int64 [N, 3], or UNKNOWN
     contents: np.ndarray  #: uint8 [N, 32], zeros where the file could not be read
+    noted: np.ndarray  #: int32 [N, 2], as in :class:`Cached`
     skipped: list[tuple[int, str]]
     shape: tuple[int, int, int]
     pixels: str  #: name of the file
@@ -95,6 +97,7 @@ class Key:
         return Cached(
             pixels=pixels,
             contents=[contents[at : at + 32] for at in range(0, len(contents), 32)],
+            noted=index.noted[readable],
             kept=np.flatnonzero(readable).tolist(),
             skipped=index.skipped,
         )
@@ -117,11 +120,12 @@ class Key:
         try:
             with safe_open(self.folder / "index" / self.key, framework="numpy") as file:
                 facts = _facts(file)
-                arrays = {name: file.get_tensor(name) for name in ("names", "stamps", "contents")}
+                arrays = {name: file.get_tensor(name) for name in ("names", "stamps", "contents", "noted")}
             return Index(
                 arrays["names"].tobytes(),
                 arrays["stamps"],
                 arrays["contents"],
+                arrays["noted"],
                 [(int(row), str(why)) for row, why in facts["skipped"]],
                 tuple(facts["shape"]),
                 str(facts["pixels"]),
@@ -140,6 +144,7 @@ class Key:
             "names": np.frombuffer(index.names, np.uint8),
             "stamps": index.stamps,
             "contents": index.contents,
+            "noted": index.noted,
         }
         facts = {"skipped": index.skipped, "shape": index.shape, "pixels": index.pixels}
         data = save(arrays, {_METADATA_KEY: json.dumps(facts, sort_keys=True)})

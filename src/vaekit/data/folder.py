@@ -29,7 +29,7 @@ def read_tree(
     if not layout.names:
         raise UserError(_nothing(files, layout))
     layout = thin(layout, most)
-    loaded = load_files(files, layout.names, layout.root, form)
+    loaded = load_files(files, layout.names, layout.root, form, is_sample=most is not None)
     attributes, notes = join_tables([layout.names[index] for index in loaded.kept], layout.cells)
     blocked = [(name, why) for name, why in files.skipped if is_image(name) or is_table(name) or name.endswith("/")]
     return Rows(

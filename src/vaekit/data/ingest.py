@@ -23,9 +23,10 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from vaekit.errors import UserError
+from vaekit.pixels.deep import EIGHT_BITS
 from vaekit.pixels.form import Form
 from vaekit.pixels.spans import Readable
-from vaekit.pixels.worker import decode_into
+from vaekit.pixels.worker import Written, decode_into
 
 __all__ = ["Found", "Target", "Task", "cores", "decode_all"]
 
@@ -45,12 +46,14 @@ class Task(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What came of a task: the content (32 bytes), or b'' and the reason, and whether it will be so the next time."""
+    """What came of a task, as in :class:`~vaekit.pixels.worker.Written`; the content is 32 bytes, or b''."""
 
     row: int
     content: bytes
     why: str = ""
     lasts: bool = True
+    peak: int = EIGHT_BITS
+    has_more: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,11 @@ def _wants_workers(count: int, target: Target) -> bool:
 
 
 def _decode_here(chunk: list[Task], target: Target, form: Form) -> list[Found]:
-    return [_found(task, *decode_into(target.pixels[task.row], task.span, task.frame, form)) for task in chunk]
+    return [_found(task, decode_into(target.pixels[task.row], task.span, task.frame, form)) for task in chunk]
 
 
-def _found(task: Task, content: str, why: str, lasts: bool) -> Found:
-    return Found(task.row, bytes.fromhex(content), why, lasts)
+def _found(task: Task, written: Written) -> Found:
+    return Found(task.row, bytes.fromhex(written.content), *written[1:])
 
 
 class _Chunks:
@@ -154,7 +157,7 @@ def _asker(target: Target, form: Form, workers: list[_Worker]) -> Callable[[list
             return _decode_here(chunk, target, form)
         answer = current.ask(chunk)
         if answer is not None:
-            return [_found(task, *said) for task, said in zip(chunk, answer, strict=True)]
+            return [_found(task, said) for task, said in zip(chunk, answer, strict=True)]
         current.end()
         current = _Worker.start(target, form, workers)
         if len(chunk) == 1:
@@ -202,14 +205,14 @@ class _Worker:
         worker.end()
         return None
 
-    def ask(self, chunk: list[Task]) -> list[tuple[str, str, bool]] | None:
+    def ask(self, chunk: list[Task]) -> list[Written] | None:
         """What the worker says of each task; None if it has died."""
         line = json.dumps([[task.row, task.frame, task.span] for task in chunk])
         self._asked = time.monotonic()
         try:
             answer = self._pipe(self._process.stdout).readline() if self._send(line) else ""
-            return json.loads(answer) if answer.endswith("\n") else None
-        except ValueError:  # it was ended, or says what no worker says
+            return [Written(*said) for said in json.loads(answer)] if answer.endswith("\n") else None
+        except (ValueError, TypeError):  # it was ended, or says what no worker says
             return None
         finally:
             self._asked = None

@@ -18,9 +18,11 @@ from vaekit.data.cache import Cached, Key
 from vaekit.data.files import Files
 from vaekit.data.headers import look_into
 from vaekit.data.ingest import Found, Target, Task, cores, decode_all
+from vaekit.data.ranges import beyond_words, frame_notes, range_notes
 from vaekit.data.scratch import cache_folder, empty
 from vaekit.errors import UserError
 from vaekit.pixels.decode import MOST_FRAMES, count_frames, is_colour, upright_size
+from vaekit.pixels.deep import RANGE
 from vaekit.pixels.form import Form
 from vaekit.pixels.worker import COLOUR, SIZE
 
@@ -49,6 +51,8 @@ class Loaded:
     kept: list[int]
     skipped: list[tuple[str, str]]
     notes: list[str] = field(default_factory=list)
+    peaks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  #: int32 [M], as in Decoded
+    has_more: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  #: bool [M], as in Decoded
 
 
 class _Row(NamedTuple):
@@ -59,11 +63,28 @@ class _Row(NamedTuple):
     frame: int = 0
 
 
-def load_files(files: Files, names: Sequence[str], root: str, form: Form) -> Loaded:
+def load_files(files: Files, names: Sequence[str], root: str, form: Form, is_sample: bool = False) -> Loaded:
     """Decodes the files ``root + name``. Files that cannot be read are skipped with a reason.
 
-    Raises :class:`UserError` if more than half cannot be read, or if sizes differ and the form gives none.
+    Args:
+        files: The tree.
+        names: Of the images in it.
+        root: The folder in the tree that the names are relative to.
+        form: What the images are brought to.
+        is_sample: Whether the files are a sample of a set, of which nothing is said as of the whole.
+
+    Raises :class:`UserError` if more than half cannot be read, if sizes differ and the form gives none, if values lie
+    outside of the range of their format, or if a whole set uses less than 1 % of it.
     """
+    loaded = _load(files, names, root, form)
+    if not is_sample:
+        loaded.notes += range_notes(loaded.peaks, files.where)
+        if form.frames == "first":
+            loaded.notes += frame_notes(loaded.names, loaded.has_more)
+    return loaded
+
+
+def _load(files: Files, names: Sequence[str], root: str, form: Form) -> Loaded:
     with warnings.catch_warnings():
         # PIL warns of large images and odd notes; neither is a reason to alarm the user
         warnings.simplefilter("ignore")
@@ -114,7 +135,8 @@ class _Request:
         for to, row in enumerate(kept) if skipped else ():
             if to != row:
                 pixels[to] = pixels[row]
-        loaded = self._loaded(pixels[: len(kept)], [results[row].content for row in kept], kept, skipped)
+        noted = np.array([results[row][4:] for row in kept], np.int32).reshape(-1, 2)
+        loaded = self._loaded(pixels[: len(kept)], [results[row].content for row in kept], noted, kept, skipped)
         loaded.notes.extend(notes)
         return loaded
 
@@ -129,7 +151,7 @@ class _Request:
                     self.shape = (3, *self.shape[1:])
                 while cached is None:
                     cached = self._build(key)
-        return self._loaded(cached.pixels, cached.contents, cached.kept, cached.skipped)
+        return self._loaded(cached.pixels, cached.contents, cached.noted, cached.kept, cached.skipped)
 
     def _build(self, key: Key) -> Cached | None:
         """The set, decoded into the cache; None: it has to be done again, in colour."""
@@ -141,7 +163,7 @@ class _Request:
             skipped.extend((found.row, found.why) for found in some if not found.content)
 
         try:
-            left = [row for row in range(len(self.rows)) if row not in building.contents]
+            left = [row for row in range(len(self.rows)) if row not in building.done]
             if not self._run(Target(building.pixels, building.path, self.files.handles), left, note):
                 building.discard()
                 key.colour.touch()
@@ -177,15 +199,24 @@ class _Request:
             refuse_unequal([self.shape[1:], (int(height), int(width))], self.files.where)
 
     def _loaded(
-        self, pixels: np.ndarray, contents: list[bytes], kept: list[int], skipped: Sequence[tuple[int, str]]
+        self,
+        pixels: np.ndarray,
+        contents: list[bytes],
+        noted: np.ndarray,
+        kept: list[int],
+        skipped: Sequence[tuple[int, str]],
     ) -> Loaded:
         names = [_frame_name(self.rows[row]) for row in kept]
         places = [self.rows[row].place for row in kept]
-        return Loaded(pixels, names, contents, places, [(_frame_name(self.rows[row]), why) for row, why in skipped])
+        not_read = [(_frame_name(self.rows[row]), why) for row, why in skipped]
+        return Loaded(pixels, names, contents, places, not_read, peaks=noted[:, 0], has_more=noted[:, 1] > 0)
 
     def _refuse_ruins(self, skipped: Sequence[tuple[int, str]]) -> None:
+        named = [(_frame_name(self.rows[row]), why) for row, why in skipped]
+        beyond = [(name, why) for name, why in named if why.startswith(RANGE)]
+        if beyond:
+            raise _Unfit(beyond_words(self.files.where, len(self.rows), beyond))
         if 2 * len(skipped) > len(self.rows):
-            named = [(self.rows[row].name, why) for row, why in skipped]
             raise _Unfit(_too_many(self.files.where, len(self.rows), named))
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from vaekit.data.identity import fingerprint_of, row_digests
 from vaekit.data.images import Images
 from vaekit.data.layout import sort_classes
+from vaekit.data.ranges import dark_notes
 from vaekit.data.scratch import copy, empty, is_large, is_mapped
 from vaekit.data.splits import SPLIT, assign_parts, uniforms
 from vaekit.errors import storable
@@ -56,7 +57,7 @@ class Rows:
             fingerprint=fingerprint_of(digests),
             source=source,
             skipped=tuple(self.skipped),
-            notes=(*self.notes, *notes),
+            notes=(*self.notes, *dark_notes(pixels), *notes),
             split_seed=seed,
             has_splits=bool((given >= 0).any()),
             digests=digests,

@@ -1,15 +1,15 @@
 """From the bytes of an image file to uint8 pixels: upright, sRGB, gray or RGB(A), in the form asked for.
 
-16-bit values v become round(v / 257); what is transparent lies over the background, unless alpha is asked for.
+Files with more than 8 bits are scaled by a fixed range (:mod:`vaekit.pixels.deep`). What is transparent lies over the
+background, unless alpha is asked for.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import (
@@ -24,12 +24,13 @@ from PIL import (
 )
 
 from vaekit.pixels.colour import to_srgb
+from vaekit.pixels.deep import EIGHT_BITS, eight_bits, is_deep_gray_alpha
 from vaekit.pixels.form import Form, fit
 from vaekit.pixels.jpeg import decode_plain_jpeg
 
 __all__ = [
-    *("FORMATS", "IMAGE_ENDINGS", "MOST_FRAMES", "MOST_PIXELS", "count_frames", "decode", "formed", "is_colour"),
-    *("reason", "stored_mode", "turned_size", "upright_size"),
+    *("FORMATS", "IMAGE_ENDINGS", "MOST_FRAMES", "MOST_PIXELS", "Decoded", "count_frames", "decode", "decode_noting"),
+    *("formed", "is_colour", "reason", "stored_mode", "turned_size", "upright", "upright_size"),
 ]
 
 IMAGE_ENDINGS = (
@@ -60,7 +61,6 @@ _LARGE_PIXELS = 1 << 24
 _large: AbstractContextManager[Any] = threading.Lock()
 
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-_GRAY_ALPHA = ("LA", "LA;16B")  # PIL opens the second as RGBA
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,13 +73,29 @@ _TURNS = {
 }
 
 
+class Decoded(NamedTuple):
+    """One picture, and what its file says of it that the pixels do not show."""
+
+    pixels: np.ndarray  #: uint8 [H, W], [H, W, 3] or [H, W, 4]
+    peak: int = EIGHT_BITS  #: the largest value, on the scale 0..65535, of a file with more than 8 bits
+    has_more: bool = False  #: whether more frames or pages follow the first
+
+
 def decode(data: bytes, form: Form, frame: int = 0) -> np.ndarray:
     """The image as uint8 [H, W], [H, W, 3] or [H, W, 4]: gray if it is gray or the form has 1 channel.
 
-    Arguments: data, the bytes of the file; form, its size None keeps the image's own, its channels None or 3
-    give gray for gray images too; frame, of an animation or a file of several pages.
+    Args:
+        data: The bytes of the file.
+        form: Its size None keeps the image's own; its channels None or 3 give gray for gray images too.
+        frame: Of an animation or a file of several pages.
+
     Raises whatever PIL raises for a file that cannot be read; :func:`reason` puts it into words.
     """
+    return decode_noting(data, form, frame).pixels
+
+
+def decode_noting(data: bytes, form: Form, frame: int = 0) -> Decoded:
+    """:func:`decode`, with what a user should know about the file."""
     if not data:
         raise ValueError("empty file")
     # the decoder reduces huge photographs by itself, down to no less than twice what is needed
@@ -88,21 +104,34 @@ def decode(data: bytes, form: Form, frame: int = 0) -> np.ndarray:
     if plain is not None:
         is_done = form.channels in (None, 3) or (form.channels == 1 and plain.ndim == 2)
         if is_done and form.size in (None, plain.shape[:2]):
-            return plain
-        return np.asarray(formed(Image.fromarray(plain), form))
+            return Decoded(plain)
+        return Decoded(np.asarray(formed(Image.fromarray(plain), form)))
     with Image.open(BytesIO(data), formats=FORMATS) as image:
         if least and image.format in ("JPEG", "MPO"):
             image.draft(None, (least, least))
         _check_size(image)
         _check_complete(image, data)
         with _large if image.width * image.height > _LARGE_PIXELS else nullcontext():
+            has_more = frame == 0 and _has_second_frame(image)
             image.seek(frame)
             _check_size(image)  # pages may differ
-            raw_mode = stored_mode(image)
-            image.load()
-            turn = _TURNS.get(_orientation(image))
-            eight = _eight_bits(image, raw_mode, data, frame)
-            return np.asarray(formed(eight if turn is None else eight.transpose(turn), form))
+            turned, peak = upright(image, data, frame)
+            return Decoded(np.asarray(formed(turned, form)), peak, has_more)
+
+
+def upright(image: Image.Image, data: bytes = b"", frame: int = 0) -> tuple[Image.Image, int]:
+    """An image that PIL opened, loaded, turned as its EXIF says, with 8 bits per channel; and its peak.
+
+    Args:
+        image: Where its file is not loaded yet, the file's own depth counts, else that of PIL's mode.
+        data: The bytes of its file, if known: PIL drops the low byte of 16-bit color, which is then read again.
+        frame: The frame it shows.
+    """
+    raw_mode = stored_mode(image)
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    eight, peak = eight_bits(image, raw_mode, lambda: _reopened(data, frame) if data else None)
+    return (eight if turn is None else eight.transpose(turn)), peak
 
 
 def count_frames(file: IO[bytes]) -> int:
@@ -129,6 +158,19 @@ def formed(image: Image.Image, form: Form) -> Image.Image:
     return fit(flat, form)
 
 
+def _reopened(data: bytes, frame: int) -> Image.Image:
+    image = Image.open(BytesIO(data), formats=FORMATS)
+    image.seek(frame)
+    return image
+
+
+def _has_second_frame(image: Image.Image) -> bool:
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))  # a preview is no frame
+    except Exception:  # a second frame that is damaged must not cost the first
+        return False
+
+
 def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(f"{image.width * image.height:,} pixels, the limit is {MOST_PIXELS:,} (a decompression bomb?)")
@@ -145,7 +187,7 @@ def is_colour(file: IO[bytes]) -> bool:
     with Image.open(file, formats=FORMATS) as image:
         if image.mode in ("P", "PA"):
             return image.width * image.height <= _LARGE_PIXELS and _palette_has_colour(image)
-        return image.mode not in _GRAY_MODES and stored_mode(image) not in _GRAY_ALPHA
+        return image.mode not in _GRAY_MODES and not is_deep_gray_alpha(stored_mode(image))
 
 
 def upright_size(file: IO[bytes]) -> tuple[int, int]:
@@ -187,42 +229,6 @@ def _check_complete(image: Image.Image, data: bytes) -> None:
         raise ValueError("image file is truncated")
 
 
-def _eight_bits(image: Image.Image, raw_mode: str, data: bytes, frame: int) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(_from_16_bits(np.asarray(image)))
-    if image.mode == "I":
-        return Image.fromarray(_from_16_bits(_in_range(np.asarray(image), 65535)))
-    if image.mode == "F":
-        return Image.fromarray(_from_floats(np.asarray(image)))
-    if image.mode in ("RGB", "RGBA") and ";16" in raw_mode:
-        eight = _deep_gray_alpha(data, frame) if raw_mode in _GRAY_ALPHA else _deep_colour(image, data, frame)
-        eight.info = dict(image.info)
-        return eight
-    return image
-
-
-def _from_16_bits(values: np.ndarray) -> np.ndarray:
-    # 257 = 65535 / 255; 128 makes the division round to the nearest
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _from_floats(values: np.ndarray) -> np.ndarray:
-    if not np.isfinite(values).all():
-        raise ValueError("values that are not finite")
-    top = float(values.max())
-    if top <= 1:
-        return np.rint(_in_range(values, 1) * values.dtype.type(255)).astype(np.uint8)
-    if top <= 255:
-        return np.rint(_in_range(values, 255)).astype(np.uint8)
-    return _from_16_bits(np.rint(_in_range(values, 65535)))
-
-
-def _in_range(values: np.ndarray, top: int) -> np.ndarray:
-    if values.min() < 0 or values.max() > top:
-        raise ValueError(f"values from {values.min():g} to {values.max():g}, expected 0 to {top}")
-    return values
-
-
 def stored_mode(image: Image.Image) -> str:
     """How the file stores its pixels; known until they are loaded."""
     tiles = getattr(image, "tile", None) or []
@@ -235,32 +241,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # a broken note about the image must not cost the image
         return 1
-
-
-def _deep_colour(image: Image.Image, data: bytes, frame: int) -> Image.Image:
-    """RGB(A) of 16 bits per channel: PIL keeps the high byte; read the low one too, then round."""
-    other = "16B" if sys.byteorder == "little" else "16L"
-    swap = {"16B": "16L", "16L": "16B", "16N": other}
-    with Image.open(BytesIO(data), formats=FORMATS) as low:
-        low.seek(frame)
-        for index, tile in enumerate(low.tile):
-            args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
-            raw = str(args[0])
-            raw = raw[:-3] + swap[raw[-3:]]
-            low.tile[index] = tile._replace(args=(raw, *args[1:]) if isinstance(tile[3], tuple) else raw)
-        low.load()
-        values = np.asarray(image).astype(np.uint32) * 256 + np.asarray(low)
-    return Image.fromarray(_from_16_bits(values))
-
-
-def _deep_gray_alpha(data: bytes, frame: int) -> Image.Image:
-    """Gray and alpha of 16 bits: four bytes per pixel, read as if they were four channels."""
-    with Image.open(BytesIO(data), formats=FORMATS) as image:
-        image.seek(frame)
-        image.tile = [tile._replace(args="RGBA") for tile in image.tile]
-        image.load()
-        values = np.asarray(image).astype(np.uint32)
-    return Image.fromarray(_from_16_bits(values[..., ::2] * 256 + values[..., 1::2]))
 
 
 def _opaque(image: Image.Image, form: Form) -> Image.Image:

@@ -15,26 +15,36 @@ import os
 import signal
 import sys
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
-from vaekit.pixels.decode import decode, reason, share_large
+from vaekit.pixels.decode import decode_noting, reason, share_large
+from vaekit.pixels.deep import EIGHT_BITS
 from vaekit.pixels.form import Form
 from vaekit.pixels.spans import Readable, Span
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["COLOUR", "SIZE", "content_of", "decode_into", "main", "place"]
+__all__ = ["COLOUR", "SIZE", "Written", "content_of", "decode_into", "main", "place"]
 
 #: What is said of a file that does not fit into the array: colour into a gray one, or another size.
 COLOUR, SIZE = "it has colour", "of another size"
 
 
-def decode_into(target: np.ndarray, span: Readable, frame: int, form: Form) -> tuple[str, str, bool]:
-    """Decodes one file into target [C, H, W]; returns its content in hex, or '' and why it was not read.
+class Written(NamedTuple):
+    """What came of one file; plain values, for JSON."""
 
-    The last value is whether that is so for good: a file that could not be reached may be there the next time.
+    content: str  #: in hex; "" if it could not be read
+    why: str = ""  #: it could not be read
+    lasts: bool = True  #: whether that is so for good: a file that could not be reached may be there the next time
+    peak: int = EIGHT_BITS  #: as in :class:`~vaekit.pixels.decode.Decoded`
+    has_more: bool = False  #: as in :class:`~vaekit.pixels.decode.Decoded`
+
+
+def decode_into(target: np.ndarray, span: Readable, frame: int, form: Form) -> Written:
+    """Decodes one file into target [C, H, W].
 
     A file that is gray goes into every channel. ``form.size`` None: only images of the target's own size;
     ``form.channels`` None: a target of one channel takes only gray images.
@@ -42,17 +52,17 @@ def decode_into(target: np.ndarray, span: Readable, frame: int, form: Form) -> t
     try:
         data = span.read()
     except Exception as error:
-        return "", reason(error), not isinstance(error, OSError | MemoryError)
+        return Written("", reason(error), not isinstance(error, OSError | MemoryError))
     try:
-        image = decode(data, form, frame)
+        image, peak, has_more = decode_noting(data, form, frame)
         if image.shape[:2] != target.shape[1:]:
-            return "", f"{SIZE} {image.shape[0]}x{image.shape[1]}", True
+            return Written("", f"{SIZE} {image.shape[0]}x{image.shape[1]}")
         if image.ndim == 3 and len(target) == 1:
-            return "", COLOUR, True
+            return Written("", COLOUR)
         place(target, image)
-        return content_of(data, frame).hex(), "", True
+        return Written(content_of(data, frame).hex(), peak=peak, has_more=has_more)
     except Exception as error:  # a hostile file may raise anything; it must cost itself only
-        return "", reason(error), not isinstance(error, MemoryError)
+        return Written("", reason(error), not isinstance(error, MemoryError))
 
 
 def place(target: np.ndarray, image: np.ndarray) -> None:

@@ -1,0 +1,116 @@
+"""Values of more than 8 bits: one range for all files, whatever is in them, and words about what is left of it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, TiffImagePlugin
+
+from vaekit.data import ingest, open_images, peek
+from vaekit.data.ranges import dark_notes
+from vaekit.errors import UserError
+from vaekit.pixels.decode import decode, decode_noting
+from vaekit.pixels.form import AS_IT_IS
+
+
+def save(folder: Path, name: str, values: np.ndarray, **options: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(values).save(folder / name, **options)
+    return folder / name
+
+
+def ramp(top: float, kind: type = np.float32) -> np.ndarray:
+    return np.linspace(0, top, 64).reshape(8, 8).astype(kind)
+
+
+def test_float_files_have_one_range_and_others_are_refused_by_name(tmp_path: Path) -> None:
+    """Equal values are equal pixels: a file with the maximum 1.01 is not scaled by another rule than one with 1."""
+    save(tmp_path / "a", "one.tif", ramp(1))
+    save(tmp_path / "a", "half.tif", ramp(0.5))
+    images = open_images(tmp_path / "a")
+    assert images.pixels.amax((1, 2, 3)).tolist() == [128, 255]
+    save(tmp_path / "a", "over.tif", ramp(1.01))
+    for index in range(4):
+        save(tmp_path / "a", f"{index}.tif", ramp(1))  # one of many is not skipped: the range is a choice
+    with pytest.raises(UserError, match=r"1 of the 7 .*over.tif: values from 0 to 1.01, expected 0 to 1.*same number"):
+        open_images(tmp_path / "a")
+    with pytest.raises(UserError, match="over.tif has values .* from 0 to 1.01"):
+        open_images([tmp_path / "a" / "over.tif"])
+    save(tmp_path / "b", "bright.tif", ramp(300))
+    save(tmp_path / "b", "dark.tif", ramp(200))
+    with pytest.raises(UserError, match=r"2 of the 2 .*bright.tif.*dark.tif"):
+        open_images(tmp_path / "b")
+
+
+@pytest.mark.parametrize("through_cache", [False, True])
+def test_how_much_of_16_bits_is_used_is_said(tmp_path: Path, monkeypatch, through_cache: bool) -> None:
+    if through_cache:
+        monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr("vaekit.data.load._FEWEST_KEPT", 1)
+        monkeypatch.setattr(ingest, "_FEWEST_FOR_WORKERS", 1)
+    for index in range(3):
+        save(tmp_path / "scans", f"{index}.png", ramp(4095 - index, np.uint16))
+    save(tmp_path / "scans", "plain.png", np.full((8, 8), 255, np.uint8))
+    for _ in range(2):  # the second time from the cache
+        images = open_images(tmp_path / "scans")
+        assert images.pixels[:3].unique().tolist() == list(range(17))
+        said = "use 6.2 % of their range, which leaves 17 of 256 gray levels; to use all, multiply the values of every"
+        assert [said in note for note in images.notes if "range" in note] == [True]
+        assert "by 16" in next(note for note in images.notes if said in note)
+    save(tmp_path / "scans", "bright.png", ramp(65535, np.uint16))
+    assert not [note for note in open_images(tmp_path / "scans").notes if "range" in note]
+
+
+def test_less_than_a_hundredth_of_the_range_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "dim", "a.png", ramp(600, np.uint16))
+    save(tmp_path / "dim", "b.tif", ramp(0.005))
+    with pytest.raises(UserError, match=r"only 0.92 % of their range .* such as 109, and save them again"):
+        open_images(tmp_path / "dim")
+    assert len(peek(tmp_path / "dim")[0]) == 2  # a sample may happen to be dark
+    save(tmp_path / "black", "a.png", np.zeros((8, 8), np.uint16))
+    assert open_images(tmp_path / "black").pixels.max() == 0  # black in every range
+
+
+def test_tiffs_that_declare_another_range() -> None:
+    """White may be 0, and 12 bits may be all there are: the header says so."""
+    for values, white in ((ramp(65535, np.uint16), 255), (ramp(1), 255)):
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        file = BytesIO()
+        Image.fromarray(values).save(file, "TIFF", tiffinfo=tags)
+        upright = decode(file.getvalue(), AS_IT_IS)
+        data = bytearray(file.getvalue())
+        at = data.index(b"\x06\x01\x03\x00\x01\x00\x00\x00")  # PhotometricInterpretation, one short
+        data[at + 8] = 0
+        assert (decode(bytes(data), AS_IT_IS) == white - upright).all()
+    packed = bytearray(file.getvalue())
+    file = BytesIO()
+    Image.fromarray(np.zeros((1, 2), np.uint16)).save(file, "TIFF")
+    packed = bytearray(file.getvalue())
+    packed[packed.index(b"\x02\x01\x03\x00\x01\x00\x00\x00") + 8] = 12
+    at = packed.index(b"\x11\x01") + 8
+    start = int.from_bytes(packed[at : at + 4], "little")
+    packed[start : start + 3] = bytes([0xFF, 0xF8, 0x00])  # 4095 and 2048
+    image, peak, _ = decode_noting(bytes(packed), AS_IT_IS)
+    assert image.tolist() == [[255, 128]] and peak == 65535
+
+
+@pytest.mark.parametrize("kind", ["tif", "gif", "webp", "png"])
+def test_further_pages_are_said_to_be_left_aside(tmp_path: Path, kind: str) -> None:
+    pages = [Image.new("L", (4, 4), value) for value in (10, 200, 30)]
+    pages[0].save(tmp_path / f"pages.{kind}", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / f"single.{kind}")
+    said = f"1 file has more than one frame or page, such as pages.{kind}; only the first is used"
+    assert [note for note in open_images(tmp_path).notes if said in note and "--frames all" in note]
+    every = open_images(tmp_path, frames="all")
+    assert len(every) == 4 and not [note for note in every.notes if said in note]
+
+
+def test_bytes_of_0_and_1_are_said_to_be_black() -> None:
+    mask = (np.arange(5 * 64).reshape(5, 8, 8) % 2).astype(np.uint8)
+    assert any("the largest value of all images is 1 of 255" in note for note in open_images(mask).notes)
+    assert dark_notes(np.zeros((2, 1, 4, 4), np.uint8)) == []
+    mask[4, 7, 7] = 2
+    assert not any("the largest value" in note for note in open_images(mask).notes)
