@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -101,7 +102,7 @@ def _upward(values: np.ndarray, image: Image.Image, top: int) -> np.ndarray:
     return top - values if tags is not None and tags.get(_PHOTOMETRIC) == 0 else values
 
 
-def _color(high: Image.Image, low: Image.Image) -> np.ndarray:
+def _color(high: Image.Image, low: Any) -> np.ndarray:
     """RGB(A) of 16 bits per channel: PIL keeps the high byte; the low one is read as if bytes were swapped."""
     other = "16B" if sys.byteorder == "little" else "16L"
     swap = {"16B": "16L", "16L": "16B", "16N": other}
@@ -114,7 +115,7 @@ def _color(high: Image.Image, low: Image.Image) -> np.ndarray:
     return np.asarray(high).astype(np.uint32) * 256 + np.asarray(low)
 
 
-def _gray_alpha(low: Image.Image) -> np.ndarray:
+def _gray_alpha(low: Any) -> np.ndarray:
     """Gray and alpha of 16 bits: four bytes per pixel, read as if they were four channels."""
     low.tile = [tile._replace(args="RGBA") for tile in low.tile]
     low.load()
