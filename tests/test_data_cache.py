@@ -365,7 +365,7 @@ def test_colour_found_once_is_remembered_after_a_kill(tmp_path: Path, folder_of_
 
     def noting(self: building.Building, key: cache.Key, count: int, shape: tuple[int, int, int]) -> None:
         real(self, key, count, shape)
-        shapes.append((shape[0], len(self.contents)))
+        shapes.append((shape[0], len(self.done)))
 
     monkeypatch.setattr(building.Building, "__init__", noting)
     assert open_images(source, size=8).shape == (3, 8, 8)
