@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 
 import vaekit as vk
+from vaekit import artefact as artefacts
 from vaekit import export as exporting
 from vaekit.artefact import SUMS, TOLERANCES, Session, differences, digest_of, sums_of, verify
 from vaekit.build import build_model, resolve
@@ -301,6 +305,81 @@ def test_a_prior_that_draws_otherwise_is_seen(with_network: Path, tmp_path: Path
     np.savez(folder / "check.npz", **expected | {"drawn": expected["drawn"] + 0.01})
     (folder / SUMS).write_text(sums_of(folder))
     with pytest.raises(UserError, match="codes differ by"):
+        verify(folder)
+
+
+def network(nodes: list[Any], path: Path) -> None:
+    """An encoder of a stranger's making."""
+    floats, shape = onnx.TensorProto.FLOAT, ["batch", "c", "h", "w"]
+    given = onnx.helper.make_tensor_value_info("image", floats, shape)
+    outputs = [onnx.helper.make_tensor_value_info(name, floats, None) for name in ("mean", "log_variance")]
+    true = onnx.helper.make_tensor("true", onnx.TensorProto.BOOL, [], [True])
+    graph = onnx.helper.make_graph(nodes, "stranger", [given], outputs, [true])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save_model(model, path)
+
+
+def endless(path: Path) -> None:
+    of = onnx.helper.make_tensor_value_info
+    flag, floats = onnx.TensorProto.BOOL, onnx.TensorProto.FLOAT
+    body = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["again"], ["still"]), onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "body",
+        [of("i", onnx.TensorProto.INT64, []), of("again", flag, []), of("x", floats, None)],
+        [of("still", flag, []), of("y", floats, None)],
+    )
+    loop = onnx.helper.make_node("Loop", ["", "true", "image"], ["mean"], body=body)
+    network([loop, onnx.helper.make_node("Identity", ["mean"], ["log_variance"])], path)
+
+
+def greedy(path: Path) -> None:
+    """Asks for 32 GB, of which a part depends on the image, so that it is not known before."""
+    make = onnx.helper.make_node
+    many = onnx.helper.make_tensor("many", onnx.TensorProto.INT64, [1], [1 << 33])
+    nodes = [
+        make("Constant", [], ["many"], value=many),
+        make("ConstantOfShape", ["many"], ["zeros"]),
+        make("ReduceSum", ["image"], ["sum"], keepdims=0),
+        make("Add", ["zeros", "sum"], ["mean"]),
+        make("Identity", ["mean"], ["log_variance"]),
+    ]
+    network(nodes, path)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [(endless, "after 6 seconds, so one of them may never end"), (greedy, "cannot be computed")]
+)
+def test_networks_of_a_stranger_have_limits(
+    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], said: str
+) -> None:
+    monkeypatch.setattr(artefacts, "_MOST_SECONDS", 6 if make is endless else 120)
+    folder = copied(artefact, tmp_path)
+    make(folder / "encoder.onnx")
+    (folder / SUMS).write_text(sums_of(folder))
+    with pytest.raises(UserError, match=said):
+        verify(folder)
+
+
+def test_an_export_holds_regular_files_of_a_sensible_size(artefact: Path, tmp_path: Path) -> None:
+    folder = copied(artefact, tmp_path)
+    (folder / "example.py").unlink()
+    os.mkfifo(folder / "example.py")
+    with pytest.raises(UserError, match=r"example\.py is a named pipe"):
+        verify(folder)
+    (folder / "example.py").unlink()
+    (folder / "example.py").symlink_to(artefact / "example.py")
+    with pytest.raises(UserError, match=r"example\.py is a link"):
+        verify(folder)
+    (folder / "example.py").unlink()
+    shutil.copy(artefact / "example.py", folder)
+    with (
+        zipfile.ZipFile(folder / "check.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("images.npy", "w") as file,
+    ):
+        for _ in range(1100):
+            file.write(bytes(1 << 20))
+    (folder / SUMS).write_text(sums_of(folder))
+    with pytest.raises(UserError, match="unpacks to 1,153 MB"):
         verify(folder)
 
 

@@ -8,14 +8,20 @@
     example.py     encodes, edits and decodes an image with numpy, pillow and onnxruntime
     SHA256SUMS     of all the others, as ``sha256sum --check`` reads it
 
-Whoever changes a file and its sum is found out by the ``digest``, the SHA-256 of SHA256SUMS, kept elsewhere.
+Whoever changes a file and its sum is found out by the ``digest``, the SHA-256 of SHA256SUMS, kept elsewhere. An export
+may be a stranger's: it holds regular files alone, and its networks are computed in a process of their own, with a limit
+on time and memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError
+from vaekit.plain import odd_kind, open_plain, read_plain
 
 __all__ = ["FORMAT_VERSION", "PRIOR", "SUMS", "TOLERANCES", "Session", "differences", "digest_of", "sums_of", "verify"]
 
@@ -33,6 +40,12 @@ PRIOR = "prior.onnx"
 #: How far from PyTorch the numbers may be: of codes in units of 1 + |code|, of pictures on the [0, 1] scale.
 TOLERANCES = {"fp32": {"codes": 1e-4, "pictures": 1e-4}, "fp16": {"codes": 0.05, "pictures": 2 / 255}}
 
+_MOST_TEXT_BYTES = 1 << 26  # of SHA256SUMS and model.json
+_MOST_CHECK_BYTES = 1 << 30  # of check.npz, unpacked
+_MOST_SECONDS = 120.0  # to load the networks and compute four images
+_FEW = 4  # images in check.npz, and threads for them
+_SOURCE = str(Path(__file__).resolve().parents[1])
+_START = "import sys; from pathlib import Path; from vaekit.artefact import _answer; _answer(Path(sys.argv[1]))"
 _REQUIRED = ("encoder.onnx", "decoder.onnx", "model.json", "check.npz")
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+)")
 
@@ -40,13 +53,15 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+)")
 class Session:
     """Both networks, run by onnxruntime on the processor."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        """Reads the networks of an export; ``threads`` compute them, 0 for one per core."""
         try:
             import onnxruntime
         except ImportError as error:
             raise UserError("running ONNX networks needs pip install 'vaekit[export]'") from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads
         providers = ["CPUExecutionProvider"]
         try:
             self._networks = {
@@ -112,6 +127,9 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
     if digest is not None and digest.strip().lower() != found:
         raise UserError(f"{folder}: its digest is {found}, not the given {digest}; it is not that export")
     present = {path.name for path in folder.iterdir()}
+    for name in sorted(present):
+        if what := odd_kind(folder / name):
+            raise UserError(f"{folder / name} is {what}, not a regular file; export the run again")
     for name in _REQUIRED:
         if name not in sums:
             raise UserError(f"{folder / SUMS} does not list {name}; export the run again")
@@ -123,22 +141,10 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
     for name in sums:
         if computed[name] != sums[name]:
             raise UserError(f"{folder / name} has changed since it was exported; export the run again")
-    if (folder / SUMS).read_bytes() != _written(computed).encode():
+    if read_plain(folder / SUMS, _MOST_TEXT_BYTES) != _written(computed).encode():
         raise UserError(f"{folder / SUMS} has been changed; export the run again")
-    try:
-        facts = _facts(folder)
-        precision = facts["precision"]
-        allowed = TOLERANCES[precision]
-        with np.load(folder / "check.npz", allow_pickle=False) as file:
-            expected = {name: file[name] for name in file.files}
-        _check_prior(folder, facts, expected)
-        _check_shapes(folder, facts, expected)
-        off = differences(Session(folder), expected)
-    except UserError:
-        raise
-    except Exception as error:  # whatever a file of another making brings up, in numpy, json or onnxruntime
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{folder} cannot be computed with ({reason}); export the run again") from error
+    precision, off = _computed_apart(folder)
+    allowed = TOLERANCES[precision]
     for name, value in off.items():
         if value > allowed[name]:
             raise UserError(
@@ -155,6 +161,81 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
     }
 
 
+def _computed_apart(folder: Path) -> tuple[str, dict[str, float]]:
+    """Precision and differences of an export, computed by a process with a limit on its time and memory.
+
+    A stranger's network may loop forever or ask for any amount of memory. Raises :class:`UserError` if it does.
+    """
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-P", "-c", _START, str(folder)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([_SOURCE, *filter(None, [os.environ.get("PYTHONPATH")])])},
+            timeout=_MOST_SECONDS,
+            check=False,
+        )
+        told = json.loads(answer.stdout)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"{folder}: its networks were not done with {_FEW} images after {_MOST_SECONDS:g} seconds, so one of them "
+            "may never end; do not use them, or export the run again"
+        ) from error
+    except ValueError as error:  # it was ended: by the system, for its memory, or by a fault in onnxruntime
+        raise UserError(
+            f"{folder} cannot be computed with: onnxruntime ended without an answer, perhaps at the limit of "
+            f"{_most_bytes(folder) / 1e9:.0f} GB of memory; do not use it, or export the run again"
+        ) from error
+    if "error" in told:
+        raise UserError(told["error"])
+    return told["precision"], told["off"]
+
+
+def _answer(folder: Path) -> None:
+    """What the process of :func:`_computed_apart` does: it prints a line of JSON."""
+    _limit_memory(_most_bytes(folder))
+    try:
+        facts = _facts(folder)
+        precision = facts["precision"]
+        if precision not in TOLERANCES:
+            raise UserError(f"{folder / 'model.json'} names an unknown precision; export the run again")
+        expected = _expected(folder / "check.npz")
+        _check_prior(folder, facts, expected)
+        _check_shapes(folder, facts, expected)
+        told: dict[str, Any] = {"precision": precision, "off": differences(Session(folder, threads=_FEW), expected)}
+    except UserError as error:
+        told = {"error": str(error)}
+    except Exception as error:  # whatever a file of another making brings up, in numpy, json or onnxruntime
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        told = {"error": f"{folder} cannot be computed with ({reason}); export the run again"}
+    print(json.dumps(told))
+
+
+def _expected(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of check.npz, unless they unpack to more than a few images."""
+    with zipfile.ZipFile(path) as archive:
+        size_bytes = sum(each.file_size for each in archive.infolist())
+    if size_bytes > _MOST_CHECK_BYTES:
+        raise UserError(f"{path} unpacks to {size_bytes / 1e6:,.0f} MB; export the run again")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _most_bytes(folder: Path) -> int:
+    """The memory that a check may take: what onnxruntime itself does, and several times the networks."""
+    return (6 << 30) + 8 * sum(os.lstat(path).st_size for path in folder.glob("*.onnx"))
+
+
+def _limit_memory(most_bytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows: the limit on time is the only one
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def sums_of(folder: Path) -> str:
     """What SHA256SUMS says of the files of a folder."""
     return _written(_sums(folder))
@@ -167,7 +248,7 @@ def digest_of(folder: Path) -> str:
 
 def _read_sums(folder: Path) -> dict[str, str]:
     try:
-        lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
+        lines = read_plain(folder / SUMS, _MOST_TEXT_BYTES).decode("ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{folder} is not an export: {SUMS} cannot be read; give the --out of a 'vaekit export'"
@@ -189,7 +270,7 @@ def _written(sums: Mapping[str, str]) -> str:
 
 def _sum_of(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); export the run again") from error
@@ -228,7 +309,7 @@ def _check_shapes(folder: Path, facts: Mapping[str, Any], expected: Mapping[str,
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    facts = json.loads(read_plain(folder / "model.json", _MOST_TEXT_BYTES))
     if facts.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{folder} has format {facts.get('format_version')}, this vaekit reads {FORMAT_VERSION}; export it again"

@@ -16,7 +16,7 @@ from torch import Tensor
 from vaekit import edit, evaluate, pictures, runs
 from vaekit.arguments import checked
 from vaekit.config import RunConfig
-from vaekit.data import PARTS, Form, Images, Selection, check_split, open_in
+from vaekit.data import PARTS, Form, Images, Selection, check_split, check_stored, open_in, open_stored
 from vaekit.errors import UserError, printable
 from vaekit.intake import is_trained_on
 from vaekit.models import LatentModel
@@ -73,8 +73,9 @@ class Opened:
         data = self.config.data
         if data.source in ("array", "files"):
             raise UserError(f"{self.path} was trained on images given in Python; give the images to use")
+        check_stored(data.source)
         try:
-            opened = self._open(data.source)
+            opened = open_stored(data.source, self.form, data.split_seed).binarized(data.binarize)
         except UserError as error:
             if os.path.exists(data.source) or not os.path.isabs(data.source):
                 raise

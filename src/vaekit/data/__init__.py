@@ -16,6 +16,7 @@ from vaekit.data.open import open_files, open_images, open_in
 from vaekit.data.peek import peek
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
+from vaekit.data.stored import check_stored, open_stored
 from vaekit.data.summary import summary
 from vaekit.data.survey import survey, surveyed
 from vaekit.data.write import write_folder
@@ -33,11 +34,13 @@ __all__ = [
     "check_binarize",
     "check_float",
     "check_split",
+    "check_stored",
     "guarded",
     "match_group",
     "open_files",
     "open_images",
     "open_in",
+    "open_stored",
     "parse_size",
     "peek",
     "prune",

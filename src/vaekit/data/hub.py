@@ -44,15 +44,16 @@ def is_hub(source: str) -> bool:
     return source.startswith(_SCHEME)
 
 
-def read_hub(source: str, form: Form) -> Rows:
+def read_hub(source: str, form: Form, may_fetch: bool = True) -> Rows:
     """The images of a set of the hub; says on stderr what it is about to ask the network for.
 
+    Without ``may_fetch`` only the cache of the ``datasets`` library is read, and the user's token is not.
     Raises :class:`UserError` without the extra, without the network, and for a set or a split that is not there.
     """
     name, colon, split = source.removeprefix(_SCHEME).partition(":")
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII) or (colon and not split):
         raise UserError(f"{source!r}: expected hf://OWNER/NAME or hf://OWNER/NAME:SPLIT, as in hf://ylecun/mnist:train")
-    return rows_of(_opened(source, name, split or None), source, form)
+    return rows_of(_opened(source, name, split or None, may_fetch), source, form)
 
 
 def rows_of(dataset: Any, where: str, form: Form) -> Rows:
@@ -88,7 +89,7 @@ def rows_of(dataset: Any, where: str, form: Form) -> Rows:
     )
 
 
-def _opened(source: str, name: str, split: str | None) -> Any:
+def _opened(source: str, name: str, split: str | None, may_fetch: bool) -> Any:
     try:
         import datasets
     except ImportError as error:
@@ -96,6 +97,8 @@ def _opened(source: str, name: str, split: str | None) -> Any:
     # of both, the library would open what lies here, or whatever pictures the working folder has
     if Path(name).is_dir() or hasattr(datasets.packaged_modules, name):
         raise UserError(f"{source} names no set of the hub but what is on this machine; name the folder itself")
+    if not may_fetch:
+        return _cached(source, name, split)
     # what uses the network is said however quiet the rest is
     where, cache = datasets.config.HF_ENDPOINT, datasets.config.HF_DATASETS_CACHE
     print(f"{source}: opening from {where}; what is fetched is kept in {cache}", file=sys.stderr, flush=True)
@@ -107,16 +110,48 @@ def _opened(source: str, name: str, split: str | None) -> Any:
         raise UserError(f"{source} cannot be opened ({text}); check the name and the network, {_LOCAL}") from error
 
 
+def _cached(source: str, name: str, split: str | None) -> Any:
+    import datasets
+
+    try:
+        with _without_warnings(), _offline():
+            return datasets.load_dataset(name, split=split, token=False)
+    except Exception as error:  # as above
+        raise UserError(
+            f"the run was trained on {source}, which is not in the cache of the datasets library; name {source} as "
+            "DATA to fetch it, or name other images"
+        ) from error
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Both libraries without the network, as with HF_HUB_OFFLINE=1, which they read only when they are imported."""
+    import datasets
+    from huggingface_hub import constants
+
+    switches = [(constants, "HF_HUB_OFFLINE"), (datasets.config, "HF_HUB_OFFLINE")]
+    before = [getattr(module, name) for module, name in switches]
+    try:
+        for module, name in switches:
+            setattr(module, name, True)
+        yield
+    finally:
+        for (module, name), value in zip(switches, before, strict=True):
+            setattr(module, name, value)
+
+
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     """Without the library's log of every try; what comes of them is said in one sentence."""
-    log = logging.getLogger("huggingface_hub")
-    before = log.level
-    log.setLevel(logging.ERROR)
+    logs = [logging.getLogger(name) for name in ("huggingface_hub", "datasets")]
+    before = [log.level for log in logs]
     try:
+        for log in logs:
+            log.setLevel(logging.ERROR)
         yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
 
 
 def _splits(dataset: Any) -> tuple[dict[str, Any], list[int], list[str]]:

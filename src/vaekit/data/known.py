@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaekit.data.download import Download, fetch
+from vaekit.data.download import Download, fetch, is_whole
 from vaekit.data.rows import Rows
 from vaekit.data.scratch import cache_folder
 from vaekit.errors import UserError
@@ -81,15 +81,21 @@ def is_known(source: str) -> bool:
     return source.split(":")[0] in KNOWN
 
 
-def fetch_known(source: str) -> Path:
+def fetch_known(source: str, may_fetch: bool = True) -> Path:
     """What to open for a known set, a folder or an archive in the cache; only what is not there is fetched.
 
-    Raises :class:`UserError` for a name with a count, and for what cannot be fetched.
+    Raises :class:`UserError` for a name with a count, for what cannot be fetched, and without ``may_fetch`` for what is
+    not in the cache.
     """
     name = source.split(":")[0]
     if source != name:
         raise UserError(f"{source!r}: {name} is taken as a whole; write {name}")
     files, folder = KNOWN[name].files, cache_folder() / "downloads" / name
+    if not may_fetch and not all(is_whole(folder / file.name, file) for file in files):
+        raise UserError(
+            f"the run was trained on {name}, which is not in the cache; name {name} as DATA to fetch it, or name other "
+            "images"
+        )
     one = len(files) == 1
     here = "it on another machine" if one else f"all {len(files)} files on another machine into a folder"
     fetch(name, files, folder, f"check the network, or fetch {here} and name that instead")

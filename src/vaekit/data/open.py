@@ -28,6 +28,7 @@ from vaekit.data.scratch import is_large
 from vaekit.data.splits import check_split
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
+from vaekit.plain import odd_kind
 
 __all__ = ["open_files", "open_images", "open_in", "tree_of"]
 
@@ -69,12 +70,12 @@ def open_images(
     return open_in(source, Form.of(size, channels, fit, background, frames), split, seed)
 
 
-def open_in(source: Any, form: Form, split: str = "all", seed: int = 0) -> Images:
-    """:func:`open_images`, in a form that has been checked."""
+def open_in(source: Any, form: Form, split: str = "all", seed: int = 0, may_fetch: bool = True) -> Images:
+    """:func:`open_images`, in a form that has been checked; without ``may_fetch`` nothing is asked of the network."""
     check_split(split)
     if isinstance(source, Images):
         return _reshaped(source, form).part(split)
-    rows, name = _read(source, form)
+    rows, name = _read(source, form, may_fetch)
     return rows.images(name, seed, form).part(split)
 
 
@@ -101,9 +102,9 @@ def tree_of(source: Any) -> tuple[Files, bool] | None:
     return None if find_idx(files.names) or find_cifar(files.names) else (files, False)
 
 
-def _read(source: Any, form: Form) -> tuple[Rows, str]:
+def _read(source: Any, form: Form, may_fetch: bool) -> tuple[Rows, str]:
     if isinstance(source, str | Path):
-        return _read_named(source, form)
+        return _read_named(source, form, may_fetch)
     if isinstance(source, np.ndarray | torch.Tensor):
         return read_array(source, form), "array"
     if isinstance(source, list | tuple) and all(isinstance(item, str | Path) for item in source):
@@ -111,19 +112,19 @@ def _read(source: Any, form: Form) -> tuple[Rows, str]:
     return read_sequence(source, form), "array"
 
 
-def _read_named(source: str | Path, form: Form) -> tuple[Rows, str]:
+def _read_named(source: str | Path, form: Form, may_fetch: bool) -> tuple[Rows, str]:
     if isinstance(source, str) and is_builtin(source):
         rows = read_builtin(source, form)
         if Path(source).exists():
             rows.notes = (*rows.notes, f"{source} is the built-in; for what lies here write ./{source}")
         return rows, source
     if isinstance(source, str) and is_hub(source):
-        return read_hub(source, form), source
+        return read_hub(source, form, may_fetch), source
     path = _path(source)
     exists = path.exists()
     by_name = isinstance(source, str) and is_known(source)
     if by_name and not exists:
-        return name_classes(str(source), _read_path(fetch_known(str(source)), form)), str(source)
+        return name_classes(str(source), _read_path(fetch_known(str(source), may_fetch), form)), str(source)
     if not exists or str(source) == "":
         raise _missing(str(source), path)
     rows = _read_path(path, form)
@@ -136,6 +137,7 @@ def _read_path(path: Path, form: Form) -> Rows:
     name = path.name.lower()
     if path.is_dir():
         return _read_files(list_folder(path), form)
+    _require_regular(path)
     if name.endswith(ARCHIVE_ENDINGS):
         return _read_files(list_archive(path), form)
     if name.endswith((".npy", ".npz")):
@@ -181,7 +183,16 @@ def _checked(paths: list[Path]) -> list[Path]:
             raise _missing(str(path), path)
         if path.is_dir():
             raise UserError(f"{path} is a folder where an image file was expected; name its files, or open it alone")
+        _require_regular(path)
     return paths
+
+
+def _require_regular(path: Path) -> None:
+    """Refuses pipes, sockets and devices: reading one may never end. Links to files are the user's own."""
+    if not path.is_file():
+        raise UserError(
+            f"{path} is {odd_kind(path.resolve()) or 'no file'}, not a regular file; name a file or a folder"
+        )
 
 
 def _missing(source: str, path: Path) -> UserError:
