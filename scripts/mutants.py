@@ -352,7 +352,9 @@ MUTANTS = [
     Mutant(Z, "int.from_bytes(hashlib", "0 * int.from_bytes(hashlib", "the same draws for every image"),
     # directions, paths and strange images
     Mutant(W, "return left @ z / (left @ t)", "return left @ z / (t @ t)", "an adjusted direction has another length"),
-    Mutant(W, "left = t - design", "left = t + design", "the sign of what other columns explain"),
+    Mutant(W, "t - design @ torch", "t + design @ torch", "the sign of what other columns explain"),
+    Mutant(W, "inside - alone @ (alone.mT @ inside)", "inside + alone @ (alone.mT @ inside)", "what a column alone reaches is held equal twice"),
+    Mutant(W, "/ self._scales[:, None]", "* self._scales[:, None]", "the direction that only one column reaches"),
     Mutant(W, "difference = with_.mean(0) - without.mean(0)", "difference = without.mean(0) - with_.mean(0)", "directions point away"),
     Mutant(W, "covariance += _SHRINKAGE", "covariance += 0 * _SHRINKAGE", "a discriminant that is not regularised"),
     Mutant(W, "normal * (normal @ difference) / (normal @ normal)", "normal / (normal @ normal)", "the length of a classifier's direction"),
