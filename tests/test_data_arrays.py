@@ -124,11 +124,13 @@ def test_alpha_of_arrays_lies_over_white() -> None:
 @pytest.mark.parametrize(
     ("array", "said"),
     [
-        (np.zeros((3, 4, 4), np.int64), "int64 values"),
-        (np.full((3, 4, 4), 2.0), "floats from 2 to 2"),
-        (np.full((3, 4, 4), np.nan), "floats from nan"),
-        (np.zeros((3, 3, 4, 5), np.uint8), "move the channels to the end"),
-        (torch.zeros(3, 5, 5, 3, dtype=torch.uint8), "move the channels to the front"),
+        (np.zeros((5, 6, 6), np.int64), "int64 values"),
+        (np.full((5, 6, 6), 2.0), "floats from 2 to 2"),
+        (np.full((5, 6, 6), np.nan), "floats from nan"),
+        (np.zeros((64, 48, 3), np.uint8), "one RGB image of 64x48 or 64 gray images of 48x3"),
+        (torch.zeros(3, 64, 48), "one RGB image of 64x48 or 3 gray images of 64x48"),
+        (np.full((5, 6, 6), 4095, np.uint16), r"by the largest value of the set: \(x \* \(255 / 4095\)\)"),
+        (np.full((5, 6, 6), 0.004), "use only 0.4 % of their range"),
         (np.zeros((4, 4), np.uint8), "has the shape"),
         (np.zeros((0, 4, 4), np.uint8), "holds no images"),
     ],
@@ -164,14 +166,43 @@ def test_npy_and_npz(tmp_path: Path) -> None:
     assert split.part("test").pixels.equal(plain.pixels[9:])
 
 
+def test_channels_are_found_wherever_they_are(tmp_path: Path) -> None:
+    array = noise(12, 5, 6, 3)
+    expected = torch.from_numpy(array).permute(0, 3, 1, 2)
+    np.save(tmp_path / "a.npy", expected.numpy())
+    for source in (tmp_path / "a.npy", expected.numpy(), torch.from_numpy(array)):
+        assert open_images(source).pixels.equal(expected)
+    assert open_images(noise(12, 1, 5, 6)).shape == (1, 5, 6)
+    assert len(open_images(noise(3, 9, 8), channels=1)) == 3
+
+
+def test_bool_is_black_and_white_and_a_pil_image_is_a_list_of_one() -> None:
+    mask = noise(12, 5, 6) > 127
+    assert open_images(mask).pixels[:, 0].numpy().tolist() == (mask * 255).tolist()
+    deep = Image.fromarray(np.full((8, 9), 25700, np.uint16))
+    deep.getexif()[0x0112] = 6
+    assert open_images(deep).pixels.equal(open_images([deep]).pixels)
+    assert open_images(deep).shape == (1, 9, 8) and open_images(deep).pixels.unique().tolist() == [100]
+
+
+def test_npz_with_other_names(tmp_path: Path) -> None:
+    array, objects = noise(12, 5, 6), np.array({"a": 1}, dtype=object)
+    np.savez_compressed(tmp_path / "a.npz", metadata=objects, imgs=array, latents=np.zeros((12, 6)))
+    images = open_images(tmp_path / "a.npz")
+    assert images.pixels[:, 0].numpy().tolist() == array.tolist()
+    assert "arrays not used: metadata, latents" in images.notes
+
+
 def test_npz_that_cannot_be_used(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((3, 4, 4), np.uint8), labels=np.zeros(2, int))
-    np.savez(tmp_path / "b.npz", pixels=np.zeros((3, 4, 4), np.uint8))
+    np.savez(tmp_path / "b.npz", pixels=np.zeros((3, 4, 4), np.uint8), other=np.zeros((3, 4, 4), np.uint8))
+    np.savez_compressed(tmp_path / "e.npz", images=np.zeros((600, 1024, 1024), np.uint8))
     np.save(tmp_path / "c.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (tmp_path / "d.npy").write_bytes(b"nothing")
     for name, said in [
         ("a.npz", "3 images but 2 labels"),
-        ("b.npz", "holds pixels; expected an array named images"),
+        ("b.npz", "holds pixels, other, of which pixels and other may be images"),
+        ("e.npz", "decompression bomb"),
         ("c.npy", "cannot be read as arrays"),
         ("d.npy", "cannot be read as arrays"),
     ]:

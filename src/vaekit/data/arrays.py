@@ -14,53 +14,61 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vaekit.data.axes import channels_first
 from vaekit.data.convert import bytes_from_unit
 from vaekit.data.identity import hash_rows
 from vaekit.data.load import join, refuse_unequal
+from vaekit.data.npz import Npz
+from vaekit.data.ranges import refuse_dim
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.data.scratch import empty, mapped_limit_bytes, pack
 from vaekit.data.splits import split_of
 from vaekit.errors import UserError, lacks_memory
 from vaekit.inputs import as_dense
-from vaekit.pixels.decode import reason
+from vaekit.pixels.decode import reason, upright
 from vaekit.pixels.form import Form
 
 __all__ = ["read_array", "read_npy", "read_sequence"]
 
 _PARTS = ("train", "val", "valid", "validation", "test")
-_LAYOUT = "expected [N,H,W] or [N,H,W,C] with C 1, 3 or 4"
 
 
 def read_array(array: np.ndarray | torch.Tensor, form: Form) -> Rows:
-    """Rows of one array: numpy [N,H,W] or [N,H,W,C], or a tensor [N,H,W] or [N,C,H,W].
+    """Rows of one array or tensor: [N,H,W], [N,H,W,C] or [N,C,H,W], C being 1, 3 or 4.
 
-    Its values are uint8, or floats in [0, 1]. The pixels are shared with the array where
+    Its values are uint8, bool, or floats in [0, 1]. The pixels are shared with the array where
     nothing has to be changed.
-    Raises :class:`UserError` for another type, range or shape.
+    Raises :class:`UserError` for another type or range, and for a shape that may be read in two ways.
     """
     if isinstance(array, torch.Tensor):
-        pixels = _channels_first(as_dense(array, "the tensor"), "the tensor")
+        pixels = _pixels(_numpy(array, "the tensor"), "the tensor", form, is_tensor=True)
     else:
-        pixels = _channels_last(array, "the array")
-    _require_some(pixels, "the array")
+        pixels = _pixels(array, "the array", form)
     return Rows(reshape_pixels(pixels, form), number_names(len(pixels)), hash_rows(pixels))
 
 
 def read_npy(path: Path, form: Form) -> Rows:
-    """Rows of a .npy file, or of a .npz with ``images`` and ``labels``, or ``x_train``, ``y_train`` …"""
+    """Rows of a .npy file, or of a .npz with ``images`` and ``labels``, or ``x_train``, ``y_train`` …
+
+    A .npz with other names will do if one array alone can be images. Arrays that are not needed are not unpacked.
+    """
     limit_bytes = mapped_limit_bytes()
     try:
         loaded = _load(path, limit_bytes)
         if isinstance(loaded, np.ndarray):
-            arrays = {"arr_0": loaded}
-        else:
-            with loaded:
-                arrays = {key: loaded[key] for key in loaded.files}
+            return _read_parts([("", loaded, None)], str(path), form)
+        loaded.close()
+        with Npz(path) as npz:
+            pairs, notes = _chosen(npz)
+            rows = _read_parts(pairs, str(path), form)
+    except UserError:
+        raise
     except PermissionError as error:
         raise UserError(f"{path} may not be read (permission denied); ask for access") from error
     except Exception as error:  # numpy raises anything from EOFError to BadZipFile, none of it ours
         raise UserError(f"{path} cannot be read as arrays ({reason(error)}); save it again with numpy") from error
-    return _read_parts(arrays, str(path), form)
+    rows.notes = [*notes, *rows.notes]
+    return rows
 
 
 def read_sequence(source: Any, form: Form) -> Rows:
@@ -177,12 +185,11 @@ def _item(source: Any, index: int) -> Any:
 def _one(image: Any, where: str) -> np.ndarray:
     """One image as uint8 [C, H, W]."""
     if isinstance(image, Image.Image):
-        known = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L"}
-        image = np.asarray(image.convert(known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")))
+        image = _of_pil(image, where)
     if isinstance(image, torch.Tensor):
-        return _channels_first(as_dense(image, where)[None], where)[0]
+        return pack(bytes_from_unit(channels_first(_numpy(image, where)[None], where, True), where))[0]
     if isinstance(image, np.ndarray):
-        return _channels_last(image[None], where)[0]
+        return pack(bytes_from_unit(channels_first(image[None], where, False), where))[0]
     raise UserError(f"{where} is a {type(image).__name__}; expected a PIL image, an array [H,W,C] or a tensor [C,H,W]")
 
 
@@ -194,43 +201,43 @@ def _label(value: Any) -> int | str | None:
     return value if isinstance(value, int | str) else None
 
 
-def _channels_last(array: np.ndarray, where: str) -> np.ndarray:
-    if array.ndim == 3:
-        return pack(bytes_from_unit(array, where)[:, None])
-    if array.ndim != 4 or array.shape[3] not in (1, 3, 4):
-        hint = "; move the channels to the end" if array.ndim == 4 and array.shape[1] in (1, 3, 4) else ""
-        raise UserError(f"{where} has the shape {list(array.shape)}; {_LAYOUT}{hint}")
-    return pack(np.moveaxis(bytes_from_unit(array, where), 3, 1))
+def _of_pil(image: Image.Image, where: str) -> np.ndarray:
+    """uint8 [H, W] or [H, W, C], upright, as from a file."""
+    known = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L"}
+    try:
+        image = upright(image)[0]
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where} cannot be read as an image: {reason(error)}") from error
+    return np.asarray(image.convert(known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")))
 
 
-def _channels_first(tensor: torch.Tensor, where: str) -> np.ndarray:
-    if tensor.dtype in (torch.bfloat16, torch.float16):
-        tensor = tensor.float()
-    if tensor.ndim == 3:
-        tensor = tensor[:, None]
-    if tensor.ndim != 4 or tensor.shape[1] not in (1, 3, 4):
-        hint = "; move the channels to the front" if tensor.ndim == 4 and tensor.shape[3] in (1, 3, 4) else ""
-        raise UserError(
-            f"{where} has the shape {list(tensor.shape)}; expected [N,H,W] or [N,C,H,W] with C 1, 3 or 4{hint}"
-        )
-    return pack(bytes_from_unit(tensor.numpy(), where))
+def _numpy(tensor: torch.Tensor, where: str) -> np.ndarray:
+    tensor = as_dense(tensor, where)
+    return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
 
 
-def _require_some(pixels: np.ndarray, where: str) -> None:
-    if pixels.size == 0:
-        raise UserError(f"{where} holds no images (shape {list(pixels.shape)}); give at least one")
+def _pixels(array: np.ndarray, where: str, form: Form, is_tensor: bool = False, is_stack: bool = False) -> np.ndarray:
+    """A set as uint8 [N, C, H, W]; ``is_stack``: its first axis is known to count images."""
+    # a run of gray images takes three of them for what they are
+    is_stack = is_stack or form.channels == 1
+    turned = channels_first(array, where, is_tensor, is_stack)
+    if array.size == 0:
+        raise UserError(f"{where} holds no images (shape {list(array.shape)}); give at least one")
+    pixels = pack(bytes_from_unit(turned, where))
+    if array.dtype.kind == "f":
+        refuse_dim(float(array.max()), f"the values of {where}", "open it again")
+    return pixels
 
 
-def _read_parts(arrays: dict[str, np.ndarray], where: str, form: Form) -> Rows:
-    pairs = _pairs(arrays, where)
+def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: str, form: Form) -> Rows:
+    """Rows of (part or '', images, labels)."""
     names: list[str] = []
     given: list[int] = []
     contents: list[bytes] = []
     shaped = []
     labels: list[str] = []
     for part, images, numbers in pairs:
-        pixels = _channels_last(images, where)
-        _require_some(pixels, where)
+        pixels = _pixels(images, where, form, is_stack=numbers is not None)
         names += number_names(len(pixels), f"{part}/" if part else "")
         given += [-1 if (number := split_of(part)) is None else number] * len(pixels)
         contents += hash_rows(pixels)
@@ -238,7 +245,7 @@ def _read_parts(arrays: dict[str, np.ndarray], where: str, form: Form) -> Rows:
         shaped.append(reshape_pixels(pixels, form))
     if len({pixels.shape[1:] for pixels in shaped}) > 1:
         raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
-    notes = _notes(arrays, pairs)
+    notes = []
     if labels and len(labels) != len(names):
         notes.append(f"no labels: some arrays of images in {where} have them and some do not")
     return Rows(
@@ -251,25 +258,18 @@ def _read_parts(arrays: dict[str, np.ndarray], where: str, form: Form) -> Rows:
     )
 
 
-def _notes(arrays: dict[str, np.ndarray], pairs: list[tuple[str, np.ndarray, np.ndarray | None]]) -> list[str]:
-    """A note about arrays that are not used."""
-    used = {id(array) for _, *both in pairs for array in both if array is not None}
-    left = [name for name, array in arrays.items() if id(array) not in used]
-    return [f"arrays not used: {', '.join(left)}"] if left else []
-
-
-def _pairs(arrays: dict[str, np.ndarray], where: str) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
-    """(part or '', images, labels) for each array of images."""
-    by_part = [(part, arrays[f"x_{part}"], arrays.get(f"y_{part}")) for part in _PARTS if f"x_{part}" in arrays]
-    if by_part:
-        return by_part
-    for key in ("images", "x", "arr_0"):
-        if key in arrays:
-            return [("", arrays[key], arrays.get("labels", arrays.get("y")))]
-    raise UserError(
-        f"{where} holds {', '.join(arrays) or 'nothing'}; expected an array named images "
-        "(and labels), or x_train, y_train, x_test and y_test"
-    )
+def _chosen(npz: Npz) -> tuple[list[tuple[str, np.ndarray, np.ndarray | None]], list[str]]:
+    """(part or '', images, labels) of the arrays to use, and what to say of the others."""
+    parts = [part for part in _PARTS if f"x_{part}" in npz.names]
+    if parts:
+        keys = [(part, f"x_{part}", f"y_{part}") for part in parts]
+    else:
+        images = next((key for key in ("images", "x", "arr_0") if key in npz.names), "") or npz.only_images()
+        keys = [("", images, "labels" if "labels" in npz.names else "y")]
+    used = {key for _, *both in keys for key in both}
+    left = [name for name in npz.names if name not in used]
+    notes = [f"arrays not used: {', '.join(left)}"] if left else []
+    return [(part, npz.read(x), npz.read(y) if y in npz.names else None) for part, x, y in keys], notes
 
 
 def _label_texts(numbers: np.ndarray | None, count: int, where: str) -> list[str]:

@@ -10,9 +10,11 @@ import torch
 
 from vaekit.data.scratch import empty
 from vaekit.errors import UserError
+from vaekit.pixels.deep import floats_in_range, from_floats
 
 __all__ = ["bytes_from_unit", "check_float", "to_float", "to_uint8"]
 
+_EXPECTED = "expected uint8 in 0..255, bool, or floats in [0, 1]"
 _PIECE = 1 << 22  # values turned from floats into bytes at once
 
 
@@ -43,7 +45,7 @@ def to_uint8(intensities: torch.Tensor) -> torch.Tensor:
 
 
 def bytes_from_unit(array: np.ndarray, where: str) -> np.ndarray:
-    """An array of uint8, or of floats in [0, 1], as uint8; the first is returned as it is.
+    """An array of uint8, of bool, or of floats in [0, 1], as uint8; the first is returned as it is.
 
     Raises :class:`UserError` for any other type or range; ``where`` names the array in the message.
 
@@ -52,14 +54,33 @@ def bytes_from_unit(array: np.ndarray, where: str) -> np.ndarray:
     """
     if array.dtype == np.uint8:
         return array
-    expected = "expected uint8 in 0..255 or floats in [0, 1]"
+    if array.dtype == bool:
+        out = empty(array.shape)
+        np.multiply(array, 255, out=out, casting="unsafe")
+        return out
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{where} holds {array.dtype} values; {_EXPECTED}")
+    low, high = (array.min().item(), array.max().item()) if array.size else (0, 0)
     if array.dtype.kind != "f":
-        raise UserError(f"{where} holds {array.dtype} values; {expected}; convert it with .astype('uint8')")
-    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
-    if not (low >= 0 and high <= 1):
-        raise UserError(f"{where} holds floats from {low:g} to {high:g}; {expected}; rescale it first")
+        raise UserError(f"{where} holds {array.dtype} values from {low} to {high}; {_EXPECTED}; {_advice(low, high)}")
+    if not floats_in_range(low, high):
+        raise UserError(f"{where} holds floats from {low:.7g} to {high:.7g}; {_EXPECTED}; {_advice(low, high)}")
     out = empty(array.shape)
     step = max(1, _PIECE * len(array) // max(1, array.size))
     for start in range(0, len(array), step):  # in pieces: the float copies must not outgrow the result
-        out[start : start + step] = np.rint(array[start : start + step] * array.dtype.type(255))
+        out[start : start + step] = from_floats(array[start : start + step])
     return out
+
+
+def _advice(low: float, high: float) -> str:
+    """How to bring values into the range without wrapping around."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return "replace the values that are not finite"
+    if low < 0:
+        return f"scale all images alike: ((x - ({low:.7g})) * (255 / {high - low:.7g})).round(), then convert to uint8"
+    if isinstance(low, int) and 1 < high <= 255:
+        return "convert it to uint8"
+    return (
+        f"scale all images alike, by the largest value of the set: (x * (255 / {max(high, 1):.7g})).round(), "
+        "then convert to uint8"
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from vaekit.arguments import checked, shown
 from vaekit.data.archive import ARCHIVE_ENDINGS, list_archive
@@ -50,8 +51,8 @@ def open_images(
     Arguments:
         source: a folder, an archive (.zip, .tar, .tar.gz), IDX, .npy or .npz files, one image file or a list
             of them, a built-in ('digits', 'portraits', 'portraits:500'), a set to fetch ('mnist',
-            'fashion-mnist', 'cifar10', 'hf://OWNER/NAME[:SPLIT]'), an array [N,H,W] or [N,H,W,C], a
-            tensor [N,C,H,W], a torch Dataset that yields images or (image, label), or Images.
+            'fashion-mnist', 'cifar10', 'hf://OWNER/NAME[:SPLIT]'), an array or tensor [N,H,W], [N,H,W,C] or
+            [N,C,H,W], a PIL image, a torch Dataset that yields images or (image, label), or Images.
         size: pixels of the shorter side, (height, width) or 'HxW'. None keeps the size, which must then be
             the same for all.
         channels: 1, 3, 4 (with alpha), or None: 3 if any image has colour.
@@ -107,6 +108,8 @@ def _read(source: Any, form: Form, may_fetch: bool) -> tuple[Rows, str]:
         return _read_named(source, form, may_fetch)
     if isinstance(source, np.ndarray | torch.Tensor):
         return read_array(source, form), "array"
+    if isinstance(source, Image.Image):
+        source = [source]
     if isinstance(source, list | tuple) and all(isinstance(item, str | Path) for item in source):
         return _read_list([_path(item) for item in source], form), "files"
     return read_sequence(source, form), "array"
