@@ -114,3 +114,13 @@ def test_bytes_of_0_and_1_are_said_to_be_black() -> None:
     assert dark_notes(np.zeros((2, 1, 4, 4), np.uint8)) == []
     mask[4, 7, 7] = 2
     assert not any("the largest value" in note for note in open_images(mask).notes)
+
+
+def test_only_files_that_can_be_opened_are_advised(tmp_path: Path) -> None:
+    (tmp_path / "0.nii.gz").write_bytes(b"x")
+    with pytest.raises(UserError) as error:
+        open_images(tmp_path)
+    assert "name that file itself" not in str(error.value)
+    np.save(tmp_path / "1.npy", ramp(1))
+    with pytest.raises(UserError, match=r"to open 1.npy, name that file itself"):
+        open_images(tmp_path)

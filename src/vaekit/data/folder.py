@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from vaekit.data.archive import ARCHIVE_ENDINGS
 from vaekit.data.files import Files
+from vaekit.data.idx import is_idx
 from vaekit.data.layout import Layout, arrange, is_foreign, is_image, thin
 from vaekit.data.load import load_files
 from vaekit.data.metadata import is_table, join_tables, read_table, split_words
@@ -89,7 +91,7 @@ def _nothing(files: Files, layout: Layout) -> str:
         return f"{files.where} has no image that can be read ({name}: {why}); expected {kinds}"
     if not files.names:
         return f"{files.where} is empty; expected {kinds}, in it or in a subfolder per class"
-    arrays = [name for name in files.names if name.lower().endswith((".npy", ".npz", ".zip", ".tar", ".tgz", ".gz"))]
+    arrays = [name for name in files.names if name.lower().endswith((".npy", ".npz", *ARCHIVE_ENDINGS)) or is_idx(name)]
     hint = f"; to open {arrays[0]}, name that file itself" if arrays else ""
     foreign = [name for name in files.names if is_foreign(name)]
     hint = f"; convert {foreign[0]} and its like to JPEG or PNG" if foreign else hint
