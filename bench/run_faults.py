@@ -1,11 +1,12 @@
 """What do the commands make of a run with one damaged value? Every field of every file, in every way.
 
-python bench/run_faults.py [--recipes vae conditional-vae ...] [--share 1.0] [--seed 0]
+python bench/run_faults.py [--recipes vae conditional-vae ...] [--most-per-file N] [--commands 4] [--seed 0]
 
 Each fault of tests/run_faults.py is put into a copy of a tiny run, and the commands that read the file are run in this
-process. Expected: exit code 0 or 2 within seconds, no traceback. Where the first command of a file refuses a fault of
-config.json or the weights, one more is tried, since all of them open these two in the same way. The result counts exit
-codes per file and lists whatever else came of it.
+process. Expected: exit code 0 or 2 within seconds, no traceback. A fault that the first command takes is given to
+--commands of them; where it refuses a fault of config.json or the weights, one more is tried, since all commands open
+these two in the same way. --most-per-file tries so many faults of each file, by chance, and not all. The result counts
+exit codes per file and lists whatever else came of it.
 """
 
 from __future__ import annotations
@@ -42,32 +43,39 @@ def sound_run(folder: Path, recipe: str) -> Path:
     return run
 
 
-def sweep(run: Path, place: Path, share: float, seed: int, totals: dict[str, Counter[str]]) -> list[dict[str, Any]]:
+def sweep(run: Path, place: Path, options: argparse.Namespace, totals: dict[str, Counter[str]]) -> list[dict[str, Any]]:
     """Counts exit codes into ``totals`` by file; returns the outcomes that are neither 0 nor 2."""
-    failures, rng = [], random.Random(seed)
-    for fault in run_faults.faults(run, seed=seed):
-        if rng.random() >= share:
-            continue
-        first, *others = run_faults.READERS[fault.file]
-        found = list(run_faults.attempt(fault, run, place, [first], _LIMIT_SECONDS))
-        is_refused = fault.file in _OPENED_BY_ALL and found[0].code == 2
-        rest = rng.sample(others, 1) if is_refused else others
-        found += run_faults.attempt(fault, run, place, rest, _LIMIT_SECONDS)
-        for outcome in found:
-            key = "neither" if outcome.code not in (0, 2) else str(outcome.code)
-            totals.setdefault(fault.file, Counter())[key] += 1
-            if key == "neither":
-                failures.append(
-                    {"fault": f"{fault.file} {fault.what}", "command": outcome.command, "said": outcome.said}
-                )
-        totals[fault.file]["faults"] += 1
+    failures, rng = [], random.Random(options.seed)
+    for file, (first, *others) in run_faults.READERS.items():
+        faults = list(run_faults.faults(run, [file], options.seed))
+        counts = totals.setdefault(file, Counter())
+        counts["known"] += len(faults)
+        chosen = (
+            faults if options.most_per_file is None else rng.sample(faults, min(len(faults), options.most_per_file))
+        )
+        for fault in chosen:
+            counts["faults"] += 1
+            found = list(run_faults.attempt(fault, run, place, [first], _LIMIT_SECONDS))
+            is_refused = file in _OPENED_BY_ALL and found[0].code == 2
+            more = rng.sample(others, min(len(others), 1 if is_refused else options.commands - 1))
+            found += run_faults.attempt(fault, run, place, more, _LIMIT_SECONDS)
+            for outcome in found:
+                key = str(outcome.code) if outcome.code in (0, 2) else "neither"
+                counts[key] += 1
+                counts["slowest_ms"] = max(counts["slowest_ms"], round(1000 * outcome.seconds))
+                if key == "neither":
+                    what = {"fault": f"{file} {fault.what}", "command": outcome.command, "said": outcome.said}
+                    failures.append(what)
+                    print(what, flush=True)
+        print(file, dict(counts), flush=True)
     return failures
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", default=["vae"])
-    parser.add_argument("--share", type=float, default=1.0, help="of the faults, by chance")
+    parser.add_argument("--most-per-file", type=int, help="faults, by chance; all by default")
+    parser.add_argument("--commands", type=int, default=4, help="that read a fault, at most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -77,10 +85,10 @@ def main() -> int:
         os.environ["VAEKIT_CACHE"] = f"{name}/cache"
         for recipe in options.recipes:
             run = sound_run(Path(name), recipe)
-            failures += sweep(run, Path(name) / "place", options.share, options.seed, totals)
+            failures += sweep(run, Path(name) / "place", options, totals)
     result = {
         "recipes": options.recipes,
-        "share": options.share,
+        "most_per_file": options.most_per_file,
         "files": {file: dict(sorted(counts.items())) for file, counts in totals.items()},
         "commands": sum(counts["0"] + counts["2"] + counts["neither"] for counts in totals.values()),
         "neither_0_nor_2": len(failures),

@@ -30,6 +30,7 @@ _WRONG: tuple[Any, ...] = (
 )
 _MOST_ELEMENTS = 2  # of a list, changed
 _METADATA = "vaekit"
+_SOUND = (".total_images = 1000000",)  #: asks for a longer training, and gets it
 
 #: Words after the run. ``report`` is no command: it is what a training writes last, and what a published page reads.
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -55,7 +56,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 _OF_CODES = ("arithmetic", "edit", "traverse", "inpaint", "fit-prior", "score", "train")
 READERS: dict[str, tuple[str, ...]] = {
-    "config.json": tuple(name for name in COMMANDS if name not in ("export", "report")),
+    "config.json": tuple(name for name in COMMANDS if name != "export"),
     "weights.safetensors": tuple(name for name in COMMANDS if name not in ("export", "report")),
     "state.safetensors": ("train",),
     "latents.safetensors": _OF_CODES,
@@ -91,7 +92,8 @@ def faults(run: Path, files: Sequence[str] = tuple(READERS), seed: int = 0) -> I
     for name in files:
         if (run / name).exists():
             for what, make in _faults_of(name, (run / name).read_bytes(), random.Random(f"{seed} {name}")):
-                yield Fault(name, what, make)
+                if what not in _SOUND:
+                    yield Fault(name, what, make)
 
 
 def _faults_of(name: str, data: bytes, rng: random.Random) -> Iterator[tuple[str, Callable[[], bytes]]]:
