@@ -245,6 +245,11 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
     assert not explorer._is_current(kept, run)
     (kept / "explorer.json").write_text(facts)
     assert explorer._is_current(kept, run)
+    for name in ("codes.bin", "explorer.json", "model/decoder.onnx", "SHA256SUMS"):
+        good = (kept / name).read_bytes()
+        (kept / name).write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])  # one bit
+        assert not explorer._is_current(kept, run)
+        (kept / name).write_bytes(good)
     run.add_direction("new", str(_faces(tmp_path / "a")), str(_faces(tmp_path / "b")))
     assert not explorer._is_current(kept, run) and made() != first
     assert "new" in json.loads((kept / "model" / "model.json").read_text())["directions"]

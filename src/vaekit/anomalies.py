@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data import to_float
-from vaekit.errors import UserError, nearest
+from vaekit.errors import NotFinite, UserError, nearest
 from vaekit.models import LatentModel
 
 __all__ = ["SCORES", "check_score", "coloured", "found_among", "heat_maps", "scores_of", "separation", "threshold_of"]
@@ -121,13 +121,19 @@ def found_among(classes: Sequence[str], trained_on: Sequence[str]) -> list[str]:
 
 @torch.inference_mode()
 def heat_maps(model: LatentModel, pixels: Tensor, batch_size: int = 64) -> Tensor:
-    """uint8 ``[N, C, H, W]`` → −log p(x|z) per pixel, nats, float32 ``[N, H, W]``; z is the posterior mean."""
+    """uint8 ``[N, C, H, W]`` → −log p(x|z) per pixel, nats, float32 ``[N, H, W]``; z is the posterior mean.
+
+    Raises :class:`NotFinite` if one is not finite: it would have no color.
+    """
     device = next(model.parameters()).device
     maps = []
     for some in pixels.split(model.at_once(batch_size)):
         x = to_float(some.to(device))
         maps.append(-model.decode(model.encode(x).mean).log_prob_map(x).sum(1).cpu())
-    return torch.cat(maps)
+    found = torch.cat(maps)
+    if not bool(found.isfinite().all()):
+        raise NotFinite("likelihoods of pixels")
+    return found
 
 
 def coloured(maps: Tensor, normal: Tensor) -> Tensor:

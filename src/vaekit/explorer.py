@@ -6,6 +6,7 @@
     codes.bin              codes of the images, float32 [N, L] little-endian; then [L, L]: noise = (z − mean) @ matrix
     images.webp            their thumbnails, row by row
     pictures/              what was drawn while training
+    SHA256SUMS             of these files; a kept page that does not match is made again
 
 Nothing is sent anywhere: whoever visits downloads the model. `publish` writes all of it. `explore` keeps only the data
 in the run folder; since a run may be a stranger's, it serves the page from the package and, of what is kept, regular
@@ -34,6 +35,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit import __version__, edit, search
+from vaekit.artefact import SUMS
 from vaekit.atlas import COLOURS
 from vaekit.data import Images
 from vaekit.directions_file import directions_digest
@@ -48,6 +50,7 @@ from vaekit.report.curves import panels
 from vaekit.report.facts import QUANTITIES, Facts, number
 from vaekit.report.gallery import evenly, say_left_out, stored_picture
 from vaekit.run import Run
+from vaekit.runs import file_digest
 from vaekit.serving import bind, files_in, serve
 from vaekit.verbs import serves
 
@@ -118,6 +121,7 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
         epochs = _write_pictures(facts, folder / "pictures", with_images)
         described = _described(run, facts, shown) | {"tiles": tiles, "epochs": epochs}
         (folder / "explorer.json").write_text(json.dumps(described, allow_nan=False), encoding="utf-8")
+        (folder / SUMS).write_text(_sums_of(folder), encoding="ascii")
         size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {
         "published": str(out),
@@ -150,6 +154,11 @@ def _data_in(folder: Path) -> dict[str, Path]:
             names = (f"{inside}/{path.name}".lstrip("/") for path in (folder / inside).iterdir())
             found.update({name: folder / name for name in names if _DATA.fullmatch(name) and is_plain(folder / name)})
     return found
+
+
+def _sums_of(folder: Path) -> str:
+    """A line for each data file of a page, as ``sha256sum --check`` reads it."""
+    return "".join(f"{file_digest(path)}  {name}\n" for name, path in sorted(_data_in(folder).items()))
 
 
 @contextlib.contextmanager
@@ -189,10 +198,13 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _is_current(folder: Path, run: Run) -> bool:
-    """Whether the data of a page were made of this run as it is, and are all there."""
+    """Whether the data of a page were made of this run as it is, and are all there and unchanged."""
     try:
         found = json.loads(read_plain(folder / "explorer.json", _MOST_FACTS_BYTES))
-        return bool(found["of"] == _origin(run)) and set(_REQUIRED) <= _data_in(folder).keys()
+        if found["of"] != _origin(run) or not set(_REQUIRED) <= _data_in(folder).keys():
+            return False
+        sums = read_plain(folder / SUMS, _MOST_FACTS_BYTES).decode("ascii").splitlines()
+        return set(sums) <= set(_sums_of(folder).splitlines()) and len(sums) >= len(_REQUIRED)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
