@@ -62,7 +62,7 @@ class Mutant(NamedTuple):
 D, B, H, P, J, E, M = "distributions", "discrete", "heads", "priors", "objectives", "evaluate", "models"
 A, S, T, Z = "aggregate", "similarity", "distances", "data/binarize"
 W, X, F = "directions", "anomalies", "factors"
-Q, C, L, V = "quantise", "conditions", "flows", "fitted"
+Q, C, L, V, N = "quantise", "conditions", "flows", "fitted", "baselines"
 MUTANTS = [
     # normals
     Mutant(D, "self.mean + self.log_std.exp() * noise", "self.mean + (2 * self.log_std).exp() * noise", "samples are spread by the variance"),
@@ -438,6 +438,14 @@ MUTANTS = [
     Mutant(V, "(-prior().log_prob(", "(prior().log_prob(", "a flow that flees the codes"),
     Mutant(V, "if found > best:", "if True:", "the last step of a flow, not the best"),
     Mutant(V, "centred.mT @ centred / len(scaled)", "centred.mT @ centred", "the normal that is compared with is too wide"),
+    # what a model is compared with
+    Mutant(N, "vectors[:, kept] * squares[kept].rsqrt()", "vectors[:, kept]", "axes of a linear code that are not of length 1"),
+    Mutant(N, "squares.flip(0), vectors.flip(1)", "squares, vectors", "the last axes of a linear code first"),
+    Mutant(N, "centered = images - mean", "centered = images", "axes of a linear code through the origin"),
+    Mutant(N, "(columns - center) * known", "columns * known", "a probe is fitted to columns that are not centered"),
+    Mutant(N, "wanted.square().sum(0)", "wanted.abs().sum(0)", "agreement over absolute values"),
+    Mutant(N, ".amin(1)", ".amax(1)", "the furthest image for the nearest"),
+    Mutant(N, "- 2 * a @ b.mT", "- a @ b.mT", "the two of a squared distance"),
     # more objectives
     Mutant(J, "(rate - ramp * self.capacity_nats)", "(rate - self.capacity_nats)", "a capacity that does not rise"),
     Mutant(J, "(rate - ramp * self.capacity_nats)", "(rate + ramp * self.capacity_nats)", "the sign of the capacity"),
@@ -533,7 +541,7 @@ TESTS = [
     *("objectives", "models", "priors", "distributions", "discrete", "reference", "heads", "linear_gaussian"),
     *("aggregate", "similarity", "distances", "evaluate", "binarize", "mistakes", "likelihoods"),
     *("directions", "traversal", "anomalies", "factors"),
-    *("flows", "quantise", "recipe_pages", "conditions", "fitted"),
+    *("flows", "quantise", "recipe_pages", "conditions", "fitted", "baselines"),
 ]
 #: Where a mistake in a module is likeliest to show beside its own tests and the reference.
 LIKELIEST = {

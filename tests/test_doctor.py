@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,16 +17,19 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit import checkup, recipes, report, runs
+from vaekit import checkup, image_checks, recipes, report, runs
+from vaekit.baselines import LinearCode
 from vaekit.build import build_model, resolve
 from vaekit.checkup import gain_of_second_half, quality_db
+from vaekit.conditions import conditions_of
 from vaekit.config import DataConfig, Engine, RunConfig
-from vaekit.data import Images
+from vaekit.data import Images, to_float
 from vaekit.doctor import RULES, VERDICTS, diagnose
 from vaekit.errors import UserError
 from vaekit.evidence import LIMITS, Evidence
-from vaekit.intake import held_out
+from vaekit.intake import held_out, is_trained_on, selected
 from vaekit.repeat import next_command, train_command
+from vaekit.sample_checks import check_samples
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*/config.json"))
 
@@ -35,7 +40,8 @@ SOUND = Evidence(
     neighbour_correlation=0.8, part_shift=0.004, part_count=500, explained=0.9, psnr_db=20.0, train_psnr_db=20.0,
     gain=0.02, rise_db=0.0, observation_std=0.1, elbo_nats=800.0, train_elbo_nats=805.0, rate_nats=40.0,
     kl_per_dim_nats=(2.0, 1.0), active_units=30, mutual_information_nats=6.2, marginal_kl_nats=33.8, sample_mean=0.5,
-    sample_std=0.19, sample_shift=0.01, usual_learning_rate=1e-3,
+    sample_std=0.19, sample_shift=0.01, sample_distance=1.5, sample_variety=0.8, usual_learning_rate=1e-3, values=1024,
+    peak=0.5, leaked=0.0, linear_explained=0.8, wider_explained=0.95,
 )  # fmt: skip
 AUTOENCODER = replace(
     SOUND,
@@ -52,14 +58,29 @@ def test_a_sound_training_is_healthy(evidence: Evidence) -> None:
     assert all(row.is_ok is not False for row in found.rows)
 
 
+WEAK = {"explained": 0.49, "wider_explained": 0.7, "active_units": 32}
+DIM = {"std_about_mean_image": 1.9 / 255, "data_std": 0.01, "peak": 0.05}
+
 #: change → what it makes a sound training; with the value just on the other side of the threshold it stays healthy
 SICK: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("broken data", {"std_about_mean_image": 1.99 / 255}, {"std_about_mean_image": 2.01 / 255}),
-    ("broken data", {"part": "train", "train_count": 9}, {"part": "train", "train_count": 10}),
+    ("broken data", {"std_about_mean_image": 1.99 / 255, "peak": 0.01}, {"std_about_mean_image": 2.01 / 255}),
+    ("broken data", {"part": "train", "train_count": 9}, {"part": "train", "train_count": 25}),
     ("broken data", {"distinct": 0.49}, {"distinct": 0.5}),
     ("broken data", {"part_shift": 0.53}, {"part_shift": 0.51}),  # 0.5 and five times 1/500 + 1/500
     ("broken data", {"part_shift": 1.02, "part_count": 10}, {"part_shift": 1.0, "part_count": 10}),
-    ("broken data", {"neighbour_correlation": -0.04, "explained": 0.09}, {"neighbour_correlation": -0.06}),
+    ("broken data", {"neighbour_correlation": -0.04, "explained": 0.05}, {"neighbour_correlation": -0.06}),
+    ("broken data", {"train_count": 24, "held_out_count": 3}, {"train_count": 25, "held_out_count": 3}),
+    ("broken data", {"leaked": 0.021}, {"leaked": 0.02}),
+    ("broken data", DIM | {"data_std": 0.2}, DIM | {"data_std": 0.1}),  # one picture, a dim one
+    ("broken data", DIM | {"neighbour_correlation": 0.04}, DIM | {"neighbour_correlation": 0.06}),  # rounding
+    ("broken data", DIM | {"data_std": 0.2}, DIM | {"data_std": 0.2, "peak": 0.08}),  # sparse: a pixel stands out
+    ("prior mismatch", {"sample_shift": 0.11}, {"sample_shift": 0.1}),
+    ("prior mismatch", {"sample_distance": 3.4}, {"sample_distance": 3.3}),
+    ("prior mismatch", {"sample_variety": 0.24}, {"sample_variety": 0.25}),
+    ("underfitting", WEAK, WEAK | {"explained": 0.5}),
+    ("underfitting", WEAK, WEAK | {"wider_explained": 0.68}),  # there is no more to explain
+    ("underfitting", WEAK, WEAK | {"active_units": 31}),  # the latent is not full
+    ("condition ignored", {"is_conditional": True, "obedience": 0.59}, {"is_conditional": True, "obedience": 0.6}),
     ("overfitting", {"train_psnr_db": 23.01, "psnr_db": 20.0}, {"train_psnr_db": 22.99}),
     ("overfitting", {"rise_db": 0.51, "train_psnr_db": 20.5}, {"rise_db": 0.49, "train_psnr_db": 20.5}),
     ("still improving", {"is_finished": False}, {}),
@@ -149,6 +170,138 @@ def test_a_stopped_training_that_overfits_is_not_told_to_go_on() -> None:
     assert diagnose(replace(SOUND, train_psnr_db=60.0, steps=100, is_finished=False)).remedy == "train"
 
 
+# What was missed, or accused without reason
+
+
+def test_samples_unlike_images_are_seen_and_the_cause_is_named() -> None:
+    """beta=0 under a standard normal prior: reconstructions are fine, samples are not (numbers of such a run)."""
+    free = replace(SOUND, beta=0.0, rate_nats=84.2, sample_shift=0.63, sample_distance=4.2, sample_variety=0.64)
+    found = diagnose(free)
+    assert (found.verdict, dict(found.changes)) == ("prior mismatch", {"beta": 1})
+    assert "mean image is off by 0.8" in found.reason
+    usual = replace(free, beta=1.0)
+    assert diagnose(usual).remedy == "fit-prior"
+    assert (
+        diagnose(replace(usual, is_prior_fitted=True, epochs=600.0, images_seen=960_000, total_images=960_000)).remedy
+        == "reconstruct"
+    )
+    assert diagnose(replace(usual, is_conditional=True)).changes == {"prior": "conditional-normal"}
+    assert diagnose(replace(usual, is_grid=True)).remedy == "train"
+    marks = [row.name for row in found.rows if row.is_ok is False]
+    assert marks == ["samples: mean image off by", "samples: distance to the nearest image, of reconstructions"]
+
+
+def test_an_autoencoder_whose_codes_miss_its_prior_is_seen_too() -> None:
+    off = replace(AUTOENCODER, sample_std=0.3, sample_shift=0.36, sample_distance=3.8, sample_variety=1.1)
+    found = diagnose(off)
+    assert (found.verdict, found.remedy) == ("prior mismatch", "fit-prior")
+    assert any(row.name.startswith("samples") for row in found.rows)
+
+
+def test_noisy_textures_are_not_called_collapsed() -> None:
+    """A model that explains little, because most is noise, but whose latent is used."""
+    textures = replace(SOUND, explained=0.08, linear_explained=0.05, wider_explained=0.09, rate_nats=6.0)
+    found = diagnose(textures)
+    assert found.verdict == "healthy" and all(row.is_ok is not False for row in found.rows)
+    assert "a linear code of as many numbers explains 5%" in found.reason
+    assert diagnose(replace(textures, linear_explained=0.3)).verdict == "collapsed"
+    assert diagnose(replace(textures, rate_nats=0.2)).verdict == "collapsed"
+    noise = replace(textures, neighbour_correlation=0.01, explained=0.04)
+    assert diagnose(noise).verdict == "broken data"  # of 1,024 pixels, 32 numbers explain 3 % by chance
+    assert diagnose(replace(noise, explained=0.06)).verdict == "healthy"
+
+
+def test_a_latent_of_one_number_is_too_small() -> None:
+    found = diagnose(replace(SOUND, latent_dim=1, active_units=1, explained=0.26, wider_explained=0.84))
+    assert (found.verdict, dict(found.changes)) == ("underfitting", {"latent_dim": 8})
+    assert "16 numbers explains 84%" in found.reason
+
+
+def test_a_condition_that_is_ignored_gets_a_prior_that_knows_it() -> None:
+    ignoring = replace(SOUND, is_conditional=True, obedience=0.38)
+    assert dict(diagnose(ignoring).changes) == {"prior": "conditional-normal"}
+    assert diagnose(replace(ignoring, has_conditional_prior=True)).remedy == "data"
+    assert diagnose(replace(ignoring, obedience=None)).verdict == "healthy"  # images do not show it
+
+
+def test_twenty_images_are_too_few() -> None:
+    """They were told to train for 2,560 epochs, then to stop earlier, then to train longer."""
+    twenty = replace(SOUND, train_count=16, held_out_count=2, images_seen=160, total_images=160, steps=10, epochs=10.0)
+    found = diagnose(twenty)
+    assert (found.verdict, found.remedy) == ("broken data", "data") and "16 training images and 2" in found.reason
+
+
+# What follows from advice
+
+
+def _followed(e: Evidence, remedy: str, changes: dict[str, Any]) -> Evidence:
+    """The evidence after a command, if no symptom gets any better."""
+    if remedy == "fit-prior":
+        return replace(e, is_prior_fitted=True)
+    known, values = {f.name for f in fields(Evidence)}, dict(changes)
+    longer = values.pop("images", e.total_images) / e.images_seen
+    values |= {"has_patience": True} if values.pop("patience", None) else {}
+    values |= {"is_scale_fixed": False} if values.pop("scale", None) else {}
+    values |= {"has_conditional_prior": True} if values.pop("prior", None) else {}
+    assert values.keys() <= known
+    seen = {"images_seen": round(e.images_seen * longer), "epochs": e.epochs * longer, "steps": round(e.steps * longer)}
+    return replace(e, is_finished=True, **seen | {"total_images": round(e.images_seen * longer)} | values)
+
+
+_SHORT = {"steps": 6, "images_seen": 192, "total_images": 192, "epochs": 0.12}
+_UNUSUAL = [
+    {},
+    {"beta": 30.0},
+    {"beta": 0.0},
+    {"learning_rate": 1e-6},
+    {"learning_rate": 0.1},
+    {"is_scale_fixed": True},
+]
+_OTHER = [{}, _SHORT, {"has_patience": True}, {"is_grid": True}, {"is_conditional": True}, {"can_free_bits": False}]
+
+
+@pytest.mark.parametrize("start", [SOUND, AUTOENCODER], ids=["vae", "autoencoder"])
+def test_advice_never_turns_in_a_circle(start: Evidence) -> None:
+    """Whoever follows it while nothing gets better meets no setting twice, and comes to an end."""
+    for (_, sick, _), unusual, other in itertools.product(SICK, _UNUSUAL, _OTHER):
+        e, seen = replace(start, **other | unusual | sick), []
+        for _ in range(20):
+            found = diagnose(e)
+            if found.remedy in ("use", "data", "reconstruct"):
+                break
+            after = _followed(e, found.remedy, dict(found.changes))
+            longer = after.total_images / e.total_images
+            assert longer <= LIMITS.most_longer and after.planned_epochs <= LIMITS.most_epochs + 1
+            assert after not in seen and after != e
+            seen.append(e)
+            e = after
+        else:
+            pytest.fail(f"no end: {sick} {unusual} {other}: {found.words} {found.changes}")
+
+
+def test_longer_always_keeps_the_best_epoch() -> None:
+    found = diagnose(replace(SOUND, gain=0.1))
+    assert dict(found.changes) == {"images": 96_000, "patience": 20}  # a third of 60 epochs
+    assert dict(diagnose(replace(SOUND, gain=0.1, has_patience=True)).changes) == {"images": 96_000}
+    begun = diagnose(replace(SOUND, steps=10, images_seen=320, total_images=320, epochs=0.2))
+    assert dict(begun.changes) == {"images": 3_200, "patience": 5}  # not the 38,400 that make 1,200 steps
+
+
+def test_what_early_stopping_ended_is_not_told_to_be_longer() -> None:
+    stopped = replace(SOUND, has_patience=True, total_images=64_000, gain=0.1, steps=200, epochs=1.5)
+    assert diagnose(stopped).verdict == "healthy"
+    assert diagnose(replace(stopped, train_psnr_db=30.0)).remedy == "data"  # the best epoch already: more images
+
+
+def test_old_evidence_is_judged_as_it_was() -> None:
+    """Numbers that older runs do not have are None, and no rule holds for them."""
+    new = ("values", "peak", "leaked", "linear_explained", "wider_explained", "sample_distance", "sample_variety")
+    old = replace(SOUND, **dict.fromkeys((*new, "obedience")))
+    assert diagnose(old).verdict == "healthy"
+    assert diagnose(replace(old, explained=0.09)).verdict == "collapsed"
+    assert diagnose(replace(old, neighbour_correlation=0.01, explained=0.09)).verdict == "broken data"
+
+
 # The images
 
 
@@ -190,6 +343,68 @@ def test_plain_images_have_no_variance_and_no_error() -> None:
 def test_copies_are_counted() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8)).repeat(10, 0)
     assert _examined(_images(pixels, np.arange(200) // 10 % 10 == 0)).distinct == pytest.approx(18 / 180)
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_images_that_were_trained_on_are_found_in_other_parts(part: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 1, 8, 8))
+    parts = np.arange(200) // 50  # 100 to train on, 50 of either other part
+    parts[150:] = 0
+    pixels[50 * part : 50 * part + 5] = pixels[150:155]
+    images = replace(_images(pixels), parts=parts.astype(np.uint8))
+    found = _examined(images)
+    assert found.leaked == pytest.approx(0.1) and diagnose(found).verdict == "broken data"
+    assert "10% of the validation or test images" in diagnose(found).reason
+    pixels[50 * part : 50 * part + 5] += 1
+    clean = replace(_images(pixels), parts=images.parts)
+    assert _examined(clean).leaked == 0
+
+
+def test_a_share_of_the_training_images_stands_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_checks, "_MOST_IMAGES", 250)
+    monkeypatch.setattr(image_checks, "_MOST_COMPARED_BYTES", 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, 1, 8, 8))
+    pixels[900:] = pixels[:100]
+    parts = np.arange(1000) >= 800
+    found = _examined(_images(pixels, parts.astype(int)))
+    assert found.leaked == pytest.approx(0.5, abs=0.2)  # 100 of 200, looked for among 250 of 800
+
+
+def test_sparse_and_dim_pictures_are_told_from_plain_ones() -> None:
+    draws = np.random.default_rng(0)
+    sparse = np.zeros((300, 1, 32, 32), int)
+    sparse[np.arange(300), 0, draws.integers(0, 32, 300), draws.integers(0, 32, 300)] = 60
+    dim = draws.integers(0, 6, (300, 1, 4, 4)).repeat(8, 2).repeat(8, 3)
+    rounding = 128 + draws.integers(0, 2, (300, 1, 32, 32))
+    picture = draws.integers(0, 250, (1, 1, 16, 16)) + draws.integers(0, 4, (300, 1, 4, 4)).repeat(4, 2).repeat(4, 3)
+    for pixels, is_plain in ((sparse, False), (dim, False), (rounding, True), (picture, True)):
+        found = _examined(_images(pixels))
+        assert found.std_about_mean_image * 255 < 2 and found.is_plain is is_plain
+
+
+def test_a_decoder_that_is_told_nothing_ignores_the_condition() -> None:
+    """Samples of a decoder without weights for its condition, beside one that draws the class it is told."""
+    images = vk.open_images("digits")
+    rows = is_trained_on(images, recipes.get("conditional-vae"))
+    told = conditions_of(images, rows)
+    row = replace(recipes.get("conditional-vae"), net="mlp", hidden=(32,), latent_dim=4, condition_size=11)
+    model = build_model(resolve(row, images.shape, 100), images.shape).eval()
+    train, held = (selected(images, np.flatnonzero(images.parts == part), told) for part in (0, 1))
+    code = LinearCode.of(to_float(train[:]).flatten(1))
+    assert check_samples(model, train, held, code, told)["obedience"] == pytest.approx(0, abs=0.1)
+    means = torch.stack([to_float(train[:])[train.conditions_of(slice(None))[:, c] > 0].mean(0) for c in range(10)])
+    model.decode = _Drawn(means)  # type: ignore[assignment]
+    assert check_samples(model, train, held, code, told)["obedience"] > LIMITS.least_obedience
+
+
+class _Drawn:
+    """A decoder that draws the mean image of the class it is told."""
+
+    def __init__(self, means: torch.Tensor) -> None:
+        self.means = means
+
+    def __call__(self, z: torch.Tensor, condition: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(picture=(condition[:, :10] @ self.means.flatten(1)).view(-1, *self.means.shape[1:]))
 
 
 @pytest.mark.parametrize("part", [1, 2])

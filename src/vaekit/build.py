@@ -49,7 +49,7 @@ from vaekit.quantise import (
 )
 from vaekit.recipes import Recipe, check
 
-__all__ = ["build_model", "build_objective", "parameter_count", "resolve"]
+__all__ = ["build_model", "build_objective", "can_free_bits", "parameter_count", "resolve"]
 
 Shape = tuple[int, int, int]
 
@@ -260,13 +260,17 @@ def _refuse_weights(row: Recipe) -> None:
         return  # it has said so of all of them
     if row.beta != 1 and row.objective not in ("elbo", "mmd"):
         raise UserError(f"beta={row.beta:g}: objective={row.objective} has weights of its own; set beta=1")
-    normals = ("standard-normal", "fitted-normal", "conditional-normal")
-    has_dimensions = row.posterior == "normal" and row.prior in normals
-    if row.free_bits_nats and (row.objective != "elbo" or not has_dimensions):
+    if row.free_bits_nats and not can_free_bits(row):
         raise UserError(
             f"free_bits_nats={row.free_bits_nats:g}: it is of the dimensions of a normal posterior under a normal "
             "prior, by objective=elbo; set free_bits_nats=0"
         )
+
+
+def can_free_bits(row: Recipe) -> bool:
+    """Whether each dimension of the latent has a rate of its own, which may cost nothing."""
+    normals = ("standard-normal", "fitted-normal", "conditional-normal")
+    return row.objective == "elbo" and row.posterior == "normal" and row.prior in normals
 
 
 def _refuse_codes(row: Recipe) -> None:

@@ -18,27 +18,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from vaekit import edit
+from vaekit.baselines import LinearCode
+from vaekit.build import can_free_bits
 from vaekit.config import RunConfig
-from vaekit.data import PARTS, Images, Selection, to_float
+from vaekit.data import Images, Selection, to_float
 from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.distributions import Laplace, NormalImage
 from vaekit.errors import UserError
 from vaekit.evaluate import Measurement, Numbers, loss_nats, measure
 from vaekit.evidence import LIMITS, Evidence
-from vaekit.intake import held_out, is_trained_on
+from vaekit.image_checks import check_images, evenly
+from vaekit.intake import held_out, is_trained_on, selected
 from vaekit.models import LatentModel
 from vaekit.recipes import RECIPES, Recipe
 from vaekit.runs import recipe_of
+from vaekit.sample_checks import check_samples
 from vaekit.schedules import steps_to_see
 
 __all__ = ["examine", "gain_of_second_half", "quality_db"]
 
-_MOST_IMAGES = 500  # of each part, measured
-_FEWEST_IMAGES = 100  # … however large they are
-_MOST_VALUES = 1 << 24  # pixel values of a part that is measured: seconds, for the largest net
-_MOST_COMPARED_BYTES = 1 << 26  # of training images that are compared with one another
-_SAMPLES = 128  # of the prior
 _WITH_A_SCALE = ("normal", "laplace", "discretized-logistic", "discretized-normal")
 _STD_OF_SCALE: dict[Any, float] = {
     NormalImage: 1.0,
@@ -57,7 +55,8 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
     row = recipe_of(config)
     part, rows = held_out(images, row)
     trained = np.flatnonzero(is_trained_on(images, row))
-    train, held = _some(images, trained), _some(images, rows)
+    # A conditional model is told what is known of images, as it is in training and by evaluate.
+    train, held = (selected(images, evenly(images, some), config.conditions) for some in (trained, rows))
     fit = [measure(model, pixels) for pixels in (train, held)]
     on_train, on_held = (found.numbers() for found in fit)
     if not math.isfinite(on_held["sse_per_image"] or 0.0):
@@ -71,8 +70,8 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
     if best is not None and config.patience is not None:
         curve = curve[: curve.index(best) + 1]  # the weights are those of the best epoch
     pixels = to_float(train[:])
-    mean, variance = pixels.mean(0), float(pixels.var(0, correction=0).mean())
-    spread = _mean_square(held, mean)
+    spread = _mean_square(held, pixels.mean(0))
+    code = LinearCode.of(pixels.flatten(1))
     evidence = Evidence(
         has_density=on_held["rate_nats"] is not None,
         beta=row.beta,
@@ -90,7 +89,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         part=part,
         train_count=len(train),
         held_out_count=len(held),
-        **_data(images, trained, pixels, mean, variance),
+        **check_images(images, trained, pixels),
         explained=_share(float(fit[1].columns["sse"].mean()) / fit[1].values, spread),
         psnr_db=_capped(on_held["psnr_db"]),
         train_psnr_db=_capped(on_train["psnr_db"]),
@@ -98,21 +97,12 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         rise_db=None if best is None else best.quality_db - curve[-1].quality_db,
         observation_std=_observation_std(model),
         **_codes(fit[1], on_train, on_held),
-        **_samples(model, mean, variance),
-        usual_learning_rate=RECIPES[row.name].learning_rate if row.name in RECIPES else None,
+        **check_samples(model, train, held, code, config.conditions),
+        **_linear(code, held, model.latent_dim),
+        **_recipe(model, row),
     )
     evidence.check_finite()
     return evidence
-
-
-def _some(images: Images, rows: np.ndarray) -> Selection:
-    """Five hundred of the rows, evenly spaced; fewer of large images."""
-    most = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _MOST_VALUES // math.prod(images.shape)))
-    return images.selection(_spread(rows, most))
-
-
-def _spread(rows: np.ndarray, most: int) -> np.ndarray:
-    return rows if len(rows) <= most else rows[np.arange(most) * len(rows) // most]
 
 
 def _capped(psnr_db: float | int | None) -> float:
@@ -186,55 +176,6 @@ def _validations(lines: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], 
     ]
 
 
-# Of the images
-
-
-def _data(images: Images, trained: np.ndarray, pixels: Tensor, mean: Tensor, variance: float) -> dict[str, Any]:
-    return {
-        "data_mean": float(pixels.mean()),
-        "data_std": float(pixels.std(correction=0)),
-        "std_about_mean_image": math.sqrt(variance),
-        "distinct": _distinct(images, trained),
-        "neighbour_correlation": _neighbour_correlation(pixels - mean),
-        **_parts(images, trained, mean, variance),
-    }
-
-
-def _parts(images: Images, trained: np.ndarray, mean: Tensor, variance: float) -> dict[str, Any]:
-    """The part that was not trained on whose mean image is furthest from that of the training images."""
-    found: dict[str, Any] = {"part_shift": None, "part_count": 0}
-    for part in range(len(PARTS)):
-        rows = np.setdiff1d(np.flatnonzero(images.parts == part), trained)
-        if len(rows):
-            some = _some(images, rows)
-            shift = _shift(mean, variance, to_float(some[:]).mean(0))
-            if found["part_shift"] is None or shift > found["part_shift"]:
-                found = {"part_shift": shift, "part_count": len(some)}
-    return found
-
-
-def _shift(mean: Tensor, variance: float, other: Tensor) -> float:
-    """‖mean − other‖² per pixel value over the variance per pixel value; 0 where nothing varies and nothing differs."""
-    square = float((mean - other).double().square().mean())
-    return square / max(variance, 1e-12) if square else 0.0
-
-
-def _distinct(images: Images, trained: np.ndarray) -> float:
-    """Share of different images among (up to 64 MB of) those trained on."""
-    some = images.selection(_spread(trained, max(_MOST_IMAGES, _MOST_COMPARED_BYTES // math.prod(images.shape))))
-    different = {row.numpy().tobytes() for piece in some.split(_MOST_IMAGES) for row in piece}
-    return len(different) / len(some)
-
-
-def _neighbour_correlation(centred: Tensor) -> float:
-    """Of deviations from the mean image ``[N, C, H, W]``, between pixels side by side; 0 where nothing varies."""
-    product = square = 0.0
-    for a, b in ((centred[..., 1:], centred[..., :-1]), (centred[..., 1:, :], centred[..., :-1, :])):
-        product += float((a * b).double().sum())
-        square += float((a.double().square().sum() * b.double().square().sum()).sqrt())
-    return product / square if square else 0.0
-
-
 # Of the fit
 
 
@@ -246,6 +187,25 @@ def _mean_square(held: Selection, mean: Tensor) -> float:
 def _share(mean_squared_error: float, whole: float) -> float:
     """What a reconstruction with this error explains; 0 where there is nothing to explain."""
     return 1 - mean_squared_error / whole if whole else 0.0
+
+
+def _linear(code: LinearCode, held: Selection, latent_dim: int) -> dict[str, Any]:
+    """What linear codes explain of held-out images: one of the size of the latent, and a larger one."""
+    images = to_float(held[:]).flatten(1)
+    wider = max(LIMITS.least_wider, LIMITS.wider * latent_dim)
+    return {"linear_explained": code.explained(images, latent_dim), "wider_explained": code.explained(images, wider)}
+
+
+def _recipe(model: LatentModel, row: Recipe) -> dict[str, Any]:
+    """What a remedy must know."""
+    return {
+        "usual_learning_rate": RECIPES[row.name].learning_rate if row.name in RECIPES else None,
+        "is_grid": row.latent == "codes",
+        "is_conditional": row.is_conditional,
+        "has_conditional_prior": row.prior == "conditional-normal",
+        "is_prior_fitted": model.fitted_prior is not None,
+        "can_free_bits": can_free_bits(row),
+    }
 
 
 def _observation_std(model: LatentModel) -> float | None:
@@ -263,15 +223,3 @@ def _codes(found: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str,
     if found.kl_per_dim is not None:
         codes["kl_per_dim_nats"] = tuple(found.kl_per_dim.tolist())
     return codes | {"train_elbo_nats": on_train["elbo_nats"]}
-
-
-def _samples(model: LatentModel, mean: Tensor, variance: float) -> dict[str, Any]:
-    """Pixel statistics of samples of the prior beside those of training images."""
-    if model.prior is None:
-        return {}
-    samples = to_float(edit.generate(model, _SAMPLES))
-    return {
-        "sample_mean": float(samples.mean()),
-        "sample_std": float(samples.std(correction=0)),
-        "sample_shift": _shift(mean, variance, samples.mean(0)),
-    }

@@ -19,7 +19,7 @@ from vaekit.config import Condition
 from vaekit.data import Images
 from vaekit.errors import UserError, nearest, storable
 
-__all__ = ["asked", "conditions_of", "hidden_parts", "known_in", "matrix", "size_of"]
+__all__ = ["asked", "conditions_of", "hidden_parts", "known_in", "matrix", "places", "size_of"]
 
 LABEL = "label"
 _MOST_VALUES = 50  # of a column of words; more are names
@@ -56,6 +56,16 @@ def conditions_of(images: Images, rows: np.ndarray) -> tuple[Condition, ...]:
 def size_of(conditions: Sequence[Condition]) -> int:
     """How many numbers stand for all parts."""
     return sum(_width(each) + 1 for each in conditions)
+
+
+def places(conditions: Sequence[Condition]) -> list[tuple[slice, int]]:
+    """Where the values of each condition stand among the numbers of :func:`matrix`, and where it says if it is known.
+
+    >>> places([Condition("label", ("cat", "dog")), Condition("age", (), 0.0, 90.0)])
+    [(slice(0, 2, None), 2), (slice(3, 4, None), 4)]
+    """
+    ends = np.cumsum([_width(each) + 1 for each in conditions]).tolist()
+    return [(slice(end - _width(each) - 1, end - 1), end - 1) for each, end in zip(conditions, ends, strict=True)]
 
 
 def matrix(conditions: Sequence[Condition], images: Images) -> Tensor:
@@ -98,8 +108,7 @@ def known_in(conditions: Sequence[Condition], told: Tensor | None) -> list[str]:
     """The names of the parts that are known of some of the images ``[N, C]``."""
     if told is None:
         return []
-    ends = np.cumsum([_width(each) + 1 for each in conditions]) - 1
-    return [each.name for each, end in zip(conditions, ends, strict=True) if bool(told[:, end].any())]
+    return [each.name for each, (_, at) in zip(conditions, places(conditions), strict=True) if bool(told[:, at].any())]
 
 
 def _width(condition: Condition) -> int:

@@ -25,15 +25,23 @@ def next_command(config: RunConfig, diagnosis: Diagnosis, source: str, run: str)
     source = "DATA" if source in ("array", "files") else source
     if diagnosis.remedy == "use":
         verb = "generate" if serves("generate", recipe_of(config)) else "reconstruct"
-        return shlex.join(["vaekit", verb, run, "--out", f"{run.rstrip('/')}-{verb}.png"])
+        return _drawn(verb, run)
+    if diagnosis.remedy == "reconstruct":
+        return _drawn("reconstruct", run)
+    if diagnosis.remedy == "fit-prior":
+        return shlex.join(["vaekit", "fit-prior", run])
     if diagnosis.remedy == "data":
         height, width = config.data.size
         sheet = f"{run.rstrip('/')}-data.png"
         return shlex.join(["vaekit", "data", source, "--size", f"{height}x{width}", "--sheet", sheet])
     if diagnosis.remedy == "resume":
         return train_command(config, source, run)
-    changed = "-".join(diagnosis.changes).replace("_", "-")
+    changed = next(iter(diagnosis.changes)).replace("_", "-")
     return train_command(config, source, f"{run.rstrip('/')}-{changed}", diagnosis.changes)
+
+
+def _drawn(verb: str, run: str) -> str:
+    return shlex.join(["vaekit", verb, run, "--out", f"{run.rstrip('/')}-{verb}.png"])
 
 
 def train_command(config: RunConfig, source: str, out: str, changes: Mapping[str, Any] | None = None) -> str:

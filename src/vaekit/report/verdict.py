@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from vaekit.evidence import Row
+from vaekit.evidence_rows import Row
 from vaekit.report.facts import Facts
 
 __all__ = ["verdict"]

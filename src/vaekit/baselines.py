@@ -1,0 +1,96 @@
+"""Simple comparisons that say what a model's numbers are worth: a linear code, a linear probe, the nearest image.
+
+    linear code     1 − ‖H − H V Vᵀ‖² / ‖H‖², V the first k principal axes of training images, H held-out ones; both
+                    less the mean training image (principal component analysis)
+    probe           W = argmin ‖X W − C‖² + λ ‖W‖² from images X to conditions C (ridge regression)
+    nearest image   mean over a of min over b of ‖a − b‖²
+
+Nothing here knows a model. Rows are images, flattened; all sums are in double precision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["LinearCode", "Probe", "nearest_square"]
+
+_RIDGE = 1e-2  # of the mean variance of the axes that a probe reads
+_AXES = 64  # that a probe reads at most
+_TINY = 1e-12  # of the largest eigenvalue: below it an axis is rounding
+
+
+@dataclass(frozen=True)
+class LinearCode:
+    """Principal axes of training images, kept as combinations of these: few images may have many pixels."""
+
+    mean: Tensor  #: ``[D]``
+    centered: Tensor  #: training images less the mean ``[N, D]``
+    weights: Tensor  #: ``[N, K]``: axis k is ``centered.T @ weights[:, k]``; by falling variance
+
+    @classmethod
+    def of(cls, images: Tensor) -> LinearCode:
+        """Of training images ``[N, D]``."""
+        images = images.double()
+        mean = images.mean(0)
+        centered = images - mean
+        squares, vectors = torch.linalg.eigh(centered @ centered.mT)
+        squares, vectors = squares.flip(0), vectors.flip(1)
+        kept = squares > _TINY * squares[:1].clamp(min=_TINY)
+        return cls(mean, centered, vectors[:, kept] * squares[kept].rsqrt())
+
+    def encode(self, images: Tensor, size: int | None = None) -> Tensor:
+        """The first ``size`` coordinates of images ``[M, D]``."""
+        return ((images.double() - self.mean) @ self.centered.mT) @ self.weights[:, :size]
+
+    def explained(self, images: Tensor, size: int) -> float:
+        """Share of the variance of images about the mean training image that ``size`` numbers reconstruct.
+
+        >>> line = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
+        >>> round(LinearCode.of(line).explained(torch.tensor([[3.0, 3.0], [1.0, 3.0]]), 1), 3)
+        0.833
+        """
+        whole = float((images.double() - self.mean).square().sum())
+        return float(self.encode(images, size).square().sum()) / whole if whole else 0.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Reads conditions off images: what a picture says of each column, linearly."""
+
+    code: LinearCode
+    weights: Tensor  #: ``[K, C]``
+    center: Tensor  #: mean of each column where it is known ``[C]``
+
+    @classmethod
+    def of(cls, code: LinearCode, images: Tensor, columns: Tensor, known: Tensor) -> Probe:
+        """Fitted to images ``[N, D]`` and columns ``[N, C]``; ``known`` (bool ``[N, C]``) says which values count."""
+        columns, known = columns.double(), known.double()
+        center = (columns * known).sum(0) / known.sum(0).clamp(min=1)
+        z = code.encode(images, _AXES)
+        gram = z.mT @ z
+        ridge = _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+        return cls(code, torch.linalg.solve(gram + ridge, z.mT @ ((columns - center) * known)), center)
+
+    def agreement(self, images: Tensor, columns: Tensor, known: Tensor) -> Tensor:
+        """Σ over images of what is read times what is so, each less its mean, over the square of the latter: ``[C]``.
+
+        1 where every value is read exactly, 0 where pictures have nothing to do with it.
+        """
+        wanted = (columns.double() - self.center) * known.double()
+        read = self.code.encode(images, _AXES) @ self.weights
+        read = (read - read.mean(0)) * known.double()
+        return (read * wanted).sum(0) / wanted.square().sum(0).clamp(min=_TINY)
+
+
+def nearest_square(images: Tensor, others: Tensor) -> float:
+    """Mean over images ``[M, D]`` of the squared distance to the nearest of ``others`` ``[N, D]``.
+
+    >>> nearest_square(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [7.0]]))
+    2.5
+    """
+    a, b = images.double(), others.double()
+    squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.mT
+    return float(squares.clamp(min=0).amin(1).mean())
