@@ -260,7 +260,8 @@ DENSE = {"net": "mlp", "hidden": "128"}  #: trains in seconds
 
 
 def _of_digits(name: str, expected: str, recipe: str = "vae", **values: Any) -> Case:
-    options = {"epochs": 30, "settings": DENSE | values.pop("settings", {})} | values.pop("options", {})
+    options = {"settings": DENSE | values.pop("settings", {})} | values.pop("options", {})
+    options |= {} if "images" in options else {"epochs": 30}
     return Case(name, expected, recipe, options=options, source="digits", **values)
 
 

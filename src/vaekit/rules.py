@@ -62,9 +62,10 @@ def _is_over_regularised(e: Evidence) -> bool:
 
 def _has_small_latent(e: Evidence) -> bool:
     is_missed = (e.wider_explained or 0.0) > e.explained + 2 * LIMITS.linear_margin
+    is_size = (e.linear_explained or 0.0) <= e.explained + LIMITS.linear_margin  # else so many numbers could hold more
     has_idle_units = e.active_share is not None and e.active_share < 1
     can_grow = not e.is_grid and not has_idle_units and e.latent_dim < (e.values or math.inf)
-    return e.explained < LIMITS.half_explained and is_missed and can_grow
+    return e.explained < LIMITS.half_explained and is_missed and is_size and can_grow
 
 
 def _is_off_its_prior(e: Evidence) -> bool:
