@@ -61,7 +61,8 @@ def _is_over_regularised(e: Evidence) -> bool:
 
 
 def _has_small_latent(e: Evidence) -> bool:
-    is_missed = (e.wider_explained or 0.0) > e.explained + 2 * LIMITS.linear_margin
+    by_chance = (1 - e.explained) * e.wider_size / (e.values or math.inf)  # what so many numbers explain of noise
+    is_missed = (e.wider_explained or 0.0) > e.explained + by_chance + 2 * LIMITS.linear_margin
     is_size = (e.linear_explained or 0.0) <= e.explained + LIMITS.linear_margin  # else so many numbers could hold more
     has_idle_units = e.active_share is not None and e.active_share < 1
     can_grow = not e.is_grid and not has_idle_units and e.latent_dim < (e.values or math.inf)
