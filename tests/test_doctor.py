@@ -561,13 +561,14 @@ def test_the_next_command_is_one_that_exists(
     sick: dict[str, Any], tmp_path: Path, vaekit: Callable, digits_vae: Path
 ) -> None:
     config = vk.load(digits_vae).config
+    config = replace(config, recipe=config.recipe | {"is_conditional": "is_conditional" in sick})
     out = str(tmp_path / "a 'run'")
     words = _words(next_command(config, diagnose(replace(SOUND, **sick)), "digits", out))
     if words[0] == "train":
         words.append("--dry-run")
         assert words[words.index("--out") + 1].startswith(out)
-    elif words[0] == "generate":
-        words[1] = str(digits_vae)
+    elif words[0] in ("generate", "fit-prior"):
+        words[1] = shutil.copytree(digits_vae, out)
     answer = vaekit(*words)
     assert answer.code == 0, answer.err
 
