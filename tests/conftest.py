@@ -92,5 +92,7 @@ def portraits_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c_works() -> None:
-    """A shell starts background jobs deaf to Ctrl-C; the tests of it must not depend on who started them."""
+    """Background jobs are deaf to Ctrl-C, under ``nohup`` to SIGHUP; tests must not depend on who started them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

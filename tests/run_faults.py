@@ -29,7 +29,7 @@ _WRONG: tuple[Any, ...] = (
     *([], {}, [1], ["x"], {"a": 1}, "\ud800\x00", [[[[]]]]),
 )
 _MOST_ELEMENTS = 2  # of a list, changed
-_METADATA = "vaekit"
+_METADATA = "vaekit"  # of files without a checksum, so that what is wrong with a value is met
 _SOUND = (".total_images = 1000000",)  #: asks for a longer training, and gets it
 
 #: Words after the run. ``report`` is no command: it is what a training writes last, and what a published page reads.
@@ -158,7 +158,9 @@ def _tensors_changed(data: bytes) -> Iterator[tuple[str, Callable[[], bytes]]]:
     from safetensors.torch import load, save
 
     size = struct.unpack("<Q", data[:8])[0]
-    facts = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_METADATA])
+    from vaekit import sums
+
+    facts = sums.facts_in(json.loads(data[8 : 8 + size])["__metadata__"])
     tensors = load(data)
 
     def written(changed: dict[str, Any], said: Any = facts) -> bytes:

@@ -201,6 +201,42 @@ def test_damage_in_the_cache_is_mended(tmp_path: Path, folder_of_cache: Path, mo
         assert same(first, open_images(source, size=8)) and files_of(folder_of_cache) == whole
 
 
+def test_a_flipped_bit_in_the_cache_is_mended_and_said(
+    tmp_path: Path, folder_of_cache: Path, decoded: list[str], monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = photos(tmp_path / "photos")
+    settle(source, monkeypatch)
+    first = open_images(source, size=8)
+    whole = files_of(folder_of_cache)
+    for name, data in whole.items():
+        for place in range(0, len(data), 397):
+            decoded.clear()
+            (folder_of_cache / name).unlink()  # what is open keeps the old file
+            (folder_of_cache / name).write_bytes(data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :])
+            assert same(first, open_images(source, size=8)), (name, place)
+            assert files_of(folder_of_cache) == whole
+            assert len(decoded) == (1 if "pixels" in name else COUNT)
+            assert " damaged" in capsys.readouterr().err
+
+
+def test_a_flipped_bit_in_a_set_that_is_being_decoded(tmp_path: Path, folder_of_cache: Path, monkeypatch) -> None:
+    source = photos(tmp_path / "photos")
+    monkeypatch.setattr(building, "_FLUSH_SECONDS", 0.0)
+    key = cache.Key(list_folder(source), [f"{'ab'[i % 2]}/{i:03d}.png" for i in range(COUNT)], Form((8, 8)))
+    with key.alone():
+        begun = building.Building(key, COUNT, (3, 8, 8))
+        begun.note([ingest.Found(row, bytes([row + 1]) * 32) for row in range(3)])
+        begun.close()
+        journal, pixels = (key.building / name for name in ("journal", "pixels"))
+        for path, place in ((journal, -1), (pixels, 0)):  # the last record, and the first image
+            data = bytearray(path.read_bytes())
+            data[place] ^= 1
+            path.write_bytes(data)
+        again = building.Building(key, COUNT, (3, 8, 8))
+        assert {row: done.content for row, done in again.done.items()} == {1: b"\2" * 32}
+        again.discard()
+
+
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch) -> None:
     source = photos(tmp_path / "photos")
     (tmp_path / "cache").write_bytes(b"a file")

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 
 from vaekit import api, runs, training
+from vaekit.errors import endings
 from vaekit.locks import LOCK, only_writer
 from vaekit.report import page
 
@@ -371,6 +373,58 @@ def test_a_signal_before_there_is_anything_to_save(
     assert answer == (code, "", f"vaekit: stopped{who}; nothing was left half written\n")
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+def test_a_closed_terminal_finds_an_early_state_and_a_newer_one_is_saved(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with subprocess.Popen(_command(out, 100_000), stderr=subprocess.PIPE, text=True, env=_environment()) as process:
+        assert process.stderr is not None
+        assert " %" in process.stderr.readline()
+        begun = time.monotonic()
+        while not runs.has_state(out):
+            assert time.monotonic() - begun < 30  # of a machine that is busy with other tests
+            time.sleep(0.1)
+        early = runs.load_state(out, print)
+        process.send_signal(signal.SIGHUP)
+        said = process.stderr.read()
+    assert process.returncode == 129
+    assert said.splitlines()[-1].startswith("vaekit: stopped by SIGHUP; the state is saved in")
+    newest = runs.load_state(out, print)
+    assert early is not None and newest is not None and 0 < early[1]["images"] < newest[1]["images"]
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert endings() == [signal.SIGTERM]
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert endings() == [signal.SIGTERM, signal.SIGHUP]
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("stderr", ["2> >(head -c 10 >/dev/null)", "2>/dev/full", "2>&-"])
+def test_progress_that_cannot_be_written_ends_no_training(tmp_path: Path, stderr: str) -> None:
+    """A reader that has gone, a full disk, and no stream at all."""
+    command = ["bash", "-c", f'"$@" --json {stderr}', "bash", *_command(tmp_path / "run", 2)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=_environment(), timeout=120)
+    assert done.returncode == 0
+    assert (tmp_path / "run" / "report.html").exists()
+    assert json.loads(done.stdout)["run"] == str(tmp_path / "run")
+
+
+def test_nothing_prints_to_stderr_but_notes() -> None:
+    source = Path(runs.__file__).parent
+    printing = {p.name for p in source.rglob("*.py") if re.search(r"sys\.stderr|Console\(stderr", p.read_text())}
+    assert printing == {"notes.py", "__init__.py"}  # the command line, which gives it to notes
+
+
+@pytest.mark.parametrize(("stdout", "code"), [(">/dev/full", 2), (">&-", 0), ("| head -c 0", 0)])
+def test_a_result_that_cannot_be_printed(stdout: str, code: int) -> None:
+    command = f'set -o pipefail; "{sys.executable}" -m vaekit recipes --json {stdout}'
+    done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, env=_environment(), timeout=120)
+    assert done.returncode == code, done.stderr
+    assert ("No space left" in done.stderr) == (code == 2) and "Traceback" not in done.stderr
 
 
 # Longer, and again

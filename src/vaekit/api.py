@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from vaekit.errors import UserError, nearest, printable, storable
 from vaekit.fitted import load_fitted
 from vaekit.folders import check_folder
 from vaekit.intake import pick_device
+from vaekit.notes import note
 from vaekit.plan import largest_batch, make_plan
 from vaekit.run import Run
 from vaekit.tracking import check_tensorboard
@@ -183,7 +183,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     run = Run(Path(path), config, model)
     model.fitted_prior, lack = load_fitted(run.path, model)
     if lack and run.leads:
-        print(f"vaekit: {printable(lack)}", file=sys.stderr)
+        note(f"vaekit: {printable(lack)}")
     return run
 
 

@@ -18,7 +18,8 @@ from vaekit.trainer import Trainer
 
 __all__ = ["SAVE_EVERY_SECONDS", "fit_budget"]
 
-SAVE_EVERY_SECONDS = 60.0  #: between two states, or twenty times what saving takes if that is more
+SAVE_EVERY_SECONDS = 60.0  #: between two states at most, or twenty times what saving takes if that is more
+_EARLY_SAVES = 7  # of the first minute, and the last one
 _CALIBRATION_SECONDS = 15.0  # at most; a budget gives a twentieth of itself to measuring its own speed
 _REPORT_SECONDS = 3.0
 _EXAMINED_IMAGES = 1000  # of both parts together, for the verdict
@@ -57,7 +58,7 @@ def fit_budget(
     per_epoch = evaluating * len(watched.validation) + _PICTURES_SECONDS
     at_the_end = encoding * min(len(pixels), MOST_STORED_LATENTS) + evaluating * (config.data.images - len(pixels))
     at_the_end += evaluating * min(config.data.images, _EXAMINED_IMAGES)
-    left = budget - (time.monotonic() - started) - at_the_end - 2 * saving - _REPORT_SECONDS
+    left = budget - (time.monotonic() - started) - at_the_end - _EARLY_SAVES * saving - _REPORT_SECONDS
     slowness = 1 + saving / max(SAVE_EVERY_SECONDS, 20 * saving)
     images = int(left / (per_image * slowness + per_epoch / len(pixels)))
     return replace(config, total_images=max(images, config.recipe["batch_size"]))

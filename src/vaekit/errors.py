@@ -11,7 +11,7 @@ import re
 import signal
 from collections.abc import Iterable
 
-__all__ = ["Interrupted", "NotFinite", "UserError", "lacks_memory", "nearest", "printable", "storable"]
+__all__ = ["Interrupted", "NotFinite", "UserError", "endings", "lacks_memory", "nearest", "printable", "storable"]
 
 _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -46,6 +46,12 @@ class Interrupted(Exception):
         name = signal.Signals(number).name
         super().__init__(f"stopped by {name}; the state is saved in {where}, repeat the same command to go on")
         self.exit_code = 128 + number
+
+
+def endings() -> list[signal.Signals]:
+    """The signals that ask a process to end: SIGTERM and SIGHUP, unless one is ignored as under ``nohup``."""
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def lacks_memory(error: BaseException) -> bool:

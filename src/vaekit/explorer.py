@@ -21,7 +21,6 @@ import math
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -45,6 +44,7 @@ from vaekit.errors import UserError, printable
 from vaekit.export import check_exporter
 from vaekit.fitted import fitted_digest
 from vaekit.folders import check_new_folder, whole_folder
+from vaekit.notes import note
 from vaekit.plain import is_plain, is_plain_folder, read_plain
 from vaekit.report.curves import panels
 from vaekit.report.facts import QUANTITIES, Facts, number
@@ -171,11 +171,7 @@ def _site(run: Run) -> Iterator[Path]:
     if is_plain_folder(kept) and (kept / "explorer.json").exists():  # ours, and out of date
         shutil.rmtree(kept, ignore_errors=True)
     if not os.path.lexists(kept) and _is_writable(run.path):
-        print(
-            f"vaekit: making the page of {printable(str(run.path))}; it is kept for the next time",
-            file=sys.stderr,
-            flush=True,
-        )
+        note(f"vaekit: making the page of {printable(str(run.path))}; it is kept for the next time")
         try:
             _write(run, kept, _SHOWN, True, {})
         except UserError:
@@ -183,7 +179,7 @@ def _site(run: Run) -> Iterator[Path]:
                 raise
         yield kept
         return
-    print(f"vaekit: making the page of {printable(str(run.path))}", file=sys.stderr, flush=True)
+    note(f"vaekit: making the page of {printable(str(run.path))}")
     with draft(Path(tempfile.gettempdir())) as folder:
         _write(run, folder / _FOLDER, _SHOWN, True, {})
         yield folder / _FOLDER

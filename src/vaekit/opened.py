@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from vaekit.data import PARTS, Form, Images, Selection, check_split, check_store
 from vaekit.errors import UserError, printable
 from vaekit.intake import is_trained_on
 from vaekit.models import LatentModel
+from vaekit.notes import note
 from vaekit.pictures import Sheet
 from vaekit.recipes import Recipe
 from vaekit.records import WeightFacts
@@ -130,7 +130,7 @@ class Opened:
         """Images that the user names; what of them cannot be read is said on stderr."""
         opened = self._open(data)
         if opened.skipped and self.leads:
-            print(f"vaekit: {opened.remarks[-1]}", file=sys.stderr)
+            note(f"vaekit: {opened.remarks[-1]}")
         return opened
 
     def _chosen(self, data: Any, split: str | None) -> tuple[Images, np.ndarray, str]:

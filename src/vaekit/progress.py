@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from vaekit.durations import duration_text
 from vaekit.errors import printable
+from vaekit.notes import note, stderr
 
 __all__ = ["Bar", "Counted", "Lines", "Progress", "Silent", "choose", "counted_aloud", "counted_silently"]
 
@@ -36,7 +36,7 @@ def counted_aloud() -> Counted:
             return
         last = now
         left = duration_text((now - start) * (total - done) / done)
-        print(f"{what}: {done:,} of {total:,} images, {left} left", file=sys.stderr, flush=True)
+        note(f"{what}: {done:,} of {total:,} images, {left} left")
 
     return count
 
@@ -73,7 +73,7 @@ class Lines(Progress):
             self.say(f"{100 * images / self._total:5.1f} %  {_pace(self._total - images, rate)}  {_describe(numbers)}")
 
     def say(self, text: str) -> None:
-        print(printable(text), file=sys.stderr, flush=True)
+        note(printable(text))
 
 
 class Bar(Progress):
@@ -88,7 +88,7 @@ class Bar(Progress):
             progress.BarColumn(bar_width=24),
             progress.TextColumn("{task.fields[text]}"),
         )
-        self._bar = progress.Progress(*columns, console=Console(stderr=True), refresh_per_second=5)
+        self._bar = progress.Progress(*columns, console=Console(file=stderr()), refresh_per_second=5)
         self._task: Any = None
 
     def start(self, total_images: int, done_images: int) -> None:
@@ -111,7 +111,7 @@ def choose(quiet: bool = False) -> Progress:
     """A bar if stderr is a terminal, else lines; nothing when quiet."""
     if quiet:
         return Silent()
-    return Bar() if sys.stderr.isatty() else Lines()
+    return Bar() if stderr().isatty() else Lines()
 
 
 def _pace(images_left: int, rate: float) -> str:

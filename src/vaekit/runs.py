@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vaekit import notes, sums
 from vaekit.build import build_model
 from vaekit.conditions import size_of
 from vaekit.config import RunConfig
@@ -73,7 +73,6 @@ _FILES = (
 )
 _MOST_BYTES = 1 << 26  # of a file of settings
 _MOST_METRICS_BYTES = 1 << 30
-_METADATA_KEY = "vaekit"  # one key alone: the order of several is not stable, and equal runs must be equal bytes
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
@@ -93,27 +92,30 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
     with _replacing(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # what the user's umask gives; the writer alone would keep the file private
-        save_file(contiguous, temporary, {_METADATA_KEY: json.dumps(facts, sort_keys=True)})
+        save_file(contiguous, temporary, sums.metadata_of(facts))
+        sums.seal(temporary)
         temporary.chmod(mode)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The inverse of :func:`save_tensors`; a damaged file is a :class:`UserError`."""
-    with _readable(path), safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, _facts_in(file)  # noqa: SIM118
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, sums.facts_in(file.metadata())  # noqa: SIM118
 
 
 def load_facts(path: Path) -> dict[str, Any]:
     """The facts that :func:`save_tensors` wrote, without the tensors."""
-    with _readable(path), safe_open(path, framework="pt") as file:
-        return _facts_in(file)
+    with _opened(path) as file:
+        return sums.facts_in(file.metadata())
 
 
-def _facts_in(file: Any) -> dict[str, Any]:
-    facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
-    if not isinstance(facts, dict):
-        raise ValueError("its metadata is not a record")
-    return facts
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file of ours whose checksum has been compared."""
+    with _readable(path):
+        sums.check(path)
+        with safe_open(path, framework="pt") as file:
+            yield file
 
 
 @contextlib.contextmanager
@@ -171,6 +173,8 @@ def load_state(
         for broken, reason in zip(damaged, reasons, strict=True):  # or the next save would put it in the place of this
             say(f"{broken} is damaged; the state before it is taken ({reason})")
             broken.unlink()
+        if not sums.is_sealed(path):
+            say(f"{path} is of an older vaekit and has no checksum: damage to it would not be noticed")
         return state
     if damaged:
         raise UserError(f"no state in {folder} can be read ({reasons[0]}); train again into another --out")
@@ -334,7 +338,7 @@ def _line_of(text: bytes) -> dict[str, Any] | None:
 @cache
 def note(text: str) -> None:
     """Says once what is not used."""
-    print(f"vaekit: {printable(text)}", file=sys.stderr)
+    notes.note(f"vaekit: {printable(text)}")
 
 
 def trim_metrics(folder: Path, images: int) -> None:

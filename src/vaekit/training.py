@@ -24,7 +24,7 @@ from vaekit.config import Condition, Length, RunConfig
 from vaekit.cores import one_thread_per_core
 from vaekit.data import PARTS, Images
 from vaekit.doctor import diagnose
-from vaekit.errors import Interrupted, NotFinite, UserError
+from vaekit.errors import Interrupted, NotFinite, UserError, endings
 from vaekit.evaluate import Numbers, evaluate, loss_nats
 from vaekit.folders import check_folder, claim, meet_folder
 from vaekit.heap import freed_memory_is_kept
@@ -44,6 +44,7 @@ __all__ = ["train"]
 
 _LOG_LINES_PER_EPOCH = 20
 _MOST_BAD_STEPS = 10  # in a row, each of them skipped
+_FIRST_SAVE_SECONDS = 2.0
 _SAMPLES = 18  # of the fixed latents drawn after every epoch
 
 
@@ -68,7 +69,7 @@ def train(
     ``engine`` names what of :class:`vaekit.config.Engine` shall not be chosen by the device, or be as it was.
     ``binarize`` is a kind of :mod:`vaekit.data.binarize`.
     ``started`` is the ``time.monotonic()`` that a budget counts from. Returns the folder. Raises :class:`UserError` for
-    what the user can mend and :class:`Interrupted` on SIGINT and SIGTERM, with the state saved.
+    what the user can mend and :class:`Interrupted` on SIGINT, SIGTERM and SIGHUP, with the state saved.
     """
     started = time.monotonic() if started is None else started
     team = join()
@@ -179,7 +180,8 @@ def _run(
 ) -> None:
     total, per_epoch = trainer.config.total_images, len(trainer.pixels)
     log_every = max(1, math.ceil(per_epoch / trainer.batch_size / _LOG_LINES_PER_EPOCH))
-    recent, clock, last_save = Means(), Clock(), time.monotonic()
+    recent, clock = Means(), Clock()
+    begun = last_save = time.monotonic()
     save_seconds = 0.0
     is_asked = False  # by a signal, to any process of the team: all end after the same step
     progress.start(total, trainer.images)
@@ -199,7 +201,7 @@ def _run(
                 if ends_epoch:
                     with clock.paused():
                         _end_epoch(trainer, out, watched, best, tracker)
-                overdue = time.monotonic() - last_save > max(SAVE_EVERY_SECONDS, 20 * save_seconds)
+                overdue = time.monotonic() - last_save > max(_save_interval(last_save - begun), 20 * save_seconds)
                 if tracker is not None and (is_asked or overdue or trainer.images == total or best.is_exhausted):
                     _stop_if_broken(trainer, images, out, about_to_save=True)
                     with clock.paused():
@@ -216,6 +218,15 @@ def _run(
             f"{out}: no better for {best.limit} epochs, ended early; the weights are those of the best epoch; "
             "give a larger --patience to go on"
         )
+
+
+def _save_interval(trained_seconds: float) -> float:
+    """Seconds until the next state: as long as it has been trained up to the last, so that at most half is lost.
+
+    >>> [_save_interval(seconds) for seconds in (0, 2, 4, 1000)]
+    [2.0, 2.0, 4.0, 60.0]
+    """
+    return min(SAVE_EVERY_SECONDS, max(_FIRST_SAVE_SECONDS, float(trained_seconds)))
 
 
 def _save(trainer: Trainer, out: Path, best: Patience) -> None:
@@ -340,12 +351,12 @@ def _log_line(trainer: Trainer, numbers: dict[str, Any], rate: float) -> dict[st
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM so that the loop can end between two steps."""
+    """Collects SIGINT, SIGTERM and SIGHUP so that the loop can end between two steps."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    watched = (signal.SIGINT, signal.SIGTERM)
+    watched = (signal.SIGINT, *endings())
     before = {s: signal.signal(s, lambda number, _: caught.append(number)) for s in watched}
     try:
         yield caught

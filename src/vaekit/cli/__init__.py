@@ -1,26 +1,28 @@
 """The command line: one function per verb, no logic of its own. Heavy imports happen inside the verbs.
 
-Exit codes: 0 done; 2 a mistake that the user can mend; 1 a fault of ours; 130 or 143 interrupted.
+Exit codes: 0 done; 2 a mistake that the user can mend; 1 a fault of ours; 129, 130 or 143 interrupted.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from cyclopts import CycloptsError
 
 from vaekit.cli import measuring, playing, shipping, training
 from vaekit.cli.flags import app
-from vaekit.errors import Interrupted, UserError, lacks_memory, printable
+from vaekit.errors import Interrupted, UserError, endings, lacks_memory, printable
+from vaekit.notes import note, stderr
 
 __all__ = ["app", "main", "measuring", "playing", "shipping", "training"]
 
@@ -28,6 +30,14 @@ __all__ = ["app", "main", "measuring", "playing", "shipping", "training"]
 def main(tokens: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; a mistake of the user's is one sentence on stderr."""
     _prepare_terminal()
+    with redirect_stderr(stderr()):  # whatever prints there: a reader that has gone ends no work
+        code = _run(tokens)
+    if not _can_flush(sys.stderr):  # else the interpreter tries once more as it ends, and fails
+        _drop_output("stderr")
+    return code
+
+
+def _run(tokens: list[str] | None) -> int:
     try:
         with _interruption():
             app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
@@ -38,20 +48,20 @@ def main(tokens: list[str] | None = None) -> int:
         return _fail(f"{' '.join(str(error).split())} See 'vaekit --help'.", 2)
     except Interrupted as error:
         return _fail(str(error), error.exit_code)
-    except _Terminated:
-        return _fail("stopped by SIGTERM; nothing was left half written", 143)
+    except _Terminated as error:
+        return _fail(f"stopped by {error.signal.name}; nothing was left half written", 128 + error.signal)
     except KeyboardInterrupt:
         return _fail(_STOPPED, 130)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        _drop_output("stdout")
-        return 0
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
         return _fail(_NO_MEMORY, 2)
     except OSError as error:
+        is_gone = isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout)
         if error.filename is None:  # our own output, perhaps: its buffer is not to be tried again at the end
             _drop_output("stdout")
+        if is_gone:  # the reader has seen enough
+            return 0
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and your rights", 2)
     return 0
 
@@ -69,11 +79,34 @@ def _with_flag(error: UserError) -> str:
     return ("" if flag.isupper() else "--") + flag + str(error).removeprefix(name)
 
 
+def _has_no_reader(stream: TextIO) -> bool:
+    """Whether a stream is a pipe that nobody reads from any more; True where the system cannot say."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):
+        return True
+
+
+def _can_flush(stream: TextIO) -> bool:
+    """Whether what was printed to a stream has left, or can leave, this process."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 _NO_MEMORY = "there is not enough memory for that; give a smaller --batch-size, --size or width, or fewer samples"
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM outside of the training loop, which has a way of its own to stop."""
+    """SIGTERM or SIGHUP outside of the training loop, which has its own way to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = signal.Signals(number)
 
 
 _STOPPED = "stopped; nothing was left half written"
@@ -82,15 +115,15 @@ _NARROWEST = 20  # columns: no help can be laid out in two
 
 @contextmanager
 def _interruption() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C, so that what is half written is taken away."""
+    """Lets these signals unwind like Ctrl-C, so that what is half written is removed."""
 
-    def stop(*_: object) -> None:
-        raise _Terminated
+    def stop(number: int, _: object) -> None:
+        raise _Terminated(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    before = {number: signal.signal(number, stop) for number in endings()}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -140,8 +173,5 @@ def _drop_output(name: str) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    try:
-        print("vaekit:", "\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
-    except OSError:  # nobody reads it
-        _drop_output("stderr")
+    note(f"vaekit: {chr(10).join(map(printable, message.split(chr(10))))}")
     return code

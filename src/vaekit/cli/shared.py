@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vaekit.errors import printable
+from vaekit.notes import note
 from vaekit.say import say
 
 __all__ = ["check_out", "counted", "loaded", "save"]
@@ -20,10 +20,7 @@ def loaded(run: Path, device: str) -> Any:
     opened = api.load(run, device)
     if not opened.is_finished and opened.leads:
         seen, total = opened.images_seen(), opened.config.total_images
-        print(
-            f"vaekit: {printable(str(run))} is not finished, its weights are those after {seen:,} of {total:,} images",
-            file=sys.stderr,
-        )
+        note(f"vaekit: {printable(str(run))} is not finished, its weights are those after {seen:,} of {total:,} images")
     return opened
 
 

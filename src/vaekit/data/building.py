@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,13 @@ from vaekit.data.cache import UNKNOWN, VERSIONS, Cached, Index, Key, drop_unused
 from vaekit.data.ingest import Found
 from vaekit.data.scratch import make_room
 from vaekit.errors import UserError
+from vaekit.notes import note
+from vaekit.sums import row_sums, sum_of
 
 __all__ = ["Building"]
 
-_RECORD = struct.Struct("<I32siB")  # row, content, peak, whether there are more frames
+_RECORD = struct.Struct("<I32siBQQ")  # row, content, peak, whether there are more frames, sums of pixels and of these
+_BEGUN = struct.Struct("<QQ")  # when it was begun, and the checksum of that
 _FLUSH_SECONDS = 2.0
 _RACY_NS = 2_000_000_000  # a file may change once more within one tick of the clock of its disk
 
@@ -45,6 +48,7 @@ class Building:
         self.path, self._journal_path = key.building / "pixels", key.building / "journal"
         self._head = self._header()
         self._begun_ns = time.time_ns()  # when the first file was read, by whichever process
+        self.sums: dict[int, int] = {}
         self.done: dict[int, Done] = self._resume()
         self._to_try_again: list[int] = []
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
@@ -57,10 +61,13 @@ class Building:
             raise
         self.pixels = np.ndarray(self.shape, np.uint8, buffer=self._map)
         self._fresh: dict[int, Done] = {}
+        for row in [row for row, kept in self.sums.items() if sum_of(self.pixels[row]) != kept]:
+            del self.done[row], self.sums[row]  # damaged since: it is decoded again
         self._flushed = time.monotonic()
         self._journal = open(self._journal_path, "ab")  # noqa: SIM115  # closed in close()
         if self._journal_path.stat().st_size == 0:
-            self._journal.write(self._head + self._begun_ns.to_bytes(8, "little"))
+            begun = self._begun_ns.to_bytes(8, "little")
+            self._journal.write(self._head + _BEGUN.pack(self._begun_ns, sum_of(begun)))
         self._copy_known()
 
     def note(self, found: Sequence[Found]) -> None:
@@ -68,6 +75,7 @@ class Building:
         for one in found:
             if one.content:
                 self.done[one.row] = self._fresh[one.row] = Done(one.content, one.peak, one.has_more)
+                self.sums[one.row] = sum_of(self.pixels[one.row])
             elif not one.lasts:
                 self._to_try_again.append(one.row)
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
@@ -119,7 +127,7 @@ class Building:
         self.key.colour.unlink(missing_ok=True)
 
     def _header(self) -> bytes:
-        facts = json.dumps([self.shape, self.key.key]).encode()
+        facts = json.dumps([_RECORD.format, self.shape, self.key.key]).encode()
         return hashlib.sha256(facts + self.key.names + self.key.stamps.tobytes()).digest()
 
     def _resume(self) -> dict[int, Done]:
@@ -129,21 +137,27 @@ class Building:
             is_same = journal.startswith(self._head) and self.path.stat().st_size == np.prod(self.shape, dtype=np.int64)
         except OSError:
             is_same, journal = False, b""
-        start = len(self._head) + 8
-        if not is_same or len(journal) < start:
+        start = len(self._head) + _BEGUN.size
+        begun_ns, begun_sum = _BEGUN.unpack(journal[len(self._head) : start].ljust(_BEGUN.size, b"\0"))
+        if not is_same or sum_of(begun_ns.to_bytes(8, "little")) != begun_sum:
             self._forget()
             return {}
-        self._begun_ns = int.from_bytes(journal[len(self._head) : start], "little")
+        self._begun_ns = begun_ns
         whole = (len(journal) - start) // _RECORD.size * _RECORD.size
         if start + whole < len(journal):
             os.truncate(self._journal_path, start + whole)
-        records = _RECORD.iter_unpack(journal[start : start + whole])
-        # what was to be written when the power failed may come back as zeros
-        return {row: Done(*rest) for row, *rest in records if row < self.shape[0] and any(rest[0])}
+        done = {}
+        for row, *rest, pixel_sum, record_sum in _RECORD.iter_unpack(journal[start : start + whole]):
+            # what was to be written when the power failed may come back as zeros
+            if row < self.shape[0] and _record_sum(row, *rest, pixel_sum) == record_sum:
+                done[row], self.sums[row] = Done(*rest), pixel_sum
+        return done
 
     def _copy_known(self) -> None:
         """Takes over the rows of files that have not changed since the source was decoded last."""
         index = self.key.index()
+        if index is None and self.key.has_index:
+            note(f"decoding images: what is kept of them in {self.key.folder} is damaged, or of an older vaekit")
         if index is None or index.shape != self.shape[1:]:
             return
         pixels = self.key.pixels(index)
@@ -151,14 +165,20 @@ class Building:
             return
         before = {name: row for row, name in enumerate(index.names.split(b"\0"))}
         position = np.cumsum(index.contents.any(1)) - 1
+        is_whole = row_sums(pixels) == index.sums
+        if not is_whole.all():
+            damaged = f"{(~is_whole).sum():,} of the {len(pixels):,} images kept in {self.key.folder} are damaged"
+            note(f"decoding images: {damaged}; they are decoded again")
         for row, name in enumerate(self.key.names.split(b"\0")):
             old = before.get(name)
             if row in self.done or old is None or not index.contents[old].any():
                 continue
             if (index.stamps[old] != self.key.stamps[row]).any():
                 continue
-            self.pixels[row] = pixels[position[old]]
-            self._fresh[row] = Done(index.contents[old].tobytes(), *index.noted[old].tolist())
+            kept = position[old]
+            if is_whole[kept]:
+                self.pixels[row], self.sums[row] = pixels[kept], int(index.sums[kept])
+                self._fresh[row] = Done(index.contents[old].tobytes(), *index.noted[old].tolist())
         self.done.update(self._fresh)
 
     def _flush(self) -> None:
@@ -168,7 +188,8 @@ class Building:
             return
         self._map.flush()
         fresh, self._fresh = self._fresh, {}
-        self._journal.write(b"".join(_RECORD.pack(row, *done) for row, done in fresh.items()))
+        records = ((row, *done, self.sums[row]) for row, done in fresh.items())
+        self._journal.write(b"".join(_RECORD.pack(*record, _record_sum(*record)) for record in records))
         self._journal.flush()
         os.fsync(self._journal.fileno())
 
@@ -196,8 +217,13 @@ class Building:
         for row, done in self.done.items():
             contents[row] = np.frombuffer(done.content, np.uint8)
             noted[row] = done[1:]
-        self.key.write(Index(self.key.names, stamps, contents, noted, list(skipped), self.shape[1:], name))
+        sums = np.array([self.sums[row] for row in sorted(self.done)], np.uint64)
+        self.key.write(Index(self.key.names, stamps, contents, noted, list(skipped), self.shape[1:], name, sums))
 
     def _forget(self) -> None:
         for path in (self._journal_path, self.path, self.path.with_name("packed")):
             path.unlink(missing_ok=True)
+
+
+def _record_sum(*fields: Any) -> int:
+    return sum_of(_RECORD.pack(*fields, 0))

@@ -6,7 +6,8 @@
 
 A set is in the cache when its index and its pixels are. Both appear by renaming, whole. A row counts as done when its
 pixels are on the disk and it is in the journal after them, so a killed process loses the last seconds only. A file of
-which name, size and times are as in the index is not read again.
+which name, size and times are as in the index is not read again. The index has a checksum of itself and one of each
+image, which are compared whenever the set is opened.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ import hashlib
 import json
 import mmap
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL
@@ -29,10 +28,12 @@ import simplejpeg
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from vaekit import sums
 from vaekit.data.files import Files
 from vaekit.data.scratch import cache_folder
 from vaekit.errors import UserError
 from vaekit.locks import LOCK, only_writer, wait_for_turn
+from vaekit.notes import note
 from vaekit.pixels.form import Form
 
 __all__ = ["UNKNOWN", "VERSIONS", "Cached", "Index", "Key", "drop_unused_pixels", "map_pixels", "prune"]
@@ -42,8 +43,6 @@ VERSIONS = (2, PIL.__version__, simplejpeg.__version__)
 
 #: A stamp that no file has: of one that was so new that it may have changed since unseen, or is to be tried again.
 UNKNOWN = -2
-
-_METADATA_KEY = "vaekit"
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,7 @@ class Index:
     skipped: list[tuple[int, str]]
     shape: tuple[int, int, int]
     pixels: str  #: name of the file
+    sums: np.ndarray  #: uint64 [M], of each image's pixels
 
 
 class Key:
@@ -81,6 +81,7 @@ class Key:
         self.building = self.folder / "building" / self.key
         self.colour = self.building / "colour"  #: is there once an image of the set was found to have colour
         self.form = form
+        self._path = self.folder / "index" / self.key
         self.names = "\0".join(names).encode("utf-8", "surrogateescape")
         self.stamps = files.stamps(names)
 
@@ -90,7 +91,7 @@ class Key:
         if index is None or index.names != self.names or not np.array_equal(index.stamps, self.stamps):
             return None
         pixels = self.pixels(index)
-        if pixels is None:
+        if pixels is None or (sums.row_sums(pixels) != index.sums).any():
             return None
         readable = index.contents.any(1)
         contents = index.contents[readable].tobytes()
@@ -110,17 +111,25 @@ class Key:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with ExitStack() as stack:
             try:
-                say = wait_for_turn(self.building, lambda text: print(f"decoding images: {text}", file=sys.stderr))
+                say = wait_for_turn(self.building, lambda text: note(f"decoding images: {text}"))
                 stack.enter_context(say)
             except UserError as error:
                 raise OSError(str(error)) from error
             yield
 
+    @property
+    def has_index(self) -> bool:
+        """Whether something is kept of the source, whole or not."""
+        return self._path.exists()
+
     def index(self) -> Index | None:
         try:
-            with safe_open(self.folder / "index" / self.key, framework="numpy") as file:
-                facts = _facts(file)
-                arrays = {name: file.get_tensor(name) for name in ("names", "stamps", "contents", "noted")}
+            if not sums.is_sealed(self._path):
+                return None  # of an older vaekit
+            sums.check(self._path)
+            with safe_open(self._path, framework="numpy") as file:
+                facts = sums.facts_in(file.metadata())
+                arrays = {name: file.get_tensor(name) for name in ("names", "stamps", "contents", "noted", "sums")}
             return Index(
                 arrays["names"].tobytes(),
                 arrays["stamps"],
@@ -129,6 +138,7 @@ class Key:
                 [(int(row), str(why)) for row, why in facts["skipped"]],
                 tuple(facts["shape"]),
                 str(facts["pixels"]),
+                arrays["sums"],
             )
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return None  # damaged or not there: it is made again
@@ -145,15 +155,15 @@ class Key:
             "stamps": index.stamps,
             "contents": index.contents,
             "noted": index.noted,
+            "sums": index.sums,
         }
         facts = {"skipped": index.skipped, "shape": index.shape, "pixels": index.pixels}
-        data = save(arrays, {_METADATA_KEY: json.dumps(facts, sort_keys=True)})
         temporary = self.building / "index"
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
+        temporary.write_bytes(save(arrays, sums.metadata_of(facts)))
+        sums.seal(temporary)
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, self.folder / "index" / self.key)
+        os.replace(temporary, self._path)
 
 
 def map_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -187,15 +197,10 @@ def drop_unused_pixels(folder: Path) -> None:
     used = set()
     for path in (folder / "index").iterdir():
         with suppress(OSError, SafetensorError, ValueError, KeyError), safe_open(path, framework="numpy") as file:
-            used.add(_facts(file)["pixels"])
+            used.add(sums.facts_in(file.metadata())["pixels"])
     for path in there:
         if path.name not in used:
             _remove(path)
-
-
-def _facts(file: Any) -> dict[str, Any]:
-    """What an open index says beside its arrays."""
-    return dict(json.loads((file.metadata() or {})[_METADATA_KEY]))
 
 
 def _remove(path: Path) -> int:

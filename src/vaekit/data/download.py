@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 from vaekit.drafts import draft
 from vaekit.errors import UserError
 from vaekit.locks import wait_for_turn
+from vaekit.notes import note
 
 __all__ = ["Download", "fetch", "is_whole"]
 
@@ -54,12 +54,13 @@ def fetch(title: str, files: Sequence[Download], folder: Path, otherwise: str) -
         return
     with _written_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with wait_for_turn(folder, lambda text: _say(f"{title}: {text}")):
+    with wait_for_turn(folder, lambda text: note(f"{title}: {text}")):
         missing = [file for file in files if not is_whole(folder / file.name, file)]
         size_bytes = sum(file.size_bytes for file in missing)
         if missing:
             place = missing[0].urls[0].rpartition("/")[0]
-            _say(f"{title}: fetching {size_bytes / 1e6:,.1f} MB from {place}/ into {folder}")
+            # what uses the network is said however quiet the rest is
+            note(f"{title}: fetching {size_bytes / 1e6:,.1f} MB from {place}/ into {folder}")
         for file in missing:
             _fetch_one(title, file, folder, otherwise)
 
@@ -79,7 +80,7 @@ def _fetch_one(title: str, file: Download, folder: Path, otherwise: str) -> None
     reasons: list[str] = []
     for url in file.urls:
         if reasons:
-            _say(f"{title}: {file.name}: {reasons[-1]}; trying {url}")
+            note(f"{title}: {file.name}: {reasons[-1]}; trying {url}")
         try:
             with _replacing(folder / file.name) as write:
                 for block in _checked(title, file, url):
@@ -98,7 +99,7 @@ def _checked(title: str, file: Download, url: str) -> Iterator[bytes]:
         done_bytes += len(block)
         if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
             said = time.monotonic()
-            _say(f"{title}: {done_bytes / 1e6:,.1f} of {file.size_bytes / 1e6:,.1f} MB of {file.name}")
+            note(f"{title}: {done_bytes / 1e6:,.1f} of {file.size_bytes / 1e6:,.1f} MB of {file.name}")
         yield block
     if done_bytes != file.size_bytes:
         raise _Failed(f"it ended after {done_bytes:,} of {file.size_bytes:,} bytes")
@@ -162,8 +163,3 @@ def _written_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         said = f"cannot write {path} ({error.strerror or error}); "
         raise UserError(said + "set VAEKIT_CACHE to a folder where there is room") from error
-
-
-def _say(text: str) -> None:
-    # what uses the network is said however quiet the rest is
-    print(text, file=sys.stderr, flush=True)

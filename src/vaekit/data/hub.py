@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from vaekit.data.metadata import as_column, as_text
 from vaekit.data.rows import Rows, number_names
 from vaekit.data.splits import SPLIT, named_parts, split_of
 from vaekit.errors import UserError
+from vaekit.notes import note
 from vaekit.pixels.form import Form
 
 __all__ = ["is_hub", "read_hub", "rows_of"]
@@ -101,7 +101,7 @@ def _opened(source: str, name: str, split: str | None, may_fetch: bool) -> Any:
         return _cached(source, name, split)
     # what uses the network is said however quiet the rest is
     where, cache = datasets.config.HF_ENDPOINT, datasets.config.HF_DATASETS_CACHE
-    print(f"{source}: opening from {where}; what is fetched is kept in {cache}", file=sys.stderr, flush=True)
+    note(f"{source}: opening from {where}; what is fetched is kept in {cache}")
     try:
         with _without_warnings():
             return datasets.load_dataset(name, split=split)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 
+from vaekit import notes
 from vaekit.data.building import Building
 from vaekit.data.cache import Cached, Key
 from vaekit.data.files import Files
@@ -190,7 +190,7 @@ class _Request:
                 done += len(found)
                 if time.monotonic() - said > _SAY_SECONDS:
                     said = time.monotonic()
-                    print(f"decoding images: {done:,} of {len(left):,}", file=sys.stderr)
+                    notes.note(f"decoding images: {done:,} of {len(left):,}")
         return True
 
     def _refuse_sizes(self, said: Iterable[str]) -> None:

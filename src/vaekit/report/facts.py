@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -17,6 +16,7 @@ from vaekit.build import build_model, parameter_count
 from vaekit.config import RunConfig
 from vaekit.doctor import Diagnosis, diagnose
 from vaekit.errors import printable, storable
+from vaekit.notes import note
 from vaekit.plain import is_plain_folder, odd_kind
 from vaekit.recipes import Recipe
 from vaekit.repeat import next_command
@@ -221,7 +221,7 @@ class Facts:
         found: dict[int, dict[str, Path]] = {}
         folder = self.folder / "pictures"
         if os.path.lexists(folder) and not is_plain_folder(folder):
-            print(f"vaekit: {folder} is left out ({odd_kind(folder) or 'a file'}, not a folder)", file=sys.stderr)
+            note(f"vaekit: {folder} is left out ({odd_kind(folder) or 'a file'}, not a folder)")
             return found
         for path in sorted(folder.glob("epoch-*.png")):
             if match := _PICTURE.fullmatch(path.name):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from vaekit.errors import printable
+from vaekit.notes import note
 from vaekit.pixels.decode import MOST_PIXELS, reason
 from vaekit.plain import read_plain
 
@@ -74,7 +74,7 @@ def stored_picture(path: Path) -> tuple[bytes, Image.Image]:
 def say_left_out(path: Path, error: Exception) -> None:
     """Says on stderr that a picture is not shown, and why."""
     why = "not a PNG file" if isinstance(error, Image.UnidentifiedImageError) else reason(error)
-    print(f"vaekit: {printable(str(path))} is left out ({why})", file=sys.stderr)
+    note(f"vaekit: {printable(str(path))} is left out ({why})")
 
 
 def _frame(epoch: int, path: Path, is_last: bool) -> Frame | None:

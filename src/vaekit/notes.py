@@ -1,0 +1,45 @@
+"""Notes to whoever watches, on stderr. One that cannot be written is lost, and never ends the work that it tells of."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import Any, TextIO, cast
+
+__all__ = ["note", "stderr"]
+
+
+def note(text: str) -> None:
+    """Prints one line to stderr."""
+    print(text, file=stderr(), flush=True)
+
+
+def stderr() -> TextIO:
+    """The present ``sys.stderr``, without its errors: a closed pipe, a full disk, a terminal that has gone."""
+    return cast(TextIO, _Lossy(sys.stderr))
+
+
+class _Lossy:
+    """A text stream whose failed writes are dropped. Everything but writing is left to the stream itself."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # ValueError: the stream was closed
+            if self._stream is not None:
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            if self._stream is not None:
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        with suppress(OSError, ValueError):
+            return self._stream is not None and self._stream.isatty()
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
