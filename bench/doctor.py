@@ -31,7 +31,7 @@ from machine import RESULTS, write_json
 import vaekit as vk
 from vaekit import checkup, doctor, runs
 from vaekit.errors import Interrupted
-from vaekit.evidence import Evidence
+from vaekit.evidence import LIMITS, Evidence
 from vaekit.recipes import get
 
 __all__ = ["CASES", "DENSE", "Case", "few", "forty", "trained"]
@@ -61,7 +61,15 @@ CHANGED = [
     "were added for them. No verdict on the others changed.",
 ]
 #: What was altered when the cases kept aside were seen; they were judged once with the rules as they were before.
-CHANGED_AFTER_ASIDE: list[str] = []
+CHANGED_AFTER_ASIDE: list[str] = [
+    "conditional-portraits (healthy) was called condition ignored: obedience was that of the worst condition, and its "
+    "samples follow nine of ten by 84 % and more, but pose by 36 %. It is the median of the conditions now: 0.92, and "
+    "0.54 for condition-ignored-portraits. One ignored condition of many passes.",
+    "dim was expected to be healthy after 60,000 images and was called still improving: it "
+    "explained 56 %, 20 points more than at half of the run, so the expectation was wrong, and dim-longer was added.",
+]
+#: Of the cases kept aside, as they were judged once, before that.
+FIRST_ASIDE = {"sick_and_right": 5, "sick": 5, "healthy_and_right": 3, "healthy": 5}
 
 
 @dataclass(frozen=True)
@@ -276,6 +284,9 @@ _DOTS = (
     "expectation was wrong."
 )
 
+_DIM = "Expected to be healthy at first: see changed_after_aside."
+_DIM_LONGER = "Added when dim was seen."
+
 
 def _later() -> Iterator[Case]:
     """What the doctor missed, or accused without reason; a third was kept aside until the rules were final."""
@@ -295,7 +306,8 @@ def _later() -> Iterator[Case]:
     yield _of_portraits("twenty-portraits", "broken data", data=twenty, options={"images": 2_000}, is_aside=True)
     yield _of_digits("forty-images", "overfitting", data=forty, options={"images": 16_000})
     yield _of_digits("dots", "collapsed", data=dots, note=_DOTS, options={"images": 60_000})
-    yield _of_portraits("dim", "healthy", data=dim, is_aside=True)
+    yield _of_portraits("dim", "still improving", data=dim, note=_DIM, is_aside=True)
+    yield _of_portraits("dim-longer", "healthy", data=dim, note=_DIM_LONGER, options={"images": 240_000})
     yield _of_portraits("one-picture", "broken data", data=one_picture, options={"images": 8_000})
     yield _of_digits("latent-1", "underfitting", options={"latent_dim": 1})
     yield _of_digits("latent-2-ae", "underfitting", "ae", options={"latent_dim": 2})
@@ -436,7 +448,7 @@ def main() -> int:
     wrong = [case for case in (*judged_on, *groups.get("later", [])) if not case["is_right"]]
     if given.only is None:
         result = {
-            "thresholds": dataclasses.asdict(doctor.LIMITS),
+            "thresholds": dataclasses.asdict(LIMITS),
             "thresholds_chosen_on": TUNED_ON,
             "changed_after_judging": CHANGED,
             "sick_and_right": sum(c["is_right"] for c in judged_on if c["expected"] != "healthy"),
@@ -449,6 +461,7 @@ def main() -> int:
             "fresh_and_right": sum(c["is_right"] for c in judged_on if c.get("note") == _FRESH),
             "fresh": sum(c.get("note") == _FRESH for c in judged_on),
             "later": {where: _counts(groups["later"], where == "aside") for where in ("chosen_on", "aside")},
+            "first_judgement_of_aside": FIRST_ASIDE,
             "changed_after_aside": CHANGED_AFTER_ASIDE,
             "groups": groups,
             **{name: before[name] for name in ("advice",) if name in before},

@@ -177,7 +177,7 @@ class Evidence:
     sample_shift: float | None = None  #: ‖mean of training images − mean of samples‖² / variance of an image
     sample_distance: float | None = None  #: squared, to the nearest training image, over that of reconstructions
     sample_variety: float | None = None  #: variance about their mean, over that of reconstructions
-    obedience: float | None = None  #: what samples show of their condition over what images do; the least of all parts
+    obedience: float | None = None  #: what samples show of their condition over what images do; the median
     # Of the table of recipes
     usual_learning_rate: float | None = None
     # What a remedy must know of the recipe
