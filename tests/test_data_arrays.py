@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.data import Images, builtin_names, load, open_images, peek
+from vaekit.data import Images, builtin_names, load, open_images, open_in, peek
 from vaekit.data.archive import list_archive
 from vaekit.data.folder import read_tree
 from vaekit.data.idx import parse_idx
@@ -99,6 +99,33 @@ def test_numpy_arrays(shape: tuple[int, ...]) -> None:
     channels = shape[3] if len(shape) == 4 else 1
     assert images.pixels.numpy().tolist() == array.reshape(12, 5, 6, channels).transpose(0, 3, 1, 2).tolist()
     assert images.names[7] == "000007" and images.source == "array"
+
+
+def test_one_color_image_is_no_stack_of_gray_ones() -> None:
+    """Whatever is wanted: a run of gray images of 9x8 is given [9, 8, 3], or an image of another size."""
+    color, gray = noise(9, 8, 3), Form((9, 8), 1)
+    for one in (color, color.transpose(2, 0, 1)[None], [color], [Image.fromarray(color)]):
+        images = open_in(one, gray)
+        assert images.pixels.equal(open_in(color[None], gray).pixels) and len(images) == 1
+    assert open_in(color, Form((9, 8))).shape == (3, 9, 8)
+    assert len(open_in(noise(9, 8, 3), Form((8, 3)))) == 9 and len(open_in(noise(3, 9, 8), gray)) == 3
+    for array, form in ((noise(16, 12, 3), gray), (noise(16, 12, 3), Form(None, 1)), (noise(3, 9, 8), Form((9, 8), 3))):
+        with pytest.raises(UserError, match="which is one RGB image of .* or .* gray images of"):
+            open_in(array, form)
+    with pytest.raises(UserError, match="one RGB image of 9x8 or 3 gray images of 9x8"):
+        open_in(torch.zeros(3, 9, 8), gray)
+    assert open_images([noise(8, 3), noise(8, 3)]).shape == (1, 8, 3)  # an item of two axes is gray, however narrow
+
+
+def test_labels_tell_a_stack_of_gray_images_only_if_there_is_one_each(tmp_path: Path) -> None:
+    np.savez(tmp_path / "stack.npz", images=noise(9, 8, 3), labels=np.arange(9))
+    assert open_images(tmp_path / "stack.npz").shape == (1, 8, 3)
+    np.savez(tmp_path / "one.npz", images=noise(9, 8, 3), labels=np.arange(1))
+    with pytest.raises(UserError, match="one RGB image of 9x8 or 9 gray images of 8x3"):
+        open_images(tmp_path / "one.npz")
+    np.savez(tmp_path / "few.npz", images=noise(9, 8, 8), labels=np.arange(5))
+    with pytest.raises(UserError, match="9 images but 5 labels"):
+        open_images(tmp_path / "few.npz")
 
 
 def test_gray_arrays_are_not_copied_and_tensors_agree() -> None:

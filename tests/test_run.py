@@ -76,6 +76,47 @@ def test_images_may_be_given_in_many_ways(vae: vk.Run) -> None:
     assert torch.allclose(vae.encode(large), codes, atol=0.2)
 
 
+def test_a_gray_run_reads_one_color_image_as_one(vae: vk.Run) -> None:
+    color = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert torch.equal(vae.encode(color), vae.encode(color[None])) and len(vae.reconstruct(color)) == 1
+    for verb in (vae.encode, vae.reconstruct, vae.compare, vae.evaluate):
+        with pytest.raises(UserError, match="one RGB image of 16x12 or 16 gray images of 12x3"):
+            verb(np.zeros((16, 12, 3), np.uint8))
+    with pytest.raises(UserError, match=r"noisy have shape \(8, 8, 3\)"):
+        vae.denoise(color / 255)
+
+
+def test_what_training_says_of_images_is_said_of_those_a_verb_is_given(
+    vae: vk.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    ramp = np.linspace(0, 4095, 64).reshape(8, 8)
+    pages = [Image.fromarray((ramp - page).clip(0).astype(np.uint16)) for page in range(2)]
+    pages[0].save(folder / "a.tif", save_all=True, append_images=pages[1:])
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(folder / "b.png")
+    (folder / "labels.csv").write_text("x")
+    (folder / "c.png").write_bytes(b"no image")
+    said = ("use 6.2 % of their range", "1 file has more than one frame or page, such as a.tif", "not used: labels.csv")
+    verbs = (
+        lambda: vae.reconstruct(folder),
+        lambda: vae.save_codes(tmp_path / "codes.csv", folder),
+        lambda: vae.evaluate(folder),
+        lambda: vae.neighbours(folder),
+    )
+    for verb in verbs:
+        verb()
+        lines = capsys.readouterr().err.splitlines()
+        for each in (*said, "skipped 1 unreadable files: c.png"):
+            assert sum(each in line for line in lines) == 1, lines
+        assert len(lines) == 4  # not that there are too few for a split
+    images = vk.open_images(folder)
+    vae.reconstruct(images)
+    assert not capsys.readouterr().err and len(images.remarks) == 5
+    vae.edit([folder / "a.tif"], {"0": 1.0})
+    assert "a.tif" in capsys.readouterr().err
+
+
 def test_reconstruct_and_decode_agree(vae: vk.Run) -> None:
     pixels = vae.images("test").pixels[:12]
     assert torch.equal(vae.reconstruct(pixels).pixels, vae.decode(vae.encode(pixels)).pixels)

@@ -156,7 +156,7 @@ class Measured(Opened):
 
         Looks at the run's own images again; ``data`` says where they are now, if they have moved.
         """
-        images = self.images() if data is None else self._open(data)
+        images = self.images() if data is None else self._given(data)
         if images.fingerprint != self.config.data.fingerprint:
             raise UserError(
                 f"{images.source} does not hold the images that {self.path} was trained on, which the doctor compares "

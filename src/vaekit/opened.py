@@ -127,10 +127,15 @@ class Opened:
         return open_in(data, self.form, seed=config.split_seed).binarized(config.binarize)
 
     def _given(self, data: Any) -> Images:
-        """Images that the user names; what of them cannot be read is said on stderr."""
+        """Images that the user names; what there is to know of them is said on stderr, as training says it.
+
+        Parts do not matter here. Of Images nothing is said but what is new: they tell it themselves.
+        """
         opened = self._open(data)
-        if opened.skipped and self.leads:
-            note(f"vaekit: {opened.remarks[-1]}")
+        known = {*opened.part_notes, *(data.remarks if isinstance(data, Images) else ())}
+        for remark in opened.remarks:
+            if self.leads and remark not in known:
+                note(f"vaekit: {remark}")
         return opened
 
     def _chosen(self, data: Any, split: str | None) -> tuple[Images, np.ndarray, str]:

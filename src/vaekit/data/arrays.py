@@ -186,11 +186,13 @@ def _one(image: Any, where: str) -> np.ndarray:
     """One image as uint8 [C, H, W]."""
     if isinstance(image, Image.Image):
         image = _of_pil(image, where)
-    if isinstance(image, torch.Tensor):
-        return pack(bytes_from_unit(channels_first(_numpy(image, where)[None], where, True), where))[0]
-    if isinstance(image, np.ndarray):
-        return pack(bytes_from_unit(channels_first(image[None], where, False), where))[0]
-    raise UserError(f"{where} is a {type(image).__name__}; expected a PIL image, an array [H,W,C] or a tensor [C,H,W]")
+    is_tensor = isinstance(image, torch.Tensor)
+    if not isinstance(image, torch.Tensor | np.ndarray):
+        raise UserError(
+            f"{where} is a {type(image).__name__}; expected a PIL image, an array [H,W,C] or a tensor [C,H,W]"
+        )
+    array = _numpy(image, where) if isinstance(image, torch.Tensor) else image
+    return pack(bytes_from_unit(channels_first(array[None], where, is_tensor, is_stack=True), where))[0]
 
 
 def _label(value: Any) -> int | str | None:
@@ -218,9 +220,7 @@ def _numpy(tensor: torch.Tensor, where: str) -> np.ndarray:
 
 def _pixels(array: np.ndarray, where: str, form: Form, is_tensor: bool = False, is_stack: bool = False) -> np.ndarray:
     """A set as uint8 [N, C, H, W]; ``is_stack``: its first axis is known to count images."""
-    # a run of gray images takes three of them for what they are
-    is_stack = is_stack or form.channels == 1
-    turned = channels_first(array, where, is_tensor, is_stack)
+    turned = channels_first(array, where, is_tensor, is_stack, form)
     if array.size == 0:
         raise UserError(f"{where} holds no images (shape {list(array.shape)}); give at least one")
     pixels = pack(bytes_from_unit(turned, where))
@@ -237,7 +237,9 @@ def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: s
     shaped = []
     labels: list[str] = []
     for part, images, numbers in pairs:
-        pixels = _pixels(images, where, form, is_stack=numbers is not None)
+        # a single label may belong to a single image; several count a stack, or are refused below
+        is_stack = numbers is not None and numbers.size != 1
+        pixels = _pixels(images, where, form, is_stack=is_stack)
         names += number_names(len(pixels), f"{part}/" if part else "")
         given += [-1 if (number := split_of(part)) is None else number] * len(pixels)
         contents += hash_rows(pixels)

@@ -6,10 +6,12 @@ A shape that can be read in two ways is refused with both readings, since a wron
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from vaekit.errors import UserError
+from vaekit.pixels.form import AS_IT_IS, Form
 
 __all__ = ["channels_first", "may_be_images"]
 
@@ -18,7 +20,9 @@ _SHAPES = "expected [N,H,W], [N,H,W,C] or [N,C,H,W] with C 1, 3 or 4"
 _KINDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
 
-def channels_first(array: np.ndarray, where: str, is_tensor: bool = False, is_stack: bool = False) -> np.ndarray:
+def channels_first(
+    array: np.ndarray, where: str, is_tensor: bool = False, is_stack: bool = False, form: Form = AS_IT_IS
+) -> np.ndarray:
     """A view [N, C, H, W] of an array of images.
 
     Args:
@@ -26,6 +30,7 @@ def channels_first(array: np.ndarray, where: str, is_tensor: bool = False, is_st
         where: What messages call it.
         is_tensor: Whether it comes from PyTorch, where channels come before height and width.
         is_stack: Whether the first of three axes is known to count images.
+        form: What the images are brought to. Its size decides where only one of two readings has it.
 
     Raises:
         UserError: It has another shape, or one that can be read in two ways.
@@ -35,9 +40,12 @@ def channels_first(array: np.ndarray, where: str, is_tensor: bool = False, is_st
     """
     shape = array.shape
     if array.ndim == 3:
-        if not is_stack:
-            _refuse_single(shape, where)
-        return array[:, None]
+        single = None if is_stack else _as_one(shape)
+        if single is None or _is_surely_a_stack(shape, single, is_tensor, form):
+            return array[:, None]
+        if form.size == single.size != shape[1:]:
+            return np.moveaxis(array, single.axis, 0)[None]
+        raise UserError(_two_readings(shape, single, where))
     if array.ndim != 4 or not {shape[1], shape[3]} & set(_CHANNELS):
         raise UserError(f"{where} has the shape {list(shape)}; {_SHAPES}{_flat_hint(shape)}")
     if shape[1] in _CHANNELS and shape[3] in _CHANNELS:  # a side of at most 4 pixels: what the library does is meant
@@ -55,17 +63,36 @@ def may_be_images(shape: Sequence[int], kind: str) -> bool:
     return is_shape and kind in "uifb" and min(shape) > 0
 
 
-def _refuse_single(shape: Sequence[int], where: str) -> None:
-    """Of [a, b, c], where it may be one image as well as a stack of gray ones."""
+class _Single(NamedTuple):
+    """A shape of three axes, read as one image."""
+
+    axis: int  #: of the channels
+    channels: int
+    size: tuple[int, ...]  #: height and width
+
+
+def _as_one(shape: Sequence[int]) -> _Single | None:
+    """Three axes as one image, where they can be one."""
     first, middle, last = shape
     if last in _CHANNELS and middle != last:
-        one, remedy = f"one {_KINDS[last]} image of {first}x{middle}", "x[..., None]"
-    elif first in (3, 4) and middle != first:
-        one, remedy = f"one {_KINDS[first]} image of {middle}x{last}", "x[:, None]"
-    else:
-        return
-    raise UserError(
-        f"{where} has the shape {list(shape)}, which is {one} or {first} gray images of {middle}x{last}; "
+        return _Single(2, last, (first, middle))
+    if first in (3, 4) and middle != first:
+        return _Single(0, first, (middle, last))
+    return None
+
+
+def _is_surely_a_stack(shape: Sequence[int], single: _Single, is_tensor: bool, form: Form) -> bool:
+    """Whether a shape that may be one image is a stack of gray ones, by the form asked for."""
+    if single.axis == 0:  # numpy's own order has channels last, so where gray is wanted these are images
+        return form.channels == 1 and not is_tensor
+    return form.size == tuple(shape[1:]) != single.size
+
+
+def _two_readings(shape: Sequence[int], single: _Single, where: str) -> str:
+    one = f"one {_KINDS[single.channels]} image of {single.size[0]}x{single.size[1]}"
+    remedy = "x[..., None]" if single.axis == 2 else "x[:, None]"
+    return (
+        f"{where} has the shape {list(shape)}, which is {one} or {shape[0]} gray images of {shape[1]}x{shape[2]}; "
         f"for the first give x[None], for the second {remedy}"
     )
 

@@ -45,6 +45,7 @@ class Images:
     source: str = "array"  #: what the user named; folders are absolute
     skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of each unreadable file
     notes: tuple[str, ...] = ()  #: what the user should know, in plain sentences
+    part_notes: tuple[str, ...] = ()  #: those of the notes that are about train, val and test alone
     split_seed: int = 0  #: of the parts that the source does not name
     has_splits: bool = False  #: whether the source itself says which images are train, val, test
     digests: np.ndarray | None = None  #: uint8 [N, 32], identity of each image

@@ -89,7 +89,7 @@ def frame_notes(names: Sequence[str], has_more: np.ndarray) -> list[str]:
     said = "1 file has" if len(several) == 1 else f"{len(several)} files have"
     return [
         f"{said} more than one frame or page, such as {names[several[0]]}; only the first is used "
-        "(--frames all uses every one)"
+        "(all are with --frames all of train or data)"
     ]
 
 

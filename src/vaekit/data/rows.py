@@ -58,6 +58,7 @@ class Rows:
             source=source,
             skipped=tuple(self.skipped),
             notes=(*self.notes, *dark_notes(pixels), *notes),
+            part_notes=tuple(notes),
             split_seed=seed,
             has_splits=bool((given >= 0).any()),
             digests=digests,
