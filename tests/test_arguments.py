@@ -48,30 +48,44 @@ class Place:
             "count": 2,
             "data": pixels,
             "diagnosis": None if name != "diagnosis" else self.run.doctor(),
+            "columns": 2,
             "expression": "attr:glasses=1",
             "hidden": torch.arange(8).view(1, 1, 8, 1).expand(2, 1, 8, 8) < 3,
             "image": pixels,
             "images": to_float(pixels),
+            "kind": "threshold",
             "latents": torch.zeros(2, self.run.model.latent_dim),
             "mask": "center:2x2",
             "moves": {"glasses": 1.0},
-            "name": "new" if function == "add_direction" else "seed-ae" if function == "unregister" else files[0],
+            "name": self.name_for(function, files[0]),
             "noise_std": 0.1,
             "noisy": to_float(pixels),
             "out": self.folder / "codes.csv",
-            "path": self.run.path,
+            "path": self.folder / "sheet.png" if function == "sheet.save" else self.run.path,
             "pixels": pixels,
+            "query": "attr:glasses=1",
             "recipe": vk.Recipe("mine", latent_dim=3),
             "remove": (),
             "source": FACES,
             "split": "all",
+            "values": {"beta": 2},
             "verb": "generate",
             "with_": files[0],
             "without": files[1],
         }
-        if (name, function) == ("data", "train") or (name, function) == ("data", "plan"):
-            return FACES
-        return values[name]
+        return FACES if name == "data" and function in ("train", "plan") else values[name]
+
+    def made(self, name: str) -> Path:
+        """A file that holds nothing."""
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        return path
+
+    def name_for(self, function: str, file: str) -> str:
+        """A value of ``name``, which is a direction, a recipe, a likelihood or a file."""
+        names = {"add_direction": "new", "recipes.with_likelihood": "laplace"}
+        return names.get(function, "seed-ae" if function.startswith("recipes.") else file)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +97,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         patch.chdir(folder)
         for index in range(2):
             Image.fromarray(FACES[index]).save(f"{index}.png")
+        (folder / "empty").mkdir()
         yield Place(vk.train(images, "vae", folder / "run", images=64, settings={"width": 4}, quiet=True), folder)
 
 
@@ -93,10 +108,15 @@ def public(owner: Any) -> Iterator[str]:
             yield name
 
 
-#: (function, parameter) for every one of them.
 METHODS = {name: getattr(vk.Run, name) for name in public(vk.Run)}
+METHODS |= {f"sheet.{name}": getattr(vk.Sheet, name) for name in public(vk.Sheet)}
+METHODS |= {f"images.{name}": getattr(vk.Images, name) for name in public(vk.Images)}
+del METHODS["images.selection"]  # an index, which raises IndexError as indices do
 FUNCTIONS = {name: getattr(vk, name) for name in vk.__all__ if isinstance(getattr(vk, name), FunctionType)}
-FUNCTIONS |= {"plan": api.plan}
+FUNCTIONS |= {"plan": api.plan, "Sheet": vk.Sheet}
+FUNCTIONS |= {f"recipes.{name}": getattr(vk.recipes, name) for name in public(vk.recipes) if name in vk.recipes.__all__}
+
+#: (function, parameter) for every one of them.
 CASES = [
     (name, parameter)
     for name, function in (METHODS | FUNCTIONS).items()
@@ -228,7 +248,8 @@ def call(place: Place, function: str, parameter: str, value: Any) -> None:
         for name, p in known.items()
         if p.default is p.empty and name not in ("self", "stops")
     }
-    args = [place.run] if function in METHODS else []
+    owners = {"sheet": place.run.generate(1), "images": place.run.images()} if "." in function else {}
+    args = [owners.get(function.partition(".")[0], place.run)] if function in METHODS else []
     if function in ("train", "plan"):
         kwargs |= {"recipe": "seed-ae", "out": place.folder / "ae", "images": 20}
         kwargs |= {"images": None} if parameter in ("epochs", "budget") else {}
@@ -264,7 +285,7 @@ def test_a_public_function_takes_a_value_or_says_what_it_wants(place: Place, cas
 
 
 def test_all_functions_are_found() -> None:
-    assert {"train", "plan", "load", "open_images", "register"} == set(FUNCTIONS)
+    assert {"train", "plan", "load", "open_images", "register", "Sheet", "recipes.override"} <= set(FUNCTIONS)
     assert {"encode", "decode", "denoise", "interpolate", "score", "export", "latent"} <= set(METHODS)
 
 
@@ -298,6 +319,18 @@ WRONG: dict[str, tuple[Callable[[Place], Any], str]] = {
     "the meta device": (lambda p: vk.load(p.run.path, "meta"), "^device meta cannot be used here"),
     "a number of a run": (lambda p: vk.load(3), "^path 3: expected a path"),  # type: ignore[arg-type]
     "a name that is no path": (lambda p: vk.load("a\0b"), "^path 'a.x00b': expected a path that the system can open"),
+    "a file as a run": (lambda p: vk.load("0.png"), "^0.png is not a run: it is a file"),
+    "an archive as a run": (lambda p: vk.load(p.made("a.zip")), "a.zip is not a run: it is an archive; unpack it"),
+    "an export as a run": (lambda p: vk.load(p.made("onnx/model.json").parent), "onnx is not a run: it is an export"),
+    "an empty folder as a run": (lambda p: vk.load(p.folder / "empty"), "empty is not a run: the folder is empty"),
+    "runs as a run": (lambda p: vk.load(p.folder), "is not a run: it holds runs; give one of them, such as "),
+    "no name as a run": (lambda p: vk.load(""), "^path '': expected a path"),
+    "another way to save": (lambda p: p.run.generate(1).save(None), "^path None: expected a path"),  # type: ignore[arg-type]
+    "a sheet of floats": (lambda p: vk.Sheet(torch.zeros(1, 1, 2, 2), 1), "a sheet shows a uint8 tensor .*float32"),
+    "half a column": (
+        lambda p: vk.Sheet(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), 1.5),  # type: ignore[arg-type]
+        "^columns 1.5: expected a whole number",
+    ),
     "no dimensions": (lambda p: p.run.axes(0), "^count 0: expected at least 1 dimension"),
     "no recipe": (lambda p: vk.register("vae"), "^recipe 'vae': expected a Recipe"),  # type: ignore[arg-type]
     "a recipe of text": (

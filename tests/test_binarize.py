@@ -113,7 +113,7 @@ def test_another_kind_is_another_run_and_an_unknown_one_is_named(tmp_path: Path)
     small(tmp_path, "static")
     with pytest.raises(UserError, match="its data binarize is static, not threshold"):
         small(tmp_path, "threshold")
-    with pytest.raises(UserError, match="--binarize dinamic: did you mean 'dynamic'"):
+    with pytest.raises(UserError, match="^binarize dinamic: did you mean 'dynamic'"):
         small(tmp_path, "dinamic", "other")
     with pytest.raises(UserError, match="give --binarize dynamic"):
         vk.train("digits", "vae", tmp_path / "other", epochs=1, likelihood="bernoulli", quiet=True)

@@ -79,7 +79,7 @@ def test_words_ask_for_some_parts_and_the_rest_is_not_known() -> None:
     ],
 )
 def test_what_cannot_be_asked_is_named(word: str, message: str) -> None:
-    with pytest.raises(UserError, match=f"--condition {word}.*{message}"):
+    with pytest.raises(UserError, match=f"^condition {word}.*{message}"):
         asked(TOLD, [word])
 
 

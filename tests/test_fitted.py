@@ -124,8 +124,8 @@ def test_a_flow_is_that_of_its_best_step(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (bundles(), "mixtur", 3, "did you mean 'mixture'"),
         (bundles(10), "mixture", 3, "10 codes .* at least 20"),
-        (bundles(), "mixture", 0, "--components 0: expected 1 to 108, one for every 5 of the 540 codes"),
-        (bundles(), "mixture", 5000, "--components 5000"),
+        (bundles(), "mixture", 0, "^components 0: expected 1 to 108, one for every 5 of the 540 codes"),
+        (bundles(), "mixture", 5000, "^components 5000"),
         (torch.full((50, 2), torch.nan), "mixture", 3, "not all finite"),
         (torch.randn(50, 1), "flow", None, "two latents at least"),
         (bundles(), "flow", 3, "a flow has none"),

@@ -246,7 +246,7 @@ def test_evaluate_chooses_the_images_as_it_says(vae: vk.Run, tmp_path: Path) -> 
     assert vae.evaluate("digits")["images"] == 186  # the same images, hence the run's own test part
     folder = write_folder(vk.open_images("portraits:9", size=8, channels=1), tmp_path / "nine")
     assert vae.evaluate(folder)["images"] == 9
-    with pytest.raises(UserError, match="--split val.*no images"):
+    with pytest.raises(UserError, match="^split val.*no images"):
         vae.evaluate(folder, split="val")
 
 

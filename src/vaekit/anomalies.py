@@ -40,9 +40,9 @@ def check_score(name: str | None, has_density: bool) -> str:
     if name is None:
         return "negative_elbo_nats" if has_density else "sse"
     if name not in SCORES:
-        raise UserError(f"--by {name}: {nearest(name, known)}")
+        raise UserError(f"by {name}: {nearest(name, known)}", "by")
     if name not in known:
-        raise UserError(f"--by {name}: an autoencoder has none; choose from: {', '.join(known)}")
+        raise UserError(f"by {name}: an autoencoder has none; choose from: {', '.join(known)}", "by")
     return name
 
 
@@ -70,13 +70,16 @@ def threshold_of(normal: np.ndarray, false_alarms: float) -> float:
     18.0
     """
     if not 0 < false_alarms < 1:
-        raise UserError(f"--false-alarms {false_alarms:g}: expected a probability between 0 and 1, such as 0.05")
+        raise UserError(
+            f"false_alarms {false_alarms:g}: expected a probability between 0 and 1, such as 0.05", "false_alarms"
+        )
     place = math.ceil((len(normal) + 1) * (1 - false_alarms) - 1e-9)
     if place > len(normal):
         needed = math.ceil(1 / false_alarms - 1 - 1e-9)
         raise UserError(
-            f"--false-alarms {false_alarms:g} needs at least {needed:,} held-out normal images, there are "
-            f"{len(normal):,}; give a larger rate, or more images with --normal-images"
+            f"false_alarms {false_alarms:g} needs at least {needed:,} held-out normal images, there are "
+            f"{len(normal):,}; give a larger rate, or more images with --normal-images",
+            "false_alarms",
         )
     return float(np.sort(normal)[place - 1])
 

@@ -206,8 +206,9 @@ def _row(
     if likelihood is not None and not row.has_bound:
         known = ", ".join(name for name, each in recipes.RECIPES.items() if each.has_bound)
         raise UserError(
-            f"--likelihood {likelihood}: recipe {row.name!r} is an autoencoder and has no likelihood to choose; "
-            f"take one that has ({known})"
+            f"likelihood {likelihood}: recipe {row.name!r} is an autoencoder and has no likelihood to choose; "
+            f"take one that has ({known})",
+            "likelihood",
         )
     return row
 

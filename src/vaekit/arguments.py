@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from vaekit.errors import UserError
 
-__all__ = ["checked", "checked_fields", "record_text", "shown"]
+__all__ = ["checked", "checked_fields", "field_values", "record_text", "shown"]
 
 _Checked = TypeVar("_Checked", bound=Callable[..., Any])
 _Record = TypeVar("_Record")
@@ -75,10 +75,15 @@ def shown(value: Any) -> str:
 
 def checked_fields(record: _Record) -> _Record:
     """A dataclass whose fields are checked against their annotations, as :func:`checked` does with arguments."""
-    fields = vars(record)
-    found = {name: _converted(name, fields[name], kind) for name, kind in _kinds_of(type(record)).items()}  # type: ignore[arg-type]
+    fields, found = vars(record), field_values(record)
     is_same = all(type(value) is type(fields[name]) and value == fields[name] for name, value in found.items())
     return record if is_same else dataclasses.replace(record, **found)  # type: ignore[type-var]
+
+
+def field_values(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass as the kinds that their annotations name; raises :class:`UserError` for others."""
+    fields = vars(record)
+    return {name: _converted(name, fields[name], kind) for name, kind in _kinds_of(type(record)).items()}
 
 
 def record_text(record: Any) -> str:
@@ -207,7 +212,7 @@ def _text(value: Any) -> str:
 
 
 def _path(value: Any) -> str | Path:
-    if not isinstance(value, str | os.PathLike):
+    if not isinstance(value, str | os.PathLike) or value == "":
         raise _WrongKind("a path")
     try:
         path = Path(value)

@@ -84,11 +84,13 @@ def asked(conditions: Sequence[Condition], words: Sequence[str]) -> Tensor:
     for word in words:
         name, equals, value = (storable(part.strip()) for part in word.partition("="))
         if not equals or not value:
-            raise UserError(f"--condition {word}: expected NAME=VALUE, such as {_example(conditions)}")
+            raise UserError(f"condition {word}: expected NAME=VALUE, such as {_example(conditions)}", "condition")
         if name not in known:
-            raise UserError(f"--condition {word}: {name!r} is not what the model was told of; {nearest(name, known)}")
+            raise UserError(
+                f"condition {word}: the model was not trained with {name!r}; {nearest(name, known)}", "condition"
+            )
         if name in told:
-            raise UserError(f"--condition {word}: {name} is asked for twice; give it once")
+            raise UserError(f"condition {word}: {name} is asked for twice; give it once", "condition")
         told[name] = _value(known[name], value, word)
     parts = [_part(each, [told[each.name]] if each.name in told else None, 1) for each in conditions]
     return torch.from_numpy(np.concatenate(parts, axis=1)).float()[0]
@@ -144,7 +146,7 @@ def _part(condition: Condition, column: Sequence[Any] | None, count: int) -> np.
 def _value(condition: Condition, text: str, word: str) -> Any:
     if condition.values:
         if text not in condition.values:
-            raise UserError(f"--condition {word}: choose from: {', '.join(condition.values)}")
+            raise UserError(f"condition {word}: choose from: {', '.join(condition.values)}", "condition")
         return text
     try:
         number = float(text)
@@ -153,8 +155,9 @@ def _value(condition: Condition, text: str, word: str) -> Any:
     slack = _ROUNDED * max(abs(condition.low), abs(condition.high))  # of what is told to six digits
     if not condition.low - slack <= number <= condition.high + slack:
         raise UserError(
-            f"--condition {word}: expected a number from {condition.low:g} to {condition.high:g}, as in training, and "
-            "one --condition for each name"
+            f"condition {word}: expected a number from {condition.low:g} to {condition.high:g}, as in training, and "
+            "one --condition for each name",
+            "condition",
         )
     return number
 

@@ -293,7 +293,7 @@ def _is_number(text: str) -> bool:
 def check_method(method: str) -> None:
     """Raises :class:`UserError` if there is no such method."""
     if method not in METHODS:
-        raise UserError(f"--method {method}: {nearest(method, METHODS)}")
+        raise UserError(f"method {method}: {nearest(method, METHODS)}", "method")
 
 
 def _cut(values: np.ndarray) -> float:

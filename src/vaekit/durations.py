@@ -36,9 +36,9 @@ def parse_duration(text: str | float) -> float:
         words += "s"
     parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", words)
     if not parts or not any(parts.groups()):
-        raise UserError(f"--budget {text}: expected a length of time such as 90s, 10m or 1h30m")
+        raise UserError(f"budget {text}: expected a length of time such as 90s, 10m or 1h30m", "budget")
     hours, minutes, seconds = (float(part or 0) for part in parts.groups())
     total = hours * _UNITS["h"] + minutes * _UNITS["m"] + seconds
     if total <= 0:
-        raise UserError(f"--budget {text}: the length of time must be greater than 0")
+        raise UserError(f"budget {text}: the length of time must be greater than 0", "budget")
     return total

@@ -72,7 +72,7 @@ class _Prior(nn.Module):
 def check_export(out: Path, precision: str) -> None:
     """Refuses what could not be written, before the work."""
     if precision not in TOLERANCES:
-        raise UserError(f"--precision {precision}: {nearest(precision, TOLERANCES)}")
+        raise UserError(f"precision {precision}: {nearest(precision, TOLERANCES)}", "precision")
     check_new_folder(out)
     check_exporter()
 

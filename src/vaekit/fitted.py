@@ -89,8 +89,9 @@ def fit(
     components = min(_COMPONENTS, most) if components is None else components
     if kind == "mixture" and not 1 <= components <= most:
         raise UserError(
-            f"--components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} codes "
-            "that are fitted to; of fewer a normal would be a copy"
+            f"components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} codes "
+            "that are fitted to; of fewer a normal would be a copy",
+            "components",
         )
     mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
     scaled = ((train - mean) / std, (held - mean) / std)
@@ -182,9 +183,9 @@ def fitted_digest(folder: Path) -> str | None:
 def _check_kind(kind: str, components: int | None) -> None:
     """Raises :class:`UserError` for a kind that there is not, and for components of what has none."""
     if kind not in KINDS:
-        raise UserError(f"--kind {kind}: {nearest(kind, (*KINDS, 'none'))}")
+        raise UserError(f"kind {kind}: {nearest(kind, (*KINDS, 'none'))}", "kind")
     if components is not None and kind != "mixture":
-        raise UserError(f"--components {components}: a {kind} has none; leave it out, or give --kind mixture")
+        raise UserError(f"components {components}: a {kind} has none; leave it out, or take a mixture", "components")
 
 
 def _unfitted(latent_dim: int, components: int | None) -> nn.Module:
@@ -210,7 +211,7 @@ def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:
 def _flow(train: Tensor, held: Tensor, seed: int) -> FittedFlow:
     """Fitted to codes of mean 0 and spread 1 until those held out gain no more; the step that was best for them."""
     if train.shape[1] < 2:
-        raise UserError("--kind flow needs two latents at least; use --kind mixture")
+        raise UserError("kind flow needs two latents at least; use mixture", "kind")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prior = FittedFlow(train.shape[1])

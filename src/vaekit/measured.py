@@ -232,7 +232,7 @@ class Measured(Opened):
         if samples < 2:
             raise UserError(f"samples {samples}: expected at least 2 images", "samples")
         if not serves("generate", self.model):
-            raise UserError(f"--samples: {self.path} has no prior to draw images from; leave it out")
+            raise UserError(f"samples: {self.path} has no prior to draw images from; leave it out", "samples")
         device = next(self.model.parameters()).device
         return small_classifier(device) if weights is None else inception(weights, device)
 
@@ -241,7 +241,7 @@ class Measured(Opened):
     ) -> dict[str, Any]:
         """How far ``count`` new images are from real ones."""
         if len(real) < 2:
-            raise UserError("--samples: expected at least 2 images to compare with")
+            raise UserError("samples: expected at least 2 images to compare with", "samples")
         pieces = edit.generate_in_pieces(self.model, count, seed)
         made = _features_of(features, pieces, count, "drawn", counted)
         found = _features_of(features, real.split(_COMPARED_AT_ONCE), len(real), "compared", counted)
@@ -260,7 +260,9 @@ class Measured(Opened):
         if samples < 1:
             raise UserError(f"iwae_samples {samples}: expected at least 1 sample per image", "iwae_samples")
         if not self.row.has_density:
-            raise UserError(f"--iwae: {self.path} is an autoencoder and has no bound; leave it out")
+            raise UserError(
+                f"iwae_samples: {self.path} is an autoencoder and has no bound; leave it out", "iwae_samples"
+            )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -149,7 +149,7 @@ class Opened:
         part = check_split(split or ("test" if has_parts and is_test.any() else "all"))
         mask = np.ones(len(opened), bool) if part == "all" else opened.parts == PARTS.index(part)
         if not mask.any():
-            raise UserError(f"--split {part}: {opened.source} has no images in that part; give another --split")
+            raise UserError(f"split {part}: {opened.source} has no images in that part; give another split", "split")
         return opened, mask, part
 
     def pick(self, data: Any, split: str | None, count: int) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from vaekit.arguments import checked, field_values, shown
 from vaekit.errors import UserError
 from vaekit.runs import atomic_write_bytes
 
@@ -36,6 +37,7 @@ _INK = 64
 _SQUARE, _SQUARE_INK = 8, 40  # of the board behind what is transparent
 
 
+@checked
 class Picture:
     """What can be drawn, saved, and shown in a notebook."""
 
@@ -83,9 +85,13 @@ class Sheet(Picture):
     walk: int = 0  #: images from one stop of a walk to the next; 0: a row is one
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] not in (1, 3, 4):
-            found = f"{self.pixels.dtype} {tuple(self.pixels.shape)}"
-            raise UserError(f"a sheet shows uint8 images [N, 1, 3 or 4, H, W], these are {found}; convert them first")
+        is_tensor = isinstance(self.pixels, Tensor) and self.pixels.dtype == torch.uint8 and self.pixels.ndim == 4
+        if not is_tensor or self.pixels.is_meta or self.pixels.shape[1] not in (1, 3, 4):
+            raise UserError(
+                "a sheet shows a uint8 tensor of images [N, 1, 3 or 4, H, W], this is "
+                f"{shown(self.pixels)}; convert it first"
+            )
+        vars(self).update(field_values(self))
         if not len(self.pixels) or self.columns < 1 or self.gap < 0 or self.rows_per_block < 1:
             raise UserError(
                 f"a sheet of {len(self.pixels)} images in {self.columns} columns cannot be drawn; "

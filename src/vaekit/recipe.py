@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vaekit.arguments import checked_fields
+from vaekit.arguments import checked, checked_fields
 from vaekit.errors import UserError, nearest
 from vaekit.schema import record
 
@@ -223,6 +223,7 @@ _MOST_LAYERS, _WIDEST_LAYER = 100, 2**16  # of a dense net
 _MOST_LEVELS, _MOST_WORDS = 1024, 2**20  # of a number in a cell of posterior=fsq, and of the words in all
 
 
+@checked
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """A copy of the row with some values replaced; text is parsed by the type of the field.
 
@@ -242,6 +243,7 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return check(replace(recipe, **parsed))
 
 
+@checked
 def with_likelihood(recipe: Recipe, name: str) -> Recipe:
     """A copy of the row with another likelihood, whose scale is learned and whose mean is linear.
 
@@ -257,6 +259,7 @@ def with_likelihood(recipe: Recipe, name: str) -> Recipe:
     return check(replace(recipe, likelihood=name, scale=scale, mean="linear"))
 
 
+@checked
 def check(recipe: Recipe) -> Recipe:
     """Returns the row if each of its values is of its type and within range, else raises :class:`UserError`."""
     recipe = checked_fields(recipe)

@@ -53,7 +53,9 @@ class Run(Measured, Walked):
         """
         name, told = self.row.name, self.config.conditions
         if condition and not told:
-            raise UserError(f"--condition: recipe {name!r} is told nothing of its images; train conditional-vae")
+            raise UserError(
+                f"condition: recipe {name!r} was trained without conditions; train conditional-vae", "condition"
+            )
         asks = asked(told, condition) if condition else None
         return self._sheet(edit.generate(self.model, count, seed, name, asks))
 

@@ -29,6 +29,7 @@ from vaekit import notes, sums
 from vaekit.build import build_model
 from vaekit.conditions import size_of
 from vaekit.config import RunConfig
+from vaekit.data.archive import ARCHIVE_ENDINGS
 from vaekit.drafts import clear_drafts, draft, is_draft
 from vaekit.errors import UserError, printable
 from vaekit.evidence import Evidence
@@ -184,12 +185,8 @@ def load_state(
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a run; raises :class:`UserError` if ``folder`` is not one."""
     path = Path(folder) / "config.json"
-    if Path(folder).is_file():
-        raise UserError(f"{folder} is not a run: it is a file; give the --out of a 'vaekit train'")
-    if not Path(folder).is_dir():
-        raise UserError(f"{folder} is not a run: there is no such folder; give the --out of a 'vaekit train'")
     if not os.path.lexists(path):
-        raise UserError(f"{folder} is not a run: it has no config.json; give the --out of a 'vaekit train'")
+        raise UserError(f"{folder} is not a run: {_why_no_run(Path(folder))}")
     _check_kinds(Path(folder))
     try:
         config = RunConfig.from_json(read_plain(path, _MOST_BYTES).decode("utf-8"), str(path))
@@ -210,6 +207,26 @@ def _check_whole(config: RunConfig, where: str) -> None:
             f"{where} has recipe.condition_size = {size}, its conditions need {size_of(config.conditions)}; the run "
             "folder is damaged"
         )
+
+
+def _why_no_run(folder: Path) -> str:
+    """What lies at a place without a config.json, and what to give instead."""
+    remedy = "give the --out of a 'vaekit train'"
+    if folder.is_file():
+        is_archive = folder.name.lower().endswith(ARCHIVE_ENDINGS)
+        return "it is an archive; unpack it and give the folder" if is_archive else f"it is a file; {remedy}"
+    if not folder.is_dir():
+        return f"there is no such folder; {remedy}"
+    if (folder / "model.json").exists():
+        return "it is an export; give the run that it was made from"
+    try:
+        inside = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        return f"it cannot be read ({error.strerror}); {remedy}"
+    runs = [name for name in inside if (folder / name / "config.json").is_file()]
+    if runs:
+        return f"it holds runs; give one of them, such as {folder / runs[0]}"
+    return f"it has no config.json; {remedy}" if inside else f"the folder is empty; {remedy}"
 
 
 def _check_kinds(folder: Path) -> None:

@@ -29,7 +29,7 @@ BINARIZE = {
 def check_binarize(kind: str | None) -> None:
     """Raises :class:`UserError` for a kind that is not known."""
     if kind is not None and kind not in BINARIZE:
-        raise UserError(f"--binarize {kind}: {nearest(kind, BINARIZE)}")
+        raise UserError(f"binarize {kind}: {nearest(kind, BINARIZE)}", "binarize")
 
 
 def binarized(pixels: np.ndarray, kind: str) -> np.ndarray:

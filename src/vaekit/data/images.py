@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaekit.arguments import checked
 from vaekit.data.binarize import binarized
 from vaekit.data.groups import match_group
 from vaekit.data.identity import fingerprint_of
@@ -23,6 +24,7 @@ from vaekit.pixels.form import Form
 __all__ = ["Images"]
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class Images:
     """A set of images of one shape, with what is known about each.

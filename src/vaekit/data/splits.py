@@ -32,7 +32,7 @@ _INTERVALS = {1: (0.0, 0.1), 2: (0.1, 0.2), 0: (0.2, 1.0)}
 def check_split(split: str) -> str:
     """Returns ``split`` if it is a part or 'all', else raises :class:`UserError`."""
     if split not in ("all", *PARTS):
-        raise UserError(f"split (--split) is {split!r}; {nearest(str(split), ('all', *PARTS))}")
+        raise UserError(f"split {split!r}: {nearest(str(split), ('all', *PARTS))}", "split")
     return split
 
 
