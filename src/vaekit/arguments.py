@@ -20,7 +20,7 @@ import os
 import reprlib
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,10 +80,10 @@ def checked_fields(record: _Record) -> _Record:
     return record if is_same else dataclasses.replace(record, **found)  # type: ignore[type-var]
 
 
-def field_values(record: Any) -> dict[str, Any]:
+def field_values(record: object) -> dict[str, Any]:
     """The fields of a dataclass as the kinds that their annotations name; raises :class:`UserError` for others."""
-    fields = vars(record)
-    return {name: _converted(name, fields[name], kind) for name, kind in _kinds_of(type(record)).items()}
+    fields, record_type = vars(record), typing.cast(Hashable, type(record))
+    return {name: _converted(name, fields[name], kind) for name, kind in _kinds_of(record_type).items()}
 
 
 def record_text(record: Any) -> str:
@@ -93,7 +93,7 @@ def record_text(record: Any) -> str:
 
 
 @functools.cache
-def _kinds_of(record_type: type) -> dict[str, Any]:
+def _kinds_of(record_type: Any) -> dict[str, Any]:
     return typing.get_type_hints(record_type)
 
 
