@@ -200,7 +200,7 @@ def test_channels_are_found_wherever_they_are(tmp_path: Path) -> None:
     for source in (tmp_path / "a.npy", expected.numpy(), torch.from_numpy(array)):
         assert open_images(source).pixels.equal(expected)
     assert open_images(noise(12, 1, 5, 6)).shape == (1, 5, 6)
-    assert len(open_images(noise(3, 9, 8), channels=1)) == 3
+    assert len(open_images(noise(3, 9, 8), channels=1)) == 3 == len(open_images(noise(3, 9, 8), (9, 8), channels=1))
 
 
 def test_bool_is_black_and_white_and_a_pil_image_is_a_list_of_one() -> None:
@@ -295,6 +295,15 @@ def test_idx_folder(tmp_path: Path) -> None:
     assert one.pixels.equal(images.pixels[12:]) and one.classes == ("2", "3", "4")
     assert (one.parts == 2).all()
     assert open_images(tmp_path, size=8, channels=3).shape == (3, 8, 8)
+
+
+def test_an_idx_file_and_the_same_packed_are_read_once(tmp_path: Path) -> None:
+    for name, values in (("images-idx3", noise(12, 4, 3)), ("labels-idx1", np.arange(12, dtype=np.uint8) % 3)):
+        (tmp_path / f"train-{name}-ubyte").write_bytes(idx(values))
+        (tmp_path / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(idx(values)))
+    images = open_images(tmp_path)
+    assert len(images) == 12 and images.classes == ("0", "1", "2")
+    assert any("not used: train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz" in note for note in images.notes)
 
 
 def test_idx_that_is_none(tmp_path: Path) -> None:

@@ -81,10 +81,13 @@ def test_hub_splits_become_parts(tmp_path: Path) -> None:
     assert (images.pixels[18].numpy() == pixels).all()
 
 
-def test_hub_rows_are_as_files_in_a_folder_are(tmp_path: Path) -> None:
+def test_hub_rows_are_as_files_in_a_folder_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"bytes": encoded(i, kind), "path": None} for i, kind in enumerate(["PNG", "JPEG", "WEBP", "BMP", "GIF"])]
-    (tmp_path / "x.png").write_bytes(encoded(7))
-    rows += [{"bytes": None, "path": str(tmp_path / "x.png")}, {"bytes": None, "path": "/dev/zero"}, None]
+    fetched = tmp_path / "hub" / "datasets--a--b" / "x.png"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(encoded(7))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    rows += [{"bytes": None, "path": str(fetched)}, {"bytes": None, "path": "/dev/zero"}, None]
     rows += [{"bytes": b"%!PS-Adobe-3.0 EPSF-3.0", "path": None}]
     label = [None, *range(8)]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
@@ -95,6 +98,17 @@ def test_hub_rows_are_as_files_in_a_folder_are(tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir(exist_ok=True)
         (tmp_path / "folder" / f"{index}.png").write_bytes(row["bytes"])
     assert open_images(tmp_path / "folder").pixels.equal(images.pixels[:5])
+
+
+def test_hub_rows_that_name_a_private_picture_do_not_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "private.png").write_bytes(encoded(7))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    paths = [tmp_path / "private.png", tmp_path / "hub" / ".." / "private.png"]
+    rows = [{"bytes": encoded(index), "path": None} for index in range(3)]
+    rows += [{"bytes": None, "path": str(path)} for path in paths]
+    images = opened(datasets.Dataset.from_dict({"image": rows}, datasets.Features({"image": datasets.Image()})))
+    assert len(images) == 3 and all("not part of the set" in why for _, why in images.skipped)
+    assert len(images.skipped) == 2
 
 
 def test_hub_mistakes() -> None:

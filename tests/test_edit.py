@@ -192,11 +192,12 @@ def test_every_verb_serves_what_the_table_says() -> None:
 
 
 def test_noise_has_its_strength_and_each_image_its_own() -> None:
-    x = torch.full((40, 3, 16, 16), 0.5)
+    x = torch.linspace(0.3, 0.7, 40).view(40, 1, 1, 1).expand(40, 3, 16, 16)
     noise = edit.add_noise(x, 0.3, seed=1) - x
     assert abs(noise.std().item() - 0.3) < 0.005 and abs(noise.mean().item()) < 0.005
     assert (edit.add_noise(x, 0.3) > 1).any(), "not clamped"
     torch.testing.assert_close(edit.add_noise(x[:2], 0.3, seed=1), x[:2] + noise[:2])
+    torch.testing.assert_close(edit.add_noise(x.flip(0), 0.3, seed=1), (x + noise).flip(0))  # it goes with the image
     assert not torch.equal(noise[0], noise[1])
     assert torch.equal(edit.add_noise(x, 0), x)
     for std in (-0.1, float("nan"), float("inf")):

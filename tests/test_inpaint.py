@@ -115,6 +115,8 @@ def test_an_image_is_filled_the_same_in_any_company(images: tuple[Tensor, Tensor
         for size in (1, 2):
             chunked = inpaint(model, x, hidden, steps=20, codes=known, batch_size=size)
             torch.testing.assert_close(chunked, together, rtol=1e-5, atol=1e-6)
+        turned = inpaint(model, x.flip(0), hidden.flip(0), steps=20, codes=known)
+        torch.testing.assert_close(turned.flip(0), together, rtol=1e-5, atol=1e-6)
 
 
 def test_the_model_is_left_as_it_was_even_without_gradients() -> None:

@@ -91,6 +91,20 @@ def test_a_mask_that_is_no_image_is_refused(tmp_path: Path) -> None:
         parse_mask(str(tmp_path / "note.png"), 5, 5, count=1)
 
 
+def test_a_mask_has_the_limits_of_an_image(tmp_path: Path) -> None:
+    with open(tmp_path / "huge.png", "wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(UserError, match="larger than 537 MB, the limit"):
+        parse_mask(str(tmp_path / "huge.png"), 5, 5, count=1)
+
+
+def test_a_random_square_goes_with_the_key_of_its_image() -> None:
+    keys = [7, 2**63 + 5, 3]
+    masks = parse_mask("random:2", 8, 8, count=3, keys=keys)
+    assert masks[[2, 1, 0]].equal(parse_mask("random:2", 8, 8, count=3, keys=keys[::-1]))
+    assert masks[1:2].equal(parse_mask("random:2", 8, 8, count=1, keys=keys[1:2]))
+
+
 def test_rectangle() -> None:
     assert rectangle(2, 2, (1, 1), (1, 0)).int().tolist() == [[[[0, 0], [1, 0]]]]
 

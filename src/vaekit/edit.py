@@ -20,7 +20,7 @@ from vaekit.data import Images, Selection, check_float, match_group, to_float, t
 from vaekit.errors import NotFinite, UserError, nearest
 from vaekit.models import LatentModel
 from vaekit.records import ATTRIBUTE
-from vaekit.seeds import SAMPLES, VERB_NOISE, image_noise
+from vaekit.seeds import SAMPLES, VERB_NOISE, image_noise, keys_of, noise_of
 from vaekit.team import ALONE, Team
 from vaekit.verbs import refuse
 
@@ -219,12 +219,12 @@ def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
 def add_noise(x: Tensor, std: float, seed: int = 0) -> Tensor:
     """Float images ``[N, C, H, W]`` in [0, 1] plus normal noise of standard deviation ``std``, not clamped.
 
-    One stream per image: the noise of image i depends on (seed, i) alone. Raises :class:`UserError` if
+    The noise of an image depends on the seed and its own bytes alone. Raises :class:`UserError` if
     ``std`` is negative or not finite.
     """
     if not 0 <= std < float("inf"):
         raise UserError(f"noise_std {std}: expected a standard deviation, for example 0.3", "noise_std")
-    return x + std * image_noise(seed, VERB_NOISE, 0, len(x), tuple(x.shape[1:])).to(x.device)
+    return x + std * noise_of(keys_of(to_uint8(x)), seed, VERB_NOISE, tuple(x.shape[1:])).to(x.device)
 
 
 @torch.inference_mode()

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.data import check_float
+from vaekit.data import check_float, to_uint8
 from vaekit.distributions import FullNormal
 from vaekit.errors import UserError
 from vaekit.models import LatentModel
-from vaekit.seeds import SAMPLES, image_noise
+from vaekit.seeds import SAMPLES, keys_of, noise_of
 
 __all__ = ["inpaint"]
 
@@ -61,9 +61,9 @@ def inpaint(
     ``hidden`` is bool ``[N, 1, H, W]``. Visible pixels come back unchanged, bit for bit; hidden ones are never
     read. ``codes`` ``[M, L]`` are encodings of training images, of which at most 10,000, evenly spaced, are looked
     at: the ``starts`` that agree best with what can be seen are taken. Without them the starts are the code of the
-    image that the model has filled in, the prior's mean, and prior samples of (seed, image); an autoencoder has
-    the first alone. Neither the model nor its gradients are touched. Raises :class:`UserError` if the shapes do
-    not fit or a number is out of range.
+    image that the model has filled in, the prior's mean, and prior samples, whose noise follows from the seed and what
+    can be seen; an autoencoder has the first alone. Neither the model nor its gradients are touched. Raises
+    :class:`UserError` if the shapes do not fit or a number is out of range.
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     _check(model, x, hidden, steps, starts, codes)
@@ -81,7 +81,7 @@ def inpaint(
             if known is not None and nearest is not None:
                 start = _from_codes(known, nearest[:, at : at + batch_size])
             else:
-                noise = image_noise(seed, SAMPLES, at, len(chunk), (max(0, starts - 2), model.latent_dim))
+                noise = noise_of(keys_of(to_uint8(visible)), seed, SAMPLES, (max(0, starts - 2), model.latent_dim))
                 start = _from_model(model, visible, mask, noise.to(device), starts)
             filled.append(torch.where(mask, _search(model, visible, mask, start, steps), chunk).cpu())
     return torch.cat(filled) if filled else x.clone()

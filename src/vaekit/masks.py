@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.pixels.decode import decode, reason
 from vaekit.pixels.form import Form
+from vaekit.pixels.spans import Span
 from vaekit.seeds import MASKS, stream
 
 __all__ = ["parse_mask", "rectangle", "random_rectangle"]
@@ -26,12 +27,14 @@ _RECTANGLE = re.compile(r"(?:(?P<top>\d+),(?P<left>\d+),)?(?P<h>\d+)(?:[xX×](?P
 _FORMS = "expected center:HxW, random:HxW, box:TOP,LEFT,HxW (as in random:14x14), or the path of a mask image"
 
 
-def parse_mask(text: str, height: int, width: int, count: int, seed: int = 0) -> Tensor:
+def parse_mask(
+    text: str, height: int, width: int, count: int, seed: int = 0, keys: Sequence[int] | None = None
+) -> Tensor:
     """The mask that ``text`` names, for ``count`` images of ``height`` by ``width`` pixels.
 
-    ``random`` depends on (seed, position of the image) alone. A mask image is scaled and cropped as the
-    images are. Raises :class:`UserError` if the text says nothing known, the rectangle does not fit, or
-    nothing or everything would be hidden.
+    ``random`` depends on the seed and on the key of each image (:func:`vaekit.seeds.keys_of`), by default its position.
+    A mask image is scaled and cropped as the images are, and has the same limits. Raises :class:`UserError` if the text
+    says nothing known, the rectangle does not fit, or nothing or everything would be hidden.
 
     >>> parse_mask("box:0,1,1x2", 2, 3, count=1).int().tolist()
     [[[[0, 1, 1], [0, 0, 0]]]]
@@ -44,20 +47,27 @@ def parse_mask(text: str, height: int, width: int, count: int, seed: int = 0) ->
         raise UserError(f"the mask (--mask) {text!r} cannot be understood; {_FORMS}")
     h, w = int(found["h"]), int(found["w"] or found["h"])
     if kind == "random":
-        return random_rectangle(count, height, width, (h, w), seed)
+        return random_rectangle(count, height, width, (h, w), seed, keys)
     corner = (max(0, (height - h) // 2), max(0, (width - w) // 2))
     if kind == "box":
         corner = (int(found["top"]), int(found["left"]))
     return rectangle(height, width, (h, w), corner).expand(count, 1, height, width).clone()
 
 
-def random_rectangle(count: int, height: int, width: int, side: int | tuple[int, int], seed: int = 0) -> Tensor:
+def random_rectangle(
+    count: int,
+    height: int,
+    width: int,
+    side: int | tuple[int, int],
+    seed: int = 0,
+    keys: Sequence[int] | None = None,
+) -> Tensor:
     """A hidden square, or rectangle ``(h, w)``, in each image, every place being equally likely."""
     h, w = (side, side) if isinstance(side, int) else side
     _check_fits(height, width, (h, w), (0, 0))
     mask = torch.zeros(count, 1, height, width, dtype=torch.bool)
-    for row in range(count):
-        generator = stream(seed, MASKS, row)
+    for row, key in enumerate(range(count) if keys is None else keys):
+        generator = stream(seed, MASKS, key)
         top = int(torch.randint(height - h + 1, (), generator=generator))
         left = int(torch.randint(width - w + 1, (), generator=generator))
         mask[row, 0, top : top + h, left : left + w] = True
@@ -90,7 +100,7 @@ def _from_file(text: str, height: int, width: int) -> Tensor:
     if not os.path.isfile(text):  # which says no, and raises nothing, for a text that cannot be a path
         raise UserError(f"the mask (--mask) {text!r} is not a file; {_FORMS}")
     try:
-        gray = decode(Path(text).read_bytes(), Form((height, width), 1))
+        gray = decode(Span(text).read(), Form((height, width), 1))
     except Exception as error:  # PIL raises many kinds for files that are no images
         raise UserError(f"the mask {text} cannot be read: {reason(error)}; {_FORMS}") from error
     mask = torch.from_numpy(gray >= 128)

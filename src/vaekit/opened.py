@@ -122,9 +122,9 @@ class Opened:
         return opened[rows]
 
     def _open(self, data: Any) -> Images:
-        """Any source, brought to what the run was trained on."""
+        """Any source, brought to what the run was trained on; a single image may be darker than a set."""
         config = self.config.data
-        return open_in(data, self.form, seed=config.split_seed).binarized(config.binarize)
+        return open_in(data, self.form, seed=config.split_seed, may_be_dim=True).binarized(config.binarize)
 
     def _given(self, data: Any) -> Images:
         """Images that the user names; what there is to know of them is said on stderr, as training says it.

@@ -25,6 +25,7 @@ from vaekit.measured import Measured
 from vaekit.pictures import Sheet
 from vaekit.report.facts import Facts
 from vaekit.report.gallery import stored_picture
+from vaekit.seeds import keys_of
 from vaekit.walked import Walked
 
 __all__ = ["Run"]
@@ -112,7 +113,7 @@ class Run(Measured, Walked):
     def inpaint_sheet(self, pixels: Any, mask: str | Path, seed: int = 0) -> tuple[Sheet, dict[str, Any]]:
         """Images, the same with a part hidden, and filled in; and the PSNR on the hidden pixels against the truth."""
         pixels = self.pixels(pixels)
-        hidden = parse_mask(str(mask), self.shape[1], self.shape[2], len(pixels), seed)
+        hidden = parse_mask(str(mask), self.shape[1], self.shape[2], len(pixels), seed, keys_of(pixels))
         truth = to_float(pixels)
         filled = self.inpaint(truth, hidden, seed)
         sheet = pictures.stacked_sheet(pixels, to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))

@@ -19,13 +19,14 @@ from vaekit.data.convert import bytes_from_unit
 from vaekit.data.identity import hash_rows
 from vaekit.data.load import join, refuse_unequal
 from vaekit.data.npz import Npz
-from vaekit.data.ranges import refuse_dim
+from vaekit.data.ranges import Dim, range_notes
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.data.scratch import empty, mapped_limit_bytes, pack
 from vaekit.data.splits import split_of
 from vaekit.errors import UserError, lacks_memory
 from vaekit.inputs import as_dense
 from vaekit.pixels.decode import reason, upright
+from vaekit.pixels.deep import PEAK
 from vaekit.pixels.form import Form
 
 __all__ = ["read_array", "read_npy", "read_sequence"]
@@ -40,11 +41,12 @@ def read_array(array: np.ndarray | torch.Tensor, form: Form) -> Rows:
     nothing has to be changed.
     Raises :class:`UserError` for another type or range, and for a shape that may be read in two ways.
     """
-    if isinstance(array, torch.Tensor):
-        pixels = _pixels(_numpy(array, "the tensor"), "the tensor", form, is_tensor=True)
-    else:
-        pixels = _pixels(array, "the array", form)
-    return Rows(reshape_pixels(pixels, form), number_names(len(pixels)), hash_rows(pixels))
+    is_tensor = isinstance(array, torch.Tensor)
+    where = "the tensor" if is_tensor else "the array"
+    values = _numpy(array, where) if isinstance(array, torch.Tensor) else array
+    pixels = _pixels(values, where, form, is_tensor)
+    notes, dim = _range(_share(values), where)
+    return Rows(reshape_pixels(pixels, form), number_names(len(pixels)), hash_rows(pixels), notes=notes, dim=dim)
 
 
 def read_npy(path: Path, form: Form) -> Rows:
@@ -81,18 +83,22 @@ def read_sequence(source: Any, form: Form) -> Rows:
     if first is None:
         raise UserError("the data set is empty; expected images or (image, label) pairs")
     images, labels, longest = [], [], 0
+    most = 0.0  # of their range, that values of more than 8 bits use
     odd: tuple[int, Any] | None = None  # the first label that is none: its item and what it is
     for index, item in enumerate(chain([first], items)):
         image, label = (item[0], item[1]) if isinstance(item, tuple | list) and len(item) > 1 else (item, None)
         longest = max(longest, len(item) if isinstance(item, tuple | list) else 1)
         if isinstance(image, tuple | list) and len(image) == 1:
             image = image[0]
-        images.append(_one(image, f"item {index} of the data set"))
+        pixels, share = _one(image, f"item {index} of the data set")
+        images.append(pixels)
+        most = max(most, share)
         labels.append(_label(label))
         if odd is None and label is not None and labels[-1] is None:
             odd = index, label
     rows = _rows_of_list(images, labels, getattr(source, "classes", None), form)
-    rows.notes = [*rows.notes, *_left_aside(labels, odd, longest)]
+    said, rows.dim = _range(most, "the data set")
+    rows.notes = [*rows.notes, *said, *_left_aside(labels, odd, longest)]
     return rows
 
 
@@ -182,17 +188,19 @@ def _item(source: Any, index: int) -> Any:
         raise UserError(f"item {index} of the {type(source).__name__} cannot be read: {reason(error)}") from error
 
 
-def _one(image: Any, where: str) -> np.ndarray:
-    """One image as uint8 [C, H, W]."""
+def _one(image: Any, where: str) -> tuple[np.ndarray, float]:
+    """One image as uint8 [C, H, W], and how much of its range it uses; 0 if it has no more than 8 bits."""
+    share = 0.0
     if isinstance(image, Image.Image):
-        image = _of_pil(image, where)
+        image, share = _of_pil(image, where)
     is_tensor = isinstance(image, torch.Tensor)
     if not isinstance(image, torch.Tensor | np.ndarray):
         raise UserError(
             f"{where} is a {type(image).__name__}; expected a PIL image, an array [H,W,C] or a tensor [C,H,W]"
         )
     array = _numpy(image, where) if isinstance(image, torch.Tensor) else image
-    return pack(bytes_from_unit(channels_first(array[None], where, is_tensor, is_stack=True), where))[0]
+    pixels = pack(bytes_from_unit(channels_first(array[None], where, is_tensor, is_stack=True), where))[0]
+    return pixels, max(share, _share(array))
 
 
 def _label(value: Any) -> int | str | None:
@@ -203,14 +211,15 @@ def _label(value: Any) -> int | str | None:
     return value if isinstance(value, int | str) else None
 
 
-def _of_pil(image: Image.Image, where: str) -> np.ndarray:
-    """uint8 [H, W] or [H, W, C], upright, as from a file."""
+def _of_pil(image: Image.Image, where: str) -> tuple[np.ndarray, float]:
+    """uint8 [H, W] or [H, W, C], upright, as from a file; and how much of its range it uses, as in :func:`_one`."""
     known = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L"}
     try:
-        image = upright(image)[0]
+        image, peak = upright(image)
     except (OSError, ValueError) as error:
         raise UserError(f"{where} cannot be read as an image: {reason(error)}") from error
-    return np.asarray(image.convert(known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")))
+    mode = known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")
+    return np.asarray(image.convert(mode)), max(0, peak) / PEAK
 
 
 def _numpy(tensor: torch.Tensor, where: str) -> np.ndarray:
@@ -223,10 +232,16 @@ def _pixels(array: np.ndarray, where: str, form: Form, is_tensor: bool = False, 
     turned = channels_first(array, where, is_tensor, is_stack, form)
     if array.size == 0:
         raise UserError(f"{where} holds no images (shape {list(array.shape)}); give at least one")
-    pixels = pack(bytes_from_unit(turned, where))
-    if array.dtype.kind == "f":
-        refuse_dim(float(array.max()), f"the values of {where}", "open it again")
-    return pixels
+    return pack(bytes_from_unit(turned, where))
+
+
+def _share(values: np.ndarray) -> float:
+    """How much of [0, 1] floats use; 0 for bytes, of which nothing is said."""
+    return max(0.0, float(values.max())) if values.dtype.kind == "f" and values.size else 0.0
+
+
+def _range(share: float, where: str) -> tuple[list[str], Dim | None]:
+    return range_notes(share, f"the values of {where}", "open them again")
 
 
 def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: str, form: Form) -> Rows:
@@ -236,7 +251,9 @@ def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: s
     contents: list[bytes] = []
     shaped = []
     labels: list[str] = []
+    share = 0.0
     for part, images, numbers in pairs:
+        share = max(share, _share(images))
         # a single label may belong to a single image; several count a stack, or are refused below
         is_stack = numbers is not None and numbers.size != 1
         pixels = _pixels(images, where, form, is_stack=is_stack)
@@ -247,7 +264,7 @@ def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: s
         shaped.append(reshape_pixels(pixels, form))
     if len({pixels.shape[1:] for pixels in shaped}) > 1:
         raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
-    notes = []
+    notes, dim = _range(share, where)
     if labels and len(labels) != len(names):
         notes.append(f"no labels: some arrays of images in {where} have them and some do not")
     return Rows(
@@ -257,6 +274,7 @@ def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: s
         labels=labels if len(labels) == len(names) else None,
         given=given,
         notes=notes,
+        dim=dim,
     )
 
 

@@ -44,6 +44,7 @@ def read_tree(
         split=[layout.split[index] for index in loaded.kept] if layout.split else None,
         skipped=[*loaded.skipped, *blocked],
         notes=[*layout.notes, *loaded.notes, *notes],
+        dim=loaded.dim,
     )
 
 

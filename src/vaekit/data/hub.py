@@ -27,6 +27,7 @@ from vaekit.data.splits import SPLIT, named_parts, split_of
 from vaekit.errors import UserError
 from vaekit.notes import note
 from vaekit.pixels.form import Form
+from vaekit.pixels.spans import Span
 
 __all__ = ["is_hub", "read_hub", "rows_of"]
 
@@ -86,6 +87,7 @@ def rows_of(dataset: Any, where: str, form: Form) -> Rows:
         split=split,
         skipped=loaded.skipped,
         notes=[*notes, *loaded.notes, *said],
+        dim=loaded.dim,
     )
 
 
@@ -204,14 +206,25 @@ class _Cell:
 
 
 def _bytes(cell: dict[str, Any] | None) -> bytes:
+    """The bytes of an image in a table, or in the file of the set that the library fetched for it."""
     if cell is None:
         raise ValueError("no image in this row")
     if cell["bytes"] is not None:
         return bytes(cell["bytes"])
-    path = Path(cell["path"] or "")
+    path = Path(cell["path"] or "").resolve()
+    if not any(path.is_relative_to(folder) for folder in _fetched_to()):
+        raise ValueError("no image in this row but the name of a file of this machine, which is not part of the set")
     if not path.is_file():  # a device or a pipe would never end
         raise ValueError("no image in this row, and no file where it points")
-    return path.read_bytes()
+    return Span(str(path)).read()
+
+
+def _fetched_to() -> list[Path]:
+    """The folders that the libraries put files of sets into."""
+    import datasets
+    from huggingface_hub import constants
+
+    return [Path(folder).resolve() for folder in (datasets.config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)]
 
 
 def _image_column(features: Any, where: str) -> str:

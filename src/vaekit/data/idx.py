@@ -49,8 +49,10 @@ def is_idx(name: str) -> bool:
 
 
 def find_idx(names: Sequence[str]) -> list[str]:
-    """The files of images among ``names`` that are called as in MNIST, training first."""
-    found = [(match, name) for name in names if (match := _NAME.match(name)) and match[2].lower() == "images"]
+    """The files of images among ``names`` that are called as in MNIST, training first; of x and x.gz only x."""
+    all_names = set(names)
+    one_each = (name for name in names if name[:-3] not in all_names or not name.lower().endswith(".gz"))
+    found = [(match, name) for name in one_each if (match := _NAME.match(name)) and match[2].lower() == "images"]
     return [name for _, name in sorted(found, key=lambda pair: (_PARTS[pair[0][1].lower()], pair[1]))]
 
 

@@ -18,7 +18,7 @@ from vaekit.data.cache import Cached, Key
 from vaekit.data.files import Files
 from vaekit.data.headers import look_into
 from vaekit.data.ingest import Found, Target, Task, cores, decode_all
-from vaekit.data.ranges import beyond_words, frame_notes, range_notes
+from vaekit.data.ranges import Dim, beyond_words, frame_notes, range_of_files
 from vaekit.data.scratch import cache_folder, empty
 from vaekit.errors import UserError
 from vaekit.pixels.decode import MOST_FRAMES, count_frames, is_colour, upright_size
@@ -53,6 +53,7 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
     peaks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  #: int32 [M], as in Decoded
     has_more: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  #: bool [M], as in Decoded
+    dim: Dim | None = None  #: they use less than 1 % of their range
 
 
 class _Row(NamedTuple):
@@ -73,12 +74,13 @@ def load_files(files: Files, names: Sequence[str], root: str, form: Form, is_sam
         form: What the images are brought to.
         is_sample: Whether the files are a sample of a set, of which nothing is said as of the whole.
 
-    Raises :class:`UserError` if more than half cannot be read, if sizes differ and the form gives none, if values lie
-    outside of the range of their format, or if a whole set uses less than 1 % of it.
+    Raises :class:`UserError` if more than half cannot be read, if sizes differ and the form gives none, or if values
+    lie outside of the range of their format.
     """
     loaded = _load(files, names, root, form)
     if not is_sample:
-        loaded.notes += range_notes(loaded.peaks, files.where)
+        said, loaded.dim = range_of_files(loaded.peaks, files.where)
+        loaded.notes += said
         if form.frames == "first":
             loaded.notes += frame_notes(loaded.names, loaded.has_more)
     return loaded

@@ -24,6 +24,7 @@ from vaekit.data.idx import find_idx, is_idx, read_idx, read_idx_file
 from vaekit.data.images import Images
 from vaekit.data.known import KNOWN, fetch_known, is_known, name_classes
 from vaekit.data.layout import is_image
+from vaekit.data.ranges import refuse_dim
 from vaekit.data.rows import Rows, reshape_pixels
 from vaekit.data.scratch import is_large
 from vaekit.data.splits import check_split
@@ -71,12 +72,28 @@ def open_images(
     return open_in(source, Form.of(size, channels, fit, background, frames), split, seed)
 
 
-def open_in(source: Any, form: Form, split: str = "all", seed: int = 0, may_fetch: bool = True) -> Images:
-    """:func:`open_images`, in a form that has been checked; without ``may_fetch`` nothing is asked of the network."""
+def open_in(
+    source: Any,
+    form: Form,
+    split: str = "all",
+    seed: int = 0,
+    may_fetch: bool = True,
+    may_be_dim: bool = False,
+) -> Images:
+    """:func:`open_images`, in a form that has been checked.
+
+    Args:
+        source, split, seed: As there.
+        form: What the images are brought to.
+        may_fetch: Whether anything may be asked of the network.
+        may_be_dim: Whether they may use less than 1 % of the range of their values; then a note says so.
+    """
     check_split(split)
     if isinstance(source, Images):
         return _reshaped(source, form).part(split)
     rows, name = _read(source, form, may_fetch)
+    if rows.dim is not None and not may_be_dim:
+        refuse_dim(rows.dim)
     return rows.images(name, seed, form).part(split)
 
 

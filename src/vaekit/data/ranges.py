@@ -1,19 +1,21 @@
 """How much of the range of their values images use, and what to do where it is too little or too much.
 
 A set is scaled by the range of its format (:mod:`vaekit.pixels.deep`), never by its own values. So values of 12 bits in
-files of 16 keep 17 of 256 gray levels; that is said here, and refused below 1 % of the range.
+files of 16 keep 17 of 256 gray levels; that is said here. A set below 1 % of the range is not trained on; a single
+dark image that a trained run is given is scaled as in training, and a note says how dark it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from vaekit.errors import UserError
 from vaekit.pixels.deep import PEAK
 
-__all__ = ["beyond_words", "dark_notes", "frame_notes", "range_notes", "refuse_dim"]
+__all__ = ["Dim", "beyond_words", "dark_notes", "frame_notes", "range_notes", "range_of_files", "refuse_dim"]
 
 _LEAST_SHARE = 0.01
 _AMPLE_SHARE = 0.5  # half of the range is what a bright-limited photograph leaves; a bit of depth is lost below
@@ -21,38 +23,51 @@ _DARK = 1  # bytes: a mask of 0 and 1 is black to the eye
 _BLOCK = 1 << 22
 
 
-def range_notes(peaks: np.ndarray, where: str) -> list[str]:
-    """What to say of the files with more than 8 bits.
+class Dim(NamedTuple):
+    """What is said of images that use less than 1 % of their range."""
+
+    said: str
+    remedy: str
+
+    @property
+    def note(self) -> str:
+        """Where they are not refused."""
+        return f"{self.said}; they are scaled as in training, which leaves them nearly black"
+
+
+def refuse_dim(dim: Dim) -> None:
+    """Raises :class:`UserError`: nothing can be learned from images that are all black."""
+    raise UserError(f"{dim.said} and would all be black; {dim.remedy}")
+
+
+def range_of_files(peaks: np.ndarray, where: str) -> tuple[list[str], Dim | None]:
+    """:func:`range_notes` of files with more than 8 bits.
 
     Args:
         peaks: The largest value of each file, int [N] on the scale 0..PEAK, or EIGHT_BITS.
         where: The name of the set.
-
-    Raises:
-        UserError: Together they use less than 1 % of the range.
-
-    >>> range_notes(np.array([4095, 300]), "scans")[0][:59]
-    'files with more than 8 bits use 6.2 % of their range, which '
     """
-    peak = int(peaks.max(initial=0))
-    share = peak / PEAK
-    refuse_dim(share, f"the files with more than 8 bits in {where}", "save them again")
+    return range_notes(int(peaks.max(initial=0)) / PEAK, f"files with more than 8 bits in {where}", "save them again")
+
+
+def range_notes(share: float, what: str, then: str) -> tuple[list[str], Dim | None]:
+    """Notes about the share of its range that a set uses; and what is said where it is less than 1 %.
+
+    >>> range_notes(4095 / 65535, "files in scans", "save them again")[0][0][:45]
+    'files in scans use 6.2 % of their range, whic'
+    """
     if not 0 < share < _AMPLE_SHARE:
-        return []
+        return [], None
+    percent = f"{100 * share:.2g} % of their range"
+    if share < _LEAST_SHARE:
+        factor = _factor(share)
+        remedy = f"multiply all values by the same number, such as {factor}, and {then}"
+        return [], Dim(f"{what} use only {percent}", remedy)
     levels = round(share * 255) + 1
     return [
-        f"files with more than 8 bits use {100 * share:.2g} % of their range, which leaves {levels} of 256 gray "
-        f"levels; to use all, multiply the values of every file by {_factor(share)}"
-    ]
-
-
-def refuse_dim(share: float, what: str, then: str) -> None:
-    """Raises :class:`UserError` if the largest value is above 0 and below 1 % of the range."""
-    if 0 < share < _LEAST_SHARE:
-        raise UserError(
-            f"{what} use only {100 * share:.2g} % of their range and would all be black; "
-            f"multiply all values by the same number, such as {_factor(share)}, and {then}"
-        )
+        f"{what} use {percent}, which leaves {levels} of 256 gray levels; to use all, train on values multiplied by "
+        f"{_factor(share)}, and multiply those of later images alike"
+    ], None
 
 
 def beyond_words(where: str, count: int, beyond: Sequence[tuple[str, str]]) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from vaekit.data.identity import fingerprint_of, row_digests
 from vaekit.data.images import Images
 from vaekit.data.layout import sort_classes
-from vaekit.data.ranges import dark_notes
+from vaekit.data.ranges import Dim, dark_notes
 from vaekit.data.scratch import copy, empty, is_large, is_mapped
 from vaekit.data.splits import SPLIT, assign_parts, uniforms
 from vaekit.errors import storable
@@ -38,6 +38,7 @@ class Rows:
     split: Sequence[int] | None = None  #: as ``given``, where a column says it: then it is part of the fingerprint
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    dim: Dim | None = None  #: they use less than 1 % of the range of their values
 
     def images(self, source: str, seed: int, form: Form) -> Images:
         """The Images of these rows, which are in ``form``, split by content and ``seed``."""
@@ -57,7 +58,7 @@ class Rows:
             fingerprint=fingerprint_of(digests),
             source=source,
             skipped=tuple(self.skipped),
-            notes=(*self.notes, *dark_notes(pixels), *notes),
+            notes=(*self.notes, *([self.dim.note] if self.dim else dark_notes(pixels)), *notes),
             part_notes=tuple(notes),
             split_seed=seed,
             has_splits=bool((given >= 0).any()),

@@ -40,7 +40,7 @@ def open_stored(source: str, form: Form, seed: int = 0) -> Images:
         UserError: if the source cannot be opened, would need the network, or is a place that is not opened unasked.
     """
     check_stored(source)
-    return open_in(source, form, seed=seed, may_fetch=False)
+    return open_in(source, form, seed=seed, may_fetch=False, may_be_dim=True)
 
 
 def check_stored(source: str) -> None:
