@@ -346,6 +346,10 @@ MUTANTS = [
     Mutant(T, "_kernel_sum(x, x) - _diagonal_sum(x)", "_kernel_sum(x, x)", "pairs of an image with itself"),
     Mutant(T, "within - 2 * _kernel_sum(a, b)", "within - _kernel_sum(a, b)", "the two before what is across"),
     Mutant(T, "/ (len(x) * (len(x) - 1))", "/ len(x) ** 2", "pairs that are not counted divide"),
+    # how much of pictures a crop keeps
+    Mutant("pixels/sizes", "min(ratio, wanted) / max(ratio, wanted)", "ratio / wanted", "a crop of tall pictures keeps all of them"),
+    Mutant("pixels/sizes", "size[1] / size[0]", "size[0] / size[1]", "a size has its width first"),
+    Mutant("pixels/sizes", "if kept >= _LEAST_KEPT", "if kept <= _LEAST_KEPT", "a crop is said where it is small"),
     Mutant(Z, "image >= 128", "image > 128", "a threshold above one half"),
     Mutant(Z, "_drawn(image) < image", "_drawn(image) > image", "black for white"),
     Mutant(Z, "(255 * 2.0**-53)", "(256 * 2.0**-53)", "white that is not always white"),

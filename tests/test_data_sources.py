@@ -498,8 +498,8 @@ def test_survey_of_files_of_different_sizes(tmp_path: Path) -> None:
     assert found["sizes"]["most_common"] == {"20x40": 2, "60x30": 1}
     assert (found["sizes"]["smallest"], found["sizes"]["largest"]) == ([20, 40], [60, 30])
     assert found["sizes"]["aspect_ratio"] == {"min": 0.5, "median": 2.0, "max": 2.0}
-    assert found["shape"] == [3, 16, 16] and found["suggested"]["size"] == 16
-    assert any("differ in size" in note for note in found["notes"])
+    assert found["shape"] == [3, 32, 32] and found["suggested"]["size"] == 32  # a crop would drop half of each
+    assert any("differ in size" in note and "--size 32 --fit pad" in note for note in found["notes"])
     assert survey(str(tmp_path), Form((8, 8)))["shape"] == [3, 8, 8]
     assert survey(torch.zeros(2, 1, 9, 9, dtype=torch.uint8))["sizes"] == {}
 

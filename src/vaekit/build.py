@@ -38,6 +38,7 @@ from vaekit.nets import (
     default_patch,
 )
 from vaekit.objectives import ELBO, IWAE, MMD, Capacity, Distortion, Objective, TotalCorrelation
+from vaekit.pixels.sizes import suggested
 from vaekit.priors import ConditionalNormal, FittedNormal, FlowPrior, StandardNormal, VampPrior
 from vaekit.quantise import (
     AutoregressiveWords,
@@ -250,8 +251,15 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
         )
     if row.net == "resnet" and not all(8 <= side <= 512 for side in shape[1:]):
         raise UserError(
-            f"net=resnet serves sides from 8 to 512 pixels, the images are {shape[1]}x{shape[2]}; give a --size"
+            f"net=resnet serves sides from 8 to 512 pixels, the images are {shape[1]}x{shape[2]}; "
+            f"give {_sizes_to_give(shape)}"
         )
+
+
+def _sizes_to_give(shape: tuple[int, int, int]) -> str:
+    """The flags that bring images to a size that can be trained, as ``vaekit data`` suggests them."""
+    wanted = suggested([shape[1:]])
+    return f"{wanted.flags} ({wanted.reason})" if wanted.fit != "crop" else wanted.flags
 
 
 def _refuse_weights(row: Recipe) -> None:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from vaekit.cli.flags import SEED, Background, Channels, Device, Fit, Frames, Json, Size, app
 from vaekit.errors import UserError
+from vaekit.notes import note
 from vaekit.say import say
 
 __all__ = ["data", "recipes", "train"]
@@ -159,6 +160,8 @@ def data(
     form = images_of.Form.of(size, channels, fit, background, frames)
     if write is not None:
         images = images_of.open_in(source, form)
+        for remark in images.remarks:
+            note(f"vaekit: {remark}")
         images_of.write_folder(images, write)
         say({"written": str(write), "images": len(images)}, json_)
         return

@@ -46,7 +46,8 @@ def read_array(array: np.ndarray | torch.Tensor, form: Form) -> Rows:
     values = _numpy(array, where) if isinstance(array, torch.Tensor) else array
     pixels = _pixels(values, where, form, is_tensor)
     notes, dim = _range(_share(values), where)
-    return Rows(reshape_pixels(pixels, form), number_names(len(pixels)), hash_rows(pixels), notes=notes, dim=dim)
+    shaped, sizes = reshape_pixels(pixels, form), [pixels.shape[2:]]
+    return Rows(shaped, number_names(len(pixels)), hash_rows(pixels), notes=notes, dim=dim, sizes=sizes)
 
 
 def read_npy(path: Path, form: Form) -> Rows:
@@ -138,7 +139,7 @@ def _load(path: Path, limit_bytes: int) -> Any:
 def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, form: Form) -> Rows:
     sizes = [(image.shape[1], image.shape[2]) for image in images]
     if form.size is None:
-        refuse_unequal(sizes, "the data set")
+        refuse_unequal(sizes, "the data set", form.fit)
     channels, size = form.channels or (3 if any(len(image) != 1 for image in images) else 1), form.size or sizes[0]
     form = replace(form, channels=channels, size=size)
     pixels = empty((len(images), channels, *size))
@@ -147,7 +148,7 @@ def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, for
         contents += hash_rows(image[None])
         pixels[index] = reshape_pixels(image[None], form)[0]
     names, order = _label_names(labels, classes)
-    return Rows(pixels, number_names(len(images)), contents, names, order)
+    return Rows(pixels, number_names(len(images)), contents, names, order, sizes=sizes)
 
 
 def _label_names(labels: list[Any], classes: Any) -> tuple[list[str] | None, list[str] | None]:
@@ -250,6 +251,7 @@ def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: s
     given: list[int] = []
     contents: list[bytes] = []
     shaped = []
+    sizes: list[tuple[int, ...]] = []
     labels: list[str] = []
     share = 0.0
     for part, images, numbers in pairs:
@@ -262,6 +264,7 @@ def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: s
         contents += hash_rows(pixels)
         labels += _label_texts(numbers, len(pixels), where)
         shaped.append(reshape_pixels(pixels, form))
+        sizes += [pixels.shape[2:]] * len(pixels)
     if len({pixels.shape[1:] for pixels in shaped}) > 1:
         raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
     notes, dim = _range(share, where)
@@ -275,6 +278,7 @@ def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: s
         given=given,
         notes=notes,
         dim=dim,
+        sizes=sizes,
     )
 
 

@@ -69,6 +69,7 @@ def _digits(form: Form) -> Rows:
         names=number_names(len(pixels)),
         contents=hash_rows(pixels),
         labels=[str(label) for label in data.target],
+        sizes=[pixels.shape[2:]],
     )
 
 

@@ -58,6 +58,7 @@ def read_cifar(files: Files, form: Form) -> Rows:
         classes=[name for name in _classes(files, batches[0]) if name in set(labels)] or None,
         given=[0] * (len(labels) - tests) + [2] * tests,
         notes=unused(name for name in files.names if name not in batches and posixpath.basename(name) != _CLASSES),
+        sizes=[_SHAPE[1:]],
     )
 
 

@@ -43,6 +43,7 @@ def read_tree(
         given=[layout.given[index] for index in loaded.kept],
         split=[layout.split[index] for index in loaded.kept] if layout.split else None,
         skipped=[*loaded.skipped, *blocked],
+        sizes=loaded.sizes,
         notes=[*layout.notes, *loaded.notes, *notes],
         dim=loaded.dim,
     )

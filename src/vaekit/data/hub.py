@@ -86,6 +86,7 @@ def rows_of(dataset: Any, where: str, form: Form) -> Rows:
         given=(by_split if split is None else np.where(np.array(split) < 0, by_split, split)).tolist(),
         split=split,
         skipped=loaded.skipped,
+        sizes=loaded.sizes,
         notes=[*notes, *loaded.notes, *said],
         dim=loaded.dim,
     )

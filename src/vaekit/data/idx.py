@@ -92,7 +92,7 @@ def parse_idx(data: bytes, where: str) -> np.ndarray:
 
 
 def _read(files: Files, image_names: Sequence[str], where: str, form: Form) -> Rows:
-    pixels = _prepare(files, image_names, where, form)
+    pixels, sizes = _prepare(files, image_names, where, form)
     names: list[str] = []
     given: list[int] = []
     contents: list[bytes] = []
@@ -108,12 +108,16 @@ def _read(files: Files, image_names: Sequence[str], where: str, form: Form) -> R
     notes = (
         [] if has_labels or not labels else ["no labels: some files of images have a file of labels and some do not"]
     )
-    return Rows(pixels, names, contents, labels if has_labels else None, given=given, notes=notes)
+    return Rows(pixels, names, contents, labels if has_labels else None, given=given, notes=notes, sizes=sizes)
 
 
-def _prepare(files: Files, image_names: Sequence[str], where: str, form: Form) -> np.ndarray:
+def _prepare(
+    files: Files, image_names: Sequence[str], where: str, form: Form
+) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+    """The array that all images go into, and (height, width) of those in each file."""
     try:
-        return _room([_image_shape(files, name) for name in image_names], where, form)
+        shapes = [_image_shape(files, name) for name in image_names]
+        return _room(shapes, where, form), [shape[2:] for shape in shapes]
     except UserError:
         for name in image_names:  # a header is not to be believed where the length contradicts it
             with _opened(files, name) as (file, shape):

@@ -24,14 +24,16 @@ from vaekit.errors import UserError
 from vaekit.pixels.decode import MOST_FRAMES, count_frames, is_colour, upright_size
 from vaekit.pixels.deep import RANGE
 from vaekit.pixels.form import Form
+from vaekit.pixels.sizes import suggested
 from vaekit.pixels.worker import COLOUR, SIZE
 
-__all__ = ["Loaded", "join", "load_files", "refuse_unequal", "suggested_side"]
+__all__ = ["Loaded", "join", "load_files", "refuse_unequal", "sample_sizes"]
 
 T = TypeVar("T")
 
 _BLOCK = 512  # headers looked at before it is taken that there is no colour
 _HEADERS = 1024  # headers looked at before decoding, to find unequal sizes early
+_MEASURED = 64  # headers looked at to say how much a crop cuts off
 _FEWEST_KEPT = 256  # images; fewer are decoded again faster than anyone notices
 _SAY_SECONDS = 10.0
 _ANIMATED = (".gif", ".tif", ".tiff", ".webp", ".png", ".apng")
@@ -51,6 +53,7 @@ class Loaded:
     kept: list[int]
     skipped: list[tuple[str, str]]
     notes: list[str] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)  #: (height, width) of a sample of the files
     peaks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  #: int32 [M], as in Decoded
     has_more: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  #: bool [M], as in Decoded
     dim: Dim | None = None  #: they use less than 1 % of their range
@@ -79,11 +82,21 @@ def load_files(files: Files, names: Sequence[str], root: str, form: Form, is_sam
     """
     loaded = _load(files, names, root, form)
     if not is_sample:
+        loaded.sizes = sample_sizes(files, names, root, form)
         said, loaded.dim = range_of_files(loaded.peaks, files.where)
         loaded.notes += said
         if form.frames == "first":
             loaded.notes += frame_notes(loaded.names, loaded.has_more)
     return loaded
+
+
+def sample_sizes(files: Files, names: Sequence[str], root: str, form: Form) -> list[tuple[int, int]]:
+    """(height, width) of some of the files ``root + name``, evenly spread, where the form may cut them off."""
+    if form.size is None or form.fit != "crop":
+        return []
+    with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
+        warnings.simplefilter("ignore")  # as below
+        return _sizes(pool, files, names[:: -(-len(names) // _MEASURED)], root)
 
 
 def _load(files: Files, names: Sequence[str], root: str, form: Form) -> Loaded:
@@ -96,7 +109,7 @@ def _load(files: Files, names: Sequence[str], root: str, form: Form) -> Loaded:
                 rows = list(_all_frames(pool, files, rows, root))
             if form.size is None:
                 some = names[:: max(1, len(names) // _HEADERS)]
-                refuse_unequal(_sizes(pool, files, some, root), files.where)
+                refuse_unequal(_sizes(pool, files, some, root), files.where, form.fit)
             size = form.size or _first(pool, files, names, root, upright_size) or (1, 1)
             channels = form.channels or (3 if _first(pool, files, names[:_BLOCK], root, _colour) else 1)
         request = _Request(files, rows, root, form, (channels, *size))
@@ -198,7 +211,7 @@ class _Request:
     def _refuse_sizes(self, said: Iterable[str]) -> None:
         for why in said:
             height, width = why.removeprefix(SIZE).split("x")
-            refuse_unequal([self.shape[1:], (int(height), int(width))], self.files.where)
+            refuse_unequal([self.shape[1:], (int(height), int(width))], self.files.where, self.form.fit)
 
     def _loaded(
         self,
@@ -229,23 +242,15 @@ def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(arrays, out=empty((sum(map(len, arrays)), *arrays[0].shape[1:])))
 
 
-def suggested_side(shortest: int) -> int:
-    """The size to train at where no side is under ``shortest`` pixels: a power of two from 8 to 256.
-
-    >>> suggested_side(100), suggested_side(5), suggested_side(4000)
-    (64, 8, 256)
-    """
-    return max(8, min(256, 1 << max(0, shortest.bit_length() - 1)))
-
-
-def refuse_unequal(sizes: Sequence[tuple[int, int]], where: str) -> None:
+def refuse_unequal(sizes: Sequence[tuple[int, int]], where: str, fit: str = "crop") -> None:
     """Raises :class:`UserError` with a size to give if ``sizes`` (height, width) are not all the same."""
     if len(set(sizes)) < 2:
         return
-    low, high = min(sizes), max(sizes)
+    low, high, wanted = min(sizes), max(sizes), suggested(sizes, fit)
+    why = f" ({wanted.reason})" if wanted.fit != fit else ""
     raise _Unfit(
         f"the images in {where} differ in size (from {low[0]}x{low[1]} to {high[0]}x{high[1]}, "
-        f"height x width); give the size to bring them to, for example --size {suggested_side(min(map(min, sizes)))}"
+        f"height x width); give the size to bring them to, for example {wanted.flags}{why}"
     )
 
 

@@ -30,6 +30,7 @@ from vaekit.data.scratch import is_large
 from vaekit.data.splits import check_split
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
+from vaekit.pixels.sizes import crop_notes
 from vaekit.plain import odd_kind
 
 __all__ = ["open_files", "open_images", "open_in", "tree_of"]
@@ -233,4 +234,5 @@ def _reshaped(images: Images, form: Form) -> Images:
     shaped = reshape_pixels(pixels, form)
     if shaped is pixels:
         return images
-    return replace(images, pixels=torch.from_numpy(shaped), is_mapped=is_large(shaped), form=form)
+    notes = (*images.notes, *crop_notes([images.shape[1:]], form))
+    return replace(images, pixels=torch.from_numpy(shaped), is_mapped=is_large(shaped), form=form, notes=notes)

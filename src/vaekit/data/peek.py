@@ -14,6 +14,7 @@ from vaekit.data.files import Files
 from vaekit.data.folder import layout_of, read_tree
 from vaekit.data.hub import is_hub
 from vaekit.data.images import Images
+from vaekit.data.load import sample_sizes
 from vaekit.data.open import open_in, tree_of
 from vaekit.data.rows import Rows
 from vaekit.data.splits import FEWEST
@@ -54,6 +55,7 @@ def _sample_tree(tree: tuple[Files, bool], form: Form) -> tuple[Rows, Sequence[i
     layout = layout_of(files, flat)
     rows = read_tree(files, form, layout, most=_MOST)
     rows.notes = layout.notes  # the others would be about the sample
+    rows.sizes = sample_sizes(files, layout.names, layout.root, form)
     return rows, layout.given
 
 

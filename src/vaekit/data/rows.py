@@ -19,6 +19,7 @@ from vaekit.data.splits import SPLIT, assign_parts, uniforms
 from vaekit.errors import storable
 from vaekit.pixels.decode import formed
 from vaekit.pixels.form import Form
+from vaekit.pixels.sizes import crop_notes
 from vaekit.pixels.worker import place
 
 __all__ = ["Rows", "number_names", "reshape_pixels"]
@@ -39,6 +40,7 @@ class Rows:
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     dim: Dim | None = None  #: they use less than 1 % of the range of their values
+    sizes: Sequence[tuple[int, ...]] = ()  #: (height, width) before the form, of all images or of a sample
 
     def images(self, source: str, seed: int, form: Form) -> Images:
         """The Images of these rows, which are in ``form``, split by content and ``seed``."""
@@ -58,7 +60,12 @@ class Rows:
             fingerprint=fingerprint_of(digests),
             source=source,
             skipped=tuple(self.skipped),
-            notes=(*self.notes, *([self.dim.note] if self.dim else dark_notes(pixels)), *notes),
+            notes=(
+                *self.notes,
+                *crop_notes(self.sizes, form),
+                *([self.dim.note] if self.dim else dark_notes(pixels)),
+                *notes,
+            ),
             part_notes=tuple(notes),
             split_seed=seed,
             has_splits=bool((given >= 0).any()),

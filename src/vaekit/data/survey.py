@@ -12,15 +12,14 @@ from typing import Any
 from vaekit.data.folder import layout_of
 from vaekit.data.headers import Header, read_headers
 from vaekit.data.images import Images
-from vaekit.data.load import suggested_side
 from vaekit.data.open import open_in, tree_of
 from vaekit.data.summary import summary
 from vaekit.pixels.form import AS_IT_IS, Form
+from vaekit.pixels.sizes import Suggestion, suggested
 
 __all__ = ["survey", "surveyed"]
 
 _MOST_SIZES = 12
-_SMALLEST, _LARGEST = 8, 256  # that is suggested
 
 
 def survey(source: Any, form: Form = AS_IT_IS) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def survey(source: Any, form: Form = AS_IT_IS) -> dict[str, Any]:
     raises what :func:`open_in` does.
 
     >>> survey("digits")["suggested"]
-    {'size': 8, 'recipe': 'vae', 'reason': 'the size of the images'}
+    {'size': 8, 'fit': 'crop', 'recipe': 'vae', 'reason': 'the size of the images'}
     """
     return surveyed(source, form)[1]
 
@@ -43,7 +42,7 @@ def surveyed(source: Any, form: Form = AS_IT_IS) -> tuple[Images, dict[str, Any]
         "sizes": _sizes(sizes),
         "formats": _counted(header.format for header in headers),
         "modes": _counted(header.mode for header in headers),
-        "suggested": _suggested(sizes or [images.shape[1:]]),
+        "suggested": _suggested(suggested(sizes or [images.shape[1:]], form.fit)),
     }
 
 
@@ -53,9 +52,9 @@ def _opened(source: Any, form: Form) -> tuple[Images, list[Header]]:
     if form.size is not None or len(sizes) < 2:
         images = open_in(source, form)
     else:
-        side = suggested_side(min(map(min, sizes)))
-        images = open_in(source, replace(form, size=(side, side)))
-        said = f"the files differ in size; what is said of pixels holds at --size {side}"
+        wanted = suggested([header.size for header in headers.values()], form.fit)
+        images = open_in(source, replace(form, size=wanted.size, fit=wanted.fit))
+        said = f"the files differ in size; what is said of pixels holds at {wanted.flags}"
         images = replace(images, notes=(*images.notes, said))
     unreadable = {name for name, _ in images.skipped}
     return images, [header for name, header in headers.items() if name not in unreadable]
@@ -70,21 +69,11 @@ def _headers(source: Any) -> dict[str, Header]:
     return read_headers(files, layout.names, layout.root)
 
 
-def _suggested(sizes: list[tuple[int, int]]) -> dict[str, Any]:
-    """The default recipe, a size that its net serves, and why that size."""
-    shortest = min(map(min, sizes))
-    side = max(shortest, _SMALLEST)
-    if len(set(sizes)) > 1:
-        side, why = suggested_side(shortest), f"the files differ in size, no side is under {shortest}"
-    elif shortest > _LARGEST:
-        side, why = _LARGEST, "larger images take long to train"
-    elif shortest < _SMALLEST:
-        why = f"the net of the recipe serves sides from {_SMALLEST} pixels"
-    elif len(set(sizes[0])) > 1:
-        why = "the shorter side of the images; the middle is cut out"
-    else:
-        why = "the size of the images"
-    return {"size": side, "recipe": "vae", "reason": why}
+def _suggested(suggestion: Suggestion) -> dict[str, Any]:
+    """The default recipe, a size that its net serves with the fit, and why."""
+    height, width = suggestion.size
+    size = height if height == width else suggestion.size_text
+    return {"size": size, "fit": suggestion.fit, "recipe": "vae", "reason": suggestion.reason}
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:
