@@ -160,3 +160,14 @@ def test_only_files_that_can_be_opened_are_advised(tmp_path: Path) -> None:
     np.save(tmp_path / "1.npy", ramp(1))
     with pytest.raises(UserError, match=r"to open 1.npy, name that file itself"):
         open_images(tmp_path)
+
+
+def test_a_picture_in_a_data_set_is_judged_as_its_file_is(tmp_path: Path) -> None:
+    for values in (ramp(1.5), ramp(70000, np.int32)):
+        with pytest.raises(UserError) as of_file:
+            open_images(save(tmp_path / "files", "a.tif", values))
+        with pytest.raises(UserError) as of_item:
+            open_images([(Image.fromarray(values), 0)])
+        assert str(of_file.value).partition(" has ")[2] == str(of_item.value).partition(" has ")[2] != ""
+    images = open_images([Image.fromarray(ramp(4095, np.uint16)), Image.fromarray(ramp(2000, np.uint16))])
+    assert any("6.2 % of their range, which leaves 17 of 256" in note for note in images.notes)

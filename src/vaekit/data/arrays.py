@@ -19,14 +19,14 @@ from vaekit.data.convert import bytes_from_unit
 from vaekit.data.identity import hash_rows
 from vaekit.data.load import join, refuse_unequal
 from vaekit.data.npz import Npz
-from vaekit.data.ranges import Dim, range_notes
+from vaekit.data.ranges import Dim, beyond_words, range_notes
 from vaekit.data.rows import Rows, number_names, reshape_pixels
 from vaekit.data.scratch import empty, mapped_limit_bytes, pack
 from vaekit.data.splits import split_of
 from vaekit.errors import UserError, lacks_memory
 from vaekit.inputs import as_dense
 from vaekit.pixels.decode import reason, upright
-from vaekit.pixels.deep import PEAK
+from vaekit.pixels.deep import PEAK, RANGE
 from vaekit.pixels.form import Form
 
 __all__ = ["read_array", "read_npy", "read_sequence"]
@@ -218,6 +218,8 @@ def _of_pil(image: Image.Image, where: str) -> tuple[np.ndarray, float]:
     try:
         image, peak = upright(image)
     except (OSError, ValueError) as error:
+        if str(error).startswith(RANGE):  # as a file with such values is refused
+            raise UserError(beyond_words(where, 1, [(where, str(error))])) from error
         raise UserError(f"{where} cannot be read as an image: {reason(error)}") from error
     mode = known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")
     return np.asarray(image.convert(mode)), max(0, peak) / PEAK
