@@ -246,6 +246,9 @@ def test_images_that_changed_are_said_in_words(here: Path, vaekit: Callable) -> 
     Image.fromarray(_noise(9)).save("photos/9.png")
     answer = vaekit(*train)
     assert answer.code == 2 and "have changed since --out changed was begun: 4 now, 3 then" in answer.err
+    Path("photos/9.png").unlink()
+    Image.fromarray(_noise(9)).save("photos/2.png")
+    assert "was begun: still 3 images, but not the same;" in vaekit(*train).err
 
 
 @pytest.mark.parametrize("rate", ["1e30", "1e19"])
@@ -422,3 +425,29 @@ def test_what_has_no_prior_does_not_generate(here: Path, vaekit: Callable, recip
     answer = vaekit("generate", "plain", "--out", "x.png")
     assert answer.code == 2 and f"generate: recipe '{recipe}' has no prior" in answer.err
     assert not Path("x.png").exists()
+
+
+def test_no_picture_replaces_an_input(here: Path, vaekit: Callable) -> None:
+    Path("photos").mkdir()
+    for name in ("photos/0.png", "photos/1.png", "me.png", "old.png"):
+        Image.fromarray(_noise(0)).save(name)
+    given = ("train", "photos", "--size", 8, "--recipe", "ae", "--set", "width=8", "--epochs", 1, "--out", "mine")
+    assert vaekit(*given).code == 0
+    kept = {path: path.read_bytes() for path in (*Path("photos").iterdir(), Path("me.png"))}
+    for command in (
+        "reconstruct mine me.png --out photos/0.png",  # of the run's own data
+        "reconstruct run photos --out photos/0.png",
+        "reconstruct mine me.png --out me.png",
+        "interpolate run me.png photos --out me.png",
+        "encode run photos --out photos/1.png",
+        "evaluate run photos --per-image photos/1.png",
+        "neighbours mine me.png --out me.png",
+        "map run photos --out photos/0.png",
+        "score run me.png --normal-images photos --table photos/0.png",
+        "data photos --sheet photos/0.png",
+    ):
+        answer = vaekit(*command.split())
+        assert answer.code == 2 and "would be overwritten: choose another name" in answer.err, (command, answer.err)
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert vaekit("reconstruct", "mine", "photos", "--count", 2, "--out", "old.png").code == 0
+    assert vaekit("reconstruct", "mine", "photos", "--count", 2, "--out", "photos/new.png").code == 0

@@ -86,7 +86,7 @@ def is_animated(path: Path | None, animate: bool) -> bool:
         check_animated(path)
         return True
     if path is not None:
-        check_ending(path)
+        check_ending(path, *_ENDINGS[:1])
     return animate
 
 

@@ -86,7 +86,7 @@ def meet_folder(
     ):
         raise UserError(
             f"the images in {config.data.source} {old.data.how_changed} since --out {out} was begun: "
-            f"{config.data.images:,} now, {old.data.images:,} then; train into another --out, with --init {out} "
+            f"{_counts(config.data.images, old.data.images)}; train into another --out, with --init {out} "
             "to start from its weights"
         )
     for name, mine, theirs in _differences(config, old):
@@ -105,6 +105,12 @@ def meet_folder(
     if old != stored:
         runs.atomic_write_text(out / "config.json", old.to_json())
     return old, False
+
+
+def _counts(now: int, then: int) -> str:
+    if now == then:
+        return f"still {now:,} images, but not the same"
+    return f"{now:,} now, {then:,} then"
 
 
 def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any, Any]]:

@@ -112,11 +112,12 @@ class Sheet(Picture):
         return _draw(self)
 
 
-def check_ending(path: str | Path) -> Path:
-    """The path; raises :class:`UserError` if a sheet cannot be saved under such a name."""
+def check_ending(path: str | Path, *more: str) -> Path:
+    """The path; raises :class:`UserError` if a sheet cannot be saved under such a name. ``more``: other endings."""
     path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
-        raise UserError(f"{path} does not end in a format that can be written; choose from: {', '.join(_FORMATS)}")
+    if path.suffix.lower() not in (*_FORMATS, *more):
+        known = ", ".join((*_FORMATS, *more))
+        raise UserError(f"{path} does not end in a format that can be written; choose from: {known}")
     return path
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from vaekit.cli.flags import SEED, AllSplit, Device, Json, Out, Split, app
-from vaekit.cli.shared import check_out, counted, loaded, save
+from vaekit.cli.shared import check_out, check_overwrites_no_input, counted, loaded, save
 from vaekit.say import say, say_diagnosis
 
 __all__ = ["doctor", "encode", "evaluate", "map_", "neighbours", "score"]
@@ -30,6 +30,7 @@ def encode(
     Example: vaekit encode runs/portraits --out latents.npz
     """
     opened = loaded(run, device)
+    check_overwrites_no_input(out, run, data)
     written = opened.save_codes(out, data, split)
     if opened.leads:
         say(written, json_)
@@ -57,7 +58,8 @@ def neighbours(
     """
     sheet, found = loaded(run, device).neighbours(image, data, split, count)
     lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found]
-    save(sheet, out, run, "neighbours", {"neighbours": found if json_ else {"nearest first": lines}}, json_)
+    shown = {"neighbours": found if json_ else {"nearest first": lines}}
+    save(sheet, out, run, "neighbours", shown, json_, inputs=(image, data))
 
 
 @app.command(name="map")
@@ -79,7 +81,7 @@ def map_(
     """
     picture, found = loaded(run, device).map(data, split)
     shown = found if json_ else {name: value for name, value in found.items() if name != "points"}
-    save(picture, out, run, "map", shown, json_)
+    save(picture, out, run, "map", shown, json_, inputs=(data,))
 
 
 @app.command
@@ -118,6 +120,7 @@ def evaluate(
     Example: vaekit evaluate runs/portraits --split test --json
     """
     opened = loaded(run, device)
+    check_overwrites_no_input(per_image, run, data)
     more: dict[str, Any] = dict(iwae_samples=iwae, samples=samples, features=features, per_image=per_image)
     more |= {"factors": factors, "counted": counted(opened)}
     numbers = opened.evaluate(data, split, seed, **more)
@@ -162,11 +165,14 @@ def score(
     """
     check_out(out)
     opened = loaded(run, device)
+    check_overwrites_no_input(table, run, data, normal_images)
+    check_overwrites_no_input(out, run, data, normal_images)
     found = opened.score(
         data, split, by=by, false_alarms=false_alarms, normal=normal, normal_images=normal_images, seed=seed,
         table=table, count=count, counted=counted(opened),
     )  # fmt: skip
-    save(found.sheet(), out, run, "score", {**found.numbers, "strangest": found.strangest()}, json_)
+    shown = {**found.numbers, "strangest": found.strangest()}
+    save(found.sheet(), out, run, "score", shown, json_, inputs=(data, normal_images))
 
 
 @app.command

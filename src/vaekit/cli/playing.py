@@ -94,7 +94,7 @@ def reconstruct(
     Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
     """
     opened = loaded(run, device)
-    save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct", as_json=json_)
+    save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct", as_json=json_, inputs=(data,))
 
 
 @app.command
@@ -122,7 +122,7 @@ def interpolate(
 
     moves = is_animated(out, animate)
     sheet = loaded(run, device).interpolate(start, end, *more, steps=steps, path=path)
-    save(sheet, out, run, "interpolate", as_json=json_, moves=moves)
+    save(sheet, out, run, "interpolate", as_json=json_, moves=moves, inputs=(start, end, *more))
 
 
 @app.command
@@ -150,7 +150,7 @@ def traverse(
 
     moves = is_animated(out, animate)
     sheet, axes = loaded(run, device).traverse(image, count, steps, reach)
-    save(sheet, out, run, "traverse", axes, json_, moves=moves)
+    save(sheet, out, run, "traverse", axes, json_, moves=moves, inputs=(image,))
 
 
 @app.command
@@ -193,7 +193,7 @@ def edit(
     """
     check_out(out)
     sheet, found = loaded(run, device).edit_sheet_of_words(image, add, remove, direction, method, orthogonal)
-    save(sheet, out, run, "edit", found, json_)
+    save(sheet, out, run, "edit", found, json_, inputs=(image,))
 
 
 @app.command
@@ -237,7 +237,7 @@ def denoise(
     """
     opened = loaded(run, device)
     sheet, numbers = opened.denoise_sheet(opened.pick(data, split, count), noise_std, seed)
-    save(sheet, out, run, "denoise", numbers, json_)
+    save(sheet, out, run, "denoise", numbers, json_, inputs=(data,))
 
 
 @app.command
@@ -262,4 +262,4 @@ def inpaint(
     """
     opened = loaded(run, device)
     sheet, numbers = opened.inpaint_sheet(opened.pick(data, split, count), mask, seed)
-    save(sheet, out, run, "inpaint", numbers, json_)
+    save(sheet, out, run, "inpaint", numbers, json_, inputs=(data, mask))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaekit.errors import printable
+from vaekit.errors import UserError, printable
 from vaekit.notes import note
 from vaekit.say import say
 
-__all__ = ["check_out", "counted", "loaded", "save"]
+__all__ = ["check_out", "check_overwrites_no_input", "counted", "loaded", "save"]
 
 
 def loaded(run: Path, device: str) -> Any:
@@ -32,13 +32,16 @@ def save(
     numbers: Mapping[str, Any] | None = None,
     as_json: bool = False,
     moves: bool = False,
+    inputs: Sequence[str | Path | None] = (),
 ) -> None:
+    """Writes the picture and prints the numbers. ``inputs``: what the user named; the picture never replaces it."""
     from vaekit.animation import animated
     from vaekit.team import join
 
     if not join().leads:
         return
     path = out or Path(f"{os.path.basename(os.path.abspath(run))}-{verb}.{'webp' if moves else 'png'}")
+    check_overwrites_no_input(out, run, *inputs)
     (animated(sheet) if moves else sheet).save(path)
     say({"picture": str(path), **(numbers or {})}, as_json)
 
@@ -49,6 +52,21 @@ def check_out(out: Path | None) -> None:
 
     if out is not None:
         check_ending(out)
+
+
+def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str | Path | None) -> None:
+    """Raises :class:`UserError` if ``out`` is one of the inputs or the run's data, or a file in a folder of them."""
+    if out is None or not out.is_file():
+        return
+    from vaekit import runs
+
+    data = () if run is None else (runs.read_config(run).data.source,)
+    target = out.resolve()
+    for given in filter(None, (*inputs, *data)):
+        place = Path(given).resolve()
+        if place.exists() and target.is_relative_to(place):
+            where = "is an input of this command" if place == target else f"lies in {given}, where the images are"
+            raise UserError(f"{out} {where}; it would be overwritten: choose another name")
 
 
 def counted(run: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from vaekit.cli.flags import SEED, Background, Channels, Device, Fit, Frames, Json, Size, app
+from vaekit.cli.shared import check_overwrites_no_input
 from vaekit.errors import UserError
 from vaekit.notes import note
 from vaekit.say import say
@@ -172,6 +173,7 @@ def data(
     from vaekit.pictures import check_ending
 
     check_ending(sheet)  # before a long reading
+    check_overwrites_no_input(sheet, None, data)
     images, found = images_of.surveyed(source, form)
     overview(images).save(sheet)
     say({**found, "sheet": str(sheet)}, json_)
