@@ -262,7 +262,7 @@ def test_unreadable_files_are_named(here: Path, vaekit: Callable) -> None:
     Path("faces-folder/07.png").write_bytes(Path("faces-folder/07.png").read_bytes()[:60])
     answer = vaekit("train", "faces-folder", "--recipe", "seed-ae", "--epochs", 1, "--out", "new")
     assert answer.code == 0
-    assert re.match(r"skipped 1 unreadable files?: 07\.png \(", answer.err)
+    assert re.match(r"skipped 1 unreadable file: 07\.png \(", answer.err)
     assert runs.read_config(Path("new")).data.images == 11
 
 

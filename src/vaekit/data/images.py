@@ -95,7 +95,8 @@ class Images:
             return notes
         first = "; ".join(f"{name} ({reason})" for name, reason in self.skipped[:3])
         more = f"; and {len(self.skipped) - 3} more" if len(self.skipped) > 3 else ""
-        return (*notes, f"skipped {len(self.skipped)} unreadable files: {printable(first)}{more}")
+        files = "1 unreadable file" if len(self.skipped) == 1 else f"{len(self.skipped):,} unreadable files"
+        return (*notes, f"skipped {files}: {printable(first)}{more}")
 
     def part(self, split: str) -> Images:
         """The images of 'train', 'val', 'test' or 'all'; pixels are shared where they lie together."""

@@ -76,6 +76,8 @@ def suggested(sizes: Sequence[tuple[int, int]], fit: str = "crop") -> Suggestion
 
     >>> suggested([(28, 28)]).flags, suggested([(64, 200)]).flags, suggested([(200, 5000)]).flags
     ('--size 28', '--size 64x200', '--size 256 --fit pad')
+    >>> suggested([(64, 70)] * 39 + [(5, 5)])
+    Suggestion(size=(64, 64), fit='crop', reason='the files differ in size, no side is under 64 but for a few')
     """
     is_one_size = len(set(sizes)) == 1
     kept = kept_share(sizes, (1, 1))
@@ -86,7 +88,8 @@ def suggested(sizes: Sequence[tuple[int, int]], fit: str = "crop") -> Suggestion
         return Suggestion(_square(sizes, "pad")[0], "pad", dropped)
     size, least = _square(sizes, fit)
     if not is_one_size:
-        why = f"the files differ in size, no {_word(fit, 'side')} is under {least}"
+        few = " but for a few" if min(map(max if fit == "pad" else min, sizes)) < least else ""
+        why = f"the files differ in size, no {_word(fit, 'side')} is under {least}{few}"
     elif least > LARGEST:
         why = "larger images take long to train"
     elif least < SMALLEST:
@@ -109,7 +112,8 @@ def suggested_side(shortest: int) -> int:
 
 def _square(sizes: Sequence[tuple[int, int]], fit: str) -> tuple[tuple[int, int], int]:
     """A square for pictures of these sizes, and the side that it follows: of padded ones the longer, else the other."""
-    least = min(map(max if fit == "pad" else min, sizes))
+    sides = sorted(map(max if fit == "pad" else min, sizes))
+    least = sides[len(sides) // 20]  # that 19 of 20 images reach: one thumbnail must not decide for all
     side = max(SMALLEST, min(LARGEST, least)) if len(set(sizes)) == 1 else suggested_side(least)
     return (side, side), least
 
