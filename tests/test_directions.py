@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaekit.directions import METHODS, Column, columns_of, fit, fit_all, named, orthogonal
+from vaekit.directions import METHODS, Column, Direction, columns_of, fit, fit_all, named, orthogonal
 from vaekit.errors import UserError
 
 
@@ -193,3 +193,12 @@ def test_a_thousand_columns_take_seconds() -> None:
         begun = time.process_time()
         fit_all(z, columns, None, method, is_orthogonal)
         assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "held_out", "doubted"),
+    [(0.42, 27, True), (0.68, 27, True), (0.7, 27, False), (0.55, 100, True), (0.65, 100, False), (None, 0, False)],
+)
+def test_a_direction_near_chance_is_doubted(accuracy: float | None, held_out: int, doubted: bool) -> None:
+    direction = Direction(torch.ones(2), "means", False, 9, 9, accuracy, held_out, "test images")
+    assert bool(direction.doubt("smiling")) == doubted

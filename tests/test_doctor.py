@@ -522,7 +522,7 @@ def test_the_command_says_the_verdict_first(digits_vae: Path, vaekit: Callable) 
 
 def test_training_ends_with_a_line_from_the_doctor(tmp_path: Path, vaekit: Callable) -> None:
     answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 1, "--out", tmp_path / "run")
-    assert f"{tmp_path / 'run'}: still improving: 51 steps are a beginning" in answer.err.splitlines()[-1]
+    assert f"{tmp_path / 'run'}: still improving: 51 steps so far, too few" in answer.err.splitlines()[-1]
 
 
 def test_images_that_have_gone_are_one_sentence(tmp_path: Path, vaekit: Callable) -> None:

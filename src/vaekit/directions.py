@@ -17,6 +17,7 @@ between the projected means of both groups: the mean of the fractions told right
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -76,6 +77,15 @@ class Direction:
 
     def __repr__(self) -> str:
         return record_text(self)
+
+    def doubt(self, name: str) -> str:
+        """A warning if the accuracy is within two standard errors of chance, else an empty string."""
+        if self.accuracy is None or self.accuracy - 0.5 > 2 * 0.5 / math.sqrt(self.held_out):
+            return ""
+        return (
+            f"{name}: held-out images with and without it are not told apart better than by chance "
+            f"(accuracy {self.accuracy:.2f} of {self.held_out:,} images); the edit may show something else"
+        )
 
     def facts(self) -> dict[str, Any]:
         """Everything but the vector."""

@@ -91,6 +91,10 @@ def _codes(e: Evidence) -> str:
     return f", codes hold {e.rate_nats:.1f} nats{units}"
 
 
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count:,} steps"
+
+
 def _differs(e: Evidence) -> str:
     """How samples differ from images, the first of these."""
     if (e.sample_shift or 0.0) > LIMITS.most_sample_shift:
@@ -210,7 +214,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "still improving",
         lambda e: e.steps < LIMITS.fewest_steps and remedies.can_be_longer(e),
-        lambda e: f"{e.steps:,} steps are a beginning, no model shows by then what it can do.",
+        lambda e: f"{_steps(e.steps)} so far, too few to show what the model can do.",
         _LONGER,
         remedies.longer,
     ),

@@ -185,7 +185,9 @@ class Walked(Opened):
             for name, strength in moves.items()
         }
         made = (self.decode(each).pixels for each in (codes, codes + step))
-        return stacked_sheet(pixels, *made, labels=_ROWS_OF_EDITS), {"directions": facts}
+        warning = "; ".join(filter(None, (known[name].doubt(name) for name in moves)))
+        told = {"directions": facts, **({"warning": warning} if warning else {})}
+        return stacked_sheet(pixels, *made, labels=_ROWS_OF_EDITS), told
 
     def edit_sheet_of_words(
         self,
