@@ -139,8 +139,9 @@ def test_files_that_are_not_used_are_named_once(tmp_path: Path, vaekit: Callable
 
 def test_a_table_with_other_separators_is_refused_with_the_reason() -> None:
     for mark, said in ((";", "';'"), ("\t", r"'\\t'")):
-        with pytest.raises(UserError, match=f"separates its columns by {said}; save it with commas"):
-            read_table(mark.join(("file_name", "age")).encode(), "metadata.csv")
+        for header in (("file_name", "age"), ("file_name", "height, m"), ('"file_name"', '"age"')):
+            with pytest.raises(UserError, match=f"separates its columns by {said}; save it with commas"):
+                read_table(mark.join(header).encode(), "metadata.csv")
     with pytest.raises(UserError, match="the row of a.png has more cells than the first line"):
         read_table(b"file_name,hair\na.png,long, red\n", "metadata.csv")
 

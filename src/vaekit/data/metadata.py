@@ -150,7 +150,9 @@ def _csv_lines(text: str, where: str) -> Iterator[dict[str, str]]:
     header = [column.strip() for column in next(csv.reader(io.StringIO(text, newline="")), [])]
     keys = _KEYS if _kind(where) in _WITHOUT_FOLDERS else _KEYS[:1]
     if not set(keys) & set(header):
-        separator = next((mark for mark in _SEPARATORS if len(header) == 1 and mark in header[0]), None)
+        line = text.partition("\n")[0]  # whole, for a name in it may hold a comma
+        names = {mark: {name.strip(' "\r') for name in line.split(mark)} for mark in _SEPARATORS}
+        separator = next((mark for mark in _SEPARATORS if set(keys) & names[mark] and mark in line), None)
         if separator is not None:
             raise UserError(f"{where} separates its columns by {separator!r}; save it with commas between the columns")
         has = ", ".join(header) or "nothing"
