@@ -19,7 +19,8 @@ import torch
 
 import vaekit as vk
 from vaekit import runs
-from vaekit.team import ALONE, Team
+from vaekit.errors import UserError
+from vaekit.team import ALONE, Team, join
 
 GRADIENTS = """
 import sys, torch, vaekit.shards
@@ -192,6 +193,45 @@ def test_a_signal_to_one_stops_all_after_the_same_step(tmp_path: Path) -> None:
     other.send_signal(signal.SIGTERM)
     assert [code for code, *_ in ends([leader, other])] == [143, 143]
     assert runs.load_state(tmp_path / "run", print) is not None
+
+
+def test_processes_that_were_started_differently_are_refused_by_name(tmp_path: Path) -> None:
+    own = "import os, sys; from vaekit.cli import main; sys.exit(main([*sys.argv[1:], '--seed', os.environ['RANK']]))"
+    words = ("train", "digits", "--recipe", "ae", "--epochs", 1, "--device", "cpu", "--out", tmp_path / "run")
+    for code, _, said in ends(start(own, *words, size=2)):
+        assert code == 2
+        assert said == (
+            "vaekit: process 1 has seed 1, process 0 has seed 0; start all processes with the same command and the "
+            "same images\n"
+        )
+    assert not (tmp_path / "run").exists()
+
+
+IMPATIENT = """
+import sys, vaekit.pulse, vaekit.team
+from vaekit.cli import main
+vaekit.pulse.SILENCE_SECONDS = vaekit.team.SILENCE_SECONDS = 4
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_stopped_process_is_noticed_and_named(tmp_path: Path) -> None:
+    words = ("train", "digits", "--recipe", "ae", "--epochs", 10_000, "--device", "cpu", "--out", tmp_path / "run")
+    leader, other = start(IMPATIENT, *words, size=2)
+    _wait_for(lambda: runs.has_state(tmp_path / "run"))
+    other.send_signal(signal.SIGSTOP)
+    _, said = leader.communicate(timeout=60)
+    assert leader.returncode == 2 and "process 1 of this training has been silent for 4 s" in said
+    other.send_signal(signal.SIGCONT)
+    assert "another process of this training has ended" in other.communicate(timeout=60)[1]
+
+
+@pytest.mark.parametrize(("name", "value"), [("WORLD_SIZE", "abc"), ("RANK", "two"), ("RANK", "2")])
+def test_an_environment_that_is_no_team(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    for each in {"WORLD_SIZE": "2", "RANK": "0", name: value}.items():
+        monkeypatch.setenv(*each)
+    with pytest.raises(UserError, match=rf"{name} is '?{value}"):
+        join()
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

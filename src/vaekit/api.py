@@ -23,6 +23,7 @@ from vaekit.intake import pick_device
 from vaekit.notes import note
 from vaekit.plan import largest_batch, make_plan
 from vaekit.run import Run
+from vaekit.team import join
 from vaekit.tracking import check_tensorboard
 from vaekit.training import train as _train
 
@@ -266,7 +267,8 @@ def _largest_batch(
     if (out / "config.json").exists():
         return replace(row, batch_size=runs.read_config(out).recipe["batch_size"])
     size = largest_batch(row, images, count, pick_device(device), engine, binarize=binarize)
-    return row if size is None else replace(row, batch_size=size)
+    agreed = int(join().text_of_leader(str(size or 0)))  # two GPUs may hold different ones
+    return replace(row, batch_size=agreed) if agreed else row
 
 
 def _out(data: Any, row: recipes.Recipe, out: str | Path | None) -> Path:

@@ -9,22 +9,29 @@ says who is who; alone, every sum is what it was and nothing is sent.
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
+from vaekit.notes import note
+from vaekit.pulse import SILENCE_SECONDS, Pulse
 from vaekit.shards import Shards, opened_together
 
 __all__ = ["ALONE", "Team", "join"]
 
-_PATIENCE = timedelta(minutes=30)  # for a process that validates; one that died is noticed at once, by its connections
+_PATIENCE = timedelta(minutes=30)  # for a process that is at work; others are noticed by their pulse or connections
+_SECONDS_BEFORE_A_NOTE = 10.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Team:
     rank: int = 0
     size: int = 1
     is_one_host: bool = False
+    pulse: Pulse | None = None
 
     @property
     def leads(self) -> bool:
@@ -58,7 +66,7 @@ class Team:
         if self.size > 1:
             with _others_named():
                 joined = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(self.device)
-                torch.distributed.all_reduce(joined)
+                self._wait_for(torch.distributed.all_reduce(joined, async_op=True))
             for tensor, total in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):
                 tensor.copy_(total.view_as(tensor))
 
@@ -75,7 +83,53 @@ class Team:
     def wait(self) -> None:
         """Until every process is here."""
         with _others_named():
-            torch.distributed.barrier()
+            self._wait_for(torch.distributed.barrier(async_op=True))
+
+    def _wait_for(self, work: Any) -> None:
+        """Waits for a message to be passed; :class:`UserError` if a process is silent all the while."""
+        if self.pulse is None:
+            work.wait()
+            return
+        waits = 0  # counted, not timed: this process may have been stopped itself
+        while True:
+            try:
+                work.wait(timedelta(seconds=1))
+                return
+            except RuntimeError:
+                if work.is_completed():
+                    raise
+            waits += 1
+            silent = self.pulse.silent()
+            if waits >= SILENCE_SECONDS and silent is not None:
+                _leave_at_once()
+                raise UserError(
+                    f"process {silent} of this training has been silent for {SILENCE_SECONDS:.0f} s (stopped, or its "
+                    "host cannot be reached); the last state is kept, repeat the command with any number of processes"
+                )
+
+    def texts(self, text: str) -> list[str]:
+        """The text of every process, in the order of the ranks."""
+        if self.size == 1:
+            return [text]
+        data = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        lengths = torch.zeros(self.size, dtype=torch.int64, device=self.device)
+        lengths[self.rank] = len(data)
+        self.sum_(lengths)
+        rows = torch.zeros(self.size, int(lengths.max()), dtype=torch.uint8, device=self.device)
+        rows[self.rank, : len(data)] = data
+        self.sum_(rows)
+        return [bytes(row[:length].tolist()).decode() for row, length in zip(rows, lengths.tolist(), strict=True)]
+
+    def agree(self, facts: Mapping[str, Any]) -> None:
+        """Raises :class:`UserError`, in every process, unless all name the same JSON values."""
+        mine, *others = map(json.loads, self.texts(json.dumps(facts)))
+        for rank, theirs in enumerate(others, 1):
+            for name in sorted(mine.keys() | theirs.keys()):
+                if mine.get(name) != theirs.get(name):
+                    raise UserError(
+                        f"process {rank} has {name} {theirs.get(name)}, process 0 has {mine.get(name)}; "
+                        "start all processes with the same command and the same images"
+                    )
 
     def _all(self, flag: bool) -> bool:
         return not self.any(not flag)
@@ -91,7 +145,7 @@ class Team:
         for tensor in tensors if self.size > 1 else ():
             sent = tensor.detach().to(self.device).contiguous()
             with _others_named():
-                torch.distributed.broadcast(sent, 0)
+                self._wait_for(torch.distributed.broadcast(sent, 0, async_op=True))
             tensor.detach().copy_(sent)
 
     def text_of_leader(self, text: str) -> str:
@@ -114,23 +168,72 @@ def join() -> Team:
 
     Raises :class:`UserError` if the others cannot be reached.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _number("WORLD_SIZE", 1)
     if size == 1:
         return ALONE
+    rank = _number("RANK", 0)
+    if rank >= size:
+        raise UserError(f"RANK is {rank}, and WORLD_SIZE is {size}; expected a rank below it: {_HOW_TO_START}")
+    is_one_host = os.environ.get("LOCAL_WORLD_SIZE") == str(size)
     if not torch.distributed.is_initialized():
         if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(_number("LOCAL_RANK", 0, "0"))
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         try:
-            torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+            _meet(backend, rank, size)
         except (RuntimeError, ValueError) as error:
-            raise UserError(
-                f"process {os.environ.get('RANK')} of {size} cannot reach the others ({error}); start all of them with "
-                "torchrun --nproc-per-node K -m vaekit train …"
-            ) from error
+            raise UserError(f"process {rank} of {size} cannot reach the others ({error}); {_HOW_TO_START}") from error
         if backend == "gloo":  # the other one may wait for ever for a process that died
             atexit.register(torch.distributed.destroy_process_group)
-    return Team(torch.distributed.get_rank(), size, os.environ.get("LOCAL_WORLD_SIZE") == str(size))
+            _PULSES.append(Pulse(rank, size))
+    return Team(torch.distributed.get_rank(), size, is_one_host, _PULSES[0] if _PULSES else None)
+
+
+_HOW_TO_START = (
+    "start all of them with torchrun --nproc-per-node K -m vaekit train …, or unset WORLD_SIZE for one alone"
+)
+_PULSES: list[Pulse] = []  # of this process: one, once it has joined
+
+
+def _number(name: str, least: int, default: str = "1") -> int:
+    """A number in the environment, as torchrun sets it; a missing ``RANK`` is a mistake."""
+    text = os.environ.get(name, "" if name == "RANK" else default)
+    if text.isascii() and text.isdigit() and int(text) >= least:
+        return int(text)
+    raise UserError(f"{name} is {text!r}; expected a whole number of at least {least}: {_HOW_TO_START}")
+
+
+def _meet(backend: str, rank: int, size: int) -> None:
+    """Joins the process group in a thread, so that a signal ends the wait for processes that never come."""
+    raised: list[BaseException] = []
+
+    def meet() -> None:
+        try:
+            torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+        except BaseException as error:  # noqa: B902  (raised again where it is waited for)
+            raised.append(error)
+
+    thread = threading.Thread(target=meet, name="vaekit-join", daemon=True)
+    thread.start()
+    thread.join(_SECONDS_BEFORE_A_NOTE)
+    if thread.is_alive():
+        note(f"vaekit: process {rank} of {size} is waiting for the others, which torchrun starts")
+    while thread.is_alive():
+        thread.join(1.0)
+    if raised:
+        raise raised[0]
+
+
+def _leave_at_once() -> None:
+    """Ends this process without a farewell: the backend would wait half an hour for the one that is silent."""
+
+    def leave() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(2)
+
+    atexit.register(leave)  # the last to be registered is the first to run
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shlex
@@ -80,6 +81,7 @@ def train(
     config = make_config(images, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize)
     config = with_engine(config, chosen, engine)
     check_folder(out)
+    team.agree(_agreed(config, images, engine or {}, out))
     grey, images = images, images.binarized(binarize)
     told = config.conditions
     pixels = selected(grey if binarize == "dynamic" else images, is_trained_on(images, recipe), told)
@@ -120,6 +122,20 @@ def train(
                 _finish(trainer, out, images, tracker, progress)
     team.any(False)  # nobody returns before the folder is whole
     return out
+
+
+def _agreed(config: RunConfig, images: Images, engine: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """What must be the same in all processes of a team; how many images are mixed and what is fast may not be."""
+    order = hashlib.sha256(images.parts.tobytes())
+    order.update(b"" if images.digests is None else images.digests.tobytes())
+    plain = json.loads(config.to_json())
+    data, recipe = plain.pop("data"), plain.pop("recipe")
+    for name in ("engine", "notes", "window_images", "format_version"):
+        del plain[name]
+    own = {"images fingerprint": data.pop("fingerprint"), "order and parts of the images": order.hexdigest()}
+    del data["source"]
+    settings = {f"--{name.replace('_', '-')}": value for name, value in engine.items()}
+    return {**recipe, **data, **plain, **own, **settings, "--out": str(out.absolute())}
 
 
 def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
