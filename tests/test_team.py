@@ -201,7 +201,7 @@ def test_processes_that_were_started_differently_are_refused_by_name(tmp_path: P
     for code, _, said in ends(start(own, *words, size=2)):
         assert code == 2
         assert said == (
-            "vaekit: process 1 has seed 1, process 0 has seed 0; start all processes with the same command and the "
+            "vaekit: process 1 has seed 1, process 0 has 0; start all processes with the same command and the "
             "same images\n"
         )
     assert not (tmp_path / "run").exists()
