@@ -43,6 +43,10 @@ class Team:
     is_one_host: bool = False
     pulse: Pulse | None = None
 
+    def __deepcopy__(self, memo: object) -> Team:
+        """Itself: a model whose prior sums over the team is copied, its team is not."""
+        return self
+
     @property
     def leads(self) -> bool:
         return self.rank == 0
