@@ -147,6 +147,10 @@ def test_a_run_goes_on_in_other_company(tmp_path: Path) -> None:
     numbers = json.loads(evaluated[0][1])
     encoded = ends(start(CLI, "encode", tmp_path / "run", "--out", tmp_path / "codes.npz", size=3))
     assert [code for code, *_ in encoded] == [0, 0, 0]
+    differ = ends(start(DIFFERENT, "evaluate", tmp_path / "run", "--split val", "--split test", size=2))
+    assert [(code, "process 1 has --split test, process 0 has val" in said) for code, _, said in differ] == [
+        (2, True)
+    ] * 2
     latents = torch.from_numpy(np.load(tmp_path / "codes.npz")["latents"])
     torch.testing.assert_close(latents, vk.load(tmp_path / "run").encode(vk.load(tmp_path / "run").images()))
     assert numbers["elbo_nats"] == pytest.approx(shown[0]["final_elbo_nats"], rel=1e-6)
@@ -195,23 +199,44 @@ def test_a_signal_to_one_stops_all_after_the_same_step(tmp_path: Path) -> None:
     assert runs.load_state(tmp_path / "run", print) is not None
 
 
-def test_processes_that_were_started_differently_are_refused_by_name(tmp_path: Path) -> None:
-    own = "import os, sys; from vaekit.cli import main; sys.exit(main([*sys.argv[1:], '--seed', os.environ['RANK']]))"
+DIFFERENT = """
+import os, sys
+from vaekit.cli import main
+*words, first, second = sys.argv[1:]
+sys.exit(main([*words, *(first, second)[int(os.environ["RANK"])].split()]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "what"),
+    [
+        (("--seed 0", "--seed 1"), "seed 1, process 0 has 0"),
+        (("--batch-size auto", "--batch-size 64"), "--batch-size 64, process 0 has auto"),
+    ],
+)
+def test_processes_that_were_started_differently_are_refused_by_name(
+    flags: tuple[str, str], what: str, tmp_path: Path
+) -> None:
     words = ("train", "digits", "--recipe", "ae", "--epochs", 1, "--device", "cpu", "--out", tmp_path / "run")
-    for code, _, said in ends(start(own, *words, size=2)):
+    for code, _, said in ends(start(DIFFERENT, *words, *flags, size=2)):
         assert code == 2
         assert said == (
-            "vaekit: process 1 has seed 1, process 0 has 0; start all processes with the same command and the "
-            "same images\n"
+            f"vaekit: process 1 has {what}; start all processes with the same command and the same images\n"
         )
     assert not (tmp_path / "run").exists()
 
 
 IMPATIENT = """
-import sys, vaekit.pulse, vaekit.team
-from vaekit.cli import main
-vaekit.pulse.SILENCE_SECONDS = vaekit.team.SILENCE_SECONDS = 4
-sys.exit(main(sys.argv[1:]))
+import sys, vaekit.cli
+run = vaekit.cli._run
+
+def impatient(tokens):
+    import vaekit.pulse, vaekit.team  # and torch, which the program has made ready for by now
+    vaekit.pulse.SILENCE_SECONDS = vaekit.team.SILENCE_SECONDS = 4
+    return run(tokens)
+
+vaekit.cli._run = impatient
+sys.exit(vaekit.cli.main(sys.argv[1:]))
 """
 
 
@@ -223,7 +248,8 @@ def test_a_stopped_process_is_noticed_and_named(tmp_path: Path) -> None:
     _, said = leader.communicate(timeout=60)
     assert leader.returncode == 2 and "process 1 of this training has been silent for 4 s" in said
     other.send_signal(signal.SIGCONT)
-    assert "another process of this training has ended" in other.communicate(timeout=60)[1]
+    said = other.communicate(timeout=60)[1]
+    assert "another process of this training has ended" in said and "frame #" not in said
 
 
 @pytest.mark.parametrize(("name", "value"), [("WORLD_SIZE", "abc"), ("RANK", "two"), ("RANK", "2")])

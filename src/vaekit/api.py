@@ -109,6 +109,7 @@ def train(
         torch.set_num_threads(threads)
     initial = _initial(init)
     opened = open_in(data, Form.of(size, channels, fit, background, frames))
+    join().agree({"--batch-size": batch_size})  # before those with "auto" agree on a number
     if batch_size == "auto":
         row = _largest_batch(row, opened, len(opened), out, device, engine, binarize)
     shown = progress.choose(quiet)

@@ -27,7 +27,6 @@ from vaekit.pictures import Sheet, in_colour, stacked_sheet
 from vaekit.progress import Counted, counted_silently
 from vaekit.repeat import next_command
 from vaekit.tables import check_table, write_table
-from vaekit.team import join
 from vaekit.verbs import serves
 
 __all__ = ["Measured", "Scored"]
@@ -70,7 +69,9 @@ class Measured(Opened):
         opened, rows, part = self._chosen(data, split)
         self._check_pixels(opened)
         known = self._known(opened, rows) if factors else {}
-        chosen, team = selected(opened, rows, self.config.conditions), join()
+        settings = {"--iwae": iwae_samples, "--samples": samples, "--factors": factors, "--seed": seed}
+        team = self._team(opened, part, **settings)
+        chosen = selected(opened, rows, self.config.conditions)
         found = evaluate.measure(
             self.model, chosen, seed, team=team, iwae_samples=iwae_samples or 0, with_ssim=True, counted=counted
         )
@@ -125,7 +126,7 @@ class Measured(Opened):
         is_normal = self._normal(opened, normal)
         calm = self._calm(normal_images, opened, rows)
         anomalies.threshold_of(np.zeros(len(calm)), false_alarms)  # before a long measurement
-        team, chosen = join(), opened.selection(rows)
+        team, chosen = self._team(opened, part, **{"--seed": seed}), opened.selection(rows)
         usual = evaluate.measure(self.model, calm, seed, team=team, counted=counted).columns
         scores = anomalies.scores_of(evaluate.measure(self.model, chosen, seed, team=team, counted=counted).columns)
         normal_scores = anomalies.scores_of(usual)[by]

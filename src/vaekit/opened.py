@@ -24,7 +24,7 @@ from vaekit.pictures import Sheet
 from vaekit.recipes import Recipe
 from vaekit.records import WeightFacts
 from vaekit.schema import record
-from vaekit.team import join
+from vaekit.team import Team, join
 from vaekit.verbs import refuse
 
 __all__ = ["Coded", "Opened", "one_or_folder"]
@@ -152,6 +152,13 @@ class Opened:
             raise UserError(f"split {part}: {opened.source} has no images in that part; give another split", "split")
         return opened, mask, part
 
+    def _team(self, images: Images, part: str, **settings: Any) -> Team:
+        """The processes that share this work, once all of them have named the same run, images and settings."""
+        team = join()
+        mine = {"images fingerprint": images.fingerprint, "order and parts of the images": images.order_fingerprint}
+        team.agree({"run": str(self.path.absolute()), **mine, "--split": part, **settings})
+        return team
+
     def pick(self, data: Any, split: str | None, count: int) -> Tensor:
         """``count`` images of :meth:`choose`, uint8, the first of every class before the second."""
         if count < 1:
@@ -162,11 +169,13 @@ class Opened:
 
     def _coded(self, data: Any, split: str | None) -> Coded:
         """The images that a verb works on, by default all of them, with their codes."""
-        opened, rows, _ = self._chosen(data, split or "all")
+        opened, rows, part = self._chosen(data, split or "all")
         pixels = opened.selection(rows)
         names = [printable(opened.names[i]) for i in np.flatnonzero(rows)]
         labels = None if opened.labels is None else opened.labels[torch.from_numpy(rows)]
-        return Coded(pixels, edit.encode(self.model, pixels, team=join()), names, labels, opened.classes)
+        return Coded(
+            pixels, edit.encode(self.model, pixels, team=self._team(opened, part)), names, labels, opened.classes
+        )
 
     def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The stored encodings of the training images; made now if the run was interrupted before it stored them."""

@@ -125,7 +125,7 @@ class Team:
         return [bytes(row[:length].tolist()).decode() for row, length in zip(rows, lengths.tolist(), strict=True)]
 
     def agree(self, facts: Mapping[str, Any]) -> None:
-        """Raises :class:`UserError`, in every process, unless all name the same JSON values."""
+        """Compares JSON values of all processes; raises :class:`UserError` in each of them if any differs."""
         mine, *others = map(json.loads, self.texts(json.dumps(facts)))
         for rank, theirs in enumerate(others, 1):
             for name in sorted(mine.keys() | theirs.keys()):

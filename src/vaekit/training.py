@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shlex
@@ -126,13 +125,11 @@ def train(
 
 def _agreed(config: RunConfig, images: Images, engine: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """What must be the same in all processes of a team; how many images are mixed and what is fast may not be."""
-    order = hashlib.sha256(images.parts.tobytes())
-    order.update(b"" if images.digests is None else images.digests.tobytes())
     plain = json.loads(config.to_json())
     data, recipe = plain.pop("data"), plain.pop("recipe")
     for name in ("engine", "notes", "window_images", "format_version"):
         del plain[name]
-    own = {"images fingerprint": data.pop("fingerprint"), "order and parts of the images": order.hexdigest()}
+    own = {"images fingerprint": data.pop("fingerprint"), "order and parts of the images": images.order_fingerprint}
     del data["source"]
     settings = {f"--{name.replace('_', '-')}": value for name, value in engine.items()}
     return {**recipe, **data, **plain, **own, **settings, "--out": str(out.absolute())}

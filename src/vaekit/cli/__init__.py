@@ -30,6 +30,9 @@ __all__ = ["app", "main", "measuring", "playing", "shipping", "training"]
 def main(tokens: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; a mistake of the user's is one sentence on stderr."""
     _prepare_terminal()
+    os.environ.setdefault(
+        "TORCH_CPP_LOG_LEVEL", "ERROR"
+    )  # torch's own words on a lost connection are a stack of frames
     with redirect_stderr(stderr()):  # whatever prints there: a reader that has gone ends no work
         code = _run(tokens)
     if not _can_flush(sys.stderr):  # else the interpreter tries once more as it ends, and fails

@@ -88,6 +88,13 @@ class Images:
         )
 
     @property
+    def order_fingerprint(self) -> str:
+        """Hex sha256 of the content of these images, in their order, and of the part of each."""
+        digest = hashlib.sha256(self.parts.tobytes())
+        digest.update(self.fingerprint.encode() if self.digests is None else self.digests.tobytes())
+        return digest.hexdigest()
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """The notes, and which files were skipped and why: what a user should read before training."""
         notes = tuple(map(printable, self.notes))
