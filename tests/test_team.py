@@ -148,9 +148,8 @@ def test_a_run_goes_on_in_other_company(tmp_path: Path) -> None:
     encoded = ends(start(CLI, "encode", tmp_path / "run", "--out", tmp_path / "codes.npz", size=3))
     assert [code for code, *_ in encoded] == [0, 0, 0]
     differ = ends(start(DIFFERENT, "evaluate", tmp_path / "run", "--split val", "--split test", size=2))
-    assert [(code, "process 1 has --split test, process 0 has val" in said) for code, _, said in differ] == [
-        (2, True)
-    ] * 2
+    assert [code for code, *_ in differ] == [2, 2]
+    assert all("process 1 has --split test, process 0 has val" in said for *_, said in differ)
     latents = torch.from_numpy(np.load(tmp_path / "codes.npz")["latents"])
     torch.testing.assert_close(latents, vk.load(tmp_path / "run").encode(vk.load(tmp_path / "run").images()))
     assert numbers["elbo_nats"] == pytest.approx(shown[0]["final_elbo_nats"], rel=1e-6)
@@ -232,7 +231,7 @@ run = vaekit.cli._run
 
 def impatient(tokens):
     import vaekit.pulse, vaekit.team  # and torch, which the program has made ready for by now
-    vaekit.pulse.SILENCE_SECONDS = vaekit.team.SILENCE_SECONDS = 4
+    vaekit.pulse.SILENCE_SECONDS = vaekit.team.SILENCE_SECONDS = 8
     return run(tokens)
 
 vaekit.cli._run = impatient
@@ -246,7 +245,7 @@ def test_a_stopped_process_is_noticed_and_named(tmp_path: Path) -> None:
     _wait_for(lambda: runs.has_state(tmp_path / "run"))
     other.send_signal(signal.SIGSTOP)
     _, said = leader.communicate(timeout=60)
-    assert leader.returncode == 2 and "process 1 of this training has been silent for 4 s" in said
+    assert leader.returncode == 2 and "process 1 of this training has been silent for 8 s" in said
     other.send_signal(signal.SIGCONT)
     said = other.communicate(timeout=60)[1]
     assert "another process of this training has ended" in said and "frame #" not in said
@@ -261,7 +260,7 @@ def test_an_environment_that_is_no_team(monkeypatch: pytest.MonkeyPatch, name: s
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
