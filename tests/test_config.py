@@ -84,9 +84,9 @@ def test_a_configuration_survives_its_file(
         ),
         ("{", "not the configuration of a run"),
         ("[]", "not the configuration of a run"),
+        ("{}", r"not the configuration of a run \(it has no 'format_version'\)"),
         ("3", "not the configuration of a run"),
         ('"text"', "not the configuration of a run"),
-        ("{}", "not the configuration of a run"),
         ("", "not the configuration of a run"),
     ],
 )

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -552,3 +553,11 @@ def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     with only_writer(tmp_path, said.append):
         pass
     assert "knows no locks" in said[0] and list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_lost_its_result_is_told_how_to_get_it(vaekit: Callable, digits_vae: Path, tmp_path: Path) -> None:
+    shutil.copytree(digits_vae, run := tmp_path / "run")
+    assert training._is_finished(run)
+    (run / "metrics.jsonl").write_text("")
+    assert not training._is_finished(run)  # so the same command measures it again
+    assert "its weights are final, its result was not recorded; repeat the train" in vaekit("generate", run).err

@@ -119,9 +119,15 @@ class RunConfig:
             raw = json.loads(text)
             version = raw["format_version"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"{where} is not the configuration of a run ({error}); name another folder") from error
+            raise UserError(
+                f"{where} is not the configuration of a run ({_why(error)}); name another folder"
+            ) from error
         if version != FORMAT_VERSION:
             raise UserError(f"{where} has format_version {version}, this vaekit reads {FORMAT_VERSION}; upgrade vaekit")
         config = record(cls, raw, where)
         Recipe.from_dict(config.recipe, where)
         return config
+
+
+def _why(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)

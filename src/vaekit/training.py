@@ -179,7 +179,8 @@ def _is_finished(out: Path) -> bool:
         found = runs.load_latents(out, model.latent_dim)
     except UserError:
         return False
-    return found is not None and (out / "report.html").exists()
+    is_measured = any(line.get("kind") == "final" for line in runs.read_metrics(out))
+    return found is not None and is_measured and (out / "report.html").exists()
 
 
 def _run(

@@ -20,7 +20,11 @@ def loaded(run: Path, device: str) -> Any:
     opened = api.load(run, device)
     if not opened.is_finished and opened.leads:
         seen, total = opened.images_seen(), opened.config.total_images
-        note(f"vaekit: {printable(str(run))} is not finished, its weights are those after {seen:,} of {total:,} images")
+        if seen == total:
+            left = "its weights are final, its result was not recorded; repeat the train command to measure it"
+        else:
+            left = f"its weights are those after {seen:,} of {total:,} images"
+        note(f"vaekit: {printable(str(run))} is not finished, {left}")
     return opened
 
 
