@@ -265,8 +265,9 @@ def test_patience_survives_an_interruption(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_engine_stays_as_it_was_unless_it_is_named(tmp_path: Path) -> None:
     train(tmp_path / "run", epochs=1, precision="bf16", micro_batch=16)
-    assert train(tmp_path / "run", epochs=2).config.engine == Engine("bf16", micro_batch=16)
-    assert train(tmp_path / "run", epochs=3, precision="fp32").config.engine == Engine("fp32", micro_batch=16)
+    assert train(tmp_path / "run", epochs=2).config.engine == Engine("bf16", micro_batch=16, threads=1)
+    finished = train(tmp_path / "run", epochs=3, precision="fp32")
+    assert finished.config.engine == Engine("fp32", micro_batch=16, threads=1)
 
 
 @pytest.mark.parametrize(

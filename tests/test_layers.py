@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "notes", "pulse", "shards", "sums"),
+    ("busy", "errors", "notes", "pulse", "shards", "sums"),
     ("arguments", "plain", "schema"),
     ("evidence",),
     (

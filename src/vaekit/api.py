@@ -14,12 +14,13 @@ import torch
 from vaekit import progress, recipes, runs
 from vaekit.arguments import checked
 from vaekit.config import Length
+from vaekit.cores import torch_threads
 from vaekit.data import Form, Images, check_binarize, open_in, peek
 from vaekit.durations import parse_duration
 from vaekit.errors import UserError, nearest, printable, storable
 from vaekit.fitted import load_fitted
 from vaekit.folders import check_folder
-from vaekit.intake import pick_device
+from vaekit.intake import choose_threads, pick_device
 from vaekit.notes import note
 from vaekit.plan import largest_batch, make_plan
 from vaekit.run import Run
@@ -82,6 +83,8 @@ def train(
         noise_std: the largest noise on the training images, on the [0, 1] scale, that any recipe may learn to remove.
         precision: of the networks in training, ``"fp32"`` or ``"bf16"``; by default what the device is good at.
         compiled: through ``torch.compile``; by default not.
+        threads: that compute on the CPU; by default as many as the run in ``out`` has stored, else as many as the cores
+            that other processes leave free.
         micro_batch: images per forward pass, where a whole batch does not fit into memory.
         patience: end after so many epochs without improvement on held-out images, and keep the best weights.
         binarize: pixels made black or white, ``"dynamic"``, ``"static"`` or ``"threshold"``
@@ -95,7 +98,7 @@ def train(
     """
     started = time.monotonic()
     _check_counts(threads=threads, micro_batch=micro_batch, patience=patience)
-    engine = _engine(precision, compiled, micro_batch)
+    engine = _engine(precision, compiled, micro_batch, threads)
     if tensorboard:
         check_tensorboard()
     row = _row(
@@ -105,8 +108,6 @@ def train(
     )  # fmt: skip
     length = _length(epochs, images, budget)
     out, device = _out(data, row, out), str(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
     initial = _initial(init)
     opened = open_in(data, Form.of(size, channels, fit, background, frames))
     join().agree({"--batch-size": batch_size})  # before those with "auto" agree on a number
@@ -159,7 +160,7 @@ def plan(
 ) -> dict[str, Any]:
     """What :func:`train` with the same arguments would do, from a sample of the images: sizes, steps, seconds."""
     _check_counts(threads=threads, micro_batch=micro_batch, patience=patience)
-    engine = _engine(precision, compiled, micro_batch)
+    engine = _engine(precision, compiled, micro_batch, threads)
     row = _row(
         recipe, settings, batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim,
         likelihood=likelihood, flip=flip, shift=shift, jitter=jitter, noise_std=noise_std,
@@ -167,14 +168,15 @@ def plan(
     )  # fmt: skip
     length = _length(epochs, images, budget)
     out = _out(data, row, out)
-    if threads is not None:
-        torch.set_num_threads(threads)
     sample, count, train_count = peek(data, Form.of(size, channels, fit, background, frames), with_val=row.train_on_val)
     if batch_size == "auto":
         row = _largest_batch(row, sample, count, out, device, engine, binarize)
     initial = _initial(init)
+    chosen = pick_device(device)
+    computing, engine = choose_threads(out, chosen, engine)
     options: dict[str, Any] = {"initial": initial, "engine": engine, "patience": patience, "binarize": binarize}
-    planned = make_plan(sample, count, train_count, row, length, seed, pick_device(device), **options)
+    with torch_threads(computing.threads):
+        planned = make_plan(sample, count, train_count, row, length, seed, chosen, **options)
     return {"out": str(out)} | planned
 
 
@@ -247,11 +249,13 @@ def _check_counts(**counts: int | None) -> None:
         )
 
 
-def _engine(precision: str | None, compiled: bool | None, micro_batch: int | None) -> dict[str, Any]:
+def _engine(
+    precision: str | None, compiled: bool | None, micro_batch: int | None, threads: int | None
+) -> dict[str, Any]:
     """What the caller says of how the training is computed."""
     if precision not in (None, "fp32", "bf16"):
         raise UserError(f"precision {precision}: {nearest(str(precision), ('fp32', 'bf16'))}", "precision")
-    asked = {"precision": precision, "compiled": compiled, "micro_batch": micro_batch}
+    asked = {"precision": precision, "compiled": compiled, "micro_batch": micro_batch, "threads": threads}
     return {name: value for name, value in asked.items() if value is not None}
 
 

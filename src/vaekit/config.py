@@ -79,6 +79,7 @@ class Engine:
     precision: Annotated[str, Choice(("fp32", "bf16"))] = "fp32"  #: of the two networks in training
     compiled: bool = False  #: through torch.compile
     micro_batch: Annotated[int | None, POSITIVE] = None  #: images per forward pass; None: the whole batch
+    threads: Annotated[int | None, Range(1, 2**16)] = None  #: on the CPU; None: not stored (an older run, or a GPU)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["has_avx512_that_mkl_leaves", "has_bf16_products", "one_thread_per_core"]
+from vaekit.busy import usable_cores
+
+__all__ = ["has_avx512_that_mkl_leaves", "has_bf16_products", "one_thread_per_core", "torch_threads"]
 
 _MAPS = Path("/proc/self/maps")
 
@@ -42,12 +44,23 @@ def _capabilities() -> Mapping[str, Any]:
 
 
 @contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Lets torch compute with ``count`` threads while the body runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def one_thread_per_core() -> Iterator[None]:
-    """Keeps every thread of torch on its own core while the body runs, where there are as many threads as cores.
+    """Keeps every thread of torch on its own core while the body runs, if there are as many threads as cores.
 
     With fewer threads, or on a system that cannot be asked, nothing is changed: another process may want those cores.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    cores = sorted(usable_cores()) if hasattr(os, "sched_setaffinity") else []
     library = _openmp() if len(cores) > 1 and torch.get_num_threads() == len(cores) else None
     if library is None:
         yield

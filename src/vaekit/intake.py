@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit import runs
 from vaekit.build import resolve
+from vaekit.busy import Choice, choose, is_set_by_user, recent_load
 from vaekit.conditions import conditions_of, matrix, size_of
 from vaekit.config import Condition, DataConfig, Engine, Length, RunConfig
 from vaekit.cores import has_bf16_products
@@ -18,8 +21,19 @@ from vaekit.data import PARTS, Images, Selection
 from vaekit.errors import UserError
 from vaekit.pictures import one_per_class
 from vaekit.recipes import DENSITIES, Recipe
+from vaekit.team import ALONE, Team
 
-__all__ = ["Watched", "held_out", "is_binary", "is_trained_on", "make_config", "pick_device", "selected", "with_engine"]
+__all__ = [
+    "Watched",
+    "choose_threads",
+    "held_out",
+    "is_binary",
+    "is_trained_on",
+    "make_config",
+    "pick_device",
+    "selected",
+    "with_engine",
+]
 
 _MOST_VALIDATION_IMAGES = 1000
 _LARGE_DENSE_BATCH = 128  # from here on the products of a dense network take longer than what is around them
@@ -166,3 +180,21 @@ def _fastest_engine(device: torch.device, net: str, batch: int) -> Engine:
         is_large = net == "resnet" or (net == "mlp" and batch >= _LARGE_DENSE_BATCH)
         is_faster = device.type == "cpu" and is_large and has_bf16_products()
     return Engine(precision="bf16" if is_faster else "fp32")
+
+
+def choose_threads(
+    out: Path, device: torch.device, engine: Mapping[str, Any], team: Team = ALONE
+) -> tuple[Choice, dict[str, Any]]:
+    """How many threads train the run in ``out``, and ``engine`` with their number, as it is stored with the run.
+
+    It is stored where it decides how sums are rounded: in one process on the CPU. The load is measured only if more
+    than one thread may run.
+    """
+    named, limit = engine.get("threads"), torch.get_num_threads()
+    if team.size > 1 or device.type != "cpu":
+        rest = {name: value for name, value in engine.items() if name != "threads"}
+        return Choice(named or limit), rest
+    stored = runs.read_config(out).engine.threads if (out / "config.json").exists() else None
+    load = recent_load() if (named or max(stored or 1, limit)) > 1 else None
+    choice = choose(named, stored, limit, load, is_set_by_user())
+    return choice, {**engine, "threads": choice.threads}

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from vaekit import edit, pictures, report, runs
 from vaekit.budget import SAVE_EVERY_SECONDS, fit_budget
 from vaekit.checkup import examine
 from vaekit.config import Condition, Length, RunConfig
-from vaekit.cores import one_thread_per_core
+from vaekit.cores import one_thread_per_core, torch_threads
 from vaekit.data import PARTS, Images
 from vaekit.doctor import diagnose
 from vaekit.errors import Interrupted, NotFinite, UserError, endings
 from vaekit.evaluate import Numbers, evaluate, loss_nats
 from vaekit.folders import check_folder, claim, meet_folder
 from vaekit.heap import freed_memory_is_kept
-from vaekit.intake import Watched, is_trained_on, make_config, pick_device, selected, with_engine
+from vaekit.intake import Watched, choose_threads, is_trained_on, make_config, pick_device, selected, with_engine
 from vaekit.memory import peak_resident_bytes
 from vaekit.meters import Clock, Means
 from vaekit.patience import Patience
@@ -66,7 +66,7 @@ def train(
 ) -> Path:
     """Trains ``recipe`` on the training part of ``images`` into the folder ``out``, or goes on where it was.
 
-    ``engine`` names what of :class:`vaekit.config.Engine` shall not be chosen by the device, or be as it was.
+    ``engine`` holds fields of :class:`vaekit.config.Engine` to override; the rest come from the run or the device.
     ``binarize`` is a kind of :mod:`vaekit.data.binarize`.
     ``started`` is the ``time.monotonic()`` that a budget counts from. Returns the folder. Raises :class:`UserError` for
     what the user can mend and :class:`Interrupted` on SIGINT, SIGTERM and SIGHUP, with the state saved.
@@ -78,17 +78,23 @@ def train(
         progress = Silent()
     chosen = pick_device(device)
     config = make_config(images, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize)
-    config = with_engine(config, chosen, engine)
     check_folder(out)
+    computing, engine = choose_threads(out, chosen, engine or {}, team)
+    config = with_engine(config, chosen, engine)
     team.agree(_agreed(config, images, engine or {}, out))
     grey, images = images, images.binarized(binarize)
     told = config.conditions
     pixels = selected(grey if binarize == "dynamic" else images, is_trained_on(images, recipe), told)
     watched = Watched.of(images, recipe, told)
-    with claim(out, progress.say) if team.leads else nullcontext(), one_thread_per_core(), freed_memory_is_kept():
+    with ExitStack() as held:
+        held.enter_context(claim(out, progress.say) if team.leads else nullcontext())
+        held.enter_context(torch_threads(computing.threads))
+        if computing.is_pinned:
+            held.enter_context(one_thread_per_core())
+        held.enter_context(freed_memory_is_kept())
         is_new = False
         if team.leads:
-            config, is_new = meet_folder(out, config, length, engine or {})
+            config, is_new = meet_folder(out, config, length, engine)
         config = RunConfig.from_json(team.text_of_leader(config.to_json()))
         if team.any(is_new) and length.budget_seconds:
             fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
@@ -110,6 +116,8 @@ def train(
             advice = "give a larger --patience to go on" if best.is_exhausted else "ask for more epochs to extend it"
             progress.say(f"{out} is finished ({trainer.images:,} images); {advice}")
             return out
+        if computing.words:
+            progress.say(computing.words)
         if config.engine.compiled:
             progress.say("the step is compiled first, which may take a minute or two")
         if saved is not None:

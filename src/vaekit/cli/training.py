@@ -68,7 +68,10 @@ def train(
         int, Parameter(help="Of the weights, the order, the noise and the augmentation.", validator=SEED)
     ] = 0,
     device: Device = "auto",
-    threads: Annotated[int | None, Parameter(help="Cores to use.")] = None,
+    threads: Annotated[
+        int | None,
+        Parameter(help="Threads on the CPU. Default: as in the run so far, else one per free core."),
+    ] = None,
     precision: Annotated[
         str | None, Parameter(help="fp32 or bf16, of the networks in training. Default: what the device is good at.")
     ] = None,
@@ -100,6 +103,9 @@ def train(
 
     Example: vaekit train photos/ --size 64 --budget 10m
     """
+    from vaekit.busy import spin_less
+
+    spin_less(threads)
     from vaekit import api
 
     settings = _settings(set_)

@@ -22,6 +22,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from vaekit.busy import usable_cores
 from vaekit.errors import UserError
 from vaekit.pixels.deep import EIGHT_BITS
 from vaekit.pixels.form import Form
@@ -112,8 +113,7 @@ def decode_all(tasks: Iterable[Task], count: int, target: Target, form: Form) ->
 
 def cores() -> int:
     """How many this process may use, at most 32: more would wait for the disk."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(own, 32)
+    return min(len(usable_cores()), 32)
 
 
 def _wants_workers(count: int, target: Target) -> bool:
