@@ -537,6 +537,8 @@ MUTANTS = [
     Mutant(E, "row.capacity_weight * abs(", "abs(", "a loss without the weight of the capacity"),
     Mutant(E, "return -bound", "return bound", "the sign of the bound as a loss"),
     Mutant(E, "return distortion + row.beta * rate", "return distortion + rate", "a loss without β"),
+    Mutant("busy", "sum(shares) - own", "sum(shares) + own", "a load that counts this process twice"),
+    Mutant("busy", "self.cores - self.taken_cores", "self.cores + self.taken_cores", "a training that takes the cores of others"),
 ]
 # fmt: on
 

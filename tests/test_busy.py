@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,9 @@ def test_threads_wait_without_spinning_on_a_busy_machine(
     expected: str | None,
 ) -> None:
     monkeypatch.setattr(busy, "recent_load", lambda: Load(2, taken))
+    spin_less(threads, untouched := dict(environment))
+    assert untouched == environment, "torch has read it already"
+    monkeypatch.delitem(sys.modules, "torch")
     spin_less(threads, environment)
     assert environment.get("OMP_WAIT_POLICY") == expected
 

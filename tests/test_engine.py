@@ -301,7 +301,12 @@ def test_an_old_configuration_has_the_engine_of_its_time() -> None:
     raw["engine"] = {"precision": "fp32", "warp": 9}
     with pytest.raises(UserError, match="unknown key 'warp'"):
         RunConfig.from_json(json.dumps(raw))
-    assert dataclasses.asdict(config.engine) == {"precision": "fp32", "compiled": False, "micro_batch": None}
+    assert dataclasses.asdict(config.engine) == {
+        "precision": "fp32",
+        "compiled": False,
+        "micro_batch": None,
+        "threads": None,
+    }
 
 
 def test_tensorboard_gets_the_numbers_of_the_metrics(vaekit: Any, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ when torch loads its OpenMP library, and must be decided before.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -124,10 +125,12 @@ def is_set_by_user(environment: MutableMapping[str, str] = os.environ) -> bool:
 
 
 def spin_less(threads: int | None, environment: MutableMapping[str, str] = os.environ) -> None:
-    """On a busy machine, makes waiting threads sleep instead of spin; call it before torch is imported.
+    """On a busy machine, makes waiting threads sleep instead of spin; it is too late once torch is imported.
 
     ``threads`` is the number that the user asked for, if any. What the user's environment says stays.
     """
+    if "torch" in sys.modules:
+        return
     is_told = "OMP_WAIT_POLICY" in environment or "GOMP_SPINCOUNT" in environment
     is_alone = threads == 1 or (threads is None and is_set_by_user(environment)) or "WORLD_SIZE" in environment
     if is_told or is_alone:
