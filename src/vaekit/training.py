@@ -81,7 +81,7 @@ def train(
     check_folder(out)
     computing, engine = choose_threads(out, chosen, engine or {}, team)
     config = with_engine(config, chosen, engine)
-    team.agree(_agreed(config, images, engine or {}, out))
+    team.agree(_agreed(config, images, engine, out))
     grey, images = images, images.binarized(binarize)
     told = config.conditions
     pixels = selected(grey if binarize == "dynamic" else images, is_trained_on(images, recipe), told)
