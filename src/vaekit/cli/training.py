@@ -167,9 +167,9 @@ def data(
     form = images_of.Form.of(size, channels, fit, background, frames)
     if write is not None:
         images = images_of.open_in(source, form)
+        images_of.write_folder(images, write)
         for remark in images.remarks:
             note(f"vaekit: {remark}")
-        images_of.write_folder(images, write)
         say({"written": str(write), "images": len(images)}, json_)
         return
     if sheet is None:
