@@ -288,14 +288,29 @@ def _log_components(net: Net, output: Array, x: Array) -> Array:
 
 
 def _mixture_picture(net: Net, output: Array) -> Array:
-    """Of each component red, then green where red is its mean, then blue; weighted over components."""
+    """Weighted over components. The mean of a channel by itself is an integral; in color, green is summed over the 256
+    values of red, and blue over the 256 × 256 values of both."""
     log_weight, location, scale, coefficients = _mixture(net, output)
-    seen = np.zeros_like(location)
-    for channel in range(net.shape[0]):
-        at = (_followed(2 * location - 1, coefficients, 2 * seen - 1) + 1) / 2
-        one = (..., slice(channel, channel + 1), slice(None), slice(None))
-        seen[one] = _clamped_mean(special.expit, at[one], scale[one])
-    return (np.exp(log_weight) * seen).sum(-4)
+    means = _clamped_mean(special.expit, location, scale)
+    if coefficients.shape[-3]:
+        parts = (location[..., :3, :, :], scale[..., :3, :, :], coefficients)
+        columns = (np.moveaxis(each, -3, -1).reshape(-1, 3) for each in parts)
+        colors = np.array([_green_and_blue(*row) for row in zip(*columns, strict=True)])
+        means[..., 1:3, :, :] = np.moveaxis(colors.reshape(*location.shape[:-3], *location.shape[-2:], 2), -1, -3)
+    return (np.exp(log_weight) * means).sum(-4)
+
+
+def _green_and_blue(location: Array, scale: Array, coefficients: Array) -> tuple[float, float]:
+    """The means of green and blue of one component, its parts ``[3]`` each, by sums over all values."""
+    values = np.arange(256) / 255
+    seen = 2 * values - 1
+    alpha, beta, gamma = coefficients
+    red = np.exp(_log_bin(stats.logistic, values, location[0], scale[0]))  # [red]
+    green_at = location[1] + alpha * seen[:, None] / 2
+    green = np.exp(_log_bin(stats.logistic, values, green_at, scale[1]))  # [red, green]
+    blue_at = location[2] + (beta * seen[:, None] + gamma * seen) / 2
+    blue = scale[2] * (np.logaddexp(0, blue_at / scale[2]) - np.logaddexp(0, (blue_at - 1) / scale[2]))
+    return red @ green @ values, red @ (green * blue).sum(1)
 
 
 def _clamped_mean(cdf: Callable[[float], float], location: Array, scale: Array) -> Array:

@@ -13,7 +13,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from vaekit import models
+from vaekit import models, seeds
 from vaekit.build import build_model
 from vaekit.evaluate import evaluate
 from vaekit.models import Batch, Inference, LatentModel
@@ -95,6 +95,11 @@ def inferred(model: LatentModel, x: np.ndarray, noise: np.ndarray, target: np.nd
         return model.infer(Batch(torch.from_numpy(x), clean), torch.from_numpy(noise))
 
 
+def is_quadrature(case: Case) -> bool:
+    """Whether the library's mean is right to within a level, and not to the last digits."""
+    return case.likelihood == "discretized-logistic-mixture" and case.channels >= 3
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_likelihood_and_its_picture(case: Case) -> None:
     model, net = both(case)
@@ -103,7 +108,8 @@ def test_a_likelihood_and_its_picture(case: Case) -> None:
     assert inference.log_px.shape == (SAMPLES, IMAGES) and inference.log_px.dtype == torch.float64
     assert_allclose(inference.px.log_prob_map(inference.target), reference.log_px_map(net, output, x), **CLOSE)
     assert_allclose(inference.log_px, reference.log_px(net, output, x), **CLOSE)
-    assert_allclose(inference.px.picture[0], reference.picture(net, output[0]), rtol=1e-6, atol=1e-8)
+    close = {"atol": 1 / 255} if is_quadrature(case) else {"rtol": 1e-6, "atol": 1e-8}
+    assert_allclose(inference.px.picture[0], reference.picture(net, output[0]), **close)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.gain > 1], ids=str)
@@ -226,10 +232,9 @@ def test_what_is_encoded_and_what_is_compared_may_differ() -> None:
     assert_allclose(inferred(model, x, noise_of(), clean).log_px, reference.log_px(net, output, clean), **CLOSE)
 
 
-def chunked_noise(seed: int, sizes: list[int]) -> np.ndarray:
-    """The numbers that ``evaluate`` draws for its chunks."""
-    generator = torch.Generator().manual_seed(seed)
-    return np.concatenate([torch.randn(1, n, LATENTS, generator=generator).double().numpy() for n in sizes], axis=1)
+def noise_of_images(pixels: torch.Tensor, seed: int) -> np.ndarray:
+    """The numbers that ``evaluate`` draws for each image, ``[1, N, LATENTS]``."""
+    return seeds.noise_of(seeds.keys_of(pixels), seed, seeds.EVALUATION, (LATENTS,)).double().numpy()[None]
 
 
 @pytest.fixture
@@ -246,7 +251,7 @@ def test_evaluation(case: Case, few_at_once: bool, monkeypatch: pytest.MonkeyPat
     if few_at_once:
         monkeypatch.setattr(models, "_OUTPUTS_AT_ONCE", 2 * 6 * model.likelihood.outputs(case.channels))
     pixels = pixels_of(case)
-    x, noise = pixels.numpy() / 255, chunked_noise(7, [3, 2])
+    x, noise = pixels.numpy() / 255, noise_of_images(pixels, 7)
     numbers = evaluate(model, pixels, seed=7, batch_size=3)
     mean, _ = reference.posterior(net, x)
     squares = (reference.picture(net, reference.output_of(net, mean)) - x) ** 2
@@ -263,7 +268,8 @@ def test_evaluation(case: Case, few_at_once: bool, monkeypatch: pytest.MonkeyPat
         "bits_per_dim": bits,
     }
     for name, value in expected.items():
-        assert numbers[name] == (value if value is None else pytest.approx(value, rel=1e-6)), name
+        close = 0.01 if name in ("sse_per_image", "psnr_db") and is_quadrature(case) else 1e-6
+        assert numbers[name] == (value if value is None else pytest.approx(value, rel=close)), name
 
 
 @pytest.mark.usefixtures("in_float64")
@@ -280,6 +286,6 @@ def test_an_autoencoder_has_a_distortion_alone(likelihood: str) -> None:
     numbers = evaluate(model, pixels)
     assert numbers["distortion_nats"] == pytest.approx(distortion.mean(), rel=1e-6)
     assert numbers["sse_per_image"] == pytest.approx(
-        ((reference.picture(net, output) - x) ** 2).sum() / IMAGES, rel=1e-6
+        ((reference.picture(net, output) - x) ** 2).sum() / IMAGES, rel=0.01 if is_quadrature(case) else 1e-6
     )
     assert numbers["rate_nats"] is numbers["elbo_nats"] is numbers["bits_per_dim"] is None

@@ -118,7 +118,13 @@ _SIGNED: tuple[str, ...] = (
     "rise_db",
     "elbo_nats",
 )
-_SIGNED += ("train_elbo_nats", "rate_nats", "kl_per_dim_nats", "mutual_information_nats", "marginal_kl_nats")
+_SIGNED += ("train_elbo_nats", "rate_nats", "kl_per_dim_nats")
+_SIGNED += (
+    "mutual_information_nats",
+    "mutual_information_at_least_nats",
+    "marginal_kl_nats",
+    "marginal_kl_at_most_nats",
+)
 _POSITIVE = ("latent_dim",)
 _MOST, _MOST_DB = 1e15, 1000.0
 _PARTS = ("train", "val", "test")
