@@ -18,7 +18,8 @@ help:
 	@echo "make test      ruff, mypy and all tests"
 	@echo "make test-web  the explorer's page in a headless Chromium (needs Node 20.19 or newer)"
 	@echo "make web       build the explorer's page (needs Node 20.19 or newer); the others do so where Node is found"
-	@echo "make bench     speed and memory beside other ways to train, and 200 kills (MNIST=folder; over an hour)"
+	@echo "make bench     name the script of each figure in README, then measure speed, memory and 200 kills"
+	@echo "               (MNIST=folder; over an hour)"
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    let ruff mend what it can"
 	@echo "make clean     remove caches, builds and demo/ (runs/ and $(VENV) stay; make distclean removes $(VENV) and web/node_modules too)"
@@ -74,6 +75,7 @@ test-web: $(INSTALLED) $(PAGE)
 # On a machine that does nothing else. Results go to bench/results.
 MNIST ?= ../shared/data/mnist
 bench: $(INSTALLED)
+	$(BIN)/python scripts/figures.py
 	$(BIN)/python bench/speed.py $(MNIST) --rounds 3
 	$(BIN)/python bench/scaling.py --processes 2 --rounds 3
 	$(BIN)/python bench/large_set.py

@@ -4,7 +4,7 @@
 #   bench/seed_vae_items.sh PORTRAITS_RUN SMILES_RUN SMILES_FOLDER [OUT]
 # PORTRAITS_RUN: vaekit data portraits --write faces --count 2000 --size 256
 #                vaekit train faces --recipe seed-vae --size 256 --budget 10m --out PORTRAITS_RUN
-# SMILES_RUN:    see train_edit.sh; SMILES_FOLDER: the unpacked archive.
+# SMILES_RUN:    see compare_vaes.py; SMILES_FOLDER: the unpacked archive.
 set -eu
 portraits=${1:?} smiles=${2:?} files=${3:?} out=${4:-demo/seed-vae}
 vaekit=${VAEKIT:-.venv/bin/vaekit}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -12,11 +13,21 @@ ROOT = Path(__file__).resolve().parents[1]
 WITH_LINKS = [ROOT / "README.md", ROOT / "docs" / "recipes.md"]
 
 
-def test_the_tables_are_what_their_sources_give() -> None:
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
-    assert spec and spec.loader
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """``scripts/tables.py`` and what it imports."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return importlib.import_module("tables")
+
+
+def test_every_figure_has_a_result_and_the_script_that_writes_it(tables: ModuleType) -> None:
+    for figure in tables.FIGURES:
+        assert (ROOT / figure.result).exists(), figure.result
+        source = (ROOT / figure.script).read_text()
+        assert figure.name in source or figure.name.startswith(figure.script_name), figure.script
+
+
+def test_the_tables_are_what_their_sources_give(tables: ModuleType) -> None:
     for document in tables.DOCUMENTS:
         text = document.read_text()
         assert tables.updated(text) == text, "run: python scripts/tables.py"

@@ -127,7 +127,7 @@ _ROWS = [
     ),
     Recipe(
         "rae-l2",
-        summary="an autoencoder with short codes and a tame decoder; sample it after vaekit fit-prior",
+        summary="an autoencoder with short latents and a smooth decoder; sample it after vaekit fit-prior, as ae",
         paper="Ghosh et al. 2020, Eq. 4 to 7",
         posterior="point",
         prior="none",
