@@ -1,9 +1,9 @@
 """The default VAE beside the founding one and beside PCA, on real faces enlarged to 256 px, over several seeds.
 
-    python bench/compare_vaes.py SMILES --budget 8m
+    python bench/compare_vaes.py SMILES --images 10000
 
 Every model has 100 latents, sees the same training images and their mirror images, computes in float32 on one thread,
-and trains for the same time, one after the other. The faces of SMILES are 64-px gray photographs: at 256 px, in three
+and trains on as many of them. The faces of SMILES are 64-px gray photographs: at 256 px, in three
 channels, they are enlargements, which is all that the founding system's size can be tried on here.
 
     pca                  the best linear autoencoder of as many numbers; its samples are of a normal in its latent space
@@ -46,12 +46,12 @@ CHUNK = 512  # images that are floats at a time
 SHOWN = 10  # originals above their reconstructions
 
 
-def trained(data: str, recipe: str, seed: int, budget: str, out: Path) -> vk.Run:
+def trained(data: str, recipe: str, seed: int, images: int, out: Path) -> vk.Run:
     """The run of a recipe and a seed: the stored one, if it is there."""
     folder = out / f"{recipe}-{seed}"
     if (folder / "weights.safetensors").exists():
         return vk.load(folder)
-    return vk.train(data, recipe, folder, seed=seed, budget=budget, threads=1, **OPTIONS)
+    return vk.train(data, recipe, folder, seed=seed, images=images, threads=1, **OPTIONS)
 
 
 def targets(images: Images) -> dict[str, np.ndarray]:
@@ -177,7 +177,7 @@ def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("data", help="the archive or folder of smiling and not-smiling faces")
-    parser.add_argument("--budget", default="8m", help="of each of the six trainings")
+    parser.add_argument("--images", type=int, default=10_000, help="of each of the six trainings, repeats counted")
     parser.add_argument("--samples", type=int, default=1000, help="prior samples, and real images, to compare")
     parser.add_argument("--epochs", type=int, default=8, help="of the classifier")
     parser.add_argument("--cache", type=Path, default=Path("build/bench"), help="where classifiers are kept")
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, default=Path("docs/pictures"))
     given = parser.parse_args()
 
-    runs = {(r, s): trained(given.data, r, s, given.budget, given.out) for s in SEEDS for r in RECIPES}
+    runs = {(r, s): trained(given.data, r, s, given.images, given.out) for s in SEEDS for r in RECIPES}
     images = runs["vae", 0].images()
     train, test = images.part("train"), images.part("test")
     count = min(given.samples, len(test))

@@ -33,7 +33,7 @@ IWAE_SAMPLES = 100
 SEEDS = (0, 1, 2)
 STANDARD = ("standard normal prior", "vae", {"prior": "standard-normal"})
 RIVALS = (("vamp prior", "vamp-vae", {}), ("flow posterior", "iaf-vae", {}), ("flow prior", "flow-vae", {}))
-BOUND_IMAGES = 400_000
+BOUND_IMAGES = 300_000
 Found = dict[str, Any]
 
 

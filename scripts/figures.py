@@ -120,10 +120,10 @@ def _compare(r: Result) -> Row:
             f"{distance['mean']:.0f} ({distance['lowest']:.0f} to {distance['highest']:.0f})"
         )
     pca = r["pca"]
-    seconds = r["vae"]["seeds"][0]["run"]["budget_seconds"]
+    seen = [seed["run"]["images_trained_on"] for name in ("vae", "seed-vae") for seed in r[name]["seeds"]]
     return (
-        "gray 64-px photographs of faces, enlarged to 256 px, 100 latents, mirrored, float32, "
-        f"{seconds / 60:g} minutes on one core each, three seeds: test PSNR, Fréchet distance of samples; PCA with as "
+        "gray 64-px photographs of faces, enlarged to 256 px, 100 latents, mirrored, float32, a short training "
+        f"({min(seen):,} to {max(seen):,} images), three seeds: test PSNR, Fréchet distance of samples; PCA with as "
         "many components; real training images in place of samples. All samples at 256 px are soft",
         f"{'; '.join(told)}; PCA {pca['psnr_db']:.1f} dB, {pca['frechet_prior_samples']:.0f}; real "
         f"{r['frechet_real_train_images']:.1f}",
@@ -227,9 +227,9 @@ def _doctor(r: Result) -> Row:
         return ", ".join(f"{found[f'{kind}_and_right']} of {found[kind]}" for kind in ("sick", "healthy"))
 
     return (
-        "`vaekit doctor` on drawn portraits and real faces: sick trainings named, healthy ones passed (before rules were "
-        "changed for what was seen there); ten later cases kept aside until the rules were final (before one rule and one "
-        "expectation were corrected)",
+        "`vaekit doctor` on drawn portraits and real faces: sick trainings named, healthy ones passed (before rules "
+        "were changed for what was seen there); ten later cases kept aside until the rules were final (before one rule "
+        "and one expectation were corrected)",
         f"{counts(r)} ({counts(r['first_judgement'])}); {counts(r['later']['aside'])} "
         f"({counts(r['first_judgement_of_aside'])})",
     )
