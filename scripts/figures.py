@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 __all__ = ["FIGURES", "Figure"]
@@ -18,11 +20,16 @@ Row = tuple[str, str]  # what was measured, the figures
 
 @dataclass(frozen=True)
 class Figure:
-    """One row: ``bench/results/{result}.json``, the script that writes it, and how the row is read from it."""
+    """One row: ``bench/results/{name}.json``, the script that writes it, and how the row is read from it.
+
+    A row with a ``section`` needs that part of the result. Without it the figure was not measured yet in this way, and
+    README has no such row.
+    """
 
     name: str
     script_name: str
     make: Callable[[Result], Row]
+    section: str = ""
 
     @property
     def result(self) -> str:
@@ -33,6 +40,14 @@ class Figure:
     def script(self) -> str:
         """Path of the script from the root of the repository."""
         return f"bench/{self.script_name}.py"
+
+    def is_measured(self, found: Result) -> bool:
+        """Whether the result has the section of this row, such as ``results.bounds``."""
+        for key in filter(None, self.section.split(".")):
+            if key not in found:
+                return False
+            found = found[key]
+        return True
 
 
 def _seed_ae(r: Result) -> Row:
@@ -331,26 +346,26 @@ def _help(r: Result) -> Row:
 FIGURES: tuple[Figure, ...] = (
     Figure("seed_ae_speed", "compare_seed_ae", _seed_ae),
     Figure("speed", "speed", _speed),
-    Figure("speed", "speed", _quality),
+    Figure("speed", "speed", _quality, "time_to_quality.times_faster_by_software"),
     Figure("speed", "speed", _memory),
     Figure("large_set", "large_set", _large_set),
     Figure("ingest", "ingest", _ingest),
     Figure("ingest", "ingest", _reopen),
     Figure("ingest_faults", "ingest_faults", _faults),
-    Figure("vae_vs_seed_vae", "compare_vaes", _compare),
-    Figure("editing_smiles_vae", "editing", _editing),
-    Figure("editing_smiles_seed_vae", "editing", _editing),
+    Figure("vae_vs_seed_vae", "compare_vaes", _compare, "pca"),
+    Figure("editing_smiles_vae", "editing", _editing, "test_at_default_strength"),
+    Figure("editing_smiles_seed_vae", "editing", _editing, "test_at_default_strength"),
     Figure("directions", "directions", _directions),
     Figure("anomalies", "anomalies", _digits),
-    Figure("anomalies", "anomalies", _things),
-    Figure("noise_robustness", "noise_robustness", _denoise),
-    Figure("noise_robustness", "noise_robustness", _inpaint),
+    Figure("anomalies", "anomalies", _things, "things"),
+    Figure("noise_robustness", "noise_robustness", _denoise, "denoise.denoising_over_ridge"),
+    Figure("noise_robustness", "noise_robustness", _inpaint, "inpaint.inpaint_over_conditional_mean"),
     Figure("kills", "kills", _kills),
     Figure("doctor", "doctor", _doctor),
     Figure("doctor", "advice", _advice),
     Figure("burda", "burda", _burda),
     Figure("bits", "bits", _bits),
-    Figure("recipes", "recipes", _recipe_bounds),
+    Figure("recipes", "recipes", _recipe_bounds, "results.bounds"),
     Figure("recipes", "recipes", _recipe_samples),
     Figure("recipes", "recipes", _recipe_codes),
     Figure("recipes", "recipes", _recipe_factors),
@@ -360,5 +375,7 @@ FIGURES: tuple[Figure, ...] = (
 
 
 if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[1]
     for each in FIGURES:
-        print(f"{each.script:28} {each.result:44} {each.make.__name__.strip('_')}")
+        state = "" if each.is_measured(json.loads((root / each.result).read_text())) else "not measured yet"
+        print(f"{each.script:28} {each.result:44} {each.make.__name__.strip('_'):16} {state}".rstrip())

@@ -117,12 +117,13 @@ def _shown(value: Any) -> str:
 
 def measured() -> list[str]:
     """One row per figure, read from the result files, with the script that made it."""
-    rows = [_row(figure) for figure in FIGURES]
+    found = [(figure, json.loads((ROOT / figure.result).read_text())) for figure in FIGURES]
+    rows = [_row(figure, result) for figure, result in found if figure.is_measured(result)]
     return ["| what | figure | made by |", "|---|---|---|", *rows]
 
 
-def _row(figure: Figure) -> str:
-    what, value = figure.make(json.loads((ROOT / figure.result).read_text()))
+def _row(figure: Figure, result: dict[str, Any]) -> str:
+    what, value = figure.make(result)
     return f"| {what} | {value} | [{figure.script}]({figure.script}), [{Path(figure.result).name}]({figure.result}) |"
 
 
