@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import sys
 import tempfile
 import time
@@ -37,7 +36,7 @@ _FAILURES_LISTED = 50
 def sound_run(folder: Path, recipe: str) -> Path:
     """A finished run with directions and a fitted prior, where its recipe has them."""
     run = run_faults.trained(folder / recipe, recipe)
-    shutil.copy(next((run / "pictures").glob("*-reconstructions.png")), run / "image.png")
+    run_faults.square_picture(run)
     for name in ("edit", "fit-prior"):
         run_faults.run(run_faults.command_of(name, run, folder, run / "image.png"))
     return run

@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 NAN = float("nan")
 _WRONG: tuple[Any, ...] = (
     *(None, "x", "", True, 0, 1, -1, 2.5, -0.5, 10**6, 10**30, 1e300, NAN, float("inf")),
@@ -200,6 +202,13 @@ def _tensor_changed(tensor: Any) -> Iterator[tuple[str, Any]]:
 
 class TooSlow(BaseException):
     """A command that did not end in time."""
+
+
+def square_picture(run: Path) -> Path:
+    """A square piece of a sheet of the run, written as ``image.png`` into it."""
+    with Image.open(next((run / "pictures").glob("*-reconstructions.png"))) as sheet:
+        sheet.crop((0, 0, sheet.height, sheet.height)).save(run / "image.png")
+    return run / "image.png"
 
 
 def trained(folder: Path, recipe: str = "vae", data: str = "portraits:60") -> Path:

@@ -127,11 +127,11 @@ def test_the_examples_of_the_page_run(here: Path, vaekit: Callable, monkeypatch:
         pytest.skip(str(error))
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    monkeypatch.setattr(explorer, "serve", lambda folder, port, ready: ready(f"http://127.0.0.1/{folder}"))
+    monkeypatch.setattr(explorer, "serve", lambda files, port, ready: ready(f"http://127.0.0.1/{len(files)}"))
     Path("runs").mkdir()
     Path("runs", "portraits").symlink_to(Path("faces").resolve())
     assert vaekit(*example_of(vaekit, "explore")).code == 0
-    assert opened == ["http://127.0.0.1/runs/portraits/explorer"]
+    assert len(opened) == 1 and int(opened[0].rpartition("/")[2]) > 10
     words = example_of(vaekit, "publish")
     assert vaekit(*words).code == 0 and Path(words[-1], "index.html").is_file()
     assert vaekit("publish", "faces", "other", "--without-images", "--count", 3, "--json").code == 0

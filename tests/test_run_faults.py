@@ -25,9 +25,9 @@ _PER_FILE = 20  # faults of each file, by chance; all of them: bench/run_faults.
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of 8 px faces with directions and a fitted prior."""
     run = run_faults.trained(tmp_path_factory.mktemp("faults") / "sound")
-    shutil.copy(next((run / "pictures").glob("*-reconstructions.png")), run / "image.png")
+    picture = run_faults.square_picture(run)
     for name in ("edit", "fit-prior"):
-        words = run_faults.command_of(name, run, tmp_path_factory.mktemp("out"), run / "image.png")
+        words = run_faults.command_of(name, run, tmp_path_factory.mktemp("out"), picture)
         assert run_faults.run(words) == (0, "")
     return run
 
