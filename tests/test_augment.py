@@ -283,11 +283,11 @@ def test_a_run_that_names_none_of_it_has_none() -> None:
     [
         ({"shift": -1}, "shift=-1: must not be negative"),
         ({"shift": 8}, "shift=8: must be smaller than a side of the images, which are 8x8; give fewer pixels"),
-        ({"shift": 1.5}, "shift=1.5: expected a whole number"),
+        ({"shift": 1.5}, "shift 1.5: expected a whole number"),
         ({"jitter": -0.1}, "jitter=-0.1: must lie between 0 and 1"),
         ({"jitter": 1}, "jitter=1: must be below 1, or an image may turn black"),
         ({"jitter": float("nan")}, "jitter=nan: must be a finite number"),
-        ({"flip": "perhaps"}, "flip=perhaps: expected true or false"),
+        ({"flip": "perhaps"}, "flip 'perhaps': expected True or False"),
         ({"jitter": 0.1, "settings": {"likelihood": "bernoulli"}}, "jitter makes pixels grey.*set jitter=0"),
     ],
 )

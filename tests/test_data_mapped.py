@@ -62,7 +62,7 @@ def an_idx(folder: Path) -> Path:
 
 
 def an_npz(folder: Path) -> Path:
-    np.savez(folder / "images.npz", x_train=noise(12, 8, 8), x_test=noise(3, 8, 8))
+    np.savez(folder / "images.npz", x_train=noise(12, 8, 8), x_test=noise(5, 8, 8))
     return folder / "images.npz"
 
 
