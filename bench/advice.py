@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import time
@@ -58,7 +59,8 @@ def followed(case: Case, folder: Path) -> dict[str, Any]:
     for number in range(_ROUNDS + 1):
         found, began = run.doctor(), time.monotonic()
         command = run.next_command(found)
-        rows.append({"verdict": found.verdict, "advice": found.advice, "command": command, **_numbers(run)})
+        shown = command.replace(f"{Path.cwd()}{os.sep}", "")  # a run stores where its data lies: no result names it
+        rows.append({"verdict": found.verdict, "advice": found.advice, "command": shown, **_numbers(run)})
         _say(case, rows)
         if number == _ROUNDS or found.remedy not in _TRAINS:
             break

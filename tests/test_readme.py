@@ -27,6 +27,12 @@ def test_every_figure_has_a_result_and_the_script_that_writes_it(tables: ModuleT
         assert figure.name in source or figure.name.startswith(figure.script_name), figure.script
 
 
+def test_no_result_names_a_place_of_one_machine() -> None:
+    absolute = re.compile(r"[\s\"'=](/|[A-Z]:\\)(home|root|tmp|work|mnt|Users|var|opt)[/\\]")
+    for result in (ROOT / "bench" / "results").glob("*.json"):
+        assert not absolute.search(result.read_text()), result.name
+
+
 def test_the_tables_are_what_their_sources_give(tables: ModuleType) -> None:
     for document in tables.DOCUMENTS:
         text = document.read_text()
