@@ -76,10 +76,10 @@ def printable(text: str) -> str:
 
 
 def storable(text: str) -> str:
-    """A name as every file can hold it: bytes that are not UTF-8 and control characters are written out.
+    r"""A name as every file can hold it: bytes that are not UTF-8 and control characters are written out.
 
     >>> print(storable("caf\udce9 \x1b[31m"), storable("naïve") == "naïve")
-    caf\\udce9 \\x1b[31m True
+    caf\udce9 \x1b[31m True
     """
     return _UNSTORABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
