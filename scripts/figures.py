@@ -209,25 +209,28 @@ def _things(r: Result) -> Row:
 
 def _denoise(r: Result) -> Row:
     found = r["denoise"]
-    gain = found["denoising_over_ridge"]
     return (
         f"MNIST, noise of standard deviation {found['noise_std']}, PSNR: `denoising-ae`; ridge regression; plain "
         "`seed-ae`; the noisy input itself (paired gain over ridge per image)",
         f"{found['denoising_psnr_db']:.1f}; {found['ridge_psnr_db']:.1f}; {found['plain_psnr_db']:.1f}; "
-        f"{found['noisy_psnr_db']:.1f} dB ({gain['mean_db']:+.2f} ± {gain['error_db']:.2f} dB)",
+        f"{found['noisy_psnr_db']:.1f} dB ({_paired(found['denoising_over_ridge'])})",
     )
 
 
 def _inpaint(r: Result) -> Row:
     found = r["inpaint"]
-    gain = found["inpaint_over_conditional_mean"]
     return (
         f"MNIST, a hidden square of {found['square']} px, PSNR there: inpainting with `vae`; Gaussian conditional "
         "mean; nearest training image; mean image (paired gain over the conditional mean per image)",
         f"{found['inpaint_psnr_db']:.1f}; {found['gaussian_conditional_mean_psnr_db']:.1f}; "
         f"{found['nearest_training_image_psnr_db']:.1f}; {found['mean_fill_psnr_db']:.1f} dB "
-        f"({gain['mean_db']:+.2f} ± {gain['error_db']:.2f} dB)",
+        f"({_paired(found['inpaint_over_conditional_mean'])})",
     )
+
+
+def _paired(gain: dict[str, float]) -> str:
+    """A paired gain with its standard error."""
+    return f"{gain['mean_db']:+.2f} ± {gain['error_db']:.2f} dB"
 
 
 def _kills(r: Result) -> Row:

@@ -396,10 +396,10 @@ def test_a_decoder_that_is_told_nothing_ignores_the_condition() -> None:
     model = build_model(resolve(row, images.shape, 100), images.shape).eval()
     train, held = (selected(images, np.flatnonzero(images.parts == part), told) for part in (0, 1))
     code = LinearCode.of(to_float(train[:]).flatten(1))
-    assert check_samples(model, train, held, code, told)["obedience"] == pytest.approx(0, abs=0.1)
+    assert check_samples(model, to_float(train[:]), train, held, code, told)["obedience"] == pytest.approx(0, abs=0.1)
     means = torch.stack([to_float(train[:])[train.conditions_of(slice(None))[:, c] > 0].mean(0) for c in range(10)])
     model.decode = _Drawn(means)  # type: ignore[assignment]
-    assert check_samples(model, train, held, code, told)["obedience"] > LIMITS.least_obedience
+    assert check_samples(model, to_float(train[:]), train, held, code, told)["obedience"] > LIMITS.least_obedience
 
 
 class _Drawn:

@@ -14,7 +14,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 #: Bottom to top. Modules of one package (data/, nets/) may import one another; other neighbours may not.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("busy", "errors", "notes", "pulse", "shards", "sums"),
+    ("errors", "pulse", "shards", "sums"),
+    ("busy", "notes"),
     ("arguments", "plain", "schema"),
     ("evidence",),
     (

@@ -23,7 +23,8 @@ from vaekit.distributions import DiagonalNormal
 __all__ = ["ACTIVE_ABOVE", "Codes", "active_units", "aggregate_log_density", "is_saturated"]
 
 ACTIVE_ABOVE = 0.01  #: of the variance of a unit's mean, relative to the prior's
-#: Of q(z) at a latent, what its own image adds beyond 1/N. At a tenth the estimate is about a tenth of a nat too low.
+#: Largest share of q(z) at a latent that its own image may add beyond 1/N. At a tenth, the estimate of I(x; z) is
+#: about a tenth of a nat too low.
 _MOST_OWN_SHARE = 0.1
 _PAIRS_AT_ONCE = 1 << 22
 

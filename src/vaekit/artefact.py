@@ -8,9 +8,9 @@
     example.py     encodes, edits and decodes an image with numpy, pillow and onnxruntime
     SHA256SUMS     of all the others, as ``sha256sum --check`` reads it
 
-Whoever changes a file and its sum is found out by the ``digest``, the SHA-256 of SHA256SUMS, kept elsewhere. An export
-may be a stranger's: it holds regular files alone, and its networks are computed in a process of their own, with a limit
-on time and memory.
+The checksums do not reveal a change of both a file and its checksum. The ``digest``, the SHA-256 of SHA256SUMS, does,
+if it is kept elsewhere. An export may come from a stranger, so only regular files are read, and a separate process runs
+its networks, with a limit on time and memory.
 """
 
 from __future__ import annotations

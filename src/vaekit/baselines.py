@@ -5,7 +5,7 @@
     probe           W = argmin ‖X W − C‖² + λ ‖W‖² from images X to conditions C (ridge regression)
     nearest image   mean over a of min over b of ‖a − b‖²
 
-Nothing here knows a model. Rows are images, flattened; all sums are in double precision.
+These functions take images, not models. Each row is a flattened image. Sums are in double precision.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LinearCode:
 
     @classmethod
     def of(cls, images: Tensor) -> LinearCode:
-        """Of training images ``[N, D]``."""
+        """The principal axes of training images ``[N, D]``."""
         images = images.double()
         mean = images.mean(0)
         centered = images - mean

@@ -18,6 +18,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vaekit.errors import counted
+
 __all__ = ["Choice", "Load", "Others", "choose", "is_set_by_user", "recent_load", "spin_less", "usable_cores"]
 
 _STAT = Path("/proc/stat")
@@ -176,22 +178,18 @@ def choose(named: int | None, stored: int | None, limit: int, load: Load | None,
         words.append(_busy_words(load, threads, limit, is_open=named is None and stored is None))
     if stored is not None and threads != stored:
         words.append(
-            f"The run was trained with {_threads(stored)} before and goes on with {threads}: sums are rounded "
+            f"The run was trained with {counted(stored, 'thread')} before and goes on with {threads}: sums are rounded "
             "differently, so it will not end with exactly the same weights."
         )
     elif stored is not None and named is None and threads != free:
         words.append(
-            f"The run goes on with {_threads(threads)} as before, so that it ends with the same weights. "
+            f"The run goes on with {counted(threads, 'thread')} as before, so that it ends with the same weights. "
             f"`--threads {free}` may be faster, and rounds differently."
         )
     return Choice(threads, is_pinned, " ".join(words))
 
 
 def _busy_words(load: Load, threads: int, limit: int, is_open: bool) -> str:
-    way = f"training with {_threads(threads)} and without pinning."
+    way = f"training with {counted(threads, 'thread')} and without pinning."
     hint = f" `--threads {limit}` overrides." if is_open and threads < limit else ""
     return f"The machine is busy ({load.taken_cores} of {load.cores} cores taken by other processes): {way}{hint}"
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread" + ("s" if count != 1 else "")

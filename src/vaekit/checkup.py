@@ -97,7 +97,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         rise_db=None if best is None else best.quality_db - curve[-1].quality_db,
         observation_std=_observation_std(model),
         **_codes(fit[1], on_train, on_held),
-        **check_samples(model, train, held, code, config.conditions),
+        **check_samples(model, pixels, train, held, code, config.conditions),
         **_linear(code, held, model.latent_dim),
         **_recipe(model, row),
     )

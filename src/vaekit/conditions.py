@@ -59,7 +59,7 @@ def size_of(conditions: Sequence[Condition]) -> int:
 
 
 def places(conditions: Sequence[Condition]) -> list[tuple[slice, int]]:
-    """Where the values of each condition stand among the numbers of :func:`matrix`, and where it says if it is known.
+    """For each condition: the columns of :func:`matrix` that hold its values, and the column that says if it is known.
 
     >>> places([Condition("label", ("cat", "dog")), Condition("age", (), 0.0, 90.0)])
     [(slice(0, 2, None), 2), (slice(3, 4, None), 4)]

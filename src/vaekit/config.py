@@ -97,13 +97,11 @@ class RunConfig:
     total_images: Annotated[int, POSITIVE]  #: images to train on in all, epochs repeated
     seed: Annotated[int, _INT64] = 0  #: of the initial weights, the order, the noise and the augmentation
     initial: str | None = None  #: the run whose weights it started from
-    budget_seconds: Annotated[float | None, Range(0, 1e12)] = (
-        None  #: the time that ``total_images`` was fixed for, if it was
-    )
+    #: the time that ``total_images`` was fixed for, if it was
+    budget_seconds: Annotated[float | None, Range(0, 1e12)] = None
     window_images: Annotated[int, COUNT] = 0  #: images that are mixed at a time, for sets that lie on a disk; 0: all
-    patience: Annotated[int | None, POSITIVE] = (
-        None  #: epochs without improvement after which it ends; None: it never does
-    )
+    #: epochs without improvement after which it ends; None: it never does
+    patience: Annotated[int | None, POSITIVE] = None
     engine: Engine = field(default=Engine())
     conditions: tuple[Condition, ...] = ()  #: what a conditional model is told of each image
     format_version: int = FORMAT_VERSION

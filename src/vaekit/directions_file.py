@@ -17,7 +17,8 @@ from torch import Tensor
 from vaekit.directions import METHODS, Direction
 from vaekit.errors import UserError
 from vaekit.layouts import Layout, fault
-from vaekit.runs import file_digest, load_tensors, note, save_tensors
+from vaekit.notes import note_once
+from vaekit.runs import file_digest, load_tensors, save_tensors
 from vaekit.schema import COUNT, Choice, Range, record
 
 __all__ = ["Key", "directions_digest", "load_directions", "save_directions"]
@@ -67,12 +68,12 @@ def load_directions(folder: Path, images_seen: int, latent_dim: int) -> dict[Key
         tensors, facts = load_tensors(path)
         kept, found = _read(path, tensors, facts, latent_dim)
     except UserError as error:
-        note(f"{path} is damaged and not used: {str(error).removeprefix(str(path)).strip(': ')}; {lost}")
+        note_once(f"{path} is damaged and not used: {str(error).removeprefix(str(path)).strip(': ')}; {lost}")
         return {}
     if kept.images_seen == images_seen:
         return found
     if any(each.source != "data" for each in found.values()):
-        note(f"{path} belongs to earlier weights of the run and is not used; {lost}")
+        note_once(f"{path} belongs to earlier weights of the run and is not used; {lost}")
     return {}
 
 

@@ -11,7 +11,17 @@ import re
 import signal
 from collections.abc import Iterable
 
-__all__ = ["Interrupted", "NotFinite", "UserError", "endings", "lacks_memory", "nearest", "printable", "storable"]
+__all__ = [
+    "Interrupted",
+    "NotFinite",
+    "UserError",
+    "counted",
+    "endings",
+    "lacks_memory",
+    "nearest",
+    "printable",
+    "storable",
+]
 
 _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -52,6 +62,15 @@ def endings() -> list[signal.Signals]:
     """The signals that ask a process to end: SIGTERM and SIGHUP, unless one is ignored as under ``nohup``."""
     known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
     return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "image"), counted(1234, "image")
+    ('1 image', '1,234 images')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def lacks_memory(error: BaseException) -> bool:

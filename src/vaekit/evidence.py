@@ -109,21 +109,10 @@ class Thresholds:
 LIMITS = Thresholds()
 
 #: Which numbers of the evidence may be negative, and which are at least 1. All others are not negative.
-_SIGNED: tuple[str, ...] = (
-    "neighbour_correlation",
-    "explained",
-    "psnr_db",
-    "train_psnr_db",
-    "gain",
-    "rise_db",
-    "elbo_nats",
-)
-_SIGNED += ("train_elbo_nats", "rate_nats", "kl_per_dim_nats")
-_SIGNED += (
-    "mutual_information_nats",
-    "mutual_information_at_least_nats",
-    "marginal_kl_nats",
-    "marginal_kl_at_most_nats",
+_SIGNED = (
+    *("neighbour_correlation", "explained", "psnr_db", "train_psnr_db", "gain", "rise_db"),
+    *("elbo_nats", "train_elbo_nats", "rate_nats", "kl_per_dim_nats"),
+    *("mutual_information_nats", "mutual_information_at_least_nats", "marginal_kl_nats", "marginal_kl_at_most_nats"),
 )
 _POSITIVE = ("latent_dim",)
 _MOST, _MOST_DB = 1e15, 1000.0

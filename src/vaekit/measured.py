@@ -17,7 +17,7 @@ from vaekit.conditions import known_in
 from vaekit.data import BINARIZE, Images, Selection, match_group
 from vaekit.distances import frechet_distance, kernel_distance, small_sample_warning
 from vaekit.doctor import Diagnosis, diagnose
-from vaekit.errors import NotFinite, UserError, printable
+from vaekit.errors import UserError, printable
 from vaekit.factors import disentanglement, factors_of
 from vaekit.features import Features, inception, small_classifier
 from vaekit.intake import held_out, is_binary, selected
@@ -129,10 +129,7 @@ class Measured(Opened):
         team, chosen = self._team(opened, part, **{"--seed": seed}), opened.selection(rows)
         usual = evaluate.measure(self.model, calm, seed, team=team, counted=counted).columns
         scores = anomalies.scores_of(evaluate.measure(self.model, chosen, seed, team=team, counted=counted).columns)
-        normal_scores = anomalies.scores_of(usual)[by]
-        if np.isnan(normal_scores).any() or np.isnan(scores[by]).any():
-            raise NotFinite("scores")
-        threshold = anomalies.threshold_of(normal_scores, false_alarms)
+        threshold = anomalies.threshold_of(anomalies.scores_of(usual)[by], false_alarms)
         names = [printable(opened.names[i]) for i in np.flatnonzero(rows)]
         numbers: dict[str, Any] = {
             "part": part,

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import cache
 from typing import Any, TextIO, cast
 
-__all__ = ["note", "stderr"]
+from vaekit.errors import printable
+
+__all__ = ["note", "note_once", "stderr"]
 
 
 def note(text: str) -> None:
     """Prints one line to stderr."""
     print(text, file=stderr(), flush=True)
+
+
+@cache
+def note_once(text: str) -> None:
+    """:func:`note` about something that is not used; a process prints the same text once."""
+    note(f"vaekit: {printable(text)}")
 
 
 def stderr() -> TextIO:

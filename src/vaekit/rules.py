@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vaekit import remedies
+from vaekit.errors import counted
 from vaekit.evidence import LIMITS, Evidence
 from vaekit.remedies import Remedy
 
@@ -89,10 +90,6 @@ def _codes(e: Evidence) -> str:
         return ""
     units = "" if e.active_units is None else f" and {e.active_units} of {e.latent_dim} units are active"
     return f", codes hold {e.rate_nats:.1f} nats{units}"
-
-
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count:,} steps"
 
 
 def _differs(e: Evidence) -> str:
@@ -214,7 +211,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "still improving",
         lambda e: e.steps < LIMITS.fewest_steps and remedies.can_be_longer(e),
-        lambda e: f"{_steps(e.steps)} so far, too few to show what the model can do.",
+        lambda e: f"{counted(e.steps, 'step')} so far, too few to show what the model can do.",
         _LONGER,
         remedies.longer,
     ),

@@ -16,7 +16,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vaekit import notes, sums
+from vaekit import sums
 from vaekit.build import build_model
 from vaekit.conditions import size_of
 from vaekit.config import RunConfig
 from vaekit.data.archive import ARCHIVE_ENDINGS
 from vaekit.drafts import clear_drafts, draft, is_draft
-from vaekit.errors import UserError, printable
+from vaekit.errors import UserError
 from vaekit.evidence import Evidence
 from vaekit.layouts import fault, layouts_of
 from vaekit.locks import LOCK
 from vaekit.models import LatentModel
+from vaekit.notes import note_once
 from vaekit.plain import OddFile, check_plain, odd_kind, open_descriptor, open_plain, read_plain
 from vaekit.recipes import Recipe
 from vaekit.records import LatentFacts, WeightFacts, is_metrics_line, latents_fault
@@ -56,7 +56,6 @@ __all__ = [
     "load_state",
     "load_tensors",
     "load_weights",
-    "note",
     "read_config",
     "read_metrics",
     "recipe_of",
@@ -157,8 +156,7 @@ def load_state(
 
     ``fault_of`` says what is wrong with a state that can be read, or None.
     """
-    damaged: list[Path] = []
-    reasons: list[str] = []
+    damaged: list[tuple[Path, str]] = []
     for path in (folder / name for name in _STATES):
         if not os.path.lexists(path):
             continue
@@ -168,17 +166,16 @@ def load_state(
         except UserError:
             wrong = "it cannot be read"
         if wrong:
-            damaged.append(path)
-            reasons.append(wrong)
+            damaged.append((path, wrong))
             continue
-        for broken, reason in zip(damaged, reasons, strict=True):  # or the next save would put it in the place of this
+        for broken, reason in damaged:  # or the next save would put it in the place of this
             say(f"{broken} is damaged; the state before it is taken ({reason})")
             broken.unlink()
         if not sums.is_sealed(path):
             say(f"{path} is of an older vaekit and has no checksum: damage to it would not be noticed")
         return state
     if damaged:
-        raise UserError(f"no state in {folder} can be read ({reasons[0]}); train again into another --out")
+        raise UserError(f"no state in {folder} can be read ({damaged[0][1]}); train again into another --out")
     return None
 
 
@@ -303,9 +300,10 @@ def load_evidence(folder: Path) -> Evidence | None:
     try:
         return Evidence.from_dict(parse(read_plain(path, _MOST_BYTES), str(path)), str(path))
     except OSError as error:
-        note(f"{path} cannot be read ({error.strerror}); its verdict is left out, vaekit doctor {folder} gives one")
+        wrong = f"{path} cannot be read ({error.strerror})"
     except UserError as error:
-        note(f"{error}; its verdict is left out, vaekit doctor {folder} gives one")
+        wrong = str(error)
+    note_once(f"{wrong}; its verdict is left out, vaekit doctor {folder} gives one")
     return None
 
 
@@ -340,7 +338,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             damaged.append(str(number))
     if damaged:
         some = ", ".join(damaged[:5]) + ("" if len(damaged) <= 5 else " and others")
-        note(f"{path} has damaged lines, which are left out: {some}")
+        note_once(f"{path} has damaged lines, which are left out: {some}")
     return lines
 
 
@@ -350,12 +348,6 @@ def _line_of(text: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return line if is_metrics_line(line) else None
-
-
-@cache
-def note(text: str) -> None:
-    """Says once what is not used."""
-    notes.note(f"vaekit: {printable(text)}")
 
 
 def trim_metrics(folder: Path, images: int) -> None:

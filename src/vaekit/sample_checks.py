@@ -36,24 +36,32 @@ _FEWEST_KNOWN = 30  # held-out images whose value is known
 
 
 def check_samples(
-    model: LatentModel, train: Selection, held: Selection, code: LinearCode, conditions: Sequence[Condition] = ()
+    model: LatentModel,
+    pixels: Tensor,
+    train: Selection,
+    held: Selection,
+    code: LinearCode,
+    conditions: Sequence[Condition] = (),
 ) -> dict[str, Any]:
-    """The evidence on samples; empty for a model without a prior. ``code`` is that of the training images."""
+    """The evidence on samples; empty for a model without a prior.
+
+    ``pixels`` are the training images ``train`` as floats, and ``code`` is their linear code.
+    """
     if model.drawn_from() is None:
         return {}
     told = held.conditions_of(slice(_TOLD)) if conditions else None
     samples = to_float(edit.generate(model, _SAMPLES)) if told is None else _drawn(model, told)
     mean, flat = code.mean.view(samples.shape[1:]), samples.flatten(1)
-    pixels = to_float(train[:])
+    images = pixels.flatten(1)
     rebuilt = _reconstructed(model, held).flatten(1)
-    near, whole = nearest_square(rebuilt, pixels.flatten(1)), float(rebuilt.var(0, correction=0).mean())
+    near, whole = nearest_square(rebuilt, images), float(rebuilt.var(0, correction=0).mean())
     return {
         "sample_mean": float(samples.mean()),
         "sample_std": float(samples.std(correction=0)),
         "sample_shift": mean_shift(mean, float(pixels.var(0, correction=0).mean()), samples.mean(0)),
-        "sample_distance": nearest_square(flat, pixels.flatten(1)) / near if near else None,
+        "sample_distance": nearest_square(flat, images) / near if near else None,
         "sample_variety": float(flat.var(0, correction=0).mean()) / whole if whole else None,
-        "obedience": None if told is None else _obedience(train, held, flat, code, conditions),
+        "obedience": None if told is None else _obedience(images, train, held, flat, code, conditions),
     }
 
 
@@ -79,10 +87,15 @@ def _reconstructed(model: LatentModel, held: Selection) -> Tensor:
 
 
 def _obedience(
-    train: Selection, held: Selection, samples: Tensor, code: LinearCode, conditions: Sequence[Condition]
+    images: Tensor,
+    train: Selection,
+    held: Selection,
+    samples: Tensor,
+    code: LinearCode,
+    conditions: Sequence[Condition],
 ) -> float | None:
-    """None where images show none of the conditions, which then cannot be told to be followed."""
-    images, others = to_float(train[:]).flatten(1), to_float(held[:_TOLD]).flatten(1)
+    """None if images show none of the conditions: then nobody can tell whether samples follow them."""
+    others = to_float(held[:_TOLD]).flatten(1)
     of_train, of_held = train.conditions_of(slice(None)), held.conditions_of(slice(_TOLD))
     assert of_train is not None and of_held is not None
     found = []

@@ -172,10 +172,10 @@ def join() -> Team:
 
     Raises :class:`UserError` if the others cannot be reached.
     """
-    size = _number("WORLD_SIZE", 1)
+    size = _number("WORLD_SIZE", 1, "1")
     if size == 1:
         return ALONE
-    rank = _number("RANK", 0)
+    rank = _number("RANK", 0, "")
     if rank >= size:
         raise UserError(f"RANK is {rank}, and WORLD_SIZE is {size}; expected a rank below it: {_HOW_TO_START}")
     is_one_host = os.environ.get("LOCAL_WORLD_SIZE") == str(size)
@@ -199,9 +199,9 @@ _HOW_TO_START = (
 _PULSES: list[Pulse] = []  # of this process: one, once it has joined
 
 
-def _number(name: str, least: int, default: str = "1") -> int:
-    """A number in the environment, as torchrun sets it; a missing ``RANK`` is a mistake."""
-    text = os.environ.get(name, "" if name == "RANK" else default)
+def _number(name: str, least: int, default: str) -> int:
+    """A number in the environment, as torchrun sets it; an empty ``default`` refuses a missing one."""
+    text = os.environ.get(name, default)
     if text.isascii() and text.isdigit() and int(text) >= least:
         return int(text)
     raise UserError(f"{name} is {text!r}; expected a whole number of at least {least}: {_HOW_TO_START}")

@@ -30,9 +30,8 @@ __all__ = ["app", "main", "measuring", "playing", "shipping", "training"]
 def main(tokens: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; a mistake of the user's is one sentence on stderr."""
     _prepare_terminal()
-    os.environ.setdefault(
-        "TORCH_CPP_LOG_LEVEL", "ERROR"
-    )  # torch's own words on a lost connection are a stack of frames
+    # What torch itself prints about a lost connection is a stack of C++ frames.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with redirect_stderr(stderr()):  # whatever prints there: a reader that has gone ends no work
         code = _run(tokens)
     if not _can_flush(sys.stderr):  # else the interpreter tries once more as it ends, and fails
@@ -176,5 +175,6 @@ def _drop_output(name: str) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    note(f"vaekit: {chr(10).join(map(printable, message.split(chr(10))))}")
+    lines = "\n".join(map(printable, message.split("\n")))
+    note(f"vaekit: {lines}")
     return code

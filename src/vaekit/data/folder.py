@@ -11,7 +11,7 @@ from vaekit.data.metadata import is_table, join_tables, read_table, split_words
 from vaekit.data.rows import Rows
 from vaekit.data.sniff import images_by_content
 from vaekit.data.splits import SPLIT, named_parts
-from vaekit.errors import UserError
+from vaekit.errors import UserError, counted
 from vaekit.pixels.form import Form
 
 __all__ = ["layout_of", "read_tree"]
@@ -75,15 +75,13 @@ def _divide(layout: Layout, where: str) -> None:
     differ = sum(folder not in (-1, part) for folder, part in zip(by_folder, layout.given, strict=True))
     if differ:
         layout.notes.append(
-            f"for {counted_images(differ)} the column {SPLIT} and the folder name different parts; the column decides"
+            f"for {counted(differ, 'image')} the column {SPLIT} and the folder name different parts; the column decides"
         )
     unsaid = sum(part < 0 for part in layout.given)
     if unsaid:
-        layout.notes.append(f"the column {SPLIT} is empty for {counted_images(unsaid)}; they count as training images")
-
-
-def counted_images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
+        layout.notes.append(
+            f"the column {SPLIT} is empty for {counted(unsaid, 'image')}; they count as training images"
+        )
 
 
 def _nothing(files: Files, layout: Layout) -> str:

@@ -105,9 +105,9 @@ def _read(files: Files, image_names: Sequence[str], where: str, form: Form) -> R
         names += number_names(count, _PREFIXES.get(part, ""))
         given += [part] * count
     has_labels = len(labels) == len(names)
-    notes = (
-        [] if has_labels or not labels else ["no labels: some files of images have a file of labels and some do not"]
-    )
+    notes = []
+    if labels and not has_labels:
+        notes.append("no labels: some files of images have a file of labels and some do not")
     return Rows(pixels, names, contents, labels if has_labels else None, given=given, notes=notes, sizes=sizes)
 
 

@@ -18,7 +18,7 @@ from vaekit.data.identity import fingerprint_of
 from vaekit.data.scratch import is_mapped
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
-from vaekit.errors import printable
+from vaekit.errors import counted, printable
 from vaekit.pixels.form import Form
 
 __all__ = ["Images"]
@@ -102,8 +102,7 @@ class Images:
             return notes
         first = "; ".join(f"{name} ({reason})" for name, reason in self.skipped[:3])
         more = f"; and {len(self.skipped) - 3} more" if len(self.skipped) > 3 else ""
-        files = "1 unreadable file" if len(self.skipped) == 1 else f"{len(self.skipped):,} unreadable files"
-        return (*notes, f"skipped {files}: {printable(first)}{more}")
+        return (*notes, f"skipped {counted(len(self.skipped), 'unreadable file')}: {printable(first)}{more}")
 
     def part(self, split: str) -> Images:
         """The images of 'train', 'val', 'test' or 'all'; pixels are shared where they lie together."""

@@ -24,14 +24,14 @@ _BLOCK = 1 << 22
 
 
 class Dim(NamedTuple):
-    """What is said of images that use less than 1 % of their range."""
+    """The message about images that use less than 1 % of their range."""
 
     said: str
     remedy: str
 
     @property
     def note(self) -> str:
-        """Where they are not refused."""
+        """The note if the images are used all the same."""
         return f"{self.said}; they are scaled as in training, which leaves them nearly black"
 
 

@@ -54,7 +54,7 @@ def check_stored(source: str) -> None:
 
 
 def _oddness(source: str) -> str | None:
-    """What is odd about a stored path, in words.
+    """The reason not to open a stored path, or None.
 
     >>> _oddness("/"), _oddness("/dev/../proc"), _oddness("faces"), _oddness("/data/faces")
     ('the whole disk', 'a folder of the system', 'which is no full path', None)

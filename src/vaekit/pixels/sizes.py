@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vaekit.pixels.form import Form
 
-__all__ = ["Suggestion", "crop_notes", "kept_share", "suggested", "suggested_side"]
+__all__ = ["Suggestion", "crop_notes", "kept_share", "suggested"]
 
 SMALLEST, LARGEST = 8, 256  #: sides that are suggested
 
@@ -101,10 +101,10 @@ def suggested(sizes: Sequence[tuple[int, int]], fit: str = "crop") -> Suggestion
     return Suggestion(size, fit, why)
 
 
-def suggested_side(shortest: int) -> int:
+def _suggested_side(shortest: int) -> int:
     """The size to train at where no side is under ``shortest`` pixels: a power of two from 8 to 256.
 
-    >>> suggested_side(100), suggested_side(5), suggested_side(4000)
+    >>> _suggested_side(100), _suggested_side(5), _suggested_side(4000)
     (64, 8, 256)
     """
     return max(SMALLEST, min(LARGEST, 1 << max(0, shortest.bit_length() - 1)))
@@ -114,7 +114,7 @@ def _square(sizes: Sequence[tuple[int, int]], fit: str) -> tuple[tuple[int, int]
     """A square for pictures of these sizes, and the side that it follows: of padded ones the longer, else the other."""
     sides = sorted(map(max if fit == "pad" else min, sizes))
     least = sides[len(sides) // 20]  # that 19 of 20 images reach: one thumbnail must not decide for all
-    side = max(SMALLEST, min(LARGEST, least)) if len(set(sizes)) == 1 else suggested_side(least)
+    side = max(SMALLEST, min(LARGEST, least)) if len(set(sizes)) == 1 else _suggested_side(least)
     return (side, side), least
 
 
