@@ -126,6 +126,11 @@ def _faults(r: Result) -> Row:
     )
 
 
+def _span(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def _compare(r: Result) -> Row:
     told = []
     for name in ("vae", "seed-vae"):
@@ -138,7 +143,7 @@ def _compare(r: Result) -> Row:
     seen = [seed["run"]["images_trained_on"] for name in ("vae", "seed-vae") for seed in r[name]["seeds"]]
     return (
         "gray 64-px photographs of faces, enlarged to 256 px, 100 latents, mirrored, float32, a short training "
-        f"({min(seen):,} to {max(seen):,} images), three seeds: test PSNR, Fréchet distance of samples; PCA with as "
+        f"({_span(seen)} images), three seeds: test PSNR, Fréchet distance of samples; PCA with as "
         "many components; real training images in place of samples. All samples at 256 px are soft",
         f"{'; '.join(told)}; PCA {pca['psnr_db']:.1f} dB, {pca['frechet_prior_samples']:.0f}; real "
         f"{r['frechet_real_train_images']:.1f}",
