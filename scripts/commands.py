@@ -1,0 +1,121 @@
+"""The page of commands: every command with its arguments and options, read from the command line's own tables.
+
+``python scripts/commands.py`` prints it as Markdown; ``make docs`` makes a page of it. It is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from typing import Any
+
+from vaekit.cli import app
+
+__all__ = ["commands_page"]
+
+_INTRODUCTION = """# Commands
+
+`vaekit --help` lists the commands, and `vaekit COMMAND --help` shows the options of one of them. This page is
+generated from the same tables.
+
+"""
+
+
+def commands_page() -> str:
+    """Markdown with a list of all commands, then a section for each, in the order of ``vaekit --help``."""
+    names = sorted(name for name in app if not name.startswith("-"))
+    index = [f"| [`{name}`](#{name}) | {_escaped(_summary(name))} |" for name in names]
+    table = "\n".join(["| command | what it does |", "|---|---|", *index])
+    return _INTRODUCTION + table + "\n\n" + "\n".join(_section(name) for name in names)
+
+
+def _section(name: str) -> str:
+    arguments = list(app[name].assemble_argument_collection())
+    positional = [each for each in arguments if each.index is not None]
+    options = [each for each in arguments if each.index is None]
+    usage = " ".join(["vaekit", name, *map(_usage, positional), *(["[OPTIONS]"] if options else [])])
+    parts = [f"## {name}", f"```text\n{usage}\n```", _description(app[name].help)]
+    described = [each for each in positional if each.parameter.help]
+    for title, rows in (("argument", described), ("option", options)):
+        if rows:
+            parts.append("\n".join([f"| {title} | description |", "|---|---|", *map(_row, rows)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(argument: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in argument.names)
+    value = _value(argument)
+    sentences = [_escaped(argument.parameter.help or ""), _default(argument)]
+    return f"| {names}{' ' if value else ''}{value} | {' '.join(filter(None, sentences))} |"
+
+
+def _usage(argument: Any) -> str:
+    name = argument.names[0]
+    many = "..." if argument.field_info.kind is inspect.Parameter.VAR_POSITIONAL else ""
+    return f"{name}{many}" if argument.field_info.required else f"[{name}{many}]"
+
+
+def _description(text: str) -> str:
+    """The paragraphs of a docstring; the line of an example becomes a block that can be copied."""
+    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
+    return "\n\n".join(map(_paragraph, filter(None, map(str.strip, paragraphs))))
+
+
+def _paragraph(text: str) -> str:
+    if text.startswith("Example"):
+        lines = [line.strip() for line in text.split(":", 1)[1].splitlines()]
+        return "```text\n" + "\n".join(filter(None, lines)) + "\n```"
+    return _plain(" ".join(text.split()))
+
+
+def _summary(name: str) -> str:
+    return " ".join(re.split(r"\n\s*\n", inspect.cleandoc(app[name].help))[0].split())
+
+
+def _value(argument: Any) -> str:
+    """What follows a flag: nothing after one that is on or off."""
+    return " or ".join(dict.fromkeys(filter(None, map(_kind, _kinds(argument.hint)))))
+
+
+def _kind(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(f"`{choice}`" for choice in typing.get_args(kind))
+    return _KINDS.get(kind, "PATH")
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """The members of a union, and of what is annotated or repeated."""
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        return _kinds(typing.get_args(hint)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [each for kind in typing.get_args(hint) for each in _kinds(kind)]
+    if origin in (tuple, list):
+        return _kinds(typing.get_args(hint)[0])
+    return [hint]
+
+
+_KINDS = {str: "TEXT", int: "INTEGER", float: "NUMBER", bool: "", type(None): ""}
+
+
+def _default(argument: Any) -> str:
+    value = argument.field_info.default
+    if value is False or value in (None, (), inspect.Parameter.empty):
+        return "Required." if argument.field_info.required else ""
+    return f"Default: `{'on' if value is True else value}`."
+
+
+def _plain(text: str) -> str:
+    """Text in which Markdown finds no markup."""
+    return re.sub(r"([\\`*_<\[\]])", r"\\\1", text)
+
+
+def _escaped(text: str) -> str:
+    """Text of a cell of a table."""
+    return _plain(" ".join(text.split())).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(commands_page(), end="")

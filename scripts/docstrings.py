@@ -1,0 +1,51 @@
+"""A Griffe extension: docstrings as written for Python's help become Markdown for the site.
+
+Roles such as ``:class:`Run``` become links where the name is public, else code; doctests become blocks of code.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+__all__ = ["Docstrings"]
+
+_ROLE = re.compile(r":(?:py:)?(class|func|meth|mod|attr|data|exc|obj):`([^`]+)`")
+_DOCTEST = re.compile(r"^( *)>>> .*(?:\n(?=\1\S).*)*", re.MULTILINE)
+
+
+class Docstrings(griffe.Extension):
+    """Rewrites every docstring of a package once it is loaded."""
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        exports = [str(name) for name in pkg.exports or ()]
+        _rewrite(pkg, frozenset(exports), pkg.path)
+
+
+def _rewrite(parent: Any, public: frozenset[str], package: str) -> None:
+    for member in parent.members.values():
+        if member.is_alias:
+            continue
+        if member.docstring:
+            member.docstring.value = as_markdown(member.docstring.value, public, package)
+        if member.is_module or member.is_class:
+            _rewrite(member, public, package)
+
+
+def as_markdown(text: str, public: frozenset[str], package: str) -> str:
+    """The text with roles and doctests as Markdown."""
+
+    def role(found: re.Match[str]) -> str:
+        name = found[2].lstrip("~")
+        shown = name.rpartition(".")[2] if found[2].startswith("~") else name
+        inside = name.removeprefix(f"{package}.")
+        if inside.partition(".")[0] in public and "." not in inside:
+            return f"[`{shown}`][{package}.{inside}]"
+        return f"`{shown}`"
+
+    def doctest(found: re.Match[str]) -> str:
+        return f"{found[1]}```pycon\n{found[0]}\n{found[1]}```"
+
+    return _DOCTEST.sub(doctest, _ROLE.sub(role, text))
