@@ -1,4 +1,4 @@
-# Each of `make demo`, `make test` and `make lint` sets up all it needs from a bare clone.
+# Each of `make demo`, `make test`, `make lint` and `make docs` sets up all it needs from a bare clone.
 #   make test PYTHON=python3.12          another interpreter for the virtual environment
 #   make test TORCH_OPTIONS="--index-url https://download.pytorch.org/whl/cpu"    the small CPU build of torch
 PYTHON ?= python3
@@ -8,16 +8,20 @@ TORCH_OPTIONS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
+RELEASE_INSTALLED := $(VENV)/.installed-release
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-web web page bench lint format freeze clean distclean
+.PHONY: help setup demo test test-web web page docs dist bench lint format freeze clean distclean
 
 help:
 	@echo "make demo      train two models and draw picture sheets into demo/ (about six minutes on two cores)"
 	@echo "make test      ruff, mypy and all tests"
 	@echo "make test-web  the explorer's page in a headless Chromium (needs Node 20.19 or newer)"
 	@echo "make web       build the explorer's page (needs Node 20.19 or newer); the others do so where Node is found"
+	@echo "make docs      the documentation site, into build/site"
+	@echo "make dist      source distribution and wheel, checked, into dist/ (needs Node 20.19 or newer)"
 	@echo "make bench     name the script of each figure in README, then measure speed, memory and 200 kills"
 	@echo "               (MNIST=folder; over an hour)"
 	@echo "make lint      ruff and mypy only"
@@ -32,6 +36,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) $(TORCH_OPTIONS) torch
 	$(PIP) hatchling editables
 	$(PIP) --no-build-isolation --editable '.[dev]'
+	touch $@
+
+# Neither is needed to test.
+$(DOCS_INSTALLED) $(RELEASE_INSTALLED): $(VENV)/.installed-%: $(INSTALLED)
+	$(PIP) --no-build-isolation --editable '.[$*]'
 	touch $@
 
 # The page of the explorer: built once from web/, kept out of the repository, shipped in the wheel.
@@ -72,6 +81,18 @@ test-web: $(INSTALLED) $(PAGE)
 	$(BIN)/python web/e2e/make_runs.py build/web $(RUN)
 	cd web && PYTHON="$(abspath $(BIN)/python)" SCREENSHOTS="$(SCREENSHOTS:%=$(abspath $(SCREENSHOTS)))" npm run e2e
 
+# Strict: a broken link, an unrendered role or anything loaded from another host ends it. The variable silences an
+# announcement of the theme.
+docs: $(DOCS_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "build/site/index.html"
+
+dist: $(RELEASE_INSTALLED) $(PAGE)
+	rm -rf dist
+	$(BIN)/python -m build --installer pip
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python scripts/check_wheel.py dist
+
 # On a machine that does nothing else. Results go to bench/results.
 MNIST ?= ../shared/data/mnist
 bench: $(INSTALLED)
@@ -87,7 +108,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 # Writes down what is installed; the build of torch (+cpu, +cu126) is left to the machine.
-freeze: $(INSTALLED)
+freeze: $(DOCS_INSTALLED) $(RELEASE_INSTALLED)
 	{ head -n 1 constraints.txt; \
 	  $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed -e '/^#/d' -e 's/+[a-z0-9]*$$//'; } > constraints.new
 	mv constraints.new constraints.txt
