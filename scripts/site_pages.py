@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,14 @@ __all__ = ["on_files", "on_page_markdown", "on_post_build"]
 #: Pages that are files elsewhere in the repository.
 SOURCES = {"index.md": "README.md", "benchmarks.md": "bench/README.md"}
 PAGES = {source: page for page, source in SOURCES.items()}
+#: Links to pages that exist on the site only.
+MADE = ("docs/commands.md", "docs/python.md", "docs/benchmarks.md", "docs/index.md")
 
+_CODE = r"^```.*?^```[^\n]*$|`[^`\n]+`"
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _IMAGE = re.compile(r'(<img [^>]*src=")([^"]+)(")')
-_CODE = re.compile(r"(^```.*?^```[^\n]*$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
-_ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc|obj|ref|doc|math):(?:`|<code>)")
+_MARKUP = re.compile(f"{_LINK.pattern}|{_IMAGE.pattern}|{_CODE}", re.MULTILINE | re.DOTALL)
+_ROLE = re.compile(r"(?<!\w):[a-z]+(?::[a-z]+)?:(?:`|<code>)")
 _LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b[^>]*\brel=[\"']?"
                      r"(?:stylesheet|preconnect|preload|icon)[^>]*\bhref=[\"']?(?:https?:)?//")  # fmt: skip
 
@@ -48,43 +52,57 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     source = SOURCES.get(page.file.src_uri, "") if made else f"docs/{page.file.src_uri}"
     if not source:
         return markdown
-    folder = posixpath.dirname(source)
+    place = _Place(posixpath.dirname(source), posixpath.dirname(page.file.src_uri), page.url, config.repo_url, files)
 
-    def image(found: re.Match[str]) -> str:
-        return found[1] + _target(found[2], folder, page.url, files, as_url=True) + found[3]
-
-    def link(found: re.Match[str]) -> str:
-        return _link(found, folder, config, files)
-
-    pieces = _CODE.split(markdown)  # every second one is code
-    pieces[::2] = [_IMAGE.sub(image, _LINK.sub(link, piece)) for piece in pieces[::2]]
-    return "".join(pieces)
-
-
-def _link(found: re.Match[str], folder: str, config: Any, files: Files) -> str:
-    mark, text, target = found.groups()
-    if re.match(r"[a-z]+:|#|/", target):
+    def rewritten(found: re.Match[str]) -> str:
+        if link := _LINK.fullmatch(found[0]):
+            return place.link(*link.groups())
+        if image := _IMAGE.fullmatch(found[0]):
+            return image[1] + place.image(image[2]) + image[3]
         return found[0]
-    moved = _target(target, folder, "", files)
-    if moved is not None:
-        return f"{mark}[{text}]({moved})"
-    path = posixpath.normpath(posixpath.join(folder, target.partition("#")[0]))
-    if not (ROOT / path).exists():
-        raise PluginError(f"a link to {target} in {folder or '.'}: there is no {path}")
-    if config.repo_url:
-        return f"[{text}]({config.repo_url.rstrip('/')}/blob/main/{path})"
-    plain = text.strip("`")
-    return f"`{path}`" if plain == path or path.endswith(plain) else f"{text} (`{path}`)"
+
+    return _MARKUP.sub(rewritten, markdown)
 
 
-def _target(target: str, folder: str, url: str, files: Files, as_url: bool = False) -> Any:
-    """The target relative to ``docs/``; None if it is not on the site."""
-    name, mark, anchor = target.partition("#")
-    path = posixpath.normpath(posixpath.join(folder, name))
-    inside = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
-    if inside is None or files.get_file_from_path(inside) is None:
-        return target if as_url else None
-    return (posixpath.relpath(inside, url or ".") if as_url else inside) + mark + anchor
+@dataclass(frozen=True)
+class _Place:
+    """Where a page is: ``folder`` in the repository, ``docs`` below ``docs/``, ``url`` on the site."""
+
+    folder: str
+    docs: str
+    url: str
+    repo_url: str | None
+    files: Files
+
+    def link(self, mark: str, text: str, target: str) -> str:
+        if re.match(r"[a-z]+:|#|/", target):
+            return f"{mark}[{text}]({target})"
+        name, hash_mark, anchor = target.partition("#")
+        path = self._checked(name)
+        if inside := self._on_site(path):
+            return f"{mark}[{text}]({posixpath.relpath(inside, self.docs or '.')}{hash_mark}{anchor})"
+        if self.repo_url:
+            return f"[{text}]({self.repo_url.rstrip('/')}/blob/main/{path})"
+        plain = text.strip("`/")
+        return f"`{path}`" if path.endswith(plain) else f"{text} (`{path}`)"
+
+    def image(self, target: str) -> str:
+        """The address of a picture in HTML, which MkDocs does not touch."""
+        if re.match(r"[a-z]+:|/", target):
+            return target
+        inside = self._on_site(self._checked(target))
+        return posixpath.relpath(inside, self.url or ".") if inside else target
+
+    def _checked(self, name: str) -> str:
+        path = posixpath.normpath(posixpath.join(self.folder, name))
+        if path not in MADE and not (ROOT / path).exists():
+            raise PluginError(f"a link to {name} from {self.folder or 'README.md'}: there is no {path}")
+        return path
+
+    def _on_site(self, path: str) -> str | None:
+        """The path below ``docs/`` of what is a page or a file of the site."""
+        inside = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
+        return inside if inside and self.files.get_file_from_path(inside) else None
 
 
 def python_page() -> str:
