@@ -193,6 +193,17 @@ def test_npy_and_npz(tmp_path: Path) -> None:
     assert split.part("test").pixels.equal(plain.pixels[9:])
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_parts_of_one_archive_are_read_alike(count: int, tmp_path: Path) -> None:
+    """[3, 8, 8] alone may be one image in color, but not beside [12, 8, 8]."""
+    test = noise(count, 8, 8)
+    np.savez(tmp_path / "a.npz", x_train=noise(12, 8, 8), x_test=test)
+    np.savez(tmp_path / "alone.npz", x_test=test)
+    assert open_images(tmp_path / "a.npz").part("test").pixels[:, 0].numpy().tolist() == test.tolist()
+    with pytest.raises(UserError, match="which is one RGBA? image of 8x8"):
+        open_images(tmp_path / "alone.npz")
+
+
 def test_channels_are_found_wherever_they_are(tmp_path: Path) -> None:
     array = noise(12, 5, 6, 3)
     expected = torch.from_numpy(array).permute(0, 3, 1, 2)

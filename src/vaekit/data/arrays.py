@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vaekit.data.axes import channels_first
+from vaekit.data.axes import channels_first, is_plainly_a_stack
 from vaekit.data.convert import bytes_from_unit
 from vaekit.data.identity import hash_rows
 from vaekit.data.load import join, refuse_unequal
@@ -256,10 +256,11 @@ def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: s
     sizes: list[tuple[int, ...]] = []
     labels: list[str] = []
     share = 0.0
+    sizes_of_stacks = {images.shape[1:] for _, images, _ in pairs if is_plainly_a_stack(images.shape)}
     for part, images, numbers in pairs:
         share = max(share, _share(images))
         # a single label may belong to a single image; several count a stack, or are refused below
-        is_stack = numbers is not None and numbers.size != 1
+        is_stack = (numbers is not None and numbers.size != 1) or images.shape[1:] in sizes_of_stacks
         pixels = _pixels(images, where, form, is_stack=is_stack)
         names += number_names(len(pixels), f"{part}/" if part else "")
         given += [-1 if (number := split_of(part)) is None else number] * len(pixels)

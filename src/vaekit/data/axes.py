@@ -13,7 +13,7 @@ import numpy as np
 from vaekit.errors import UserError
 from vaekit.pixels.form import AS_IT_IS, Form
 
-__all__ = ["channels_first", "may_be_images"]
+__all__ = ["channels_first", "is_plainly_a_stack", "may_be_images"]
 
 _CHANNELS = (1, 3, 4)
 _SHAPES = "expected [N,H,W], [N,H,W,C] or [N,C,H,W] with C 1, 3 or 4"
@@ -61,6 +61,15 @@ def may_be_images(shape: Sequence[int], kind: str) -> bool:
     """
     is_shape = len(shape) == 3 or (len(shape) == 4 and bool({shape[1], shape[3]} & set(_CHANNELS)))
     return is_shape and kind in "uifb" and min(shape) > 0
+
+
+def is_plainly_a_stack(shape: Sequence[int]) -> bool:
+    """Whether a shape is three axes that can only be read as a stack of gray images.
+
+    >>> is_plainly_a_stack((12, 8, 8)), is_plainly_a_stack((3, 8, 8)), is_plainly_a_stack((12, 8, 3))
+    (True, False, False)
+    """
+    return len(shape) == 3 and _as_one(shape) is None
 
 
 class _Single(NamedTuple):
