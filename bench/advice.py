@@ -25,7 +25,7 @@ from machine import RESULTS, write_json
 
 import vaekit as vk
 from vaekit.cli import main as vaekit
-from vaekit.run import Run
+from vaekit.runs.run import Run
 
 __all__ = ["cases"]
 

@@ -34,8 +34,8 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 import vaekit as vk
-from vaekit.anomalies import SCORES, scores_of, separation
-from vaekit.evaluate import measure
+from vaekit.evaluation.anomaly import SCORES, scores_of, separation
+from vaekit.evaluation.metrics import measure
 
 __all__ = ["digits", "things"]
 

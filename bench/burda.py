@@ -25,7 +25,7 @@ from machine import RESULTS, write_result
 
 import vaekit as vk
 from vaekit.errors import Interrupted
-from vaekit.runs import read_metrics
+from vaekit.runs.folder import read_metrics
 
 __all__ = ["settings", "trained"]
 

@@ -31,8 +31,8 @@ from torch import Tensor
 
 import vaekit as vk
 from vaekit.data import Images
-from vaekit.distances import frechet_distance
-from vaekit.pictures import Sheet, one_per_class
+from vaekit.evaluation.frechet import frechet_distance
+from vaekit.figures.grid import Sheet, one_per_class
 
 __all__ = ["compare", "linear"]
 

@@ -22,8 +22,8 @@ from results_of import describe_run
 
 import vaekit as vk
 from vaekit.data import to_float
-from vaekit.directions import METHODS
-from vaekit.evaluate import psnr_db
+from vaekit.evaluation.metrics import psnr_db
+from vaekit.latent.directions import METHODS
 
 __all__ = ["measure_direction"]
 

@@ -2,7 +2,7 @@
 
     python bench/doctor.py --smiles ../shared/data/smiles.tar.gz
 
-The thresholds of ``vaekit.doctor`` were chosen on the first group, runs of the digits; the runs of the two other
+The thresholds of ``vaekit.evaluation.doctor.diagnosis`` were chosen on the first group, runs of the digits; the runs of the two other
 groups, portraits and real faces, are judged with them. Each case names the verdict it should get; a wrong one in the
 groups that are judged ends this with exit code 1. Runs are kept in ``--work`` and not trained again. After a change of
 the rules, ``--again`` judges the evidence that stands in ``doctor.json``, rounded to four digits as it is, and trains
@@ -29,10 +29,12 @@ import numpy as np
 from machine import RESULTS, write_json
 
 import vaekit as vk
-from vaekit import checkup, doctor, runs
+from vaekit.config.table import get
 from vaekit.errors import Interrupted
-from vaekit.evidence import LIMITS, Evidence
-from vaekit.recipes import get
+from vaekit.evaluation.doctor import diagnosis as doctor
+from vaekit.evaluation.doctor import examine as checkup
+from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
+from vaekit.runs import folder as runs
 
 __all__ = ["CASES", "DENSE", "Case", "few", "forty", "trained"]
 

@@ -32,10 +32,11 @@ from results_of import describe_run
 from torch import Tensor
 
 import vaekit as vk
-from vaekit.data import Images, portraits, to_float
-from vaekit.distances import frechet_distance
-from vaekit.evaluate import psnr_db
-from vaekit.pictures import Sheet
+from vaekit.data import Images, to_float
+from vaekit.data.portraits import portraits
+from vaekit.evaluation.frechet import frechet_distance
+from vaekit.evaluation.metrics import psnr_db
+from vaekit.figures.grid import Sheet
 
 __all__ = ["Task", "choose_strength", "measure"]
 

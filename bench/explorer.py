@@ -20,8 +20,8 @@ from typing import Any
 from machine import describe, write_result
 
 import vaekit as vk
-from vaekit.build import parameter_count
-from vaekit.serving import bind
+from vaekit.model.factory import parameter_count
+from vaekit.system.http import bind
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 RUNS = {"64 px": "portraits", "128 px": "large"}

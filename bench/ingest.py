@@ -42,7 +42,7 @@ BATCH = 64
 _OPEN = """
 import sys, time, vaekit
 from vaekit.data import open_images, Images  # what opening imports is not counted
-import vaekit.data.open
+import vaekit.data.sources.open
 started = time.monotonic()
 images = open_images(sys.argv[1], size=int(sys.argv[2]))
 print(len(images), time.monotonic() - started)
@@ -122,7 +122,7 @@ def race(name: str, folder: Path, size: int, place: Path, rounds: int) -> dict[s
 
 
 def write_photos(folder: Path, count: int) -> None:
-    from vaekit.data import portraits
+    from vaekit.data.portraits import portraits
 
     folder.mkdir(parents=True)
     grain = np.random.default_rng(0)

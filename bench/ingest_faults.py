@@ -31,7 +31,7 @@ from ingest import write_small
 from large_set import memory_of
 from machine import write_result
 
-from vaekit.data.layout import is_image
+from vaekit.data.sources.layout import is_image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))

@@ -24,8 +24,8 @@ from machine import write_result
 
 #: A state is saved much more often than in ordinary use, so that kills fall into writing too.
 _PROGRAM = """
-import sys, vaekit.cli, vaekit.training
-vaekit.training.SAVE_EVERY_SECONDS = 0.1
+import sys, vaekit.cli, vaekit.training.loop
+vaekit.training.loop.SAVE_EVERY_SECONDS = 0.1
 sys.exit(vaekit.cli.main(sys.argv[1:]))
 """
 TRAININGS = {

@@ -27,7 +27,7 @@ from typing import Any
 
 from machine import write_result
 
-from vaekit.runs import read_metrics
+from vaekit.runs.folder import read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_BYTES = 1_500_000_000

@@ -26,9 +26,9 @@ from machine import write_result
 from torch import Tensor
 
 import vaekit as vk
-from vaekit.edit import add_noise
-from vaekit.evaluate import psnr_db
-from vaekit.masks import random_rectangle
+from vaekit.evaluation.metrics import psnr_db
+from vaekit.latent.masks import random_rectangle
+from vaekit.latent.ops import add_noise
 
 __all__ = ["measure_denoise", "measure_inpaint"]
 

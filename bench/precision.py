@@ -23,10 +23,10 @@ from machine import write_result
 from turns import take_turns
 
 import vaekit as vk
-from vaekit.config import Engine, Length
-from vaekit.intake import make_config, with_engine
-from vaekit.recipes import get, override
-from vaekit.trainer import Trainer
+from vaekit.config.run_config import Engine, Length
+from vaekit.config.table import get, override
+from vaekit.training.setup import make_config, with_engine
+from vaekit.training.trainer import Trainer
 
 __all__ = ["PRECISIONS", "quality", "steps"]
 

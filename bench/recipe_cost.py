@@ -19,12 +19,12 @@ from machine import write_result
 from turns import take_turns
 
 from vaekit import open_images
-from vaekit.conditions import matrix
-from vaekit.config import Length
+from vaekit.config.run_config import Length
+from vaekit.config.table import RECIPES
 from vaekit.data import Selection
-from vaekit.intake import make_config
-from vaekit.recipes import RECIPES
-from vaekit.trainer import Trainer
+from vaekit.model.conditioning import matrix
+from vaekit.training.setup import make_config
+from vaekit.training.trainer import Trainer
 
 __all__ = ["seconds_per_image"]
 

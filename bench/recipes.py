@@ -79,7 +79,7 @@ def paired(models: list[Found], key: str, base: str, other: str) -> Found:
 def _fitted(data: str, out: str, recipe: str, images: int, samples: int) -> Found:
     import torch
 
-    from vaekit.priors import MixturePrior
+    from vaekit.model.priors import MixturePrior
 
     run, seconds = trained(data, out, recipe, {"latent_dim": 16, "likelihood": "normal"}, images=images)
     found = {"recipe": recipe, "seconds": seconds, "psnr_db": run.evaluate()["psnr_db"]}

@@ -164,8 +164,8 @@ def literal_with_fast_settings(data: Path, seed: int) -> Timing:
     """The literal loop with the settings of ``fast-ae``: its batch, schedule, Adam and first decoder, one epoch."""
     import torch
 
-    from vaekit.recipes import get
-    from vaekit.schedules import learning_rate
+    from vaekit.config.table import get
+    from vaekit.training.schedules import learning_rate
 
     row = get("fast-ae")
     adam = {"betas": (0.9, row.adam_beta2), "foreach": False, "fused": False}
@@ -199,7 +199,7 @@ def _literal(data: Path, seed: int, recipe: str, adam: dict[str, Any]) -> tuple[
     import torch
     from torch.utils.data import DataLoader
 
-    from vaekit.recipes import get
+    from vaekit.config.table import get
 
     torch.manual_seed(seed)
     row, model = get(recipe), written.seed_ae()
@@ -232,7 +232,7 @@ def ours_with_seed_settings(data: Path, seed: int) -> Timing:
 def _train(data: Path, recipe: str, seed: int, **options: Any) -> Timing:
     """A training; ``seconds`` from its first step to the end of its last."""
     import vaekit as vk
-    from vaekit import training
+    from vaekit.training import loop as training
 
     marks: dict[str, float] = {}
     run = training._run
@@ -251,7 +251,7 @@ def _train(data: Path, recipe: str, seed: int, **options: Any) -> Timing:
 
 
 def _row(case: Case) -> Any:
-    from vaekit.recipes import get
+    from vaekit.config.table import get
 
     return get(case.recipe)
 
@@ -269,9 +269,9 @@ def _our_net(case: Case) -> tuple[Any, Callable[..., Any]]:
     """The network and loss of a recipe of ours: nobody else has written them."""
     import torch
 
-    from vaekit.build import build_model, build_objective, resolve
-    from vaekit.models import Batch
-    from vaekit.objectives import Step
+    from vaekit.model.factory import build_model, build_objective, resolve
+    from vaekit.model.latent_model import Batch
+    from vaekit.model.objectives import Step
 
     assert case.size is not None
     row = resolve(_row(case), (3, case.size, case.size))
@@ -297,7 +297,7 @@ def _memory_after_torch() -> int:
 
 
 def _peak() -> int:
-    from vaekit.memory import peak_resident_bytes
+    from vaekit.system.memory import peak_resident_bytes
 
     return peak_resident_bytes() or 0
 

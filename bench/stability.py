@@ -16,10 +16,10 @@ import torch
 from machine import write_result
 
 import vaekit as vk
-from vaekit.config import Length
-from vaekit.intake import is_trained_on, make_config
-from vaekit.recipes import get, override
-from vaekit.trainer import Trainer
+from vaekit.config.run_config import Length
+from vaekit.config.table import get, override
+from vaekit.training.setup import is_trained_on, make_config
+from vaekit.training.trainer import Trainer
 
 __all__ = ["first_steps"]
 

@@ -17,7 +17,8 @@ from typing import Any
 from machine import write_result
 
 import vaekit as vk
-from vaekit import evaluate, recipes
+from vaekit.config import table as recipes
+from vaekit.evaluation import metrics as evaluate
 
 __all__ = ["CHANGES", "tried"]
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import vaekit as vk
-from vaekit.artefact import verify
+from vaekit.export.bundle import verify
 
 if len(sys.argv) < 2:
     sys.exit(__doc__)

@@ -59,10 +59,10 @@ class Mutant(NamedTuple):
 
 
 # fmt: off
-D, B, H, P, J, E, M = "distributions", "discrete", "heads", "priors", "objectives", "evaluate", "models"
-A, S, T, Z = "aggregate", "similarity", "distances", "data/binarize"
-W, X, F = "directions", "anomalies", "factors"
-Q, C, L, V, N = "quantise", "conditions", "flows", "fitted", "baselines"
+D, B, H, P, J, E, M = "model/distributions/latent", "model/distributions/pixel_discrete", "model/likelihoods", "model/priors", "model/objectives", "evaluation/metrics", "model/latent_model"
+A, S, T, Z = "evaluation/aggregate_posterior", "evaluation/ssim", "evaluation/frechet", "data/binarize"
+W, X, F = "latent/directions", "evaluation/anomaly", "evaluation/disentanglement"
+Q, C, L, V, N = "model/quantizers", "model/conditioning", "model/flows", "latent/fit_prior", "evaluation/baselines"
 MUTANTS = [
     # normals
     Mutant(D, "self.mean + self.log_std.exp() * noise", "self.mean + (2 * self.log_std).exp() * noise", "samples are spread by the variance"),
@@ -312,7 +312,7 @@ MUTANTS = [
     Mutant(E, "keys[done : done + len(some.x)]", "keys[: len(some.x)]", "importance weights of an image by the noise of another"),
     Mutant(E, "self.codes_rate_nats - information", "self.codes_rate_nats + information", "the sign of the information in the marginal divergence"),
     Mutant(E, "and is_saturated(information)", "and False", "information that is log N is taken for that of the set"),
-    Mutant("seeds", "tobytes(), digest_size=8)", "tobytes()[:1], digest_size=8)", "images that begin alike have the same noise"),
+    Mutant("system/rng", "tobytes(), digest_size=8)", "tobytes()[:1], digest_size=8)", "images that begin alike have the same noise"),
     # the aggregate posterior
     Mutant(A, "(-2 * log_std).exp()", "(-log_std).exp()", "one over a standard deviation for a precision"),
     Mutant(A, "DiagonalNormal(mean, log_std).log_prob(torch.zeros_like(mean))", "DiagonalNormal(mean, log_std).log_prob(mean)", "constants without the distance of their means"),
@@ -326,8 +326,8 @@ MUTANTS = [
     Mutant(A, "ACTIVE_ABOVE * variance_of_prior.cpu()", "ACTIVE_ABOVE * variance_of_prior.cpu().sqrt()", "a standard deviation for the prior's variance"),
     Mutant(A, "ACTIVE_ABOVE = 0.01", "ACTIVE_ABOVE = 0.1", "another threshold of activity"),
     # steps
-    Mutant("schedules", "epochs * math.ceil(per_epoch / batch_size)", "epochs * (per_epoch // batch_size)", "the last batch of an epoch is no step"),
-    Mutant("schedules", "+ math.ceil(rest / batch_size)", "+ rest // batch_size", "the last batch of a run is no step"),
+    Mutant("training/schedules", "epochs * math.ceil(per_epoch / batch_size)", "epochs * (per_epoch // batch_size)", "the last batch of an epoch is no step"),
+    Mutant("training/schedules", "+ math.ceil(rest / batch_size)", "+ rest // batch_size", "the last batch of a run is no step"),
     # of images and of sets of them
     Mutant(S, "(2 * cov + C2)", "(cov + C2)", "the two before the covariance"),
     Mutant(S, "(2 * mean_x * mean_y + C1)", "(mean_x * mean_y + C1)", "the two before the means"),
@@ -366,10 +366,10 @@ MUTANTS = [
     Mutant(W, "(asked[told == 1] > threshold)", "(asked[told == 1] < threshold)", "the accuracy of a direction counts what is told wrong"),
     Mutant(W, "(known[has == 1].mean() + known[has == 0].mean()) / 2", "known[has == 1].mean()", "the threshold of a direction lies at one mean"),
     Mutant(W, "np.where(values == \"\", np.nan, values == word)", "np.where(values == \"\", 0.0, values == word)", "what is not known counts as without"),
-    Mutant("edit", "((1 - weights) * angle).sin() * units[0]", "(weights * angle).sin() * units[0]", "a spherical path begins elsewhere"),
-    Mutant("edit", "along = turned * (lengths[0] * (1 - weights)", "along = turned * (lengths[0] * weights", "the length of a spherical path"),
-    Mutant("search", "centred.mT @ centred / len(codes)", "centred.mT @ centred", "the variance of a component is a sum"),
-    Mutant("traversal", "axis * variance.sqrt()", "axis * variance", "a step along a component is a variance"),
+    Mutant("latent/ops", "((1 - weights) * angle).sin() * units[0]", "(weights * angle).sin() * units[0]", "a spherical path begins elsewhere"),
+    Mutant("latent/ops", "along = turned * (lengths[0] * (1 - weights)", "along = turned * (lengths[0] * weights", "the length of a spherical path"),
+    Mutant("latent/neighbours", "centred.mT @ centred / len(codes)", "centred.mT @ centred", "the variance of a component is a sum"),
+    Mutant("latent/traversal", "axis * variance.sqrt()", "axis * variance", "a step along a component is a variance"),
     Mutant(X, "\"elbo_nats\", -1.0", "\"elbo_nats\", 1.0", "the sign of the bound as a score"),
     Mutant(X, "np.isnan(each).sum()", "np.isinf(each).sum()", "a score that is no number is above no threshold"),
     Mutant(X, "(len(normal) + 1) * (1 - false_alarms)", "len(normal) * (1 - false_alarms)", "a threshold that breaks its promise by one place"),
@@ -537,8 +537,8 @@ MUTANTS = [
     Mutant(E, "row.capacity_weight * abs(", "abs(", "a loss without the weight of the capacity"),
     Mutant(E, "return -bound", "return bound", "the sign of the bound as a loss"),
     Mutant(E, "return distortion + row.beta * rate", "return distortion + rate", "a loss without β"),
-    Mutant("busy", "sum(shares) - own", "sum(shares) + own", "a load that counts this process twice"),
-    Mutant("busy", "self.cores - self.taken_cores", "self.cores + self.taken_cores", "a training that takes the cores of others"),
+    Mutant("system/machine_load", "sum(shares) - own", "sum(shares) + own", "a load that counts this process twice"),
+    Mutant("system/machine_load", "self.cores - self.taken_cores", "self.cores + self.taken_cores", "a training that takes the cores of others"),
 ]
 # fmt: on
 

@@ -19,7 +19,7 @@ from typing import Any
 from figures import FIGURES, Figure
 
 from vaekit.cli import app
-from vaekit.recipes import DESCRIPTIONS, RECIPES, Recipe
+from vaekit.config.table import DESCRIPTIONS, RECIPES, Recipe
 
 __all__ = ["updated"]
 

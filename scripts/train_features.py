@@ -5,7 +5,7 @@
 Batch normalisation is there only while it is trained: each is folded into its convolution before the file is written,
 so that the features of an image never depend on other images. The weights are kept as float16; the accuracy in the
 file is that of what is in the file, on the test images, which are seen once, at the end. The bytes depend on the
-machine, so a new training is a new function and needs a new name: raise the number in ``vaekit.features.CLASSIFIER``.
+machine, so a new training is a new function and needs a new name: raise the number in ``vaekit.evaluation.features.CLASSIFIER``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import vaekit as vk
-from vaekit.features import (
+from vaekit.evaluation.features import (
     CLASSIFIER,
     CLASSIFIER_FILE,
     CLASSIFIER_STAGES,
@@ -73,7 +73,7 @@ def train(pixels: Tensor, labels: Tensor, epochs: int, seed: int) -> tuple[nn.Se
 
 
 def folded(stages: nn.Sequential, logits: nn.Linear) -> dict[str, Tensor]:
-    """Float16 weights under the names that :func:`vaekit.features.classifier_features` reads."""
+    """Float16 weights under the names that :func:`vaekit.evaluation.features.classifier_features` reads."""
     weights = {"logits.weight": logits.weight, "logits.bias": logits.bias}
     for number, stage in enumerate(stages):
         conv, norm = stage[0], stage[1]

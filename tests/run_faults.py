@@ -160,7 +160,7 @@ def _tensors_changed(data: bytes) -> Iterator[tuple[str, Callable[[], bytes]]]:
     from safetensors.torch import load, save
 
     size = struct.unpack("<Q", data[:8])[0]
-    from vaekit import sums
+    from vaekit.system import checksums as sums
 
     facts = sums.facts_in(json.loads(data[8 : 8 + size])["__metadata__"])
     tensors = load(data)
@@ -254,9 +254,9 @@ def attempt(fault: Fault, sound: Path, place: Path, commands: Sequence[str], lim
 
 def run(words: list[str], limit: int = 60) -> tuple[int | None, str]:
     """The exit code of a command in this process, and its last message; None if it raised or took too long."""
-    from vaekit import report
     from vaekit.cli import main
     from vaekit.errors import UserError
+    from vaekit.runs import report
 
     def stop(*_: object) -> None:
         raise TooSlow

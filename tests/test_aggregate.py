@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from vaekit.aggregate import Codes, active_units, aggregate_log_density, is_saturated
-from vaekit.distributions import DiagonalNormal, FullNormal, kl_divergence
+from vaekit.evaluation.aggregate_posterior import Codes, active_units, aggregate_log_density, is_saturated
+from vaekit.model.distributions.latent import DiagonalNormal, FullNormal, kl_divergence
 
 
 def randoms(*shape: int, seed: int) -> Tensor:
@@ -37,7 +37,7 @@ def test_its_density_is_that_of_the_mixture(offset: float, log_std: float) -> No
 def test_it_is_computed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = codes_of(40, 3, 2.0, -1.0)
     whole = aggregate_log_density(codes.z, codes.mean, codes.log_std)
-    monkeypatch.setattr("vaekit.aggregate._PAIRS_AT_ONCE", 120)
+    monkeypatch.setattr("vaekit.evaluation.aggregate_posterior._PAIRS_AT_ONCE", 120)
     torch.testing.assert_close(aggregate_log_density(codes.z, codes.mean, codes.log_std), whole)
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.data import alike, open_images, summary
-from vaekit.data.alike import near_duplicates
+from vaekit.data import open_images, summary
+from vaekit.data.inspect import near_duplicates as alike
+from vaekit.data.inspect.near_duplicates import near_duplicates
 
 
 def faces(count: int = 30) -> torch.Tensor:

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vaekit as vk
-from vaekit.anomalies import check_score, coloured, found_among, heat_maps, scores_of, separation, threshold_of
 from vaekit.data import to_float, write_folder
 from vaekit.errors import UserError
-from vaekit.evaluate import measure
+from vaekit.evaluation.anomaly import check_score, coloured, found_among, heat_maps, scores_of, separation, threshold_of
+from vaekit.evaluation.metrics import measure
 
 Cli = Callable[..., Any]
 

@@ -25,9 +25,9 @@ from PIL import Image
 import vaekit as vk
 from vaekit import api
 from vaekit.data import to_float
-from vaekit.data.portraits import draw
-from vaekit.directions import Direction
+from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
+from vaekit.latent.directions import Direction
 
 FACES = draw(24, 8)  # uint8 [24, 8, 8, 3]
 

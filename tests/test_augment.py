@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import vaekit as vk
-from vaekit import runs
 from vaekit.api import plan
-from vaekit.augment import DRAWS, augment
-from vaekit.build import resolve
-from vaekit.config import DataConfig, Engine, RunConfig
+from vaekit.config.run_config import DataConfig, Engine, RunConfig
+from vaekit.config.table import get, override
 from vaekit.data import to_float
-from vaekit.data.portraits import draw
+from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
-from vaekit.recipes import get, override
-from vaekit.seeds import AUGMENTATION, CORRUPTION, MASKS, NOISE, ORDER, SAMPLES, VERB_NOISE, stream
-from vaekit.team import ALONE, Team
-from vaekit.trainer import Trainer
+from vaekit.model.factory import resolve
+from vaekit.runs import folder as runs
+from vaekit.system.distributed import ALONE, Team
+from vaekit.system.rng import AUGMENTATION, CORRUPTION, MASKS, NOISE, ORDER, SAMPLES, VERB_NOISE, stream
+from vaekit.training.augment import DRAWS, augment
+from vaekit.training.trainer import Trainer
 
 PIXELS = torch.from_numpy(draw(11, 16)).movedim(-1, 1).contiguous()
 ALL: dict[str, Any] = {"flip": True, "shift": 2, "jitter": 0.3}
@@ -208,7 +208,7 @@ def test_no_strength_is_no_augmentation_and_any_is_one(name: str, monkeypatch: p
     for kind, value in ALL.items():
         changed = stepped(trainer_of(name, **{kind: value}))
         assert any(not torch.equal(plain[key], tensor) for key, tensor in changed.items())
-    monkeypatch.setattr("vaekit.trainer.augment", None)  # it is not even called
+    monkeypatch.setattr("vaekit.training.trainer.augment", None)  # it is not even called
     assert_equal(plain, stepped(trainer_of(name, flip=False, shift=0, jitter=0.0)))
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaekit import folders, runs
-from vaekit.recipes import RECIPES
+from vaekit.config.table import RECIPES
+from vaekit.runs import claim as folders
+from vaekit.runs import folder as runs
 
 
 @pytest.fixture
@@ -267,7 +268,7 @@ def test_a_loss_that_is_not_a_number_keeps_the_last_good_state(
     assert vaekit(*tiny("good")).code == 0
     good = Path("good/state.safetensors").read_bytes(), Path("good/weights.safetensors").read_bytes()
     rate = iter([2.5e-4] * 20 + [1e30] * 1000)
-    monkeypatch.setattr("vaekit.trainer.learning_rate", lambda *_: next(rate))
+    monkeypatch.setattr("vaekit.training.trainer.learning_rate", lambda *_: next(rate))
     answer = vaekit(*tiny("good", 2))
     assert answer.code == 2 and "the last good state is kept in good" in answer.err
     assert "epoch 2" in answer.err
@@ -278,7 +279,7 @@ def test_weights_that_broke_in_the_last_step_are_not_saved(
     here: Path, vaekit: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = iter([2.5e-4] * 50 + [float("inf")] * 1000)  # 51 steps: every loss is finite, the last update is not
-    monkeypatch.setattr("vaekit.trainer.learning_rate", lambda *_: next(rates))
+    monkeypatch.setattr("vaekit.training.trainer.learning_rate", lambda *_: next(rates))
     answer = vaekit(*tiny())
     assert answer.code == 2 and "the weights are not finite" in answer.err
     assert not Path("new").exists()

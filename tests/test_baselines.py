@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import NearestNeighbors
 
-from vaekit.baselines import LinearCode, Probe, nearest_square
+from vaekit.evaluation.baselines import LinearCode, Probe, nearest_square
 
 
 def _draws(*shape: int, seed: int = 0) -> torch.Tensor:

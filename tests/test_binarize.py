@@ -15,7 +15,7 @@ from vaekit.api import plan
 from vaekit.data import BINARIZE, Images
 from vaekit.data.binarize import binarized
 from vaekit.errors import UserError
-from vaekit.plan import largest_batch
+from vaekit.training.plan import largest_batch
 
 GREY = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 5), np.uint8)
 
@@ -87,7 +87,7 @@ def test_a_run_sees_binary_pixels_everywhere_and_says_so(tmp_path: Path, kind: s
 
 
 def test_dynamic_pixels_change_from_step_to_step_and_static_ones_do_not(tmp_path: Path) -> None:
-    from vaekit.trainer import Trainer
+    from vaekit.training.trainer import Trainer
 
     def batches(kind: str, seed: int = 0) -> list[torch.Tensor]:
         run = small(tmp_path, kind, f"{kind}-{seed}", seed=seed)

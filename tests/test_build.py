@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from vaekit.build import build_model, build_objective, parameter_count, resolve
+from vaekit.config.table import RECIPES, get, override
 from vaekit.errors import UserError
-from vaekit.heads import BernoulliHead, NormalPosterior, PointPosterior
-from vaekit.memory import resident_bytes
-from vaekit.models import Batch, LatentModel
-from vaekit.objectives import ELBO, Distortion, Step
-from vaekit.priors import FittedNormal, StandardNormal
-from vaekit.recipes import RECIPES, get, override
+from vaekit.model.factory import build_model, build_objective, parameter_count, resolve
+from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.model.likelihoods import BernoulliHead, NormalPosterior, PointPosterior
+from vaekit.model.objectives import ELBO, Distortion, Step
+from vaekit.model.priors import FittedNormal, StandardNormal
+from vaekit.system.memory import resident_bytes
 
 SIZES = [(8, 8), (28, 28), (32, 32), (64, 48), (33, 57)]
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit import busy
-from vaekit.busy import Choice, Load, Others, choose, recent_load, spin_less
-from vaekit.config import Engine
-from vaekit.trainer import Trainer
+from vaekit.config.run_config import Engine
+from vaekit.system import machine_load as busy
+from vaekit.system.machine_load import Choice, Load, Others, choose, recent_load, spin_less
+from vaekit.training.trainer import Trainer
 
 TICKS = 100  # per second, of the written machine
 
@@ -218,9 +218,9 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
     """A machine on which torch would take two threads, and others so many cores."""
 
     def set_to(taken: float) -> None:
-        monkeypatch.setattr("vaekit.intake.recent_load", lambda: Load(2, taken))
+        monkeypatch.setattr("vaekit.training.setup.recent_load", lambda: Load(2, taken))
 
-    monkeypatch.setattr("vaekit.intake.is_set_by_user", lambda: False)
+    monkeypatch.setattr("vaekit.training.setup.is_set_by_user", lambda: False)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield set_to

@@ -18,12 +18,13 @@ import pytest
 from PIL import Image
 
 import vaekit as vk
-from vaekit import recipes, runs
 from vaekit.cli import app
-from vaekit.data import portraits
+from vaekit.config import table as recipes
+from vaekit.config.table import RECIPES
+from vaekit.data.portraits import portraits
 from vaekit.errors import UserError
 from vaekit.pixels import decode
-from vaekit.recipes import RECIPES
+from vaekit.runs import folder as runs
 
 TOOLS = (
     *("generate", "reconstruct", "interpolate", "arithmetic", "edit", "traverse", "denoise", "inpaint"),

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.conditions import asked, conditions_of, hidden_parts, matrix, size_of
-from vaekit.config import Condition
+from vaekit.config.run_config import Condition
 from vaekit.data import Images
 from vaekit.errors import UserError
+from vaekit.model.conditioning import asked, conditions_of, hidden_parts, matrix, size_of
 
 TOLD = (
     Condition("label", ("cat", "dog")),

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaekit.config import FORMAT_VERSION, DataConfig, RunConfig
+from vaekit.config.run_config import FORMAT_VERSION, DataConfig, RunConfig
+from vaekit.config.table import RECIPES, Recipe
 from vaekit.errors import UserError
-from vaekit.recipes import RECIPES, Recipe
 
 DATA = DataConfig("/photos", (48, 64), 3, "ab" * 32, 1, 100, 80, ("no", "yes"), ("glasses",))
 CONFIG = RunConfig(RECIPES["seed-ae"].to_dict(), DATA, 800, 7, "runs/old", 60.0, notes=("few images",))

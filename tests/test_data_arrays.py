@@ -13,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.data import Images, builtin_names, load, open_images, open_in, peek
-from vaekit.data.archive import list_archive
-from vaekit.data.folder import read_tree
-from vaekit.data.idx import parse_idx
-from vaekit.data.layout import arrange
+from vaekit.data import Images, builtin_names, open_images, open_in, peek
+from vaekit.data.ingest import loader as load
+from vaekit.data.sources.archive import list_archive
+from vaekit.data.sources.folder import read_tree
+from vaekit.data.sources.idx import parse_idx
+from vaekit.data.sources.layout import arrange
 from vaekit.errors import UserError
 from vaekit.pixels.form import Form
 
@@ -359,7 +360,7 @@ def test_portraits() -> None:
     # the same faces, whatever the size and however many
     assert large[:24].fingerprint == images.fingerprint
     assert open_images("portraits:24", size=16, channels=1).shape == (1, 16, 16)
-    from vaekit.data import portraits
+    from vaekit.data.portraits import portraits
 
     assert images.pixels.permute(0, 2, 3, 1).numpy().tolist() == portraits.draw(24, 16).tolist()
 

@@ -16,8 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaekit.data import Form, Images, archive, building, cache, ingest, load, open_images, prune
-from vaekit.data.files import list_folder
+from vaekit.data import Form, Images, open_images, prune
+from vaekit.data.ingest import cache
+from vaekit.data.ingest import cache_writer as building
+from vaekit.data.ingest import loader as load
+from vaekit.data.ingest import workers as ingest
+from vaekit.data.ingest.files import list_folder
+from vaekit.data.sources import archive
 from vaekit.errors import UserError
 from vaekit.pixels.spans import Span
 
@@ -59,7 +64,7 @@ def photos(folder: Path, count: int = COUNT, seed: int = 0) -> Path:
 
 def settle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the files had lain there for a while: times of the last seconds are not trusted."""
-    monkeypatch.setattr("vaekit.data.building._RACY_NS", -(10**12))
+    monkeypatch.setattr("vaekit.data.ingest.cache_writer._RACY_NS", -(10**12))
 
 
 def same(one: Images, other: Images) -> bool:
@@ -413,7 +418,7 @@ def test_without_a_home_images_open_all_the_same(tmp_path: Path, monkeypatch) ->
     for name in ("VAEKIT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "expanduser", lambda _: (_ for _ in ()).throw(RuntimeError("no home")))
-    monkeypatch.setattr("vaekit.data.open._path", Path)
+    monkeypatch.setattr("vaekit.data.sources.open._path", Path)
     images = open_images(source, size=8)
     assert len(images) == COUNT and "there is no home folder" in images.notes[-1]
 

@@ -34,7 +34,7 @@ def small(count: int, start: int = 0, **columns: tuple[object, list]) -> object:
 
 
 def opened(dataset: object, size: tuple[int, int] | None = None) -> vk.data.Images:
-    from vaekit.data.hub import rows_of
+    from vaekit.data.sources.hub import rows_of
 
     form = Form.of(size)
     return rows_of(dataset, "hf://a/b", form).images("hf://a/b", 0, form)

@@ -16,8 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.data import Images, Selection, open_images, scratch
+from vaekit.data import Images, Selection, open_images
 from vaekit.data.convert import bytes_from_unit
+from vaekit.data.ingest import mapped as scratch
 from vaekit.errors import UserError
 
 LIMIT = "VAEKIT_MAPPED_ABOVE_BYTES"

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 import vaekit as vk
-from vaekit.data import ingest, open_images, peek
+from vaekit.data import open_images, peek
+from vaekit.data.ingest import workers as ingest
 from vaekit.data.ranges import dark_notes
 from vaekit.errors import UserError
 from vaekit.pixels.decode import decode, decode_noting
@@ -50,7 +51,7 @@ def test_float_files_have_one_range_and_others_are_refused_by_name(tmp_path: Pat
 def test_how_much_of_16_bits_is_used_is_said(tmp_path: Path, monkeypatch, through_cache: bool) -> None:
     if through_cache:
         monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr("vaekit.data.load._FEWEST_KEPT", 1)
+        monkeypatch.setattr("vaekit.data.ingest.loader._FEWEST_KEPT", 1)
         monkeypatch.setattr(ingest, "_FEWEST_FOR_WORKERS", 1)
     for index in range(3):
         save(tmp_path / "scans", f"{index}.png", ramp(4095 - index, np.uint16))

@@ -22,10 +22,10 @@ from PIL import Image
 
 import vaekit as vk
 from vaekit.data import Form, open_images, peek
-from vaekit.data.download import Download
-from vaekit.data.known import KNOWN, KnownSet
-from vaekit.drafts import is_draft
+from vaekit.data.sources.download import Download
+from vaekit.data.sources.known import KNOWN, KnownSet
 from vaekit.errors import UserError
+from vaekit.system.drafts import is_draft
 
 
 class Server(ThreadingHTTPServer):
@@ -254,8 +254,8 @@ def test_a_disk_that_refuses(server: Server, tmp_path: Path, monkeypatch: pytest
 KILLED = """
 import os, sys
 from vaekit.data import download, open_images
-from vaekit.data.download import Download
-from vaekit.data.known import KNOWN, KnownSet
+from vaekit.data.sources.download import Download
+from vaekit.data.sources.known import KNOWN, KnownSet
 name, size, sha, url = sys.argv[1:]
 KNOWN["cifar10"] = KnownSet((Download(name, int(size), sha, (url,)),))
 real, calls = download._blocks, iter(range(100))

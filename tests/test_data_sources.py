@@ -505,7 +505,7 @@ def test_survey_of_files_of_different_sizes(tmp_path: Path) -> None:
 
 
 def test_idx_files_are_what_the_arrays_in_them_are(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("vaekit.data.idx._BLOCK_BYTES", 500)  # of 12 images of 96 bytes three blocks
+    monkeypatch.setattr("vaekit.data.sources.idx._BLOCK_BYTES", 500)  # of 12 images of 96 bytes three blocks
     pixels = np.random.default_rng(0).integers(0, 256, (15, 4, 8, 3), dtype=np.uint8)
     (folder := tmp_path / "idx").mkdir()
     write_idx(folder, train=pixels[:12], t10k=pixels[12:])

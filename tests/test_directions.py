@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaekit.directions import METHODS, Column, Direction, columns_of, fit, fit_all, named, orthogonal
 from vaekit.errors import UserError
+from vaekit.latent.directions import METHODS, Column, Direction, columns_of, fit, fit_all, named, orthogonal
 
 
 def made(

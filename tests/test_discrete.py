@@ -16,7 +16,12 @@ from scipy import special, stats
 from torch import Tensor
 
 from vaekit.data import to_float
-from vaekit.discrete import Categorical256, DiscretizedLogistic, DiscretizedLogisticMixture, DiscretizedNormal
+from vaekit.model.distributions.pixel_discrete import (
+    Categorical256,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+    DiscretizedNormal,
+)
 
 VALUES = torch.arange(256, dtype=torch.float64).view(256, 1, 1, 1) / 255
 KINDS: dict[Any, Callable] = {DiscretizedLogistic: special.expit, DiscretizedNormal: special.ndtr}
@@ -308,7 +313,7 @@ def test_the_mean_of_colors_is_the_same_in_pieces_and_in_a_graph(monkeypatch: py
     mixture = mixture_of(4, (3, 2), components=5)
     mixture.component_log_scale = mixture.component_log_scale + 3
     whole = mixture.mean
-    monkeypatch.setattr("vaekit.discrete._COMPONENTS_AT_ONCE", 7)
+    monkeypatch.setattr("vaekit.model.distributions.pixel_discrete._COMPONENTS_AT_ONCE", 7)
     torch.testing.assert_close(mixture.mean, whole, rtol=0, atol=1e-12)
     monkeypatch.setattr("torch.compiler.is_compiling", lambda: True)
     torch.testing.assert_close(mixture.mean, whole, rtol=0, atol=1e-12)

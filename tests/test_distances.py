@@ -10,8 +10,14 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from vaekit.distances import KernelDistance, fewest_images, frechet_distance, kernel_distance, small_sample_warning
 from vaekit.errors import UserError
+from vaekit.evaluation.frechet import (
+    KernelDistance,
+    fewest_images,
+    frechet_distance,
+    kernel_distance,
+    small_sample_warning,
+)
 
 
 def normal(count: int, size: int, seed: int = 0) -> Tensor:
@@ -98,7 +104,7 @@ def slow_mmd(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("n", "m"), [(12, 12), (9, 17), (2, 2)])
 def test_one_estimate_is_the_double_loop(n: int, m: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaekit.distances._AT_ONCE", 5)  # several pieces
+    monkeypatch.setattr("vaekit.evaluation.frechet._AT_ONCE", 5)  # several pieces
     a, b = normal(n, 4), normal(m, 4, 1) + 0.5
     found = kernel_distance(a, b)
     assert found == KernelDistance(pytest.approx(slow_mmd(a.numpy(), b.numpy()), rel=1e-9), None, 1, min(n, m))

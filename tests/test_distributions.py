@@ -13,7 +13,7 @@ from scipy import integrate
 from torch import Tensor
 from torch import distributions as td
 
-from vaekit.distributions import (
+from vaekit.model.distributions.latent import (
     BernoulliImage,
     ContinuousBernoulli,
     DiagonalNormal,

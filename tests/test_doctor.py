@@ -17,19 +17,23 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit import checkup, image_checks, recipes, report, runs
-from vaekit.baselines import LinearCode
-from vaekit.build import build_model, resolve
-from vaekit.checkup import gain_of_second_half, quality_db
-from vaekit.conditions import conditions_of
-from vaekit.config import DataConfig, Engine, RunConfig
+from vaekit.config import table as recipes
+from vaekit.config.run_config import DataConfig, Engine, RunConfig
 from vaekit.data import Images, to_float
-from vaekit.doctor import RULES, VERDICTS, diagnose
 from vaekit.errors import UserError
-from vaekit.evidence import LIMITS, Evidence
-from vaekit.intake import held_out, is_trained_on, selected
-from vaekit.repeat import next_command, train_command
-from vaekit.sample_checks import check_samples
+from vaekit.evaluation.baselines import LinearCode
+from vaekit.evaluation.doctor import examine as checkup
+from vaekit.evaluation.doctor import image_checks
+from vaekit.evaluation.doctor.diagnosis import RULES, VERDICTS, diagnose
+from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
+from vaekit.evaluation.doctor.examine import gain_of_second_half, quality_db
+from vaekit.evaluation.doctor.next_command import next_command, train_command
+from vaekit.evaluation.doctor.sample_checks import check_samples
+from vaekit.model.conditioning import conditions_of
+from vaekit.model.factory import build_model, resolve
+from vaekit.runs import folder as runs
+from vaekit.runs import report
+from vaekit.training.setup import held_out, is_trained_on, selected
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*/config.json"))
 

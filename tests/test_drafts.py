@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 import vaekit as vk
-from vaekit import drafts
-from vaekit.drafts import draft
-from vaekit.folders import whole_folder
-from vaekit.locks import only_writer
-from vaekit.runs import append_metrics, atomic_write_text, clear_leftovers, is_leftover
+from vaekit.runs.claim import whole_folder
+from vaekit.runs.folder import append_metrics, atomic_write_text, clear_leftovers, is_leftover
+from vaekit.system import drafts
+from vaekit.system.drafts import draft
+from vaekit.system.locks import only_writer
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from vaekit.drafts import draft
+from vaekit.system.drafts import draft
 with draft(Path(sys.argv[1])) as folder:
     (folder / "half").write_bytes(bytes(1000))
     print(folder, flush=True)

@@ -9,14 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaekit import edit, recipes, verbs
-from vaekit.build import build_model
+from vaekit.config import capabilities as verbs
+from vaekit.config import table as recipes
 from vaekit.data import Images, to_float, to_uint8
-from vaekit.distributions import DiagonalNormal, NormalImage
 from vaekit.errors import UserError
-from vaekit.expressions import evaluate_expression, parse
-from vaekit.models import LatentModel
-from vaekit.priors import StandardNormal
+from vaekit.latent import ops as edit
+from vaekit.latent.arithmetic import evaluate_expression, parse
+from vaekit.model.distributions.latent import DiagonalNormal, NormalImage
+from vaekit.model.factory import build_model
+from vaekit.model.latent_model import LatentModel
+from vaekit.model.priors import StandardNormal
 
 SHAPE = (1, 4, 4)
 

@@ -15,21 +15,21 @@ import torch
 from trainers import in_double, small_trainer
 
 import vaekit as vk
-from vaekit import runs
-from vaekit.adam import Adam
 from vaekit.api import plan
-from vaekit.build import resolve
-from vaekit.config import DataConfig, Engine, Length, RunConfig
-from vaekit.cores import one_thread_per_core
-from vaekit.data.portraits import draw
+from vaekit.config.run_config import DataConfig, Engine, Length, RunConfig
+from vaekit.config.table import RECIPES, get, override
+from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
-from vaekit.heap import freed_memory_is_kept
-from vaekit.intake import make_config, with_engine
-from vaekit.memory import peak_resident_bytes, resident_bytes
-from vaekit.plan import largest_batch
-from vaekit.recipes import RECIPES, get, override
-from vaekit.schedules import epoch_order
-from vaekit.trainer import Trainer
+from vaekit.model.factory import resolve
+from vaekit.runs import folder as runs
+from vaekit.system.cpu import one_thread_per_core
+from vaekit.system.malloc import freed_memory_is_kept
+from vaekit.system.memory import peak_resident_bytes, resident_bytes
+from vaekit.training.optimizer import Adam
+from vaekit.training.plan import largest_batch
+from vaekit.training.schedules import epoch_order
+from vaekit.training.setup import make_config, with_engine
+from vaekit.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PIXELS = torch.from_numpy(draw(11, 16)).movedim(-1, 1).contiguous()
@@ -145,7 +145,7 @@ def test_compiled_steps_are_the_same_steps(name: str, monkeypatch: pytest.Monkey
     """All of torch.compile but the last stage, which needs a C++ compiler and rounds in its own way."""
     whole = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **options: whole(module, backend="eager", **options))
-    monkeypatch.setattr("vaekit.nets.linear._onednn_is_faster", lambda: False)  # it is left to the compiler then
+    monkeypatch.setattr("vaekit.model.nets.linear._onednn_is_faster", lambda: False)  # it is left to the compiler then
     plain, compiled = trainer_of(name, Engine()), trainer_of(name, Engine(compiled=True))
     for _ in range(3):
         assert torch.equal(plain.step().loss, compiled.step().loss)
@@ -286,7 +286,7 @@ def test_half_precision_is_chosen_where_it_is_faster(
     images = vk.open_images("portraits:200", size=16)
     config = make_config(images, override(get(recipe), values), Length(images=10))
     for has_products in (False, True):
-        monkeypatch.setattr("vaekit.intake.has_bf16_products", lambda has_products=has_products: has_products)
+        monkeypatch.setattr("vaekit.training.setup.has_bf16_products", lambda has_products=has_products: has_products)
         assert with_engine(config, torch.device("cpu")).engine == Engine(precision if has_products else "fp32")
     pieces = with_engine(config, torch.device("cpu"), {"micro_batch": 2}).engine
     assert pieces == Engine("bf16" if recipe == "vae" else "fp32", micro_batch=2)

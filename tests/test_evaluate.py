@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.build import build_model
+from vaekit.config.table import get, override
 from vaekit.data import Selection, to_float
-from vaekit.evaluate import evaluate, loss_nats, measure, psnr_db
-from vaekit.models import Batch, LatentModel
-from vaekit.recipes import get, override
-from vaekit.seeds import EVALUATION, IMPORTANCE, keys_of, noise_of
+from vaekit.evaluation.metrics import evaluate, loss_nats, measure, psnr_db
+from vaekit.model.factory import build_model
+from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.system.rng import EVALUATION, IMPORTANCE, keys_of, noise_of
 
 PIXELS = torch.randint(0, 256, (10, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
@@ -259,7 +259,7 @@ def test_an_autoencoder_has_no_number_of_codes() -> None:
 def test_codes_of_many_images_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of("vae", latent_dim=4)
     whole = measure(model, PIXELS)
-    monkeypatch.setattr("vaekit.evaluate._MOST_PAIRED", 4)
+    monkeypatch.setattr("vaekit.evaluation.metrics._MOST_PAIRED", 4)
     few = measure(model, PIXELS, batch_size=4)
     assert whole.codes is not None and few.codes is not None
     torch.testing.assert_close(few.codes.mean, whole.codes.mean[[0, 3, 6, 9]], rtol=1e-4, atol=1e-5)

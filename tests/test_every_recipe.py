@@ -13,13 +13,13 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.artefact import verify
+from vaekit.config.capabilities import NEEDS, serves
+from vaekit.config.table import RECIPES
 from vaekit.errors import Interrupted, UserError
 from vaekit.explorer import check_page, publish
-from vaekit.objectives import Terms
-from vaekit.recipes import RECIPES
-from vaekit.trainer import Trainer
-from vaekit.verbs import NEEDS, serves
+from vaekit.export.bundle import verify
+from vaekit.model.objectives import Terms
+from vaekit.training.trainer import Trainer
 
 IMAGES = 96
 CASES = [(name, data) for name in RECIPES for data in ("digits", "portraits:120")]

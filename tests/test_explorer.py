@@ -23,10 +23,12 @@ import torch
 from PIL import Image
 
 import vaekit as vk
-from vaekit import explorer, report, search
-from vaekit.artefact import verify
+from vaekit import explorer
 from vaekit.errors import UserError
-from vaekit.serving import HEADERS, bind
+from vaekit.export.bundle import verify
+from vaekit.latent import neighbours as search
+from vaekit.runs import report
+from vaekit.system.http import HEADERS, bind
 
 Cli = Callable[..., Any]
 

@@ -20,14 +20,14 @@ import torch
 from PIL import Image
 
 import vaekit as vk
-from vaekit import artefact as artefacts
-from vaekit import export as exporting
-from vaekit.artefact import SUMS, TOLERANCES, Session, differences, digest_of, sums_of, verify
-from vaekit.build import build_model, resolve
+from vaekit.config.capabilities import serves
+from vaekit.config.table import LIKELIHOODS, RECIPES, with_likelihood
 from vaekit.data import Form
 from vaekit.errors import UserError
-from vaekit.recipes import LIKELIHOODS, RECIPES, with_likelihood
-from vaekit.verbs import serves
+from vaekit.export import bundle as artefacts
+from vaekit.export import onnx as exporting
+from vaekit.export.bundle import SUMS, TOLERANCES, Session, differences, digest_of, sums_of, verify
+from vaekit.model.factory import build_model, resolve
 
 Cli = Callable[..., Any]
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vaekit.errors import UserError
-from vaekit.expressions import evaluate_expression, parse, to_text
+from vaekit.latent.arithmetic import evaluate_expression, parse, to_text
 
 
 @pytest.mark.parametrize(

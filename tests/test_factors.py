@@ -15,7 +15,7 @@ from sklearn.metrics import mutual_info_score
 
 import vaekit as vk
 from vaekit.errors import UserError
-from vaekit.factors import (
+from vaekit.evaluation.disentanglement import (
     binned,
     concentration,
     dci,
@@ -145,7 +145,7 @@ def test_disentanglement_is_weighted_by_the_importance_of_codes(monkeypatch: pyt
         def predict(self, z: np.ndarray) -> np.ndarray:
             return np.zeros(len(z))
 
-    monkeypatch.setattr("vaekit.factors._forest", lambda factor, seed: Forest())
+    monkeypatch.setattr("vaekit.evaluation.disentanglement._forest", lambda factor, seed: Forest())
     columns = grid(2, 2, 50)
     found = dci(np.zeros((200, 3)), factors_of(columns))
     skewed = 1 + (0.2 * math.log(0.2) + 0.8 * math.log(0.8)) / math.log(2)
@@ -235,7 +235,7 @@ def test_images_in_the_order_of_their_factors() -> None:
 
 
 def test_more_images_than_are_fitted_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaekit.factors._MOST_FITTED", 200)
+    monkeypatch.setattr("vaekit.evaluation.disentanglement._MOST_FITTED", 200)
     columns = grid()
     found = disentanglement(stacked(*columns.values()), columns)
     assert found["dci_informativeness"] == 1 and found["dci_disentanglement"] == pytest.approx(1)

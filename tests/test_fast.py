@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.build import resolve
-from vaekit.config import DataConfig, RunConfig
+from vaekit.config.run_config import DataConfig, RunConfig
+from vaekit.config.table import get, override
 from vaekit.data import to_float
 from vaekit.errors import UserError
-from vaekit.recipes import get, override
-from vaekit.trainer import Trainer
+from vaekit.model.factory import resolve
+from vaekit.training.trainer import Trainer
 
 
 def trainer_of(pixels: torch.Tensor, **values: object) -> Trainer:

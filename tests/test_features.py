@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vaekit import features
 from vaekit.data import Images, Selection, open_images
-from vaekit.distances import frechet_distance
 from vaekit.errors import UserError
-from vaekit.features import CLASSIFIER_FILE, METADATA, digest, inception, prepare, small_classifier
-from vaekit.inception import Inception, check_weights, shapes
+from vaekit.evaluation import features
+from vaekit.evaluation.features import CLASSIFIER_FILE, METADATA, digest, inception, prepare, small_classifier
+from vaekit.evaluation.frechet import frechet_distance
+from vaekit.evaluation.inception import Inception, check_weights, shapes
 
 
 def pixels(*shape: int, seed: int = 0) -> Tensor:

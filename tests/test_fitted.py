@@ -16,7 +16,7 @@ from torch import distributions as td
 
 import vaekit as vk
 from vaekit.errors import UserError
-from vaekit.fitted import KINDS, FittedFlow, fit
+from vaekit.latent.fit_prior import KINDS, FittedFlow, fit
 
 
 def bundles(count: int = 600) -> Tensor:
@@ -34,7 +34,7 @@ def fitted(kind: str) -> tuple[nn.Module, dict[str, Any]]:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a flow, for what is true after any number of them."""
-    monkeypatch.setattr("vaekit.fitted._STEPS", 60)
+    monkeypatch.setattr("vaekit.latent.fit_prior._STEPS", 60)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -90,7 +90,7 @@ def test_the_nats_are_of_the_codes_that_were_held_out_in_their_own_units(kind: s
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_codes_that_are_held_out_nothing_is_fitted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the step of a flow that is best for them: here there is one."""
-    monkeypatch.setattr("vaekit.fitted._STEPS", 0)
+    monkeypatch.setattr("vaekit.latent.fit_prior._STEPS", 0)
     codes = bundles(200)
     elsewhere = torch.where(is_held(len(codes)).unsqueeze(1), 1000.0, codes)
     one, two = (fit(each, kind, 2 if kind == "mixture" else None)[0].state_dict() for each in (codes, elsewhere))
@@ -109,8 +109,8 @@ def test_a_flow_that_has_learned_nothing_is_the_normal_of_the_scaling() -> None:
 
 def test_a_flow_is_that_of_its_best_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that are far too long lead it away from the codes."""
-    monkeypatch.setattr("vaekit.fitted._LEARNING_RATE", 0.3)
-    monkeypatch.setattr("vaekit.fitted._STEPS", 100)
+    monkeypatch.setattr("vaekit.latent.fit_prior._LEARNING_RATE", 0.3)
+    monkeypatch.setattr("vaekit.latent.fit_prior._STEPS", 100)
     codes = bundles(200)
     first = FittedFlow(2)
     train, held = codes[~is_held(200)], codes[is_held(200)]

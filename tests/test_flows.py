@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import DiagonalNormal, Transformed
-from vaekit.flows import autoregressive_flow, coupling_flow
-from vaekit.heads import FlowPosterior
-from vaekit.priors import FlowPrior
+from vaekit.model.distributions.latent import DiagonalNormal, Transformed
+from vaekit.model.flows import autoregressive_flow, coupling_flow
+from vaekit.model.likelihoods import FlowPosterior
+from vaekit.model.priors import FlowPrior
 
 SIZE = 4
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit import runs
 from vaekit.data import to_float
 from vaekit.errors import UserError
-from vaekit.models import Batch
+from vaekit.model.latent_model import Batch
+from vaekit.runs import folder as runs
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*/config.json"))
 

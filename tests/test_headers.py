@@ -12,7 +12,7 @@ from PIL import Image
 from test_data_decode import deep_png, deep_tiff, saved
 
 from vaekit.data import survey
-from vaekit.data.headers import read_header
+from vaekit.data.ingest.headers import read_header
 
 GRAY = Image.new("L", (6, 4), 9)
 DEEP = np.full((4, 6, 3), 300, np.uint32)

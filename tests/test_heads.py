@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.build import _LIKELIHOODS
-from vaekit.discrete import DiscretizedLogistic, DiscretizedNormal
-from vaekit.distributions import Laplace, NormalImage
-from vaekit.heads import (
+from vaekit.config.table import DENSITIES, LIKELIHOODS, get, override
+from vaekit.model.distributions.latent import Laplace, NormalImage
+from vaekit.model.distributions.pixel_discrete import DiscretizedLogistic, DiscretizedNormal
+from vaekit.model.factory import _LIKELIHOODS
+from vaekit.model.likelihoods import (
     LOG_SCALES,
     QUANTISATION_STD,
     BernoulliHead,
@@ -23,7 +24,6 @@ from vaekit.heads import (
     NormalPosterior,
     PointPosterior,
 )
-from vaekit.recipes import DENSITIES, LIKELIHOODS, get, override
 
 
 @pytest.fixture(autouse=True)

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaekit import recipes
-from vaekit.build import build_model
-from vaekit.distributions import DiagonalNormal, Laplace, NormalImage
+from vaekit.config import table as recipes
+from vaekit.config.capabilities import serves
 from vaekit.errors import UserError
-from vaekit.inpaint import _misfit, inpaint
-from vaekit.masks import random_rectangle
-from vaekit.models import LatentModel
-from vaekit.priors import StandardNormal
-from vaekit.verbs import serves
+from vaekit.latent.inpaint import _misfit, inpaint
+from vaekit.latent.masks import random_rectangle
+from vaekit.model.distributions.latent import DiagonalNormal, Laplace, NormalImage
+from vaekit.model.factory import build_model
+from vaekit.model.latent_model import LatentModel
+from vaekit.model.priors import StandardNormal
 
 SHAPE, LATENTS, SCALE = (1, 4, 4), 3, 0.6
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.config import DataConfig
+from vaekit.config.run_config import DataConfig
 from vaekit.data import open_images, peek, write_folder
-from vaekit.data.metadata import read_table
+from vaekit.data.sources.metadata import read_table
 from vaekit.errors import UserError
 
 WORDS = ["train"] * 8 + ["Val", "valid", "validation"] + ["test", "TEST", " test "]

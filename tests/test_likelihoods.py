@@ -16,16 +16,17 @@ import torch
 from torch import Tensor
 
 import vaekit as vk
-from vaekit import edit, recipes
-from vaekit.build import build_model, resolve
-from vaekit.config import DataConfig, RunConfig
+from vaekit.config import table as recipes
+from vaekit.config.run_config import DataConfig, RunConfig
+from vaekit.config.table import DENSITIES, LIKELIHOODS, RECIPES, get, override, with_likelihood
 from vaekit.data import to_float
-from vaekit.data.portraits import draw
+from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
-from vaekit.evaluate import evaluate
-from vaekit.models import Batch
-from vaekit.recipes import DENSITIES, LIKELIHOODS, RECIPES, get, override, with_likelihood
-from vaekit.trainer import Trainer
+from vaekit.evaluation.metrics import evaluate
+from vaekit.latent import ops as edit
+from vaekit.model.factory import build_model, resolve
+from vaekit.model.latent_model import Batch
+from vaekit.training.trainer import Trainer
 
 DENSE = [name for name, row in RECIPES.items() if row.objective == "elbo" and not row.is_conditional]
 PMFS = [name for name in LIKELIHOODS if name not in DENSITIES]
@@ -200,7 +201,7 @@ def test_many_outputs_are_decoded_in_small_pieces_with_the_same_numbers(monkeypa
     model = build_model(resolve(row, (1, 8, 8), 9), (1, 8, 8)).eval()
     assert model.at_once(128) == 128
     whole, pictures = evaluate(model, pixels), edit.reconstruct(model, pixels)
-    monkeypatch.setattr("vaekit.models._OUTPUTS_AT_ONCE", 2 * 256 * 64)
+    monkeypatch.setattr("vaekit.model.latent_model._OUTPUTS_AT_ONCE", 2 * 256 * 64)
     assert model.at_once(128) == 2
     pieces = evaluate(model, pixels)
     assert {name for name in whole if whole[name] is None} == {name for name in pieces if pieces[name] is None}

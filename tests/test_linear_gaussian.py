@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch import distributions as td
 
-from vaekit.distributions import FullNormal, NormalImage
-from vaekit.heads import NormalPosterior
-from vaekit.models import Batch, LatentModel
-from vaekit.objectives import ELBO, IWAE, Step
-from vaekit.priors import FittedNormal, StandardNormal
+from vaekit.model.distributions.latent import FullNormal, NormalImage
+from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.model.likelihoods import NormalPosterior
+from vaekit.model.objectives import ELBO, IWAE, Step
+from vaekit.model.priors import FittedNormal, StandardNormal
 
 SHAPE, LATENTS, SCALE = (1, 3, 2), 2, 0.7
 ONE = torch.tensor(1.0, dtype=torch.float64)

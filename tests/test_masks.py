@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vaekit.errors import UserError
-from vaekit.masks import parse_mask, random_rectangle, rectangle
+from vaekit.latent.masks import parse_mask, random_rectangle, rectangle
 
 
 def edges(mask: torch.Tensor) -> list[int]:

@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from torch import distributions as td
 
 import vaekit
-from vaekit import edit
-from vaekit.build import build_model
+from vaekit.config.capabilities import serves
+from vaekit.config.table import RECIPES, get, override
 from vaekit.data import to_float
-from vaekit.data.portraits import draw
-from vaekit.distributions import DiagonalNormal, kl_divergence
-from vaekit.evaluate import evaluate
-from vaekit.heads import BernoulliHead, NormalHead, NormalPosterior
-from vaekit.models import Batch, LatentModel
-from vaekit.objectives import ELBO
-from vaekit.priors import FittedNormal, StandardNormal
-from vaekit.recipes import RECIPES, get, override
-from vaekit.verbs import serves
+from vaekit.data.portraits.portraits import draw
+from vaekit.evaluation.metrics import evaluate
+from vaekit.latent import ops as edit
+from vaekit.model.distributions.latent import DiagonalNormal, kl_divergence
+from vaekit.model.factory import build_model
+from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.model.likelihoods import BernoulliHead, NormalHead, NormalPosterior
+from vaekit.model.objectives import ELBO
+from vaekit.model.priors import FittedNormal, StandardNormal
 
 ONE = torch.tensor(1.0)
 FACES = torch.from_numpy(draw(6, 16)).permute(0, 3, 1, 2).contiguous()
@@ -224,9 +224,9 @@ def test_mistake_8_no_source_file_moves_anything_to_cuda() -> None:
 
 def test_mistake_8_pictures_and_curves_need_no_display(tmp_path: Path) -> None:
     code = (
-        "import sys, torch, vaekit.pictures, vaekit.report\n"
-        "from vaekit.report.curves import Panel, Series, draw\n"
-        "vaekit.pictures.Sheet(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), 2).save(sys.argv[1])\n"
+        "import sys, torch, vaekit.figures.grid, vaekit.runs.report\n"
+        "from vaekit.runs.report.curves import Panel, Series, draw\n"
+        "vaekit.figures.grid.Sheet(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), 2).save(sys.argv[1])\n"
         "assert '<svg' in draw(Panel('ELBO', 'nats', '', (Series('train', (1.0, 2.0), (3.0, 4.0)),)))\n"
         "assert 'tkinter' not in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
     )

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import DiagonalNormal, NormalImage, PointMass
-from vaekit.heads import NormalHead, NormalPosterior, PointPosterior
-from vaekit.models import Batch, Inference, LatentModel, Level
-from vaekit.priors import ConditionalNormal, FittedNormal, StandardNormal
+from vaekit.model.distributions.latent import DiagonalNormal, NormalImage, PointMass
+from vaekit.model.latent_model import Batch, Inference, LatentModel, Level
+from vaekit.model.likelihoods import NormalHead, NormalPosterior, PointPosterior
+from vaekit.model.priors import ConditionalNormal, FittedNormal, StandardNormal
 
 NOISE = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))
 X = torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(1))

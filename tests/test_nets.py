@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.nets import (
+from vaekit.model.nets import (
     MLPDecoder,
     MLPEncoder,
     ResNetDecoder,
@@ -21,7 +21,7 @@ from vaekit.nets import (
     default_patch,
     linear,
 )
-from vaekit.nets.resnet import Fold, ResBlock, level_widths
+from vaekit.model.nets.resnet import Fold, ResBlock, level_widths
 
 
 @pytest.fixture(autouse=True)

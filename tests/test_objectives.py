@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from vaekit.distributions import DiagonalNormal, NormalImage, PointMass
-from vaekit.models import Inference, Level
-from vaekit.objectives import ELBO, MMD, Capacity, Distortion, TotalCorrelation, decomposition, mmd_squared
-from vaekit.priors import StandardNormal
+from vaekit.model.distributions.latent import DiagonalNormal, NormalImage, PointMass
+from vaekit.model.latent_model import Inference, Level
+from vaekit.model.objectives import ELBO, MMD, Capacity, Distortion, TotalCorrelation, decomposition, mmd_squared
+from vaekit.model.priors import StandardNormal
 
 ONE = torch.tensor(1.0)
 X = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -18,11 +18,11 @@ from PIL import Image
 
 import vaekit as vk
 from vaekit.data import Images, open_images, write_folder
+from vaekit.data.csv_table import write_table
 from vaekit.errors import storable
-from vaekit.report.card import model_card
-from vaekit.report.facts import Facts
-from vaekit.report.page import page
-from vaekit.tables import write_table
+from vaekit.runs.report.card import model_card
+from vaekit.runs.report.facts import Facts
+from vaekit.runs.report.page import page
 
 HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 CLASSES = (b"caf\xe9", b"tea\x1b[31m")

@@ -7,7 +7,7 @@ import torch
 
 from vaekit.data import Images
 from vaekit.errors import UserError
-from vaekit.overview import overview
+from vaekit.figures.contact_sheet import overview
 
 
 def numbered(count: int, labels: list[int] | None = None, classes: tuple[str, ...] = ()) -> Images:

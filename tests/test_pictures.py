@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vaekit import recipes
-from vaekit.build import build_model
+from vaekit.config import table as recipes
 from vaekit.errors import UserError
-from vaekit.models import LatentModel
-from vaekit.pictures import Sheet, one_per_class, stacked_sheet
+from vaekit.figures.grid import Sheet, one_per_class, stacked_sheet
+from vaekit.model.factory import build_model
+from vaekit.model.latent_model import LatentModel
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

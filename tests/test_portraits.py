@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from vaekit.data.portraits import ATTRIBUTES, draw, table
+from vaekit.data.portraits.portraits import ATTRIBUTES, draw, table
 from vaekit.errors import UserError
 
 # where an attribute may change a 64 x 64 portrait: rows, columns

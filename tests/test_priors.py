@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch import distributions as td
 
-from vaekit.build import build_model, resolve
-from vaekit.distributions import DiagonalNormal, FullNormal, Mixture, kl_divergence
-from vaekit.priors import ConditionalNormal, FittedNormal, MixturePrior, StandardNormal
-from vaekit.recipes import get, override
+from vaekit.config.table import get, override
+from vaekit.model.distributions.latent import DiagonalNormal, FullNormal, Mixture, kl_divergence
+from vaekit.model.factory import build_model, resolve
+from vaekit.model.priors import ConditionalNormal, FittedNormal, MixturePrior, StandardNormal
 
 
 def randoms(*shape: int, seed: int = 0) -> Tensor:

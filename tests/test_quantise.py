@@ -14,11 +14,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.build import build_model, build_objective, resolve
-from vaekit.models import Batch
-from vaekit.objectives import Step
-from vaekit.quantise import AutoregressiveWords, CodePosterior, IndependentWords, ScalarQuantiser, VectorQuantiser
-from vaekit.recipes import get, override
+from vaekit.config.table import get, override
+from vaekit.model.factory import build_model, build_objective, resolve
+from vaekit.model.latent_model import Batch
+from vaekit.model.objectives import Step
+from vaekit.model.quantizers import (
+    AutoregressiveWords,
+    CodePosterior,
+    IndependentWords,
+    ScalarQuantiser,
+    VectorQuantiser,
+)
 
 LEVELS = st.lists(st.integers(2, 9), min_size=1, max_size=4)
 

@@ -18,13 +18,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.build import build_model, build_objective, resolve
-from vaekit.models import Batch, LatentModel
-from vaekit.objectives import Step
-from vaekit.recipes import RECIPES, Recipe, override
-from vaekit.seeds import CORRUPTION, stream
-from vaekit.team import ALONE
-from vaekit.trainer import Trainer
+from vaekit.config.table import RECIPES, Recipe, override
+from vaekit.model.factory import build_model, build_objective, resolve
+from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.model.objectives import Step
+from vaekit.system.distributed import ALONE
+from vaekit.system.rng import CORRUPTION, stream
+from vaekit.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "recipes"

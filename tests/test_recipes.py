@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from vaekit.config.table import RECIPES, Recipe, get, override, register, unregister
 from vaekit.errors import UserError
-from vaekit.recipes import RECIPES, Recipe, get, override, register, unregister
 
 NAMES = [f.name for f in fields(Recipe)]
 SETTABLE = [name for name in NAMES if name not in ("name", "summary", "paper", "cost")]
@@ -37,7 +37,7 @@ def test_the_table_has_the_promised_rows_under_their_own_names() -> None:
 
 
 def test_no_two_rows_are_written_under_one_name() -> None:
-    from vaekit import recipes
+    from vaekit.config import table as recipes
 
     assert len({row.name for row in recipes._ROWS}) == len(recipes._ROWS)
 
@@ -185,7 +185,7 @@ def test_a_broken_recipe_is_not_added() -> None:
 
 
 def test_the_table_is_read_without_torch() -> None:
-    code = "import sys, vaekit.recipes, vaekit.config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, vaekit.config.table, vaekit.config.run_config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

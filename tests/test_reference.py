@@ -13,12 +13,13 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from vaekit import models, seeds
-from vaekit.build import build_model
-from vaekit.evaluate import evaluate
-from vaekit.models import Batch, Inference, LatentModel
-from vaekit.objectives import ELBO, Distortion
-from vaekit.recipes import DENSITIES, LIKELIHOODS, get, override
+from vaekit.config.table import DENSITIES, LIKELIHOODS, get, override
+from vaekit.evaluation.metrics import evaluate
+from vaekit.model import latent_model as models
+from vaekit.model.factory import build_model
+from vaekit.model.latent_model import Batch, Inference, LatentModel
+from vaekit.model.objectives import ELBO, Distortion
+from vaekit.system import rng as seeds
 
 IMAGES, SAMPLES, LATENTS = 5, 4, 3
 SMALL = {"net": "mlp", "hidden": "7,6", "latent_dim": LATENTS, "mixture_components": 4, "fixed_scale": 0.3}
@@ -240,7 +241,7 @@ def noise_of_images(pixels: torch.Tensor, seed: int) -> np.ndarray:
 @pytest.fixture
 def in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pixels are float32 to everyone else, good for six digits."""
-    monkeypatch.setattr("vaekit.evaluate.to_float", lambda pixels: pixels.double() / 255)
+    monkeypatch.setattr("vaekit.evaluation.metrics.to_float", lambda pixels: pixels.double() / 255)
 
 
 @pytest.mark.usefixtures("in_float64")

@@ -15,14 +15,15 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit import recipes, report
-from vaekit.build import build_model, parameter_count, resolve
-from vaekit.config import DataConfig, RunConfig
+from vaekit.config import table as recipes
+from vaekit.config.run_config import DataConfig, RunConfig
 from vaekit.errors import UserError
-from vaekit.pictures import Sheet, stacked_sheet
-from vaekit.report.curves import Panel, Series, _limits, _thinned, draw, panels
-from vaekit.report.facts import Facts
-from vaekit.report.gallery import frames
+from vaekit.figures.grid import Sheet, stacked_sheet
+from vaekit.model.factory import build_model, parameter_count, resolve
+from vaekit.runs import report
+from vaekit.runs.report.curves import Panel, Series, _limits, _thinned, draw, panels
+from vaekit.runs.report.facts import Facts
+from vaekit.runs.report.gallery import frames
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "input", "br", "link", "hr"}

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vaekit import api, runs, training
+from vaekit import api
 from vaekit.errors import endings
-from vaekit.locks import LOCK, only_writer
-from vaekit.report import page
+from vaekit.runs import folder as runs
+from vaekit.runs.report import page
+from vaekit.system.locks import LOCK, only_writer
+from vaekit.training import loop as training
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the kills need fork")
 
@@ -352,7 +354,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize(("number", "code", "who"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " by SIGTERM")])
-@pytest.mark.parametrize("moment", ["vaekit.api.open_in", "vaekit.training._save_pictures"])
+@pytest.mark.parametrize("moment", ["vaekit.api.open_in", "vaekit.training.loop._save_pictures"])
 def test_a_signal_before_there_is_anything_to_save(
     tmp_path: Path,
     vaekit: Callable,
@@ -550,7 +552,7 @@ def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     said: list[str] = []
-    monkeypatch.setattr("vaekit.locks._lock", refuse)
+    monkeypatch.setattr("vaekit.system.locks._lock", refuse)
     with only_writer(tmp_path, said.append):
         pass
     assert "knows no locks" in said[0] and list(tmp_path.iterdir()) == []

@@ -16,11 +16,13 @@ import torch
 from PIL import Image
 
 import vaekit as vk
-from vaekit import edit, runs
-from vaekit.data import portraits, to_float, write_folder
+from vaekit.config.table import RECIPES
+from vaekit.data import to_float, write_folder
+from vaekit.data.portraits import portraits
 from vaekit.errors import UserError
-from vaekit.evaluate import psnr_db
-from vaekit.recipes import RECIPES
+from vaekit.evaluation.metrics import psnr_db
+from vaekit.latent import ops as edit
+from vaekit.runs import folder as runs
 
 MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
 SSIM = {"ssim", "ssim_error"}  #: of the verb alone: too slow after every epoch

@@ -13,10 +13,10 @@ import run_faults
 import torch
 from run_faults import COMMANDS, NAN, READERS, Fault
 
-from vaekit import runs
 from vaekit.data import BINARIZE
 from vaekit.pixels.form import FITS, FRAMES
-from vaekit.schema import Choice, _bounds
+from vaekit.runs import folder as runs
+from vaekit.system.schema import Choice, _bounds
 
 _PER_FILE = 20  # faults of each file, by chance; all of them: bench/run_faults.py
 
@@ -98,7 +98,7 @@ def test_a_wrong_value_of_the_configuration_is_named(
 
 
 def test_choices_of_the_configuration_are_those_of_the_library() -> None:
-    from vaekit.config import DataConfig
+    from vaekit.config.run_config import DataConfig
 
     choices = {n: b.values for n, bounds in _bounds(DataConfig).items() for b in bounds if isinstance(b, Choice)}
     assert choices == {"channels": (1, 3, 4), "fit": FITS, "frames": FRAMES, "binarize": tuple(BINARIZE)}

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from vaekit import progress
-from vaekit.say import say
+from vaekit.cli.output import say
+from vaekit.system import progress
 
 
 @pytest.mark.parametrize(

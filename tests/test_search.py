@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vaekit as vk
-from vaekit.atlas import CELLS, COLOURS, Atlas, chosen_cells
 from vaekit.errors import UserError
-from vaekit.search import nearest, plane, standardised
+from vaekit.figures.mosaic import CELLS, COLOURS, Atlas, chosen_cells
+from vaekit.latent.neighbours import nearest, plane, standardised
 
 
 @settings(max_examples=50, deadline=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vaekit.seeds import EVALUATION, SAMPLES, image_noise, keys_of, noise_of
+from vaekit.system.rng import EVALUATION, SAMPLES, image_noise, keys_of, noise_of
 
 
 def test_noise_by_key_is_noise_by_place_where_places_are_the_keys() -> None:

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vaekit import serving
 from vaekit.errors import UserError
-from vaekit.serving import HEADERS, bind, files_in
+from vaekit.system import http as serving
+from vaekit.system.http import HEADERS, bind, files_in
 
 SECRET = b"nobody is to read this"
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
-from vaekit.similarity import ssim
+from vaekit.evaluation.ssim import ssim
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -77,7 +77,7 @@ def test_each_image_and_channel_is_by_itself(monkeypatch: pytest.MonkeyPatch) ->
     whole = ssim(x, y)
     by_channel = torch.stack([ssim(x[:, i : i + 1], y[:, i : i + 1]) for i in range(3)]).mean(0)
     assert whole.tolist() == pytest.approx(by_channel.tolist(), abs=1e-12)
-    monkeypatch.setattr("vaekit.similarity._AT_ONCE", 900)  # two images at once
+    monkeypatch.setattr("vaekit.evaluation.ssim._AT_ONCE", 900)  # two images at once
     assert ssim(x, y).tolist() == pytest.approx(whole.tolist(), abs=1e-12)
     assert ssim(x[:0], y[:0]).shape == (0,)
 

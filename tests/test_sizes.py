@@ -93,8 +93,8 @@ def test_data_training_and_the_plan_agree(tmp_path: Path, vaekit: Callable, size
 
 
 def test_a_plan_counts_the_same_pictures_as_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaekit.data.load._MEASURED", 4)
-    monkeypatch.setattr(import_module("vaekit.data.peek"), "_MOST", 3)
+    monkeypatch.setattr("vaekit.data.ingest.loader._MEASURED", 4)
+    monkeypatch.setattr(import_module("vaekit.data.inspect.peek"), "_MOST", 3)
     folder = long_pictures(tmp_path / "long", *[(8, 8 * (1 + index)) for index in range(12)])
     form = Form((8, 8))
     cut = [note for note in open_images(folder, 8).notes if "cutting" in note]

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vaekit import runs, sums
 from vaekit.errors import UserError
+from vaekit.runs import folder as runs
+from vaekit.system import checksums as sums
 
 
 def flip(path: Path, bit: int) -> None:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 import vaekit as vk
-from vaekit.build import resolve
-from vaekit.config import DataConfig, Engine, RunConfig
-from vaekit.recipes import LIKELIHOODS, get, override
-from vaekit.tape import Tape
-from vaekit.trainer import Trainer
+from vaekit.config.run_config import DataConfig, Engine, RunConfig
+from vaekit.config.table import LIKELIHOODS, get, override
+from vaekit.model.factory import resolve
+from vaekit.training.capture import Tape
+from vaekit.training.trainer import Trainer
 
 CASES: list[dict[str, Any]] = [
     {},

@@ -18,22 +18,22 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit import runs
 from vaekit.errors import UserError
-from vaekit.team import ALONE, Team, join
+from vaekit.runs import folder as runs
+from vaekit.system.distributed import ALONE, Team, join
 
 GRADIENTS = """
-import sys, torch, vaekit.shards
+import sys, torch, vaekit.system.shared_memory
 from pathlib import Path
 from safetensors.torch import save_file
 from trainers import in_double, small_trainer
-from vaekit.data.portraits import draw
-from vaekit.team import join
+from vaekit.data.portraits.portraits import draw
+from vaekit.system.distributed import join
 
 recipe, width, out, *augmentation = sys.argv[1:]
 team = join()
 if "messages" in augmentation:
-    vaekit.shards._FOLDER = Path("/nowhere")
+    vaekit.system.shared_memory._FOLDER = Path("/nowhere")
     augmentation.remove("messages")
 pixels = torch.from_numpy(draw(7, 16)).movedim(-1, 1).contiguous()
 changes = {"flip": True, "shift": 2, "jitter": 0.3} if augmentation else {}
@@ -230,8 +230,8 @@ import sys, vaekit.cli
 run = vaekit.cli._run
 
 def impatient(tokens):
-    import vaekit.pulse, vaekit.team  # and torch, which the program has made ready for by now
-    vaekit.pulse.SILENCE_SECONDS = vaekit.team.SILENCE_SECONDS = 8
+    import vaekit.system.heartbeat, vaekit.system.distributed  # and torch, which the program has made ready for by now
+    vaekit.system.heartbeat.SILENCE_SECONDS = vaekit.system.distributed.SILENCE_SECONDS = 8
     return run(tokens)
 
 vaekit.cli._run = impatient

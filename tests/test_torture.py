@@ -16,7 +16,10 @@ import pytest
 import torture
 from PIL import Image, ImageCms
 
-from vaekit.data import Form, Images, ingest, load, open_images, portraits
+from vaekit.data import Form, Images, open_images
+from vaekit.data.ingest import loader as load
+from vaekit.data.ingest import workers as ingest
+from vaekit.data.portraits import portraits
 from vaekit.errors import UserError
 from vaekit.pixels.decode import decode, upright_size
 from vaekit.pixels.jpeg import decode_plain_jpeg
@@ -293,7 +296,7 @@ def test_a_bomb_of_an_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bomb_of_a_tar_is_refused_while_it_is_read(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("vaekit.data.archive._ALWAYS_ALLOWED_BYTES", 1 << 22)
+    monkeypatch.setattr("vaekit.data.sources.archive._ALWAYS_ALLOWED_BYTES", 1 << 22)
     with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as tar:
         for index in range(40):
             info = tarfile.TarInfo(f"{index}.png")
@@ -310,7 +313,7 @@ def test_a_bomb_of_a_tar_is_refused_while_it_is_read(tmp_path: Path, monkeypatch
 
 
 def test_a_member_larger_than_the_limit_is_named(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("vaekit.data.archive.LARGEST_BYTES", 1000)
+    monkeypatch.setattr("vaekit.data.sources.archive.LARGEST_BYTES", 1000)
     good = torture.bytes_of_kinds()["png-palette-2-bit.png"][0]
     path = zip_with(tmp_path / "a.zip", **{"large.png": b"\0" * 5000, "a.png": good, "b.png": good})
     images = open_images(path, size=8)

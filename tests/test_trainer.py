@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 from trainers import small_trainer
 
-from vaekit import runs
-from vaekit.build import build_model, resolve
-from vaekit.config import DataConfig, RunConfig
+from vaekit.config.run_config import DataConfig, RunConfig
+from vaekit.config.table import RECIPES, get, override
 from vaekit.data import to_float
-from vaekit.data.portraits import draw
+from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
-from vaekit.evaluate import evaluate
-from vaekit.models import Batch
-from vaekit.recipes import RECIPES, get, override
-from vaekit.schedules import epoch_order, learning_rate, rate_weight
-from vaekit.seeds import NOISE, ORDER, stream
-from vaekit.trainer import Trainer
+from vaekit.evaluation.metrics import evaluate
+from vaekit.model.factory import build_model, resolve
+from vaekit.model.latent_model import Batch
+from vaekit.runs import folder as runs
+from vaekit.system.rng import NOISE, ORDER, stream
+from vaekit.training.schedules import epoch_order, learning_rate, rate_weight
+from vaekit.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SIZE, COUNT, BATCH = 16, 11, 4

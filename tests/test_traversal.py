@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaekit import edit
-from vaekit.search import components
-from vaekit.traversal import active_axes, principal_axes, walk
+from vaekit.latent import ops as edit
+from vaekit.latent.neighbours import components
+from vaekit.latent.traversal import active_axes, principal_axes, walk
 
 
 @given(st.integers(2, 8), st.integers(0, 1000), st.floats(0, 1))

@@ -15,11 +15,11 @@ import torch
 from PIL import Image, ImageSequence
 
 import vaekit as vk
-from vaekit import edit
-from vaekit.animation import Animation, animated, is_animated
 from vaekit.data import write_folder
 from vaekit.errors import UserError
-from vaekit.pictures import Sheet
+from vaekit.figures.animation import Animation, animated, is_animated
+from vaekit.figures.grid import Sheet
+from vaekit.latent import ops as edit
 
 Cli = Callable[..., Any]
 
@@ -92,7 +92,7 @@ def test_directions_are_found_once_and_kept_until_the_weights_change(
     first = run.directions()
     assert {"glasses", "male", "smiling"} <= set(first) and any("=" in name for name in first)
     assert first["glasses"].held_out_from == "val part" and first["glasses"].held_out == len(run.images("val"))
-    monkeypatch.setattr("vaekit.walked.fit_all", None)  # is not called again
+    monkeypatch.setattr("vaekit.runs.latents.fit_all", None)  # is not called again
     again = vk.load(folder).directions()
     assert set(again) == set(first)
     assert all(torch.equal(again[name].vector, first[name].vector) for name in first)
@@ -109,8 +109,8 @@ def test_without_its_images_a_run_holds_out_stored_codes(portraits_vae: Path, mo
         raise UserError("gone")
 
     monkeypatch.setattr(type(run), "images", gone)
-    monkeypatch.setattr("vaekit.walked.load_directions", lambda *_: {})
-    monkeypatch.setattr("vaekit.walked.save_directions", lambda *_: None)
+    monkeypatch.setattr("vaekit.runs.latents.load_directions", lambda *_: {})
+    monkeypatch.setattr("vaekit.runs.latents.save_directions", lambda *_: None)
     found = run.directions()["glasses"]
     assert found.held_out_from == "a fifth of the stored codes"
     assert found.held_out + found.images_with + found.images_without == run.config.data.train_images

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.adam import Adam
-from vaekit.build import resolve
-from vaekit.conditions import size_of
-from vaekit.config import Condition, DataConfig, Engine, RunConfig
+from vaekit.config.run_config import Condition, DataConfig, Engine, RunConfig
+from vaekit.config.table import get, override
 from vaekit.data import Selection
-from vaekit.models import Batch
-from vaekit.recipes import get, override
-from vaekit.team import ALONE, Team
-from vaekit.trainer import Trainer
+from vaekit.model.conditioning import size_of
+from vaekit.model.factory import resolve
+from vaekit.model.latent_model import Batch
+from vaekit.system.distributed import ALONE, Team
+from vaekit.training.optimizer import Adam
+from vaekit.training.trainer import Trainer
 
 __all__ = ["in_double", "small_trainer"]
 

@@ -10,23 +10,23 @@ __version__ = "0.1.0"
 __all__ = ["Images", "Recipe", "Run", "Sheet", "UserError", "load", "open_images", "recipes", "register", "train"]
 
 if TYPE_CHECKING:
-    from vaekit import recipes
     from vaekit.api import load, train
+    from vaekit.config import table as recipes
+    from vaekit.config.table import Recipe, register
     from vaekit.data import Images, open_images
     from vaekit.errors import UserError
-    from vaekit.pictures import Sheet
-    from vaekit.recipes import Recipe, register
-    from vaekit.run import Run
+    from vaekit.figures.grid import Sheet
+    from vaekit.runs.run import Run
 
 _HOMES = {
     "Images": "data",
-    "Recipe": "recipes",
-    "Run": "run",
-    "Sheet": "pictures",
+    "Recipe": "config.table",
+    "Run": "runs.run",
+    "Sheet": "figures.grid",
     "UserError": "errors",
     "load": "api",
     "open_images": "data",
-    "register": "recipes",
+    "register": "config.table",
     "train": "api",
 }
 
@@ -39,5 +39,5 @@ def __getattr__(name: str) -> object:
         globals()[name] = value  # a function wins over the module of the same name
         return value
     if name == "recipes":
-        return importlib.import_module("vaekit.recipes")
+        return importlib.import_module("vaekit.config.table")
     raise AttributeError(f"module 'vaekit' has no attribute {name!r}")

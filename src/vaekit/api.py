@@ -1,4 +1,4 @@
-"""What ``import vaekit`` offers: train a run, load one, or plan one; the verbs are those of :class:`vaekit.run.Run`."""
+"""What ``import vaekit`` offers: train a run, load one, or plan one; the verbs are those of :class:`vaekit.runs.run.Run`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from typing import Any
 
 import torch
 
-from vaekit import progress, recipes, runs
-from vaekit.arguments import checked
-from vaekit.config import Length
-from vaekit.cores import torch_threads
+from vaekit.config import table as recipes
+from vaekit.config.run_config import Length
 from vaekit.data import Form, Images, check_binarize, open_in, peek
-from vaekit.durations import parse_duration
 from vaekit.errors import UserError, nearest, printable, storable
-from vaekit.fitted import load_fitted
-from vaekit.folders import check_folder
-from vaekit.intake import choose_threads, pick_device
-from vaekit.notes import note
-from vaekit.plan import largest_batch, make_plan
-from vaekit.run import Run
-from vaekit.team import join
-from vaekit.tracking import check_tensorboard
-from vaekit.training import train as _train
+from vaekit.latent.fit_prior import load_fitted
+from vaekit.runs import folder as runs
+from vaekit.runs.claim import check_folder
+from vaekit.runs.run import Run
+from vaekit.system import progress
+from vaekit.system.arguments import checked
+from vaekit.system.cpu import torch_threads
+from vaekit.system.distributed import join
+from vaekit.system.durations import parse_duration
+from vaekit.system.notes import note
+from vaekit.training.loop import train as _train
+from vaekit.training.plan import largest_batch, make_plan
+from vaekit.training.setup import choose_threads, pick_device
+from vaekit.training.tracking import check_tensorboard
 
 __all__ = ["Run", "load", "plan", "train"]
 
@@ -79,7 +81,7 @@ def train(
         batch_size: images per step, over all processes; ``"auto"``: as many as the GPU holds.
         likelihood: of pixel values, one of ``recipes.LIKELIHOODS``; another than the recipe's learns its scale.
         flip, shift, jitter: training images mirrored, moved by up to so many pixels, changed in colour by up to such a
-            fraction, anew in every step (:func:`vaekit.augment.augment`); by default what the recipe says.
+            fraction, anew in every step (:func:`vaekit.training.augment.augment`); by default what the recipe says.
         noise_std: the largest noise on the training images, on the [0, 1] scale, that any recipe may learn to remove.
         precision: of the networks in training, ``"fp32"`` or ``"bf16"``; by default what the device is good at.
         compiled: through ``torch.compile``; by default not.

@@ -1,7 +1,7 @@
 """A run as a page that anyone can touch: static files, and a model that computes in the visitor's browser.
 
     index.html, assets/    the page and what computes (onnxruntime, WebAssembly), built from web/ of the repository
-    model/                 the run as an artefact (:mod:`vaekit.artefact`), which 'vaekit verify' takes
+    model/                 the run as an artefact (:mod:`vaekit.export.bundle`), which 'vaekit verify' takes
     explorer.json          numbers, verdict, curves, axes, names and places of images
     codes.bin              codes of the images, float32 [N, L] little-endian; then [L, L]: noise = (z − mean) @ matrix
     images.webp            their thumbnails, row by row
@@ -33,26 +33,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaekit import __version__, edit, search
-from vaekit.artefact import SUMS
-from vaekit.atlas import COLOURS
+from vaekit import __version__
+from vaekit.config.capabilities import serves
 from vaekit.data import Images
-from vaekit.directions_file import directions_digest
-from vaekit.drafts import clear_drafts, draft
-from vaekit.edit import stored_columns
 from vaekit.errors import UserError, printable
-from vaekit.export import check_exporter
-from vaekit.fitted import fitted_digest
-from vaekit.folders import check_new_folder, whole_folder
-from vaekit.notes import note
-from vaekit.plain import is_plain, is_plain_folder, read_plain
-from vaekit.report.curves import panels
-from vaekit.report.facts import QUANTITIES, Facts, number
-from vaekit.report.gallery import evenly, say_left_out, stored_picture
-from vaekit.run import Run
-from vaekit.runs import file_digest
-from vaekit.serving import bind, files_in, serve
-from vaekit.verbs import serves
+from vaekit.export.bundle import SUMS
+from vaekit.export.onnx import check_exporter
+from vaekit.figures.mosaic import COLOURS
+from vaekit.latent import neighbours as search
+from vaekit.latent import ops as edit
+from vaekit.latent.directions_store import directions_digest
+from vaekit.latent.fit_prior import fitted_digest
+from vaekit.latent.ops import stored_columns
+from vaekit.runs.claim import check_new_folder, whole_folder
+from vaekit.runs.folder import file_digest
+from vaekit.runs.report.curves import panels
+from vaekit.runs.report.facts import QUANTITIES, Facts, number
+from vaekit.runs.report.gallery import evenly, say_left_out, stored_picture
+from vaekit.runs.run import Run
+from vaekit.system.drafts import clear_drafts, draft
+from vaekit.system.http import bind, files_in, serve
+from vaekit.system.notes import note
+from vaekit.system.regular_files import is_plain, is_plain_folder, read_plain
 
 __all__ = ["FORMAT_VERSION", "check_page", "explore", "publish"]
 

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 import vaekit as vk
-from vaekit.artefact import PRIOR, Session
 from vaekit.explorer import publish
+from vaekit.export.bundle import PRIOR, Session
 
 #: What each is trained on, and how.
 RUNS = {

@@ -19,10 +19,13 @@ from typing import NoReturn, TextIO
 
 from cyclopts import CycloptsError
 
-from vaekit.cli import measuring, playing, shipping, training
-from vaekit.cli.flags import app
+from vaekit.cli import evaluation as measuring
+from vaekit.cli import export as shipping
+from vaekit.cli import latent as playing
+from vaekit.cli import training
+from vaekit.cli.app import app
 from vaekit.errors import Interrupted, UserError, endings, lacks_memory, printable
-from vaekit.notes import note, stderr
+from vaekit.system.notes import note, stderr
 
 __all__ = ["app", "main", "measuring", "playing", "shipping", "training"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vaekit.cli.output import say
 from vaekit.errors import UserError, printable
-from vaekit.notes import note
-from vaekit.say import say
+from vaekit.system.notes import note
 
 __all__ = ["check_out", "check_overwrites_no_input", "counted", "loaded", "save"]
 
@@ -39,8 +39,8 @@ def save(
     inputs: Sequence[str | Path | None] = (),
 ) -> None:
     """Writes the picture and prints the numbers. ``inputs``: what the user named; the picture never replaces it."""
-    from vaekit.animation import animated
-    from vaekit.team import join
+    from vaekit.figures.animation import animated
+    from vaekit.system.distributed import join
 
     if not join().leads:
         return
@@ -52,7 +52,7 @@ def save(
 
 def check_out(out: Path | None) -> None:
     """Before long work."""
-    from vaekit.pictures import check_ending
+    from vaekit.figures.grid import check_ending
 
     if out is not None:
         check_ending(out)
@@ -62,7 +62,7 @@ def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str |
     """Raises :class:`UserError` if ``out`` is one of the inputs or the run's data, or a file in a folder of them."""
     if out is None or not out.is_file():
         return
-    from vaekit import runs
+    from vaekit.runs import folder as runs
 
     data = () if run is None else (runs.read_config(run).data.source,)
     target = out.resolve()
@@ -74,6 +74,6 @@ def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str |
 
 
 def counted(run: Any) -> Any:
-    from vaekit.progress import counted_aloud, counted_silently
+    from vaekit.system.progress import counted_aloud, counted_silently
 
     return counted_aloud() if run.leads else counted_silently

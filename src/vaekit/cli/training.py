@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from vaekit.cli.flags import SEED, Background, Channels, Device, Fit, Frames, Json, Size, app
+from vaekit.cli.app import SEED, Background, Channels, Device, Fit, Frames, Json, Size, app
+from vaekit.cli.output import say
 from vaekit.cli.shared import check_overwrites_no_input
 from vaekit.errors import UserError
-from vaekit.notes import note
-from vaekit.say import say
+from vaekit.system.notes import note
 
 __all__ = ["data", "recipes", "train"]
 
@@ -103,7 +103,7 @@ def train(
 
     Example: vaekit train photos/ --size 64 --budget 10m
     """
-    from vaekit.busy import spin_less
+    from vaekit.system.machine_load import spin_less
 
     spin_less(threads)
     from vaekit import api
@@ -175,8 +175,8 @@ def data(
     if sheet is None:
         say(images_of.survey(source, form), json_)
         return
-    from vaekit.overview import overview
-    from vaekit.pictures import check_ending
+    from vaekit.figures.contact_sheet import overview
+    from vaekit.figures.grid import check_ending
 
     check_ending(sheet)  # before a long reading
     check_overwrites_no_input(sheet, None, data)
@@ -191,7 +191,7 @@ def recipes(*, json_: Json = False) -> None:
 
     Example: vaekit recipes
     """
-    from vaekit.recipes import RECIPES
+    from vaekit.config.table import RECIPES
 
     if json_:
         say({name: row.to_dict() for name, row in RECIPES.items()}, True)

@@ -6,20 +6,20 @@ source -> files or rows -> decode and fit -> Rows -> split and fingerprint -> Im
 from __future__ import annotations
 
 from vaekit.data.binarize import BINARIZE, check_binarize
-from vaekit.data.builtin import builtin_names
-from vaekit.data.cache import prune
 from vaekit.data.convert import check_float, to_float, to_uint8
 from vaekit.data.groups import match_group
 from vaekit.data.images import Images
-from vaekit.data.metadata import guarded
-from vaekit.data.open import open_files, open_images, open_in
-from vaekit.data.peek import peek
+from vaekit.data.ingest.cache import prune
+from vaekit.data.inspect.peek import peek
+from vaekit.data.inspect.summary import summary
+from vaekit.data.inspect.survey import survey, surveyed
+from vaekit.data.inspect.write import write_folder
 from vaekit.data.selection import Selection
+from vaekit.data.sources.builtin import builtin_names
+from vaekit.data.sources.metadata import guarded
+from vaekit.data.sources.open import open_files, open_images, open_in
 from vaekit.data.splits import PARTS, check_split
 from vaekit.data.stored import check_stored, open_stored
-from vaekit.data.summary import summary
-from vaekit.data.survey import survey, surveyed
-from vaekit.data.write import write_folder
 from vaekit.pixels.form import FITS, FRAMES, Form, parse_size
 
 __all__ = [

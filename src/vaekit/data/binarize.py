@@ -13,7 +13,7 @@ import hashlib
 
 import numpy as np
 
-from vaekit.data.scratch import empty
+from vaekit.data.ingest.mapped import empty
 from vaekit.errors import UserError, nearest
 
 __all__ = ["BINARIZE", "binarized", "check_binarize"]

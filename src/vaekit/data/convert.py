@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vaekit.data.scratch import empty
+from vaekit.data.ingest.mapped import empty
 from vaekit.errors import UserError
 from vaekit.pixels.deep import floats_in_range, from_floats
 

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaekit.arguments import checked
 from vaekit.data.binarize import binarized
+from vaekit.data.fingerprint import fingerprint_of
 from vaekit.data.groups import match_group
-from vaekit.data.identity import fingerprint_of
-from vaekit.data.scratch import is_mapped
+from vaekit.data.ingest.mapped import is_mapped
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
 from vaekit.errors import counted, printable
 from vaekit.pixels.form import Form
+from vaekit.system.arguments import checked
 
 __all__ = ["Images"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from vaekit.data.builtin import is_builtin
-from vaekit.data.hub import is_hub
 from vaekit.data.images import Images
-from vaekit.data.known import is_known
-from vaekit.data.open import open_in
+from vaekit.data.sources.builtin import is_builtin
+from vaekit.data.sources.hub import is_hub
+from vaekit.data.sources.known import is_known
+from vaekit.data.sources.open import open_in
 from vaekit.errors import UserError, printable
 from vaekit.pixels.form import Form
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image, ImageColor
 
-from vaekit.arguments import shown
 from vaekit.errors import UserError, nearest
+from vaekit.system.arguments import shown
 
 __all__ = ["AS_IT_IS", "FITS", "FRAMES", "Form", "fit", "parse_size"]
 

@@ -1,0 +1,84 @@
+"""Which verb serves which model: one table, read from the recipe row (or the model) alone.
+
+A verb needs a kind of latent, and some need a prior to draw from. What a model lacks is refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vaekit.config.table import RECIPES, Recipe
+from vaekit.errors import UserError, nearest
+
+__all__ = ["NEEDS", "Need", "refuse", "serves"]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a verb asks of a model."""
+
+    latents: tuple[str, ...] = ("vector",)  #: kinds of latent it can handle
+    prior: bool = False  #: whether it draws from the prior, or weighs against it
+
+
+_ANY = ("vector", "codes")
+
+NEEDS: dict[str, Need] = {
+    "encode": Need(),
+    "generate": Need(_ANY, prior=True),
+    "reconstruct": Need(_ANY),
+    "neighbours": Need(),
+    "map": Need(),
+    "interpolate": Need(),
+    "arithmetic": Need(),
+    "traverse": Need(),
+    "edit": Need(),
+    "denoise": Need(_ANY),
+    "inpaint": Need(),
+    "evaluate": Need(_ANY),
+    "factors": Need(),  # of evaluate
+    "score": Need(_ANY),
+    "export": Need(),
+    "fit-prior": Need(),
+    "doctor": Need(_ANY),
+}
+
+
+def serves(verb: str, model: Any) -> bool:
+    """Whether ``verb`` works with ``model``, a :class:`~vaekit.config.table.Recipe` or a LatentModel.
+
+    >>> serves("generate", RECIPES["vae"]), serves("generate", RECIPES["seed-ae"])
+    (True, False)
+    """
+    return _lacks(verb, model) is None
+
+
+def refuse(verb: str, model: Any, name: str = "") -> None:
+    """Raises :class:`UserError` if ``model`` (a recipe row or a LatentModel) lacks what ``verb`` needs.
+
+    ``name`` is that of the model's recipe; a row knows its own.
+
+    >>> refuse("generate", RECIPES["ae"])
+    Traceback (most recent call last):
+    vaekit.errors.UserError: generate: recipe 'ae' has no prior ...; run vaekit fit-prior, or train one of vae, ...
+    """
+    lack = _lacks(verb, model)
+    if lack is None:
+        return
+    name = model.name if isinstance(model, Recipe) else name
+    who = f"recipe {name!r}" if name else "this model"
+    able = ", ".join(name for name, row in RECIPES.items() if serves(verb, row))
+    remedy = "run vaekit fit-prior, or train" if NEEDS[verb].prior and serves("fit-prior", model) else "train"
+    raise UserError(f"{verb}: {who} {lack}; {remedy} one of {able}")
+
+
+def _lacks(verb: str, model: Any) -> str | None:
+    if verb not in NEEDS:
+        raise UserError(f"there is no verb {verb!r}; {nearest(verb, NEEDS)}")
+    need, latent = NEEDS[verb], getattr(model, "latent", "vector")
+    if latent not in need.latents:
+        return "makes words on a grid of an image, and this needs a latent vector"
+    if need.prior and model.prior in (None, "none") and getattr(model, "fitted_prior", None) is None:
+        return "has no prior to draw latents from"
+    return None

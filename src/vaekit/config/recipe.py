@@ -1,0 +1,334 @@
+"""What a recipe is: plain names and values, prior × posterior × likelihood × objective over two networks, and how to
+train them; and which values it may have. ``build`` turns it into a model; nothing here imports torch.
+
+A value of ``None`` means "chosen from the size and the number of the images" (see ``build.resolve``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vaekit.errors import UserError, nearest
+from vaekit.system.arguments import checked, checked_fields
+from vaekit.system.schema import record
+
+__all__ = ["DENSITIES", "DESCRIPTIONS", "LIKELIHOODS", "Recipe", "check", "override", "with_likelihood"]
+
+
+#: What describes a recipe and changes nothing of a training.
+DESCRIPTIONS = ("summary", "paper", "cost")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One row: the parts of a model and the way it is trained."""
+
+    name: str
+    summary: str = ""  #: one line on what it is good for
+    paper: str = ""  #: author, year and equation of the objective
+    cost: str = "1"  #: time per image relative to ``vae``
+    latent: str = "vector"  #: what a latent is: vector, or codes (words on a grid; posterior vq or fsq)
+
+    net: str = "resnet"  #: mlp, seed-conv or resnet
+    hidden: tuple[int, ...] = (200,)  #: widths of the hidden layers (mlp)
+    activation: str = "relu"  #: after each of them: relu or tanh (mlp)
+    width: int | None = None  #: channels at the finest level (resnet)
+    depth: int = 1  #: residual blocks per level (resnet)
+    patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet)
+    latent_dim: int | None = None  #: numbers in a latent vector; of codes it follows from the grid
+    is_conditional: bool = False  #: both networks are told labels and attributes where they are known
+    condition_size: int = 0  #: in how many numbers; it follows from the images
+    smallest_grid: int = 4  #: cells along the shorter side below which the grid is not halved (resnet)
+
+    #: normal (diagonal), iaf (a normal moved by an autoregressive flow), point, vq (the nearest of learned vectors in
+    #: each cell) or fsq (rounded numbers in each cell)
+    posterior: str = "normal"
+    code_count: int = 512  #: vectors of posterior=vq
+    code_dim: int = 8  #: numbers in each of them
+    code_levels: tuple[int, ...] = (8, 8, 8)  #: values of each number of a cell of posterior=fsq
+    commitment: float = 0.25  #: nats per cell and squared distance of its features from their vector (vq)
+    posterior_std_gain: float = 1.0  #: below 1, the posterior's log standard deviation learns that much more slowly
+    #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (of what the model is told),
+    #: vamp (the posteriors of learned images), flow (learned and invertible), none (autoencoder); of codes words (each
+    #: cell by itself) or autoregressive-words
+    prior: str = "standard-normal"
+    prior_components: int = 100  #: learned images of the vamp prior
+    likelihood: str = "normal"  #: of pixel values: a density, a probability of bytes, or bernoulli (of binary pixels)
+    mixture_components: int = 10  #: of the discretized-logistic-mixture
+    scale: str = "shared"  #: of a likelihood that has one: fixed, shared (one learned number) or pixel (one per pixel)
+    mean: str = "linear"  #: of a likelihood with a scale: linear (0.5 + the output; never saturates) or sigmoid
+    fixed_scale: float = 0.5**0.5  #: standard deviation on the [0,1] scale when scale is fixed
+    #: elbo, iwae, iwae-dreg (doubly reparameterised gradient), capacity, tc (total correlation), mmd, or distortion
+    #: (autoencoder)
+    objective: str = "elbo"
+    samples: int = 1  #: codes drawn per image in training; the K of iwae
+    beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 is the evidence lower bound
+    kl_warmup: float = 0.0  #: fraction of the run over which the weight of the rate rises from 0 to beta
+    free_bits_nats: float = 0.0  #: mean rate of each dimension that costs nothing (Kingma et al. 2016, Eq. 15)
+    capacity_nats: float = 25.0  #: what the rate is led to by objective=capacity (Burgess et al. 2018, Eq. 8)
+    capacity_weight: float = 100.0  #: γ, of its distance from there
+    tc_weight: float = 6.0  #: β of the total correlation by objective=tc (Chen et al. 2018, Eq. 4)
+    mmd_weight: float = 1000.0  #: λ of the squared maximum mean discrepancy by objective=mmd
+    code_l2: float = 0.0  #: of half the squared length of a code, by objective=distortion (Ghosh et al. 2020, Eq. 5)
+    decoder_l2: float = 0.0  #: of the squared length of the decoder's weights (Ghosh et al. 2020, Eq. 6)
+    noise_std: float = 0.0  #: largest noise added to the input, on the [0,1] scale; the target stays clean
+    flip: bool = False  #: half of the training images are mirrored left to right; wrong for digits and text
+    shift: int = 0  #: training images are moved by up to this many pixels in each direction, their edges repeated
+    jitter: float = 0.0  #: brightness, contrast and saturation of training images change by up to this fraction
+
+    epochs: float | None = None  #: passes over the training images
+    images_to_train: int = 300_000  #: where no epochs are named, they show about this many images
+    fewest_epochs: int = 10  #: but no fewer than these
+    start_at_mean: bool = False  #: the decoder of a dense net begins with the mean training image
+    batch_size: int | None = None  #: images per step
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"  #: constant, or cosine: a linear warm-up, then half a cosine down to a hundredth
+    warmup: float = 0.02  #: fraction of the steps in which the cosine schedule's learning rate rises
+    adam_beta2: float = 0.999  #: of the running mean of squared gradients; a short training wants a shorter memory
+    weight_decay: float = 0.0  #: added to the gradient (L2, not decoupled)
+    clip_norm: float = 0.0  #: largest norm of the gradient of the loss per pixel value; 0: no clipping
+    ema_power: float = 0.0  #: of the weights' moving average (Karras et al. 2024, Eq. 2); 0: none
+    reduction: str = "mean"  #: of the loss over the batch: mean, or sum (the seed systems)
+    train_on_val: bool = False  #: the validation part is trained on as well
+
+    @property
+    def has_bound(self) -> bool:
+        """Whether it trains on a bound of log p(x), and not on reconstruction alone."""
+        return self.objective != "distortion" and self.posterior != "point"
+
+    @property
+    def code_size(self) -> int:
+        """Numbers in the vector of a cell, where latents are codes."""
+        return self.code_dim if self.posterior == "vq" else len(self.code_levels)
+
+    @property
+    def words(self) -> int:
+        """How many vectors there are for a cell."""
+        return self.code_count if self.posterior == "vq" else math.prod(self.code_levels)
+
+    @property
+    def latents(self) -> str:
+        """What an image becomes, in words; of a resolved row."""
+        if self.latent == "codes":
+            return f"{(self.latent_dim or 0) // self.code_size} codes of {self.words} words"
+        return f"{self.latent_dim} latent dimensions"
+
+    @property
+    def has_density(self) -> bool:
+        """Whether images have a rate and a bound by it, whatever it trains on: not by an autoencoder."""
+        return self.posterior != "point" and self.prior != "none"
+
+    @property
+    def bound_samples(self) -> int:
+        """K of the importance-weighted bound that it trains on; 0: on another objective."""
+        return self.samples if self.objective.startswith("iwae") else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any], where: str = "the recipe") -> Recipe:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            UserError: for an unknown name, or a value of another type or out of range; it names ``where``.
+        """
+        recipe = record(cls, row, where, "recipe.")
+        try:
+            return check(recipe)
+        except UserError as error:
+            raise UserError(f"{where}: recipe.{error}") from error
+
+
+#: Those that give a density and not a probability: their nats are no bits of anything.
+DENSITIES = ("normal", "laplace", "continuous-bernoulli")
+LIKELIHOODS = (
+    *DENSITIES,
+    *("bernoulli", "discretized-logistic", "discretized-logistic-mixture", "discretized-normal", "categorical"),
+)
+
+_CHOICES = {
+    "latent": ("vector", "codes"),
+    "net": ("mlp", "seed-conv", "resnet"),
+    "posterior": ("normal", "iaf", "point", "vq", "fsq"),
+    "prior": (
+        "standard-normal",
+        "fitted-normal",
+        "conditional-normal",
+        "vamp",
+        "flow",
+        "words",
+        "autoregressive-words",
+        "none",
+    ),
+    "likelihood": LIKELIHOODS,
+    "scale": ("fixed", "shared", "pixel"),
+    "mean": ("linear", "sigmoid"),
+    "objective": ("elbo", "iwae", "iwae-dreg", "capacity", "tc", "mmd", "distortion"),
+    "activation": ("relu", "tanh"),
+    "schedule": ("constant", "cosine"),
+    "reduction": ("mean", "sum"),
+}
+_POSITIVE = (
+    *("samples", "prior_components", "smallest_grid", "code_count", "code_dim", "width", "depth", "patch"),
+    *("latent_dim", "posterior_std_gain", "fixed_scale", "mixture_components"),
+    *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
+)
+_FRACTION = ("kl_warmup", "warmup", "adam_beta2", "jitter")
+_NOT_NEGATIVE = (
+    "condition_size",
+    *(
+        "beta",
+        "commitment",
+        "free_bits_nats",
+        "capacity_nats",
+        "capacity_weight",
+        "tc_weight",
+        "mmd_weight",
+        "code_l2",
+        "decoder_l2",
+    ),
+    *("condition_size", "noise_std", "shift", "weight_decay", "clip_norm", "ema_power"),
+)
+#: The largest values. Sizes beyond these are a mistake or a damaged file: a network of a million layers would take
+#: hours to build before it ran out of memory. Numbers beyond these leave float32 when they are multiplied.
+_MOST: dict[str, float] = {
+    "samples": 10_000,
+    "prior_components": 10_000,
+    "smallest_grid": 512,
+    "code_count": 2**20,
+    "code_dim": 1024,
+    "width": 4096,
+    "depth": 100,
+    "patch": 512,
+    "latent_dim": 2**20,
+    "condition_size": 2**20,
+    "mixture_components": 256,
+    "shift": 2**16,
+    "learning_rate": 1e38,
+    **dict.fromkeys(("images_to_train", "fewest_epochs", "batch_size"), 2**53),
+    **dict.fromkeys(("posterior_std_gain", "fixed_scale", "noise_std"), 1000.0),
+    **dict.fromkeys(("epochs", "beta", "commitment", "free_bits_nats", "capacity_nats"), 1e9),
+    **dict.fromkeys(("capacity_weight", "tc_weight", "mmd_weight", "code_l2", "decoder_l2"), 1e9),
+    **dict.fromkeys(("weight_decay", "clip_norm", "ema_power"), 1e9),
+}
+_MOST_LAYERS, _WIDEST_LAYER = 100, 2**16  # of a dense net
+_MOST_LEVELS, _MOST_WORDS = 1024, 2**20  # of a number in a cell of posterior=fsq, and of the words in all
+
+
+@checked
+def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """A copy of the row with some values replaced; text is parsed by the type of the field.
+
+    >>> override(Recipe("mine"), {"beta": "4", "hidden": "64,32"}).hidden
+    (64, 32)
+    """
+    known = _types()
+    settable = [name for name in known if name not in ("name", "condition_size", *DESCRIPTIONS)]
+    parsed = {}
+    for name, value in values.items():
+        if name not in settable:
+            raise UserError(
+                f"--set {name}={value}: recipe {recipe.name!r} has no value {name!r}; {nearest(name, settable)}"
+            )
+        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        parsed[name] = _parse(name, text, known[name])
+    return check(replace(recipe, **parsed))
+
+
+@checked
+def with_likelihood(recipe: Recipe, name: str) -> Recipe:
+    """A copy of the row with another likelihood, whose scale is learned and whose mean is linear.
+
+    What the row fixes was chosen for its own: a normal of variance 1/2 makes nats of squared errors, a probability of
+    that width makes grey pictures.
+
+    >>> with_likelihood(Recipe("mine", scale="fixed"), "laplace").scale
+    'shared'
+    """
+    if name == recipe.likelihood:
+        return recipe
+    scale = "shared" if recipe.scale == "fixed" else recipe.scale
+    return check(replace(recipe, likelihood=name, scale=scale, mean="linear"))
+
+
+@checked
+def check(recipe: Recipe) -> Recipe:
+    """Returns the row if each of its values is of its type and within range, else raises :class:`UserError`."""
+    recipe = checked_fields(recipe)
+    for name, choices in _CHOICES.items():
+        value = getattr(recipe, name)
+        if value not in choices:
+            raise UserError(f"{name}={value}: {nearest(str(value), choices)}")
+    for name in (*_POSITIVE, *_NOT_NEGATIVE, *_FRACTION):
+        _check_range(name, getattr(recipe, name))
+    if recipe.adam_beta2 == 1:
+        raise UserError("adam_beta2=1: must be below 1, or squared gradients are never averaged")
+    if recipe.jitter == 1:
+        raise UserError("jitter=1: must be below 1, or an image may turn black")
+    hidden, levels = recipe.hidden, recipe.code_levels
+    if (
+        not hidden
+        or not all(isinstance(h, int) and 0 < h <= _WIDEST_LAYER for h in hidden)
+        or len(hidden) > _MOST_LAYERS
+    ):
+        raise UserError(
+            f"hidden={_short(hidden)}: give the widths as positive whole numbers, for example hidden=200,100; at most "
+            f"{_MOST_LAYERS} layers of {_WIDEST_LAYER:,}"
+        )
+    are_levels = all(isinstance(n, int) and 1 < n <= _MOST_LEVELS for n in levels)
+    if not levels or not are_levels or math.prod(levels) > _MOST_WORDS:
+        raise UserError(
+            f"code_levels={_short(levels)}: give whole numbers of 2 or more, for example code_levels=8,8,8; at most "
+            f"{_MOST_WORDS:,} words"
+        )
+    return recipe
+
+
+def _check_range(name: str, value: float | None) -> None:
+    if value is None:
+        return
+    if value != value or value in (float("inf"), float("-inf")):
+        raise UserError(f"{name}={value}: must be a finite number")
+    if name in _POSITIVE and value <= 0:
+        raise UserError(f"{name}={value}: must be greater than 0")
+    if name in _NOT_NEGATIVE and value < 0:
+        raise UserError(f"{name}={value}: must not be negative")
+    if name in _FRACTION and not 0 <= value <= 1:
+        raise UserError(f"{name}={value}: must lie between 0 and 1")
+    if name in _MOST and value > _MOST[name]:
+        raise UserError(f"{name}={_short(value)}: must be at most {_MOST[name]:,}")
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+def _types() -> dict[str, Any]:
+    return typing.get_type_hints(Recipe)
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    if typing.get_origin(kind) is types.UnionType:
+        if text.lower() in ("none", "auto"):
+            return None
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    try:
+        if typing.get_origin(kind) is tuple:
+            return tuple(int(part) for part in text.split(",") if part.strip())
+        if kind is bool:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(
+            kind, "whole numbers, as in 200,100"
+        )
+        raise UserError(f"--set {name}={text}: expected {expected}") from error

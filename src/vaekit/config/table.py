@@ -1,0 +1,270 @@
+"""The table of recipes, a row each, and its keepers. What the values mean stands in :mod:`vaekit.config.recipe`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vaekit.config.recipe import DENSITIES, DESCRIPTIONS, LIKELIHOODS, Recipe, check, override, with_likelihood
+from vaekit.errors import UserError, nearest
+from vaekit.system.arguments import checked
+
+__all__ = [
+    "DENSITIES",
+    "DESCRIPTIONS",
+    "LIKELIHOODS",
+    "RECIPES",
+    "Recipe",
+    "check",
+    "get",
+    "override",
+    "register",
+    "unregister",
+    "with_likelihood",
+]
+
+#: Of every recipe with the residual net: no step is too large, and the weights are averaged.
+_STEADY: dict[str, Any] = {"clip_norm": 1.0, "ema_power": 16.0}
+#: Of most with a posterior: its spread learns slowly, the rate comes slowly.
+_BOUND: dict[str, Any] = {"posterior_std_gain": 0.125, "kl_warmup": 0.3, **_STEADY}
+
+_ROWS = [
+    Recipe(
+        "vae",
+        summary="the default: a residual network and a learned observation scale; sharp, samples well",
+        paper="Kingma & Welling 2014, Eq. 10; learned scale: Rybkin et al. 2021, Eq. 4",
+        prior="fitted-normal",
+        **_BOUND,
+    ),
+    Recipe(
+        "beta-vae",
+        summary="a stronger pull to the prior: smoother, more separate latent directions, blurrier images",
+        paper="Higgins et al. 2017, Eq. 4",
+        beta=4.0,
+        scale="fixed",
+        fixed_scale=0.1,
+        **_BOUND,
+    ),
+    Recipe(
+        "iwae",
+        summary="a tighter bound, of five codes per image, under a standard normal prior; five times the decoding",
+        paper="Burda et al. 2016, Eq. 8; gradient: Tucker et al. 2018",
+        cost="3",
+        posterior_std_gain=0.125,
+        objective="iwae-dreg",
+        samples=5,
+        **_STEADY,
+    ),
+    Recipe(
+        "capacity-vae",
+        summary="beta-vae led to a rate of capacity_nats, which rises slowly: separate directions, less blur",
+        paper="Burgess et al. 2018, Eq. 8",
+        posterior_std_gain=0.125,
+        objective="capacity",
+        scale="fixed",
+        fixed_scale=0.1,
+        kl_warmup=0.8,
+        **_STEADY,
+    ),
+    Recipe(
+        "beta-tcvae",
+        summary="latents that tell nothing of one another: directions that change one thing each",
+        paper="Chen et al. 2018, Eq. 4",
+        objective="tc",
+        tc_weight=150.0,  # 6 where a pixel is Bernoulli, whose deviation is up to 0.5, not 0.1: 25 times as dear
+        scale="fixed",
+        fixed_scale=0.1,
+        batch_size=64,
+        **_BOUND,
+    ),
+    Recipe(
+        "info-vae",
+        summary="codes that keep what they know of the image: the codes of all images together are held to the prior",
+        paper="Zhao et al. 2019, Eq. 6",
+        objective="mmd",
+        beta=0.1,
+        batch_size=64,
+        **_BOUND,
+    ),
+    Recipe(
+        "vamp-vae",
+        summary="a prior that is the mean of the posteriors of learned images: a better bound, samples of many kinds",
+        paper="Tomczak & Welling 2018, Eq. 9",
+        cost="2.5",
+        prior="vamp",
+        **_BOUND,
+    ),
+    Recipe(
+        "flow-vae",
+        summary="a learned, invertible prior: any shape of codes, exact densities, smooth samples",
+        paper="Dinh et al. 2017, Eq. 7; as a prior: Chen et al. 2017, Sec. 3.2",
+        cost="1.1",
+        prior="flow",
+        **_BOUND,
+    ),
+    Recipe(
+        "iaf-vae",
+        summary="posteriors of any shape, by an inverse autoregressive flow, under a standard normal prior",
+        paper="Kingma et al. 2016, Eq. 10 and Algorithm 1",
+        posterior="iaf",
+        **_BOUND,
+    ),
+    Recipe(
+        "conditional-vae",
+        summary="told labels and attributes, where they are known: draw images of a kind, generate --condition",
+        paper="Kingma et al. 2014, Eq. 6; Sohn et al. 2015, Eq. 4; parts are hidden as in Ho & Salimans 2021, Sec. 3.2",
+        prior="conditional-normal",
+        is_conditional=True,
+        **_BOUND,
+    ),
+    Recipe(
+        "wae-mmd",
+        summary="an autoencoder whose codes together are held to a normal: sharp, and it can be sampled",
+        paper="Tolstikhin et al. 2018, Eq. 4 and Algorithm 2",
+        posterior="point",
+        objective="mmd",
+        batch_size=64,
+        **_STEADY,
+    ),
+    Recipe(
+        "rae-l2",
+        summary="an autoencoder with short latents and a smooth decoder; sample it after vaekit fit-prior, as ae",
+        paper="Ghosh et al. 2020, Eq. 4 to 7",
+        posterior="point",
+        prior="none",
+        objective="distortion",
+        code_l2=1.0,
+        decoder_l2=1e-3,
+        **_STEADY,
+    ),
+    Recipe(
+        "vq-vae",
+        summary="each patch one of 512 learned vectors: sharp, compact; samples come from a prior over the words",
+        paper="van den Oord et al. 2017, Eq. 3 and Appendix A.1; codes of length 1: Yu et al. 2022, Sec. 3.2",
+        cost="0.9",
+        latent="codes",
+        posterior="vq",
+        prior="autoregressive-words",
+        smallest_grid=7,
+        **_STEADY,
+    ),
+    Recipe(
+        "fsq-vae",
+        summary="vq-vae without a codebook: a few numbers per patch, each rounded to a few values; all words get used",
+        paper="Mentzer et al. 2024, Sec. 3.1",
+        cost="0.9",
+        latent="codes",
+        posterior="fsq",
+        prior="autoregressive-words",
+        smallest_grid=7,
+        **_STEADY,
+    ),
+    Recipe(
+        "ae",
+        summary="a plain autoencoder: the best reconstructions, no density, no samples to trust",
+        paper="Hinton & Salakhutdinov 2006",
+        posterior="point",
+        prior="none",
+        objective="distortion",
+        **_STEADY,
+    ),
+    Recipe(
+        "denoising-ae",
+        summary="an autoencoder that learns to remove noise of any strength up to noise_std",
+        paper="Vincent et al. 2010, Eq. 10",
+        posterior="point",
+        prior="none",
+        objective="distortion",
+        noise_std=0.5,
+        **_STEADY,
+    ),
+    Recipe(
+        "seed-ae",
+        summary="founding system A: a dense 784-200-20-200-784 autoencoder for handwritten digits",
+        paper="Hinton & Salakhutdinov 2006",
+        cost="0.03",
+        net="mlp",
+        hidden=(200,),
+        latent_dim=20,
+        posterior="point",
+        prior="none",
+        scale="fixed",
+        mean="sigmoid",
+        objective="distortion",
+        epochs=10.0,
+        batch_size=32,
+        learning_rate=2.5e-4,
+        schedule="constant",
+        reduction="sum",
+        train_on_val=True,
+    ),
+    Recipe(
+        "fast-ae",
+        summary="the network of seed-ae, trained for speed: one epoch of MNIST is as good as ten of seed-ae",
+        paper="Hinton & Salakhutdinov 2006; schedule: Smith & Topin 2019",
+        cost="0.02",
+        net="mlp",
+        hidden=(200,),
+        latent_dim=20,
+        posterior="point",
+        prior="none",
+        scale="fixed",
+        mean="sigmoid",
+        objective="distortion",
+        images_to_train=60_000,
+        fewest_epochs=1,
+        start_at_mean=True,
+        batch_size=64,
+        learning_rate=0.011,
+        warmup=0.2,
+        adam_beta2=0.95,
+        train_on_val=True,
+    ),
+    Recipe(
+        "seed-vae",
+        summary="founding system B: a convolutional VAE for 256x256 faces; blurs, by its fixed scale",
+        paper="Kingma & Welling 2014, Eq. 10 and Appendix B",
+        cost="2.5",
+        net="seed-conv",
+        latent_dim=100,
+        scale="fixed",
+        mean="sigmoid",
+        epochs=10.0,
+        batch_size=16,
+        learning_rate=1e-4,
+        schedule="constant",
+        weight_decay=1e-5,
+        reduction="sum",
+        train_on_val=True,
+    ),
+]
+
+RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
+
+
+@checked
+def get(name: str) -> Recipe:
+    """The row called ``name``; raises :class:`UserError` with the nearest name if there is none.
+
+    >>> get("seed-ae").latent_dim
+    20
+    """
+    if name not in RECIPES:
+        raise UserError(f"there is no recipe {name!r}; {nearest(name, RECIPES)}")
+    return RECIPES[name]
+
+
+@checked
+def register(recipe: Recipe, replace_existing: bool = False) -> Recipe:
+    """Adds a row to the table, so that every verb, flag and test knows it; returns it."""
+    if not recipe.name.strip() or not recipe.name.isprintable():
+        raise UserError(f"recipe: its name is {recipe.name!r}; give it one that can be read", "recipe")
+    if recipe.name in RECIPES and not replace_existing:
+        raise UserError(f"a recipe {recipe.name!r} exists; give yours another name or pass replace_existing=True")
+    RECIPES[recipe.name] = check(recipe)
+    return RECIPES[recipe.name]
+
+
+@checked
+def unregister(name: str) -> None:
+    """Takes a row out of the table."""
+    RECIPES.pop(get(name).name)

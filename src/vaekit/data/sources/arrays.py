@@ -1,0 +1,310 @@
+"""Arrays of images: .npy and .npz files, numpy arrays, tensors, torch Datasets and other sequences."""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vaekit.data.convert import bytes_from_unit
+from vaekit.data.fingerprint import hash_rows
+from vaekit.data.ingest.loader import join, refuse_unequal
+from vaekit.data.ingest.mapped import empty, mapped_limit_bytes, pack
+from vaekit.data.numbers import as_dense
+from vaekit.data.ranges import Dim, beyond_words, range_notes
+from vaekit.data.sources.axes import channels_first, is_plainly_a_stack
+from vaekit.data.sources.npz import Npz
+from vaekit.data.sources.rows import Rows, number_names, reshape_pixels
+from vaekit.data.splits import split_of
+from vaekit.errors import UserError, lacks_memory
+from vaekit.pixels.decode import reason, upright
+from vaekit.pixels.deep import PEAK, RANGE
+from vaekit.pixels.form import Form
+
+__all__ = ["read_array", "read_npy", "read_sequence"]
+
+_PARTS = ("train", "val", "valid", "validation", "test")
+
+
+def read_array(array: np.ndarray | torch.Tensor, form: Form) -> Rows:
+    """Rows of one array or tensor: [N,H,W], [N,H,W,C] or [N,C,H,W], C being 1, 3 or 4.
+
+    Its values are uint8, bool, or floats in [0, 1]. The pixels are shared with the array where
+    nothing has to be changed.
+    Raises :class:`UserError` for another type or range, and for a shape that may be read in two ways.
+    """
+    is_tensor = isinstance(array, torch.Tensor)
+    where = "the tensor" if is_tensor else "the array"
+    values = _numpy(array, where) if isinstance(array, torch.Tensor) else array
+    pixels = _pixels(values, where, form, is_tensor)
+    notes, dim = _range(_share(values), where)
+    shaped, sizes = reshape_pixels(pixels, form), [pixels.shape[2:]]
+    return Rows(shaped, number_names(len(pixels)), hash_rows(pixels), notes=notes, dim=dim, sizes=sizes)
+
+
+def read_npy(path: Path, form: Form) -> Rows:
+    """Rows of a .npy file, or of a .npz with ``images`` and ``labels``, or ``x_train``, ``y_train`` …
+
+    A .npz with other names will do if one array alone can be images. Arrays that are not needed are not unpacked.
+    """
+    limit_bytes = mapped_limit_bytes()
+    try:
+        loaded = _load(path, limit_bytes)
+        if isinstance(loaded, np.ndarray):
+            return _read_parts([("", loaded, None)], str(path), form)
+        loaded.close()
+        with Npz(path) as npz:
+            pairs, notes = _chosen(npz)
+            rows = _read_parts(pairs, str(path), form)
+    except UserError:
+        raise
+    except PermissionError as error:
+        raise UserError(f"{path} may not be read (permission denied); ask for access") from error
+    except Exception as error:  # numpy raises anything from EOFError to BadZipFile, none of it ours
+        raise UserError(f"{path} cannot be read as arrays ({reason(error)}); save it again with numpy") from error
+    rows.notes = [*notes, *rows.notes]
+    return rows
+
+
+def read_sequence(source: Any, form: Form) -> Rows:
+    """Rows of a torch Dataset, or any sequence, of images or (image, label) pairs.
+
+    An image is a PIL image, an array [H,W(,C)] or a tensor [C,H,W]; a label is a whole number or a text.
+    """
+    items = _items(source)
+    first = next(items, None)
+    if first is None:
+        raise UserError("the data set is empty; expected images or (image, label) pairs")
+    images, labels, longest = [], [], 0
+    most = 0.0  # of their range, that values of more than 8 bits use
+    odd: tuple[int, Any] | None = None  # the first label that is none: its item and what it is
+    for index, item in enumerate(chain([first], items)):
+        image, label = (item[0], item[1]) if isinstance(item, tuple | list) and len(item) > 1 else (item, None)
+        longest = max(longest, len(item) if isinstance(item, tuple | list) else 1)
+        if isinstance(image, tuple | list) and len(image) == 1:
+            image = image[0]
+        pixels, share = _one(image, f"item {index} of the data set")
+        images.append(pixels)
+        most = max(most, share)
+        labels.append(_label(label))
+        if odd is None and label is not None and labels[-1] is None:
+            odd = index, label
+    rows = _rows_of_list(images, labels, getattr(source, "classes", None), form)
+    said, rows.dim = _range(most, "the data set")
+    rows.notes = [*rows.notes, *said, *_left_aside(labels, odd, longest)]
+    return rows
+
+
+def _left_aside(labels: list[Any], odd: tuple[int, Any] | None, longest: int) -> list[str]:
+    """Notes about labels, and further values of items, that are not used."""
+    notes = []
+    missing = labels.count(None)
+    if odd is not None:
+        what = _described(odd[1])
+        notes.append(f"labels are not used: that of item {odd[0]} is {what}; expected a whole number or a text")
+    elif 0 < missing < len(labels):
+        notes.append(f"labels are not used: {missing:,} of {len(labels):,} items have none")
+    if longest > 2:
+        notes.append(f"items have up to {longest} values; only the first two, image and label, are used")
+    return notes
+
+
+def _described(label: Any) -> str:
+    shape = getattr(label, "shape", ())
+    kind = f"of type {label.dtype}" if hasattr(label, "dtype") else f"of type {type(label).__name__}"
+    return f"{kind} with {math.prod(shape):,} values" if math.prod(shape) != 1 else kind
+
+
+def _load(path: Path, limit_bytes: int) -> Any:
+    """An array or a .npz; an array above the limit stays in its file."""
+    if path.stat().st_size <= limit_bytes:
+        return np.load(path, allow_pickle=False)
+    try:
+        return np.load(path, mmap_mode="c", allow_pickle=False)  # what is written goes to memory, not to the file
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        # Linux wants to be able to hold all that may be written; what is only read may be larger than memory
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, form: Form) -> Rows:
+    sizes = [(image.shape[1], image.shape[2]) for image in images]
+    if form.size is None:
+        refuse_unequal(sizes, "the data set", form.fit)
+    channels, size = form.channels or (3 if any(len(image) != 1 for image in images) else 1), form.size or sizes[0]
+    form = replace(form, channels=channels, size=size)
+    pixels = empty((len(images), channels, *size))
+    contents = []
+    for index, image in enumerate(images):
+        contents += hash_rows(image[None])
+        pixels[index] = reshape_pixels(image[None], form)[0]
+    names, order = _label_names(labels, classes)
+    return Rows(pixels, number_names(len(images)), contents, names, order, sizes=sizes)
+
+
+def _label_names(labels: list[Any], classes: Any) -> tuple[list[str] | None, list[str] | None]:
+    if any(label is None for label in labels):
+        return None, None
+    numbers = all(isinstance(label, int) for label in labels)
+    if numbers and isinstance(classes, list | tuple) and all(0 <= label < len(classes) for label in labels):
+        order = [str(name) for name in classes]
+        if len(set(order)) == len(order):
+            return [order[label] for label in labels], order
+    return [str(label) for label in labels], None
+
+
+def _items(source: Any) -> Iterator[Any]:
+    if isinstance(source, Mapping) or hasattr(source, "iloc"):  # a dict, a pandas table or column
+        raise UserError(
+            f"images cannot be made from a {type(source).__name__}; give a list of paths, such as "
+            "table['path'].tolist(), or an array of images"
+        )
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        # torch's map-style data sets may raise anything past their end, so they are not iterated
+        return (_item(source, index) for index in range(len(source)))
+    if isinstance(source, Iterable):
+        return iter(source)
+    raise UserError(
+        f"images cannot be made from {type(source).__name__}; expected a path, a built-in name, "
+        "an array, a tensor or a torch Dataset"
+    )
+
+
+def _item(source: Any, index: int) -> Any:
+    """One item of a data set, whose own errors may be of any kind."""
+    try:
+        return source[index]
+    except Exception as error:
+        if isinstance(error, UserError) or lacks_memory(error):
+            raise
+        raise UserError(f"item {index} of the {type(source).__name__} cannot be read: {reason(error)}") from error
+
+
+def _one(image: Any, where: str) -> tuple[np.ndarray, float]:
+    """One image as uint8 [C, H, W], and how much of its range it uses; 0 if it has no more than 8 bits."""
+    share = 0.0
+    if isinstance(image, Image.Image):
+        image, share = _of_pil(image, where)
+    is_tensor = isinstance(image, torch.Tensor)
+    if not isinstance(image, torch.Tensor | np.ndarray):
+        raise UserError(
+            f"{where} is a {type(image).__name__}; expected a PIL image, an array [H,W,C] or a tensor [C,H,W]"
+        )
+    array = _numpy(image, where) if isinstance(image, torch.Tensor) else image
+    pixels = pack(bytes_from_unit(channels_first(array[None], where, is_tensor, is_stack=True), where))[0]
+    return pixels, max(share, _share(array))
+
+
+def _label(value: Any) -> int | str | None:
+    if isinstance(value, torch.Tensor):
+        value = as_dense(value, "a label").numpy()
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.item() if value.size == 1 else None
+    return value if isinstance(value, int | str) else None
+
+
+def _of_pil(image: Image.Image, where: str) -> tuple[np.ndarray, float]:
+    """uint8 [H, W] or [H, W, C], upright, as from a file; and how much of its range it uses, as in :func:`_one`."""
+    known = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L"}
+    try:
+        image, peak = upright(image)
+    except (OSError, ValueError) as error:
+        if str(error).startswith(RANGE):  # as a file with such values is refused
+            raise UserError(beyond_words(where, 1, [(where, str(error))])) from error
+        raise UserError(f"{where} cannot be read as an image: {reason(error)}") from error
+    mode = known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")
+    return np.asarray(image.convert(mode)), max(0, peak) / PEAK
+
+
+def _numpy(tensor: torch.Tensor, where: str) -> np.ndarray:
+    tensor = as_dense(tensor, where)
+    return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
+
+
+def _pixels(array: np.ndarray, where: str, form: Form, is_tensor: bool = False, is_stack: bool = False) -> np.ndarray:
+    """A set as uint8 [N, C, H, W]; ``is_stack``: its first axis is known to count images."""
+    turned = channels_first(array, where, is_tensor, is_stack, form)
+    if array.size == 0:
+        raise UserError(f"{where} holds no images (shape {list(array.shape)}); give at least one")
+    return pack(bytes_from_unit(turned, where))
+
+
+def _share(values: np.ndarray) -> float:
+    """How much of [0, 1] floats use; 0 for bytes, of which nothing is said."""
+    return max(0.0, float(values.max())) if values.dtype.kind == "f" and values.size else 0.0
+
+
+def _range(share: float, where: str) -> tuple[list[str], Dim | None]:
+    return range_notes(share, f"the values of {where}", "open them again")
+
+
+def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: str, form: Form) -> Rows:
+    """Rows of (part or '', images, labels)."""
+    names: list[str] = []
+    given: list[int] = []
+    contents: list[bytes] = []
+    shaped = []
+    sizes: list[tuple[int, ...]] = []
+    labels: list[str] = []
+    share = 0.0
+    sizes_of_stacks = {images.shape[1:] for _, images, _ in pairs if is_plainly_a_stack(images.shape)}
+    for part, images, numbers in pairs:
+        share = max(share, _share(images))
+        # a single label may belong to a single image; several count a stack, or are refused below
+        is_stack = (numbers is not None and numbers.size != 1) or images.shape[1:] in sizes_of_stacks
+        pixels = _pixels(images, where, form, is_stack=is_stack)
+        names += number_names(len(pixels), f"{part}/" if part else "")
+        given += [-1 if (number := split_of(part)) is None else number] * len(pixels)
+        contents += hash_rows(pixels)
+        labels += _label_texts(numbers, len(pixels), where)
+        shaped.append(reshape_pixels(pixels, form))
+        sizes += [pixels.shape[2:]] * len(pixels)
+    if len({pixels.shape[1:] for pixels in shaped}) > 1:
+        raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
+    notes, dim = _range(share, where)
+    if labels and len(labels) != len(names):
+        notes.append(f"no labels: some arrays of images in {where} have them and some do not")
+    return Rows(
+        pixels=join(shaped),
+        names=names,
+        contents=contents,
+        labels=labels if len(labels) == len(names) else None,
+        given=given,
+        notes=notes,
+        dim=dim,
+        sizes=sizes,
+    )
+
+
+def _chosen(npz: Npz) -> tuple[list[tuple[str, np.ndarray, np.ndarray | None]], list[str]]:
+    """(part or '', images, labels) of the arrays to use, and what to say of the others."""
+    parts = [part for part in _PARTS if f"x_{part}" in npz.names]
+    if parts:
+        keys = [(part, f"x_{part}", f"y_{part}") for part in parts]
+    else:
+        images = next((key for key in ("images", "x", "arr_0") if key in npz.names), "") or npz.only_images()
+        keys = [("", images, "labels" if "labels" in npz.names else "y")]
+    used = {key for _, *both in keys for key in both}
+    left = [name for name in npz.names if name not in used]
+    notes = [f"arrays not used: {', '.join(left)}"] if left else []
+    return [(part, npz.read(x), npz.read(y) if y in npz.names else None) for part, x, y in keys], notes
+
+
+def _label_texts(numbers: np.ndarray | None, count: int, where: str) -> list[str]:
+    if numbers is None:
+        return []
+    flat = numbers.reshape(-1)
+    if len(flat) != count:
+        raise UserError(f"{where} holds {count} images but {len(flat)} labels; expected one each")
+    if flat.dtype.kind not in "iubU":
+        raise UserError(f"{where} holds labels of type {flat.dtype}; expected whole numbers or texts")
+    return [str(value) for value in flat.tolist()]

@@ -1,0 +1,238 @@
+"""open_images: any source to Images. It only decides who reads; each kind of source has its module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vaekit.data.images import Images
+from vaekit.data.ingest.files import Files, list_folder, list_paths
+from vaekit.data.ingest.mapped import is_large
+from vaekit.data.ranges import refuse_dim
+from vaekit.data.sources.archive import ARCHIVE_ENDINGS, list_archive
+from vaekit.data.sources.arrays import read_array, read_npy, read_sequence
+from vaekit.data.sources.builtin import builtin_names, is_builtin, read_builtin
+from vaekit.data.sources.cifar import find_cifar, read_cifar
+from vaekit.data.sources.folder import layout_of, read_tree
+from vaekit.data.sources.hub import is_hub, read_hub
+from vaekit.data.sources.idx import find_idx, is_idx, read_idx, read_idx_file
+from vaekit.data.sources.known import KNOWN, fetch_known, is_known, name_classes
+from vaekit.data.sources.layout import is_image
+from vaekit.data.sources.rows import Rows, reshape_pixels
+from vaekit.data.splits import check_split
+from vaekit.errors import UserError
+from vaekit.pixels.form import Form
+from vaekit.pixels.sizes import crop_notes
+from vaekit.system.arguments import checked, shown
+from vaekit.system.regular_files import odd_kind
+
+__all__ = ["open_files", "open_images", "open_in", "tree_of"]
+
+
+@checked
+def open_images(
+    source: Any,
+    size: Any = None,
+    channels: int | None = None,
+    split: str = "all",
+    seed: int = 0,
+    *,
+    fit: str = "crop",
+    background: str = "white",
+    frames: str = "first",
+) -> Images:
+    """Opens any source as uint8 images [N,C,H,W] with labels, attributes, parts and a fingerprint.
+
+    Arguments:
+        source: a folder, an archive (.zip, .tar, .tar.gz), IDX, .npy or .npz files, one image file or a list
+            of them, a built-in ('digits', 'portraits', 'portraits:500'), a set to fetch ('mnist',
+            'fashion-mnist', 'cifar10', 'hf://OWNER/NAME[:SPLIT]'), an array or tensor [N,H,W], [N,H,W,C] or
+            [N,C,H,W], a PIL image, a torch Dataset that yields images or (image, label), or Images.
+        size: pixels of the shorter side, (height, width) or 'HxW'. None keeps the size, which must then be
+            the same for all.
+        channels: 1, 3, 4 (with alpha), or None: 3 if any image has colour.
+        split: 'train', 'val', 'test' or 'all'.
+        seed: of the split, where the source has none of its own.
+        fit: 'crop' covers the size and cuts out the middle, 'pad' shows all on the background, 'stretch'.
+        background: a colour by name or #rrggbb, behind what is transparent and around what is padded.
+        frames: 'first' or 'all', of animations and of files with several pages.
+
+    Raises :class:`~vaekit.errors.UserError` for a source that is missing, empty or unreadable.
+
+    >>> images = open_images("digits")
+    >>> len(images), images.shape, images.classes[-1]
+    (1797, (1, 8, 8), '9')
+    """
+    return open_in(source, Form.of(size, channels, fit, background, frames), split, seed)
+
+
+def open_in(
+    source: Any,
+    form: Form,
+    split: str = "all",
+    seed: int = 0,
+    may_fetch: bool = True,
+    may_be_dim: bool = False,
+) -> Images:
+    """:func:`open_images`, in a form that has been checked.
+
+    Args:
+        source, split, seed: As there.
+        form: What the images are brought to.
+        may_fetch: Whether anything may be asked of the network.
+        may_be_dim: Whether they may use less than 1 % of the range of their values; then a note says so.
+    """
+    check_split(split)
+    if isinstance(source, Images):
+        return _reshaped(source, form).part(split)
+    rows, name = _read(source, form, may_fetch)
+    if rows.dim is not None and not may_be_dim:
+        refuse_dim(rows.dim)
+    return rows.images(name, seed, form).part(split)
+
+
+def open_files(paths: Sequence[str | Path], size: Any = None, channels: int | None = None) -> Images:
+    """Opens single image files, in the order given; raises as :func:`open_images` does."""
+    return open_images([Path(path) for path in paths], size, channels)
+
+
+def tree_of(source: Any) -> tuple[Files, bool] | None:
+    """The tree of files behind a source, and whether it is a bare list; None for other sources."""
+    if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
+        return list_paths(_checked([_path(item) for item in source])), True
+    if not isinstance(source, str | Path) or (isinstance(source, str) and is_builtin(source)):
+        return None
+    path = _path(source)
+    if path.is_dir():
+        files = list_folder(path)
+    elif path.is_file() and path.name.lower().endswith(ARCHIVE_ENDINGS):
+        files = list_archive(path)
+    elif path.is_file() and is_image(path.name):
+        return list_paths([path]), True
+    else:
+        return None
+    return None if find_idx(files.names) or find_cifar(files.names) else (files, False)
+
+
+def _read(source: Any, form: Form, may_fetch: bool) -> tuple[Rows, str]:
+    if isinstance(source, str | Path):
+        return _read_named(source, form, may_fetch)
+    if isinstance(source, np.ndarray | torch.Tensor):
+        return read_array(source, form), "array"
+    if isinstance(source, Image.Image):
+        source = [source]
+    if isinstance(source, list | tuple) and all(isinstance(item, str | Path) for item in source):
+        return _read_list([_path(item) for item in source], form), "files"
+    return read_sequence(source, form), "array"
+
+
+def _read_named(source: str | Path, form: Form, may_fetch: bool) -> tuple[Rows, str]:
+    if isinstance(source, str) and is_builtin(source):
+        rows = read_builtin(source, form)
+        if Path(source).exists():
+            rows.notes = (*rows.notes, f"{source} is the built-in; for what lies here write ./{source}")
+        return rows, source
+    if isinstance(source, str) and is_hub(source):
+        return read_hub(source, form, may_fetch), source
+    path = _path(source)
+    exists = path.exists()
+    by_name = isinstance(source, str) and is_known(source)
+    if by_name and not exists:
+        return name_classes(str(source), _read_path(fetch_known(str(source), may_fetch), form)), str(source)
+    if not exists or str(source) == "":
+        raise _missing(str(source), path)
+    rows = _read_path(path, form)
+    if by_name:  # nobody is to be surprised by the network where a file will do
+        rows.notes = (*rows.notes, f"{source} is what lies here; to fetch the set of that name, start elsewhere")
+    return rows, str(path.resolve())
+
+
+def _read_path(path: Path, form: Form) -> Rows:
+    name = path.name.lower()
+    if path.is_dir():
+        return _read_files(list_folder(path), form)
+    _require_regular(path)
+    if name.endswith(ARCHIVE_ENDINGS):
+        return _read_files(list_archive(path), form)
+    if name.endswith((".npy", ".npz")):
+        return read_npy(path, form)
+    if is_idx(name):
+        return read_idx_file(path, form)
+    if is_image(name):
+        return _read_list([path], form)
+    raise UserError(
+        f"{path} is of a kind that is not known here; expected a folder, "
+        f"an archive ({', '.join(ARCHIVE_ENDINGS[:4])}), IDX, .npy or .npz files, or an image"
+    )
+
+
+def _read_files(files: Files, form: Form) -> Rows:
+    if find_idx(files.names):
+        return read_idx(files, form)
+    return (read_cifar if find_cifar(files.names) else read_tree)(files, form)
+
+
+def _read_list(paths: list[Path], form: Form) -> Rows:
+    files = list_paths(_checked(paths))
+    return read_tree(files, form, layout_of(files, flat=True))
+
+
+def _path(source: str | Path) -> Path:
+    try:
+        path = Path(source).expanduser()
+        path.exists()
+    except RuntimeError as error:
+        raise UserError(f"{str(source)!r} names the home of a user who is not known here; give a full path") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{shown(str(source))} cannot be opened ({why}); name a folder or a file") from error
+    return path
+
+
+def _checked(paths: list[Path]) -> list[Path]:
+    if not paths:
+        raise UserError("the list of image files is empty; name at least one")
+    for path in paths:
+        if not path.exists():
+            raise _missing(str(path), path)
+        if path.is_dir():
+            raise UserError(f"{path} is a folder where an image file was expected; name its files, or open it alone")
+        _require_regular(path)
+    return paths
+
+
+def _require_regular(path: Path) -> None:
+    """Refuses pipes, sockets and devices: reading one may never end. Links to files are the user's own."""
+    if not path.is_file():
+        raise UserError(
+            f"{path} is {odd_kind(path.resolve()) or 'no file'}, not a regular file; name a file or a folder"
+        )
+
+
+def _missing(source: str, path: Path) -> UserError:
+    named = get_close_matches(source.split(":")[0], (*builtin_names(), *KNOWN), n=1)
+    hint = f"did you mean the {'set' if named[0] in KNOWN else 'built-in'} {named[0]!r}?" if named else ""
+    if not hint and path.parent.is_dir():
+        try:
+            close = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+        except OSError:
+            close = []
+        hint = f"did you mean {str(path.parent / close[0])!r}?" if close else ""
+    hint = hint or f"check the path, or use a built-in: {', '.join(builtin_names())}"
+    return UserError(f"there is no file or folder {source!r}; {hint}")
+
+
+def _reshaped(images: Images, form: Form) -> Images:
+    pixels = images.pixels.numpy()
+    shaped = reshape_pixels(pixels, form)
+    if shaped is pixels:
+        return images
+    notes = (*images.notes, *crop_notes([images.shape[1:]], form))
+    return replace(images, pixels=torch.from_numpy(shaped), is_mapped=is_large(shaped), form=form, notes=notes)

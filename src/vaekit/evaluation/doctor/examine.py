@@ -1,0 +1,225 @@
+"""Examines a run for :mod:`vaekit.evaluation.doctor.diagnosis`: the same numbers on training images and on held-out ones, how the run went,
+what the images are like, and what samples of the prior are like beside them.
+
+What is lost after the best epoch is in decibel, so that one threshold serves every likelihood (:func:`quality_db`):
+
+    PSNR                            of an autoencoder, and of a likelihood whose scale is fixed
+    −20/ln 10 · loss / (C · H · W)  of all others; where the scale σ is learned, a normal's −20 log₁₀ σ − rate + …
+
+Deterministic: nothing here draws from the global random stream, changes a weight, or looks at a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from vaekit.config.run_config import RunConfig
+from vaekit.config.table import RECIPES, Recipe
+from vaekit.data import Images, Selection, to_float
+from vaekit.errors import UserError
+from vaekit.evaluation.baselines import LinearCode
+from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
+from vaekit.evaluation.doctor.image_checks import check_images, evenly
+from vaekit.evaluation.doctor.sample_checks import check_samples
+from vaekit.evaluation.metrics import Measurement, Numbers, loss_nats, measure
+from vaekit.model.distributions.latent import Laplace, NormalImage
+from vaekit.model.distributions.pixel_discrete import DiscretizedLogistic, DiscretizedNormal
+from vaekit.model.factory import can_free_bits
+from vaekit.model.latent_model import LatentModel
+from vaekit.runs.folder import recipe_of
+from vaekit.training.schedules import steps_to_see
+from vaekit.training.setup import held_out, is_trained_on, selected
+
+__all__ = ["examine", "gain_of_second_half", "quality_db"]
+
+_WITH_A_SCALE = ("normal", "laplace", "discretized-logistic", "discretized-normal")
+_STD_OF_SCALE: dict[Any, float] = {
+    NormalImage: 1.0,
+    DiscretizedNormal: 1.0,
+    Laplace: math.sqrt(2),
+    DiscretizedLogistic: math.pi / math.sqrt(3),
+}
+_BEST_PSNR_DB = 99.0  # a copy without any error counts as this; 8-bit rounding alone is 59 dB
+
+
+def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequence[dict[str, Any]]) -> Evidence:
+    """The evidence on a run from its model (in eval mode), its images as they were trained on, and its metrics.
+
+    Raises :class:`UserError` if the model gives no finite numbers.
+    """
+    row = recipe_of(config)
+    part, rows = held_out(images, row)
+    trained = np.flatnonzero(is_trained_on(images, row))
+    # A conditional model is told what is known of images, as it is in training and by evaluate.
+    train, held = (selected(images, evenly(images, some), config.conditions) for some in (trained, rows))
+    fit = [measure(model, pixels) for pixels in (train, held)]
+    on_train, on_held = (found.numbers() for found in fit)
+    if not math.isfinite(on_held["sse_per_image"] or 0.0):
+        raise UserError(
+            "the model gives pictures that are not finite, its weights have diverged; train again into another --out "
+            f"with a smaller --learning-rate than {row.learning_rate:g}"
+        )
+    seen = max((int(line["images"]) for line in lines), default=0)
+    curve = _curve(lines, row, fit[0].values, config.total_images)
+    best = max(curve, key=lambda point: point.quality_db, default=None)
+    if best is not None and config.patience is not None:
+        curve = curve[: curve.index(best) + 1]  # the weights are those of the best epoch
+    pixels = to_float(train[:])
+    spread = _mean_square(held, pixels.mean(0))
+    code = LinearCode.of(pixels.flatten(1))
+    evidence = Evidence(
+        has_density=on_held["rate_nats"] is not None,
+        beta=row.beta,
+        latent_dim=model.latent_dim,
+        learning_rate=row.learning_rate,
+        is_scale_fixed=_is_scale_fixed(row),
+        free_bits_nats=row.free_bits_nats,
+        shift=row.shift,
+        has_patience=config.patience is not None,
+        images_seen=seen,
+        total_images=config.total_images,
+        steps=steps_to_see(seen, len(trained), row.batch_size or 1),
+        epochs=seen / len(trained),
+        is_finished=any(line.get("kind") == "final" for line in lines),
+        part=part,
+        train_count=len(train),
+        held_out_count=len(held),
+        **check_images(images, trained, pixels),
+        explained=_share(float(fit[1].columns["sse"].mean()) / fit[1].values, spread),
+        psnr_db=_capped(on_held["psnr_db"]),
+        train_psnr_db=_capped(on_train["psnr_db"]),
+        gain=_gain(curve, row, spread),
+        rise_db=None if best is None else best.quality_db - curve[-1].quality_db,
+        observation_std=_observation_std(model),
+        **_codes(fit[1], on_train, on_held),
+        **check_samples(model, pixels, train, held, code, config.conditions),
+        **_linear(code, held, model.latent_dim),
+        **_recipe(model, row),
+    )
+    evidence.check_finite()
+    return evidence
+
+
+def _capped(psnr_db: float | int | None) -> float:
+    assert psnr_db is not None
+    return min(float(psnr_db), _BEST_PSNR_DB)
+
+
+# Of the run
+
+
+def quality_db(loss_nats: float, psnr_db: float, values: int, is_scale_fixed: bool) -> float:
+    """How good a model is on images of so many pixel values, in dB; higher is better.
+
+    >>> round(quality_db(-1000.0, 20.0, 1000, False) - quality_db(-900.0, 20.0, 1000, False), 3)  # 0.1 nats per value
+    0.869
+    """
+    return psnr_db if is_scale_fixed else -20 / math.log(10) * loss_nats / values
+
+
+def gain_of_second_half(curve: Sequence[tuple[int, float]]) -> float | None:
+    """What the second half of a run gained, of a curve of (images seen, value) in order.
+
+    From the last point within the first half; where that lies further back, the share of the gain that falls to a half.
+    None where there is no such point.
+
+    >>> gain_of_second_half([(100, 10.0), (200, 12.0), (300, 13.0), (400, 13.5)])
+    1.5
+    """
+    before = [point for point in curve if 2 * point[0] <= curve[-1][0]]
+    if not before:
+        return None
+    (start, first), (end, last) = before[-1], curve[-1]
+    return (last - first) * 0.5 * end / (end - start)
+
+
+def _gain(curve: Sequence[_Point], row: Recipe, spread: float) -> float | None:
+    """What the second half of the run added to what reconstructions explain."""
+    gain = gain_of_second_half([(p.images, _share(10 ** (-p.psnr_db / 10), spread)) for p in curve])
+    is_noise_removed = row.schedule == "cosine" and not row.ema_power
+    return gain if gain is None or not is_noise_removed else gain * LIMITS.share_of_unaveraged_gain
+
+
+class _Point(NamedTuple):
+    images: int  # seen in training
+    psnr_db: float
+    quality_db: float
+
+
+def _curve(lines: Sequence[dict[str, Any]], row: Recipe, values: int, total: int) -> list[_Point]:
+    """After each epoch from which on the weight of the rate was what it is now."""
+    is_relative = not row.has_bound or _is_scale_fixed(row)
+    found = []
+    for line, numbers in _validations(lines):
+        if line["images"] >= row.kl_warmup * total:
+            loss, psnr = loss_nats(numbers, row), numbers.get("psnr_db")
+            if loss is not None and psnr is not None and math.isfinite(loss) and math.isfinite(psnr):
+                found.append(_Point(line["images"], psnr, quality_db(loss, psnr, values, is_relative)))
+    return found
+
+
+def _is_scale_fixed(row: Recipe) -> bool:
+    return row.scale == "fixed" and row.likelihood in _WITH_A_SCALE
+
+
+def _validations(lines: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], Numbers]]:
+    prefix = "validation_"
+    return [
+        (line, {key.removeprefix(prefix): value for key, value in line.items() if key.startswith(prefix)})
+        for line in lines
+        if line.get("kind") == "validation"
+    ]
+
+
+# Of the fit
+
+
+def _mean_square(held: Selection, mean: Tensor) -> float:
+    """Mean over held-out pixel values of (x − mean training image)²."""
+    return float((to_float(held[:]) - mean).double().square().mean())
+
+
+def _share(mean_squared_error: float, whole: float) -> float:
+    """What a reconstruction with this error explains; 0 where there is nothing to explain."""
+    return 1 - mean_squared_error / whole if whole else 0.0
+
+
+def _linear(code: LinearCode, held: Selection, latent_dim: int) -> dict[str, Any]:
+    """What linear codes explain of held-out images: one of the size of the latent, and a larger one."""
+    images = to_float(held[:]).flatten(1)
+    wider = max(LIMITS.least_wider, LIMITS.wider * latent_dim)
+    return {"linear_explained": code.explained(images, latent_dim), "wider_explained": code.explained(images, wider)}
+
+
+def _recipe(model: LatentModel, row: Recipe) -> dict[str, Any]:
+    """What a remedy must know."""
+    return {
+        "usual_learning_rate": RECIPES[row.name].learning_rate if row.name in RECIPES else None,
+        "is_grid": row.latent == "codes",
+        "is_conditional": row.is_conditional,
+        "has_conditional_prior": row.prior == "conditional-normal",
+        "is_prior_fitted": model.fitted_prior is not None,
+        "can_free_bits": can_free_bits(row),
+    }
+
+
+def _observation_std(model: LatentModel) -> float | None:
+    """Standard deviation that the likelihood has at every pixel value, on the [0, 1] scale, where it is one number."""
+    head = model.likelihood
+    if getattr(head, "scale", "pixel") == "pixel":
+        return None
+    return float(head.log_scale().detach().exp()) * _STD_OF_SCALE[head.kind]
+
+
+def _codes(found: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str, Any]:
+    of_all = ("mutual_information", "mutual_information_at_least", "marginal_kl", "marginal_kl_at_most")
+    names = ("elbo_nats", "rate_nats", "active_units", *(f"{name}_nats" for name in of_all))
+    codes: dict[str, Any] = {name: on_held[name] for name in names}
+    if found.kl_per_dim is not None:
+        codes["kl_per_dim_nats"] = tuple(found.kl_per_dim.tolist())
+    return codes | {"train_elbo_nats": on_train["elbo_nats"]}

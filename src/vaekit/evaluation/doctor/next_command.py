@@ -1,0 +1,97 @@
+"""The command that trains a run again, with some values changed: only what differs from the defaults is written."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from vaekit.config.capabilities import serves
+from vaekit.config.run_config import DataConfig, RunConfig
+from vaekit.config.table import DESCRIPTIONS, RECIPES, Recipe, with_likelihood
+from vaekit.evaluation.doctor.diagnosis import Diagnosis
+from vaekit.model.factory import resolve
+from vaekit.runs.folder import recipe_of
+
+__all__ = ["next_command", "train_command"]
+
+#: Values that have a flag of their own.
+_FLAGS = ("batch_size", "learning_rate", "latent_dim", "flip", "shift", "jitter", "noise_std")
+_NOT_SET = ("name", *DESCRIPTIONS, "epochs", "likelihood", "condition_size")
+
+
+def next_command(config: RunConfig, diagnosis: Diagnosis, source: str, run: str) -> str:
+    """What to do after a diagnosis of the run in the folder ``run``, as one command."""
+    source = "DATA" if source in ("array", "files") else source
+    if diagnosis.remedy == "use":
+        verb = "generate" if serves("generate", recipe_of(config)) else "reconstruct"
+        return _drawn(verb, run)
+    if diagnosis.remedy == "reconstruct":
+        return _drawn("reconstruct", run)
+    if diagnosis.remedy == "fit-prior":
+        return shlex.join(["vaekit", "fit-prior", run])
+    if diagnosis.remedy == "data":
+        height, width = config.data.size
+        sheet = f"{run.rstrip('/')}-data.png"
+        return shlex.join(["vaekit", "data", source, "--size", f"{height}x{width}", "--sheet", sheet])
+    if diagnosis.remedy == "resume":
+        return train_command(config, source, run)
+    changed = next(iter(diagnosis.changes)).replace("_", "-")
+    return train_command(config, source, f"{run.rstrip('/')}-{changed}", diagnosis.changes)
+
+
+def _drawn(verb: str, run: str) -> str:
+    return shlex.join(["vaekit", verb, run, "--out", f"{run.rstrip('/')}-{verb}.png"])
+
+
+def train_command(config: RunConfig, source: str, out: str, changes: Mapping[str, Any] | None = None) -> str:
+    """``vaekit train`` on ``source`` into ``out`` as the run was trained, but for ``changes``: ``images``, ``patience``
+    or values of the recipe. To be pasted into a shell.
+
+    A recipe that is not in the table is written as what it changes of ``vae`` or ``ae``.
+    """
+    values = dict(changes or {})
+    total, patience = values.pop("images", config.total_images), values.pop("patience", config.patience)
+    row = recipe_of(config)
+    base = RECIPES.get(row.name) or RECIPES["vae" if row.has_bound else "ae"]
+    words = ["vaekit", "train", source, "--recipe", base.name, *_of_data(config.data)]
+    words += _of_recipe(row, base, config.data, values)
+    words += ["--images", str(total)]
+    for name, value in (("seed", config.seed or None), ("patience", patience), ("init", config.initial)):
+        words += [] if value is None else [f"--{name}", str(value)]
+    if config.engine.micro_batch is not None:
+        words += ["--micro-batch", str(config.engine.micro_batch)]
+    return shlex.join([*words, "--out", out])
+
+
+def _of_data(data: DataConfig) -> list[str]:
+    height, width = data.size
+    words = ["--size", str(height) if height == width else f"{height}x{width}", "--channels", str(data.channels)]
+    usual = DataConfig(data.source, data.size, data.channels, data.fingerprint)
+    for name in ("fit", "background", "frames", "binarize"):
+        if getattr(data, name) != getattr(usual, name):
+            words += [f"--{name}", str(getattr(data, name))]
+    return words
+
+
+def _of_recipe(row: Recipe, base: Recipe, data: DataConfig, changes: Mapping[str, Any]) -> list[str]:
+    """The values of ``row`` that ``base`` does not have by itself for such images, and the changes."""
+    words = []
+    if data.binarize and base.has_bound:
+        base = with_likelihood(base, "bernoulli")
+    if row.likelihood != base.likelihood and row.has_bound:
+        base = with_likelihood(base, row.likelihood)
+        words += ["--likelihood", row.likelihood]
+    usual = resolve(base, (data.channels, *data.size), data.train_images).to_dict()
+    mine = {**row.to_dict(), **changes}
+    for name in (*_FLAGS, *sorted(mine.keys() - set(_FLAGS) - set(_NOT_SET))):
+        if name in changes or mine[name] != usual[name]:
+            words += _option(name, mine[name])
+    return words
+
+
+def _option(name: str, value: Any) -> list[str]:
+    if name == "flip" and value is True:
+        return ["--flip"]
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return [f"--{name.replace('_', '-')}", text] if name in _FLAGS and name != "flip" else ["--set", f"{name}={text}"]

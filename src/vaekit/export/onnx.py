@@ -1,0 +1,254 @@
+"""A run written as an artefact (:mod:`vaekit.export.bundle`), compared with PyTorch on images before it is called done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vaekit import __version__
+from vaekit.data import Form, to_float
+from vaekit.errors import UserError, nearest
+from vaekit.export.bundle import FORMAT_VERSION, PRIOR, SUMS, TOLERANCES, Session, differences, digest_of, sums_of
+from vaekit.latent.directions import Direction
+from vaekit.model.distributions.latent import Mixture, Transformed
+from vaekit.model.latent_model import LatentModel
+from vaekit.runs.claim import check_new_folder, whole_folder
+
+__all__ = ["check_export", "check_exporter", "export"]
+
+_CHECKED_AT_ONCE = 25
+_OPSET = 18
+_NETWORKS = (Mixture, Transformed)  # priors whose samples are no matrix times noise
+_MOST_BYTES = 2_000_000_000  # of one protobuf message
+
+
+class _Encoder(nn.Module):
+    def __init__(self, model: LatentModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        q = self.model.encode(image)
+        return (q.mean, 2 * q.log_std) if hasattr(q, "log_std") else (q.mean,)
+
+
+class _Decoder(nn.Module):
+    def __init__(self, model: LatentModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latent: Tensor) -> Tensor:
+        picture: Tensor = self.model.decode(latent).picture
+        return picture
+
+
+class _Prior(nn.Module):
+    """Standard normal noise ``[N, L + 1]`` → latents ``[N, L]``; the last number chooses the component of a mixture."""
+
+    def __init__(self, pz: Mixture | Transformed) -> None:
+        super().__init__()
+        self.pz = pz
+
+    def forward(self, noise: Tensor) -> Tensor:
+        pz, e = self.pz, noise[:, :-1]
+        if isinstance(pz, Transformed):
+            return pz.from_noise(e)
+        fraction = 0.5 + 0.5 * torch.erf(noise[:, -1:] / math.sqrt(2))
+        ends = pz.log_weights.exp().cumsum(0)[:-1]
+        return pz.of_components((fraction > ends).sum(-1), e)
+
+
+def check_export(out: Path, precision: str) -> None:
+    """Refuses what could not be written, before the work."""
+    if precision not in TOLERANCES:
+        raise UserError(f"precision {precision}: {nearest(precision, TOLERANCES)}", "precision")
+    check_new_folder(out)
+    check_exporter()
+
+
+def check_exporter() -> None:
+    """Refuses where the libraries that write ONNX networks are missing."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError("writing ONNX networks needs pip install 'vaekit[export]'") from error
+
+
+def export(
+    model: LatentModel,
+    out: Path,
+    images: Tensor,
+    form: Form,
+    directions: Mapping[str, Direction],
+    facts: Mapping[str, Any],
+    precision: str = "fp32",
+) -> dict[str, Any]:
+    """Writes the artefact, whole or not at all, and says how near it is to PyTorch on uint8 ``images``.
+
+    Raises :class:`UserError` if it is too far (:data:`vaekit.export.bundle.TOLERANCES`); nothing is then left.
+    """
+    check_export(out, precision)
+    model = model.cpu()
+    with torch.inference_mode():
+        pz = model.drawn_from()
+    size = 4 * max(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
+    if size > _MOST_BYTES:
+        raise UserError(f"the model has a network of {size / 1e9:.1f} GB; ONNX files of one piece hold 2 GB")
+    with whole_folder(out) as folder:
+        with _quiet():
+            _write_network(_Encoder(model), to_float(_patterns(model)), folder / "encoder.onnx", "image", precision)
+            _write_network(
+                _Decoder(model), torch.zeros(2, model.latent_dim), folder / "decoder.onnx", "latent", precision
+            )
+            if isinstance(pz, _NETWORKS):
+                # of small numbers where halves would choose another component
+                _write_network(_Prior(pz), torch.zeros(2, model.latent_dim + 1), folder / PRIOR, "noise", "fp32")
+        session, found = Session(folder), {"codes": 0.0, "pictures": 0.0}
+        for some in images.split(_CHECKED_AT_ONCE):
+            off = differences(session, _expected(model, pz, to_float(some)))
+            found = {name: max(value, found[name]) for name, value in off.items()}
+        for name, value in found.items():
+            if value > TOLERANCES[precision][name]:
+                raise UserError(
+                    f"{name} of the exported networks differ by {value:.2g} from those of PyTorch, at most "
+                    f"{TOLERANCES[precision][name]:.2g} is allowed; nothing was written"
+                    + ("; try --precision fp32" if precision == "fp16" else "")
+                )
+        np.savez(folder / "check.npz", **_expected(model, pz, to_float(_patterns(model))))  # type: ignore[arg-type]
+        checked = {"images": len(images), "largest_difference": found, "allowed": TOLERANCES[precision]}
+        described = _described(model, pz, form, directions, precision) | {**facts, "compared_with_pytorch": checked}
+        (folder / "model.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        (folder / "example.py").write_text(
+            (files("vaekit.export") / "artefact_example.txt").read_text(encoding="utf-8")
+        )
+        (folder / SUMS).write_text(sums_of(folder))
+        digest = digest_of(folder)
+    return {"written": str(out), "precision": precision, **checked, "digest": digest}
+
+
+def _write_network(network: nn.Module, given: Tensor, path: Path, name: str, precision: str) -> None:
+    import onnx
+
+    network.eval()
+    outputs = {"latent": ["image"], "noise": ["latent"]}.get(name) or ["mean", "log_variance"][: len(network(given))]
+    shapes = ({0: torch.export.Dim("batch")},)
+    try:
+        program = torch.onnx.export(
+            network, (given,), dynamo=True, input_names=[name], output_names=outputs, dynamic_shapes=shapes,
+            opset_version=_OPSET, verbose=False, external_data=False,
+        )  # fmt: skip
+    except Exception as error:
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from error
+        raise
+    assert program is not None
+    proto = program.model_proto
+    if precision == "fp16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        proto = convert_float_to_float16(proto, keep_io_types=True)
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")  # where in the source, and on whose disk, it was made
+    onnx.save_model(proto, path)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: the exporter takes it for one of its own."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@torch.inference_mode()
+def _expected(model: LatentModel, pz: Any, x: Tensor) -> dict[str, np.ndarray]:
+    """What PyTorch makes of float images, and of latents that are as those of the prior."""
+    q = model.encode(x)
+    noise = torch.randn(len(x), model.latent_dim, generator=torch.Generator().manual_seed(0))
+    latents = q.mean.flip(0) if pz is None else pz.from_noise(noise)
+    found = {
+        "images": x, "mean": q.mean, "latents": latents,
+        "pictures": model.decode(latents).picture, "round_trips": model.decode(q.mean).picture,
+    }  # fmt: skip
+    if hasattr(q, "log_std"):
+        found["log_variance"] = 2 * q.log_std
+    if isinstance(pz, _NETWORKS):
+        found["noise"] = torch.cat([noise, noise[:, :1].flip(0)], dim=1)
+        found["drawn"] = _Prior(pz)(found["noise"])
+    return {name: tensor.contiguous().numpy() for name, tensor in found.items()}
+
+
+def _patterns(model: LatentModel) -> Tensor:
+    """Four waves and ramps, uint8 ``[4, C, H, W]``, of the shape that the model takes."""
+    assert model.image_shape is not None
+    channels, height, width = model.image_shape
+    across = torch.linspace(0, 1, width).expand(channels, height, width)
+    down = torch.linspace(0, 1, height)[:, None].expand(channels, height, width)
+    phase = torch.arange(channels).view(-1, 1, 1) / 3
+    waves = [across, 1 - down, 0.5 + 0.5 * torch.sin(9 * across + 5 * down + phase), (across - down).abs()]
+    return torch.stack([(wave.clamp(0, 1) * 255).round().to(torch.uint8) for wave in waves])
+
+
+@torch.inference_mode()
+def _described(
+    model: LatentModel, pz: Any, form: Form, directions: Mapping[str, Direction], precision: str
+) -> dict[str, Any]:
+    assert form.size is not None and model.image_shape is not None
+    described: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "made_by": f"vaekit {__version__}",
+        "precision": precision,
+        "image": {
+            "channels": model.image_shape[0], "height": form.size[0], "width": form.size[1], "fit": form.fit,
+            "background": form.background, "resampling": "bicubic, antialiased", "scale": "divided by 255",
+        },
+        "latent_dim": model.latent_dim,
+        "prior": None,
+        "directions": {
+            name: {"vector": each.vector.tolist(), "method": each.method, "accuracy": each.accuracy}
+            for name, each in directions.items()
+        },
+    }  # fmt: skip
+    if pz is not None:
+        origin = pz.moments.from_noise(torch.zeros(1, model.latent_dim))
+        factor = pz.moments.from_noise(torch.eye(model.latent_dim)) - origin
+        is_normal = not isinstance(pz, _NETWORKS)
+        described["prior"] = {
+            "formula": "latent = mean + noise @ factor" if is_normal else f"latent = {PRIOR}(noise)",
+            "network": None if is_normal else PRIOR,
+            "mean": origin[0].tolist(),
+            "factor": factor.tolist(),
+        }
+    return described
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter speaks of its own progress and of what it will change one day."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    levels = [each.level for each in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for each, level in zip(loggers, levels, strict=True):
+                each.setLevel(level)

@@ -1,0 +1,251 @@
+"""A density fitted to the codes of a trained model, which new latents are then drawn from (Ghosh et al. 2020, Sec. 4).
+
+    mixture    Σₖ πₖ N(z; μₖ, Σₖ), by expectation maximisation (scikit-learn's)
+    flow       a standard normal through affine couplings and a scaling, by the likelihood of the codes
+
+It makes samples of an autoencoder meaningful, and better those of a model whose codes do not lie where its prior does.
+The model itself stays what it is: bounds are of the prior that it was trained with. A tenth of the codes is held out;
+what is left is fitted to.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.errors import UserError, nearest
+from vaekit.model.distributions.latent import FullNormal, Transformed
+from vaekit.model.latent_model import LatentModel
+from vaekit.model.priors import FlowPrior, MixturePrior
+from vaekit.runs.folder import file_digest, load_tensors, save_tensors
+from vaekit.system.schema import COUNT, Choice, Range, record
+from vaekit.system.tensor_layouts import fault, layouts_of
+
+__all__ = ["KINDS", "FittedFlow", "fit", "fitted_digest", "forget_fitted", "load_fitted", "save_fitted"]
+
+KINDS = ("mixture", "flow")
+
+_NAME, _WEIGHTS = "prior.safetensors", "weights.safetensors"
+_HELD_OUT = 10  # every such code
+_FEWEST_CODES = 20
+_COMPONENTS = 10
+_CODES_EACH = 5  # of a component at least, on average: one of a single code would publish it
+_LEAST_SPREAD = 1e-6
+_RIDGE = 1e-4  # added to variances of codes of spread 1
+_HIDDEN = 64  # a wider flow knows the codes by heart sooner
+_STEPS, _BATCH, _LEARNING_RATE, _WEIGHT_DECAY = 2000, 256, 2e-3, 0.3  # of a flow
+_WARMUP, _CLIP_NORM = 100, 1.0  # without them the first steps leave some seeds where no later one gains
+_LOOK_EVERY, _PATIENCE = 50, 6  # codes by the thousand are known by heart long before the last step
+
+
+class FittedFlow(FlowPrior):
+    """A flow over codes of any mean and spread."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim, hidden=_HIDDEN)
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("std", torch.ones(latent_dim))
+
+    def scale(self, mean: Tensor, std: Tensor) -> None:
+        """Takes codes of mean 0 and spread 1 to where they came from."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    def forward(self, model: Any = None, condition: Tensor | None = None) -> Transformed:
+        from torch.distributions import AffineTransform
+        from zuko.transforms import ComposedTransform
+
+        plain = super().forward(model)
+        scaling = AffineTransform(self.mean, self.std, event_dim=1)
+        return Transformed(plain.base, ComposedTransform(plain.transform, scaling))
+
+
+def fit(
+    codes: Tensor, kind: str = "mixture", components: int | None = None, seed: int = 0
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A prior over codes ``[N, L]`` and what it is like: nats of held-out codes by it, and by one normal.
+
+    ``components`` of a mixture are 10 by default, fewer of few codes. The steps of a flow end by the held-out codes, so
+    that their nats flatter it a little. Deterministic in ``seed``. Raises :class:`UserError` for another kind, too few
+    codes, codes that are not finite.
+    """
+    _check_kind(kind, components)
+    if len(codes) < _FEWEST_CODES:
+        raise UserError(f"there are {len(codes)} codes to fit a prior to; expected at least {_FEWEST_CODES}")
+    if not bool(codes.isfinite().all()):
+        raise UserError("the codes are not all finite numbers; the model has diverged, train it again")
+    is_held = torch.arange(len(codes)) % _HELD_OUT == _HELD_OUT - 1
+    train, held = codes[~is_held].double(), codes[is_held].double()
+    most = len(train) // _CODES_EACH
+    components = min(_COMPONENTS, most) if components is None else components
+    if kind == "mixture" and not 1 <= components <= most:
+        raise UserError(
+            f"components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} codes "
+            "that are fitted to; of fewer a normal would be a copy",
+            "components",
+        )
+    mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
+    scaled = ((train - mean) / std, (held - mean) / std)
+    prior: Any = _mixture(scaled[0], components, seed) if kind == "mixture" else _flow(*scaled, seed)
+    prior.scale(mean, std)
+    prior = prior.eval().requires_grad_(False)
+    with torch.no_grad():
+        by_normal = FullNormal(torch.zeros_like(mean), _factor(scaled[0])).log_prob(scaled[1]) - std.log().sum()
+        by_prior = prior(None).log_prob(held.float()).double()
+    facts: dict[str, Any] = {
+        "kind": kind,
+        **({"components": components} if kind == "mixture" else {}),
+        "codes": len(train),
+        "held_out_nats": float(by_prior.mean()),
+        "held_out_nats_of_a_normal": float(by_normal.mean()),
+    }
+    if facts["held_out_nats"] < facts["held_out_nats_of_a_normal"]:
+        facts["warning"] = "a single normal fits held-out codes better: give --components 1, or train on more images"
+    return prior, facts
+
+
+def save_fitted(folder: Path, prior: nn.Module, facts: dict[str, Any]) -> None:
+    """Keeps it in a run, for the weights that the run has now."""
+    save_tensors(folder / _NAME, prior.state_dict(), {**facts, "weights": file_digest(folder / _WEIGHTS)})
+
+
+def forget_fitted(folder: Path) -> bool:
+    """Takes it out of a run; says whether there was one."""
+    was_there = (folder / _NAME).exists()
+    (folder / _NAME).unlink(missing_ok=True)
+    return was_there
+
+
+def load_fitted(folder: Path, model: LatentModel) -> tuple[nn.Module | None, str | None]:
+    """What :func:`save_fitted` kept, on the model's device, and where it cannot be used why not."""
+    path = folder / _NAME
+    if not path.exists():
+        return None, None
+    again = f"vaekit fit-prior {folder} makes it anew, with --kind none it is forgotten"
+    try:
+        tensors, plain = load_tensors(path)
+        facts = record(_Facts, plain, str(path), remedy="the file is damaged")
+        if facts.weights != file_digest(folder / _WEIGHTS):
+            return None, f"{path} was fitted to other weights than the run has now and is not used; {again}"
+        prior = _restored(tensors, facts, model.latent_dim)
+    except UserError as error:
+        reason = str(error).removeprefix(str(path)).strip(": ")
+        return None, f"{path} is damaged and not used: {reason}; {again}"
+    return prior.to(next(model.parameters()).device), None
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Beside the tensors of ``prior.safetensors``."""
+
+    kind: Annotated[str, Choice(KINDS)]
+    codes: Annotated[int, COUNT]
+    held_out_nats: float
+    held_out_nats_of_a_normal: float
+    weights: str | None  #: the SHA-256 of those that it was fitted to
+    components: Annotated[int | None, Range(1, 2**20)] = None
+    warning: str | None = None
+
+
+def _restored(tensors: dict[str, Tensor], facts: _Facts, latent_dim: int) -> nn.Module:
+    """The prior with these values; raises :class:`UserError` if they are not those of one."""
+    if (facts.components is None) != (facts.kind == "flow"):
+        raise UserError(f"a {facts.kind} with components = {facts.components}")
+    with torch.device("meta"):  # shapes alone
+        expected = layouts_of(_unfitted(latent_dim, facts.components))
+    if wrong := fault(tensors, expected):
+        raise UserError(wrong)
+    with torch.random.fork_rng(devices=[]):  # what is drawn to begin with is replaced at once
+        prior = _unfitted(latent_dim, facts.components)
+    prior.load_state_dict(tensors)
+    prior = prior.eval().requires_grad_(False)
+    pz = prior(None)
+    z = pz.from_noise(torch.zeros(1, latent_dim))
+    if not bool(z.isfinite().all() and pz.log_prob(z).isfinite().all()):
+        raise UserError("it draws latents that are not finite")
+    return prior
+
+
+def fitted_digest(folder: Path) -> str | None:
+    """The SHA-256 of what is kept, if anything is."""
+    return file_digest(folder / _NAME)
+
+
+def _check_kind(kind: str, components: int | None) -> None:
+    """Raises :class:`UserError` for a kind that there is not, and for components of what has none."""
+    if kind not in KINDS:
+        raise UserError(f"kind {kind}: {nearest(kind, (*KINDS, 'none'))}", "kind")
+    if components is not None and kind != "mixture":
+        raise UserError(f"components {components}: a {kind} has none; leave it out, or take a mixture", "components")
+
+
+def _unfitted(latent_dim: int, components: int | None) -> nn.Module:
+    """A mixture, or a flow, which has no components, before its values are known."""
+    return FittedFlow(latent_dim) if components is None else MixturePrior(latent_dim, components)
+
+
+def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:
+    from sklearn.exceptions import ConvergenceWarning  # takes seconds to import
+    from sklearn.mixture import GaussianMixture
+
+    found = GaussianMixture(components, reg_covar=_RIDGE, random_state=seed % 2**32, max_iter=300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that is still moving after so many steps is one
+        found.fit(scaled.numpy())
+    prior = MixturePrior(scaled.shape[1], components)
+    prior.log_weights.copy_(torch.from_numpy(found.weights_).log())
+    prior.mean.copy_(torch.from_numpy(found.means_))
+    prior.factor.copy_(torch.linalg.cholesky(torch.from_numpy(found.covariances_)))
+    return prior
+
+
+def _flow(train: Tensor, held: Tensor, seed: int) -> FittedFlow:
+    """Fitted to codes of mean 0 and spread 1 until those held out gain no more; the step that was best for them."""
+    if train.shape[1] < 2:
+        raise UserError("kind flow needs two latents at least; use mixture", "kind")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        prior = FittedFlow(train.shape[1])
+    train, held, generator = train.float(), held.float(), torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.AdamW(prior.flow.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
+    best, best_step, kept = -math.inf, 0, prior.state_dict()
+    for step in range(_STEPS + 1):
+        if step % _LOOK_EVERY == 0:
+            found = _nats(prior, held)
+            if found > best:
+                best, best_step, kept = found, step, {k: v.clone() for k, v in prior.state_dict().items()}
+            if step == _STEPS or step - best_step >= _PATIENCE * _LOOK_EVERY:
+                break
+        for group in optimiser.param_groups:
+            group["lr"] = _learning_rate(step)
+        rows = torch.randint(len(train), (min(_BATCH, len(train)),), generator=generator)
+        optimiser.zero_grad()
+        (-prior().log_prob(train[rows]).mean()).backward()
+        nn.utils.clip_grad_norm_(prior.flow.parameters(), _CLIP_NORM)
+        optimiser.step()
+    prior.load_state_dict(kept)
+    return prior
+
+
+def _learning_rate(step: int) -> float:
+    return _LEARNING_RATE * min(1.0, (step + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * step / _STEPS))
+
+
+@torch.no_grad()
+def _nats(prior: FittedFlow, codes: Tensor) -> float:
+    return float(prior().log_prob(codes).mean())
+
+
+def _factor(scaled: Tensor) -> Tensor:
+    centred = scaled - scaled.mean(0)
+    floor = _RIDGE * torch.eye(scaled.shape[1]).to(scaled)
+    return torch.linalg.cholesky(centred.mT @ centred / len(scaled) + floor)

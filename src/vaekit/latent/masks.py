@@ -1,0 +1,110 @@
+"""Masks: which pixels of an image are hidden. bool ``[N, 1, H, W]``, True where hidden.
+
+center:14x14        a rectangle in the middle, HEIGHTxWIDTH
+random:14x14        one somewhere else in every image
+box:3,7,14x10       one with its corner at row 3, column 7
+hole.png            an image, white where hidden
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError
+from vaekit.pixels.decode import decode, reason
+from vaekit.pixels.form import Form
+from vaekit.pixels.spans import Span
+from vaekit.system.rng import MASKS, stream
+
+__all__ = ["parse_mask", "rectangle", "random_rectangle"]
+
+_RECTANGLE = re.compile(r"(?:(?P<top>\d+),(?P<left>\d+),)?(?P<h>\d+)(?:[xX×](?P<w>\d+))?", re.ASCII)
+_FORMS = "expected center:HxW, random:HxW, box:TOP,LEFT,HxW (as in random:14x14), or the path of a mask image"
+
+
+def parse_mask(
+    text: str, height: int, width: int, count: int, seed: int = 0, keys: Sequence[int] | None = None
+) -> Tensor:
+    """The mask that ``text`` names, for ``count`` images of ``height`` by ``width`` pixels.
+
+    ``random`` depends on the seed and on the key of each image (:func:`vaekit.system.rng.keys_of`), by default its position.
+    A mask image is scaled and cropped as the images are, and has the same limits. Raises :class:`UserError` if the text
+    says nothing known, the rectangle does not fit, or nothing or everything would be hidden.
+
+    >>> parse_mask("box:0,1,1x2", 2, 3, count=1).int().tolist()
+    [[[[0, 1, 1], [0, 0, 0]]]]
+    """
+    kind, _, rest = text.strip().partition(":")
+    if kind not in ("center", "random", "box"):
+        return _from_file(text, height, width).expand(count, 1, height, width).clone()
+    found = _RECTANGLE.fullmatch(rest.replace(" ", ""))
+    if found is None or max(map(len, found.groups(""))) > 9 or (kind == "box") != (found["top"] is not None):
+        raise UserError(f"the mask (--mask) {text!r} cannot be understood; {_FORMS}")
+    h, w = int(found["h"]), int(found["w"] or found["h"])
+    if kind == "random":
+        return random_rectangle(count, height, width, (h, w), seed, keys)
+    corner = (max(0, (height - h) // 2), max(0, (width - w) // 2))
+    if kind == "box":
+        corner = (int(found["top"]), int(found["left"]))
+    return rectangle(height, width, (h, w), corner).expand(count, 1, height, width).clone()
+
+
+def random_rectangle(
+    count: int,
+    height: int,
+    width: int,
+    side: int | tuple[int, int],
+    seed: int = 0,
+    keys: Sequence[int] | None = None,
+) -> Tensor:
+    """A hidden square, or rectangle ``(h, w)``, in each image, every place being equally likely."""
+    h, w = (side, side) if isinstance(side, int) else side
+    _check_fits(height, width, (h, w), (0, 0))
+    mask = torch.zeros(count, 1, height, width, dtype=torch.bool)
+    for row, key in enumerate(range(count) if keys is None else keys):
+        generator = stream(seed, MASKS, key)
+        top = int(torch.randint(height - h + 1, (), generator=generator))
+        left = int(torch.randint(width - w + 1, (), generator=generator))
+        mask[row, 0, top : top + h, left : left + w] = True
+    return mask
+
+
+def rectangle(height: int, width: int, side: tuple[int, int], corner: tuple[int, int]) -> Tensor:
+    """One mask ``[1, 1, H, W]``: ``side`` is (h, w), ``corner`` (top, left)."""
+    _check_fits(height, width, side, corner)
+    (h, w), (top, left) = side, corner
+    mask = torch.zeros(1, 1, height, width, dtype=torch.bool)
+    mask[:, :, top : top + h, left : left + w] = True
+    return mask
+
+
+def _check_fits(height: int, width: int, side: tuple[int, int], corner: tuple[int, int]) -> None:
+    (h, w), (top, left) = side, corner
+    if h < 1 or w < 1:
+        raise UserError(f"a mask (--mask) of {h}x{w} pixels hides nothing; expected at least 1x1")
+    if top < 0 or left < 0 or top + h > height or left + w > width:
+        where = f" at row {top}, column {left}" if top > 0 or left > 0 else ""
+        raise UserError(
+            f"a mask (--mask) of {h}x{w} pixels{where} does not fit into images of {height}x{width}; give a smaller one"
+        )
+    if (h, w) == (height, width):
+        raise UserError(f"a mask (--mask) of {h}x{w} pixels hides the whole image; leave something visible")
+
+
+def _from_file(text: str, height: int, width: int) -> Tensor:
+    if not os.path.isfile(text):  # which says no, and raises nothing, for a text that cannot be a path
+        raise UserError(f"the mask (--mask) {text!r} is not a file; {_FORMS}")
+    try:
+        gray = decode(Span(text).read(), Form((height, width), 1))
+    except Exception as error:  # PIL raises many kinds for files that are no images
+        raise UserError(f"the mask {text} cannot be read: {reason(error)}; {_FORMS}") from error
+    mask = torch.from_numpy(gray >= 128)
+    if not mask.any() or mask.all():
+        said = "all white, it hides the whole image" if mask.any() else "all black, it hides nothing"
+        raise UserError(f"the mask {text} is {said}; paint white what is to be filled in, black what stays")
+    return mask[None, None]

@@ -1,0 +1,268 @@
+"""Heads: features → distribution. Posteriors read the encoder's features, likelihoods the decoder's output.
+
+A likelihood head says how many output channels it wants (``outputs``), makes a likelihood of them (``forward``), and
+knows the output that a given mean image has (``output_of``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.model.distributions.latent import (
+    BernoulliImage,
+    ContinuousBernoulli,
+    DiagonalNormal,
+    Laplace,
+    NormalImage,
+    PointMass,
+    Transformed,
+    wide,
+)
+from vaekit.model.distributions.pixel_discrete import (
+    Categorical256,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+    DiscretizedNormal,
+)
+from vaekit.model.flows import autoregressive_flow
+
+__all__ = [
+    "BernoulliHead",
+    "CategoricalHead",
+    "ContinuousBernoulliHead",
+    "FlowPosterior",
+    "LocationScaleHead",
+    "MixtureHead",
+    "NormalHead",
+    "NormalPosterior",
+    "PointPosterior",
+]
+
+#: Eight-bit values are known to within a uniform error of this standard deviation: a density that is narrower
+#: describes the rounding, not the image, and its likelihood grows without bound. The floor of learned scales.
+QUANTISATION_STD = 1 / (255 * math.sqrt(12))
+
+#: Smallest and largest logarithm of a learned scale. A probability never exceeds 1 and needs no floor, but far from the
+#: location quotients by a smaller scale than an eighth of a level (Salimans et al. 2017: e⁻⁷ of [−1, 1]) leave float32,
+#: and beyond seven times the range of the images all scales are one.
+LOG_SCALES: dict[Any, tuple[float, float]] = {
+    NormalImage: (math.log(QUANTISATION_STD), math.inf),
+    Laplace: (math.log(QUANTISATION_STD / math.sqrt(2)), math.inf),  # its standard deviation is √2 scales
+    DiscretizedLogistic: (-7 - math.log(2), 2.0),
+    DiscretizedNormal: (-7 - math.log(2), 2.0),
+}
+
+#: A learned scale is one number among millions that each move by about the learning rate per step; this factor lets
+#: it keep pace with the network.
+_SCALE_GAIN = 10.0
+
+_FIRST_LOG_SCALE = math.log(0.25)
+_FIRST_LOG_SCALE_OF_A_COMPONENT = math.log(0.1)
+
+
+class PointPosterior(nn.Module):
+    """Features ``[B, F]`` → a point ``[B, L]``: the encoder of a plain autoencoder."""
+
+    def __init__(self, features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(features, latent_dim)
+
+    def forward(self, features: Tensor) -> PointMass:
+        return PointMass(self.mean(features))
+
+
+class NormalPosterior(nn.Module):
+    """Features ``[B, F]`` → a diagonal normal over ``[B, L]``, ``std = exp(gain · linear)``.
+
+    A step of Adam moves each of the F weights of a logarithm by the learning rate, all in one direction at first: with
+    4,096 features and a rate of 0.001 a standard deviation grows by up to e⁴ in one step. A ``std_gain`` below 1 slows
+    it down.
+    """
+
+    def __init__(self, features: int, latent_dim: int, std_gain: float = 1.0) -> None:
+        super().__init__()
+        self.mean = nn.Linear(features, latent_dim)
+        self.log_std = nn.Linear(features, latent_dim)
+        self.std_gain = std_gain
+
+    def forward(self, features: Tensor) -> DiagonalNormal:
+        return DiagonalNormal(self.mean(features), self.log_std(features) * self.std_gain)
+
+
+class FlowPosterior(nn.Module):
+    """Features ``[B, F]`` → a normal moved by an inverse autoregressive flow (Kingma et al. 2016, Algorithm 1)."""
+
+    def __init__(
+        self, features: int, latent_dim: int, std_gain: float = 1.0, layers: int = 2, hidden: int = 128
+    ) -> None:
+        super().__init__()
+        self.base = NormalPosterior(features, latent_dim, std_gain)
+        self.context = nn.Linear(features, hidden)
+        self.flow = autoregressive_flow(latent_dim, hidden, layers, hidden)
+
+    def forward(self, features: Tensor) -> Transformed:
+        return Transformed(self.base(features), self.flow(self.context(features).relu()))
+
+
+class LocationScaleHead(nn.Module):
+    """Decoder output → a likelihood ``kind(location, log_scale)`` with a fixed, shared or per-pixel scale.
+
+    The location is ``0.5 + output``, or ``sigmoid(output)``: the latter saturates, and on mostly black images a fast
+    start can leave it where no gradient comes back.
+    """
+
+    fixed_log_scale: Tensor
+
+    def __init__(self, kind: Any, scale: str, fixed_scale: float, mean: str = "linear") -> None:
+        super().__init__()
+        self.kind, self.scale, self.mean = kind, scale, mean
+        if scale == "fixed":
+            self.register_buffer("fixed_log_scale", torch.tensor(math.log(fixed_scale)), persistent=False)
+        if scale == "shared":
+            self.free_log_scale = nn.Parameter(torch.tensor(_FIRST_LOG_SCALE / _SCALE_GAIN))
+
+    def outputs(self, channels: int) -> int:
+        return 2 * channels if self.scale == "pixel" else channels
+
+    def log_scale(self) -> Tensor:
+        """The logarithm of the one scale of a fixed or shared head; a learned one is kept in its range."""
+        return self.fixed_log_scale if self.scale == "fixed" else self._in_range(self.free_log_scale * _SCALE_GAIN)
+
+    def forward(self, output: Tensor) -> Any:
+        output = wide(output)
+        if self.scale != "pixel":
+            return self.kind(self._location(output), self.log_scale())
+        location, log_scale = output.chunk(2, dim=-3)
+        return self.kind(self._location(location), self._in_range(log_scale + _FIRST_LOG_SCALE))
+
+    def output_of(self, mean: Tensor) -> Tensor:
+        """The decoder output ``[outputs(C), H, W]`` whose mean is ``mean`` ``[C, H, W]``, at the first scale.
+
+        A sigmoid's values, and the mean of a probability, are kept a hundredth away from 0 and 1, where they would no
+        longer learn.
+        """
+        location = mean
+        if self.kind.is_discrete:
+            log_scale = self.log_scale().detach() if self.scale != "pixel" else mean.new_tensor(_FIRST_LOG_SCALE)
+            location = _solve(lambda at: self.kind(at, log_scale).mean, mean.clamp(0.01, 0.99), 20.0)
+        output = location.clamp(0.01, 0.99).logit() if self.mean == "sigmoid" else location - 0.5
+        return torch.cat([output, torch.zeros_like(output)]) if self.scale == "pixel" else output
+
+    def _location(self, output: Tensor) -> Tensor:
+        return output.sigmoid() if self.mean == "sigmoid" else output + 0.5
+
+    def _in_range(self, log_scale: Tensor) -> Tensor:
+        return log_scale.clamp(*LOG_SCALES[self.kind])
+
+
+class NormalHead(LocationScaleHead):
+    """Decoder output → normal likelihood."""
+
+    def __init__(self, scale: str, fixed_scale: float, mean: str = "linear") -> None:
+        super().__init__(NormalImage, scale, fixed_scale, mean)
+
+
+class BernoulliHead(nn.Module):
+    """Decoder output → Bernoulli likelihood, the output being its logits."""
+
+    def outputs(self, channels: int) -> int:
+        return channels
+
+    def output_of(self, mean: Tensor) -> Tensor:
+        """The logits ``[C, H, W]`` of a mean, kept a hundredth away from 0 and 1, where they would no longer learn."""
+        return mean.clamp(0.01, 0.99).logit()
+
+    def forward(self, output: Tensor) -> BernoulliImage:
+        return BernoulliImage(output)
+
+
+class ContinuousBernoulliHead(nn.Module):
+    """Decoder output → continuous Bernoulli likelihood, the output being its logits."""
+
+    def outputs(self, channels: int) -> int:
+        return channels
+
+    def output_of(self, mean: Tensor) -> Tensor:
+        """The logits ``[C, H, W]`` of a mean, kept a hundredth away from 0 and 1, as for Bernoulli."""
+        return _solve(lambda logits: ContinuousBernoulli(logits).mean, mean.clamp(0.01, 0.99), 200.0)
+
+    def forward(self, output: Tensor) -> ContinuousBernoulli:
+        return ContinuousBernoulli(output)
+
+
+class CategoricalHead(nn.Module):
+    """Decoder output → a free probability for each value: output v · C + c is the logit of v in channel c."""
+
+    def outputs(self, channels: int) -> int:
+        return 256 * channels
+
+    def output_of(self, mean: Tensor) -> Tensor:
+        """Logits ``[256 · C, H, W]`` that rise or fall evenly over the values, with this mean."""
+        values = torch.linspace(-0.5, 0.5, 256, device=mean.device).view(-1, 1, 1, 1)
+        slope = _solve(lambda at: Categorical256(values * at).mean, mean.clamp(0.01, 0.99), 200.0)
+        return (values * slope).flatten(0, 1)
+
+    def forward(self, output: Tensor) -> Categorical256:
+        return Categorical256(output.unflatten(-3, (256, output.shape[-3] // 256)))
+
+
+class MixtureHead(nn.Module):
+    """Decoder output → a mixture of K discretised logistics: K logits, then K · C locations, K · C log scales, and in
+    colour 3 K coefficients, through tanh (Salimans et al. 2017, Sec. 2.1 and 2.2).
+
+    Components begin at even distances over [0, 1]: began they all at one place, they would learn to be one.
+    """
+
+    first_location: Tensor
+
+    def __init__(self, components: int) -> None:
+        super().__init__()
+        self.components = components
+        first = (torch.arange(components) + 0.5) / components
+        self.register_buffer("first_location", first.view(-1, 1, 1, 1), persistent=False)
+
+    def outputs(self, channels: int) -> int:
+        return self.components * (1 + 2 * channels + (3 if channels >= 3 else 0))
+
+    def output_of(self, mean: Tensor) -> Tensor:
+        """An output ``[outputs(C), H, W]`` with this mean: all components moved by as much, equal and uncoupled."""
+        weights = mean.new_zeros(self.components, *mean.shape[1:])
+        log_scale = mean.new_tensor(_FIRST_LOG_SCALE_OF_A_COMPONENT)
+        moved = _solve(
+            lambda by: DiscretizedLogisticMixture(weights, self.first_location + by, log_scale).mean,
+            mean.clamp(0.01, 0.99),
+            20.0,
+        )
+        locations = moved.repeat(self.components, 1, 1)
+        others = self.outputs(len(mean)) - len(weights) - len(locations)
+        return torch.cat([weights, locations, mean.new_zeros(others, *mean.shape[1:])])
+
+    def forward(self, output: Tensor) -> DiscretizedLogisticMixture:
+        output, count = wide(output), self.components
+        channels = next(c for c in (1, 3, 4) if self.outputs(c) == output.shape[-3])
+        rest = [3 * count] if channels >= 3 else []
+        logits, location, log_scale, *coefficients = output.split(
+            [count, count * channels, count * channels, *rest], -3
+        )
+        log_scale = log_scale.unflatten(-3, (count, channels)) + _FIRST_LOG_SCALE_OF_A_COMPONENT
+        return DiscretizedLogisticMixture(
+            logits,
+            location.unflatten(-3, (count, channels)) + self.first_location,
+            log_scale.clamp(*LOG_SCALES[DiscretizedLogistic]),
+            coefficients[0].unflatten(-3, (count, 3)).tanh() if coefficients else None,
+        )
+
+
+def _solve(rising: Callable[[Tensor], Tensor], target: Tensor, limit: float) -> Tensor:
+    """Where a rising function meets ``target``, between ``-limit`` and ``limit``, by halving."""
+    low, high = torch.full_like(target, -limit), torch.full_like(target, limit)
+    for _ in range(40):
+        middle = (low + high) / 2
+        is_below = rising(middle) < target
+        low, high = torch.where(is_below, middle, low), torch.where(is_below, high, middle)
+    return (low + high) / 2

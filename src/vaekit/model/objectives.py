@@ -1,0 +1,241 @@
+"""Objectives: an :class:`Inference` → terms per example → a loss per example, in nats.
+
+elbo       = E_q[log p(x|z)] − KL(q(z|x)‖p(z))                Kingma & Welling 2014, Eq. 3
+loss       = distortion + β · rate                             Higgins et al. 2017, Eq. 4 (its negative)
+distortion = −E_q[log p(x|z)]
+iwae       = E log 1/K Σₖ wₖ,  wₖ = p(x, zₖ) / q(zₖ|x)          Burda et al. 2016, Eq. 8
+capacity   = distortion + γ |rate − C|                          Burgess et al. 2018, Eq. 8
+tc         = distortion + rate + (β − 1) TC(z)                  Chen et al. 2018, Eq. 4 with α = γ = 1
+mmd        = distortion + β · rate + λ MMD²(q(z), p(z))         Zhao et al. 2019, Eq. 6; Tolstikhin et al. 2018, Eq. 4
+
+Each takes the ``ramp``, which rises from 0 to 1 over the warm-up, and weighs with it what shall come slowly. Those that
+compare the codes of a batch with one another say so: ``couples_batch``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.model.distributions.latent import DiagonalNormal
+from vaekit.model.latent_model import Batch, Inference, LatentModel, sum_levels
+
+__all__ = [
+    "ELBO",
+    "IWAE",
+    "MMD",
+    "Capacity",
+    "Distortion",
+    "Step",
+    "Terms",
+    "TotalCorrelation",
+    "decomposition",
+    "mmd_squared",
+]
+
+_KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # Tolstikhin et al. 2018, in their published code
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Per example ``[B]``, nats: what is minimised, and what it is made of. ``rate`` is None without densities."""
+
+    loss: Tensor
+    distortion: Tensor
+    rate: Tensor | None
+
+    @property
+    def elbo(self) -> Tensor | None:
+        """The bound itself, whatever the loss weighs: −distortion − rate; None where it is no bound."""
+        return None if self.rate is None else -self.distortion - self.rate
+
+    def detach(self) -> Terms:
+        """The same values, cut from the graph."""
+        return Terms(self.loss.detach(), self.distortion.detach(), None if self.rate is None else self.rate.detach())
+
+    @staticmethod
+    def join(parts: Sequence[Terms]) -> Terms:
+        """The terms of several pieces of a batch as those of the whole."""
+        rates = [part.rate for part in parts if part.rate is not None]
+        loss, distortion = (torch.cat([getattr(part, name) for part in parts]) for name in ("loss", "distortion"))
+        return Terms(loss, distortion, torch.cat(rates) if rates else None)
+
+
+class Objective(nn.Module):
+    """What a subclass minimises of distortion and rate + the penalties of the parts."""
+
+    has_rate = True  #: whether a rate belongs to it: not to an autoencoder
+    couples_batch = ""  #: what of a batch it compares with one another, in words; empty: each image is by itself
+
+    def forward(self, inference: Inference, ramp: Tensor) -> Terms:
+        distortion = -_over_samples(inference.log_px)
+        rate = torch.cat(inference.kl, dim=-1).sum(-1) if self.has_rate and inference.has_density else None
+        loss = self.minimised(inference, distortion, rate, ramp)
+        for penalty in inference.penalties.values():
+            loss = loss + penalty
+        return Terms(loss, distortion, rate)
+
+    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+        """Nats per example ``[B]``."""
+        raise NotImplementedError
+
+
+class ELBO(Objective):
+    """``distortion + β · rate``; ``free_bits_nats`` of rate per dimension, averaged over the batch, are free."""
+
+    def __init__(self, beta: float = 1.0, free_bits_nats: float = 0.0) -> None:
+        super().__init__()
+        self.beta, self.free_bits_nats = beta, free_bits_nats
+        self.couples_batch = "averages free bits over the batch" if free_bits_nats else ""
+
+    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+        assert rate is not None
+        return distortion + self.beta * ramp * (self._charged(inference.kl) if self.free_bits_nats else rate)
+
+    def _charged(self, kl: tuple[Tensor, ...]) -> Tensor:
+        mean_kl = torch.cat(kl, dim=-1).mean(0, keepdim=True)  # Kingma et al. 2016, Eq. 15: groups are dimensions
+        return mean_kl.clamp(min=self.free_bits_nats).sum(-1)
+
+
+class Capacity(Objective):
+    """``distortion + γ |rate − C|``: the rate is led to C nats, which rise from 0 (Burgess et al. 2018, Eq. 8)."""
+
+    def __init__(self, weight: float, capacity_nats: float) -> None:
+        super().__init__()
+        self.weight, self.capacity_nats = weight, capacity_nats
+
+    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+        assert rate is not None
+        return distortion + self.weight * (rate - ramp * self.capacity_nats).abs()
+
+
+class TotalCorrelation(Objective):
+    """``distortion + rate + (β − 1) TC``: only what the latents tell of one another costs more (Chen et al. 2018)."""
+
+    couples_batch = "estimates the total correlation from the codes of a batch"
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+        assert rate is not None
+        _, correlation, _ = decomposition(inference)
+        return distortion + rate + (self.weight - 1) * ramp * correlation
+
+
+class MMD(Objective):
+    """``distortion + β · rate + λ MMD²``; with a point posterior, which has no rate, the Wasserstein autoencoder."""
+
+    couples_batch = "compares the codes of a batch with as many draws of the prior"
+
+    def __init__(self, beta: float, weight: float) -> None:
+        super().__init__()
+        self.beta, self.weight = beta, weight
+
+    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+        level = inference.levels[0]
+        draws = level.pz.from_noise(inference.noise)
+        apart = distortion + self.weight * ramp * mmd_squared(level.z[0], draws[0])
+        return apart if rate is None else apart + self.beta * ramp * rate
+
+
+class Distortion(Objective):
+    """Reconstruction alone: the objective of an autoencoder. Nothing in it is called a bound.
+
+    ``code_l2`` weighs ½ ‖z‖² (Ghosh et al. 2020, Eq. 5 and 7).
+    """
+
+    has_rate = False
+
+    def __init__(self, code_l2: float = 0.0) -> None:
+        super().__init__()
+        self.code_l2 = code_l2
+
+    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+        if not self.code_l2:
+            return distortion
+        return distortion + 0.5 * self.code_l2 * _over_samples(inference.levels[0].z.square().sum(-1))
+
+
+class IWAE(Objective):
+    """The importance-weighted bound of the K codes that were drawn; it takes no weight of the rate.
+
+    Doubly reparameterised, the gradient of the encoder is Σₖ w̃ₖ² ∂log wₖ/∂zₖ ∂zₖ/∂φ with w̃ₖ = wₖ / Σⱼ wⱼ (Tucker et al.
+    2018): the same on average, and its signal does not drown in noise as K grows. That of all else is as it was.
+    """
+
+    def __init__(self, is_doubly_reparameterised: bool = False) -> None:
+        super().__init__()
+        self.is_doubly_reparameterised = is_doubly_reparameterised
+
+    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+        log_w = inference.log_px + inference.log_pz
+        if self.is_doubly_reparameterised:
+            log_w = log_w - sum_levels([level.qz.detach().log_prob(level.z) for level in inference.levels])
+            shares = log_w.detach().softmax(0)
+            for level in inference.levels:
+                if level.z.requires_grad:  # the gradient that comes back to z has been multiplied by w̃ once already
+                    level.z.register_hook(lambda gradient: gradient * shares.unsqueeze(-1))
+        else:
+            log_w = log_w - inference.log_qz
+        return math.log(len(log_w)) - log_w.logsumexp(0)
+
+
+class Step(nn.Module):
+    """Model and objective as the one small module that is compiled or run in parallel."""
+
+    def __init__(self, model: LatentModel, objective: nn.Module) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
+        terms = self.objective(self.model.infer(batch, noise), ramp)
+        assert isinstance(terms, Terms)
+        return terms
+
+
+def decomposition(inference: Inference) -> tuple[Tensor, Tensor, Tensor]:
+    """What the rate is made of, from the first sample of each of B images; each ``[B]``, nats, and their sum is
+    log q(z|x) − log p(z): the information about the image, the total correlation, and the rate per dimension.
+
+    q(z) and each q(zᵢ) are the mean of the B posteriors; Chen et al. 2018, Eq. 2, with the estimate of their Eq. 5 but
+    for its constant log N, which has no gradient. A batch sees no more than log B nats of either.
+    """
+    level = inference.levels[0]
+    qz, pz, z = level.qz, level.pz, level.z[0]
+    assert isinstance(qz, DiagonalNormal) and isinstance(pz, DiagonalNormal)
+    pairs = qz.log_prob_map(z.unsqueeze(1))  # of code i under the posterior of image j: [B, B, L]
+    log_count = math.log(len(z))
+    log_qz = pairs.sum(-1).logsumexp(1) - log_count
+    log_product = (pairs.logsumexp(1) - log_count).sum(-1)
+    return qz.log_prob(z) - log_qz, log_qz - log_product, log_product - pz.log_prob(z)
+
+
+def mmd_squared(z: Tensor, draws: Tensor) -> Tensor:
+    """The unbiased estimate of MMD² between two sets ``[B, L]``, B ≥ 2, paired by row (Gretton et al. 2012, Eq. 4).
+
+    The pairs of a row with itself are left out, so rows of the one may depend on the same rows of the other: draws may
+    be of the noise that made z. The kernel is Σₛ C/(C + ‖a − b‖²), C = 2 L s (Tolstikhin et al. 2018, Sec. 4), of
+    several scales s; of one image it is 0.
+    """
+    count, size = z.shape
+    if count < 2:
+        return z.new_zeros(())
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        squares = (a.unsqueeze(1) - b.unsqueeze(0)).square().sum(-1)
+        scales = [2 * size * s / (2 * size * s + squares) for s in _KERNEL_SCALES]
+        return torch.stack(scales).sum(0)
+
+    pairs = kernel(z, z) + kernel(draws, draws) - kernel(z, draws) - kernel(draws, z)
+    return (pairs.sum() - pairs.diagonal().sum()) / (count * (count - 1))
+
+
+def _over_samples(terms: Tensor) -> Tensor:
+    """The mean over the K samples of ``[K, B]``."""
+    return terms.squeeze(0) if len(terms) == 1 else terms.mean(0)

@@ -1,0 +1,172 @@
+"""The place where a run, or another folder, is written: is it free, does it hold the same, is it left clean if nothing
+came of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vaekit.config.run_config import Length, RunConfig
+from vaekit.config.table import DESCRIPTIONS
+from vaekit.errors import UserError
+from vaekit.runs import folder as runs
+from vaekit.system.drafts import draft
+from vaekit.system.locks import only_writer
+
+__all__ = ["check_folder", "check_new_folder", "claim", "meet_folder", "whole_folder"]
+
+
+def check_folder(out: Path) -> None:
+    """Refuses an ``--out`` that is a file, or a folder that holds something else than a run."""
+    _refuse_bytes(out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; give a folder")
+    if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
+        raise UserError(f"--out {out} holds files that are not a run; give a new or an empty folder")
+    for path in out.iterdir() if out.is_dir() else ():
+        if path.is_symlink():
+            raise UserError(
+                f"{path} is a link, and a run is not written through links; replace it or give another --out"
+            )
+
+
+def check_new_folder(out: Path) -> None:
+    """Refuses a place for a new folder that is taken, or that is nowhere."""
+    _refuse_bytes(out)
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out} is there already; give another name")
+    if not out.parent.is_dir():
+        raise UserError(f"{out} cannot be written: there is no folder {out.parent}; make it, or give another name")
+
+
+def _refuse_bytes(out: Path) -> None:
+    """Refuses a path that the readers of weights cannot open, before anything is computed."""
+    try:
+        str(out).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"--out {out} has bytes in its name that are not UTF-8; give another name") from error
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its place, synced, when the body ends well, and goes otherwise."""
+    try:
+        with draft(out.parent) as around:
+            folder = around / out.name
+            folder.mkdir()
+            yield folder
+            _sync(folder)
+            os.rename(folder, out)
+            runs.sync_folder(out.parent)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}; nothing was left") from error
+
+
+def meet_folder(
+    out: Path, config: RunConfig, length: Length, engine: Mapping[str, Any] | None = None
+) -> tuple[RunConfig, bool]:
+    """The configuration to train with, and whether the run is new; call it inside of :func:`claim`.
+
+    ``engine``: what the user says of it, which ``config`` has already; in a run that goes on the rest stays as it was.
+    """
+    if not (out / "config.json").exists():
+        return config, True
+    stored = runs.read_config(out)
+    patience = stored.patience if config.patience is None else config.patience
+    old = replace(stored, engine=replace(stored.engine, **engine or {}), patience=patience)
+    if (
+        config.data.source == old.data.source
+        and Path(old.data.source).exists()
+        and config.data.fingerprint != old.data.fingerprint
+    ):
+        raise UserError(
+            f"the images in {config.data.source} {old.data.how_changed} since --out {out} was begun: "
+            f"{_counts(config.data.images, old.data.images)}; train into another --out, with --init {out} "
+            "to start from its weights"
+        )
+    for name, mine, theirs in _differences(config, old):
+        raise UserError(f"--out {out} holds another run: its {name} is {theirs}, not {mine}; give another --out")
+    if length.budget_seconds is not None and length.budget_seconds != old.budget_seconds:
+        raise UserError(f"--out {out} was started with another length; extend it with --epochs or --images")
+    if length.budget_seconds is None and config.total_images > old.total_images:
+        old = replace(old, total_images=config.total_images, budget_seconds=None)
+    if (old.total_images, old.patience) != (stored.total_images, stored.patience):
+        for derived in (
+            "report.html",
+            "latents.safetensors",
+            "doctor.json",
+        ):  # first: they say that all is done, by the old weights
+            (out / derived).unlink(missing_ok=True)
+    if old != stored:
+        runs.atomic_write_text(out / "config.json", old.to_json())
+    return old, False
+
+
+def _counts(now: int, then: int) -> str:
+    if now == then:
+        return f"still {now:,} images, but not the same"
+    return f"{now:,} now, {then:,} then"
+
+
+def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any, Any]]:
+    for name in ("fingerprint", "size", "channels", "fit", "background", "frames", "binarize", "split_seed"):
+        if getattr(mine.data, name) != getattr(theirs.data, name):
+            yield f"data {name}", getattr(mine.data, name), getattr(theirs.data, name)
+    here, there = (runs.recipe_of(config).to_dict() for config in (mine, theirs))  # what a run does not name is default
+    for name in sorted(here, key=lambda name: (name != "name", name)):
+        if name not in DESCRIPTIONS and here[name] != there[name]:
+            yield name if name != "name" else "recipe", here[name], there[name]
+    for name in ("seed", "initial"):
+        if getattr(mine, name) != getattr(theirs, name):
+            yield name, getattr(mine, name), getattr(theirs, name)
+
+
+@contextmanager
+def claim(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """The folder, made if need be, for this process alone; a second one is refused.
+
+    A new run that ends without a state to go on from leaves nothing behind, nor the folders made for it.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
+        with only_writer(out, say):
+            is_new = not (out / "config.json").exists()
+            try:
+                yield
+            except BaseException:
+                if is_new and not runs.has_state(out):
+                    _empty(out)
+                raise
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Files first, then the folders that hold them."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+    for path in (*folder.rglob("*"), folder):
+        if path.is_dir():
+            runs.sync_folder(path)

@@ -1,0 +1,100 @@
+"""What the files of a run hold: the facts beside tensors, the lines of metrics, the tensors of the stored codes.
+
+One description per file. A file is checked against it where it is opened (:mod:`vaekit.runs.folder`), and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from vaekit.system.schema import COUNT
+from vaekit.system.tensor_layouts import Layout, fault
+
+__all__ = ["ATTRIBUTE", "LatentFacts", "StateFacts", "WeightFacts", "is_metrics_line", "latents_fault"]
+
+ATTRIBUTE = "attribute."  #: begins the name of a stored column
+
+_MOST = 1e100  # of a number in metrics.jsonl: curves of larger ones have no axis
+_KINDS = ("start", "train", "validation", "final")
+_NAMES = ("kind", "part")
+
+
+@dataclass(frozen=True)
+class StateFacts:
+    """Beside the tensors of ``state.safetensors``: how far the training is."""
+
+    images: Annotated[int, COUNT]
+    steps: Annotated[int, COUNT]
+    skipped: Annotated[int, COUNT] = 0
+    best_loss: float | None = None
+    epochs_since_best: Annotated[int, COUNT] = 0
+
+
+@dataclass(frozen=True)
+class WeightFacts:
+    """Beside the tensors of ``weights.safetensors``: how many images they were trained on."""
+
+    images: Annotated[int | None, COUNT] = None
+
+
+@dataclass(frozen=True)
+class LatentFacts:
+    """Beside the tensors of ``latents.safetensors``: the names that labels and columns of words point to."""
+
+    classes: tuple[str, ...] = ()
+    strings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def is_metrics_line(line: Any) -> bool:
+    """Whether a value is a line of ``metrics.jsonl``: how many images had been seen, of what kind it is, and numbers.
+
+    >>> is_metrics_line({"images": 0, "kind": "start"}), is_metrics_line({"images": 0, "kind": "train", "psnr_db": "x"})
+    (True, False)
+    """
+    if not isinstance(line, dict) or line.get("kind") not in _KINDS or not _is_count(line.get("images")):
+        return False
+    if not isinstance(line.get("part"), str | None):
+        return False
+    return all(name in _NAMES or value is None or _is_number(value) for name, value in line.items())
+
+
+def latents_fault(tensors: Mapping[str, Tensor], facts: LatentFacts, latent_dim: int) -> str | None:
+    """The first thing that is wrong with ``latents.safetensors``, in words."""
+    columns = {name: t for name, t in tensors.items() if name.startswith(ATTRIBUTE)}
+    rows = len(tensors["latents"]) if "latents" in tensors and tensors["latents"].ndim else 0
+    expected = {"latents": Layout((-1, latent_dim))}
+    if "labels" in tensors:
+        expected["labels"] = Layout((rows,), torch.int64)
+    found = fault({name: t for name, t in tensors.items() if name not in columns}, expected)
+    if found is not None:
+        return found
+    if not rows:
+        return "it has no codes"
+    ends = {"labels": len(facts.classes)} if "labels" in tensors else {}
+    for name, column in columns.items():
+        words = facts.strings.get(name.removeprefix(ATTRIBUTE))
+        layout = Layout((rows,), torch.float64 if words is None else torch.int64)
+        if not layout.fits(column):  # numbers may be NaN: not every image has every one
+            return fault({name: column}, {name: layout})
+        if words is not None:
+            ends[name] = len(words)
+    for name, end in ends.items():
+        if not bool(((tensors[name] >= 0) & (tensors[name] < end)).all()):
+            return f"{name} points to a name that is not there"
+    return None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and COUNT.fault(value) is None
+
+
+def _is_number(value: Any) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return isinstance(value, float) and not math.isfinite(value) or abs(value) <= _MOST

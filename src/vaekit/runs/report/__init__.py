@@ -1,0 +1,22 @@
+"""What a run leaves for people: ``report.html``, self-contained, and ``README.md``, a model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vaekit.runs.folder import atomic_write_text
+from vaekit.runs.report.card import model_card
+from vaekit.runs.report.facts import Facts
+from vaekit.runs.report.page import page
+
+__all__ = ["write"]
+
+
+def write(run_folder: Path) -> None:
+    """Writes ``README.md`` and ``report.html`` from the other files of a run.
+
+    Raises :class:`vaekit.UserError` if ``run_folder`` is not a run. The same files give the same report.
+    """
+    facts = Facts.of(Path(run_folder))
+    atomic_write_text(Path(run_folder) / "README.md", model_card(facts))
+    atomic_write_text(Path(run_folder) / "report.html", page(facts))

@@ -1,0 +1,117 @@
+"""What a training would cost, said before it starts: parameters, memory, steps, seconds, the full configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from vaekit.config.run_config import Length
+from vaekit.config.table import Recipe
+from vaekit.data import Images
+from vaekit.model.factory import parameter_count
+from vaekit.training.schedules import steps_to_see
+from vaekit.training.setup import make_config, with_engine
+from vaekit.training.trainer import Trainer
+
+__all__ = ["largest_batch", "make_plan"]
+
+_TIMED_STEPS = 3
+_FILL = 0.8  # of the memory that is free; the rest is for what the kernels want beside
+_LARGEST_BATCH = 4096
+
+
+def make_plan(
+    sample: Images,
+    count: int,
+    train_count: int,
+    recipe: Recipe,
+    length: Length,
+    seed: int,
+    device: torch.device,
+    *,
+    initial: str | None = None,
+    engine: Mapping[str, Any] | None = None,
+    patience: int | None = None,
+    binarize: str | None = None,
+) -> dict[str, Any]:
+    """The plan from a ``sample`` of the images, ``count`` in all, about ``train_count`` of them for training.
+
+    Seconds come from a few real steps on the sample; memory is images, weights, gradients, moments and the activations
+    that those steps kept. For a budget, the steps are what fits it by this estimate.
+    """
+    counts = (count, train_count)
+    config = make_config(
+        sample, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize, counts=counts
+    )
+    config = with_engine(config, device, engine)
+    batch = min(config.recipe["batch_size"], train_count)
+    repeats = math.ceil(batch / len(sample))
+    trainer = Trainer(
+        dataclasses.replace(config, total_images=10**9), sample.pixels.repeat(repeats, 1, 1, 1)[:batch], device
+    )
+    seconds, activations = _measure(trainer)
+    if length.budget_seconds:
+        config = dataclasses.replace(config, total_images=max(batch, int(length.budget_seconds / seconds * batch)))
+    steps = steps_to_see(config.total_images, config.data.train_images, batch)
+    weights = parameter_count(trainer.model)
+    copies = 5 if trainer.average is not None else 4  # weights, gradients, two moments, average
+    return {
+        "parameters": weights,
+        "memory_bytes": sample.pixels[0].numel() * count + 4 * copies * weights + activations,
+        "steps": steps,
+        "estimated_seconds": round(steps * seconds, 1),
+        "config": dataclasses.asdict(config),
+    }
+
+
+def largest_batch(
+    recipe: Recipe,
+    images: Images,
+    count: int,
+    device: torch.device,
+    engine: Mapping[str, Any] | None = None,
+    free_bytes: int | None = None,
+    binarize: str | None = None,
+) -> int | None:
+    """The largest power of two of images whose step fits into a GPU's free memory beside all ``count`` images.
+
+    None, the recipe's own, elsewhere. The gradients of activations need as much again as the activations that a step
+    keeps. ``free_bytes`` is for tests.
+    """
+    if device.type == "cuda" and free_bytes is None:
+        free_bytes = torch.cuda.mem_get_info(device)[0]
+    if free_bytes is None:
+        return None
+    kept = {}
+    for size in (1, 2):
+        row = dataclasses.replace(recipe, batch_size=size)
+        config = make_config(images, row, Length(images=10**9), binarize=binarize)
+        config = with_engine(config, device, engine)
+        trainer = Trainer(config, images.pixels[:1].repeat(size, 1, 1, 1), device)
+        kept[size] = _measure(trainer)[1]
+    fixed = 4 * 5 * parameter_count(trainer.model) + images.pixels[0].numel() * count
+    fitting = int((_FILL * free_bytes - fixed) / (2 * max(1, kept[2] - kept[1])))
+    return 2 ** int(math.log2(max(1, min(fitting, _LARGEST_BATCH, count))))
+
+
+def _measure(trainer: Trainer) -> tuple[float, int]:
+    """Median seconds of a step, and bytes that it keeps for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        trainer.step()
+    seconds = []
+    for _ in range(_TIMED_STEPS):
+        before = time.perf_counter()
+        trainer.step().loss.sum().item()
+        seconds.append(time.perf_counter() - before)
+    return sorted(seconds)[_TIMED_STEPS // 2], sum(kept.values())

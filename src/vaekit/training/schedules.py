@@ -1,0 +1,67 @@
+"""What a run does where: the order of its images, the learning rate and the weight of the rate, from its position.
+
+Nothing here remembers anything: a restart recomputes all of it from (seed, images seen).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaekit.config.table import Recipe
+from vaekit.system.rng import ORDER, stream
+
+__all__ = ["epoch_order", "learning_rate", "ramp", "rate_weight", "steps_to_see"]
+
+_BLOCK = 64  # neighbours that stay together when images lie on a disk: one read instead of sixty-four
+
+
+def epoch_order(seed: int, epoch: int, count: int, window: int = 0) -> Tensor:
+    """The order of ``count`` images in one epoch, int64 ``[count]``.
+
+    With a ``window``, kind to a disk: blocks of 64 neighbours come in a random order, and only images within a window
+    of that many are mixed, so that no more than the window has to be at hand.
+    """
+    generator = stream(seed, ORDER, epoch)
+    if not window or window >= count:
+        return torch.randperm(count, generator=generator)
+    blocks = torch.arange(count).split(_BLOCK)
+    joined = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()])
+    return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in joined.split(window)])
+
+
+def steps_to_see(images: int, per_epoch: int, batch_size: int) -> int:
+    """How many steps it takes to see ``images``, repeats counted, of a set of ``per_epoch``.
+
+    A batch ends where an epoch ends, so the last batch of an epoch may be smaller than the others.
+
+    >>> steps_to_see(3_000, 30, 64)  # a hundred epochs of one step each
+    100
+    """
+    epochs, rest = divmod(images, per_epoch)
+    return epochs * math.ceil(per_epoch / batch_size) + math.ceil(rest / batch_size)
+
+
+def learning_rate(row: Recipe, fraction: float) -> float:
+    """The learning rate when ``fraction`` of the run is done."""
+    if row.schedule == "constant":
+        return float(row.learning_rate)
+    if fraction < row.warmup:
+        return float(row.learning_rate * (0.01 + 0.99 * fraction / row.warmup))
+    progress = (fraction - row.warmup) / max(1e-9, 1 - row.warmup)
+    return float(row.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))))
+
+
+def ramp(row: Recipe, fraction: float) -> float:
+    """Rises from 0 to 1 during the warm-up: what an objective weighs with it comes slowly."""
+    return min(1.0, fraction / row.kl_warmup) if row.kl_warmup else 1.0
+
+
+def rate_weight(row: Recipe, fraction: float) -> float:
+    """The weight of the rate when ``fraction`` of the run is done: it rises from 0 to beta during the warm-up.
+
+    Of the objectives that let something else rise it is constant.
+    """
+    return row.beta * (ramp(row, fraction) if row.objective in ("elbo", "mmd") else 1.0)

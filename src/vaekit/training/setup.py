@@ -1,0 +1,200 @@
+"""Before the first step: which images are trained on, which are watched, on what device, and the full configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.config.run_config import Condition, DataConfig, Engine, Length, RunConfig
+from vaekit.config.table import DENSITIES, Recipe
+from vaekit.data import PARTS, Images, Selection
+from vaekit.errors import UserError
+from vaekit.figures.grid import one_per_class
+from vaekit.model.conditioning import conditions_of, matrix, size_of
+from vaekit.model.factory import resolve
+from vaekit.runs import folder as runs
+from vaekit.system.cpu import has_bf16_products
+from vaekit.system.distributed import ALONE, Team
+from vaekit.system.machine_load import Choice, choose, is_set_by_user, recent_load
+
+__all__ = [
+    "Watched",
+    "choose_threads",
+    "held_out",
+    "is_binary",
+    "is_trained_on",
+    "make_config",
+    "pick_device",
+    "selected",
+    "with_engine",
+]
+
+_MOST_VALIDATION_IMAGES = 1000
+_LARGE_DENSE_BATCH = 128  # from here on the products of a dense network take longer than what is around them
+_WINDOW_BYTES = 1 << 28  # of images mixed at a time where they lie on a disk
+
+
+def make_config(
+    images: Images,
+    recipe: Recipe,
+    length: Length,
+    *,
+    seed: int = 0,
+    initial: str | None = None,
+    patience: int | None = None,
+    binarize: str | None = None,
+    counts: tuple[int, int] | None = None,
+) -> RunConfig:
+    """The full configuration of a run about to start; ``counts`` are (all, training) images where a sample is given."""
+    total_count, count = counts or (len(images), int(is_trained_on(images, recipe).sum()))
+    if not count:
+        raise UserError(f"{images.source} names no training images, only other parts; add those to train on")
+    conditions: tuple[Condition, ...] = ()
+    if recipe.is_conditional:
+        conditions = conditions_of(images, is_trained_on(images, recipe))
+        recipe = replace(recipe, condition_size=size_of(conditions))
+    row = resolve(recipe, images.shape, count)
+    assert row.epochs is not None
+    epochs = row.epochs if length.epochs is None else length.epochs
+    total = length.images or max(1, round(epochs * count))
+    data = DataConfig(
+        source=images.source,
+        size=(images.shape[1], images.shape[2]),
+        channels=images.shape[0],
+        fingerprint=images.fingerprint,
+        split_seed=images.split_seed,
+        images=total_count,
+        train_images=count,
+        classes=images.classes,
+        attributes=tuple(images.attributes),
+        fit=images.form.fit,
+        background=images.form.background,
+        frames=images.form.frames,
+        binarize=binarize,
+    )
+    if row.likelihood == "bernoulli" and binarize is None and not all(map(is_binary, images.pixels.split(1024))):
+        raise UserError(
+            "likelihood=bernoulli is for binary pixels, these images have grey levels; "
+            "give --binarize dynamic, or set likelihood=normal"
+        )
+    is_unbounded = row.likelihood in DENSITIES and (row.scale != "fixed" or row.likelihood == "continuous-bernoulli")
+    if binarize and row.has_bound and is_unbounded:
+        raise UserError(
+            f"--likelihood {row.likelihood} is a density, which grows without bound on the two values of --binarize; "
+            "leave it out for bernoulli, or name a probability such as discretized-logistic"
+        )
+    # The length is not part of what a recipe is: a finished run can be extended.
+    recipe_row = replace(row, epochs=None).to_dict()
+    return RunConfig(
+        recipe_row,
+        data,
+        total,
+        seed,
+        initial,
+        length.budget_seconds,
+        window_images=max(1, _WINDOW_BYTES // images.pixels[0].numel()) if images.is_mapped else 0,
+        patience=patience,
+        notes=images.remarks,
+        conditions=conditions,
+    )
+
+
+def is_binary(pixels: Tensor) -> bool:
+    """Whether uint8 pixels are black and white alone."""
+    return bool(((pixels == 0) | (pixels == 255)).all())
+
+
+def is_trained_on(images: Images, recipe: Recipe) -> np.ndarray:
+    """bool ``[N]``: the images that a recipe trains on: the train part, for the seed systems validation too."""
+    return images.parts != PARTS.index("test") if recipe.train_on_val else images.parts == PARTS.index("train")
+
+
+def held_out(images: Images, recipe: Recipe) -> tuple[str, np.ndarray]:
+    """The part that is watched during training and its rows: val, else test, else (for tiny sets) train."""
+    for part in ("test",) if recipe.train_on_val else ("val", "test"):
+        rows = np.flatnonzero(images.parts == PARTS.index(part))
+        if len(rows):
+            return part, rows
+    return "train", np.flatnonzero(is_trained_on(images, recipe))
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Held-out images looked at after every epoch: for pictures and for numbers."""
+
+    part: str
+    pictured: Tensor
+    validation: Selection
+
+    @classmethod
+    def of(cls, images: Images, recipe: Recipe, conditions: Sequence[Condition] = ()) -> Watched:
+        part, rows = held_out(images, recipe)
+        kept = images.selection(rows)
+        labels = None if images.labels is None else images.labels[torch.from_numpy(rows)]
+        return cls(
+            part,
+            kept[one_per_class(labels, len(kept), 10)],
+            selected(images, rows[:_MOST_VALIDATION_IMAGES], conditions),
+        )
+
+
+def selected(images: Images, rows: np.ndarray, conditions: Sequence[Condition]) -> Selection:
+    """Some of the images, with what a conditional model is told of them."""
+    chosen = images.selection(rows)
+    return replace(chosen, conditions=matrix(conditions, images)) if conditions else chosen
+
+
+def pick_device(name: str | torch.device) -> torch.device:
+    """``auto`` is a GPU if there is one; raises :class:`UserError` if the named device cannot be used."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # the meta device makes tensors, but they hold nothing
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        raise UserError(f"device {name} cannot be used here; leave it out or give cpu", "device") from error
+    return device
+
+
+def with_engine(config: RunConfig, device: torch.device, asked: Mapping[str, Any] | None = None) -> RunConfig:
+    """The configuration with what is fastest on a device, and with what of :class:`Engine` was ``asked`` for."""
+    row, most = Recipe.from_dict(config.recipe), (asked or {}).get("micro_batch") or config.data.train_images
+    batch = min(row.batch_size or 0, most)
+    return replace(config, engine=replace(_fastest_engine(device, row.net, batch), **asked or {}))
+
+
+def _fastest_engine(device: torch.device, net: str, batch: int) -> Engine:
+    """Networks in bfloat16 on GPUs that have it, and on processors with such products where these are what takes time.
+
+    They do in residual networks, and in dense ones with large batches (``bench/precision.py``).
+    """
+    if device.type == "cuda":
+        is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_large = net == "resnet" or (net == "mlp" and batch >= _LARGE_DENSE_BATCH)
+        is_faster = device.type == "cpu" and is_large and has_bf16_products()
+    return Engine(precision="bf16" if is_faster else "fp32")
+
+
+def choose_threads(
+    out: Path, device: torch.device, engine: Mapping[str, Any], team: Team = ALONE
+) -> tuple[Choice, dict[str, Any]]:
+    """How many threads train the run in ``out``, and ``engine`` with their number, as it is stored with the run.
+
+    It is stored where it decides how sums are rounded: in one process on the CPU. The load is measured only if more
+    than one thread may run.
+    """
+    named, limit = engine.get("threads"), torch.get_num_threads()
+    if team.size > 1 or device.type != "cpu":
+        rest = {name: value for name, value in engine.items() if name != "threads"}
+        return Choice(named or limit), rest
+    stored = runs.read_config(out).engine.threads if (out / "config.json").exists() else None
+    load = recent_load() if (named or max(stored or 1, limit)) > 1 else None
+    choice = choose(named, stored, limit, load, is_set_by_user())
+    return choice, {**engine, "threads": choice.threads}

@@ -1,0 +1,56 @@
+"""Where the numbers of a training are written: ``metrics.jsonl`` always, TensorBoard where it is asked for."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from vaekit.errors import UserError
+from vaekit.runs import folder as runs
+
+__all__ = ["Tracker", "check_tensorboard"]
+
+_FOLDER = "tensorboard"  #: in the run folder
+
+
+class Tracker:
+    """Writes lines of numbers. A line is flat; its ``kind`` groups the curves, its ``images`` are where they stand."""
+
+    def __init__(self, out: Path, tensorboard: bool = False, images: int = 0) -> None:
+        self._out = out
+        self._writer = _tensorboard(out, images) if tensorboard else None
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Writes one line."""
+        runs.append_metrics(self._out, line)
+        if self._writer is None:
+            return
+        for name, value in line.items():
+            if isinstance(value, int | float) and name != "images":
+                self._writer.add_scalar(f"{line['kind']}/{name}", value, line["images"])
+
+    def close(self) -> None:
+        """Writes out what is still held back."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def check_tensorboard() -> None:
+    """Raises :class:`UserError` if TensorBoard's writer is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import torch.utils.tensorboard  # noqa: F401
+        except ImportError as error:
+            raise UserError(
+                "--tensorboard needs the package tensorboard, which is not installed; "
+                "pip install 'vaekit[track]', or leave the flag out: metrics.jsonl has the same numbers"
+            ) from error
+
+
+def _tensorboard(out: Path, images: int) -> Any:
+    check_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(out / _FOLDER), purge_step=images + 1 if images else 0)
