@@ -31,8 +31,9 @@ from torch import Tensor
 
 import vaekit as vk
 from vaekit.data import Images
+from vaekit.data.subsets import one_per_class
 from vaekit.evaluation.frechet import frechet_distance
-from vaekit.figures.grid import Sheet, one_per_class
+from vaekit.figures.grid import Sheet
 
 __all__ = ["compare", "linear"]
 

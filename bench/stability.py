@@ -18,7 +18,8 @@ from machine import write_result
 import vaekit as vk
 from vaekit.config.run_config import Length
 from vaekit.config.table import get, override
-from vaekit.training.setup import is_trained_on, make_config
+from vaekit.data.subsets import is_trained_on
+from vaekit.training.setup import make_config
 from vaekit.training.trainer import Trainer
 
 __all__ = ["first_steps"]

@@ -16,13 +16,12 @@ from torch import Tensor
 
 import vaekit as vk
 from vaekit.api import plan
-from vaekit.config.run_config import DataConfig, Engine, RunConfig
+from vaekit.config.run_config import DataConfig, Engine, RunConfig, recipe_of
 from vaekit.config.table import get, override
 from vaekit.data import to_float
 from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
 from vaekit.model.factory import resolve
-from vaekit.runs import folder as runs
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.rng import AUGMENTATION, CORRUPTION, MASKS, NOISE, ORDER, SAMPLES, VERB_NOISE, stream
 from vaekit.training.augment import DRAWS, augment
@@ -275,7 +274,7 @@ def test_a_run_that_names_none_of_it_has_none() -> None:
     for key in ALL:
         del old[key]
     config = RunConfig(old, DataConfig("digits", (8, 8), 1, "00"), 10)
-    assert runs.recipe_of(config) == get("vae")
+    assert recipe_of(config) == get("vae")
 
 
 @pytest.mark.parametrize(

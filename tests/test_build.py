@@ -14,8 +14,9 @@ from vaekit.config.table import RECIPES, get, override
 from vaekit.errors import UserError
 from vaekit.model.factory import build_model, build_objective, parameter_count, resolve
 from vaekit.model.latent_model import Batch, LatentModel
-from vaekit.model.likelihoods import BernoulliHead, NormalPosterior, PointPosterior
+from vaekit.model.likelihoods import BernoulliHead
 from vaekit.model.objectives import ELBO, Distortion, Step
+from vaekit.model.posteriors import NormalPosterior, PointPosterior
 from vaekit.model.priors import FittedNormal, StandardNormal
 from vaekit.system.memory import resident_bytes
 

@@ -13,16 +13,8 @@ from scipy import integrate
 from torch import Tensor
 from torch import distributions as td
 
-from vaekit.model.distributions.latent import (
-    BernoulliImage,
-    ContinuousBernoulli,
-    DiagonalNormal,
-    FullNormal,
-    Laplace,
-    NormalImage,
-    PointMass,
-    kl_divergence,
-)
+from vaekit.model.distributions.latent import DiagonalNormal, FullNormal, PointMass, kl_divergence
+from vaekit.model.distributions.pixel import BernoulliImage, ContinuousBernoulli, Laplace, NormalImage
 
 
 def doubles(*shape: int, seed: int = 0) -> Tensor:

@@ -20,6 +20,7 @@ import vaekit as vk
 from vaekit.config import table as recipes
 from vaekit.config.run_config import DataConfig, Engine, RunConfig
 from vaekit.data import Images, to_float
+from vaekit.data.subsets import held_out, is_trained_on
 from vaekit.errors import UserError
 from vaekit.evaluation.baselines import LinearCode
 from vaekit.evaluation.doctor import examine as checkup
@@ -29,11 +30,10 @@ from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
 from vaekit.evaluation.doctor.examine import gain_of_second_half, quality_db
 from vaekit.evaluation.doctor.next_command import next_command, train_command
 from vaekit.evaluation.doctor.sample_checks import check_samples
-from vaekit.model.conditioning import conditions_of
+from vaekit.model.conditioning import conditions_of, selected
 from vaekit.model.factory import build_model, resolve
 from vaekit.runs import folder as runs
 from vaekit.runs import report
-from vaekit.training.setup import held_out, is_trained_on, selected
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*/config.json"))
 

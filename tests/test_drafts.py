@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import vaekit as vk
-from vaekit.runs.claim import whole_folder
-from vaekit.runs.folder import append_metrics, atomic_write_text, clear_leftovers, is_leftover
+from vaekit.runs.folder import append_metrics, clear_leftovers, is_leftover
 from vaekit.system import drafts
 from vaekit.system.drafts import draft
+from vaekit.system.files import atomic_write_text
 from vaekit.system.locks import only_writer
+from vaekit.system.new_folder import whole_folder
 
 HOLDER = """
 import sys, time

@@ -15,7 +15,8 @@ from vaekit.data import Images, to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.latent import ops as edit
 from vaekit.latent.arithmetic import evaluate_expression, parse
-from vaekit.model.distributions.latent import DiagonalNormal, NormalImage
+from vaekit.model.distributions.latent import DiagonalNormal
+from vaekit.model.distributions.pixel import NormalImage
 from vaekit.model.factory import build_model
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.priors import StandardNormal

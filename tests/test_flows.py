@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaekit.model.distributions.latent import DiagonalNormal, Transformed
 from vaekit.model.flows import autoregressive_flow, coupling_flow
-from vaekit.model.likelihoods import FlowPosterior
+from vaekit.model.posteriors import FlowPosterior
 from vaekit.model.priors import FlowPrior
 
 SIZE = 4

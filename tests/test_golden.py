@@ -13,7 +13,7 @@ import vaekit as vk
 from vaekit.data import to_float
 from vaekit.errors import UserError
 from vaekit.model.latent_model import Batch
-from vaekit.runs import folder as runs
+from vaekit.system.files import load_tensors
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*/config.json"))
 
@@ -35,7 +35,7 @@ def test_they_are_there_and_small() -> None:
 
 @pytest.mark.parametrize("folder", GOLDEN, ids=lambda path: path.name)
 def test_a_golden_run_gives_the_same_numbers(folder: Path) -> None:
-    recorded, facts = runs.load_tensors(folder / "recorded.safetensors")
+    recorded, facts = load_tensors(folder / "recorded.safetensors")
     run = vk.load(folder)
     pixels = recorded["pixels"]
     torch.testing.assert_close(run.encode(pixels), recorded["codes"], atol=1e-5, rtol=1e-5)
@@ -60,7 +60,7 @@ def test_a_golden_run_gives_the_same_numbers(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", GOLDEN, ids=lambda path: path.name)
 def test_its_images_are_still_known_by_their_content(folder: Path) -> None:
-    recorded, _ = runs.load_tensors(folder / "recorded.safetensors")
+    recorded, _ = load_tensors(folder / "recorded.safetensors")
     assert torch.equal(vk.load(folder).images("test").pixels[:6], recorded["pixels"])
 
 

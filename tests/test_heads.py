@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaekit.config.table import DENSITIES, LIKELIHOODS, get, override
-from vaekit.model.distributions.latent import Laplace, NormalImage
+from vaekit.model.distributions.pixel import Laplace, NormalImage
 from vaekit.model.distributions.pixel_discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.model.factory import _LIKELIHOODS
 from vaekit.model.likelihoods import (
@@ -21,9 +21,8 @@ from vaekit.model.likelihoods import (
     LocationScaleHead,
     MixtureHead,
     NormalHead,
-    NormalPosterior,
-    PointPosterior,
 )
+from vaekit.model.posteriors import NormalPosterior, PointPosterior
 
 
 @pytest.fixture(autouse=True)

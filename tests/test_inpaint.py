@@ -13,7 +13,8 @@ from vaekit.config.capabilities import serves
 from vaekit.errors import UserError
 from vaekit.latent.inpaint import _misfit, inpaint
 from vaekit.latent.masks import random_rectangle
-from vaekit.model.distributions.latent import DiagonalNormal, Laplace, NormalImage
+from vaekit.model.distributions.latent import DiagonalNormal
+from vaekit.model.distributions.pixel import Laplace, NormalImage
 from vaekit.model.factory import build_model
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.priors import StandardNormal

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch import distributions as td
 
-from vaekit.model.distributions.latent import FullNormal, NormalImage
+from vaekit.model.distributions.latent import FullNormal
+from vaekit.model.distributions.pixel import NormalImage
 from vaekit.model.latent_model import Batch, LatentModel
-from vaekit.model.likelihoods import NormalPosterior
 from vaekit.model.objectives import ELBO, IWAE, Step
+from vaekit.model.posteriors import NormalPosterior
 from vaekit.model.priors import FittedNormal, StandardNormal
 
 SHAPE, LATENTS, SCALE = (1, 3, 2), 2, 0.7

@@ -26,8 +26,9 @@ from vaekit.latent import ops as edit
 from vaekit.model.distributions.latent import DiagonalNormal, kl_divergence
 from vaekit.model.factory import build_model
 from vaekit.model.latent_model import Batch, LatentModel
-from vaekit.model.likelihoods import BernoulliHead, NormalHead, NormalPosterior
+from vaekit.model.likelihoods import BernoulliHead, NormalHead
 from vaekit.model.objectives import ELBO
+from vaekit.model.posteriors import NormalPosterior
 from vaekit.model.priors import FittedNormal, StandardNormal
 
 ONE = torch.tensor(1.0)

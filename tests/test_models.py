@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaekit.model.distributions.latent import DiagonalNormal, NormalImage, PointMass
+from vaekit.model.distributions.latent import DiagonalNormal, PointMass
+from vaekit.model.distributions.pixel import NormalImage
 from vaekit.model.latent_model import Batch, Inference, LatentModel, Level
-from vaekit.model.likelihoods import NormalHead, NormalPosterior, PointPosterior
+from vaekit.model.likelihoods import NormalHead
+from vaekit.model.posteriors import NormalPosterior, PointPosterior
 from vaekit.model.priors import ConditionalNormal, FittedNormal, StandardNormal
 
 NOISE = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from vaekit.model.distributions.latent import DiagonalNormal, NormalImage, PointMass
+from vaekit.model.distributions.latent import DiagonalNormal, PointMass
+from vaekit.model.distributions.pixel import NormalImage
 from vaekit.model.latent_model import Inference, Level
 from vaekit.model.objectives import ELBO, MMD, Capacity, Distortion, TotalCorrelation, decomposition, mmd_squared
 from vaekit.model.priors import StandardNormal

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vaekit.config import table as recipes
+from vaekit.data.subsets import one_per_class
 from vaekit.errors import UserError
-from vaekit.figures.grid import Sheet, one_per_class, stacked_sheet
+from vaekit.figures.grid import Sheet, stacked_sheet
 from vaekit.model.factory import build_model
 from vaekit.model.latent_model import LatentModel
 

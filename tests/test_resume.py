@@ -25,6 +25,7 @@ from vaekit import api
 from vaekit.errors import endings
 from vaekit.runs import folder as runs
 from vaekit.runs.report import page
+from vaekit.system.files import load_tensors
 from vaekit.system.locks import LOCK, only_writer
 from vaekit.training import loop as training
 
@@ -261,7 +262,7 @@ def _is_trained(target: Any) -> bool:
     """Whether the state beside ``target`` is past the first length (pictures: always)."""
     if "pictures" in str(target):
         return True
-    return runs.load_tensors(Path(target).with_name("state.safetensors"))[1]["images"] == 32
+    return load_tensors(Path(target).with_name("state.safetensors"))[1]["images"] == 32
 
 
 def test_a_kill_before_the_first_state_keeps_the_initial_weights(eight_images: Path, tmp_path: Path) -> None:

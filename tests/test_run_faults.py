@@ -16,6 +16,7 @@ from run_faults import COMMANDS, NAN, READERS, Fault
 from vaekit.data import BINARIZE
 from vaekit.pixels.form import FITS, FRAMES
 from vaekit.runs import folder as runs
+from vaekit.system.files import load_tensors, save_tensors
 from vaekit.system.schema import Choice, _bounds
 
 _PER_FILE = 20  # faults of each file, by chance; all of them: bench/run_faults.py
@@ -108,10 +109,10 @@ def test_choices_of_the_configuration_are_those_of_the_library() -> None:
 def test_nothing_is_drawn_or_measured_with_weights_that_are_not_finite(
     command: str, sound: Path, tmp_path: Path
 ) -> None:
-    tensors, facts = runs.load_tensors(sound / "weights.safetensors")
+    tensors, facts = load_tensors(sound / "weights.safetensors")
     name = next(iter(tensors))
     tensors[name].view(-1)[0] = NAN
-    runs.save_tensors(tmp_path / "weights.safetensors", tensors, facts)
+    save_tensors(tmp_path / "weights.safetensors", tensors, facts)
     fault = Fault("weights.safetensors", "NaN", (tmp_path / "weights.safetensors").read_bytes)
     (outcome,) = run_faults.attempt(fault, sound, tmp_path / "place", [command])
     assert outcome.code == 2 and f"{name} has a number that is not finite; repeat the train command" in outcome.said
@@ -119,9 +120,9 @@ def test_nothing_is_drawn_or_measured_with_weights_that_are_not_finite(
 
 
 def test_the_train_command_writes_damaged_weights_and_codes_again(copy: Path, sound: Path, tmp_path: Path) -> None:
-    tensors, facts = runs.load_tensors(copy / "weights.safetensors")
+    tensors, facts = load_tensors(copy / "weights.safetensors")
     tensors[next(iter(tensors))].view(-1)[0] = NAN
-    runs.save_tensors(copy / "weights.safetensors", tensors, facts)
+    save_tensors(copy / "weights.safetensors", tensors, facts)
     (copy / "latents.safetensors").write_bytes(b"null")
     assert run_faults.run(run_faults.command_of("train", copy, tmp_path, sound / "image.png"))[0] == 0
     for name in ("weights.safetensors", "latents.safetensors"):
@@ -141,17 +142,17 @@ def test_the_train_command_writes_damaged_weights_and_codes_again(copy: Path, so
 def test_damaged_codes_are_refused_with_the_way_to_make_them_again(
     change: Callable, message: str, copy: Path, vaekit: Callable
 ) -> None:
-    tensors, facts = runs.load_tensors(copy / "latents.safetensors")
-    runs.save_tensors(copy / "latents.safetensors", change(tensors), facts)
+    tensors, facts = load_tensors(copy / "latents.safetensors")
+    save_tensors(copy / "latents.safetensors", change(tensors), facts)
     answer = vaekit("traverse", copy, "--out", copy / "x.png")
     assert answer.code == 2 and message in answer.err and "or delete it" in answer.err, answer.err
 
 
 def test_a_code_that_points_nowhere_is_refused(copy: Path, vaekit: Callable) -> None:
-    tensors, facts = runs.load_tensors(copy / "latents.safetensors")
+    tensors, facts = load_tensors(copy / "latents.safetensors")
     count = len(tensors["latents"])
     tensors["labels"] = torch.full((count,), 7)
-    runs.save_tensors(copy / "latents.safetensors", tensors, facts | {"classes": ["a", "b"]})
+    save_tensors(copy / "latents.safetensors", tensors, facts | {"classes": ["a", "b"]})
     answer = vaekit("arithmetic", copy, "label:a", "--out", copy / "x.png")
     assert answer.code == 2 and "labels points to a name that is not there" in answer.err
 
@@ -176,15 +177,15 @@ def test_a_verdict_that_cannot_be_read_is_left_out_with_a_note(copy: Path, capsy
 
 
 def test_damaged_directions_are_fitted_again_and_said(copy: Path, sound: Path, vaekit: Callable) -> None:
-    tensors, facts = runs.load_tensors(copy / "directions.safetensors")
-    runs.save_tensors(copy / "directions.safetensors", {k: v * NAN for k, v in tensors.items()}, facts)
+    tensors, facts = load_tensors(copy / "directions.safetensors")
+    save_tensors(copy / "directions.safetensors", {k: v * NAN for k, v in tensors.items()}, facts)
     answer = vaekit("edit", copy, copy / "image.png", "--add", "glasses", "--out", copy / "x.png")
     assert answer.code == 0 and "directions.safetensors is damaged and not used" in answer.err
     assert (copy / "directions.safetensors").read_bytes() == (sound / "directions.safetensors").read_bytes()
 
 
 def test_a_damaged_fitted_prior_is_not_used_and_said(copy: Path, vaekit: Callable) -> None:
-    tensors, facts = runs.load_tensors(copy / "prior.safetensors")
-    runs.save_tensors(copy / "prior.safetensors", tensors | {"factor": 0 * tensors["factor"]}, facts)
+    tensors, facts = load_tensors(copy / "prior.safetensors")
+    save_tensors(copy / "prior.safetensors", tensors | {"factor": 0 * tensors["factor"]}, facts)
     answer = vaekit("generate", copy, "--out", copy / "x.png")
     assert answer.code == 0 and "draws latents that are not finite; vaekit fit-prior" in answer.err

@@ -6,7 +6,7 @@ import pytest
 import torch
 from trainers import small_trainer
 
-from vaekit.training.schedules import steps_to_see
+from vaekit.config.steps import steps_to_see
 
 
 @pytest.mark.parametrize("count", [3, 4, 11, 12])

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from vaekit.errors import UserError
 from vaekit.runs import folder as runs
 from vaekit.system import checksums as sums
+from vaekit.system.files import load_facts, load_tensors, save_tensors
 
 
 def flip(path: Path, bit: int) -> None:
@@ -24,16 +25,16 @@ def flip(path: Path, bit: int) -> None:
 
 def test_every_single_bit_of_a_file_counts(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
-    runs.save_tensors(path, {"a": torch.arange(4.0), "b": torch.zeros(2, 2)}, {"images": 5, "name": "é"})
-    tensors, facts = runs.load_tensors(path)
-    assert facts == runs.load_facts(path) == {"images": 5, "name": "é"}
+    save_tensors(path, {"a": torch.arange(4.0), "b": torch.zeros(2, 2)}, {"images": 5, "name": "é"})
+    tensors, facts = load_tensors(path)
+    assert facts == load_facts(path) == {"images": 5, "name": "é"}
     assert tensors["a"].tolist() == [0, 1, 2, 3]
     for bit in range(8 * path.stat().st_size):
         flip(path, bit)
         with pytest.raises(UserError, match="cannot be read"):
-            runs.load_tensors(path)
+            load_tensors(path)
         flip(path, bit)
-    runs.load_tensors(path)
+    load_tensors(path)
 
 
 def test_a_damaged_state_gives_way_to_the_one_before(digits_ae: Path, tmp_path: Path, vaekit: Callable) -> None:
@@ -41,8 +42,8 @@ def test_a_damaged_state_gives_way_to_the_one_before(digits_ae: Path, tmp_path: 
     run = tmp_path / "run"
     shutil.copytree(digits_ae, run)
     whole = {name: (run / name).read_bytes() for name in ("state.safetensors", "weights.safetensors")}
-    tensors, facts = runs.load_tensors(run / "state.safetensors")
-    runs.save_tensors(run / "state-previous.safetensors", tensors, facts)
+    tensors, facts = load_tensors(run / "state.safetensors")
+    save_tensors(run / "state-previous.safetensors", tensors, facts)
     flip(run / "state.safetensors", 8 * (len(whole["state.safetensors"]) // 2))
     flip(run / "weights.safetensors", 8 * (len(whole["weights.safetensors"]) // 2))
     assert "weights.safetensors cannot be read (its checksum does not match" in vaekit("evaluate", run).err
@@ -55,7 +56,7 @@ def test_a_state_without_a_checksum_resumes_and_that_is_said(digits_ae: Path, tm
     run, said = tmp_path / "run", []
     shutil.copytree(digits_ae, run)
     path = run / "state.safetensors"
-    tensors, facts = runs.load_tensors(path)
+    tensors, facts = load_tensors(path)
     save_file(load_file(path), path, {"vaekit": json.dumps(facts)})
     state = runs.load_state(run, said.append)
     assert state is not None and state[1] == facts and state[0].keys() == tensors.keys()

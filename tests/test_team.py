@@ -21,6 +21,7 @@ import vaekit as vk
 from vaekit.errors import UserError
 from vaekit.runs import folder as runs
 from vaekit.system.distributed import ALONE, Team, join
+from vaekit.system.files import load_tensors
 
 GRADIENTS = """
 import sys, torch, vaekit.system.shared_memory
@@ -107,9 +108,9 @@ def test_gradients_and_moments_are_those_of_one_process(
         shared = size > 1 and Path("/dev/shm").is_dir() and "messages" not in more
         assert {out for _, out, _ in done} == {f"{shared}\n"}
     assert not list(Path("/dev/shm").glob("vaekit-*"))
-    alone = runs.load_tensors(tmp_path / "g-1-0.safetensors")[0]
+    alone = load_tensors(tmp_path / "g-1-0.safetensors")[0]
     for name in (f"g-{size}-{rank}.safetensors" for size in sizes for rank in range(size)):
-        together = runs.load_tensors(tmp_path / name)[0]
+        together = load_tensors(tmp_path / name)[0]
         assert together.keys() == alone.keys()
         for key, value in alone.items():
             torch.testing.assert_close(together[key], value, rtol=1e-10, atol=1e-10, msg=lambda m, k=key: f"{k}: {m}")

@@ -22,12 +22,13 @@ from vaekit.runs.run import Run
 from vaekit.system import progress
 from vaekit.system.arguments import checked
 from vaekit.system.cpu import torch_threads
+from vaekit.system.device import pick_device
 from vaekit.system.distributed import join
 from vaekit.system.durations import parse_duration
 from vaekit.system.notes import note
 from vaekit.training.loop import train as _train
 from vaekit.training.plan import largest_batch, make_plan
-from vaekit.training.setup import choose_threads, pick_device
+from vaekit.training.setup import choose_threads
 from vaekit.training.tracking import check_tensorboard
 
 __all__ = ["Run", "load", "plan", "train"]

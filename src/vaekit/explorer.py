@@ -45,14 +45,14 @@ from vaekit.latent import ops as edit
 from vaekit.latent.directions_store import directions_digest
 from vaekit.latent.fit_prior import fitted_digest
 from vaekit.latent.ops import stored_columns
-from vaekit.runs.claim import check_new_folder, whole_folder
-from vaekit.runs.folder import file_digest
 from vaekit.runs.report.curves import panels
 from vaekit.runs.report.facts import QUANTITIES, Facts, number
 from vaekit.runs.report.gallery import evenly, say_left_out, stored_picture
 from vaekit.runs.run import Run
 from vaekit.system.drafts import clear_drafts, draft
+from vaekit.system.files import file_digest
 from vaekit.system.http import bind, files_in, serve
+from vaekit.system.new_folder import check_new_folder, whole_folder
 from vaekit.system.notes import note
 from vaekit.system.regular_files import is_plain, is_plain_folder, read_plain
 

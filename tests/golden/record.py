@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import vaekit as vk
-from vaekit.runs.folder import save_tensors
+from vaekit.system.files import save_tensors
 
 HERE = Path(__file__).parent
 RUNS = {

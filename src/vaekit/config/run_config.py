@@ -16,7 +16,7 @@ from vaekit.config.recipe import Recipe
 from vaekit.errors import UserError
 from vaekit.system.schema import COUNT, POSITIVE, Choice, Pattern, Range, record
 
-__all__ = ["FORMAT_VERSION", "Condition", "DataConfig", "Engine", "Length", "RunConfig"]
+__all__ = ["FORMAT_VERSION", "Condition", "DataConfig", "Engine", "Length", "RunConfig", "recipe_of"]
 
 FORMAT_VERSION = 1
 
@@ -130,3 +130,8 @@ class RunConfig:
 
 def _why(error: Exception) -> str:
     return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def recipe_of(config: RunConfig) -> Recipe:
+    """The resolved recipe row of a run."""
+    return Recipe.from_dict(config.recipe)

@@ -10,7 +10,7 @@ from typing import Any
 
 from vaekit.data import guarded
 from vaekit.errors import UserError
-from vaekit.runs.folder import atomic_write_text
+from vaekit.system.files import atomic_write_text
 
 __all__ = ["check_place", "check_table", "write_table"]
 

@@ -23,7 +23,7 @@ from vaekit.export.bundle import FORMAT_VERSION, PRIOR, SUMS, TOLERANCES, Sessio
 from vaekit.latent.directions import Direction
 from vaekit.model.distributions.latent import Mixture, Transformed
 from vaekit.model.latent_model import LatentModel
-from vaekit.runs.claim import check_new_folder, whole_folder
+from vaekit.system.new_folder import check_new_folder, whole_folder
 
 __all__ = ["check_export", "check_exporter", "export"]
 

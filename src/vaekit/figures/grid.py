@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vaekit.errors import UserError
-from vaekit.runs.folder import atomic_write_bytes
 from vaekit.system.arguments import checked, field_values, shown
+from vaekit.system.files import atomic_write_bytes
 
-__all__ = ["Picture", "Sheet", "check_ending", "check_side", "in_colour", "one_per_class", "stacked_sheet"]
+__all__ = ["Picture", "Sheet", "check_ending", "check_side", "in_colour", "stacked_sheet"]
 
 _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".png": ("PNG", {}),
@@ -144,22 +144,6 @@ def in_colour(pixels: Tensor) -> Tensor:
         return pixels.expand(-1, 3, -1, -1)
     alpha = pixels[:, 3:].float() / 255
     return (pixels[:, :3] * alpha + 255 * (1 - alpha)).round().to(torch.uint8)
-
-
-def one_per_class(labels: Tensor | None, count: int, n: int) -> Tensor:
-    """Positions of ``n`` of ``count`` images: the first of each class in class order, then the second …
-
-    ``labels`` is int64 ``[count]``, or None: then the first ``n``. Fewer than ``n`` if there are fewer.
-
-    >>> one_per_class(torch.tensor([1, 1, 0, 2, 0]), 5, 4)
-    tensor([2, 0, 3, 4])
-    """
-    if labels is None:
-        return torch.arange(min(n, count))
-    by_class = labels.cpu().argsort(stable=True)
-    ordered = labels.cpu()[by_class]
-    rank = torch.arange(count) - torch.searchsorted(ordered, ordered)
-    return by_class[rank.argsort(stable=True)][:n]
 
 
 def _enlargement(height: int, width: int) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.data.csv_table import check_place, write_table
 from vaekit.errors import UserError
-from vaekit.runs.folder import atomic_write_bytes
+from vaekit.system.files import atomic_write_bytes
 
 __all__ = ["check_codes_file", "write_codes"]
 

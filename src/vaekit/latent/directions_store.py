@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaekit.errors import UserError
 from vaekit.latent.directions import METHODS, Direction
-from vaekit.runs.folder import file_digest, load_tensors, save_tensors
+from vaekit.system.files import file_digest, load_tensors, save_tensors
 from vaekit.system.notes import note_once
 from vaekit.system.schema import COUNT, Choice, Range, record
 from vaekit.system.tensor_layouts import Layout, fault

@@ -23,7 +23,7 @@ from vaekit.errors import UserError, nearest
 from vaekit.model.distributions.latent import FullNormal, Transformed
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.priors import FlowPrior, MixturePrior
-from vaekit.runs.folder import file_digest, load_tensors, save_tensors
+from vaekit.system.files import file_digest, load_tensors, save_tensors
 from vaekit.system.schema import COUNT, Choice, Range, record
 from vaekit.system.tensor_layouts import fault, layouts_of
 

@@ -20,11 +20,11 @@ from vaekit.config.capabilities import refuse
 from vaekit.data import Images, Selection, check_float, match_group, to_float, to_uint8
 from vaekit.errors import NotFinite, UserError, nearest
 from vaekit.model.latent_model import LatentModel
-from vaekit.runs.records import ATTRIBUTE
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.rng import SAMPLES, VERB_NOISE, image_noise, keys_of, noise_of
 
 __all__ = [
+    "ATTRIBUTE",
     "MOST_STEPS",
     "MOST_STORED_LATENTS",
     "PATHS",
@@ -255,3 +255,6 @@ def finite(numbers: Tensor, what: str) -> Tensor:
 
 def _device(model: LatentModel) -> torch.device:
     return next(model.parameters()).device
+
+
+ATTRIBUTE = "attribute."  #: begins the name of a stored column

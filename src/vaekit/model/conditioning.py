@@ -9,6 +9,7 @@ them, with some, or with none (the unconditional model of Ho & Salimans 2021, Se
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ import torch
 from torch import Tensor
 
 from vaekit.config.run_config import Condition
-from vaekit.data import Images
+from vaekit.data import Images, Selection
 from vaekit.errors import UserError, nearest, storable
 
-__all__ = ["asked", "conditions_of", "hidden_parts", "known_in", "matrix", "places", "size_of"]
+__all__ = ["asked", "conditions_of", "hidden_parts", "known_in", "matrix", "places", "selected", "size_of"]
 
 LABEL = "label"
 _MOST_VALUES = 50  # of a column of words; more are names
@@ -165,3 +166,9 @@ def _value(condition: Condition, text: str, word: str) -> Any:
 def _example(conditions: Sequence[Condition]) -> str:
     first = conditions[0]
     return f"{first.name}={first.values[0] if first.values else f'{first.high:g}'}"
+
+
+def selected(images: Images, rows: np.ndarray, conditions: Sequence[Condition]) -> Selection:
+    """Some of the images, with what a conditional model is told of them."""
+    chosen = images.selection(rows)
+    return replace(chosen, conditions=matrix(conditions, images)) if conditions else chosen

@@ -12,7 +12,7 @@ from torch import nn
 
 from vaekit.config.table import Recipe, check
 from vaekit.errors import UserError, lacks_memory
-from vaekit.model.distributions.latent import Laplace
+from vaekit.model.distributions.pixel import Laplace
 from vaekit.model.distributions.pixel_discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.likelihoods import (
@@ -20,12 +20,9 @@ from vaekit.model.likelihoods import (
     BernoulliHead,
     CategoricalHead,
     ContinuousBernoulliHead,
-    FlowPosterior,
     LocationScaleHead,
     MixtureHead,
     NormalHead,
-    NormalPosterior,
-    PointPosterior,
 )
 from vaekit.model.nets import (
     Grid,
@@ -38,6 +35,7 @@ from vaekit.model.nets import (
     default_patch,
 )
 from vaekit.model.objectives import ELBO, IWAE, MMD, Capacity, Distortion, Objective, TotalCorrelation
+from vaekit.model.posteriors import FlowPosterior, NormalPosterior, PointPosterior
 from vaekit.model.priors import ConditionalNormal, FittedNormal, FlowPrior, StandardNormal, VampPrior
 from vaekit.model.quantizers import (
     AutoregressiveWords,

@@ -13,34 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.model.distributions.latent import (
-    BernoulliImage,
-    ContinuousBernoulli,
-    DiagonalNormal,
-    Laplace,
-    NormalImage,
-    PointMass,
-    Transformed,
-    wide,
-)
+from vaekit.model.distributions.latent import wide
+from vaekit.model.distributions.pixel import BernoulliImage, ContinuousBernoulli, Laplace, NormalImage
 from vaekit.model.distributions.pixel_discrete import (
     Categorical256,
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
     DiscretizedNormal,
 )
-from vaekit.model.flows import autoregressive_flow
 
 __all__ = [
     "BernoulliHead",
     "CategoricalHead",
     "ContinuousBernoulliHead",
-    "FlowPosterior",
     "LocationScaleHead",
     "MixtureHead",
     "NormalHead",
-    "NormalPosterior",
-    "PointPosterior",
 ]
 
 #: Eight-bit values are known to within a uniform error of this standard deviation: a density that is narrower
@@ -63,50 +51,6 @@ _SCALE_GAIN = 10.0
 
 _FIRST_LOG_SCALE = math.log(0.25)
 _FIRST_LOG_SCALE_OF_A_COMPONENT = math.log(0.1)
-
-
-class PointPosterior(nn.Module):
-    """Features ``[B, F]`` → a point ``[B, L]``: the encoder of a plain autoencoder."""
-
-    def __init__(self, features: int, latent_dim: int) -> None:
-        super().__init__()
-        self.mean = nn.Linear(features, latent_dim)
-
-    def forward(self, features: Tensor) -> PointMass:
-        return PointMass(self.mean(features))
-
-
-class NormalPosterior(nn.Module):
-    """Features ``[B, F]`` → a diagonal normal over ``[B, L]``, ``std = exp(gain · linear)``.
-
-    A step of Adam moves each of the F weights of a logarithm by the learning rate, all in one direction at first: with
-    4,096 features and a rate of 0.001 a standard deviation grows by up to e⁴ in one step. A ``std_gain`` below 1 slows
-    it down.
-    """
-
-    def __init__(self, features: int, latent_dim: int, std_gain: float = 1.0) -> None:
-        super().__init__()
-        self.mean = nn.Linear(features, latent_dim)
-        self.log_std = nn.Linear(features, latent_dim)
-        self.std_gain = std_gain
-
-    def forward(self, features: Tensor) -> DiagonalNormal:
-        return DiagonalNormal(self.mean(features), self.log_std(features) * self.std_gain)
-
-
-class FlowPosterior(nn.Module):
-    """Features ``[B, F]`` → a normal moved by an inverse autoregressive flow (Kingma et al. 2016, Algorithm 1)."""
-
-    def __init__(
-        self, features: int, latent_dim: int, std_gain: float = 1.0, layers: int = 2, hidden: int = 128
-    ) -> None:
-        super().__init__()
-        self.base = NormalPosterior(features, latent_dim, std_gain)
-        self.context = nn.Linear(features, hidden)
-        self.flow = autoregressive_flow(latent_dim, hidden, layers, hidden)
-
-    def forward(self, features: Tensor) -> Transformed:
-        return Transformed(self.base(features), self.flow(self.context(features).relu()))
 
 
 class LocationScaleHead(nn.Module):

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from vaekit.config.capabilities import refuse
-from vaekit.config.run_config import RunConfig
+from vaekit.config.run_config import RunConfig, recipe_of
 from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Form, Images, Selection, check_split, check_stored, open_in, open_stored
+from vaekit.data.subsets import is_trained_on, one_per_class
 from vaekit.errors import UserError, printable
 from vaekit.evaluation import metrics as evaluate
-from vaekit.figures import grid as pictures
 from vaekit.figures.grid import Sheet
 from vaekit.latent import ops as edit
 from vaekit.model.latent_model import LatentModel
@@ -26,9 +26,9 @@ from vaekit.runs import folder as runs
 from vaekit.runs.records import WeightFacts
 from vaekit.system.arguments import checked
 from vaekit.system.distributed import Team, join
+from vaekit.system.files import load_facts
 from vaekit.system.notes import note
 from vaekit.system.schema import record
-from vaekit.training.setup import is_trained_on
 
 __all__ = ["Coded", "Opened", "one_or_folder"]
 
@@ -55,7 +55,7 @@ class Opened:
     @property
     def row(self) -> Recipe:
         """Its recipe, resolved."""
-        return runs.recipe_of(self.config)
+        return recipe_of(self.config)
 
     def needs(self, verb: str) -> None:
         """Raises :class:`UserError` if the model cannot do that (:mod:`vaekit.config.capabilities`)."""
@@ -115,7 +115,7 @@ class Opened:
 
     def images_seen(self) -> int:
         """How many images its weights were trained on, repeats counted: with ``--patience`` up to the best epoch."""
-        facts = runs.load_facts(self.path / "weights.safetensors")
+        facts = load_facts(self.path / "weights.safetensors")
         images = record(WeightFacts, facts, str(self.path / "weights.safetensors")).images
         return self.config.total_images if images is None else images
 
@@ -168,7 +168,7 @@ class Opened:
             raise UserError(f"count {count}: expected at least 1 image", "count")
         opened, rows, _ = self._chosen(data, split)
         labels = None if opened.labels is None else opened.labels[torch.from_numpy(rows)]
-        return opened.selection(rows)[pictures.one_per_class(labels, int(rows.sum()), count)]
+        return opened.selection(rows)[one_per_class(labels, int(rows.sum()), count)]
 
     def _coded(self, data: Any, split: str | None) -> Coded:
         """The images that a verb works on, by default all of them, with their codes."""

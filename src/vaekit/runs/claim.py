@@ -3,7 +3,6 @@ came of it."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,19 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaekit.config.run_config import Length, RunConfig
+from vaekit.config.run_config import Length, RunConfig, recipe_of
 from vaekit.config.table import DESCRIPTIONS
 from vaekit.errors import UserError
 from vaekit.runs import folder as runs
-from vaekit.system.drafts import draft
+from vaekit.system.files import atomic_write_text
 from vaekit.system.locks import only_writer
+from vaekit.system.new_folder import refuse_bytes
 
-__all__ = ["check_folder", "check_new_folder", "claim", "meet_folder", "whole_folder"]
+__all__ = ["check_folder", "claim", "meet_folder"]
 
 
 def check_folder(out: Path) -> None:
     """Refuses an ``--out`` that is a file, or a folder that holds something else than a run."""
-    _refuse_bytes(out)
+    refuse_bytes(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
     if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
@@ -33,38 +33,6 @@ def check_folder(out: Path) -> None:
             raise UserError(
                 f"{path} is a link, and a run is not written through links; replace it or give another --out"
             )
-
-
-def check_new_folder(out: Path) -> None:
-    """Refuses a place for a new folder that is taken, or that is nowhere."""
-    _refuse_bytes(out)
-    if out.exists() or out.is_symlink():
-        raise UserError(f"{out} is there already; give another name")
-    if not out.parent.is_dir():
-        raise UserError(f"{out} cannot be written: there is no folder {out.parent}; make it, or give another name")
-
-
-def _refuse_bytes(out: Path) -> None:
-    """Refuses a path that the readers of weights cannot open, before anything is computed."""
-    try:
-        str(out).encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"--out {out} has bytes in its name that are not UTF-8; give another name") from error
-
-
-@contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that takes its place, synced, when the body ends well, and goes otherwise."""
-    try:
-        with draft(out.parent) as around:
-            folder = around / out.name
-            folder.mkdir()
-            yield folder
-            _sync(folder)
-            os.rename(folder, out)
-            runs.sync_folder(out.parent)
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}; nothing was left") from error
 
 
 def meet_folder(
@@ -103,7 +71,7 @@ def meet_folder(
         ):  # first: they say that all is done, by the old weights
             (out / derived).unlink(missing_ok=True)
     if old != stored:
-        runs.atomic_write_text(out / "config.json", old.to_json())
+        atomic_write_text(out / "config.json", old.to_json())
     return old, False
 
 
@@ -117,7 +85,7 @@ def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any,
     for name in ("fingerprint", "size", "channels", "fit", "background", "frames", "binarize", "split_seed"):
         if getattr(mine.data, name) != getattr(theirs.data, name):
             yield f"data {name}", getattr(mine.data, name), getattr(theirs.data, name)
-    here, there = (runs.recipe_of(config).to_dict() for config in (mine, theirs))  # what a run does not name is default
+    here, there = (recipe_of(config).to_dict() for config in (mine, theirs))  # what a run does not name is default
     for name in sorted(here, key=lambda name: (name != "name", name)):
         if name not in DESCRIPTIONS and here[name] != there[name]:
             yield name if name != "name" else "recipe", here[name], there[name]
@@ -159,14 +127,3 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Files first, then the folders that hold them."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-    for path in (*folder.rglob("*"), folder):
-        if path.is_dir():
-            runs.sync_folder(path)

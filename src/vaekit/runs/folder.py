@@ -9,23 +9,16 @@ may be what a stranger made: only regular files are read, and none is written th
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import hashlib
 import json
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from vaekit.config.run_config import RunConfig
-from vaekit.config.table import Recipe
+from vaekit.config.run_config import RunConfig, recipe_of
 from vaekit.data.sources.archive import ARCHIVE_ENDINGS
 from vaekit.errors import UserError
 from vaekit.evaluation.doctor.evidence import Evidence
@@ -34,35 +27,28 @@ from vaekit.model.factory import build_model
 from vaekit.model.latent_model import LatentModel
 from vaekit.runs.records import LatentFacts, WeightFacts, is_metrics_line, latents_fault
 from vaekit.system import checksums as sums
-from vaekit.system.drafts import clear_drafts, draft, is_draft
+from vaekit.system.drafts import clear_drafts, is_draft
+from vaekit.system.files import atomic_write_text, disk_errors, load_tensors, readable, save_tensors, sync_folder
 from vaekit.system.locks import LOCK
 from vaekit.system.notes import note_once
-from vaekit.system.regular_files import OddFile, check_plain, odd_kind, open_descriptor, open_plain, read_plain
+from vaekit.system.regular_files import odd_kind, open_descriptor, read_plain
 from vaekit.system.schema import parse, record
 from vaekit.system.tensor_layouts import fault, layouts_of
 
 __all__ = [
     "append_metrics",
-    "atomic_write_bytes",
-    "atomic_write_text",
     "clear_leftovers",
-    "file_digest",
     "has_state",
     "is_leftover",
     "load_evidence",
-    "load_facts",
     "load_latents",
     "load_model",
     "load_state",
-    "load_tensors",
     "load_weights",
     "read_config",
     "read_metrics",
-    "recipe_of",
     "save_evidence",
     "save_state",
-    "save_tensors",
-    "sync_folder",
     "trim_metrics",
 ]
 
@@ -75,67 +61,12 @@ _MOST_BYTES = 1 << 26  # of a file of settings
 _MOST_METRICS_BYTES = 1 << 30
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all; a full disk is a :class:`UserError` and leaves nothing behind."""
-    with _replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(data)
-
-
-def atomic_write_text(path: Path, text: str) -> None:
-    """:func:`atomic_write_bytes` of UTF-8 text; what UTF-8 cannot hold is written out."""
-    atomic_write_bytes(path, text.encode("utf-8", "backslashreplace"))
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Writes named tensors and a few JSON facts as one safetensors file, atomically."""
-    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    with _replacing(path) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # what the user's umask gives; the writer alone would keep the file private
-        save_file(contiguous, temporary, sums.metadata_of(facts))
-        sums.seal(temporary)
-        temporary.chmod(mode)
-
-
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The inverse of :func:`save_tensors`; a damaged file is a :class:`UserError`."""
-    with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, sums.facts_in(file.metadata())  # noqa: SIM118
-
-
-def load_facts(path: Path) -> dict[str, Any]:
-    """The facts that :func:`save_tensors` wrote, without the tensors."""
-    with _opened(path) as file:
-        return sums.facts_in(file.metadata())
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A safetensors file of ours whose checksum has been compared."""
-    with _readable(path):
-        sums.check(path)
-        with safe_open(path, framework="pt") as file:
-            yield file
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """What is wrong with a file as a :class:`UserError`."""
-    try:
-        check_plain(path)
-        yield
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; the run was not trained far enough, repeat its train command") from error
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}); repeat the train command to write it again") from error
-
-
 def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Writes ``state.safetensors``; the state it replaces stays as ``state-previous.safetensors``."""
     newest = folder / "state.safetensors"
     incoming = folder / "state-next.safetensors"
     save_tensors(incoming, tensors, facts)
-    with _disk_errors(newest):
+    with disk_errors(newest):
         if newest.exists():
             os.replace(newest, folder / "state-previous.safetensors")
         os.replace(incoming, newest)
@@ -235,11 +166,6 @@ def _check_kinds(folder: Path) -> None:
             )
 
 
-def recipe_of(config: RunConfig) -> Recipe:
-    """The resolved recipe row of a run."""
-    return Recipe.from_dict(config.recipe)
-
-
 def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[LatentModel, RunConfig]:
     """The trained model of a run, in eval mode, with its configuration.
 
@@ -307,18 +233,10 @@ def load_evidence(folder: Path) -> Evidence | None:
     return None
 
 
-def file_digest(path: Path) -> str | None:
-    """The SHA-256 of a file, if it is there."""
-    if not os.path.lexists(path):
-        return None
-    with _readable(path), open_plain(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:
     """Adds one line to ``metrics.jsonl``."""
     path, flags = folder / "metrics.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    with _disk_errors(path), open(open_descriptor(path, flags), "a", encoding="utf-8") as file:
+    with disk_errors(path), open(open_descriptor(path, flags), "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
@@ -327,7 +245,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = Path(folder) / "metrics.jsonl"
     if not os.path.lexists(path):
         return []
-    with _readable(path):
+    with readable(path):
         *texts, torn = read_plain(path, _MOST_METRICS_BYTES).split(b"\n")
     lines, damaged = [], []
     for number, text in enumerate((*texts, torn), 1):
@@ -375,58 +293,3 @@ def clear_leftovers(folder: Path) -> None:
     for path in (*folder.rglob(".*.part"), *folder.glob(".tmp??????")):
         path.unlink(missing_ok=True)
     (folder / "state-next.safetensors").unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path in a draft folder; when the body ends well the file is synced and takes the place of ``path``."""
-    path = Path(path)
-    with _disk_errors(path), draft(path.parent) as folder:
-        temporary = folder / path.name
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OddFile as error:
-        raise UserError(f"cannot write {path}: it is {error}; remove it") from error
-    except (OSError, SafetensorError) as error:
-        number = getattr(error, "errno", None) or _system_error(str(error))
-        if number is None:
-            raise
-        raise UserError(f"cannot write {path}: {_DISK_REASONS.get(number) or os.strerror(number)}") from error
-
-
-def _system_error(text: str) -> int | None:
-    """The number in a message of the tensor writer, which has no ``errno``: ``... (os error 28)``."""
-    found = re.search(r"os error (\d+)", text)
-    return int(found[1]) if found else None
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renamings in a folder last."""
-    if os.name != "posix":  # Windows cannot open a folder to sync it
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_DISK_REASONS = {
-    errno.ENOSPC: "no space left on the disk; free some and repeat the command",
-    errno.EDQUOT: "your disk quota is used up; free some space and repeat the command",
-    errno.EFBIG: "the file is larger than the disk or your account (ulimit -f) allows; choose another place",
-    errno.EACCES: "permission denied; choose another place",
-    errno.EPERM: "permission denied; choose another place",
-    errno.EROFS: "the disk is read-only; choose another place",
-    errno.EISDIR: "a folder of that name stands there; choose another name",
-    errno.ENOTDIR: "part of that path is a file; choose another place",
-}

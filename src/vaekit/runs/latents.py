@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data.numbers import as_latents, as_numbers
+from vaekit.data.subsets import held_out
 from vaekit.errors import UserError
 from vaekit.figures.grid import Sheet, stacked_sheet
 from vaekit.figures.mosaic import Atlas, chosen_cells
@@ -27,7 +28,6 @@ from vaekit.latent.ops import stored_columns
 from vaekit.latent.traversal import Axis, active_axes, principal_axes, walk
 from vaekit.runs.base import Opened, one_or_folder
 from vaekit.system.arguments import checked
-from vaekit.training.setup import held_out
 
 __all__ = ["Walked"]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from vaekit.config.capabilities import serves
 from vaekit.data import BINARIZE, Images, Selection, match_group
 from vaekit.data.csv_table import check_table, write_table
+from vaekit.data.subsets import held_out, is_binary
 from vaekit.errors import UserError, printable
 from vaekit.evaluation import anomaly as anomalies
 from vaekit.evaluation import metrics as evaluate
@@ -25,13 +26,12 @@ from vaekit.evaluation.features import Features, inception, small_classifier
 from vaekit.evaluation.frechet import frechet_distance, kernel_distance, small_sample_warning
 from vaekit.figures.grid import Sheet, in_colour, stacked_sheet
 from vaekit.latent import ops as edit
-from vaekit.model.conditioning import known_in
+from vaekit.model.conditioning import known_in, selected
 from vaekit.model.latent_model import LatentModel
 from vaekit.runs import folder as runs
 from vaekit.runs.base import Opened
 from vaekit.system.arguments import checked
 from vaekit.system.progress import Counted, counted_silently
-from vaekit.training.setup import held_out, is_binary, selected
 
 __all__ = ["Measured", "Scored"]
 

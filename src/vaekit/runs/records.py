@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from vaekit.latent.ops import ATTRIBUTE
 from vaekit.system.schema import COUNT
 from vaekit.system.tensor_layouts import Layout, fault
 
-__all__ = ["ATTRIBUTE", "LatentFacts", "StateFacts", "WeightFacts", "is_metrics_line", "latents_fault"]
+__all__ = ["LatentFacts", "StateFacts", "WeightFacts", "is_metrics_line", "latents_fault"]
 
-ATTRIBUTE = "attribute."  #: begins the name of a stored column
 
 _MOST = 1e100  # of a number in metrics.jsonl: curves of larger ones have no axis
 _KINDS = ("start", "train", "validation", "final")

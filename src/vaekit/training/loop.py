@@ -18,20 +18,24 @@ import torch
 from torch import Tensor
 
 from vaekit.config.capabilities import serves
-from vaekit.config.run_config import Condition, Length, RunConfig
+from vaekit.config.run_config import Condition, Length, RunConfig, recipe_of
 from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Images
+from vaekit.data.subsets import is_trained_on
 from vaekit.errors import Interrupted, NotFinite, UserError, endings
 from vaekit.evaluation.doctor.diagnosis import diagnose
 from vaekit.evaluation.doctor.examine import examine
 from vaekit.evaluation.metrics import Numbers, evaluate, loss_nats
 from vaekit.figures import grid as pictures
 from vaekit.latent import ops as edit
+from vaekit.model.conditioning import selected
 from vaekit.runs import folder as runs
 from vaekit.runs import report
 from vaekit.runs.claim import check_folder, claim, meet_folder
 from vaekit.system.cpu import one_thread_per_core, torch_threads
+from vaekit.system.device import pick_device
 from vaekit.system.distributed import join
+from vaekit.system.files import atomic_write_text, save_tensors
 from vaekit.system.malloc import freed_memory_is_kept
 from vaekit.system.memory import peak_resident_bytes
 from vaekit.system.progress import Progress, Silent
@@ -39,15 +43,7 @@ from vaekit.training.budget import SAVE_EVERY_SECONDS, fit_budget
 from vaekit.training.early_stopping import Patience
 from vaekit.training.meters import Clock, Means
 from vaekit.training.schedules import epoch_order, learning_rate, rate_weight
-from vaekit.training.setup import (
-    Watched,
-    choose_threads,
-    is_trained_on,
-    make_config,
-    pick_device,
-    selected,
-    with_engine,
-)
+from vaekit.training.setup import Watched, choose_threads, make_config, with_engine
 from vaekit.training.tracking import Tracker
 from vaekit.training.trainer import Trainer
 
@@ -156,7 +152,7 @@ def _agreed(config: RunConfig, images: Images, engine: Mapping[str, Any], out: P
 
 def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     """What stands in a run folder before the first step. Done again after a kill, it gives the same."""
-    runs.atomic_write_text(out / "config.json", trainer.config.to_json())
+    atomic_write_text(out / "config.json", trainer.config.to_json())
     runs.clear_leftovers(out)
     initial = trainer.config.initial
     if trainer.row.start_at_mean:
@@ -166,7 +162,7 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     if initial:
         trainer.start_from(runs.load_weights(Path(initial), runs.read_config(Path(initial))), initial)
         _check_same_function(trainer.row, trainer.config.conditions, initial)
-    runs.atomic_write_text(out / "metrics.jsonl", "")
+    atomic_write_text(out / "metrics.jsonl", "")
     runs.append_metrics(out, {"images": 0, "kind": "start"})
     _save_pictures(out, trainer, watched, epoch=0)
 
@@ -174,7 +170,7 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
 def _check_same_function(row: Recipe, conditions: Sequence[Condition], initial: str) -> None:
     """Weights mean something else where what is done with them is not the same."""
     config = runs.read_config(Path(initial))
-    theirs = runs.recipe_of(config)
+    theirs = recipe_of(config)
     if config.conditions != conditions:
         raise UserError(f"--init {initial} was told other labels and attributes than these images have; leave it out")
     for name in ("posterior_std_gain", "activation", "code_levels"):
@@ -287,14 +283,14 @@ def _end_epoch(trainer: Trainer, out: Path, watched: Watched, best: Patience, tr
 
 def _save_weights(trainer: Trainer, out: Path) -> None:
     weights = trainer.average if trainer.average is not None else trainer.model
-    runs.save_tensors(out / "weights.safetensors", weights.state_dict(), {"images": trainer.images})
+    save_tensors(out / "weights.safetensors", weights.state_dict(), {"images": trainer.images})
 
 
 def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progress: Progress) -> None:
     """What is derived from the final weights: encodings of the training images, numbers, report and model card."""
     model, config = runs.load_model(out, trainer.device)
     tensors, facts = edit.encode_set(model, images, is_trained_on(images, trainer.row))
-    runs.save_tensors(out / "latents.safetensors", tensors, facts)
+    save_tensors(out / "latents.safetensors", tensors, facts)
     is_test = images.parts == PARTS.index("test")
     part, rows = ("test", is_test) if is_test.any() else ("all", np.ones(len(images), bool))
     chosen = selected(images, rows, config.conditions)

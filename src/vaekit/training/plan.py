@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from vaekit.config.run_config import Length
+from vaekit.config.steps import steps_to_see
 from vaekit.config.table import Recipe
 from vaekit.data import Images
 from vaekit.model.factory import parameter_count
-from vaekit.training.schedules import steps_to_see
 from vaekit.training.setup import make_config, with_engine
 from vaekit.training.trainer import Trainer
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from vaekit.config.table import Recipe
 from vaekit.system.rng import ORDER, stream
 
-__all__ = ["epoch_order", "learning_rate", "ramp", "rate_weight", "steps_to_see"]
+__all__ = ["epoch_order", "learning_rate", "ramp", "rate_weight"]
 
 _BLOCK = 64  # neighbours that stay together when images lie on a disk: one read instead of sixty-four
 
@@ -30,18 +30,6 @@ def epoch_order(seed: int, epoch: int, count: int, window: int = 0) -> Tensor:
     blocks = torch.arange(count).split(_BLOCK)
     joined = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()])
     return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in joined.split(window)])
-
-
-def steps_to_see(images: int, per_epoch: int, batch_size: int) -> int:
-    """How many steps it takes to see ``images``, repeats counted, of a set of ``per_epoch``.
-
-    A batch ends where an epoch ends, so the last batch of an epoch may be smaller than the others.
-
-    >>> steps_to_see(3_000, 30, 64)  # a hundred epochs of one step each
-    100
-    """
-    epochs, rest = divmod(images, per_epoch)
-    return epochs * math.ceil(per_epoch / batch_size) + math.ceil(rest / batch_size)
 
 
 def learning_rate(row: Recipe, fraction: float) -> float:

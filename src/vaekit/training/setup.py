@@ -7,33 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vaekit.config.run_config import Condition, DataConfig, Engine, Length, RunConfig
 from vaekit.config.table import DENSITIES, Recipe
-from vaekit.data import PARTS, Images, Selection
+from vaekit.data import Images, Selection
+from vaekit.data.subsets import held_out, is_binary, is_trained_on, one_per_class
 from vaekit.errors import UserError
-from vaekit.figures.grid import one_per_class
-from vaekit.model.conditioning import conditions_of, matrix, size_of
+from vaekit.model.conditioning import conditions_of, selected, size_of
 from vaekit.model.factory import resolve
 from vaekit.runs import folder as runs
 from vaekit.system.cpu import has_bf16_products
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.machine_load import Choice, choose, is_set_by_user, recent_load
 
-__all__ = [
-    "Watched",
-    "choose_threads",
-    "held_out",
-    "is_binary",
-    "is_trained_on",
-    "make_config",
-    "pick_device",
-    "selected",
-    "with_engine",
-]
+__all__ = ["Watched", "choose_threads", "make_config", "with_engine"]
 
 _MOST_VALIDATION_IMAGES = 1000
 _LARGE_DENSE_BATCH = 128  # from here on the products of a dense network take longer than what is around them
@@ -105,25 +94,6 @@ def make_config(
     )
 
 
-def is_binary(pixels: Tensor) -> bool:
-    """Whether uint8 pixels are black and white alone."""
-    return bool(((pixels == 0) | (pixels == 255)).all())
-
-
-def is_trained_on(images: Images, recipe: Recipe) -> np.ndarray:
-    """bool ``[N]``: the images that a recipe trains on: the train part, for the seed systems validation too."""
-    return images.parts != PARTS.index("test") if recipe.train_on_val else images.parts == PARTS.index("train")
-
-
-def held_out(images: Images, recipe: Recipe) -> tuple[str, np.ndarray]:
-    """The part that is watched during training and its rows: val, else test, else (for tiny sets) train."""
-    for part in ("test",) if recipe.train_on_val else ("val", "test"):
-        rows = np.flatnonzero(images.parts == PARTS.index(part))
-        if len(rows):
-            return part, rows
-    return "train", np.flatnonzero(is_trained_on(images, recipe))
-
-
 @dataclass(frozen=True)
 class Watched:
     """Held-out images looked at after every epoch: for pictures and for numbers."""
@@ -142,24 +112,6 @@ class Watched:
             kept[one_per_class(labels, len(kept), 10)],
             selected(images, rows[:_MOST_VALIDATION_IMAGES], conditions),
         )
-
-
-def selected(images: Images, rows: np.ndarray, conditions: Sequence[Condition]) -> Selection:
-    """Some of the images, with what a conditional model is told of them."""
-    chosen = images.selection(rows)
-    return replace(chosen, conditions=matrix(conditions, images)) if conditions else chosen
-
-
-def pick_device(name: str | torch.device) -> torch.device:
-    """``auto`` is a GPU if there is one; raises :class:`UserError` if the named device cannot be used."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # the meta device makes tensors, but they hold nothing
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        raise UserError(f"device {name} cannot be used here; leave it out or give cpu", "device") from error
-    return device
 
 
 def with_engine(config: RunConfig, device: torch.device, asked: Mapping[str, Any] | None = None) -> RunConfig:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.config.run_config import RunConfig
+from vaekit.config.run_config import RunConfig, recipe_of
 from vaekit.config.table import Recipe
 from vaekit.data import Selection, to_float
 from vaekit.errors import UserError
@@ -23,7 +23,6 @@ from vaekit.model.conditioning import hidden_parts
 from vaekit.model.factory import build_model, build_objective
 from vaekit.model.latent_model import Batch, LatentModel
 from vaekit.model.objectives import Step, Terms
-from vaekit.runs.folder import recipe_of
 from vaekit.runs.records import StateFacts
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.rng import AUGMENTATION, BINARISATION, CORRUPTION, HIDING, NOISE, stream

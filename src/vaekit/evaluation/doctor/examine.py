@@ -18,22 +18,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from vaekit.config.run_config import RunConfig
+from vaekit.config.run_config import RunConfig, recipe_of
+from vaekit.config.steps import steps_to_see
 from vaekit.config.table import RECIPES, Recipe
 from vaekit.data import Images, Selection, to_float
+from vaekit.data.subsets import held_out, is_trained_on
 from vaekit.errors import UserError
 from vaekit.evaluation.baselines import LinearCode
 from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
 from vaekit.evaluation.doctor.image_checks import check_images, evenly
 from vaekit.evaluation.doctor.sample_checks import check_samples
 from vaekit.evaluation.metrics import Measurement, Numbers, loss_nats, measure
-from vaekit.model.distributions.latent import Laplace, NormalImage
+from vaekit.model.conditioning import selected
+from vaekit.model.distributions.pixel import Laplace, NormalImage
 from vaekit.model.distributions.pixel_discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.model.factory import can_free_bits
 from vaekit.model.latent_model import LatentModel
-from vaekit.runs.folder import recipe_of
-from vaekit.training.schedules import steps_to_see
-from vaekit.training.setup import held_out, is_trained_on, selected
 
 __all__ = ["examine", "gain_of_second_half", "quality_db"]
 

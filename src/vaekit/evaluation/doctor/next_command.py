@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaekit.config.capabilities import serves
-from vaekit.config.run_config import DataConfig, RunConfig
+from vaekit.config.run_config import DataConfig, RunConfig, recipe_of
 from vaekit.config.table import DESCRIPTIONS, RECIPES, Recipe, with_likelihood
 from vaekit.evaluation.doctor.diagnosis import Diagnosis
 from vaekit.model.factory import resolve
-from vaekit.runs.folder import recipe_of
 
 __all__ = ["next_command", "train_command"]
 

@@ -9,27 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-__all__ = [
-    "IMAGE_DIMS",
-    "BernoulliImage",
-    "ContinuousBernoulli",
-    "DiagonalNormal",
-    "FullNormal",
-    "Laplace",
-    "Mixture",
-    "NormalImage",
-    "PixelLikelihood",
-    "PointMass",
-    "Transformed",
-    "kl_divergence",
-    "wide",
-]
+__all__ = ["IMAGE_DIMS", "DiagonalNormal", "FullNormal", "Mixture", "PointMass", "Transformed", "kl_divergence", "wide"]
 
 IMAGE_DIMS = (-3, -2, -1)  #: channels, height and width
 
@@ -37,8 +22,6 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _FLOOR = 1e-6  # of a variance, relative to their sum: float32 rounds the moments of few images to no more than that
 _MOMENTS_OF = 64  # samples per dimension
 _TINY = 1e-12  # of the unit interval
-#: |logits|/2: below, the closed forms of the continuous Bernoulli lose digits, and the series has all.
-_SERIES_BELOW = 0.25
 
 
 class DiagonalNormal:
@@ -268,113 +251,6 @@ def kl_divergence(q: DiagonalNormal, p: DiagonalNormal | FullNormal) -> Tensor:
     return 0.5 * (variance_ratio + distance - 1) - (q.log_std - p.log_std)
 
 
-class PixelLikelihood:
-    """What likelihoods of images share. Each has ``log_prob_map``, per pixel value, and a ``mean``."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def mean(self) -> Tensor: ...
-
-        def log_prob_map(self, x: Tensor) -> Tensor: ...
-
-    @property
-    def picture(self) -> Tensor:
-        """The mean as an image in [0, 1]."""
-        return self.mean.clamp(0, 1)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density or probability per image ``[...]``, nats."""
-        return self.log_prob_map(x).sum(IMAGE_DIMS)
-
-
-class NormalImage(PixelLikelihood):
-    """A normal density on the reals at every pixel value: ``mean`` and ``log_scale`` of shape ``[..., C, H, W]``."""
-
-    is_discrete = False
-    tail_power = 2  #: of the distance from the mean, in scales, in −log p
-
-    mean: Tensor
-
-    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
-        self.mean, self.log_scale = wide(mean), wide(log_scale)
-
-    def log_prob_map(self, x: Tensor) -> Tensor:
-        """Log density of ``x`` (in [0, 1]) per pixel value ``[..., C, H, W]``, nats."""
-        return _normal_log_density(x, self.mean, self.log_scale)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density per image ``[...]``, nats."""
-        if self.log_scale.numel() > 1:
-            return super().log_prob(x)
-        # One shared scale: the same sum with the constants outside, at a third of the passes over memory.
-        mean, target = torch.broadcast_tensors(self.mean, x)
-        sse = F.mse_loss(mean, target, reduction="none").sum(IMAGE_DIMS)
-        log_scale = self.log_scale.reshape(())
-        constant = math.prod(mean.shape[-3:]) * (log_scale + _HALF_LOG_TWO_PI)
-        return -constant - sse * (0.5 * (-2 * log_scale).exp())
-
-
-class Laplace(PixelLikelihood):
-    """The density e^(−|x − mean|/scale) / (2 scale) on the reals; ``mean`` and ``log_scale`` ``[..., C, H, W]``."""
-
-    is_discrete = False
-    tail_power = 1
-
-    mean: Tensor
-
-    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
-        self.mean, self.log_scale = wide(mean), wide(log_scale)
-
-    def log_prob_map(self, x: Tensor) -> Tensor:
-        """Log density of ``x`` (in [0, 1]) per pixel value ``[..., C, H, W]``, nats."""
-        return -(x - self.mean).abs() * (-self.log_scale).exp() - self.log_scale - math.log(2)
-
-
-class ContinuousBernoulli(PixelLikelihood):
-    """The density λ^x (1 − λ)^(1 − x) on [0, 1], normalised (Loaiza-Ganem & Cunningham 2019, Sec. 3).
-
-    With ``logits`` η = log(λ/(1 − λ)) ``[..., C, H, W]`` it is e^(ηx) η / (e^η − 1), which is uniform at η = 0.
-    """
-
-    is_discrete = False
-
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = wide(logits)
-
-    @property
-    def mean(self) -> Tensor:
-        """½ + ½ (coth(η/2) − 2/η), in (0, 1)."""
-        u = self.logits / 2
-        is_small = u.abs() < _SERIES_BELOW
-        large = torch.where(is_small, torch.full_like(u, _SERIES_BELOW), u)
-        square = u.square().clamp(max=_SERIES_BELOW**2)
-        series = u * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square * (1 / 4725 - square * 2 / 93555))))
-        return 0.5 + 0.5 * torch.where(is_small, series, 1 / large.tanh() - 1 / large)
-
-    def log_prob_map(self, x: Tensor) -> Tensor:
-        """Log density of ``x`` (in [0, 1]) per pixel value ``[..., C, H, W]``, nats."""
-        return (x - 0.5) * self.logits - _log_sinhc(self.logits / 2)
-
-
-class BernoulliImage(PixelLikelihood):
-    """Independent binary pixels with the given ``logits`` ``[..., C, H, W]``; its support is {0, 1}."""
-
-    is_discrete = True
-
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = wide(logits)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.logits.sigmoid()
-
-    def log_prob_map(self, x: Tensor) -> Tensor:
-        """Log probability of ``x`` (0 or 1) per pixel value, nats."""
-        target = x.expand(torch.broadcast_shapes(x.shape, self.logits.shape))
-        return -F.binary_cross_entropy_with_logits(self.logits.expand_as(target), target, reduction="none")
-
-
 def _times(vectors: Tensor, matrix: Tensor) -> Tensor:
     """M v for vectors ``[..., L]`` and one matrix ``[L, L]``, or one for each of them."""
     if matrix.ndim == 2:
@@ -385,16 +261,6 @@ def _times(vectors: Tensor, matrix: Tensor) -> Tensor:
 def _normal_log_density(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """log N(x; mean, exp(log_std)²) for each value, nats."""
     return -0.5 * ((x - mean) * (-log_std).exp()).square() - log_std - _HALF_LOG_TWO_PI
-
-
-def _log_sinhc(u: Tensor) -> Tensor:
-    """log(sinh(u)/u), so that ∫₀¹ e^(ηx) dx = e^(η/2) sinh(η/2)/(η/2)."""
-    size = u.abs()
-    is_small = size < _SERIES_BELOW
-    large = torch.where(is_small, torch.full_like(u, _SERIES_BELOW), size)
-    square = size.clamp(max=_SERIES_BELOW).square()
-    series = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square * (1 / 37800 - square / 467775))))
-    return torch.where(is_small, series, large + torch.log(-torch.expm1(-2 * large) / (2 * large)))
 
 
 def wide(tensor: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.model.distributions.latent import PixelLikelihood, wide
+from vaekit.model.distributions.latent import wide
+from vaekit.model.distributions.pixel import PixelLikelihood
 
 __all__ = ["Categorical256", "DiscretizedLogistic", "DiscretizedLogisticMixture", "DiscretizedNormal"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vaekit.runs.folder import atomic_write_text
 from vaekit.runs.report.card import model_card
 from vaekit.runs.report.facts import Facts
 from vaekit.runs.report.page import page
+from vaekit.system.files import atomic_write_text
 
 __all__ = ["write"]
 

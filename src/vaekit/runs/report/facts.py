@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from vaekit.config.run_config import RunConfig
+from vaekit.config.run_config import RunConfig, recipe_of
 from vaekit.config.table import Recipe
 from vaekit.errors import printable, storable
 from vaekit.evaluation.doctor.diagnosis import Diagnosis, diagnose
 from vaekit.evaluation.doctor.next_command import next_command
 from vaekit.model.factory import build_model, parameter_count
-from vaekit.runs.folder import load_evidence, read_config, read_metrics, recipe_of
+from vaekit.runs.folder import load_evidence, read_config, read_metrics
 from vaekit.system.notes import note
 from vaekit.system.regular_files import is_plain_folder, odd_kind
 
