@@ -210,7 +210,7 @@ def test_as_a_real_process(here: Path, command: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    source = str(Path(runs.__file__).parents[1])
+    source = str(Path(runs.__file__).parents[2])
     return os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
 
 

@@ -66,7 +66,7 @@ def test_no_heavy_import_before_a_verb_needs_it() -> None:
         "import sys, vaekit.cli; vaekit.cli.main(['--help']); vaekit.cli.main(['train', '--help'])\n"
         "print('HEAVY', [m for m in ('torch', 'numpy', 'matplotlib', 'sklearn', 'PIL') if m in sys.modules])"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[2])}
     words = [sys.executable, "-c", program]
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines()[-1] == "HEAVY []"
@@ -549,7 +549,7 @@ def test_evaluate(here: Path, vaekit: Callable) -> None:
 
 def test_a_reader_who_has_seen_enough() -> None:
     """``vaekit recipes --json | head -c 1``: no traceback."""
-    source = str(Path(runs.__file__).parents[1])
+    source = str(Path(runs.__file__).parents[2])
     command = f"{shlex.quote(sys.executable)} -m vaekit recipes --json | head -c 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": source}

@@ -25,6 +25,7 @@ from vaekit import api
 from vaekit.errors import endings
 from vaekit.runs import folder as runs
 from vaekit.runs.report import page
+from vaekit.system import files
 from vaekit.system.files import load_tensors
 from vaekit.system.locks import LOCK, only_writer
 from vaekit.training import loop as training
@@ -116,8 +117,9 @@ class Injector:
         return len(self.moments) - 1 == self._exit_at
 
     def install(self, patch: Callable[[Any, str, Any], None]) -> None:
-        patch(runs, "open", self._open)
-        patch(runs, "save_file", self._save_file)
+        for module in (files, runs):
+            patch(module, "open", self._open)
+        patch(files, "save_file", self._save_file)
         patch(runs.os, "fsync", self._wrap("fsync", os.fsync))
         patch(runs.os, "replace", self._wrap("rename", os.replace))
         # A clock that leaps makes every step a step that saves.
@@ -168,7 +170,7 @@ class _Half:
         self._file.write(data)
 
 
-_real_save_file = runs.save_file
+_real_save_file = files.save_file
 
 
 @pytest.fixture(scope="module")
@@ -316,7 +318,7 @@ def _command(out: Path, epochs: int) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    return os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -418,10 +420,10 @@ def test_progress_that_cannot_be_written_ends_no_training(tmp_path: Path, stderr
 
 
 def test_nothing_prints_to_stderr_but_notes() -> None:
-    source = Path(runs.__file__).parent
+    source = Path(runs.__file__).parents[1]
     printing = {p.name for p in source.rglob("*.py") if re.search(r"sys\.stderr|Console\(stderr", p.read_text())}
     # The command line gives it to notes; a team writes out what is left before it ends a process.
-    assert printing == {"notes.py", "__init__.py", "team.py"}
+    assert printing == {"notes.py", "__init__.py", "distributed.py"}
 
 
 @pytest.mark.parametrize(("stdout", "code"), [(">/dev/full", 2), (">&-", 0), ("| head -c 0", 0)])

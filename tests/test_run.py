@@ -291,7 +291,7 @@ def test_another_process_encodes_bit_for_bit_the_same(digits_vae: Path, tmp_path
         "sys.stdout.buffer.write(codes.numpy().tobytes())"
     )
     words = [sys.executable, "-c", program, str(digits_vae)]
-    source = str(Path(runs.__file__).parents[1])
+    source = str(Path(runs.__file__).parents[2])
     other = subprocess.run(words, capture_output=True, check=True, timeout=120, env={"PYTHONPATH": source})
     assert other.stdout == run.encode(vk.open_images("digits").pixels[:256]).numpy().tobytes()
 

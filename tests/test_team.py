@@ -53,7 +53,7 @@ def start(program: str, *words: object, size: int) -> list[subprocess.Popen[str]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    source = str(Path(runs.__file__).parents[1])
+    source = str(Path(runs.__file__).parents[2])
     here = str(Path(__file__).parent)
     common = {
         "PYTHONPATH": os.pathsep.join([source, here]),
