@@ -60,6 +60,7 @@ class Mutant(NamedTuple):
 
 # fmt: off
 D, B, H, P, J, E, M = "model/distributions/latent", "model/distributions/pixel_discrete", "model/likelihoods", "model/priors", "model/objectives", "evaluation/metrics", "model/latent_model"
+G, K = "model/distributions/pixel", "model/posteriors"
 A, S, T, Z = "evaluation/aggregate_posterior", "evaluation/ssim", "evaluation/frechet", "data/binarize"
 W, X, F = "latent/directions", "evaluation/anomaly", "evaluation/disentanglement"
 Q, C, L, V, N = "model/quantizers", "model/conditioning", "model/flows", "latent/fit_prior", "evaluation/baselines"
@@ -97,32 +98,32 @@ MUTANTS = [
     Mutant(D, "- 1) - q.log_std - p.white", "- 1) + q.log_std - p.white", "kl to a full normal: the sign of log std"),
     Mutant(D, "- q.log_std - p.whitening.diagonal()", "- q.log_std + p.whitening.diagonal()", "kl to a full normal: the sign of the log volume"),
     # densities of pixels
-    Mutant(D, "self.log_prob_map(x).sum(IMAGE_DIMS)", "self.log_prob_map(x).mean(IMAGE_DIMS)", "log p(x|z) is a mean over pixels"),
-    Mutant(D, "self.log_prob_map(x).sum(IMAGE_DIMS)", "self.log_prob_map(x).sum(IMAGE_DIMS[1:]).mean(-1)", "log p(x|z) is a mean over channels"),
-    Mutant(D, "return self.mean.clamp(0, 1)", "return self.mean", "pictures leave [0, 1]"),
-    Mutant(D, "math.prod(mean.shape[-3:])", "math.prod(mean.shape[-2:])", "the constant of one channel alone"),
-    Mutant(D, "(log_scale + _HALF_LOG_TWO_PI)", "log_scale", "the constant of a normal with one scale"),
-    Mutant(D, "return -constant - sse", "return constant - sse", "the sign of that constant"),
-    Mutant(D, "(0.5 * (-2 * log_scale).exp())", "(-2 * log_scale).exp()", "the half of its squared error"),
-    Mutant(D, "(-2 * log_scale).exp()", "(-log_scale).exp()", "its squared error by the standard deviation"),
-    Mutant(D, "self.log_scale.numel() > 1", "self.log_scale.numel() > 10**9", "a scale per pixel is taken for one scale"),
-    Mutant(D, "- self.log_scale - math.log(2)", "- self.log_scale", "the log 2 of a Laplace density"),
-    Mutant(D, "- self.log_scale - math.log(2)", "+ self.log_scale - math.log(2)", "the sign of a Laplace density's log scale"),
-    Mutant(D, "(-self.log_scale).exp() -", "self.log_scale.exp() -", "a Laplace density multiplies by its scale"),
-    Mutant(D, "-(x - self.mean).abs()", "-(x - self.mean).square()", "a Laplace density of squares"),
-    Mutant(D, "return (x - 0.5) * self.logits", "return x * self.logits", "half of a continuous Bernoulli's normaliser"),
-    Mutant(D, "- _log_sinhc(", "+ _log_sinhc(", "the sign of its normaliser"),
-    Mutant(D, "_log_sinhc(self.logits / 2)", "_log_sinhc(self.logits)", "its normaliser of η for η/2"),
-    Mutant(D, "(1 / 6 - square", "(1 / 3 - square", "the first term of its normaliser's series"),
-    Mutant(D, "square * (1 / 180 - square", "square * (1 / 180 + square", "a sign in its normaliser's series"),
-    Mutant(D, "large + torch.log(-torch", "torch.log(-torch", "the large part of its normaliser"),
-    Mutant(D, "(-2 * large) / (2 * large)", "(-2 * large) / large", "a log 2 of its normaliser"),
-    Mutant(D, "_SERIES_BELOW), size)", "size * 0), size)", "the guard of a branch that is not taken: 0/0 in the gradient"),
-    Mutant(D, "0.5 + 0.5 * torch.where", "0.5 + torch.where", "the half of its mean"),
-    Mutant(D, "1 / large.tanh() - 1 / large)", "1 / large.tanh() + 1 / large)", "a sign in its mean"),
-    Mutant(D, "(1 / 3 - square * (1 / 45", "(1 / 3 + square * (1 / 45", "a sign in its mean's series"),
-    Mutant(D, "return self.logits.sigmoid()", "return (-self.logits).sigmoid()", "the mean of a Bernoulli is of the other value"),
-    Mutant(D, "return -F.binary_cross", "return F.binary_cross", "the sign of a Bernoulli's log probability"),
+    Mutant(G, "self.log_prob_map(x).sum(IMAGE_DIMS)", "self.log_prob_map(x).mean(IMAGE_DIMS)", "log p(x|z) is a mean over pixels"),
+    Mutant(G, "self.log_prob_map(x).sum(IMAGE_DIMS)", "self.log_prob_map(x).sum(IMAGE_DIMS[1:]).mean(-1)", "log p(x|z) is a mean over channels"),
+    Mutant(G, "return self.mean.clamp(0, 1)", "return self.mean", "pictures leave [0, 1]"),
+    Mutant(G, "math.prod(mean.shape[-3:])", "math.prod(mean.shape[-2:])", "the constant of one channel alone"),
+    Mutant(G, "(log_scale + _HALF_LOG_TWO_PI)", "log_scale", "the constant of a normal with one scale"),
+    Mutant(G, "return -constant - sse", "return constant - sse", "the sign of that constant"),
+    Mutant(G, "(0.5 * (-2 * log_scale).exp())", "(-2 * log_scale).exp()", "the half of its squared error"),
+    Mutant(G, "(-2 * log_scale).exp()", "(-log_scale).exp()", "its squared error by the standard deviation"),
+    Mutant(G, "self.log_scale.numel() > 1", "self.log_scale.numel() > 10**9", "a scale per pixel is taken for one scale"),
+    Mutant(G, "- self.log_scale - math.log(2)", "- self.log_scale", "the log 2 of a Laplace density"),
+    Mutant(G, "- self.log_scale - math.log(2)", "+ self.log_scale - math.log(2)", "the sign of a Laplace density's log scale"),
+    Mutant(G, "(-self.log_scale).exp() -", "self.log_scale.exp() -", "a Laplace density multiplies by its scale"),
+    Mutant(G, "-(x - self.mean).abs()", "-(x - self.mean).square()", "a Laplace density of squares"),
+    Mutant(G, "return (x - 0.5) * self.logits", "return x * self.logits", "half of a continuous Bernoulli's normaliser"),
+    Mutant(G, "- _log_sinhc(", "+ _log_sinhc(", "the sign of its normaliser"),
+    Mutant(G, "_log_sinhc(self.logits / 2)", "_log_sinhc(self.logits)", "its normaliser of η for η/2"),
+    Mutant(G, "(1 / 6 - square", "(1 / 3 - square", "the first term of its normaliser's series"),
+    Mutant(G, "square * (1 / 180 - square", "square * (1 / 180 + square", "a sign in its normaliser's series"),
+    Mutant(G, "large + torch.log(-torch", "torch.log(-torch", "the large part of its normaliser"),
+    Mutant(G, "(-2 * large) / (2 * large)", "(-2 * large) / large", "a log 2 of its normaliser"),
+    Mutant(G, "_SERIES_BELOW), size)", "size * 0), size)", "the guard of a branch that is not taken: 0/0 in the gradient"),
+    Mutant(G, "0.5 + 0.5 * torch.where", "0.5 + torch.where", "the half of its mean"),
+    Mutant(G, "1 / large.tanh() - 1 / large)", "1 / large.tanh() + 1 / large)", "a sign in its mean"),
+    Mutant(G, "(1 / 3 - square * (1 / 45", "(1 / 3 + square * (1 / 45", "a sign in its mean's series"),
+    Mutant(G, "return self.logits.sigmoid()", "return (-self.logits).sigmoid()", "the mean of a Bernoulli is of the other value"),
+    Mutant(G, "return -F.binary_cross", "return F.binary_cross", "the sign of a Bernoulli's log probability"),
     Mutant(D, "(torch.float32, torch.float64) else tensor.float()", "(torch.float32,) else tensor.float()", "float64 is rounded"),
     Mutant(D, "(torch.float32, torch.float64) else tensor.float()", "(torch.float32, torch.float64) else tensor", "sums of half precision"),
     # probabilities of bytes
@@ -195,9 +196,9 @@ MUTANTS = [
     Mutant(H, "DiscretizedNormal: (-7 - math.log(2), 2.0)", "DiscretizedNormal: (-7 - math.log(2), 3.0)", "the ceiling of a discretised normal's scale"),
     Mutant(H, "_FIRST_LOG_SCALE = math.log(0.25)", "_FIRST_LOG_SCALE = math.log(0.5)", "where a scale begins"),
     Mutant(H, "_COMPONENT = math.log(0.1)", "_COMPONENT = math.log(0.2)", "where a component's scale begins"),
-    Mutant(H, "self.log_std(features) * self.std_gain", "self.log_std(features)", "the gain of a posterior's log std"),
-    Mutant(H, "self.log_std(features) * self.std_gain", "-self.log_std(features) * self.std_gain", "the sign of a posterior's log std"),
-    Mutant(H, "self.log_std(features) * self.std_gain", "self.log_std(features) * self.std_gain / 2", "a head of log variances"),
+    Mutant(K, "self.log_std(features) * self.std_gain", "self.log_std(features)", "the gain of a posterior's log std"),
+    Mutant(K, "self.log_std(features) * self.std_gain", "-self.log_std(features) * self.std_gain", "the sign of a posterior's log std"),
+    Mutant(K, "self.log_std(features) * self.std_gain", "self.log_std(features) * self.std_gain / 2", "a head of log variances"),
     Mutant(H, "torch.tensor(math.log(fixed_scale))", "torch.tensor(2 * math.log(fixed_scale))", "a fixed variance for a scale"),
     Mutant(H, "torch.tensor(math.log(fixed_scale))", "torch.tensor(fixed_scale)", "a fixed scale for its logarithm"),
     Mutant(H, "self._in_range(self.free_log_scale * _SCALE_GAIN)", "self._in_range(self.free_log_scale)", "the gain of a shared scale"),
@@ -326,8 +327,8 @@ MUTANTS = [
     Mutant(A, "ACTIVE_ABOVE * variance_of_prior.cpu()", "ACTIVE_ABOVE * variance_of_prior.cpu().sqrt()", "a standard deviation for the prior's variance"),
     Mutant(A, "ACTIVE_ABOVE = 0.01", "ACTIVE_ABOVE = 0.1", "another threshold of activity"),
     # steps
-    Mutant("training/schedules", "epochs * math.ceil(per_epoch / batch_size)", "epochs * (per_epoch // batch_size)", "the last batch of an epoch is no step"),
-    Mutant("training/schedules", "+ math.ceil(rest / batch_size)", "+ rest // batch_size", "the last batch of a run is no step"),
+    Mutant("config/steps", "epochs * math.ceil(per_epoch / batch_size)", "epochs * (per_epoch // batch_size)", "the last batch of an epoch is no step"),
+    Mutant("config/steps", "+ math.ceil(rest / batch_size)", "+ rest // batch_size", "the last batch of a run is no step"),
     # of images and of sets of them
     Mutant(S, "(2 * cov + C2)", "(cov + C2)", "the two before the covariance"),
     Mutant(S, "(2 * mean_x * mean_y + C1)", "(mean_x * mean_y + C1)", "the two before the means"),
@@ -421,7 +422,7 @@ MUTANTS = [
     Mutant(L, "if layer % 2 == 0 else torch.arange(features).flip(0)", "if layer >= 0 else torch.arange(features).flip(0)", "orders that do not turn around"),
     Mutant(L, "hasattr(layer, \"weight\")][-1]", "hasattr(layer, \"weight\")][0]", "a flow that does not begin as the identity"),
     Mutant(L, "self.meta(stays).inv", "self.meta(stays)", "what is undone is done again"),
-    Mutant(H, "self.context(features).relu()", "self.context(features)", "the context of a flow is not bent"),
+    Mutant(K, "self.context(features).relu()", "self.context(features)", "the context of a flow is not bent"),
     # more priors
     Mutant(P, "mean, log_std = self.last(", "log_std, mean = self.last(", "mean and scale of a prior that is told, exchanged"),
     Mutant(P, "nn.init.zeros_(self.last.bias)", "nn.init.ones_(self.last.bias)", "a prior that is told does not begin as the standard normal"),
@@ -549,15 +550,37 @@ TESTS = [
     *("directions", "traversal", "anomalies", "factors"),
     *("flows", "quantise", "recipe_pages", "conditions", "fitted", "baselines"),
 ]
-#: Where a mistake in a module is likeliest to show beside its own tests and the reference.
+#: Tests where a mistake in a module is likeliest to show, beside the reference.
 LIKELIEST = {
-    **{
-        J: ["linear_gaussian", "recipe_pages"],
-        M: ["linear_gaussian", "quantise", "recipe_pages"],
-        E: ["mistakes"],
-        H: ["likelihoods"],
-    },
-    **{"edit": ["traversal"], "search": ["traversal"], P: ["flows"], D: ["priors", "flows"]},
+    D: ["distributions", "priors", "flows"],
+    G: ["distributions"],
+    B: ["discrete"],
+    K: ["heads"],
+    H: ["heads", "likelihoods"],
+    P: ["priors", "flows"],
+    J: ["objectives", "linear_gaussian", "recipe_pages"],
+    M: ["models", "linear_gaussian", "quantise", "recipe_pages"],
+    E: ["evaluate", "mistakes"],
+    A: ["aggregate"],
+    S: ["similarity"],
+    T: ["distances"],
+    Z: ["binarize"],
+    W: ["directions"],
+    X: ["anomalies"],
+    F: ["factors"],
+    Q: ["quantise"],
+    C: ["conditions"],
+    L: ["flows"],
+    V: ["fitted"],
+    N: ["baselines"],
+    "config/steps": ["schedules"],
+    "training/schedules": ["schedules"],
+    "latent/ops": ["edit", "traversal"],
+    "latent/neighbours": ["search", "traversal"],
+    "latent/traversal": ["traversal"],
+    "pixels/sizes": ["sizes"],
+    "system/machine_load": ["busy"],
+    "system/rng": ["seeds"],
 }
 
 
@@ -669,7 +692,7 @@ class _Watch:
 
 def _ordered(mutant: Mutant | None) -> list[str]:
     """The files of tests, those likeliest to notice first."""
-    first = [Path(mutant.module).name, "reference", *LIKELIEST.get(mutant.module, [])] if mutant else []
+    first = [*LIKELIEST[mutant.module], "reference"] if mutant else []
     return [f"tests/test_{name}.py" for name in dict.fromkeys([*first, *TESTS])]
 
 

@@ -35,8 +35,19 @@ def test_no_mutant_is_there_twice_and_every_module_of_formulas_has_some() -> Non
     made = [mutant[:3] for mutant in mutants.MUTANTS]
     assert len(set(made)) == len(made) >= 400
     modules = {mutant.module for mutant in mutants.MUTANTS}
-    assert modules >= {"distributions", "discrete", "heads", "priors", "objectives", "evaluate", "models"}
-    assert modules >= {"flows", "quantise", "conditions", "fitted"}
+    of_models = {
+        "likelihoods",
+        "posteriors",
+        "priors",
+        "quantizers",
+        "flows",
+        "conditioning",
+        "objectives",
+        "latent_model",
+    }
+    assert modules >= {f"model/{name}" for name in of_models}
+    assert modules >= {f"model/distributions/{name}" for name in ("latent", "pixel", "pixel_discrete")}
+    assert modules >= {"evaluation/metrics", "latent/fit_prior"}
 
 
 def test_the_tests_that_are_to_catch_them_exist() -> None:
@@ -46,6 +57,6 @@ def test_the_tests_that_are_to_catch_them_exist() -> None:
 
 @pytest.mark.parametrize("old", ["no such text", "self"])
 def test_a_row_that_fits_no_more_is_refused(old: str) -> None:
-    text = mutants.source_of("models").read_text(encoding="utf-8")
+    text = mutants.source_of("model/latent_model").read_text(encoding="utf-8")
     with pytest.raises(SystemExit, match="not once"):
-        mutants.mutated(text, mutants.Mutant("models", old, "other", "something"))
+        mutants.mutated(text, mutants.Mutant("model/latent_model", old, "other", "something"))
