@@ -2,7 +2,8 @@
 
     python bench/doctor.py --smiles ../shared/data/smiles.tar.gz
 
-The thresholds of ``vaekit.evaluation.doctor.diagnosis`` were chosen on the first group, runs of the digits; the runs of the two other
+The thresholds of ``vaekit.evaluation.doctor.diagnosis`` were chosen on the first group, runs of the digits; the runs
+of the two other
 groups, portraits and real faces, are judged with them. Each case names the verdict it should get; a wrong one in the
 groups that are judged ends this with exit code 1. Runs are kept in ``--work`` and not trained again. After a change of
 the rules, ``--again`` judges the evidence that stands in ``doctor.json``, rounded to four digits as it is, and trains

@@ -5,7 +5,8 @@
 Batch normalisation is there only while it is trained: each is folded into its convolution before the file is written,
 so that the features of an image never depend on other images. The weights are kept as float16; the accuracy in the
 file is that of what is in the file, on the test images, which are seen once, at the end. The bytes depend on the
-machine, so a new training is a new function and needs a new name: raise the number in ``vaekit.evaluation.features.CLASSIFIER``.
+machine, so a new training is a new function and needs a new name: raise the number in
+``vaekit.evaluation.features.CLASSIFIER``.
 """
 
 from __future__ import annotations

@@ -185,7 +185,8 @@ def test_a_broken_recipe_is_not_added() -> None:
 
 
 def test_the_table_is_read_without_torch() -> None:
-    code = "import sys, vaekit.config.table, vaekit.config.run_config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    imports = "import sys, vaekit.config.table, vaekit.config.run_config"
+    code = f"{imports}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

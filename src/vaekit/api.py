@@ -1,4 +1,4 @@
-"""What ``import vaekit`` offers: train a run, load one, or plan one; the verbs are those of :class:`vaekit.runs.run.Run`."""
+"""What ``import vaekit`` offers: train, load or plan a run. :class:`vaekit.runs.run.Run` has the verbs."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, text: str, where: str = "config.json") -> RunConfig:
-        """Reads the record back; raises :class:`UserError` for anything that is not one (:mod:`vaekit.system.schema`)."""
+        """Reads the record back; raises :class:`UserError` for anything else (:mod:`vaekit.system.schema`)."""
         try:
             raw = json.loads(text)
             version = raw["format_version"]

@@ -9,7 +9,8 @@ elbo_nats        −distortion − rate (Kingma & Welling 2014, Eq. 3); null for
 iwae_nats        log 1/K Σₖ p(x, zₖ)/q(zₖ|x), zₖ ~ q(z|x) (Burda et al. 2016, Eq. 8): between elbo and log p(x)
 bits_per_dim     −elbo_nats / (C · H · W · ln 2), of likelihoods that are probabilities; null for densities
 
-Of the codes of all images together (:mod:`vaekit.evaluation.aggregate_posterior`): ``active_units``, ``mutual_information_nats`` and
+Of the codes of all images together (:mod:`vaekit.evaluation.aggregate_posterior`): ``active_units``,
+``mutual_information_nats`` and
 ``marginal_kl_nats``. Where there are too few images to tell, both are null, and ``mutual_information_at_least_nats``
 and ``marginal_kl_at_most_nats`` say what is known; elsewhere these are null.
 

@@ -1,4 +1,4 @@
-"""A run written as an artefact (:mod:`vaekit.export.bundle`), compared with PyTorch on images before it is called done."""
+"""Exports a run (:mod:`vaekit.export.bundle`) and compares it with PyTorch on images before it is called done."""
 
 from __future__ import annotations
 

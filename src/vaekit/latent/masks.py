@@ -32,7 +32,8 @@ def parse_mask(
 ) -> Tensor:
     """The mask that ``text`` names, for ``count`` images of ``height`` by ``width`` pixels.
 
-    ``random`` depends on the seed and on the key of each image (:func:`vaekit.system.rng.keys_of`), by default its position.
+    ``random`` depends on the seed and on the key of each image (:func:`vaekit.system.rng.keys_of`), by default its
+    position.
     A mask image is scaled and cropped as the images are, and has the same limits. Raises :class:`UserError` if the text
     says nothing known, the rectangle does not fit, or nothing or everything would be hidden.
 

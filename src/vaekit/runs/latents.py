@@ -108,7 +108,8 @@ class Walked(Opened):
         return facts
 
     def directions(self, method: str = "adjusted", is_orthogonal: bool = False) -> dict[str, Direction]:
-        """The directions of labels and attributes of the run's data and of folders, by name (:mod:`vaekit.latent.directions`).
+        """The directions of labels and attributes of the run's data and of folders, by name
+        (:mod:`vaekit.latent.directions`).
 
         Fitted on the stored codes of training images and kept in the run, where it can be written to. Their accuracy
         is of the run's own held-out images, or where those have gone, of a fifth of the stored codes, which nothing

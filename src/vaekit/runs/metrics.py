@@ -57,13 +57,16 @@ class Measured(Opened):
         factors: bool = False,
         counted: Counted = counted_silently,
     ) -> dict[str, Any]:
-        """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluation.metrics` for what each one is.
+        """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluation.metrics` for what each one
+        is.
 
         ``iwae_samples`` adds the importance-weighted bound of so many samples per image; ``samples`` the distances of
-        so many new images from those measured (:mod:`vaekit.evaluation.frechet`), over a small classifier of our own or the
-        Inception network whose weights lie in the file ``features`` (:mod:`vaekit.evaluation.features`); ``per_image`` names a CSV
+        so many new images from those measured (:mod:`vaekit.evaluation.frechet`), over a small classifier of our own
+        or the Inception network whose weights lie in the file ``features`` (:mod:`vaekit.evaluation.features`);
+        ``per_image`` names a CSV
         file that gets a line per image; ``factors`` adds how far the codes keep labels and attributes of the images
-        apart (:mod:`vaekit.evaluation.disentanglement`). ``counted`` hears how far it is: what is done, of how many images.
+        apart (:mod:`vaekit.evaluation.disentanglement`). ``counted`` hears how far it is: what is done, of how many
+        images.
         """
         if iwae_samples is not None:
             self._check_bound(iwae_samples)
@@ -112,7 +115,8 @@ class Measured(Opened):
         count: int = 10,
         counted: Counted = counted_silently,
     ) -> Scored:
-        """How strange images of ``data`` (default: the run's own test part) are to the model (:mod:`vaekit.evaluation.anomaly`).
+        """How strange images of ``data`` (default: the run's own test part) are to the model
+        (:mod:`vaekit.evaluation.anomaly`).
 
         ``by`` is the score to judge by. Images above the threshold are flagged; of further normal images at most the
         fraction ``false_alarms`` is, by the scores of ``normal_images``, by default the run's own held-out ones.

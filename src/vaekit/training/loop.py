@@ -73,8 +73,8 @@ def train(
 ) -> Path:
     """Trains ``recipe`` on the training part of ``images`` into the folder ``out``, or goes on where it was.
 
-    ``engine`` holds fields of :class:`vaekit.config.run_config.Engine` to override; the rest come from the run or the device.
-    ``binarize`` is a kind of :mod:`vaekit.data.binarize`.
+    ``engine`` holds fields of :class:`vaekit.config.run_config.Engine` to override; the rest come from the run or the
+    device. ``binarize`` is a kind of :mod:`vaekit.data.binarize`.
     ``started`` is the ``time.monotonic()`` that a budget counts from. Returns the folder. Raises :class:`UserError` for
     what the user can mend and :class:`Interrupted` on SIGINT, SIGTERM and SIGHUP, with the state saved.
     """

@@ -1,7 +1,7 @@
 """The numbers that a verdict on a training rests on, and the thresholds they are compared with.
 
-Nothing here opens a file or a model; :mod:`vaekit.evaluation.doctor.examine` gathers the numbers. ``docs/numbers.md`` says which runs the
-thresholds were chosen on and which they were judged on.
+Nothing here opens a file or a model; :mod:`vaekit.evaluation.doctor.examine` gathers the numbers. ``docs/numbers.md``
+says which runs the thresholds were chosen on and which they were judged on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Examines a run for :mod:`vaekit.evaluation.doctor.diagnosis`: the same numbers on training images and on held-out ones, how the run went,
+"""Measures what :mod:`vaekit.evaluation.doctor.diagnosis` needs to know of a run.
+
+The same numbers on training images and on held-out ones, how the run went,
 what the images are like, and what samples of the prior are like beside them.
 
 What is lost after the best epoch is in decibel, so that one threshold serves every likelihood (:func:`quality_db`):

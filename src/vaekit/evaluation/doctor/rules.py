@@ -1,6 +1,7 @@
 """The rules of the doctor, in the order in which they are asked: a verdict, when it holds, why, and what to do.
 
-Each reads named numbers of :class:`~vaekit.evaluation.doctor.evidence.Evidence`; their limits are in :data:`~vaekit.evaluation.doctor.evidence.LIMITS`.
+Each reads named numbers of :class:`~vaekit.evaluation.doctor.evidence.Evidence`; their limits are in :data:`LIMITS`
+there.
 """
 
 from __future__ import annotations
