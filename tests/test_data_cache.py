@@ -271,7 +271,8 @@ def test_pixels_that_no_source_has_any_more_go(tmp_path: Path, folder_of_cache: 
 
 KILLED = """
 import os, sys, threading, time
-from vaekit.data import building, load, open_images
+from vaekit.data import open_images
+from vaekit.data.ingest import cache_writer as building, loader as load
 load._FEWEST_KEPT, building._FLUSH_SECONDS, building._RACY_NS = 10, 0.0, -(10**12)
 if len(sys.argv) > 2:
     after, steps = int(sys.argv[2]), 0

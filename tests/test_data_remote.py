@@ -253,7 +253,8 @@ def test_a_disk_that_refuses(server: Server, tmp_path: Path, monkeypatch: pytest
 
 KILLED = """
 import os, sys
-from vaekit.data import download, open_images
+from vaekit.data import open_images
+from vaekit.data.sources import download
 from vaekit.data.sources.download import Download
 from vaekit.data.sources.known import KNOWN, KnownSet
 name, size, sha, url = sys.argv[1:]
