@@ -5,7 +5,7 @@ python bench/ingest_faults.py [--kills 20] [--mutations 10000]
 kills      a first opening killed (SIGKILL) at a random moment and repeated, until it ends: are the files of the cache
            byte for byte those of an opening that was left alone?
 together   the same for two openings at once
-mutations  files of every kind in tests/torture.py with bytes changed, taken out, doubled and cut off, opened by
+mutations  files of every kind in tests/support/torture.py with bytes changed, taken out, doubled and cut off, opened by
            worker processes: none may end the opening, each is read or named; most memory and longest wait
 """
 
@@ -34,7 +34,7 @@ from machine import write_result
 from vaekit.data.sources.layout import is_image
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 _OPEN = """
 import json, sys

@@ -2,10 +2,11 @@
 
 python bench/run_faults.py [--recipes vae conditional-vae ...] [--most-per-file N] [--commands 4] [--seed 0]
 
-Each fault of tests/run_faults.py is put into a copy of a tiny run, and the commands that read the file are run in this
-process. Expected: exit code 0 or 2 within seconds, no traceback. A fault that the first command takes is given to
---commands of them; where it refuses a fault of config.json or the weights, one more is tried, since all commands open
-these two in the same way. --most-per-file tries so many faults of each file, by chance, and not all. The result counts
+Each fault of tests/support/run_faults.py is put into a copy of a tiny run, and the commands that read the file are run
+in this process. Expected: exit code 0 or 2 within seconds, no traceback. A fault that the first command takes is given
+to --commands of them; where it refuses a fault of config.json or the weights, one more is tried, since all commands
+open these two in the same way. --most-per-file tries so many faults of each file, by chance, and not all. The result
+counts
 exit codes per file and lists whatever else came of it.
 """
 
@@ -24,7 +25,7 @@ from typing import Any
 import torch
 from machine import write_result
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
 import run_faults  # noqa: E402
 

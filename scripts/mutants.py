@@ -545,42 +545,66 @@ MUTANTS = [
 
 #: The tests of the formulas, the ones that take longest last.
 TESTS = [
-    *("objectives", "models", "priors", "distributions", "discrete", "reference", "heads", "linear_gaussian"),
-    *("aggregate", "similarity", "distances", "evaluate", "binarize", "mistakes", "likelihoods"),
-    *("directions", "traversal", "anomalies", "factors"),
-    *("flows", "quantise", "recipe_pages", "conditions", "fitted", "baselines"),
+    *(
+        "model/objectives",
+        "model/latent_model",
+        "model/priors",
+        "model/distributions",
+        "model/pixel_discrete",
+        "model/reference",
+        "model/likelihoods",
+        "model/linear_gaussian",
+    ),
+    *(
+        "evaluation/aggregate_posterior",
+        "evaluation/ssim",
+        "evaluation/frechet",
+        "evaluation/metrics",
+        "data/binarize",
+        "model/published_mistakes",
+        "model/likelihoods_in_runs",
+    ),
+    *("latent/directions", "latent/traversal", "evaluation/anomaly", "evaluation/disentanglement"),
+    *(
+        "model/flows",
+        "model/quantizers",
+        "model/recipe_pages",
+        "model/conditioning",
+        "latent/fit_prior",
+        "evaluation/baselines",
+    ),
 ]
 #: Tests where a mistake in a module is likeliest to show, beside the reference.
 LIKELIEST = {
-    D: ["distributions", "priors", "flows"],
-    G: ["distributions"],
-    B: ["discrete"],
-    K: ["heads"],
-    H: ["heads", "likelihoods"],
-    P: ["priors", "flows"],
-    J: ["objectives", "linear_gaussian", "recipe_pages"],
-    M: ["models", "linear_gaussian", "quantise", "recipe_pages"],
-    E: ["evaluate", "mistakes"],
-    A: ["aggregate"],
-    S: ["similarity"],
-    T: ["distances"],
-    Z: ["binarize"],
-    W: ["directions"],
-    X: ["anomalies"],
-    F: ["factors"],
-    Q: ["quantise"],
-    C: ["conditions"],
-    L: ["flows"],
-    V: ["fitted"],
-    N: ["baselines"],
-    "config/steps": ["schedules"],
-    "training/schedules": ["schedules"],
-    "latent/ops": ["edit", "traversal"],
-    "latent/neighbours": ["search", "traversal"],
-    "latent/traversal": ["traversal"],
-    "pixels/sizes": ["sizes"],
-    "system/machine_load": ["busy"],
-    "system/rng": ["seeds"],
+    D: ["model/distributions", "model/priors", "model/flows"],
+    G: ["model/distributions"],
+    B: ["model/pixel_discrete"],
+    K: ["model/likelihoods"],
+    H: ["model/likelihoods", "model/likelihoods_in_runs"],
+    P: ["model/priors", "model/flows"],
+    J: ["model/objectives", "model/linear_gaussian", "model/recipe_pages"],
+    M: ["model/latent_model", "model/linear_gaussian", "model/quantizers", "model/recipe_pages"],
+    E: ["evaluation/metrics", "model/published_mistakes"],
+    A: ["evaluation/aggregate_posterior"],
+    S: ["evaluation/ssim"],
+    T: ["evaluation/frechet"],
+    Z: ["data/binarize"],
+    W: ["latent/directions"],
+    X: ["evaluation/anomaly"],
+    F: ["evaluation/disentanglement"],
+    Q: ["model/quantizers"],
+    C: ["model/conditioning"],
+    L: ["model/flows"],
+    V: ["latent/fit_prior"],
+    N: ["evaluation/baselines"],
+    "config/steps": ["training/schedules"],
+    "training/schedules": ["training/schedules"],
+    "latent/ops": ["latent/ops", "latent/traversal"],
+    "latent/neighbours": ["latent/neighbours", "latent/traversal"],
+    "latent/traversal": ["latent/traversal"],
+    "pixels/sizes": ["pixels/sizes"],
+    "system/machine_load": ["system/machine_load"],
+    "system/rng": ["system/rng"],
 }
 
 
@@ -692,8 +716,9 @@ class _Watch:
 
 def _ordered(mutant: Mutant | None) -> list[str]:
     """The files of tests, those likeliest to notice first."""
-    first = [*LIKELIEST[mutant.module], "reference"] if mutant else []
-    return [f"tests/test_{name}.py" for name in dict.fromkeys([*first, *TESTS])]
+    first = [*LIKELIEST[mutant.module], "model/reference"] if mutant else []
+    names = [name.partition("/") for name in dict.fromkeys([*first, *TESTS])]
+    return [f"tests/{folder}/test_{name}.py" for folder, _, name in names]
 
 
 def _too_long(*_: object) -> None:

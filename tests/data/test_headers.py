@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from encoded import deep_png, deep_tiff, saved
 from PIL import Image
-from test_data_decode import deep_png, deep_tiff, saved
 
 from vaekit.data import survey
 from vaekit.data.ingest.headers import read_header

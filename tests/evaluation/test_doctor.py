@@ -35,7 +35,7 @@ from vaekit.model.factory import build_model, resolve
 from vaekit.runs import folder as runs
 from vaekit.runs import report
 
-GOLDEN = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*/config.json"))
+GOLDEN = sorted(path.parent for path in (Path(__file__).parents[1] / "golden").glob("*/config.json"))
 
 SOUND = Evidence(
     has_density=True, beta=1.0, latent_dim=32, learning_rate=1e-3, is_scale_fixed=False, free_bits_nats=0.0, shift=0,

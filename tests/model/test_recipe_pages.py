@@ -26,7 +26,7 @@ from vaekit.system.distributed import ALONE
 from vaekit.system.rng import CORRUPTION, stream
 from vaekit.training.trainer import Trainer
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "recipes"
 SHAPE, COUNT, SEED, STEP = (3, 16, 24), 4, 5, 7
 NAMES = sorted(RECIPES)

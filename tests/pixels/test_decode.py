@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from io import BytesIO
 
 import numpy as np
 import pytest
+from encoded import deep_png, deep_tiff, saved
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,44 +16,6 @@ from vaekit.pixels.form import Form, fit
 
 VALUES_16 = np.array([0, 128, 129, 255, 256, 257, 385, 386, 32767, 32768, 65406, 65407, 65535], np.uint32)
 VALUES_8 = np.rint(VALUES_16 / 257).astype(np.uint8)
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    file = BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def deep_png(values: np.ndarray) -> bytes:
-    """A PNG of 16 bits per channel from [H, W, C]; PIL cannot write these."""
-    height, width, channels = values.shape
-    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
-
-
-def deep_tiff(values: np.ndarray) -> bytes:
-    """A little-endian, uncompressed TIFF of 16 bits per channel from [H, W, 3]."""
-    height, width, _ = values.shape
-    pixels = values.astype("<u2").tobytes()
-    end = 8 + len(pixels)
-    entries = [
-        *((256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, end), (259, 3, 1, 1), (262, 3, 1, 2)),
-        *((273, 4, 1, 8), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, len(pixels))),
-    ]
-    table = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
-    return (
-        struct.pack("<2sHI", b"II", 42, end + 6)
-        + pixels
-        + struct.pack("<HHH", 16, 16, 16)
-        + table
-        + struct.pack("<I", 0)
-    )
 
 
 def test_16_bit_gray_is_rounded_not_cut() -> None:

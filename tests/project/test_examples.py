@@ -13,7 +13,7 @@ from PIL import Image
 
 from vaekit.data import open_images, write_folder
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ARGUMENTS = {"digits": ["2"], "portraits_glasses": ["256", "16"], "own_folder": ["3s"]}
 
 

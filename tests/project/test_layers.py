@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
 
 #: Folders of ``src/vaekit``, and the modules beside them, from bottom to top; ``vaekit`` is the package itself.

@@ -15,7 +15,7 @@ from vaekit.errors import UserError
 from vaekit.model.latent_model import Batch
 from vaekit.system.files import load_tensors
 
-GOLDEN = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*/config.json"))
+GOLDEN = sorted(path.parent for path in (Path(__file__).parents[1] / "golden").glob("*/config.json"))
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Damaged runs: every field of every file of a run changed in every way, and the commands that then read it.
 
-A command may do its work or refuse it (exit code 0 or 2), and nothing else. ``tests/test_run_faults.py`` tries a
+A command may do its work or refuse it (exit code 0 or 2), and nothing else. ``tests/runs/test_damaged_runs.py`` tries a
 sample, ``bench/run_faults.py`` all of them.
 """
 

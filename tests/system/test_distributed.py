@@ -54,7 +54,7 @@ def start(program: str, *words: object, size: int) -> list[subprocess.Popen[str]
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     source = str(Path(runs.__file__).parents[2])
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1] / "support")
     common = {
         "PYTHONPATH": os.pathsep.join([source, here]),
         "OMP_NUM_THREADS": "1",
