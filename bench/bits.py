@@ -70,7 +70,7 @@ def main() -> None:
         pixels = test.pixels.numpy()
         results[path.name] = {
             "shape": list(run.shape),
-            "likelihood": run.config.recipe["likelihood"],
+            "likelihood": run.config.recipe.likelihood,
             "images_trained_on": run.config.total_images,
             "test": numbers,
             "bits_per_dim": {

@@ -55,7 +55,7 @@ def steps(images: vk.Images, recipe: str, **values: Any) -> dict[str, Any]:
         sides[precision] = partial(timed, trainer)
     found = take_turns(sides, ROUNDS)
     ratios = [b / a for a, b in zip(found["fp32"], found["bf16"], strict=True)]
-    row = {"recipe": recipe, **values, "shape": list(images.shape), "batch_size": config.recipe["batch_size"]}
+    row = {"recipe": recipe, **values, "shape": list(images.shape), "batch_size": config.recipe.batch_size}
     row |= {f"{precision}_ms": round(statistics.median(found[precision]), 2) for precision in PRECISIONS}
     row |= {"bf16_over_fp32": round(statistics.median(ratios), 3), "spread": [round(f(ratios), 3) for f in (min, max)]}
     print(row | {"chosen": config.engine.precision}, flush=True)

@@ -15,11 +15,11 @@ def describe_run(run: vk.Run) -> dict[str, Any]:
     config, data = run.config, run.config.data
     final = {name: round(value, 4) for name, value in run.final_numbers().items() if isinstance(value, float)}
     return {
-        "recipe": config.recipe["name"],
+        "recipe": config.recipe.name,
         "latent_dim": run.model.latent_dim,
-        "beta": config.recipe["beta"],
-        "flip": config.recipe["flip"],
-        "prior": config.recipe["prior"],
+        "beta": config.recipe.beta,
+        "flip": config.recipe.flip,
+        "prior": config.recipe.prior,
         "parameters": sum(weights.numel() for weights in run.model.parameters()),
         "data": Path(data.source).name,
         "data_fingerprint": data.fingerprint[:16],

@@ -273,7 +273,7 @@ def _largest_batch(
 ) -> recipes.Recipe:
     """The row with as large a batch as a GPU holds; a run that was begun keeps its own."""
     if (out / "config.json").exists():
-        return replace(row, batch_size=runs.read_config(out).recipe["batch_size"])
+        return replace(row, batch_size=runs.read_config(out).recipe.batch_size)
     size = largest_batch(row, images, count, pick_device(device), engine, binarize=binarize)
     agreed = int(join().text_of_leader(str(size or 0)))  # two GPUs may hold different ones
     return replace(row, batch_size=agreed) if agreed else row

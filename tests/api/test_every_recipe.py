@@ -50,7 +50,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def does(run: vk.Run, verb: str, act: Callable[[], object]) -> object:
     """What the verb gives; where the table says that it does not serve the recipe, that it refuses by name."""
-    name = run.config.recipe["name"]
+    name = run.config.recipe.name
     if serves(verb, run.model):
         return act()
     with pytest.raises(UserError, match=f"{verb}: recipe '{name}' .* train one of"):
@@ -61,7 +61,7 @@ def does(run: vk.Run, verb: str, act: Callable[[], object]) -> object:
 def test_it_measures(run: vk.Run) -> None:
     numbers = run.evaluate()
     assert math.isfinite(numbers["psnr_db"]) and math.isfinite(numbers["distortion_nats"])
-    assert (numbers["elbo_nats"] is None) != RECIPES[run.config.recipe["name"]].has_bound
+    assert (numbers["elbo_nats"] is None) != RECIPES[run.config.recipe.name].has_bound
     assert run.doctor().verdict
 
 
@@ -102,7 +102,7 @@ def test_it_goes_on_exactly_where_it_was(run: vk.Run, tmp_path: Path, monkeypatc
             signal.raise_signal(signal.SIGINT)
         return step(trainer, **more)
 
-    name, data = run.config.recipe["name"], run.config.data.source
+    name, data = run.config.recipe.name, run.config.data.source
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(Trainer, "step", interrupted)
         train(name, data, tmp_path / "again")

@@ -216,8 +216,8 @@ def test_train_prints_progress_on_stderr_and_numbers_on_stdout(here: Path, vaeki
     assert re.search(r"100\.0 %.*measuring the result.*distortion.*rate.*elbo", answer.err)
     config = runs.read_config(Path("new"))
     recipe = config.recipe
-    assert (config.seed, recipe["latent_dim"], recipe["batch_size"], recipe["learning_rate"]) == (3, 4, 128, 0.002)
-    assert (recipe["width"], recipe["patch"]) == (8, 1)
+    assert (config.seed, recipe.latent_dim, recipe.batch_size, recipe.learning_rate) == (3, 4, 128, 0.002)
+    assert (recipe.width, recipe.patch) == (8, 1)
     evaluated = json.loads(vaekit("evaluate", "new", "--json").out)
     assert sum(evaluated.pop("kl_per_dim_nats")) == pytest.approx(evaluated["rate_nats"])
     others = SSIM | {"part", "kl_per_dim_nats_error"}

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaekit.config.run_config import FORMAT_VERSION, DataConfig, RunConfig
-from vaekit.config.table import RECIPES, Recipe
+from vaekit.config.table import RECIPES
 from vaekit.errors import UserError
 
 DATA = DataConfig("/photos", (48, 64), 3, "ab" * 32, 1, 100, 80, ("no", "yes"), ("glasses",))
-CONFIG = RunConfig(RECIPES["seed-ae"].to_dict(), DATA, 800, 7, "runs/old", 60.0, notes=("few images",))
+CONFIG = RunConfig(RECIPES["seed-ae"], DATA, 800, 7, "runs/old", 60.0, notes=("few images",))
 
 _words = st.lists(st.text(max_size=8), max_size=3).map(tuple)
 _data = st.builds(
@@ -54,10 +54,10 @@ def test_a_configuration_survives_its_file(
     budget: float | None,
     notes: tuple[str, ...],
 ) -> None:
-    config = RunConfig(RECIPES[name].to_dict(), data, total, seed, initial, budget, notes=notes)
+    config = RunConfig(RECIPES[name], data, total, seed, initial, budget, notes=notes)
     again = RunConfig.from_json(config.to_json())
     assert again == config and again.to_json() == config.to_json()
-    assert Recipe.from_dict(again.recipe) == RECIPES[name]
+    assert again.recipe == RECIPES[name]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def small(tmp_path: Path, kind: str | None, name: str = "run", more: dict | None
 @pytest.mark.parametrize("kind", BINARIZE)
 def test_a_run_sees_binary_pixels_everywhere_and_says_so(tmp_path: Path, kind: str) -> None:
     run = small(tmp_path, kind)
-    assert run.config.recipe["likelihood"] == "bernoulli" and run.config.data.binarize == kind
+    assert run.config.recipe.likelihood == "bernoulli" and run.config.data.binarize == kind
     numbers = run.evaluate(per_image=tmp_path / "each.csv", iwae_samples=4)
     assert numbers["binarize"] == kind and numbers["bits_per_dim"] > 0
     assert set(run.images().pixels.unique().tolist()) == {0, 255}
@@ -121,9 +121,9 @@ def test_another_kind_is_another_run_and_an_unknown_one_is_named(tmp_path: Path)
 
 def test_an_autoencoder_keeps_its_likelihood_and_so_does_who_names_one(tmp_path: Path) -> None:
     run = vk.train("digits", "seed-ae", tmp_path / "ae", epochs=1, binarize="threshold", quiet=True)
-    assert run.config.recipe["likelihood"] == "normal"
+    assert run.config.recipe.likelihood == "normal"
     run = small(tmp_path, "static", "logistic", likelihood="discretized-logistic")
-    assert run.config.recipe["likelihood"] == "discretized-logistic"
+    assert run.config.recipe.likelihood == "discretized-logistic"
     with pytest.raises(UserError, match="is a density, which grows without bound"):
         small(tmp_path, "static", "laplace", likelihood="laplace")
 

@@ -331,7 +331,7 @@ def _examined(
     row = resolve(recipes.override(recipes.get(recipe), {"width": 8, **values}), images.shape, 100)
     data = DataConfig("digits", images.shape[1:], images.shape[0], "00", train_images=100)
     model = build_model(row, images.shape).eval()
-    return checkup.examine(model, RunConfig(row.to_dict(), data, 1000, patience=patience), images, lines)
+    return checkup.examine(model, RunConfig(row, data, 1000, patience=patience), images, lines)
 
 
 def test_noise_is_told_from_pictures() -> None:
@@ -435,7 +435,7 @@ def test_a_model_of_the_mean_image_explains_nothing() -> None:
         last = [m for m in model.decoder.modules() if isinstance(m, torch.nn.Linear)][-1]
         last.weight.zero_()
         last.bias.copy_(trained.clamp(1e-4, 1 - 1e-4).logit().flatten())
-    config = RunConfig(row.to_dict(), DataConfig("digits", (8, 8), 1, "00"), 100)
+    config = RunConfig(row, DataConfig("digits", (8, 8), 1, "00"), 100)
     assert checkup.examine(model, config, images, ()).explained == pytest.approx(0, abs=1e-3)
 
 
@@ -565,7 +565,7 @@ def test_the_next_command_is_one_that_exists(
     sick: dict[str, Any], tmp_path: Path, vaekit: Callable, digits_vae: Path
 ) -> None:
     config = vk.load(digits_vae).config
-    config = replace(config, recipe=config.recipe | {"is_conditional": "is_conditional" in sick})
+    config = replace(config, recipe=replace(config.recipe, is_conditional="is_conditional" in sick))
     out = str(tmp_path / "a 'run'")
     words = _words(next_command(config, diagnose(replace(SOUND, **sick)), "digits", out))
     if words[0] == "train":
@@ -600,7 +600,7 @@ def test_the_command_of_a_run_trains_the_same_run(recipe: str, options: dict[str
 def test_a_recipe_outside_of_the_table_is_written_as_changes(tmp_path: Path) -> None:
     row = replace(resolve(recipes.get("vae"), (1, 8, 8), 100), name="mine", beta=3.0)
     data = DataConfig("array", (8, 8), 1, "00", train_images=100)
-    config = RunConfig(row.to_dict(), data, 64, initial="/x/y", engine=Engine(micro_batch=4))
+    config = RunConfig(row, data, 64, initial="/x/y", engine=Engine(micro_batch=4))
     command = next_command(config, diagnose(replace(SOUND, steps=1)), "array", "runs/mine/")
     assert command.startswith("vaekit train DATA --recipe vae ") and "--set beta=3.0" in command
     assert "--init /x/y --micro-batch 4 --out runs/mine-images" in command

@@ -41,7 +41,7 @@ def pixels_for(likelihood: str, count: int = 64, size: int = 8) -> Tensor:
 def trainer_of(row: recipes.Recipe, pixels: Tensor, epochs: int) -> Trainer:
     row = resolve(row, tuple(pixels.shape[1:]), len(pixels))  # type: ignore[arg-type]
     data = DataConfig("array", tuple(pixels.shape[2:]), pixels.shape[1], "00", images=len(pixels))  # type: ignore[arg-type]
-    return Trainer(RunConfig(row.to_dict(), data, epochs * len(pixels)), pixels, torch.device("cpu"))
+    return Trainer(RunConfig(row, data, epochs * len(pixels)), pixels, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -169,7 +169,7 @@ def test_the_flag_names_the_likelihood(tmp_path: Path, vaekit: Callable, monkeyp
     assert plan["config"]["recipe"]["likelihood"] == "discretized-logistic"
     answer = vaekit(*shlex.split(command))
     assert answer.code == 0 and "bits per dimension on the test images" in answer.err
-    assert vk.load("run").config.recipe["likelihood"] == "discretized-logistic"
+    assert vk.load("run").config.recipe.likelihood == "discretized-logistic"
     printed = json.loads(vaekit("evaluate", "run", "--json").out)
     assert printed["bits_per_dim"] == pytest.approx(-printed["elbo_nats"] / (64 * math.log(2)))
     fixed = json.loads(vaekit(*shlex.split(command), "--set", "scale=fixed", "--dry-run", "--json").out)

@@ -64,7 +64,7 @@ def make_run(folder: Path, recipe: str = "vae", epochs: int = 3, **data: Any) ->
     row = replace(resolve(recipes.get(recipe), (1, 8, 8), 100), epochs=None)
     about = {"source": "/home/someone/faces", "size": (8, 8), "channels": 1, "fingerprint": "ab" * 32}
     config = RunConfig(
-        row.to_dict(),
+        row,
         DataConfig(**{**about, "images": 130, "train_images": 100, **data}),
         total_images=100 * epochs,
     )

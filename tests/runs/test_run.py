@@ -53,7 +53,7 @@ def test_what_a_run_knows(vae: vk.Run, digits_vae: Path) -> None:
     assert (vae.path, vae.shape) == (digits_vae, (1, 8, 8))
     assert (vae.config.data.images, vae.config.data.train_images) == (1797, 1425)
     assert vae.config.total_images == 2 * 1425
-    assert vae.config.recipe["name"] == "vae" and vae.config.recipe["width"] == 8
+    assert vae.config.recipe.name == "vae" and vae.config.recipe.width == 8
     assert not vae.model.training
 
 

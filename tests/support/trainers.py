@@ -40,7 +40,7 @@ def small_trainer(
     row = resolve(replace(override(recipe, values), condition_size=size_of(told)), shape, count)
     data = DataConfig("array", shape[1:], shape[0], "00", images=count, train_images=count)
     total = round(epochs * count)
-    config = RunConfig(row.to_dict(), data, total, seed, engine=engine or Engine(), conditions=told)
+    config = RunConfig(row, data, total, seed, engine=engine or Engine(), conditions=told)
     known = torch.stack([torch.linspace(0, 1, count), torch.ones(count)], 1) if told else None
     return Trainer(config, Selection(pixels, torch.arange(count), known), torch.device("cpu"), team)
 

@@ -42,7 +42,7 @@ def trainer_of(values: dict[str, Any], precision: str = "fp32") -> Trainer:
     pixels = vk.open_images("digits").pixels[:80]
     row = resolve(override(get("seed-ae"), {"batch_size": 32, **values}), tuple(pixels.shape[1:]), len(pixels))
     data = DataConfig("array", tuple(pixels.shape[2:]), pixels.shape[1], "00", images=len(pixels))
-    config = RunConfig(row.to_dict(), data, 4 * len(pixels), engine=Engine(precision=precision))
+    config = RunConfig(row, data, 4 * len(pixels), engine=Engine(precision=precision))
     return Trainer(config, pixels, torch.device("cpu"))
 
 

@@ -19,7 +19,7 @@ from vaekit.training.trainer import Trainer
 def trainer_of(pixels: torch.Tensor, **values: object) -> Trainer:
     row = resolve(override(get("fast-ae"), values), tuple(pixels.shape[1:]), len(pixels))
     data = DataConfig("array", tuple(pixels.shape[2:]), pixels.shape[1], "00", images=len(pixels))
-    return Trainer(RunConfig(row.to_dict(), data, 4 * len(pixels)), pixels, torch.device("cpu"))
+    return Trainer(RunConfig(row, data, 4 * len(pixels)), pixels, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("values", [{}, {"mean": "linear"}, {"scale": "pixel"}, {"ema_power": 16}])

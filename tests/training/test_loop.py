@@ -17,7 +17,7 @@ from trainers import in_double, small_trainer
 import vaekit as vk
 from vaekit.api import plan
 from vaekit.config.run_config import DataConfig, Engine, Length, RunConfig
-from vaekit.config.table import RECIPES, get, override
+from vaekit.config.table import RECIPES, Recipe, get, override
 from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
 from vaekit.model.factory import resolve
@@ -158,7 +158,7 @@ def test_images_of_odd_sizes_resume_exactly(side: int) -> None:
     pixels = torch.randint(256, (40, 1, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     row = resolve(override(get("fast-ae"), {"batch_size": 3}), (1, side, side), len(pixels))
     data = DataConfig("array", (side, side), 1, "00", images=len(pixels), train_images=len(pixels))
-    config = RunConfig(row.to_dict(), data, 120)
+    config = RunConfig(row, data, 120)
     whole, first, second = (Trainer(config, pixels, CPU) for _ in range(3))
     for _ in range(12):
         whole.step()
@@ -294,7 +294,7 @@ def test_half_precision_is_chosen_where_it_is_faster(
 
 
 def test_an_old_configuration_has_the_engine_of_its_time() -> None:
-    config = RunConfig({"name": "ae"}, DataConfig("digits", (8, 8), 1, "00"), 10)
+    config = RunConfig(Recipe("ae"), DataConfig("digits", (8, 8), 1, "00"), 10)
     raw = json.loads(config.to_json())
     del raw["engine"], raw["patience"], raw["window_images"]
     assert RunConfig.from_json(json.dumps(raw)) == config

@@ -327,7 +327,7 @@ def test_no_standard_deviation_of_a_code_leaps_at_256_px() -> None:
     pixels = torch.from_numpy(draw(4, 256)).permute(0, 3, 1, 2).contiguous()
     row = resolve(override(get("vae"), {"warmup": 0, "batch_size": 4}), (3, 256, 256), 1000)
     data = DataConfig("array", (256, 256), 3, "00", images=4, train_images=4)
-    trainer = Trainer(RunConfig(row.to_dict(), data, 10**6), pixels, CPU)
+    trainer = Trainer(RunConfig(row, data, 10**6), pixels, CPU)
 
     def log_std() -> Tensor:
         with torch.no_grad():

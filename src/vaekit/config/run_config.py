@@ -1,7 +1,6 @@
 """What a run is: frozen records that are written to ``config.json`` and read back exactly.
 
-The resolved recipe row is kept as a plain mapping, so that this module knows nothing of models. Annotations give the
-type and the range of every value. A file with an unknown key or a value that does not fit is refused, because a run
+Annotations give the type and the range of every value. A file with an unknown key or a value that does not fit is refused, because a run
 that is only half understood gives wrong numbers silently.
 """
 
@@ -10,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
-from vaekit.config.recipe import Recipe
+from vaekit.config.recipe import Recipe, check
 from vaekit.errors import UserError
 from vaekit.system.schema import COUNT, POSITIVE, Choice, Pattern, Range, record
 
-__all__ = ["FORMAT_VERSION", "Condition", "DataConfig", "Engine", "Length", "RunConfig", "recipe_of"]
+__all__ = ["FORMAT_VERSION", "Condition", "DataConfig", "Engine", "Length", "RunConfig"]
 
 FORMAT_VERSION = 1
 
@@ -87,12 +86,12 @@ class RunConfig:
     """Everything needed to build the same model again and to go on training it.
 
     >>> data = DataConfig("digits", (8, 8), 1, "00")
-    >>> config = RunConfig(recipe={"name": "ae"}, data=data, total_images=100)
+    >>> config = RunConfig(Recipe("ae"), data, total_images=100)
     >>> RunConfig.from_json(config.to_json()) == config
     True
     """
 
-    recipe: dict[str, Any]  #: the resolved row of the recipe table
+    recipe: Recipe  #: the resolved row of the recipe table
     data: DataConfig
     total_images: Annotated[int, POSITIVE]  #: images to train on in all, epochs repeated
     seed: Annotated[int, _INT64] = 0  #: of the initial weights, the order, the noise and the augmentation
@@ -124,14 +123,13 @@ class RunConfig:
         if version != FORMAT_VERSION:
             raise UserError(f"{where} has format_version {version}, this vaekit reads {FORMAT_VERSION}; upgrade vaekit")
         config = record(cls, raw, where)
-        Recipe.from_dict(config.recipe, where)
+        try:
+            check(config.recipe)
+        except UserError as error:
+            raise UserError(f"{where}: recipe.{error}") from error
         return config
 
 
 def _why(error: Exception) -> str:
     return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
-
-def recipe_of(config: RunConfig) -> Recipe:
-    """The resolved recipe row of a run."""
-    return Recipe.from_dict(config.recipe)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaekit.config.capabilities import refuse
-from vaekit.config.run_config import RunConfig, recipe_of
+from vaekit.config.run_config import RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Form, Images, Selection, check_split, check_stored, open_in, open_stored
 from vaekit.data.subsets import is_trained_on, one_per_class
@@ -55,7 +55,7 @@ class Opened:
     @property
     def row(self) -> Recipe:
         """Its recipe, resolved."""
-        return recipe_of(self.config)
+        return self.config.recipe
 
     def needs(self, verb: str) -> None:
         """Raises :class:`UserError` if the model cannot do that (:mod:`vaekit.config.capabilities`)."""

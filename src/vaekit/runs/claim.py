@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaekit.config.run_config import Length, RunConfig, recipe_of
+from vaekit.config.run_config import Length, RunConfig
 from vaekit.config.table import DESCRIPTIONS
 from vaekit.errors import UserError
 from vaekit.runs import folder as runs
@@ -85,7 +85,7 @@ def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any,
     for name in ("fingerprint", "size", "channels", "fit", "background", "frames", "binarize", "split_seed"):
         if getattr(mine.data, name) != getattr(theirs.data, name):
             yield f"data {name}", getattr(mine.data, name), getattr(theirs.data, name)
-    here, there = (recipe_of(config).to_dict() for config in (mine, theirs))  # what a run does not name is default
+    here, there = (config.recipe.to_dict() for config in (mine, theirs))
     for name in sorted(here, key=lambda name: (name != "name", name)):
         if name not in DESCRIPTIONS and here[name] != there[name]:
             yield name if name != "name" else "recipe", here[name], there[name]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.config.run_config import RunConfig, recipe_of
+from vaekit.config.run_config import RunConfig
 from vaekit.data.sources.archive import ARCHIVE_ENDINGS
 from vaekit.errors import UserError
 from vaekit.evaluation.doctor.evidence import Evidence
@@ -126,13 +126,14 @@ def read_config(folder: Path) -> RunConfig:
 
 def _check_whole(config: RunConfig, where: str) -> None:
     """Refuses a configuration whose parts do not belong together."""
-    for name in ("width", "patch", "latent_dim", "batch_size"):
-        if config.recipe.get(name) is None:
+    row = config.recipe
+    chosen = {"width": row.width, "patch": row.patch, "latent_dim": row.latent_dim, "batch_size": row.batch_size}
+    for name, value in chosen.items():
+        if value is None:
             raise UserError(f"{where} lacks recipe.{name}, which a training chooses; the run folder is damaged")
-    size = config.recipe.get("condition_size", 0)
-    if size != size_of(config.conditions):
+    if row.condition_size != size_of(config.conditions):
         raise UserError(
-            f"{where} has recipe.condition_size = {size}, its conditions need {size_of(config.conditions)}; the run "
+            f"{where} has recipe.condition_size = {row.condition_size}, its conditions need {size_of(config.conditions)}; the run "
             "folder is damaged"
         )
 
@@ -174,7 +175,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[Latent
     """
     config = read_config(folder)
     weights = load_weights(Path(folder), config)
-    model = build_model(recipe_of(config), (config.data.channels, *config.data.size))
+    model = build_model(config.recipe, (config.data.channels, *config.data.size))
     model.load_state_dict(weights)
     return model.to(device).eval().requires_grad_(False), config
 
@@ -184,7 +185,7 @@ def load_weights(folder: Path, config: RunConfig) -> dict[str, Tensor]:
     path = folder / "weights.safetensors"
     weights, facts = load_tensors(path)
     with torch.device("meta"):  # shapes alone
-        expected = layouts_of(build_model(recipe_of(config), (config.data.channels, *config.data.size)))
+        expected = layouts_of(build_model(config.recipe, (config.data.channels, *config.data.size)))
     if wrong := fault(weights, expected):
         raise UserError(f"the weights in {folder} do not fit its config.json: {wrong}; {_again(path)}")
     record(WeightFacts, facts, str(path), remedy=_again(path))

@@ -215,7 +215,7 @@ class Measured(Opened):
 
     def _check_pixels(self, images: Images) -> None:
         """Refuses grey levels where pixels are black or white."""
-        if self.config.recipe.get("likelihood") == "bernoulli" and not all(map(is_binary, images.pixels.split(1024))):
+        if self.row.likelihood == "bernoulli" and not all(map(is_binary, images.pixels.split(1024))):
             raise UserError(
                 f"{self.path} gives binary pixels a probability, and {images.source} has grey levels; name others"
             )

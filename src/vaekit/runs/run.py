@@ -49,7 +49,7 @@ class Run(Measured, Walked):
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.shape))
-        return f"Run({self.path}: {self.config.recipe['name']} of {shape} images, {self.model.latent_dim} latents)"
+        return f"Run({self.path}: {self.row.name} of {shape} images, {self.model.latent_dim} latents)"
 
     def generate(self, count: int = 18, seed: int = 0, condition: Sequence[str] = ()) -> Sheet:
         """``count`` new images from the prior; image i of a seed is the same whatever the count.
@@ -139,7 +139,7 @@ class Run(Measured, Walked):
             )
         opened, rows, _ = self._chosen(data, None)
         facts = {
-            "recipe": self.config.recipe["name"],
+            "recipe": self.row.name,
             "labels": list(self.config.data.classes),
             "attributes": list(self.config.data.attributes),
         }
@@ -168,7 +168,7 @@ class Run(Measured, Walked):
         shape = "×".join(map(str, self.shape))
         facts = {
             "run": html.escape(str(self.path)),
-            "recipe": html.escape(str(self.config.recipe["name"])),
+            "recipe": html.escape(str(self.row.name)),
             "images": shape,
         }
         facts["latents"] = str(self.model.latent_dim)

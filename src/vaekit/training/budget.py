@@ -47,7 +47,7 @@ def fit_budget(
         step_seconds.append(time.monotonic() - before)
     # The lower third: what disturbs a measurement of seconds makes it slower, and passes.
     typical = sorted(step_seconds[1:])[len(step_seconds[1:]) // 3]
-    per_image = typical / min(config.recipe["batch_size"], len(pixels))
+    per_image = typical / min(trial.batch_size, len(pixels))
     model = trial.eval_model()
     some = replace(watched.validation, rows=watched.validation.rows[:_TIMED_IMAGES])
     encoding = _seconds_per_image(lambda: encode(model, some), len(some))
@@ -61,7 +61,7 @@ def fit_budget(
     left = budget - (time.monotonic() - started) - at_the_end - _EARLY_SAVES * saving - _REPORT_SECONDS
     slowness = 1 + saving / max(SAVE_EVERY_SECONDS, 20 * saving)
     images = int(left / (per_image * slowness + per_epoch / len(pixels)))
-    return replace(config, total_images=max(images, config.recipe["batch_size"]))
+    return replace(config, total_images=max(images, trial.batch_size))
 
 
 def _seconds_per_image(work: Callable[[], object], images: int) -> float:

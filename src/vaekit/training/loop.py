@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vaekit.config.capabilities import serves
-from vaekit.config.run_config import Condition, Length, RunConfig, recipe_of
+from vaekit.config.run_config import Condition, Length, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Images
 from vaekit.data.subsets import is_trained_on
@@ -170,7 +170,7 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
 def _check_same_function(row: Recipe, conditions: Sequence[Condition], initial: str) -> None:
     """Weights mean something else where what is done with them is not the same."""
     config = runs.read_config(Path(initial))
-    theirs = recipe_of(config)
+    theirs = config.recipe
     if config.conditions != conditions:
         raise UserError(f"--init {initial} was told other labels and attributes than these images have; leave it out")
     for name in ("posterior_std_gain", "activation", "code_levels"):

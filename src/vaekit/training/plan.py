@@ -49,7 +49,8 @@ def make_plan(
         sample, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize, counts=counts
     )
     config = with_engine(config, device, engine)
-    batch = min(config.recipe["batch_size"], train_count)
+    assert config.recipe.batch_size is not None, "the row is resolved"
+    batch = min(config.recipe.batch_size, train_count)
     repeats = math.ceil(batch / len(sample))
     trainer = Trainer(
         dataclasses.replace(config, total_images=10**9), sample.pixels.repeat(repeats, 1, 1, 1)[:batch], device

@@ -78,10 +78,8 @@ def make_config(
             f"--likelihood {row.likelihood} is a density, which grows without bound on the two values of --binarize; "
             "leave it out for bernoulli, or name a probability such as discretized-logistic"
         )
-    # The length is not part of what a recipe is: a finished run can be extended.
-    recipe_row = replace(row, epochs=None).to_dict()
     return RunConfig(
-        recipe_row,
+        replace(row, epochs=None),  # the length is not part of what a recipe is: a finished run can be extended
         data,
         total,
         seed,
@@ -116,7 +114,7 @@ class Watched:
 
 def with_engine(config: RunConfig, device: torch.device, asked: Mapping[str, Any] | None = None) -> RunConfig:
     """The configuration with what is fastest on a device, and with what of :class:`Engine` was ``asked`` for."""
-    row, most = Recipe.from_dict(config.recipe), (asked or {}).get("micro_batch") or config.data.train_images
+    row, most = config.recipe, (asked or {}).get("micro_batch") or config.data.train_images
     batch = min(row.batch_size or 0, most)
     return replace(config, engine=replace(_fastest_engine(device, row.net, batch), **asked or {}))
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.config.run_config import RunConfig, recipe_of
+from vaekit.config.run_config import RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import Selection, to_float
 from vaekit.errors import UserError
@@ -48,7 +48,7 @@ class Trainer:
     """
 
     def __init__(self, config: RunConfig, pixels: Tensor | Selection, device: torch.device, team: Team = ALONE) -> None:
-        self.config, self.row, self.device, self.team = config, recipe_of(config), device, team
+        self.config, self.row, self.device, self.team = config, config.recipe, device, team
         assert self.row.batch_size is not None, "the row is resolved"
         self.batch_size = self.row.batch_size
         self.pixels = _placed(pixels, device)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from vaekit.config.run_config import RunConfig, recipe_of
+from vaekit.config.run_config import RunConfig
 from vaekit.config.steps import steps_to_see
 from vaekit.config.table import RECIPES, Recipe
 from vaekit.data import Images, Selection, to_float
@@ -54,7 +54,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
 
     Raises :class:`UserError` if the model gives no finite numbers.
     """
-    row = recipe_of(config)
+    row = config.recipe
     part, rows = held_out(images, row)
     trained = np.flatnonzero(is_trained_on(images, row))
     # A conditional model is told what is known of images, as it is in training and by evaluate.

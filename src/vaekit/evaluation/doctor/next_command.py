@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaekit.config.capabilities import serves
-from vaekit.config.run_config import DataConfig, RunConfig, recipe_of
+from vaekit.config.run_config import DataConfig, RunConfig
 from vaekit.config.table import DESCRIPTIONS, RECIPES, Recipe, with_likelihood
 from vaekit.evaluation.doctor.diagnosis import Diagnosis
 from vaekit.model.factory import resolve
@@ -23,7 +23,7 @@ def next_command(config: RunConfig, diagnosis: Diagnosis, source: str, run: str)
     """What to do after a diagnosis of the run in the folder ``run``, as one command."""
     source = "DATA" if source in ("array", "files") else source
     if diagnosis.remedy == "use":
-        verb = "generate" if serves("generate", recipe_of(config)) else "reconstruct"
+        verb = "generate" if serves("generate", config.recipe) else "reconstruct"
         return _drawn(verb, run)
     if diagnosis.remedy == "reconstruct":
         return _drawn("reconstruct", run)
@@ -51,7 +51,7 @@ def train_command(config: RunConfig, source: str, out: str, changes: Mapping[str
     """
     values = dict(changes or {})
     total, patience = values.pop("images", config.total_images), values.pop("patience", config.patience)
-    row = recipe_of(config)
+    row = config.recipe
     base = RECIPES.get(row.name) or RECIPES["vae" if row.has_bound else "ae"]
     words = ["vaekit", "train", source, "--recipe", base.name, *_of_data(config.data)]
     words += _of_recipe(row, base, config.data, values)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vaekit.config.run_config import RunConfig, recipe_of
+from vaekit.config.run_config import RunConfig
 from vaekit.config.table import Recipe
 from vaekit.errors import printable, storable
 from vaekit.evaluation.doctor.diagnosis import Diagnosis, diagnose
@@ -127,7 +127,7 @@ class Facts:
     def of(cls, folder: Path) -> Facts:
         """Reads a run folder."""
         config = read_config(folder)
-        return cls(folder, config, recipe_of(config), read_metrics(folder))
+        return cls(folder, config, config.recipe, read_metrics(folder))
 
     @property
     def name(self) -> str:
