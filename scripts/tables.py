@@ -1,9 +1,9 @@
-"""Writes the tables of the documents from their sources: the verbs from the command line, the recipes from the recipe
-table, their pages from that and ``docs/recipes/``, the figures from ``bench/results``. A test checks that the documents
-are what this writes.
+"""Writes the generated tables of README and ``docs/``. A test checks that they are up to date.
 
-    python scripts/tables.py            rewrite README.md, docs/recipes.md and docs/scaling.md
-    python scripts/tables.py --check    exit 1 if it would change
+The recipes come from the recipe table and ``docs/recipes/``, the figures from ``bench/results``.
+
+    python scripts/tables.py            rewrite the tables
+    python scripts/tables.py --check    exit 1 if a table is out of date
 """
 
 from __future__ import annotations
@@ -17,39 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from figures import FIGURES, Figure
+from headlines import HEADLINES
 
-from vaekit.cli import app
 from vaekit.config.table import DESCRIPTIONS, RECIPES, Recipe
 
 __all__ = ["updated"]
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "recipes.md", ROOT / "docs" / "scaling.md")
+DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("recipes", "benchmarks", "scaling")))
 PAGES = ROOT / "docs" / "recipes"
-VERBS = [
-    "train",
-    "data",
-    "recipes",
-    "reconstruct",
-    "generate",
-    "fit-prior",
-    "interpolate",
-    "arithmetic",
-    "edit",
-    "traverse",
-    "denoise",
-    "inpaint",
-    "neighbours",
-    "map",
-    "encode",
-    "evaluate",
-    "score",
-    "doctor",
-    "explore",
-    "publish",
-    "export",
-    "verify",
-]
+IN_README = ("vae", "beta-vae", "conditional-vae", "vq-vae", "iwae", "ae")
 
 
 def updated(text: str) -> str:
@@ -63,27 +40,28 @@ def updated(text: str) -> str:
     return text
 
 
-def verbs() -> list[str]:
-    """One row per verb, its first help sentence."""
-    commands = {name: app[name] for name in app if not name.startswith("-")}
-    missing = set(commands) ^ set(VERBS)
-    assert not missing, f"README's order of verbs and the command line differ in {missing}"
-    rows = [f"| `vaekit {name}` | {commands[name].help.strip().splitlines()[0]} |" for name in VERBS]
-    return ["| verb | what it does |", "|---|---|", *rows]
+def headlines() -> list[str]:
+    """README's figures, a row each."""
+    return ["| measured | result | file |", "|---|---|---|", *(each.row() for each in HEADLINES)]
 
 
 def recipes() -> list[str]:
     """One row per recipe."""
-    rows = [f"| `{row.name}` | {row.summary} | {row.paper} |" for row in RECIPES.values()]
-    return ["| recipe | good for | paper |", "|---|---|---|", *rows]
+    rows = [f"| [`{row.name}`](#{row.name}) | {row.summary} | {row.paper} |" for row in RECIPES.values()]
+    return ["| recipe | what it is | source |", "|---|---|---|", *rows]
+
+
+def some_recipes() -> list[str]:
+    """One row for each recipe of README."""
+    rows = [f"| [`{name}`](docs/recipes.md#{name}) | {RECIPES[name].summary} |" for name in IN_README]
+    return ["| recipe | what it is |", "|---|---|", *rows]
 
 
 def recipe_pages() -> list[str]:
-    """Links to all recipes, and a section for each."""
+    """A section for each recipe."""
     missing = set(RECIPES) ^ {path.stem for path in PAGES.glob("*.py")}
     assert not missing, f"the recipe table and the pages of docs/recipes differ in {sorted(missing)}"
-    links = [f"[{name}](#{name})" for name in RECIPES]
-    return [" · ".join(links), *[line for row in RECIPES.values() for line in _page(row)]]
+    return [line for row in RECIPES.values() for line in _page(row)]
 
 
 def _page(row: Recipe) -> list[str]:
@@ -92,7 +70,7 @@ def _page(row: Recipe) -> list[str]:
     first = ast.parse(source).body[0]
     assert isinstance(first, ast.Expr) and first.end_lineno, f"docs/recipes/{row.name}.py has no docstring"
     prose, code = ast.literal_eval(first.value), source.splitlines()[first.end_lineno :]
-    cost = "" if row.cost == "1" else f" Time per image, in those of `vae`: {row.cost}."
+    cost = "" if row.cost == "1" else f" A step takes {row.cost} times as long as one of `vae`."
     head = ["", f"## {row.name}", "", f"*{row.summary}*", "", f"{row.paper}.{cost}", "", prose.strip(), ""]
     return [*head, "```python", *"\n".join(code).strip().splitlines(), "```", "", *_values(row)]
 
@@ -119,12 +97,13 @@ def measured() -> list[str]:
     """One row per figure, read from the result files, with the script that made it."""
     found = [(figure, json.loads((ROOT / figure.result).read_text())) for figure in FIGURES]
     rows = [_row(figure, result) for figure, result in found if figure.is_measured(result)]
-    return ["| what | figure | made by |", "|---|---|---|", *rows]
+    return ["| measured | result | made by |", "|---|---|---|", *rows]
 
 
 def _row(figure: Figure, result: dict[str, Any]) -> str:
     what, value = figure.make(result)
-    return f"| {what} | {value} | [{figure.script}]({figure.script}), [{Path(figure.result).name}]({figure.result}) |"
+    result = Path(figure.result)
+    return f"| {what} | {value} | [{figure.script}](../{figure.script}), [{result.name}](../{result}) |"
 
 
 def scaling() -> list[str]:
@@ -141,7 +120,8 @@ def scaling() -> list[str]:
 
 
 TABLES: dict[str, Any] = {
-    "verbs": verbs,
+    "headlines": headlines,
+    "some-recipes": some_recipes,
     "recipes": recipes,
     "recipe-pages": recipe_pages,
     "measured": measured,
