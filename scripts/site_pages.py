@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 __all__ = ["on_files", "on_page_markdown", "on_post_build"]
 
 #: Pages that are files elsewhere in the repository.
-SOURCES = {"index.md": "README.md", "measuring.md": "bench/README.md"}
+SOURCES = {"index.md": "README.md", "measuring.md": "bench/README.md", "contributing.md": "CONTRIBUTING.md"}
 PAGES = {source: page for page, source in SOURCES.items()}
 #: Links to pages that exist on the site only.
 MADE = ("docs/commands.md", "docs/python.md", "docs/index.md")

@@ -159,7 +159,7 @@ def score(
     """Find the images of DATA (default: the run's own test images) that are strange to the model, and where in them.
 
     The sheet shows the strangest, their reconstructions, and bright what the model finds unlikely. With labels that say
-    what is normal also how well both are told apart. Where this is weak: docs/anomalies.md.
+    what is normal also how well both are told apart. Where this is weak: docs/evaluation.md.
 
     Example: vaekit score runs/portraits photos/ --false-alarms 0.05 --out strange.png
     """
