@@ -14,7 +14,7 @@ import torch
 from vaekit.config import table as recipes
 from vaekit.config.run_config import Length
 from vaekit.data import Form, Images, check_binarize, open_in, peek
-from vaekit.errors import UserError, nearest, printable, storable
+from vaekit.errors import UserError, argument, nearest, printable, storable
 from vaekit.latent.fit_prior import load_fitted
 from vaekit.runs import folder as runs
 from vaekit.runs.claim import check_folder
@@ -113,12 +113,12 @@ def train(
     out, device = _out(data, row, out), str(device)
     initial = _initial(init)
     opened = open_in(data, Form.of(size, channels, fit, background, frames))
-    join().agree({"--batch-size": batch_size})  # before those with "auto" agree on a number
+    join().agree({argument("batch_size"): batch_size})  # before those with "auto" agree on a number
     if batch_size == "auto":
         row = _largest_batch(row, opened, len(opened), out, device, engine, binarize)
     shown = progress.choose(quiet)
     if batch_size == "auto" and pick_device(device).type != "cuda":
-        shown.say("--batch-size auto asks how much a GPU holds; without one the size of the recipe is taken")
+        shown.say(f"{argument('batch_size', 'auto')} needs a GPU; the batch size of the recipe is used instead")
     for remark in opened.remarks:
         shown.say(remark)
     _train(
@@ -224,7 +224,8 @@ def _length(epochs: float | None, images: int | None, budget: str | float | None
     """At most one of the three ways to say how long, each positive."""
     given = {k: v for k, v in (("epochs", epochs), ("images", images), ("budget", budget)) if v is not None}
     if len(given) > 1:
-        raise UserError(f"{' and '.join(f'--{name}' for name in given)} each say how long to train; give one of them")
+        named = " and ".join(map(argument, given))
+        raise UserError(f"{named} each say how long to train; give one of them")
     for name, value in (("epochs", epochs), ("images", images)):
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{name} {value:g}: must be a finite number greater than 0", name)

@@ -1,7 +1,9 @@
-"""The exception for mistakes that the user can mend, and the one for a run that was interrupted.
+"""The exception for mistakes that the user can fix, and the one for an interrupted run.
 
-The text of a :class:`UserError` is a single sentence or two: what is wrong, where, what was expected, and the remedy.
+The text of a :class:`UserError` is one or two sentences: what is wrong, where, what was expected, and the remedy.
 The command line prints it without a traceback and exits with code 2.
+
+Texts name arguments with :func:`argument`. Python then shows ``batch_size``, and the command line ``--batch-size``.
 """
 
 from __future__ import annotations
@@ -9,34 +11,68 @@ from __future__ import annotations
 import difflib
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 __all__ = [
     "Interrupted",
     "NotFinite",
     "UserError",
+    "argument",
     "counted",
     "endings",
+    "in_python",
     "lacks_memory",
     "nearest",
     "printable",
     "storable",
+    "worded",
 ]
 
+_OPEN, _CLOSE = "\ue000", "\ue001"  # private characters, which no text of a user holds by chance
+_ARGUMENT = re.compile(f"{_OPEN}(\\w+)(?:=(.*?))?{_CLOSE}", re.DOTALL)
+
 _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def argument(name: str, value: object = None) -> str:
+    """The name of an argument for the text of an error or a note, with its value if one is given.
+
+    >>> error = UserError(f"{argument('epochs')} and {argument('budget')} exclude each other")
+    >>> print(error)
+    epochs and budget exclude each other
+    >>> print(UserError(f"too large; try {argument('size', 64)}"))
+    too large; try size=64
+    """
+    return f"{_OPEN}{name}{'' if value is None else f'={value}'}{_CLOSE}"
+
+
+def in_python(name: str, value: str | None) -> str:
+    """An argument as Python writes it."""
+    return name if value is None else f"{name}={value}"
+
+
+def worded(text: str, shown: Callable[[str, str | None], str] = in_python) -> str:
+    """The text with each :func:`argument` as ``shown`` writes its name and its value, which is None without one.
+
+    >>> worded(f"give a smaller {argument('batch_size')}", lambda name, value: f"--{name.replace('_', '-')}")
+    'give a smaller --batch-size'
+    """
+    return _ARGUMENT.sub(lambda found: shown(found[1], found[2]), text)
 
 
 class UserError(ValueError):
     """A mistake in what the user gave: an argument, a file, a folder, a name.
 
     Args:
-        text: the sentence. It begins with ``parameter`` if that is given.
-        parameter: the Python name of the argument that is wrong. The command line shows the flag in its place.
+        text: the sentence. :func:`argument` marks the arguments that it names.
+        parameter: the Python name of the wrong argument, if the text begins with that name unmarked.
     """
 
     def __init__(self, text: str, parameter: str = "") -> None:
-        super().__init__(text)
-        self.parameter = parameter
+        if parameter and text.startswith(parameter):
+            text = argument(parameter) + text.removeprefix(parameter)
+        super().__init__(worded(text))
+        self.text = text  #: the sentence, its arguments still marked
 
 
 class NotFinite(UserError):
@@ -45,7 +81,8 @@ class NotFinite(UserError):
     def __init__(self, what: str) -> None:
         super().__init__(
             f"the model gives {what} that are not finite: its weights have diverged, or the run is damaged; train "
-            "again into another --out, with a smaller --learning-rate if this happens again"
+            f"again with another {argument('out')}, and with a smaller {argument('learning_rate')} if this happens "
+            "again"
         )
 
 
@@ -54,7 +91,7 @@ class Interrupted(Exception):
 
     def __init__(self, number: int, where: object) -> None:
         name = signal.Signals(number).name
-        super().__init__(f"stopped by {name}; the state is saved in {where}, repeat the same command to go on")
+        super().__init__(f"stopped by {name}; the state is saved in {where}, start the same training again to resume")
         self.exit_code = 128 + number
 
 

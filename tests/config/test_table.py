@@ -137,10 +137,10 @@ def test_any_text_is_either_read_or_refused_by_name(name: str, text: str) -> Non
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"latentdim": "3"}, "--set latentdim=3.*did you mean 'latent_dim'"),
-        ({"name": "mine"}, "--set name=mine"),
-        ({"batch_size": "many"}, "--set batch_size=many: expected a whole number"),
-        ({"beta": "much"}, "--set beta=much: expected a number"),
+        ({"latentdim": "3"}, "settings latentdim=3: .*did you mean 'latent_dim'"),
+        ({"name": "mine"}, "settings name=mine"),
+        ({"batch_size": "many"}, "batch_size=many: expected a whole number"),
+        ({"beta": "much"}, "beta=much: expected a number"),
         ({"train_on_val": "perhaps"}, "expected true or false"),
         ({"hidden": "a,b"}, "whole numbers, as in 200,100"),
         ({"posterior": "norml"}, "posterior=norml: did you mean 'normal'"),

@@ -115,7 +115,7 @@ def test_another_kind_is_another_run_and_an_unknown_one_is_named(tmp_path: Path)
         small(tmp_path, "threshold")
     with pytest.raises(UserError, match="^binarize dinamic: did you mean 'dynamic'"):
         small(tmp_path, "dinamic", "other")
-    with pytest.raises(UserError, match="give --binarize dynamic"):
+    with pytest.raises(UserError, match="give binarize=dynamic"):
         vk.train("digits", "vae", tmp_path / "other", epochs=1, likelihood="bernoulli", quiet=True)
 
 
@@ -144,6 +144,6 @@ def test_a_plan_and_the_largest_batch_know_of_binary_pixels() -> None:
 
 def test_weights_are_not_taken_for_those_of_another_function(tmp_path: Path) -> None:
     run = small(tmp_path, None, "first")
-    with pytest.raises(UserError, match="posterior_std_gain=0.125; give --set posterior_std_gain=0.125"):
+    with pytest.raises(UserError, match="another posterior_std_gain; give posterior_std_gain=0.125"):
         small(tmp_path, None, "second", {"posterior_std_gain": 1}, init=run.path)
     assert small(tmp_path, None, "third", init=run.path).config.initial == str(run.path)

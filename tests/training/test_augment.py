@@ -257,9 +257,9 @@ def test_an_extended_run_ends_with_the_bytes_of_one_at_once(recipe: str, data: s
 
     train("whole", 2, **ALL)
     train("parts", 1, **ALL)
-    with pytest.raises(UserError, match="its jitter is 0.3, not 0.2; give another --out"):
+    with pytest.raises(UserError, match="its jitter is 0.3, not 0.2; give another out"):
         train("parts", 2, **ALL | {"jitter": 0.2})
-    with pytest.raises(UserError, match="its flip is True, not False; give another --out"):
+    with pytest.raises(UserError, match="its flip is True, not False; give another out"):
         train("parts", 2)
     run = train("parts", 2, **ALL)
     for name in ("state.safetensors", "weights.safetensors", "latents.safetensors"):

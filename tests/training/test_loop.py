@@ -66,7 +66,7 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_whole(name: str, micro_batch
     ],
 )
 def test_what_couples_a_batch_is_refused_in_pieces(name: str, values: dict[str, Any], reason: str) -> None:
-    with pytest.raises(UserError, match=f"{reason}.*leave out --micro-batch"):
+    with pytest.raises(UserError, match=f"{reason}.*leave out micro_batch"):
         trainer_of(name, Engine(micro_batch=4), **values)
 
 

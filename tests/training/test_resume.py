@@ -341,7 +341,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
         said = process.stderr.read()
     assert process.returncode == code
     assert said.splitlines()[-1] == (
-        f"vaekit: stopped by {number.name}; the state is saved in {out}, repeat the same command to go on"
+        f"vaekit: stopped by {number.name}; the state is saved in {out}, start the same training again to resume"
     )
     seen = runs.load_state(out, print)
     assert seen is not None and 0 < seen[1]["images"] < 12 * 1611
@@ -463,7 +463,7 @@ def test_a_finished_run_is_left_as_it_is(whole: dict[str, Path], recipe: str) ->
 def test_a_finished_run_says_so(whole: dict[str, Path], vaekit: Callable) -> None:
     answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 3, "--out", whole["seed-ae"])
     assert (answer.code, answer.out) == (0, "")
-    assert answer.err == f"{whole['seed-ae']} is finished (4,833 images); ask for more epochs to extend it\n"
+    assert answer.err == f"{whole['seed-ae']} is finished (4,833 images); give more --epochs to train longer\n"
 
 
 @pytest.mark.parametrize("recipe", TRAININGS)

@@ -290,7 +290,7 @@ def test_other_weights_are_taken_by_model_and_average_or_refused() -> None:
     assert target.average is not None
     for model in (target.model, target.average):
         assert all(torch.equal(t, weights[name]) for name, t in model.state_dict().items())
-    with pytest.raises(UserError, match="--init runs/x"):
+    with pytest.raises(UserError, match="init runs/x"):
         trainer_of("vae", latent_dim=5).start_from(weights, "runs/x")
 
 

@@ -24,8 +24,9 @@ from vaekit.cli import export as shipping
 from vaekit.cli import latent as playing
 from vaekit.cli import training
 from vaekit.cli.app import app
+from vaekit.cli.flags import shown_by
 from vaekit.errors import Interrupted, UserError, endings, lacks_memory, printable
-from vaekit.system.notes import note, stderr
+from vaekit.system.notes import naming, note, spoken, stderr
 
 __all__ = ["app", "main", "measuring", "playing", "shipping", "training"]
 
@@ -35,7 +36,8 @@ def main(tokens: list[str] | None = None) -> int:
     _prepare_terminal()
     # What torch itself prints about a lost connection is a stack of C++ frames.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    with redirect_stderr(stderr()):  # whatever prints there: a reader that has gone ends no work
+    # A reader of stderr that has gone ends no work, whatever prints there.
+    with redirect_stderr(stderr()), naming(shown_by(app, tokens)):
         code = _run(tokens)
     if not _can_flush(sys.stderr):  # else the interpreter tries once more as it ends, and fails
         _drop_output("stderr")
@@ -48,7 +50,7 @@ def _run(tokens: list[str] | None) -> int:
             app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
             sys.stdout.flush()
     except UserError as error:
-        return _fail(_with_flag(error), 2)
+        return _fail(spoken(error.text), 2)
     except CycloptsError as error:
         return _fail(f"{' '.join(str(error).split())} See 'vaekit --help'.", 2)
     except Interrupted as error:
@@ -71,19 +73,6 @@ def _run(tokens: list[str] | None) -> int:
     return 0
 
 
-#: Parameters whose flags have other names.
-_FLAGS = {"compiled": "compile", "data": "DATA", "is_orthogonal": "orthogonal", "iwae_samples": "iwae"}
-
-
-def _with_flag(error: UserError) -> str:
-    """What a user of the command line reads: the flag in place of the name that the parameter has in Python."""
-    name = error.parameter
-    if not name:
-        return str(error)
-    flag = _FLAGS.get(name, name.replace("_", "-"))
-    return ("" if flag.isupper() else "--") + flag + str(error).removeprefix(name)
-
-
 def _has_no_reader(stream: TextIO) -> bool:
     """Whether a stream is a pipe that nobody reads from any more; True where the system cannot say."""
     try:
@@ -103,7 +92,7 @@ def _can_flush(stream: TextIO) -> bool:
     return True
 
 
-_NO_MEMORY = "there is not enough memory for that; give a smaller --batch-size, --size or width, or fewer samples"
+_NO_MEMORY = "there is not enough memory; use smaller images, a smaller batch, a smaller network or fewer samples"
 
 
 class _Terminated(KeyboardInterrupt):

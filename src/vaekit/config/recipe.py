@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, argument, nearest
 from vaekit.system.arguments import checked, checked_fields
 from vaekit.system.schema import record
 
@@ -236,7 +236,7 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     for name, value in values.items():
         if name not in settable:
             raise UserError(
-                f"--set {name}={value}: recipe {recipe.name!r} has no value {name!r}; {nearest(name, settable)}"
+                f"{argument('settings')} {name}={value}: a recipe has no value {name!r}; {nearest(name, settable)}"
             )
         text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
         parsed[name] = _parse(name, text, known[name])
@@ -266,13 +266,13 @@ def check(recipe: Recipe) -> Recipe:
     for name, choices in _CHOICES.items():
         value = getattr(recipe, name)
         if value not in choices:
-            raise UserError(f"{name}={value}: {nearest(str(value), choices)}")
+            raise UserError(f"{argument(name, value)}: {nearest(str(value), choices)}")
     for name in (*_POSITIVE, *_NOT_NEGATIVE, *_FRACTION):
         _check_range(name, getattr(recipe, name))
     if recipe.adam_beta2 == 1:
-        raise UserError("adam_beta2=1: must be below 1, or squared gradients are never averaged")
+        raise UserError(f"{argument('adam_beta2', 1)}: must be below 1, or squared gradients are never averaged")
     if recipe.jitter == 1:
-        raise UserError("jitter=1: must be below 1, or an image may turn black")
+        raise UserError(f"{argument('jitter', 1)}: must be below 1, or an image may turn black")
     hidden, levels = recipe.hidden, recipe.code_levels
     if (
         not hidden
@@ -280,13 +280,14 @@ def check(recipe: Recipe) -> Recipe:
         or len(hidden) > _MOST_LAYERS
     ):
         raise UserError(
-            f"hidden={_short(hidden)}: give the widths as positive whole numbers, for example hidden=200,100; at most "
+            f"{argument('hidden', _short(hidden))}: expected positive widths, for example hidden=200,100; at most "
             f"{_MOST_LAYERS} layers of {_WIDEST_LAYER:,}"
         )
     are_levels = all(isinstance(n, int) and 1 < n <= _MOST_LEVELS for n in levels)
     if not levels or not are_levels or math.prod(levels) > _MOST_WORDS:
         raise UserError(
-            f"code_levels={_short(levels)}: give whole numbers of 2 or more, for example code_levels=8,8,8; at most "
+            f"{argument('code_levels', _short(levels))}: expected whole numbers of 2 or more, for example "
+            "code_levels=8,8,8; at most "
             f"{_MOST_WORDS:,} words"
         )
     return recipe
@@ -296,15 +297,15 @@ def _check_range(name: str, value: float | None) -> None:
     if value is None:
         return
     if value != value or value in (float("inf"), float("-inf")):
-        raise UserError(f"{name}={value}: must be a finite number")
+        raise UserError(f"{argument(name, value)}: must be a finite number")
     if name in _POSITIVE and value <= 0:
-        raise UserError(f"{name}={value}: must be greater than 0")
+        raise UserError(f"{argument(name, value)}: must be greater than 0")
     if name in _NOT_NEGATIVE and value < 0:
-        raise UserError(f"{name}={value}: must not be negative")
+        raise UserError(f"{argument(name, value)}: must not be negative")
     if name in _FRACTION and not 0 <= value <= 1:
-        raise UserError(f"{name}={value}: must lie between 0 and 1")
+        raise UserError(f"{argument(name, value)}: must lie between 0 and 1")
     if name in _MOST and value > _MOST[name]:
-        raise UserError(f"{name}={_short(value)}: must be at most {_MOST[name]:,}")
+        raise UserError(f"{argument(name, _short(value))}: must be at most {_MOST[name]:,}")
 
 
 def _short(value: Any) -> str:
@@ -331,4 +332,4 @@ def _parse(name: str, text: str, kind: Any) -> Any:
         expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(
             kind, "whole numbers, as in 200,100"
         )
-        raise UserError(f"--set {name}={text}: expected {expected}") from error
+        raise UserError(f"{argument(name, text)}: expected {expected}") from error

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vaekit.config.table import Recipe, check
-from vaekit.errors import UserError, lacks_memory
+from vaekit.errors import UserError, argument, lacks_memory
 from vaekit.model.distributions.pixel import Laplace
 from vaekit.model.distributions.pixel_discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.model.latent_model import LatentModel
@@ -112,7 +112,7 @@ def _refuse_huge(row: Recipe, model: nn.Module) -> None:
 def _too_large(row: Recipe, needed: str) -> str:
     return (
         f"a model of recipe {row.name!r} with these values does not fit into memory: it needs {needed}; give smaller "
-        "ones (--latent-dim, --size, --set width=N)"
+        f"ones ({argument('latent_dim')}, {argument('size')}, {argument('width')})"
     )
 
 
@@ -245,7 +245,7 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
     if row.net == "seed-conv" and any(side % 8 or side < 16 for side in shape[1:]):
         raise UserError(
             f"recipe {row.name!r} needs sides that are multiples of 8 and at least 16, the images are "
-            f"{shape[1]}x{shape[2]}; give --size 256 (its specification) or another such size"
+            f"{shape[1]}x{shape[2]}; give {argument('size', 256)} (its specification) or another such size"
         )
     if row.net == "resnet" and not all(8 <= side <= 512 for side in shape[1:]):
         raise UserError(
@@ -286,7 +286,7 @@ def _refuse_codes(row: Recipe) -> None:
         raise UserError(
             f"recipe {row.name!r}: latent=codes goes with posterior=vq or fsq, and these with a prior of words; "
             f"latent={row.latent}, posterior={row.posterior} and prior={row.prior} do not go together: begin with "
-            "--recipe vq-vae or fsq-vae"
+            f"{argument('recipe', 'vq-vae')} or fsq-vae"
         )
     if is_codes and (row.net, row.objective) != ("resnet", "elbo"):
         raise UserError(
@@ -328,14 +328,16 @@ def _refuse_priors(row: Recipe) -> None:
     if (row.prior == "flow" or row.posterior == "iaf") and not 2 <= (row.latent_dim or 0) <= _MOST_FLOW_LATENTS:
         raise UserError(
             f"recipe {row.name!r}: a flow needs two latents at least, and serves {_MOST_FLOW_LATENTS:,} at most; give "
-            "another --latent-dim"
+            f"another {argument('latent_dim')}"
         )
 
 
 def _refuse_comparisons(row: Recipe) -> None:
     """What objectives that compare codes with one another, or with the prior, cannot do with others."""
     if row.objective in ("mmd", "tc") and row.batch_size == 1:
-        raise UserError(f"objective={row.objective} compares images with one another; give a --batch-size of 2 or more")
+        raise UserError(
+            f"objective={row.objective} compares images with one another; give a {argument('batch_size')} of 2 or more"
+        )
     if row.objective == "mmd" and row.prior != "standard-normal":
         raise UserError(
             f"recipe {row.name!r}: objective=mmd holds codes to a standard normal; set prior=standard-normal"

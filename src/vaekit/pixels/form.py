@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageColor
 
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, argument, nearest
 from vaekit.system.arguments import shown
 
 __all__ = ["AS_IT_IS", "FITS", "FRAMES", "Form", "fit", "parse_size"]
@@ -41,13 +41,13 @@ class Form:
         background: str = "white",
         frames: str = "first",
     ) -> Form:
-        """The form that a user asks for; :class:`UserError` names the flag that cannot be met."""
+        """The form that a user asks for; :class:`UserError` names the argument that cannot be met."""
         if channels not in (None, 1, 3, 4):
-            raise UserError(f"channels (--channels) is {channels!r}; expected 1 (gray), 3 (colour) or 4 (with alpha)")
+            raise UserError(f"{argument('channels')} {channels!r}: expected 1 (gray), 3 (color) or 4 (with alpha)")
         if fit not in FITS:
-            raise UserError(f"fit (--fit) is {fit!r}; {nearest(str(fit), FITS)}")
+            raise UserError(f"{argument('fit')} {fit!r}: {nearest(str(fit), FITS)}")
         if frames not in FRAMES:
-            raise UserError(f"frames (--frames) is {frames!r}; {nearest(str(frames), FRAMES)}")
+            raise UserError(f"{argument('frames')} {frames!r}: {nearest(str(frames), FRAMES)}")
         return cls(None if size is None else parse_size(size), channels, fit, _colour(background), frames)
 
     @property
@@ -93,8 +93,7 @@ def parse_size(value: Any) -> tuple[int, int]:
     sides = _sides(value)
     if sides is None or min(sides) < 1:
         raise UserError(
-            f"size (--size) is {shown(value)}; expected a positive number of pixels, or HEIGHTxWIDTH; "
-            "try --size 64 or --size 48x64"
+            f"{argument('size')} {shown(value)}: expected a positive number of pixels, or HEIGHTxWIDTH such as 48x64"
         )
     return sides
 
@@ -115,7 +114,7 @@ def _colour(text: str) -> str:
         red, green, blue = ImageColor.getrgb(text)[:3]
     except (ValueError, AttributeError) as error:
         raise UserError(
-            f"background (--background) is {text!r}; expected a colour such as white, black or #8090a0"
+            f"{argument('background')} {text!r}: expected a color such as white, black or #8090a0"
         ) from error
     return f"#{red:02x}{green:02x}{blue:02x}"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from vaekit.config.run_config import Length, RunConfig
 from vaekit.config.table import DESCRIPTIONS
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.runs import folder as runs
 from vaekit.system.files import atomic_write_text
 from vaekit.system.locks import only_writer
@@ -22,16 +22,17 @@ __all__ = ["check_folder", "claim", "meet_folder"]
 
 
 def check_folder(out: Path) -> None:
-    """Refuses an ``--out`` that is a file, or a folder that holds something else than a run."""
+    """Refuses an ``out`` that is a file, or a folder that holds something else than a run."""
     refuse_bytes(out)
     if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; give a folder")
+        raise UserError(f"{argument('out')} {out} is a file; give a folder")
     if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
-        raise UserError(f"--out {out} holds files that are not a run; give a new or an empty folder")
+        raise UserError(f"{argument('out')} {out} holds files that are not a run; give a new or an empty folder")
     for path in out.iterdir() if out.is_dir() else ():
         if path.is_symlink():
             raise UserError(
-                f"{path} is a link, and a run is not written through links; replace it or give another --out"
+                f"{path} is a link, and a run is not written through links; replace it or give another "
+                f"{argument('out')}"
             )
 
 
@@ -53,14 +54,21 @@ def meet_folder(
         and config.data.fingerprint != old.data.fingerprint
     ):
         raise UserError(
-            f"the images in {config.data.source} {old.data.how_changed} since --out {out} was begun: "
-            f"{_counts(config.data.images, old.data.images)}; train into another --out, with --init {out} "
-            "to start from its weights"
+            f"the images in {config.data.source} {old.data.how_changed} since "
+            f"{argument('out')} {out} was begun: "
+            f"{_counts(config.data.images, old.data.images)}; train with another "
+            f"{argument('out')}, and {argument('init', out)} to start from its weights"
         )
     for name, mine, theirs in _differences(config, old):
-        raise UserError(f"--out {out} holds another run: its {name} is {theirs}, not {mine}; give another --out")
+        raise UserError(
+            f"{argument('out')} {out} holds another run: its {name} is {theirs}, not {mine}; give another "
+            f"{argument('out')}"
+        )
     if length.budget_seconds is not None and length.budget_seconds != old.budget_seconds:
-        raise UserError(f"--out {out} was started with another length; extend it with --epochs or --images")
+        raise UserError(
+            f"{argument('out')} {out} was started with another length; extend it with {argument('epochs')} or "
+            f"{argument('images')}"
+        )
     if length.budget_seconds is None and config.total_images > old.total_images:
         old = replace(old, total_images=config.total_images, budget_seconds=None)
     if (old.total_images, old.patience) != (stored.total_images, stored.patience):
@@ -105,7 +113,9 @@ def claim(out: Path, say: Callable[[str], None]) -> Iterator[None]:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
+            raise UserError(
+                f"{argument('out')} {out} cannot be written: {error.strerror}; choose another folder"
+            ) from error
         with only_writer(out, say):
             is_new = not (out / "config.json").exists()
             try:

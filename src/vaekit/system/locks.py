@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.system.regular_files import OddFile, open_descriptor
 
 if sys.platform == "win32":
@@ -34,10 +34,11 @@ def only_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
 
     def refuse(owner: str) -> None:
         raise UserError(
-            f"--out {folder} is being written by process {owner}; wait until it has ended, or choose another"
+            f"{argument('out')} {folder} is being written by process {owner}; wait until it has ended, or choose "
+            "another"
         )
 
-    with _held(folder, say, refuse, f"--out {folder} cannot be written: {{}}; choose another folder"):
+    with _held(folder, say, refuse, f"{argument('out')} {folder} cannot be written: {{}}; choose another folder"):
         yield
 
 

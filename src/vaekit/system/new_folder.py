@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.system.drafts import draft
 from vaekit.system.files import sync_folder
 
@@ -28,7 +28,9 @@ def refuse_bytes(out: Path) -> None:
     try:
         str(out).encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"--out {out} has bytes in its name that are not UTF-8; give another name") from error
+        raise UserError(
+            f"{argument('out')} {out} has bytes in its name that are not UTF-8; give another name"
+        ) from error
 
 
 @contextmanager

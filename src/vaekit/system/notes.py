@@ -1,26 +1,44 @@
-"""Notes to whoever watches, on stderr. One that cannot be written is lost, and never ends the work that it tells of."""
+"""Notes to the user, on stderr. A note that cannot be written is dropped, so that it never stops the work."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TextIO, cast
 
-from vaekit.errors import printable
+from vaekit.errors import in_python, printable, worded
 
-__all__ = ["note", "note_once", "stderr"]
+__all__ = ["naming", "note", "note_once", "spoken", "stderr"]
+
+_NAMING: list[Callable[[str, str | None], str]] = [in_python]  # the last one is in use
 
 
 def note(text: str) -> None:
     """Prints one line to stderr."""
-    print(text, file=stderr(), flush=True)
+    print(spoken(text), file=stderr(), flush=True)
+
+
+def spoken(text: str) -> str:
+    """The text with its arguments as the user knows them: Python's names, or within :func:`naming` other ones."""
+    return worded(text, _NAMING[-1])
+
+
+@contextmanager
+def naming(shown: Callable[[str, str | None], str]) -> Iterator[None]:
+    """Notes show arguments as ``shown`` writes them (:func:`vaekit.errors.worded`)."""
+    _NAMING.append(shown)
+    try:
+        yield
+    finally:
+        _NAMING.pop()
 
 
 @cache
 def note_once(text: str) -> None:
     """:func:`note` about something that is not used; a process prints the same text once."""
-    note(f"vaekit: {printable(text)}")
+    note(f"vaekit: {printable(spoken(text))}")
 
 
 def stderr() -> TextIO:

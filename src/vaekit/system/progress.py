@@ -8,7 +8,7 @@ from typing import Any
 
 from vaekit.errors import printable
 from vaekit.system.durations import duration_text
-from vaekit.system.notes import note, stderr
+from vaekit.system.notes import note, spoken, stderr
 
 __all__ = ["Bar", "Counted", "Lines", "Progress", "Silent", "choose", "counted_aloud", "counted_silently"]
 
@@ -73,7 +73,7 @@ class Lines(Progress):
             self.say(f"{100 * images / self._total:5.1f} %  {_pace(self._total - images, rate)}  {_describe(numbers)}")
 
     def say(self, text: str) -> None:
-        note(printable(text))
+        note(printable(spoken(text)))
 
 
 class Bar(Progress):
@@ -101,7 +101,7 @@ class Bar(Progress):
         self._bar.update(self._task, completed=images, text=text)
 
     def say(self, text: str) -> None:
-        self._bar.console.print(printable(text), markup=False, highlight=False)
+        self._bar.console.print(printable(spoken(text)), markup=False, highlight=False)
 
     def stop(self) -> None:
         self._bar.stop()

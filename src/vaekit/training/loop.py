@@ -22,7 +22,7 @@ from vaekit.config.run_config import Condition, Length, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Images
 from vaekit.data.subsets import is_trained_on
-from vaekit.errors import Interrupted, NotFinite, UserError, endings
+from vaekit.errors import Interrupted, NotFinite, UserError, argument, endings
 from vaekit.evaluation.doctor.diagnosis import diagnose
 from vaekit.evaluation.doctor.examine import examine
 from vaekit.evaluation.metrics import Numbers, evaluate, loss_nats
@@ -120,8 +120,8 @@ def train(
         if team.any(saved is not None and is_over and _is_finished(out)):
             if team.leads:
                 runs.clear_leftovers(out)
-            advice = "give a larger --patience to go on" if best.is_exhausted else "ask for more epochs to extend it"
-            progress.say(f"{out} is finished ({trainer.images:,} images); {advice}")
+            advice = f"give a larger {argument('patience')}" if best.is_exhausted else f"give more {argument('epochs')}"
+            progress.say(f"{out} is finished ({trainer.images:,} images); {advice} to train longer")
             return out
         if computing.words:
             progress.say(computing.words)
@@ -146,8 +146,8 @@ def _agreed(config: RunConfig, images: Images, engine: Mapping[str, Any], out: P
         del plain[name]
     own = {"images fingerprint": data.pop("fingerprint"), "order and parts of the images": images.order_fingerprint}
     del data["source"]
-    settings = {f"--{name.replace('_', '-')}": value for name, value in engine.items()}
-    return {**recipe, **data, **plain, **own, **settings, "--out": str(out.absolute())}
+    settings = {argument(name): value for name, value in engine.items()}
+    return {**recipe, **data, **plain, **own, **settings, argument("out"): str(out.absolute())}
 
 
 def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
@@ -172,11 +172,15 @@ def _check_same_function(row: Recipe, conditions: Sequence[Condition], initial: 
     config = runs.read_config(Path(initial))
     theirs = config.recipe
     if config.conditions != conditions:
-        raise UserError(f"--init {initial} was told other labels and attributes than these images have; leave it out")
+        raise UserError(
+            f"{argument('init')} {initial} was trained with different conditions (labels or attributes); leave it out"
+        )
     for name in ("posterior_std_gain", "activation", "code_levels"):
         if getattr(row, name) != getattr(theirs, name):
             value = getattr(theirs, name)
-            raise UserError(f"--init {initial} was trained with {name}={value}; give --set {name}={value}")
+            raise UserError(
+                f"{argument('init')} {initial} was trained with another {name}; give {argument(name, value)}"
+            )
 
 
 def _repair(trainer: Trainer, out: Path, best: Patience) -> None:
@@ -245,7 +249,7 @@ def _run(
     if best.is_exhausted and trainer.images < total:
         progress.say(
             f"{out}: no better for {best.limit} epochs, ended early; the weights are those of the best epoch; "
-            "give a larger --patience to go on"
+            f"give a larger {argument('patience')} to go on"
         )
 
 
@@ -298,7 +302,8 @@ def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progr
     if not math.isfinite(numbers["sse_per_image"] or 0.0):
         raise UserError(
             f"{out}: the trained model gives pictures that are not finite, its weights have diverged; "
-            f"train again into another --out with a smaller --learning-rate than {trainer.row.learning_rate:g}"
+            f"train again with another {argument('out')} and a smaller {argument('learning_rate')} than "
+            f"{trainer.row.learning_rate:g}"
         )
     line = {"images": trainer.images, "kind": "final", "part": part}
     tracker.add(line | {f"final_{k}": v for k, v in numbers.items()})
@@ -356,7 +361,7 @@ def _stop_if_broken(trainer: Trainer, images: Images, out: Path, about_to_save: 
     what = "the weights are not finite" if overflown else f"{longest} steps in a row had no finite loss and gradient"
     raise UserError(
         f"{what}, after {at:,} images (epoch {epoch + 1}, from the batch of {some} … on); {kept}; "
-        f"try a smaller --learning-rate than {row.learning_rate:g}, in another --out"
+        f"try a smaller {argument('learning_rate')} than {row.learning_rate:g}, with another {argument('out')}"
     )
 
 

@@ -14,7 +14,7 @@ from vaekit.config.run_config import Condition, DataConfig, Engine, Length, RunC
 from vaekit.config.table import DENSITIES, Recipe
 from vaekit.data import Images, Selection
 from vaekit.data.subsets import held_out, is_binary, is_trained_on, one_per_class
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.model.conditioning import conditions_of, selected, size_of
 from vaekit.model.factory import resolve
 from vaekit.runs import folder as runs
@@ -69,14 +69,14 @@ def make_config(
     )
     if row.likelihood == "bernoulli" and binarize is None and not all(map(is_binary, images.pixels.split(1024))):
         raise UserError(
-            "likelihood=bernoulli is for binary pixels, these images have grey levels; "
-            "give --binarize dynamic, or set likelihood=normal"
+            "likelihood=bernoulli needs binary pixels, and these images have gray levels; "
+            f"give {argument('binarize', 'dynamic')} or {argument('likelihood', 'normal')}"
         )
     is_unbounded = row.likelihood in DENSITIES and (row.scale != "fixed" or row.likelihood == "continuous-bernoulli")
     if binarize and row.has_bound and is_unbounded:
         raise UserError(
-            f"--likelihood {row.likelihood} is a density, which grows without bound on the two values of --binarize; "
-            "leave it out for bernoulli, or name a probability such as discretized-logistic"
+            f"{argument('likelihood', row.likelihood)} is a density, which grows without bound on the two values of "
+            f"{argument('binarize')}; leave it out for bernoulli, or give a probability such as discretized-logistic"
         )
     return RunConfig(
         replace(row, epochs=None),  # the length is not part of what a recipe is: a finished run can be extended

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.runs import folder as runs
 
 __all__ = ["Tracker", "check_tensorboard"]
@@ -44,8 +44,8 @@ def check_tensorboard() -> None:
             import torch.utils.tensorboard  # noqa: F401
         except ImportError as error:
             raise UserError(
-                "--tensorboard needs the package tensorboard, which is not installed; "
-                "pip install 'vaekit[track]', or leave the flag out: metrics.jsonl has the same numbers"
+                f"{argument('tensorboard')} needs the package tensorboard, which is not installed; "
+                "pip install 'vaekit[track]', or leave it out: metrics.jsonl has the same numbers"
             ) from error
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.config.run_config import RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import Selection, to_float
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.model.conditioning import hidden_parts
 from vaekit.model.factory import build_model, build_objective
 from vaekit.model.latent_model import Batch, LatentModel
@@ -67,7 +67,7 @@ class Trainer:
         self.step_module: Any = Step(self.model, objective)
         if config.engine.compiled:
             if self.row.objective == "iwae-dreg":  # its gradient passes a hook, which is lost in a compiled graph
-                raise UserError("--compile on: objective=iwae-dreg cannot be compiled; set objective=iwae")
+                raise UserError(f"{argument('compiled')}: objective=iwae-dreg cannot be compiled; set objective=iwae")
             self.step_module = torch.compile(self.step_module, dynamic=False)
         # elsewhere the graph costs little beside the arithmetic, or the device works on meanwhile
         is_whole = team.size == 1 and not config.engine.compiled and not config.engine.micro_batch
@@ -207,7 +207,7 @@ class Trainer:
         try:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
-            raise UserError(f"--init {where}: its weights do not fit this recipe and image size") from error
+            raise UserError(f"{argument('init')} {where}: its weights do not fit this recipe and image size") from error
         if self.average is not None:
             self.average.load_state_dict(weights)
 
@@ -386,7 +386,7 @@ def _refuse_what_couples(row: Recipe, model: LatentModel, couples: str, micro_ba
     normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
     reason = "normalises over the batch" if normalised else couples
     if reason:
-        remedy = "train it in one process" if team.size > 1 else "leave out --micro-batch"
+        remedy = "train it in one process" if team.size > 1 else f"leave out {argument('micro_batch')}"
         raise UserError(f"recipe {row.name!r} {reason}, so its parts are not independent; {remedy}")
 
 

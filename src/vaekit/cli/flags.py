@@ -1,0 +1,56 @@
+"""Arguments as the shell knows them: errors and notes say ``--batch-size`` where Python says ``batch_size``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import fields
+from functools import cache
+
+from cyclopts import App, CycloptsError
+
+__all__ = ["shown_by"]
+
+#: Python names of arguments whose flags have other names.
+_RENAMED = {"iwae_samples": "iwae", "is_orthogonal": "orthogonal", "compiled": "compile", "settings": "set"}
+
+
+def shown_by(app: App, tokens: Sequence[str] | None) -> Callable[[str, str | None], str]:
+    """How the command in ``tokens`` writes arguments; a recipe value without a flag is written as ``--set NAME=VALUE``.
+
+    >>> from vaekit.cli.app import app
+    >>> shown = shown_by(app, ["train", "photos/"])
+    >>> shown("batch_size", None), shown("size", "64"), shown("beta", "4"), shown("data", None)
+    ('--batch-size', '--size 64', '--set beta=4', 'DATA')
+    """
+
+    @cache
+    def names() -> dict[str, str]:
+        return _names(app, sys.argv[1:] if tokens is None else tokens)
+
+    def shown(name: str, value: str | None) -> str:
+        name = _RENAMED.get(name, name)
+        flag = names().get(name)
+        if flag is None and name in _recipe_values():
+            return f"--set {name}" if value is None else f"--set {name}={value}"
+        flag = flag or "--" + name.replace("_", "-")
+        return flag if value is None else f"{flag} {value}"
+
+    return shown
+
+
+def _names(app: App, tokens: Sequence[str]) -> dict[str, str]:
+    """The arguments of the command: Python's name, and the first one of the shell."""
+    with suppress(CycloptsError):
+        _, (*_, command), _ = app.parse_commands(list(tokens))
+        if command is not app:
+            found = command.assemble_argument_collection()
+            return {each.field_info.name.strip("_"): each.names[0] for each in found}
+    return {}
+
+
+def _recipe_values() -> frozenset[str]:
+    from vaekit.config.recipe import Recipe
+
+    return frozenset(each.name for each in fields(Recipe))

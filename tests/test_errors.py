@@ -1,0 +1,40 @@
+"""Errors and notes: Python's names of arguments in the library, flags in the shell."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaekit.errors import UserError, argument, worded
+from vaekit.system.notes import naming, note, spoken
+
+
+def _flag(name: str, value: str | None) -> str:
+    return f"--{name}" if value is None else f"--{name} {value}"
+
+
+def test_a_text_names_several_arguments() -> None:
+    error = UserError(f"{argument('epochs')} and {argument('budget')}: give {argument('images', 100)}")
+    assert str(error) == error.args[0] == "epochs and budget: give images=100"
+    assert worded(error.text, _flag) == "--epochs and --budget: give --images 100"
+
+
+def test_the_first_word_may_be_the_argument() -> None:
+    error = UserError("count 0: expected at least 1 image", "count")
+    assert str(error) == "count 0: expected at least 1 image"
+    assert worded(error.text, _flag) == "--count 0: expected at least 1 image"
+
+
+@given(text=st.text(), value=st.text(st.characters(blacklist_characters="\ue000\ue001"), min_size=1))
+def test_any_text_and_any_value_stay_what_they_are(text: str, value: str) -> None:
+    assert str(UserError(f"{argument('name', value)}{text}")).startswith(f"name={value}")
+    assert "\ue000" in text or str(UserError(text)) == text
+
+
+def test_notes_name_arguments_as_the_user_knows_them(capsys) -> None:
+    text = f"give a larger {argument('patience')}"
+    note(text)
+    with naming(_flag):
+        note(text)
+    assert capsys.readouterr().err == "give a larger patience\ngive a larger --patience\n"
+    assert spoken(text) == "give a larger patience"
