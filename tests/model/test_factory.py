@@ -127,7 +127,7 @@ def test_what_is_left_open_depends_on_the_images() -> None:
         ("vae", {"prior": "none"}, (1, 8, 8), "objective=distortion"),
         ("ae", {"objective": "elbo"}, (1, 8, 8), "objective=elbo"),
         ("ae", {"prior": "fitted-normal"}, (1, 8, 8), "prior=fitted-normal"),
-        ("seed-vae", {}, (3, 250, 256), "250x256.*--size 256"),
+        ("seed-vae", {}, (3, 250, 256), "250x256.*give size=256"),
         ("seed-vae", {}, (3, 8, 8), "at least 16"),
         ("vae", {}, (3, 7, 64), "from 8 to 512"),
         ("vae", {}, (3, 64, 513), "64x513"),
