@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def train(
     init: str | Path | None = None,
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
+    on_log: Callable[[dict[str, Any]], object] | None = None,
+    on_epoch: Callable[[dict[str, Any], Sequence[Path]], object] | None = None,
 ) -> Run:
     """Trains a model of ``data`` into the run folder ``out`` and returns the run; repeated, it goes on where it was.
 
@@ -95,9 +98,15 @@ def train(
             another.
         tensorboard: write the numbers for TensorBoard too, into the run folder.
         settings: further recipe values to replace, as ``--set`` does.
+        on_log: called with each record written to ``metrics.jsonl``: a dict with ``kind`` (``"train"``,
+            ``"validation"`` or ``"final"``), ``images`` (seen so far) and the numbers. In distributed training only
+            process 0 calls it.
+        on_epoch: called after each epoch with its validation record and the paths of the pictures drawn, PNG files of
+            reconstructions and samples.
 
     Raises:
         UserError: for anything that the caller can mend.
+        Exception: whatever a callback raised. It ends the training with the state saved, so the same call resumes.
     """
     started = time.monotonic()
     _check_counts(threads=threads, micro_batch=micro_batch, patience=patience)
@@ -124,6 +133,7 @@ def train(
     _train(
         opened, row, out, length, seed=seed, device=device, initial=initial, engine=engine, patience=patience,
         binarize=binarize, tensorboard=tensorboard, progress=shown, started=started,
+        on_log=on_log, on_epoch=on_epoch,
     )  # fmt: skip
     return load(out, device)
 

@@ -40,6 +40,7 @@ from vaekit.system.malloc import freed_memory_is_kept
 from vaekit.system.memory import peak_resident_bytes
 from vaekit.system.progress import Progress, Silent
 from vaekit.training.budget import SAVE_EVERY_SECONDS, fit_budget
+from vaekit.training.callbacks import Callbacks, OnEpoch, OnLog
 from vaekit.training.early_stopping import Patience
 from vaekit.training.meters import Clock, Means
 from vaekit.training.schedules import epoch_order, learning_rate, rate_weight
@@ -70,19 +71,24 @@ def train(
     tensorboard: bool = False,
     progress: Progress | None = None,
     started: float | None = None,
+    on_log: OnLog | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Path:
     """Trains ``recipe`` on the training part of ``images`` into the folder ``out``, or goes on where it was.
 
     ``engine`` holds fields of :class:`vaekit.config.run_config.Engine` to override; the rest come from the run or the
     device. ``binarize`` is a kind of :mod:`vaekit.data.binarize`.
-    ``started`` is the ``time.monotonic()`` that a budget counts from. Returns the folder. Raises :class:`UserError` for
-    what the user can mend and :class:`Interrupted` on SIGINT, SIGTERM and SIGHUP, with the state saved.
+    ``started`` is the ``time.monotonic()`` that a budget counts from. ``on_log`` and ``on_epoch`` are called as
+    :func:`vaekit.train` describes. Returns the folder. Raises :class:`UserError` for what the user can mend,
+    :class:`Interrupted` on SIGINT, SIGTERM and SIGHUP, and what a callback raised; in the last two cases the state is
+    saved first.
     """
     started = time.monotonic() if started is None else started
     team = join()
     length, progress, out = length or Length(), progress or Silent(), Path(out)
+    callbacks = Callbacks(on_log, on_epoch)
     if not team.leads:
-        progress = Silent()
+        progress, callbacks = Silent(), Callbacks()
     chosen = pick_device(device)
     config = make_config(images, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize)
     check_folder(out)
@@ -130,11 +136,16 @@ def train(
         if saved is not None:
             progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
             _repair(trainer, out, best)
-        with closing(Tracker(out, tensorboard, trainer.images)) if team.leads else nullcontext() as tracker:
-            _run(trainer, out, images, watched, best, tracker, progress)
+        with (
+            closing(Tracker(out, tensorboard, trainer.images, callbacks.log))
+            if team.leads
+            else nullcontext() as tracker
+        ):
+            _run(trainer, out, images, watched, best, tracker, progress, callbacks)
             if tracker is not None:
                 _finish(trainer, out, images, tracker, progress)
     team.any(False)  # nobody returns before the folder is whole
+    callbacks.raise_failure()  # of the final record
     return out
 
 
@@ -210,6 +221,7 @@ def _run(
     best: Patience,
     tracker: Tracker | None,
     progress: Progress,
+    callbacks: Callbacks,
 ) -> None:
     total, per_epoch = trainer.config.total_images, len(trainer.pixels)
     log_every = max(1, math.ceil(per_epoch / trainer.batch_size / _LOG_LINES_PER_EPOCH))
@@ -221,7 +233,7 @@ def _run(
     try:
         with _signals() as caught:
             while trainer.images < total and not is_asked and not best.is_exhausted:
-                recent.add(trainer.step(wants_to_stop=bool(caught)))
+                recent.add(trainer.step(wants_to_stop=bool(caught) or callbacks.failed))
                 is_asked = trainer.someone_wants_to_stop() or (trainer.team.size == 1 and bool(caught))
                 ends_epoch = trainer.images % per_epoch == 0 or trainer.images == total
                 if trainer.steps % log_every == 0 or ends_epoch:
@@ -233,7 +245,8 @@ def _run(
                         tracker.add(_log_line(trainer, numbers, rate))
                 if ends_epoch:
                     with clock.paused():
-                        _end_epoch(trainer, out, watched, best, tracker)
+                        _end_epoch(trainer, out, watched, best, tracker, callbacks)
+                is_asked = is_asked or (trainer.team.size == 1 and callbacks.failed)
                 overdue = time.monotonic() - last_save > max(_save_interval(last_save - begun), 20 * save_seconds)
                 if tracker is not None and (is_asked or overdue or trainer.images == total or best.is_exhausted):
                     _stop_if_broken(trainer, images, out, about_to_save=True)
@@ -242,7 +255,9 @@ def _run(
                         _save(trainer, out, best)
                         last_save = time.monotonic()
                         save_seconds = last_save - before
-        if is_asked:
+        someone_failed = trainer.team.any(callbacks.failed)
+        callbacks.raise_failure()
+        if is_asked or someone_failed:
             raise Interrupted(caught[0] if caught else signal.SIGTERM, out)
     finally:
         progress.stop()
@@ -269,10 +284,11 @@ def _save(trainer: Trainer, out: Path, best: Patience) -> None:
         _save_weights(trainer, out)
 
 
-def _end_epoch(trainer: Trainer, out: Path, watched: Watched, best: Patience, tracker: Tracker | None) -> None:
+def _end_epoch(
+    trainer: Trainer, out: Path, watched: Watched, best: Patience, tracker: Tracker | None, callbacks: Callbacks
+) -> None:
     epoch = math.ceil(trainer.images / len(trainer.pixels))
-    if tracker is not None:
-        _save_pictures(out, trainer, watched, epoch)
+    drawn = _save_pictures(out, trainer, watched, epoch) if tracker is not None else []
     samples = trainer.row.bound_samples
     numbers = evaluate(trainer.eval_model(), watched.validation, team=trainer.team, iwae_samples=samples)
     trainer.model.train()
@@ -282,7 +298,9 @@ def _end_epoch(trainer: Trainer, out: Path, watched: Watched, best: Patience, tr
         _save_weights(trainer, out)
     if tracker is not None:
         line = {"images": trainer.images, "kind": "validation", "part": watched.part, "epoch": epoch}
-        tracker.add(line | {f"validation_{key}": value for key, value in numbers.items() if key != "images"})
+        line |= {f"validation_{key}": value for key, value in numbers.items() if key != "images"}
+        tracker.add(line)
+        callbacks.epoch(line, drawn)
 
 
 def _save_weights(trainer: Trainer, out: Path) -> None:
@@ -334,15 +352,21 @@ def _memory_words(is_mapped: bool) -> str:
     return f"; peak memory {peak / 1e9:.2f} GB{hint}"
 
 
-def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> None:
+def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> list[Path]:
     model = trainer.eval_model()
-    name = f"epoch-{epoch:04d}"
+    reconstructions, samples = (
+        out / "pictures" / f"epoch-{epoch:04d}-{what}.png" for what in ("reconstructions", "samples")
+    )
+    drawn = []
     with suppress(NotFinite):  # there is no picture; a training that has diverged says so itself
         shown = pictures.stacked_sheet(watched.pictured, edit.reconstruct(model, watched.pictured))
-        shown.save(out / "pictures" / f"{name}-reconstructions.png")
+        shown.save(reconstructions)
+        drawn.append(reconstructions)
         if serves("generate", model):
-            pictures.Sheet(edit.generate(model, _SAMPLES), 6).save(out / "pictures" / f"{name}-samples.png")
+            pictures.Sheet(edit.generate(model, _SAMPLES), 6).save(samples)
+            drawn.append(samples)
     trainer.model.train()
+    return drawn
 
 
 def _stop_if_broken(trainer: Trainer, images: Images, out: Path, about_to_save: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,25 @@ _FOLDER = "tensorboard"  #: in the run folder
 class Tracker:
     """Writes lines of numbers. A line is flat; its ``kind`` groups the curves, its ``images`` are where they stand."""
 
-    def __init__(self, out: Path, tensorboard: bool = False, images: int = 0) -> None:
-        self._out = out
+    def __init__(
+        self,
+        out: Path,
+        tensorboard: bool = False,
+        images: int = 0,
+        on_log: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self._out, self._on_log = out, on_log
         self._writer = _tensorboard(out, images) if tensorboard else None
 
     def add(self, line: dict[str, Any]) -> None:
         """Writes one line."""
         runs.append_metrics(self._out, line)
-        if self._writer is None:
-            return
+        if self._writer is not None:
+            self._add_scalars(line)
+        if self._on_log is not None:
+            self._on_log(line)
+
+    def _add_scalars(self, line: dict[str, Any]) -> None:
         for name, value in line.items():
             if isinstance(value, int | float) and name != "images":
                 self._writer.add_scalar(f"{line['kind']}/{name}", value, line["images"])

@@ -1,0 +1,51 @@
+"""Functions of the caller that training calls with its numbers and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+__all__ = ["Callbacks", "OnEpoch", "OnLog"]
+
+OnLog = Callable[[dict[str, object]], object]
+OnEpoch = Callable[[dict[str, object], Sequence[Path]], object]
+
+
+class Callbacks:
+    """Calls ``on_log`` and ``on_epoch``, and keeps the first exception that one of them raises.
+
+    Training must not lose its state to a mistake in a callback. So the exception is kept, nothing is called again, and
+    the loop raises it once the state is saved.
+    """
+
+    def __init__(self, on_log: OnLog | None = None, on_epoch: OnEpoch | None = None) -> None:
+        self._on_log, self._on_epoch = on_log, on_epoch
+        self._failure: BaseException | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a callback has raised an exception."""
+        return self._failure is not None
+
+    def log(self, record: dict[str, object]) -> None:
+        """Passes on one record of ``metrics.jsonl``."""
+        if self._on_log is not None and not self.failed:
+            on_log = self._on_log
+            self._call(lambda: on_log(dict(record)))
+
+    def epoch(self, record: dict[str, object], pictures: Sequence[Path]) -> None:
+        """Passes on the validation record of an epoch, and the picture files drawn after it."""
+        if self._on_epoch is not None and not self.failed:
+            on_epoch = self._on_epoch
+            self._call(lambda: on_epoch(dict(record), tuple(pictures)))
+
+    def raise_failure(self) -> None:
+        """Raises the exception of the callback, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _call(self, function: Callable[[], object]) -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: B902  (raised again by raise_failure)
+            self._failure = error
