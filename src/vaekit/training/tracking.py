@@ -32,19 +32,20 @@ class Tracker:
         """Writes one line."""
         runs.append_metrics(self._out, line)
         if self._writer is not None:
-            self._add_scalars(line)
+            _add_scalars(self._writer, line)
         if self._on_log is not None:
             self._on_log(line)
-
-    def _add_scalars(self, line: dict[str, Any]) -> None:
-        for name, value in line.items():
-            if isinstance(value, int | float) and name != "images":
-                self._writer.add_scalar(f"{line['kind']}/{name}", value, line["images"])
 
     def close(self) -> None:
         """Writes out what is still held back."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _add_scalars(writer: Any, line: dict[str, Any]) -> None:
+    for name, value in line.items():
+        if isinstance(value, int | float) and name != "images":
+            writer.add_scalar(f"{line['kind']}/{name}", value, line["images"])
 
 
 def check_tensorboard() -> None:
