@@ -1,9 +1,9 @@
-"""The exception for mistakes that the user can fix, and the one for an interrupted run.
+"""Exceptions for mistakes that the user can fix and for interrupted runs, and helpers for their messages.
 
-The text of a :class:`UserError` is one or two sentences: what is wrong, where, what was expected, and the remedy.
-The command line prints it without a traceback and exits with code 2.
+The text of a :class:`UserError` is one or two sentences: what is wrong, where, what was expected, and the remedy. The
+command line prints it without a traceback and exits with code 2.
 
-Texts name arguments with :func:`argument`. Python then shows ``batch_size``, and the command line ``--batch-size``.
+Messages name arguments with :func:`argument`: Python shows ``batch_size``, and the command line ``--batch-size``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def argument(name: str, value: object = None) -> str:
-    """The name of an argument for the text of an error or a note, with its value if one is given.
+    """Mark the name of an argument, and optionally a value, in the text of an error or note.
 
     >>> error = UserError(f"{argument('epochs')} and {argument('budget')} exclude each other")
     >>> print(error)
@@ -47,25 +47,25 @@ def argument(name: str, value: object = None) -> str:
 
 
 def in_python(name: str, value: str | None) -> str:
-    """An argument as Python writes it."""
+    """Format an argument as Python writes it."""
     return name if value is None else f"{name}={value}"
 
 
 def worded(text: str, shown: Callable[[str, str | None], str] = in_python) -> str:
-    """The text with each :func:`argument` as ``shown`` writes its name and its value, which is None without one.
+    """Replace each :func:`argument` in a text by ``shown(name, value)``, where the value may be None.
 
     >>> worded(f"give a smaller {argument('batch_size')}", lambda name, value: f"--{name.replace('_', '-')}")
     'give a smaller --batch-size'
     """
-    return _ARGUMENT.sub(lambda found: shown(found[1], found[2]), text)
+    return _ARGUMENT.sub(lambda match: shown(match[1], match[2]), text)
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: an argument, a file, a folder, a name.
+    """A mistake in the user's input: an argument, a file, a folder or a name.
 
     Args:
-        text: the sentence. :func:`argument` marks the arguments that it names.
-        parameter: the Python name of the wrong argument, if the text begins with that name unmarked.
+        text: The message. :func:`argument` marks the arguments that it names.
+        parameter: Python name of the invalid argument, if the text begins with that name unmarked.
     """
 
     def __init__(self, text: str, parameter: str = "") -> None:
@@ -76,18 +76,26 @@ class UserError(ValueError):
 
 
 class NotFinite(UserError):
-    """A model gives numbers that are not finite: its weights have diverged, or were damaged."""
+    """A model returns NaN or infinity: its weights have diverged or are damaged.
+
+    Args:
+        what: The quantity, as a plural noun.
+    """
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"the model gives {what} that are not finite: its weights have diverged, or the run is damaged; train "
-            f"again with another {argument('out')}, and with a smaller {argument('learning_rate')} if this happens "
-            "again"
+            f"the model returns {what} that are not finite: its weights have diverged, or the run is damaged; train "
+            f"again with another {argument('out')}, and with a smaller {argument('learning_rate')} if this recurs"
         )
 
 
 class Interrupted(Exception):
-    """Training was stopped by a signal, with its state saved; ``exit_code`` is 128 plus the signal's number."""
+    """Training was stopped by a signal after its state was saved.
+
+    Args:
+        number: Number of the signal. ``exit_code`` is 128 plus this number.
+        where: The run folder.
+    """
 
     def __init__(self, number: int, where: object) -> None:
         name = signal.Signals(number).name
@@ -96,13 +104,13 @@ class Interrupted(Exception):
 
 
 def endings() -> list[signal.Signals]:
-    """The signals that ask a process to end: SIGTERM and SIGHUP, unless one is ignored as under ``nohup``."""
+    """Return the signals that ask a process to end, SIGTERM and SIGHUP, except those ignored as under ``nohup``."""
     known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
     return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun.
+    """Format a number with its noun.
 
     >>> counted(1, "image"), counted(1234, "image")
     ('1 image', '1,234 images')
@@ -111,37 +119,37 @@ def counted(count: int, noun: str) -> str:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether it says that there is not enough memory; PyTorch has no type of its own for that on a CPU.
+    """Whether an exception reports a lack of memory. PyTorch has no exception type for this on CPUs.
 
     >>> lacks_memory(MemoryError()), lacks_memory(RuntimeError("shapes differ"))
     (True, False)
     """
-    words = ("allocate", "out of memory", "Storage size calculation overflowed")
+    texts = ("allocate", "out of memory", "Storage size calculation overflowed")
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     )
 
 
 def printable(text: str) -> str:
-    """The text with what no terminal shows (line ends, bytes that are no UTF-8) written out.
+    r"""Escape what terminals cannot show, such as line ends and bytes that are not UTF-8.
 
-    >>> print(printable("two\\nlines of a naïve name"))
-    two\\nlines of a naïve name
+    >>> print(printable("two\nlines of a naïve name"))
+    two\nlines of a naïve name
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def storable(text: str) -> str:
-    r"""A name as every file can hold it: bytes that are not UTF-8 and control characters are written out.
+    r"""Escape control characters and bytes that are not UTF-8, so that any file can store the text.
 
     >>> print(storable("caf\udce9 \x1b[31m"), storable("naïve") == "naïve")
     caf\udce9 \x1b[31m True
     """
-    return _UNSTORABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _UNSTORABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Says which of ``choices`` is closest to ``name``, or lists them all.
+    """Suggest the entry of ``choices`` that is closest to ``name``, or list them all.
 
     >>> nearest("sed-ae", ["seed-ae", "vae"])
     "did you mean 'seed-ae'?"

@@ -316,7 +316,7 @@ WRONG: dict[str, tuple[Callable[[Place], Any], str]] = {
     "no threads": (lambda p: vk.train(FACES, threads=0), "^threads 0: must be at least 1"),
     "endless epochs": (lambda p: api.plan(FACES, epochs=1e308), "^epochs 1e[+]308: expected at most"),
     "another precision": (lambda p: vk.train(FACES, precision="fp8"), "^precision fp8: choose from"),
-    "the meta device": (lambda p: vk.load(p.run.path, "meta"), "^device meta cannot be used here"),
+    "the meta device": (lambda p: vk.load(p.run.path, "meta"), "^device meta is not available here"),
     "a number of a run": (lambda p: vk.load(3), "^path 3: expected a path"),  # type: ignore[arg-type]
     "a name that is no path": (lambda p: vk.load("a\0b"), "^path 'a.x00b': expected a path that the system can open"),
     "a file as a run": (lambda p: vk.load("0.png"), "^0.png is not a run: it is a file"),

@@ -92,7 +92,7 @@ def test_every_verb_reads_and_writes_odd_names(
 
 def test_an_out_that_is_not_utf8_is_refused_before_training(tmp_path: Path, vaekit: Callable) -> None:
     answer = vaekit("train", "digits", "--out", tmp_path / os.fsdecode(b"run\xff"))
-    assert answer.code == 2 and "not UTF-8; give another name" in answer.err and not list(tmp_path.iterdir())
+    assert answer.code == 2 and "not UTF-8; choose another name" in answer.err and not list(tmp_path.iterdir())
 
 
 def test_names_stay_as_they_are_where_files_can_hold_them() -> None:

@@ -65,7 +65,7 @@ def test_of_many_numbers_the_ends_and_the_median_are_shown(capsys: pytest.Captur
 def test_a_long_loop_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    count = progress.counted_aloud()
+    count = progress.counter_on_stderr()
     for done in range(0, 1001, 10):  # 0.4 seconds each
         count("measured", done, 1000)
         now[0] += 0.4

@@ -200,8 +200,8 @@ def test_what_cannot_be_published_is_said(portraits_vae: Path, tmp_path: Path, m
     run = vk.load(portraits_vae)
     (tmp_path / "there").mkdir()
     for out, count, words in [
-        (tmp_path / "there", 5, "is there already"),
-        (tmp_path / "no" / "where", 5, "there is no folder"),
+        (tmp_path / "there", 5, "already exists"),
+        (tmp_path / "no" / "where", 5, "does not exist"),
         (tmp_path / "site", 0, "expected 1 to 5,000"),
         (tmp_path / "site", 5001, "expected 1 to 5,000"),
     ]:
@@ -323,7 +323,15 @@ def odd_pictures(run: Path, tmp_path: Path) -> dict[str, str]:
     data = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
     (pictures / "epoch-0008-samples.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
     (pictures / "epoch-0009-samples.png").mkdir()
-    words = ["a link", "a named pipe", "not a PNG file", "not a PNG file", "the limit is 268 MB", "bomb", "a folder"]
+    words = [
+        "a symbolic link",
+        "a named pipe",
+        "not a PNG file",
+        "not a PNG file",
+        "the limit is 268 MB",
+        "bomb",
+        "a folder",
+    ]
     return {f"epoch-{3 + i:04d}-samples.png": word for i, word in enumerate(words)}
 
 
@@ -358,7 +366,7 @@ def test_a_folder_of_pictures_that_is_a_link_is_left_out(
     (path / "pictures").symlink_to(tmp_path / "private", target_is_directory=True)
     explorer.publish(vk.load(path), tmp_path / "site", 5)
     assert not list((tmp_path / "site" / "pictures").iterdir())
-    assert f"{path / 'pictures'} is left out (a link, not a folder)" in capsys.readouterr().err
+    assert f"{path / 'pictures'} is left out (a symbolic link, not a folder)" in capsys.readouterr().err
     assert "<img" not in vk.load(path)._repr_html_()
 
 
@@ -370,7 +378,7 @@ def _faces(folder: Path) -> Path:
 
 def test_a_port_that_is_taken_is_told_before_the_work(portraits_vae: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(portraits_vae, tmp_path / "run", ignore=shutil.ignore_patterns("explorer")))
-    with bind({}) as server, pytest.raises(UserError, match="cannot be taken"):
+    with bind({}) as server, pytest.raises(UserError, match="is not available"):
         explorer.explore(vk.load(path), server.server_address[1])
     assert not (path / "explorer").exists()
 

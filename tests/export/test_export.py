@@ -214,8 +214,8 @@ def test_export_and_verify_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: 
     digest = json.loads(done.out)["digest"]
     assert vaekit("verify", out, "--digest", digest).code == 0
     for words, said in (
-        (["export", portraits_vae, "--out", out], "is there already"),
-        (["export", portraits_vae, "--out", tmp_path / "no" / "where"], "there is no folder"),
+        (["export", portraits_vae, "--out", out], "already exists"),
+        (["export", portraits_vae, "--out", tmp_path / "no" / "where"], "does not exist"),
         (["export", portraits_vae, "--out", tmp_path / "x", "--precision", "int8"], "--precision int8"),
         (["verify", tmp_path / "nothing"], "no such folder"),
         (["verify", tmp_path], "is not an export"),
@@ -368,7 +368,7 @@ def test_an_export_holds_regular_files_of_a_sensible_size(artefact: Path, tmp_pa
         verify(folder)
     (folder / "example.py").unlink()
     (folder / "example.py").symlink_to(artefact / "example.py")
-    with pytest.raises(UserError, match=r"example\.py is a link"):
+    with pytest.raises(UserError, match=r"example\.py is a symbolic link"):
         verify(folder)
     (folder / "example.py").unlink()
     shutil.copy(artefact / "example.py", folder)

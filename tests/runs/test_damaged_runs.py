@@ -17,7 +17,7 @@ from vaekit.data import BINARIZE
 from vaekit.pixels.form import FITS, FRAMES
 from vaekit.runs import folder as runs
 from vaekit.system.files import load_tensors, save_tensors
-from vaekit.system.schema import Choice, _bounds
+from vaekit.system.schema import Choice, _constraints
 
 _PER_FILE = 20  # faults of each file, by chance; all of them: bench/run_faults.py
 
@@ -72,22 +72,22 @@ def config(copy: Path) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("part", "name", "value", "message"),
     [
-        ("recipe", "width", "x", "config.json has a wrong value at recipe.width: expected int or null, got str"),
+        ("recipe", "width", "x", "config.json has a invalid value at recipe.width: expected int or null, got str"),
         ("recipe", "depth", 10**6, "recipe.depth=1000000: must be at most 100"),
         ("recipe", "beta", NAN, "recipe.beta = nan, expected a finite number"),
-        ("recipe", "hidden", [200, "x"], "wrong value at recipe.hidden[1]: expected int, got str"),
-        ("recipe", "batch_size", None, "lacks recipe.batch_size"),
+        ("recipe", "hidden", [200, "x"], "invalid value at recipe.hidden[1]: expected int, got str"),
+        ("recipe", "batch_size", None, "is missing recipe.batch_size"),
         ("recipe", "prior_components", 10**9, "recipe.prior_components=1000000000: must be at most 10,000"),
         ("recipe", "latent_dim", 2**20, "do not fit its config.json"),
         ("recipe", "condition_size", 3, "recipe.condition_size = 3, its conditions need 0"),
-        ("data", "size", None, "wrong value at data.size: expected array, got null"),
+        ("data", "size", None, "invalid value at data.size: expected array, got null"),
         ("data", "size", [8, -8], "data.size = (8, -8), expected a number from 1 to 65,536"),
-        ("data", "size", [8, 8, 8], "wrong value at data.size"),
+        ("data", "size", [8, 8, 8], "invalid value at data.size"),
         ("data", "channels", 2, "data.channels = 2, expected one of 1, 3, 4"),
         ("data", "background", "#zzzzzz", "data.background = '#zzzzzz', expected a color such as #ffffff"),
         (None, "total_images", 0, "total_images = 0, expected a number from 1 to"),
         (None, "seed", 10**30, "seed = 1000000000000000000000000000000, expected a number from"),
-        (None, "conditions", [None], "has None where a record was expected"),
+        (None, "conditions", [None], "has None where a JSON object was expected"),
     ],
 )
 def test_a_wrong_value_of_the_configuration_is_named(
@@ -101,7 +101,7 @@ def test_a_wrong_value_of_the_configuration_is_named(
 def test_choices_of_the_configuration_are_those_of_the_library() -> None:
     from vaekit.config.run_config import DataConfig
 
-    choices = {n: b.values for n, bounds in _bounds(DataConfig).items() for b in bounds if isinstance(b, Choice)}
+    choices = {n: b.values for n, bounds in _constraints(DataConfig).items() for b in bounds if isinstance(b, Choice)}
     assert choices == {"channels": (1, 3, 4), "fit": FITS, "frames": FRAMES, "binarize": tuple(BINARIZE)}
 
 
@@ -115,7 +115,7 @@ def test_nothing_is_drawn_or_measured_with_weights_that_are_not_finite(
     save_tensors(tmp_path / "weights.safetensors", tensors, facts)
     fault = Fault("weights.safetensors", "NaN", (tmp_path / "weights.safetensors").read_bytes)
     (outcome,) = run_faults.attempt(fault, sound, tmp_path / "place", [command])
-    assert outcome.code == 2 and f"{name} has a number that is not finite; repeat the train command" in outcome.said
+    assert outcome.code == 2 and f"{name} contains NaN or infinity; repeat the train command" in outcome.said
     assert not list((tmp_path / "place").glob("*.*"))
 
 
@@ -135,8 +135,8 @@ def test_the_train_command_writes_damaged_weights_and_codes_again(copy: Path, so
         (lambda t: t | {"latents": t["latents"].double()}, "latents is float64 [45, 4], expected float32 [N, 4]"),
         (lambda t: t | {"latents": t["latents"][:-1]}, "expected"),
         (lambda t: t | {"attribute.glasses": t["attribute.glasses"][:-1]}, "attribute.glasses is float64 [44]"),
-        (lambda t: t | {"latents": t["latents"] * NAN}, "latents has a number that is not finite"),
-        (lambda t: {k: v for k, v in t.items() if k != "latents"}, "it lacks latents"),
+        (lambda t: t | {"latents": t["latents"] * NAN}, "latents contains NaN or infinity"),
+        (lambda t: {k: v for k, v in t.items() if k != "latents"}, "latents is missing"),
     ],
 )
 def test_damaged_codes_are_refused_with_the_way_to_make_them_again(

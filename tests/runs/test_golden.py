@@ -88,7 +88,7 @@ def test_a_missing_key_is_named(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     del config["total_images"]
     (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="lacks total_images"):
+    with pytest.raises(UserError, match="is missing total_images"):
         vk.load(copy)
 
 
@@ -101,7 +101,7 @@ def test_weights_of_another_model_are_refused(copy: Path) -> None:
 
 def test_missing_weights_are_named(copy: Path) -> None:
     (copy / "weights.safetensors").unlink()
-    with pytest.raises(UserError, match=r"weights\.safetensors is missing.*repeat its train command"):
+    with pytest.raises(UserError, match=r"weights\.safetensors is missing.*repeat the train command"):
         vk.load(copy)
 
 

@@ -46,7 +46,10 @@ def test_a_damaged_state_gives_way_to_the_one_before(digits_ae: Path, tmp_path: 
     save_tensors(run / "state-previous.safetensors", tensors, facts)
     flip(run / "state.safetensors", 8 * (len(whole["state.safetensors"]) // 2))
     flip(run / "weights.safetensors", 8 * (len(whole["weights.safetensors"]) // 2))
-    assert "weights.safetensors cannot be read (its checksum does not match" in vaekit("evaluate", run).err
+    assert (
+        "weights.safetensors cannot be read (the file is damaged: its checksum does not match"
+        in vaekit("evaluate", run).err
+    )
     answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 2, "--out", run)
     assert answer.code == 0 and "state.safetensors is damaged; the state before it is taken" in answer.err
     assert (run / "weights.safetensors").read_bytes() == whole["weights.safetensors"]

@@ -105,9 +105,9 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     precious.write_text("precious")
     for name in (".lock", "metrics.jsonl", ".config.json.part", "config.json"):
         (tmp_path / "run" / name).symlink_to(precious)
-    with pytest.raises(vk.UserError, match=r"\.lock is a link"), only_writer(tmp_path / "run", print):
+    with pytest.raises(vk.UserError, match=r"\.lock is a symbolic link"), only_writer(tmp_path / "run", print):
         pass
-    with pytest.raises(vk.UserError, match=r"metrics\.jsonl: it is a link"):
+    with pytest.raises(vk.UserError, match=r"metrics\.jsonl: it is a symbolic link"):
         append_metrics(tmp_path / "run", {})
     atomic_write_text(tmp_path / "run" / "config.json", "new")
     assert precious.read_text() == "precious" and not (tmp_path / "run" / "config.json").is_symlink()

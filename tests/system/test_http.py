@@ -180,7 +180,7 @@ def test_a_thousand_at_once_are_all_answered(port: int) -> None:
 
 def test_slow_connections_hold_up_nobody(port: int) -> None:
     """More of them than there are places, each of which sends a byte now and then."""
-    slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(serving._AT_ONCE + 40)]
+    slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(serving._MOST_CONNECTIONS + 40)]
     dripping = threading.Event()
 
     def drip() -> None:
@@ -194,7 +194,7 @@ def test_slow_connections_hold_up_nobody(port: int) -> None:
     try:
         begun = time.monotonic()
         assert ask(port, "/")[0].status == 200
-        assert time.monotonic() - begun < 3 * serving._GRACE_SECONDS
+        assert time.monotonic() - begun < 3 * serving._CROWDED_REQUEST_SECONDS
     finally:
         dripping.set()
         thread.join()
@@ -203,7 +203,7 @@ def test_slow_connections_hold_up_nobody(port: int) -> None:
 
 
 def test_a_connection_has_only_so_long_to_ask(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_ASKING_SECONDS", 0.3)
+    monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.3)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as slow:
         begun = time.monotonic()
         with contextlib.suppress(OSError):
@@ -216,5 +216,5 @@ def test_a_connection_has_only_so_long_to_ask(port: int, monkeypatch: pytest.Mon
 def test_it_listens_to_this_machine_alone(port: int) -> None:
     with bind({}) as other:
         assert other.server_address[0] == "127.0.0.1"
-        with pytest.raises(UserError, match="--port .* cannot be taken"):
+        with pytest.raises(UserError, match="--port .* is not available"):
             bind({}, other.server_address[1])

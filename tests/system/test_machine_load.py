@@ -145,17 +145,17 @@ def test_a_training_leaves_others_their_cores(cores: int, taken: float, threads:
     choice = choose(None, None, cores, Load(cores, taken))
     assert choice.threads == threads
     assert choice.is_pinned == (taken < 0.5)
-    assert bool(choice.words) == (taken >= 0.5 and cores > 1)
+    assert bool(choice.note) == (taken >= 0.5 and cores > 1)
 
 
-BUSY = "The machine is busy (1 of 2 cores taken by other processes): training with "
+BUSY = "The machine is busy (1 of 2 cores used by other processes): training with "
 
 
 @pytest.mark.parametrize(
     ("named", "stored", "taken", "expected"),
     [
-        (None, None, 1.0, Choice(1, False, BUSY + "1 thread and without pinning. `--threads 2` overrides.")),
-        (2, None, 1.0, Choice(2, False, BUSY + "2 threads and without pinning.")),
+        (None, None, 1.0, Choice(1, False, BUSY + "1 thread, without pinning. Override with `--threads 2`.")),
+        (2, None, 1.0, Choice(2, False, BUSY + "2 threads, without pinning.")),
         (2, None, 0.0, Choice(2)),
         (1, None, 0.0, Choice(1)),
         (None, 2, 0.0, Choice(2)),
@@ -170,14 +170,14 @@ def test_a_run_goes_on_with_its_threads_unless_others_are_named() -> None:
     """The number of threads decides the order of sums, so an exact resume needs the same."""
     kept = choose(None, 2, 2, Load(2, 1.0))
     assert (kept.threads, kept.is_pinned) == (2, False)
-    assert kept.words.startswith(BUSY + "2 threads") and "`--threads 1` may be faster" in kept.words
+    assert kept.note.startswith(BUSY + "2 threads") and "`--threads 1` may be faster" in kept.note
     fewer = choose(None, 1, 2, Load(2, 0.0))
-    assert fewer.threads == 1 and "`--threads 2` may be faster" in fewer.words
+    assert fewer.threads == 1 and "`--threads 2` may be faster" in fewer.note
     other = choose(2, 1, 2, Load(2, 0.0))
     assert other.threads == 2
-    assert other.words.startswith("The run was trained with 1 thread before and goes on with 2: ")
+    assert other.note.startswith("The run was trained with 1 thread so far and resumes with 2. ")
     moved = choose(None, 8, 2, Load(2, 0.0))
-    assert moved.threads == 2 and "8 threads before" in moved.words, "a smaller machine"
+    assert moved.threads == 2 and "8 threads so far" in moved.note, "a smaller machine"
 
 
 def test_a_number_that_the_user_set_for_all_programs_is_taken() -> None:
@@ -247,7 +247,7 @@ def test_the_number_of_threads_is_stored_with_the_run_and_said(
     assert "`--threads 2` may be faster" in capsys.readouterr().err
     assert set(used) == {1}
     assert trained(tmp_path / "run", 3, threads=2).threads == 2
-    assert "trained with 1 thread before and goes on with 2" in capsys.readouterr().err
+    assert "trained with 1 thread so far and resumes with 2" in capsys.readouterr().err
     assert set(used) == {1, 2}
 
 

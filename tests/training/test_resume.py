@@ -558,7 +558,7 @@ def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("vaekit.system.locks._lock", refuse)
     with only_writer(tmp_path, said.append):
         pass
-    assert "knows no locks" in said[0] and list(tmp_path.iterdir()) == []
+    assert "does not support locks" in said[0] and list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_lost_its_result_is_told_how_to_get_it(vaekit: Callable, digits_vae: Path, tmp_path: Path) -> None:

@@ -74,6 +74,6 @@ def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str |
 
 
 def counted(run: Any) -> Any:
-    from vaekit.system.progress import counted_aloud, counted_silently
+    from vaekit.system.progress import count_silently, counter_on_stderr
 
-    return counted_aloud() if run.leads else counted_silently
+    return counter_on_stderr() if run.leads else count_silently

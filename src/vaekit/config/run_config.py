@@ -1,7 +1,7 @@
 """What a run is: frozen records that are written to ``config.json`` and read back exactly.
 
-Annotations give the type and the range of every value. A file with an unknown key or a value that does not fit is refused, because a run
-that is only half understood gives wrong numbers silently.
+Annotations give the type and the range of every value. A file with an unknown key or a value that does not fit is
+refused, because a run that is only half understood gives wrong numbers silently.
 """
 
 from __future__ import annotations
@@ -132,4 +132,3 @@ class RunConfig:
 
 def _why(error: Exception) -> str:
     return f"it has no {error}" if isinstance(error, KeyError) else str(error)
-

@@ -32,7 +32,7 @@ from vaekit.evaluation.aggregate_posterior import Codes, active_units, is_satura
 from vaekit.evaluation.ssim import ssim
 from vaekit.model.latent_model import Batch, Inference, LatentModel
 from vaekit.system.distributed import ALONE, Team
-from vaekit.system.progress import Counted, counted_silently
+from vaekit.system.progress import Counted, count_silently
 from vaekit.system.rng import EVALUATION, IMPORTANCE, keys_of, noise_of, stream
 
 __all__ = ["Measurement", "Numbers", "evaluate", "loss_nats", "measure", "psnr_db"]
@@ -141,7 +141,7 @@ def measure(
     team: Team = ALONE,
     iwae_samples: int = 0,
     with_ssim: bool = False,
-    counted: Counted = counted_silently,
+    counted: Counted = count_silently,
 ) -> Measurement:
     """Measures uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``.
 

@@ -133,8 +133,8 @@ def _check_whole(config: RunConfig, where: str) -> None:
             raise UserError(f"{where} lacks recipe.{name}, which a training chooses; the run folder is damaged")
     if row.condition_size != size_of(config.conditions):
         raise UserError(
-            f"{where} has recipe.condition_size = {row.condition_size}, its conditions need {size_of(config.conditions)}; the run "
-            "folder is damaged"
+            f"{where} has recipe.condition_size = {row.condition_size}, its conditions need "
+            f"{size_of(config.conditions)}; the run folder is damaged"
         )
 
 

@@ -31,7 +31,7 @@ from vaekit.model.latent_model import LatentModel
 from vaekit.runs import folder as runs
 from vaekit.runs.base import Opened
 from vaekit.system.arguments import checked
-from vaekit.system.progress import Counted, counted_silently
+from vaekit.system.progress import Counted, count_silently
 
 __all__ = ["Measured", "Scored"]
 
@@ -55,7 +55,7 @@ class Measured(Opened):
         features: str | Path | None = None,
         per_image: str | Path | None = None,
         factors: bool = False,
-        counted: Counted = counted_silently,
+        counted: Counted = count_silently,
     ) -> dict[str, Any]:
         """Numbers on ``data``, or on the run's own test part; see :mod:`vaekit.evaluation.metrics` for what each one
         is.
@@ -113,7 +113,7 @@ class Measured(Opened):
         seed: int = 0,
         table: str | Path | None = None,
         count: int = 10,
-        counted: Counted = counted_silently,
+        counted: Counted = count_silently,
     ) -> Scored:
         """How strange images of ``data`` (default: the run's own test part) are to the model
         (:mod:`vaekit.evaluation.anomaly`).

@@ -1,11 +1,11 @@
-"""Arguments of public functions, checked against their annotations before anything else happens.
+"""Check the arguments of public functions against their annotations.
 
     @checked
     def generate(self, count: int = 18, seed: int = 0) -> Sheet: ...
 
-``count`` may be 18, 18.0 or ``np.int64(18)``, and arrives as a plain int. 2.5, True, "18" and a table raise a
+``count`` may be 18, 18.0 or ``np.int64(18)`` and arrives as an int. 2.5, True, "18" or an array raises a
 :class:`UserError` that names the parameter. Ranges are checked where the values are used. Images and latents are
-annotated ``Any`` or ``Tensor`` and converted elsewhere (:mod:`vaekit.data.numbers`).
+annotated ``Any`` or ``Tensor`` and converted by :mod:`vaekit.data.number_inputs`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ __all__ = ["checked", "checked_fields", "field_values", "record_text", "shown"]
 _Checked = TypeVar("_Checked", bound=Callable[..., Any])
 _Record = TypeVar("_Record")
 
-_LARGEST = 2**63  # of whole numbers, exclusive
+_INTEGER_LIMIT = 2**63
 _SHOWN_CHARACTERS = 80
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = _SHOWN_CHARACTERS
 _REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict = 2, 4, 4, 4
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)  # which the functions that take a path explain themselves
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)  # reported by the functions that use the path
 
 
 def checked(target: _Checked) -> _Checked:
-    """Makes a function check its arguments; of a class, every public method.
+    """Decorate a function, or every public method of a class, to check and convert its arguments.
 
     >>> @checked
     ... def draw(count: int) -> int:
@@ -60,7 +60,7 @@ def checked(target: _Checked) -> _Checked:
 
 
 def shown(value: Any) -> str:
-    """A value in a message: short and on one line, arrays by their shape and objects by their type.
+    """Format a value for a message: short, on one line, arrays by shape and other objects by type.
 
     >>> shown("three"), shown([1, 2]), shown(object())
     ("'three'", '[1, 2]', '(object)')
@@ -74,21 +74,21 @@ def shown(value: Any) -> str:
 
 
 def checked_fields(record: _Record) -> _Record:
-    """A dataclass whose fields are checked against their annotations, as :func:`checked` does with arguments."""
-    fields, found = vars(record), field_values(record)
-    is_same = all(type(value) is type(fields[name]) and value == fields[name] for name, value in found.items())
-    return record if is_same else dataclasses.replace(record, **found)  # type: ignore[type-var]
+    """Return a dataclass whose fields are checked and converted as :func:`checked` does with arguments."""
+    before, after = vars(record), field_values(record)
+    is_same = all(type(value) is type(before[name]) and value == before[name] for name, value in after.items())
+    return record if is_same else dataclasses.replace(record, **after)  # type: ignore[type-var]
 
 
 def field_values(record: object) -> dict[str, Any]:
-    """The fields of a dataclass as the kinds that their annotations name; raises :class:`UserError` for others."""
+    """Convert the fields of a dataclass to their annotated types; raises :class:`UserError` if one does not fit."""
     fields, record_type = vars(record), typing.cast(Hashable, type(record))
     return {name: _converted(name, fields[name], kind) for name, kind in _kinds_of(record_type).items()}
 
 
 def record_text(record: Any) -> str:
-    """A dataclass with :func:`shown` for each of its fields: a ``__repr__`` that prints no tensor."""
-    fields = (f"{each.name}={shown(getattr(record, each.name))}" for each in dataclasses.fields(record))
+    """Format a dataclass with :func:`shown` for each field, so that no tensor is printed."""
+    fields = (f"{field.name}={shown(getattr(record, field.name))}" for field in dataclasses.fields(record))
     return f"{type(record).__name__}({', '.join(fields)})"
 
 
@@ -102,17 +102,17 @@ def _checked_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.cache
     def kinds() -> dict[str, Any]:
-        found = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function)
         variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         single = [name for name, p in signature.parameters.items() if p.kind not in variadic]
-        return {name: found[name] for name in single if name in found}
+        return {name: hints[name] for name in single if name in hints}
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError:
-            return function(*args, **kwargs)  # which says itself what is missing or unknown
+            return function(*args, **kwargs)  # raises Python's own message about missing or unknown arguments
         for name, kind in kinds().items():
             if name in bound.arguments:
                 bound.arguments[name] = _converted(name, bound.arguments[name], kind)
@@ -122,35 +122,35 @@ def _checked_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _WrongKind(Exception):
-    """The value is of another kind; the text says which was expected."""
+    """The value has another type; the text says what was expected."""
 
 
 def _converted(name: str, value: Any, kind: Any) -> Any:
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
     if value is None and types.NoneType in kinds:
         return None
-    wanted = []
-    for each in kinds:
-        if each is types.NoneType or (each is str and Path in kinds):
+    expected = []
+    for option in kinds:
+        if option is types.NoneType or (option is str and Path in kinds):
             continue
         try:
-            return _as_kind(value, each)
+            return _as_kind(value, option)
         except _WrongKind as wrong:
-            wanted.append(str(wrong))
-    raise UserError(f"{name} {shown(value)}: expected {' or '.join(wanted)}", name)
+            expected.append(str(wrong))
+    raise UserError(f"{name} {shown(value)}: expected {' or '.join(expected)}", name)
 
 
 def _as_kind(value: Any, kind: Any) -> Any:
-    """The value as the kind that an annotation names; raises :class:`_WrongKind`."""
+    """Convert a value to an annotated type; raises :class:`_WrongKind`."""
     origin = typing.get_origin(kind) or kind
     if origin in _PLAIN:
         return _PLAIN[origin](value)
     if origin is Sequence and typing.get_args(kind) == (str,):
-        return _words(value)
+        return _strings(value)
     if origin is tuple:
         if not isinstance(value, tuple | list):
             raise _WrongKind("a tuple")
-        return tuple(_as_kind(each, typing.get_args(kind)[0]) for each in value)
+        return tuple(_as_kind(item, typing.get_args(kind)[0]) for item in value)
     if origin in (Mapping, dict):
         return _mapping(value, typing.get_args(kind)[1])
     if origin is Callable:
@@ -168,46 +168,46 @@ _CONVERTED_ELSEWHERE = ("Tensor", "ndarray")
 
 
 def _scalar(value: Any) -> Any:
-    """What an array without dimensions holds; any other value as it is."""
+    """Return the number in a zero-dimensional array or tensor; other values are unchanged."""
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         try:
             return value.item()
-        except (RuntimeError, NotImplementedError):  # a tensor on the meta device holds nothing
+        except (RuntimeError, NotImplementedError):  # tensors on the meta device hold no data
             return value
     return value
 
 
 def _whole(value: Any) -> int:
-    found = _scalar(value)
-    if isinstance(found, numbers.Real) and not isinstance(found, numbers.Integral) and float(found).is_integer():
-        found = int(float(found))
-    if isinstance(found, bool) or not isinstance(found, numbers.Integral):
+    scalar = _scalar(value)
+    if isinstance(scalar, numbers.Real) and not isinstance(scalar, numbers.Integral) and float(scalar).is_integer():
+        scalar = int(float(scalar))
+    if isinstance(scalar, bool) or not isinstance(scalar, numbers.Integral):
         raise _WrongKind("a whole number")
-    if not -_LARGEST < int(found) < _LARGEST:
+    if not -_INTEGER_LIMIT < int(scalar) < _INTEGER_LIMIT:
         raise _WrongKind("a whole number below 2^63")
-    return int(found)
+    return int(scalar)
 
 
 def _number(value: Any) -> float:
-    found = _scalar(value)
-    if isinstance(found, bool) or not isinstance(found, numbers.Real):
+    scalar = _scalar(value)
+    if isinstance(scalar, bool) or not isinstance(scalar, numbers.Real):
         raise _WrongKind("a number")
     try:
-        return float(found)
+        return float(scalar)
     except OverflowError as error:
         raise _WrongKind("a number that a float can hold") from error
 
 
 def _switch(value: Any) -> bool:
-    found = _scalar(value)
-    if not isinstance(found, bool | int) or found not in (0, 1):
+    scalar = _scalar(value)
+    if not isinstance(scalar, bool | int) or scalar not in (0, 1):
         raise _WrongKind("True or False")
-    return bool(found)
+    return bool(scalar)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise _WrongKind("a text")
+        raise _WrongKind("a string")
     return str(value)
 
 
@@ -217,9 +217,9 @@ def _path(value: Any) -> str | Path:
     try:
         path = Path(value)
         path.stat()
-    except TypeError as error:  # of bytes
+    except TypeError as error:  # bytes
         raise _WrongKind("a path") from error
-    except ValueError as error:  # NUL bytes, lone surrogates
+    except ValueError as error:  # NUL bytes or lone surrogates
         raise _WrongKind(f"a path that the system can open ({error})") from error
     except OSError as error:
         if error.errno not in _NOT_THERE:
@@ -227,18 +227,18 @@ def _path(value: Any) -> str | Path:
     return value if isinstance(value, str) else path
 
 
-def _words(value: Any) -> tuple[str, ...]:
+def _strings(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     if isinstance(value, Mapping | bytes) or not hasattr(value, "__iter__"):
-        raise _WrongKind("a list of texts")
+        raise _WrongKind("a list of strings")
     try:
-        found = tuple(value)
-    except TypeError as error:  # an array without dimensions
-        raise _WrongKind("a list of texts") from error
-    if not all(isinstance(each, str) for each in found):
-        raise _WrongKind("a list of texts")
-    return tuple(map(str, found))
+        items = tuple(value)
+    except TypeError as error:  # a zero-dimensional array
+        raise _WrongKind("a list of strings") from error
+    if not all(isinstance(item, str) for item in items):
+        raise _WrongKind("a list of strings")
+    return tuple(map(str, items))
 
 
 def _mapping(value: Any, kind: Any) -> dict[str, Any]:
@@ -246,12 +246,12 @@ def _mapping(value: Any, kind: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise _WrongKind(f"values by name, {example}")
     try:
-        found = {name: each if kind is Any else _as_kind(each, kind) for name, each in value.items()}
+        converted = {name: item if kind is Any else _as_kind(item, kind) for name, item in value.items()}
     except _WrongKind as wrong:
         raise _WrongKind(f"values by name, each {wrong}") from wrong
-    if kind is float and not all(map(math.isfinite, found.values())):
+    if kind is float and not all(map(math.isfinite, converted.values())):
         raise _WrongKind("values by name, each a finite number")
-    return found
+    return converted
 
 
 _PLAIN: dict[Any, Callable[[Any], Any]] = {int: _whole, float: _number, bool: _switch, str: _text, Path: _path}

@@ -1,8 +1,8 @@
-"""Checksums of what lies on a disk, so that damage is noticed where it is read (XXH3, 64 bits).
+"""XXH3 checksums (64 bits) that detect damaged files when they are read.
 
-A sealed file is a safetensors file whose facts begin with the checksum of the whole file, header included, taken with
-sixteen zeros in the place of the checksum itself. Its metadata key differs from that of files without a checksum in
-more than one bit, so no flipped bit makes one look like the other.
+A sealed file is a safetensors file that stores a checksum of itself, header included, at the start of its metadata. The
+checksum is computed with sixteen zeros in its own place. The metadata key of sealed files differs by several bits from
+the key of files without a checksum, so a single flipped bit cannot turn one kind into the other.
 """
 
 from __future__ import annotations
@@ -24,83 +24,87 @@ _ZEROS = b"0" * 16
 
 
 class Damaged(ValueError):
-    """A file is not what was written."""
+    """A file differs from what was written."""
 
 
 def sum_of(data: Any) -> int:
-    """The checksum of a buffer."""
+    """Return the checksum of a buffer."""
     return xxhash.xxh3_64_intdigest(data)
 
 
 def row_sums(rows: np.ndarray) -> np.ndarray:
-    """The checksum of each row of a contiguous array, uint64 ``[N]``."""
+    """Return the checksum of each row of a contiguous array, as uint64 ``[N]``."""
     return np.fromiter((sum_of(row) for row in rows), np.uint64, len(rows))
 
 
 def metadata_of(facts: dict[str, Any]) -> dict[str, str]:
-    """JSON facts as the metadata of a safetensors file that is then sealed.
+    """Encode JSON facts as the metadata of a safetensors file that will be sealed.
 
-    There is one key: the order of several is not stable, and equal files must be equal bytes.
+    There is a single key because the order of several keys is not stable, and equal contents must give equal bytes.
     """
     return {_KEY: _ZEROS.decode() + json.dumps(facts, sort_keys=True)}
 
 
 def facts_in(metadata: dict[str, str] | None) -> dict[str, Any]:
-    """The facts of a file, sealed or not."""
+    """Decode the facts in the metadata of a sealed or unsealed file."""
     metadata = metadata or {}
     text = metadata[_KEY][len(_ZEROS) :] if _KEY in metadata else metadata.get(_KEY_WITHOUT, "{}")
     facts = json.loads(text)
     if not isinstance(facts, dict):
-        raise ValueError("its metadata is not a record")
+        raise ValueError("its metadata is not a JSON object")
     return facts
 
 
 def seal(path: Path) -> None:
-    """Writes the checksum of a file that was saved with :func:`metadata_of` into it."""
+    """Write the checksum into a file that was saved with :func:`metadata_of`."""
     with open(path, "rb+") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            place = _place(data)
-            assert place is not None, "the file was saved with metadata_of"
-            found = _sum_around(data, place)
-        file.seek(place)
-        file.write(found)
+            offset = _checksum_offset(data)
+            assert offset is not None, "the file was saved with metadata_of"
+            checksum = _compute(data, offset)
+        file.seek(offset)
+        file.write(checksum)
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a file has a checksum; it need not be the right one."""
+    """Whether a file stores a checksum, correct or not."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return _place(data) is not None
+        return _checksum_offset(data) is not None
 
 
 def check(path: Path) -> None:
-    """Raises :class:`Damaged` if a sealed file is not what was written; a file without a checksum passes."""
+    """Compare a sealed file with its checksum. A file without a checksum passes.
+
+    Raises:
+        Damaged: If the file is empty, its header is malformed or its checksum does not match.
+    """
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             raise Damaged("the file is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            place = _place(data)
-            if place is not None and data[place : place + len(_ZEROS)] != _sum_around(data, place):
-                raise Damaged("its checksum does not match, the file is damaged")
+            offset = _checksum_offset(data)
+            if offset is not None and data[offset : offset + len(_ZEROS)] != _compute(data, offset):
+                raise Damaged("the file is damaged: its checksum does not match")
 
 
-def _place(data: mmap.mmap) -> int | None:
-    """Where the checksum stands; None in a file that was written without one."""
+def _checksum_offset(data: mmap.mmap) -> int | None:
+    """Return the byte offset of the checksum, or None for a file that was written without one."""
     end = 8 + int.from_bytes(data[:8], "little")
-    found = data.find(_START, 8, min(end, len(data)))
-    if found >= 0:
-        return found + len(_START)
+    start = data.find(_START, 8, min(end, len(data)))
+    if start >= 0:
+        return start + len(_START)
     try:
         metadata = json.loads(data[8 : min(end, len(data))]).get("__metadata__")
     except (ValueError, AttributeError) as error:
-        raise Damaged("its header cannot be read, the file is damaged") from error
+        raise Damaged("the file is damaged: its header cannot be read") from error
     if metadata is not None and set(metadata) != {_KEY_WITHOUT}:
-        raise Damaged("its header is not one that vaekit writes, the file is damaged")
+        raise Damaged("the file is damaged: its header was not written by vaekit")
     return None
 
 
-def _sum_around(data: mmap.mmap, place: int) -> bytes:
+def _compute(data: mmap.mmap, offset: int) -> bytes:
     digest = xxhash.xxh3_64()
-    with memoryview(data) as view, view[:place] as before, view[place + len(_ZEROS) :] as after:
+    with memoryview(data) as view, view[:offset] as before, view[offset + len(_ZEROS) :] as after:
         for part in (before, _ZEROS, after):
             digest.update(part)
     return digest.hexdigest().encode()

@@ -1,7 +1,7 @@
-"""What the cores of this machine can do, and where the threads of a computation run: each on a core of its own.
+"""Processor features, and pinning of compute threads to cores.
 
-A small network has a parallel loop every few microseconds. Left to itself the system may wake both threads of such a
-loop on one core, where each waits for the other and a step takes twice as long, for seconds at a time.
+A small network enters a parallel loop every few microseconds. The scheduler sometimes places two threads of such a loop
+on one core. Each then waits for the other, and for seconds at a time a step takes twice as long.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ _MAPS = Path("/proc/self/maps")
 
 
 def has_bf16_products() -> bool:
-    """Whether this processor multiplies bfloat16 numbers faster than float32 ones."""
+    """Whether this processor multiplies bfloat16 faster than float32."""
     can = _capabilities()
     return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 def has_avx512_that_mkl_leaves() -> bool:
-    """Whether this processor has AVX-512 and MKL, which looks for Intel's name, does not take it."""
+    """Whether this processor has AVX-512 that MKL does not use, because it checks for Intel's vendor name."""
     can = _capabilities()
     return bool(can.get("avx512_f")) and "AMD" in str(can.get("cpu_name"))
 
 
 @cache
 def _capabilities() -> Mapping[str, Any]:
-    """What PyTorch knows of the processor; an older one does not say."""
+    """Return PyTorch's CPU capabilities; empty in versions of PyTorch that do not report them."""
     ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     return ask()
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Lets torch compute with ``count`` threads while the body runs."""
+    """Run the body with ``count`` torch threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -56,9 +56,9 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def one_thread_per_core() -> Iterator[None]:
-    """Keeps every thread of torch on its own core while the body runs, if there are as many threads as cores.
+    """Pin every torch thread to its own core during the body, if there are as many threads as cores.
 
-    With fewer threads, or on a system that cannot be asked, nothing is changed: another process may want those cores.
+    Nothing changes with fewer threads, because other processes may need those cores, or where affinity is unavailable.
     """
     cores = sorted(usable_cores()) if hasattr(os, "sched_setaffinity") else []
     library = _openmp() if len(cores) > 1 and torch.get_num_threads() == len(cores) else None
@@ -71,8 +71,8 @@ def one_thread_per_core() -> Iterator[None]:
     try:
         yield
     finally:
-        for thread in _threads():  # those too that were born meanwhile, on the core of their parent
-            with suppress(OSError):  # one that has ended
+        for thread in _threads():  # new threads inherited the core of their parent
+            with suppress(OSError):  # the thread has ended
                 os.sched_setaffinity(thread, before.get(thread, cores))
 
 
@@ -81,7 +81,7 @@ def _threads() -> list[int]:
 
 
 def _pool(library: ctypes.CDLL, count: int) -> list[int]:
-    """The threads of torch's pool, as the system numbers them: each says so from within a parallel region."""
+    """Return the native ids of torch's pool, which each thread reports from within a parallel region."""
     threads: list[int] = []
     note = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: threads.append(threading.get_native_id()))
     library.GOMP_parallel(note, None, count, 0)
@@ -89,7 +89,7 @@ def _pool(library: ctypes.CDLL, count: int) -> list[int]:
 
 
 def _openmp() -> ctypes.CDLL | None:
-    """The library that runs torch's loops; others in the process may have brought their own."""
+    """Load the OpenMP library that torch uses; other packages may have loaded their own."""
     if not _MAPS.exists():
         return None
     paths = {line.split(maxsplit=5)[-1] for line in _MAPS.read_text().splitlines() if "/" in line}

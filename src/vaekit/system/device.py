@@ -1,4 +1,4 @@
-"""The device that a computation runs on."""
+"""Choose the device for a computation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ __all__ = ["pick_device"]
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """``auto`` is a GPU if there is one; raises :class:`UserError` if the named device cannot be used."""
+    """Return the named device; ``auto`` prefers a GPU.
+
+    Raises:
+        UserError: If the device is unknown or not available on this machine.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # the meta device makes tensors, but they hold nothing
+        torch.zeros(1, device=device).item()  # fails for the meta device, whose tensors hold no data
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        raise UserError(f"device {name} cannot be used here; leave it out or give cpu", "device") from error
+        raise UserError(f"device {name} is not available here; omit it or use cpu", "device") from error
     return device

@@ -1,7 +1,7 @@
-"""Drafts: hidden folders for what is being written. A kill leaves one behind, and the next draft beside it removes it.
+"""Hidden draft folders for files that are being written. A draft left behind by a killed process is removed later.
 
-A process holds the lock of its draft folder for as long as it lives. A draft that nobody holds is a leftover, of
-whatever command. Where folders cannot be locked (Windows, some network disks) a leftover is removed after a day.
+A process locks its draft folder for as long as it lives, so a draft without a lock is a leftover of some command. Where
+folders cannot be locked (Windows, some network file systems), leftovers are removed after a day.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ __all__ = ["clear_drafts", "draft", "is_draft"]
 
 _PREFIX = ".vaekit-draft-"
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
-_OLD_SECONDS = 86_400.0
+_OLD_SECONDS = 86_400.0  # one day
 
 
 @contextmanager
 def draft(parent: Path) -> Iterator[Path]:
-    """A new folder in ``parent``, on the same disk, that is gone afterwards; leftovers in ``parent`` go first.
+    """Yield a new folder in ``parent``, on the same disk, which is removed afterwards.
 
-    Raises OSError if ``parent`` cannot be written to.
+    Leftovers in ``parent`` are removed first.
+
+    Raises:
+        OSError: If ``parent`` is not writable.
     """
     clear_drafts(parent)
-    folder, lock = _made(parent)
+    folder, lock = _create(parent)
     try:
         yield folder
     finally:
@@ -45,7 +48,7 @@ def draft(parent: Path) -> Iterator[Path]:
 
 
 def is_draft(path: Path) -> bool:
-    """Whether a path has the name of a draft.
+    """Whether a path has the name of a draft folder.
 
     >>> is_draft(Path("runs/.vaekit-draft-x1y2z3ab")), is_draft(Path("runs/photos"))
     (True, False)
@@ -54,32 +57,32 @@ def is_draft(path: Path) -> bool:
 
 
 def clear_drafts(parent: Path) -> None:
-    """Removes the drafts in ``parent`` whose process has ended."""
+    """Remove the drafts in ``parent`` whose process has ended."""
     with suppress(OSError), os.scandir(parent) as entries:
         for path in [Path(entry.path) for entry in entries if entry.name.startswith(_PREFIX)]:
             with suppress(OSError):
                 _remove_leftover(path)
 
 
-def _made(parent: Path) -> tuple[Path, int | None]:
-    """A new draft, and its open lock where there are locks."""
+def _create(parent: Path) -> tuple[Path, int | None]:
+    """Create a draft and lock it; the lock is None where folders cannot be locked."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         try:
             lock = _locked(folder)
-        except FileNotFoundError:  # another process has just taken it for a leftover
+        except FileNotFoundError:  # another process removed the folder as a leftover before we locked it
             continue
         except OSError as error:
             if error.errno in _TAKEN:
                 continue
-            return folder, None  # this disk has no locks for folders
+            return folder, None  # this file system cannot lock folders
         if lock is None or is_plain_folder(folder):
             return folder, lock
         os.close(lock)
 
 
 def _remove_leftover(folder: Path) -> None:
-    """Removes a draft that nobody holds; OSError if it is held, or not ours to remove."""
+    """Remove a draft that no process holds; raises OSError if it is held. Drafts of other users are kept."""
     status = os.lstat(folder)
     if not is_plain_folder(folder) or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
         return
@@ -98,7 +101,7 @@ def _remove_leftover(folder: Path) -> None:
 
 
 def _locked(folder: Path) -> int | None:
-    """The open folder, locked for this process; None where folders cannot be opened."""
+    """Open and lock a folder for this process; None where folders cannot be opened."""
     if sys.platform == "win32":
         return None
     descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)

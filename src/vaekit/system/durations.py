@@ -1,4 +1,4 @@
-"""Lengths of time, to and from words."""
+"""Format and parse durations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds in words.
+    """Format a duration in seconds.
 
     >>> duration_text(42), duration_text(75), duration_text(7300)
     ('42s', '1m 15s', '2h 01m')
@@ -26,19 +26,25 @@ def duration_text(seconds: float) -> str:
 
 
 def parse_duration(text: str | float) -> float:
-    """Seconds from ``90s``, ``10m``, ``1h30m`` or a number of seconds; raises :class:`UserError` otherwise.
+    """Parse a duration such as ``90s``, ``10m`` or ``1h30m``. A plain number is in seconds.
+
+    Returns:
+        The duration in seconds, greater than 0.
+
+    Raises:
+        UserError: If ``text`` has another form, or the duration is 0.
 
     >>> parse_duration("10m"), parse_duration("1h30m"), parse_duration("90")
     (600.0, 5400.0, 90.0)
     """
-    words = str(text).strip().lower().replace(" ", "")
-    if re.fullmatch(r"\d+(\.\d+)?", words):  # alone, a number is seconds; behind hours it could be minutes
-        words += "s"
-    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", words)
+    compact = str(text).strip().lower().replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", compact):  # without a unit, as in 1h30, a number is ambiguous
+        compact += "s"
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", compact)
     if not parts or not any(parts.groups()):
-        raise UserError(f"budget {text}: expected a length of time such as 90s, 10m or 1h30m", "budget")
+        raise UserError(f"budget {text}: expected a duration such as 90s, 10m or 1h30m", "budget")
     hours, minutes, seconds = (float(part or 0) for part in parts.groups())
     total = hours * _UNITS["h"] + minutes * _UNITS["m"] + seconds
     if total <= 0:
-        raise UserError(f"budget {text}: the length of time must be greater than 0", "budget")
+        raise UserError(f"budget {text}: expected a duration greater than 0", "budget")
     return total

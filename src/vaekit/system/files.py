@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and tensors that are read without unpickling."""
+"""Write files atomically, and read tensors without unpickling."""
 
 from __future__ import annotations
 
@@ -36,42 +36,46 @@ __all__ = [
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all; a full disk is a :class:`UserError` and leaves nothing behind."""
+    """Write a file atomically.
+
+    Raises:
+        UserError: If the disk is full or not writable. No partial file is left behind.
+    """
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(data)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """:func:`atomic_write_bytes` of UTF-8 text; what UTF-8 cannot hold is written out."""
+    """Write UTF-8 text with :func:`atomic_write_bytes`; characters that UTF-8 cannot encode are escaped."""
     atomic_write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Writes named tensors and a few JSON facts as one safetensors file, atomically."""
+    """Atomically write named tensors and a few JSON facts as one sealed safetensors file."""
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     with replacing(path) as temporary:
         temporary.touch()
-        mode = temporary.stat().st_mode  # what the user's umask gives; the writer alone would keep the file private
+        mode = temporary.stat().st_mode  # follows the user's umask, whereas safetensors creates private files
         save_file(contiguous, temporary, sums.metadata_of(facts))
         sums.seal(temporary)
         temporary.chmod(mode)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The inverse of :func:`save_tensors`; a damaged file is a :class:`UserError`."""
+    """Read what :func:`save_tensors` wrote; raises :class:`UserError` if the file is missing or damaged."""
     with opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}, sums.facts_in(file.metadata())  # noqa: SIM118
 
 
 def load_facts(path: Path) -> dict[str, Any]:
-    """The facts that :func:`save_tensors` wrote, without the tensors."""
+    """Read the facts that :func:`save_tensors` wrote, without the tensors."""
     with opened(path) as file:
         return sums.facts_in(file.metadata())
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """A safetensors file of ours whose checksum has been compared."""
+    """Open a safetensors file after verifying its checksum."""
     with readable(path):
         sums.check(path)
         with safe_open(path, framework="pt") as file:
@@ -80,18 +84,18 @@ def opened(path: Path) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """What is wrong with a file as a :class:`UserError`."""
+    """Turn errors that occur while a file of a run is read into :class:`UserError`."""
     try:
         check_plain(path)
         yield
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; the run was not trained far enough, repeat its train command") from error
+        raise UserError(f"{path} is missing; repeat the train command to create it") from error
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); repeat the train command to write it again") from error
 
 
 def file_digest(path: Path) -> str | None:
-    """The SHA-256 of a file, if it is there."""
+    """Return the SHA-256 of a file in hexadecimal, or None if it does not exist."""
     if not os.path.lexists(path):
         return None
     with readable(path), open_plain(path) as file:
@@ -100,7 +104,7 @@ def file_digest(path: Path) -> str | None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path in a draft folder; when the body ends well the file is synced and takes the place of ``path``."""
+    """Yield a temporary path; if the body succeeds, that file is synced and replaces ``path``."""
     path = Path(path)
     with disk_errors(path), draft(path.parent) as folder:
         temporary = folder / path.name
@@ -113,10 +117,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
+    """Turn errors that occur while ``path`` is written into :class:`UserError` with a remedy."""
     try:
         yield
     except OddFile as error:
-        raise UserError(f"cannot write {path}: it is {error}; remove it") from error
+        raise UserError(f"cannot write {path}: it is {error}; remove it first") from error
     except (OSError, SafetensorError) as error:
         number = getattr(error, "errno", None) or _system_error(str(error))
         if number is None:
@@ -125,14 +130,14 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _system_error(text: str) -> int | None:
-    """The number in a message of the tensor writer, which has no ``errno``: ``... (os error 28)``."""
-    found = re.search(r"os error (\d+)", text)
-    return int(found[1]) if found else None
+    """Parse the errno from a message of safetensors, which has no ``errno`` attribute: ``... (os error 28)``."""
+    match = re.search(r"os error (\d+)", text)
+    return int(match[1]) if match else None
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes renamings in a folder last."""
-    if os.name != "posix":  # Windows cannot open a folder to sync it
+    """Sync a folder, so that renames in it survive a power failure."""
+    if os.name != "posix":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -142,12 +147,12 @@ def sync_folder(folder: Path) -> None:
 
 
 _DISK_REASONS = {
-    errno.ENOSPC: "no space left on the disk; free some and repeat the command",
+    errno.ENOSPC: "no space left on the disk; free some space and repeat the command",
     errno.EDQUOT: "your disk quota is used up; free some space and repeat the command",
-    errno.EFBIG: "the file is larger than the disk or your account (ulimit -f) allows; choose another place",
-    errno.EACCES: "permission denied; choose another place",
-    errno.EPERM: "permission denied; choose another place",
-    errno.EROFS: "the disk is read-only; choose another place",
-    errno.EISDIR: "a folder of that name stands there; choose another name",
-    errno.ENOTDIR: "part of that path is a file; choose another place",
+    errno.EFBIG: "the file is larger than the disk or your account (ulimit -f) allows; choose another location",
+    errno.EACCES: "permission denied; choose another location",
+    errno.EPERM: "permission denied; choose another location",
+    errno.EROFS: "the disk is read-only; choose another location",
+    errno.EISDIR: "it is a folder; choose another name",
+    errno.ENOTDIR: "part of the path is a file; choose another location",
 }

@@ -1,8 +1,7 @@
-"""Signs of life of the processes of a team, so that one that was stopped is told from one that is at work.
+"""Heartbeats of distributed processes, to detect a process that has stopped.
 
-Every process counts up a number of its own in the store where they met, from a thread that runs whatever the process is
-computing, and watches the numbers of the others. A stopped process, a host that went away and a network that was cut
-all look the same: a number that stands still.
+A thread of every process increments a counter in the shared store, whatever the process is computing, and watches the
+counters of the others. A stopped process, a lost host and a broken network all look the same: the counter stops.
 """
 
 from __future__ import annotations
@@ -16,27 +15,27 @@ import torch
 
 __all__ = ["SILENCE_SECONDS", "Pulse"]
 
-SILENCE_SECONDS = 60.0  #: after which a process counts as lost
+SILENCE_SECONDS = 60.0  #: a process that is silent for longer counts as lost
 _BEAT_SECONDS = 2.0
 
 
 class Pulse:
-    """This process's beat, and how long each of ``size`` processes has been silent."""
+    """Sends the heartbeat of this process and measures how long each of ``size`` processes has been silent."""
 
     def __init__(self, rank: int, size: int) -> None:
         self._rank, self._size = rank, size
-        place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        patience = timedelta(seconds=2 * SILENCE_SECONDS)
-        # a connection of its own: a request that waits would hold up those of the team
-        self._store = torch.distributed.TCPStore(*place, is_master=False, timeout=patience, wait_for_workers=False)
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        timeout = timedelta(seconds=2 * SILENCE_SECONDS)
+        # a separate connection, because a waiting request would block the process group's own
+        self._store = torch.distributed.TCPStore(*address, is_master=False, timeout=timeout, wait_for_workers=False)
         self._heard = [time.monotonic()] * size
         self._round = time.monotonic()
         threading.Thread(target=self._beat, name="vaekit-pulse", daemon=True).start()
 
     def silent(self) -> int | None:
-        """A process that has not been heard of for :data:`SILENCE_SECONDS`, if there is one."""
+        """Return the rank of a process that has been silent for :data:`SILENCE_SECONDS`, or None."""
         now = time.monotonic()
-        if now - self._round > SILENCE_SECONDS:  # the store does not answer, and lies with the first
+        if now - self._round > SILENCE_SECONDS:  # the store, which rank 0 hosts, does not answer
             return 0
         late = [rank for rank, heard in enumerate(self._heard) if now - heard > SILENCE_SECONDS]
         return late[0] if late else None
@@ -46,10 +45,12 @@ class Pulse:
         while True:
             try:
                 latest = [self._store.add(f"vaekit-pulse-{rank}", rank == self._rank) for rank in range(self._size)]
-            except RuntimeError:  # it has ended; whoever waits for the others hears of that by their connections
+            except RuntimeError:  # the store has closed; waiting processes notice by their own connections
                 return
             now = time.monotonic()
-            was_stopped = now - self._round > SILENCE_SECONDS / 2  # this process itself: it cannot judge the others
+            was_stopped = (
+                now - self._round > SILENCE_SECONDS / 2
+            )  # this process itself stood still and cannot judge others
             for rank, (count, before) in enumerate(zip(latest, counts, strict=True)):
                 if was_stopped or count != before:
                     self._heard[rank] = now

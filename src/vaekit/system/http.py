@@ -1,15 +1,15 @@
-"""Static files on 127.0.0.1, for a page that runs in the browser of this machine.
+"""Serve static files on 127.0.0.1 to a browser on this machine.
 
-The files are listed once, at the start: a request is looked up among their names and never becomes a path, so there is
-nothing to walk out of. Only GET and HEAD are answered, and only under a name of this machine, so that no page of
-another site reaches it through a name of its own (DNS rebinding).
+The files are listed once, at the start. A request is looked up by name and never becomes a path, so path traversal is
+impossible. Only GET and HEAD are answered, and only if the Host header names this machine, which prevents DNS
+rebinding.
 
-A browser keeps what a page leaves behind (service workers, caches) per origin, that is per port, and a service worker
-answers in place of the server. So each start takes a free port and a random path: what an earlier page has left
-does not apply to this one. Requests outside that path tell the browser to drop what it keeps for the port.
+Browsers keep service workers and caches per origin, and a service worker answers in place of the server. Each start
+therefore uses a free port and a random path, so that nothing left behind by an earlier page applies. Requests outside
+that path are answered with a header that clears the browser's storage for the port.
 
-A connection has a few seconds to ask and some minutes to take the answer. When all places are taken, the connection
-that has been asking longest makes room.
+A client has a few seconds to send its request and a few minutes to receive the answer. When all connections are in use,
+the client that has been sending its request for longest is disconnected.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["HEADERS", "HOST", "bind", "files_in", "serve"]
 
 HOST = "127.0.0.1"
 
-#: Sent with everything: the page may load what is here and nothing else, and its threads may share memory.
+#: Sent with every response. The page may load files from this server only, and its threads may share memory.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
@@ -66,25 +66,25 @@ _TYPES = {
 }
 _NAMES = ("127.0.0.1", "localhost")
 _CLEARED = '"cache", "storage"'  # service workers are part of the storage
-_AT_ONCE = 128  # connections; others wait in the queue of the system
-_WAITING = 2048
+_MOST_CONNECTIONS = 128  # more of them wait in the backlog
+_BACKLOG = 2048
 _REFUSED_BYTES = 1 << 20
-_ASKING_SECONDS = 5.0  # from the connection to the end of the request
-_GRACE_SECONDS = 1.0  # the same, where others wait for the place
-_ANSWERING_SECONDS = 600.0  # from the connection to the end of the answer
-_SILENT_SECONDS = 20  # of a client that takes nothing
+_REQUEST_SECONDS = 5.0  # from the connection to the end of the request
+_CROWDED_REQUEST_SECONDS = 1.0  # the same, while other clients wait for a connection
+_ANSWER_SECONDS = 600.0  # from the connection to the end of the answer
+_IDLE_SECONDS = 20  # without progress of a transfer
 
 
 def serve(files: Mapping[str, Path], port: int | None = None, ready: Callable[[str], None] = print) -> None:
-    """Answers until interrupted; ``ready`` is called with the address of ``index.html``, once it can be opened.
+    """Serve ``files`` until interrupted.
 
     Args:
-        files: what can be asked for, by its name relative to the address.
-        port: of 127.0.0.1; None takes any that is free.
-        ready: receives the address.
+        files: Paths by the name under which they are served, relative to the address.
+        port: Port on 127.0.0.1. None chooses a free one.
+        ready: Called with the address of ``index.html`` once the server accepts connections.
 
     Raises:
-        UserError: if the port is taken.
+        UserError: If the port is in use.
     """
     with bind(files, port) as server:
         ready(server.address)
@@ -92,106 +92,112 @@ def serve(files: Mapping[str, Path], port: int | None = None, ready: Callable[[s
 
 
 def bind(files: Mapping[str, Path], port: int | None = None) -> Server:
-    """The server of these files, not yet answering; raises :class:`UserError` if ``port`` is taken."""
+    """Create the server without starting it; raises :class:`UserError` if ``port`` is in use."""
     try:
         return Server(files, port or 0)
     except OSError as error:
         if port is not None and error.errno in (errno.EADDRINUSE, errno.EACCES):
-            raise UserError(f"--port {port} cannot be taken ({error.strerror}); give another, or none") from error
+            raise UserError(
+                f"--port {port} is not available ({error.strerror}); choose another port, or omit the option"
+            ) from error
         raise
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """The regular files of a folder, by their relative names; links are left out."""
+    """Return the regular files below ``folder`` by relative name. Symbolic links are skipped."""
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if is_plain(path)}
 
 
 class Server(ThreadingHTTPServer):
-    """The files under a random path of one port."""
+    """An HTTP server whose files are under a random path."""
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = _WAITING
+    request_queue_size = _BACKLOG
 
     def __init__(self, files: Mapping[str, Path], port: int) -> None:
         self.root = f"/{secrets.token_urlsafe(12)}/"
         self.files = {self.root + name: path for name, path in files.items()}
-        self._places = threading.BoundedSemaphore(_AT_ONCE)
-        self._since: dict[socket.socket, float] = {}  #: open connections, the oldest first
-        self._answering: set[socket.socket] = set()  #: those whose request is complete
+        self._connections = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        self._since: dict[socket.socket, float] = {}  #: open connections, oldest first
+        self._answering: set[socket.socket] = set()  #: connections whose request is complete
         super().__init__((HOST, port), _Handler)
 
     @property
     def address(self) -> str:
-        """Of the page."""
+        """URL of the page."""
         return f"http://{HOST}:{self.server_address[1]}{self.root}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        while not self._places.acquire(timeout=0.05):
-            self._end_late(_GRACE_SECONDS)
+        """Wait for a free connection, then answer in a thread."""
+        while not self._connections.acquire(timeout=0.05):
+            self._close_slow(_CROWDED_REQUEST_SECONDS)
         self._since[request] = time.monotonic()
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one request and free its connection."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._since.pop(request, None)
             self._answering.discard(request)
-            self._places.release()
+            self._connections.release()
 
     def answers(self, request: Any) -> None:
-        """Notes that a connection has sent all of its request."""
+        """Mark the request of a connection as complete."""
         self._answering.add(request)
 
     def service_actions(self) -> None:
-        """Called by ``serve_forever`` between connections."""
-        self._end_late(_ASKING_SECONDS)
+        """Close slow connections; ``serve_forever`` calls this between connections."""
+        self._close_slow(_REQUEST_SECONDS)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone, or was too slow, is nothing to report."""
+        """Report an error, unless the client disconnected or timed out."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
-    def _end_late(self, asking_seconds: float) -> None:
-        """Closes connections that take too long; the thread of each then ends by itself."""
+    def _close_slow(self, request_seconds: float) -> None:
+        """Close the connections that exceed their time limit; the thread of each then ends by itself."""
         now = time.monotonic()
         for request, since in list(self._since.items()):
-            limit = _ANSWERING_SECONDS if request in self._answering else asking_seconds
+            limit = _ANSWER_SECONDS if request in self._answering else request_seconds
             if now - since > limit:
                 with contextlib.suppress(OSError):
                     request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """HTTP/1.0: a connection per answer, so that no idle client holds a place."""
+    """HTTP/1.0, one connection per answer, so that idle clients hold no connections."""
 
     server: Server
     server_version, sys_version = "vaekit", ""
-    timeout = _SILENT_SECONDS
+    timeout = _IDLE_SECONDS
 
     def do_GET(self) -> None:
+        """Answer a GET request."""
         self._answer(with_body=True)
 
     def do_HEAD(self) -> None:
+        """Answer a HEAD request."""
         self._answer(with_body=False)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """One line of text, never what was asked for."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:  # of a method that there is no function for
+        """Send a status line as plain text, without echoing the request."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:  # the handler has no method for this verb
             code = HTTPStatus.METHOD_NOT_ALLOWED
-        words = f"{int(code)} {HTTPStatus(code).phrase}\n".encode()
+        body = f"{int(code)} {HTTPStatus(code).phrase}\n".encode()
         self.send_response(code)
         if code == HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET, HEAD")
         self.send_header("Clear-Site-Data", _CLEARED)
-        self._send_headers("text/plain; charset=utf-8", len(words))
+        self._send_headers("text/plain; charset=utf-8", len(body))
         if self.command != "HEAD":
-            self.wfile.write(words)
-        self._take_in()
+            self.wfile.write(body)
+        self._drain()
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing: the terminal is the user's."""
+        """Log nothing: the terminal belongs to the user."""
 
     def _answer(self, with_body: bool) -> None:
         self.server.answers(self.connection)
@@ -199,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         if host not in _NAMES:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return
-        path = self._asked_for()
+        path = self._requested_path()
         try:
             file = None if path is None else open_plain(path)
         except OSError:
@@ -213,14 +219,14 @@ class _Handler(BaseHTTPRequestHandler):
             if with_body:
                 self.connection.sendfile(file)
 
-    def _asked_for(self) -> Path | None:
-        if "Service-Worker" in self.headers:  # sent with the script of one alone; the page has none
+    def _requested_path(self) -> Path | None:
+        if "Service-Worker" in self.headers:  # sent only to fetch a service worker script; the page has none
             return None
         name = unquote(self.path.partition("?")[0], errors="replace")
         return self.server.files.get(name + "index.html" if name == self.server.root else name)
 
-    def _take_in(self) -> None:
-        """What came with a request that is refused: closing before it is read would throw away the answer."""
+    def _drain(self) -> None:
+        """Read the body of a refused request, because closing the connection early would discard the answer."""
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(0.2)

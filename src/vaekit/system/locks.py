@@ -1,4 +1,4 @@
-"""One writer per folder: a lock that the system lets go of when its process ends, however it ends."""
+"""Lock a folder for one writer. The system releases the lock when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -20,22 +20,27 @@ else:
 
 __all__ = ["LOCK", "only_writer", "wait_for_turn"]
 
-LOCK = ".lock"  #: in the folder, while it is written; holds the number of the process
+LOCK = ".lock"  #: file name in the folder while it is locked; contains the process id
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 _SECONDS_BETWEEN_TRIES = 0.2
 
 
 @contextmanager
 def only_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds ``folder`` for this process; :class:`UserError` if another one does.
+    """Lock ``folder`` for this process.
 
-    Where the disk knows no locks, ``say`` is told and the work goes on.
+    Args:
+        folder: Folder to be written.
+        say: Receives a warning if the file system does not support locks; the body then runs without one.
+
+    Raises:
+        UserError: If another process holds the lock, or the folder cannot be written.
     """
 
     def refuse(owner: str) -> None:
         raise UserError(
-            f"{argument('out')} {folder} is being written by process {owner}; wait until it has ended, or choose "
-            "another"
+            f"{argument('out')} {folder} is being written by process {owner}; wait until it ends, or choose "
+            "another folder"
         )
 
     with _held(folder, say, refuse, f"{argument('out')} {folder} cannot be written: {{}}; choose another folder"):
@@ -44,13 +49,14 @@ def only_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def wait_for_turn(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds a folder of the cache for this process, once no other one does; ``say`` is told of the wait."""
-    told: set[str] = set()
+    """Lock a cache folder, waiting for another process to release it; ``say`` receives a note about the wait."""
+    has_reported = False
 
     def wait(owner: str) -> None:
-        if not told:
-            told.add(owner)
-            say(f"waiting for process {owner}, which writes {folder}")
+        nonlocal has_reported
+        if not has_reported:
+            has_reported = True
+            say(f"waiting for process {owner}, which is writing {folder}")
         time.sleep(_SECONDS_BETWEEN_TRIES)
 
     with _held(folder, say, wait, f"{folder} cannot be written: {{}}; set VAEKIT_CACHE to another folder"):
@@ -59,26 +65,27 @@ def wait_for_turn(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _held(folder: Path, say: Callable[[str], None], busy: Callable[[str], None], denied: str) -> Iterator[None]:
-    descriptor = _taken(folder, say, busy, denied)
+    descriptor = _acquired(folder, say, busy, denied)
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows deletes nothing that is open; the next writer takes the file as it is
+        with suppress(OSError):  # Windows does not delete open files; the next writer reuses the file
             (folder / LOCK).unlink()
         os.close(descriptor)
 
 
-def _taken(folder: Path, say: Callable[[str], None], busy: Callable[[str], None], denied: str) -> int:
-    """The open lock file, once it is ours and still the one in the folder: the owner before may have removed it.
+def _acquired(folder: Path, say: Callable[[str], None], busy: Callable[[str], None], denied: str) -> int:
+    """Return the locked descriptor of the lock file.
 
-    Where another process has it, ``busy`` is called with its number, then it is tried again.
+    The previous owner may remove the file before we lock it, so the descriptor must still belong to the file in the
+    folder. While another process holds the lock, ``busy`` is called with its process id before each new attempt.
     """
     path = folder / LOCK
     while True:
         try:
-            descriptor = open_descriptor(path, os.O_RDWR | os.O_CREAT)  # the folder may be a stranger's
+            descriptor = open_descriptor(path, os.O_RDWR | os.O_CREAT)  # refuses links: the folder may be a stranger's
         except OddFile as error:
-            raise UserError(f"{path} is {error} where a lock is kept; remove it") from error
+            raise UserError(f"cannot lock {folder}: {path} is {error}; remove it") from error
         except OSError as error:
             raise UserError(denied.format(error.strerror)) from error
         try:
@@ -89,7 +96,10 @@ def _taken(folder: Path, say: Callable[[str], None], busy: Callable[[str], None]
                 os.close(descriptor)
                 busy(owner)
                 continue
-            say(f"{folder}: this disk knows no locks ({error.strerror}); see to it that no other process writes there")
+            say(
+                f"{folder}: this file system does not support locks ({error.strerror}); make sure that no other "
+                "process writes there"
+            )
         if _is_there(descriptor, path):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -99,7 +109,7 @@ def _taken(folder: Path, say: Callable[[str], None], busy: Callable[[str], None]
 
 def _lock(descriptor: int) -> None:
     if sys.platform == "win32":
-        # of a byte behind the number, which others may then still read
+        # lock a byte beyond the process id, so that other processes can still read it
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)

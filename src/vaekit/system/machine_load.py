@@ -1,12 +1,12 @@
-"""How busy the machine is, and how many threads a training should use.
+"""Measure how busy the machine is, and choose the number of threads for training.
 
-Others' share is what the cores of this process did in a while (``/proc/stat``), less what this process did itself:
+The load of other processes is what all cores of this process did (``/proc/stat``) minus what this process did:
 
     taken = sum over cores of busy seconds / elapsed seconds - own CPU seconds / elapsed seconds
 
-Threads of a small network meet every few microseconds. If another process holds one core, all threads wait for the one
-that shares it, so that two threads are slower than one. This module needs no torch: how long idle threads spin is read
-when torch loads its OpenMP library, and must be decided before.
+The threads of a small network synchronize every few microseconds. If another process occupies one core, all threads
+wait for the one that shares that core, and two threads become slower than one. This module does not import torch,
+because torch reads how long idle threads spin when it loads its OpenMP library.
 """
 
 from __future__ import annotations
@@ -24,50 +24,50 @@ __all__ = ["Choice", "Load", "Others", "choose", "is_set_by_user", "recent_load"
 
 _STAT = Path("/proc/stat")
 _MEASURED_SECONDS = 0.25
-_FRESH_SECONDS = 20.0  # as long as a measurement is used again
-_USER, _NICE, _SYSTEM, _IRQ, _SOFTIRQ, _STEAL = 0, 1, 2, 5, 6, 7  # columns of a line of /proc/stat (man 5 proc)
+_FRESH_SECONDS = 20.0  # a measurement is reused for this long
+_USER, _NICE, _SYSTEM, _IRQ, _SOFTIRQ, _STEAL = 0, 1, 2, 5, 6, 7  # columns of a line in /proc/stat (man 5 proc)
 
 
 def usable_cores() -> set[int]:
-    """The numbers of the cores that this process may use."""
+    """Return the numbers of the cores that this process may use."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many cores this process may use, and how many of them other processes use.
+    """The number of cores this process may use, and how many of them other processes occupy.
 
     >>> Load(8, 2.7).taken_cores, Load(8, 2.7).free_cores, Load(2, 0.3).is_busy
     (3, 5, False)
     """
 
     cores: int
-    taken: float  #: cores, on average
+    taken: float  #: average number of cores occupied by other processes
 
     @property
     def taken_cores(self) -> int:
-        """``taken``, rounded."""
+        """``taken``, rounded to an integer."""
         return min(self.cores, int(self.taken + 0.5))
 
     @property
     def free_cores(self) -> int:
-        """What others leave, at least one."""
+        """Number of cores that other processes leave free, at least 1."""
         return max(1, self.cores - self.taken_cores)
 
     @property
     def is_busy(self) -> bool:
-        """Whether others use half a core or more."""
+        """Whether other processes occupy half a core or more."""
         return self.taken_cores > 0
 
 
 class Others:
-    """Measures what other processes compute, from one call to the next."""
+    """Measures the load of other processes between calls."""
 
     def __init__(self) -> None:
         self._last = _snapshot()
 
     def load(self) -> Load | None:
-        """The load since the last call, or since this object was made; None where the system does not say."""
+        """Return the load since the last call or since construction, or None where it is not reported."""
         before, self._last = self._last, _snapshot()
         if before is None or self._last is None or before.busy.keys() != self._last.busy.keys():
             return None
@@ -90,16 +90,16 @@ def _snapshot() -> _Snapshot | None:
     try:
         text = _STAT.read_text(encoding="ascii")
         columns = [_USER, _SYSTEM, _IRQ, _SOFTIRQ, _STEAL]
-        if os.nice(0) > 0:  # else niced processes make room for this one
+        if os.nice(0) > 0:  # otherwise niced processes yield to this one
             columns.append(_NICE)
         busy = _busy_seconds(text, columns, os.sysconf("SC_CLK_TCK"))
         return _Snapshot(time.monotonic(), time.process_time(), {core: busy[core] for core in usable_cores()})
-    except (OSError, ValueError, IndexError, KeyError):  # no such file, or one of another form
+    except (OSError, ValueError, IndexError, KeyError):  # the file is missing or has another format
         return None
 
 
 def _busy_seconds(text: str, columns: list[int], ticks_per_second: int) -> dict[int, float]:
-    """CPU seconds of each core since the machine started: the sum of some ``columns`` of ``/proc/stat``."""
+    """Return the CPU seconds of each core since boot: the sum of the given ``columns`` of ``/proc/stat``."""
     busy = {}
     for line in text.splitlines():
         name, *ticks = line.split() or [""]
@@ -112,7 +112,7 @@ _recent: tuple[float, Load | None] | None = None
 
 
 def recent_load() -> Load | None:
-    """The load over a quarter of a second; one that was measured within the last 20 seconds is used again."""
+    """Measure the load for a quarter of a second, or return a measurement of the last 20 seconds."""
     global _recent
     if _recent is None or time.monotonic() - _recent[0] > _FRESH_SECONDS:
         others = Others()
@@ -122,20 +122,24 @@ def recent_load() -> Load | None:
 
 
 def is_set_by_user(environment: MutableMapping[str, str] = os.environ) -> bool:
-    """Whether the environment says how many threads torch uses."""
+    """Whether the environment sets the number of torch's threads."""
     return bool(environment.get("OMP_NUM_THREADS") or environment.get("MKL_NUM_THREADS"))
 
 
 def spin_less(threads: int | None, environment: MutableMapping[str, str] = os.environ) -> None:
-    """On a busy machine, makes waiting threads sleep instead of spin; it is too late once torch is imported.
+    """Make waiting threads sleep instead of spin if the machine is busy.
 
-    ``threads`` is the number that the user asked for, if any. What the user's environment says stays.
+    This has an effect only before torch is imported. Settings in the user's environment are kept.
+
+    Args:
+        threads: The number of threads that the user asked for, if any.
+        environment: Environment to change.
     """
     if "torch" in sys.modules:
         return
-    is_told = "OMP_WAIT_POLICY" in environment or "GOMP_SPINCOUNT" in environment
-    is_alone = threads == 1 or (threads is None and is_set_by_user(environment)) or "WORLD_SIZE" in environment
-    if is_told or is_alone:
+    is_policy_set = "OMP_WAIT_POLICY" in environment or "GOMP_SPINCOUNT" in environment
+    is_single = threads == 1 or (threads is None and is_set_by_user(environment)) or "WORLD_SIZE" in environment
+    if is_policy_set or is_single:
         return
     load = recent_load()
     if load is not None and load.is_busy:
@@ -144,23 +148,25 @@ def spin_less(threads: int | None, environment: MutableMapping[str, str] = os.en
 
 @dataclass(frozen=True)
 class Choice:
-    """How many threads compute a training, and whether each is kept on a core of its own."""
+    """The number of threads for training, and whether each is pinned to a core."""
 
     threads: int
     is_pinned: bool = True
-    words: str = ""  #: what the user should know of it
+    note: str = ""  #: for the user
 
 
 def choose(named: int | None, stored: int | None, limit: int, load: Load | None, is_limit_set: bool = False) -> Choice:
-    """The number that the user ``named``, else the one ``stored`` with the run, else as many as others leave free.
+    """Choose the number of threads: what the user asked for, else what the run used before, else the free cores.
 
     Args:
-        limit: the most to take by itself, which is what torch would use.
-        load: None: unknown, and nothing is held back.
-        is_limit_set: whether the user set ``limit``, so that it is taken as it is.
+        named: Number that the user asked for, if any.
+        stored: Number that the run has used so far, if any.
+        limit: Most threads to use by default, which is torch's own choice.
+        load: Load of the machine, or None if unknown.
+        is_limit_set: Whether the user set ``limit``, so that it is used even on a busy machine.
 
     >>> choose(None, None, 2, Load(2, 0.0))
-    Choice(threads=2, is_pinned=True, words='')
+    Choice(threads=2, is_pinned=True, note='')
     >>> choose(None, None, 2, Load(2, 1.0)).threads
     1
     """
@@ -173,23 +179,23 @@ def choose(named: int | None, stored: int | None, limit: int, load: Load | None,
         threads = free
     is_busy = load is not None and load.is_busy
     is_pinned = not is_busy
-    words = []
+    notes = []
     if is_busy and load is not None and max(threads, limit) > 1:
-        words.append(_busy_words(load, threads, limit, is_open=named is None and stored is None))
+        notes.append(_busy_note(load, threads, limit, is_open=named is None and stored is None))
     if stored is not None and threads != stored:
-        words.append(
-            f"The run was trained with {counted(stored, 'thread')} before and goes on with {threads}: sums are rounded "
-            "differently, so it will not end with exactly the same weights."
+        notes.append(
+            f"The run was trained with {counted(stored, 'thread')} so far and resumes with {threads}. Sums are rounded "
+            "differently, so the final weights will not be exactly the same."
         )
     elif stored is not None and named is None and threads != free:
-        words.append(
-            f"The run goes on with {counted(threads, 'thread')} as before, so that it ends with the same weights. "
-            f"`--threads {free}` may be faster, and rounds differently."
+        notes.append(
+            f"The run resumes with {counted(threads, 'thread')} as before, so that it ends with the same weights. "
+            f"`--threads {free}` may be faster, but rounds differently."
         )
-    return Choice(threads, is_pinned, " ".join(words))
+    return Choice(threads, is_pinned, " ".join(notes))
 
 
-def _busy_words(load: Load, threads: int, limit: int, is_open: bool) -> str:
-    way = f"training with {counted(threads, 'thread')} and without pinning."
-    hint = f" `--threads {limit}` overrides." if is_open and threads < limit else ""
-    return f"The machine is busy ({load.taken_cores} of {load.cores} cores taken by other processes): {way}{hint}"
+def _busy_note(load: Load, threads: int, limit: int, is_open: bool) -> str:
+    choice = f"training with {counted(threads, 'thread')}, without pinning."
+    hint = f" Override with `--threads {limit}`." if is_open and threads < limit else ""
+    return f"The machine is busy ({load.taken_cores} of {load.cores} cores used by other processes): {choice}{hint}"

@@ -1,4 +1,4 @@
-"""Memory that one step frees is what the next one needs: it is kept, instead of being handed to the system and back."""
+"""Keep freed memory in the process, because the next training step needs it again."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["freed_memory_is_kept"]
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of glibc's mallopt (malloc.h)
 _NEVER = 2**31 - 1
 _DEFAULT_MAPS = 65536
-_LARGEST_THRESHOLD = 32 << 20  # where glibc's own rule ends, which any call of mallopt ends for good
+_LARGEST_THRESHOLD = 32 << 20  # upper limit of glibc's dynamic threshold, which any call of mallopt disables for good
 
 
 @contextmanager
 def freed_memory_is_kept() -> Iterator[None]:
-    """While the body runs, the C library reuses what is freed; left alone it gives large blocks back at once.
+    """Make the C library reuse freed memory during the body instead of returning large blocks to the system.
 
-    A step of the default ``vae`` then asks for 25 MB of fresh pages, which the system fills with zeros one by one. At
-    the end what was kept is given back, and the thresholds are those that glibc comes to by itself in a process that
-    frees large blocks. Only for glibc; elsewhere nothing is changed.
+    Otherwise each step of the default ``vae`` requests 25 MB of new pages, which the system fills with zeros. At the
+    end the memory is returned, and the thresholds are set to the values that glibc reaches by itself in a process that
+    frees large blocks. Without glibc nothing changes.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "mallopt"):

@@ -1,4 +1,4 @@
-"""How much memory this process holds, as the system counts it, and how much there is."""
+"""Memory of this process and of this machine, as reported by the system."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _STATUS = Path("/proc/self/status")
 
 
 def physical_bytes() -> int | None:
-    """The memory of this machine; None where the system does not say (Windows).
+    """Return the memory of this machine in bytes, or None where the system does not report it (Windows).
 
-    >>> whole = physical_bytes()
-    >>> whole is None or whole > 2**20
+    >>> total = physical_bytes()
+    >>> total is None or total > 2**20
     True
     """
     try:
@@ -25,8 +25,8 @@ def physical_bytes() -> int | None:
 
 
 def peak_resident_bytes() -> int | None:
-    """The most memory that was resident at once, files that are mapped included; None where nobody counts."""
-    if _STATUS.exists():  # where what is asked for below is no less than the parent held when it started this process
+    """Return the peak resident memory in bytes, including mapped files, or None where it is not reported (Windows)."""
+    if _STATUS.exists():  # on Linux, ru_maxrss starts at the peak of the parent process
         return resident_bytes("VmHWM")
     try:
         import resource
@@ -36,12 +36,15 @@ def peak_resident_bytes() -> int | None:
 
 
 def resident_bytes(kind: str = "VmRSS") -> int | None:
-    """What is resident now: VmRSS in all, RssAnon without mapped files; None where nobody says (Linux does).
+    """Return the current resident memory in bytes, or None outside of Linux.
 
-    >>> anonymous, whole = resident_bytes("RssAnon"), resident_bytes()
-    >>> anonymous is None or 0 < anonymous < whole
+    Args:
+        kind: ``VmRSS`` for all memory, ``RssAnon`` without mapped files, ``VmHWM`` for the peak.
+
+    >>> anonymous, total = resident_bytes("RssAnon"), resident_bytes()
+    >>> anonymous is None or 0 < anonymous < total
     True
     """
     lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
-    found = [line.split()[1] for line in lines if line.startswith(f"{kind}:")]
-    return int(found[0]) * 1024 if found else None
+    values = [line.split()[1] for line in lines if line.startswith(f"{kind}:")]
+    return int(values[0]) * 1024 if values else None

@@ -1,4 +1,4 @@
-"""New folders that appear whole, synced, or not at all."""
+"""Create a folder atomically: it appears complete and synced to disk, or not at all."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ __all__ = ["check_new_folder", "refuse_bytes", "whole_folder"]
 
 
 def check_new_folder(out: Path) -> None:
-    """Refuses a place for a new folder that is taken, or that is nowhere."""
+    """Check that a new folder can be created at ``out``.
+
+    Raises:
+        UserError: If ``out`` exists, its parent does not, or its name is not valid UTF-8.
+    """
     refuse_bytes(out)
     if out.exists() or out.is_symlink():
-        raise UserError(f"{out} is there already; give another name")
+        raise UserError(f"{out} already exists; choose another name")
     if not out.parent.is_dir():
-        raise UserError(f"{out} cannot be written: there is no folder {out.parent}; make it, or give another name")
+        raise UserError(
+            f"cannot write {out}: the folder {out.parent} does not exist; create it, or choose another name"
+        )
 
 
 def refuse_bytes(out: Path) -> None:
-    """Refuses a path that the readers of weights cannot open, before anything is computed."""
+    """Refuse a path that is not valid UTF-8, which the libraries that read weights cannot open."""
     try:
         str(out).encode()
     except UnicodeEncodeError as error:
-        raise UserError(
-            f"{argument('out')} {out} has bytes in its name that are not UTF-8; give another name"
-        ) from error
+        raise UserError(f"{argument('out')} {out} contains bytes that are not UTF-8; choose another name") from error
 
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that takes its place, synced, when the body ends well, and goes otherwise."""
+    """Yield a draft folder that is renamed to ``out`` if the body succeeds and removed if it fails."""
     try:
         with draft(out.parent) as around:
             folder = around / out.name
@@ -45,11 +49,11 @@ def whole_folder(out: Path) -> Iterator[Path]:
             os.rename(folder, out)
             sync_folder(out.parent)
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}; nothing was left") from error
+        raise UserError(f"cannot write {out}: {error.strerror or error}; no files were left behind") from error
 
 
 def _sync(folder: Path) -> None:
-    """Files first, then the folders that hold them."""
+    """Sync the files first, then the folders that contain them."""
     for path in folder.rglob("*"):
         if path.is_file():
             with open(path, "rb") as file:

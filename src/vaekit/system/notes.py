@@ -1,4 +1,4 @@
-"""Notes to the user, on stderr. A note that cannot be written is dropped, so that it never stops the work."""
+"""Notes to the user on stderr. A note that cannot be written is dropped, so that it never ends the work."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _NAMING: list[Callable[[str, str | None], str]] = [in_python]  # the last one is
 
 
 def note(text: str) -> None:
-    """Prints one line to stderr."""
+    """Print one line to stderr."""
     print(spoken(text), file=stderr(), flush=True)
 
 
 def spoken(text: str) -> str:
-    """The text with its arguments as the user knows them: Python's names, or within :func:`naming` other ones."""
+    """Format the arguments in a text: with Python's names, or as set by :func:`naming`."""
     return worded(text, _NAMING[-1])
 
 
 @contextmanager
 def naming(shown: Callable[[str, str | None], str]) -> Iterator[None]:
-    """Notes show arguments as ``shown`` writes them (:func:`vaekit.errors.worded`)."""
+    """Make notes format arguments with ``shown`` during the body (:func:`vaekit.errors.worded`)."""
     _NAMING.append(shown)
     try:
         yield
@@ -37,23 +37,23 @@ def naming(shown: Callable[[str, str | None], str]) -> Iterator[None]:
 
 @cache
 def note_once(text: str) -> None:
-    """:func:`note` about something that is not used; a process prints the same text once."""
+    """Print a note with the program's name, once per process for each text."""
     note(f"vaekit: {printable(spoken(text))}")
 
 
 def stderr() -> TextIO:
-    """The present ``sys.stderr``, without its errors: a closed pipe, a full disk, a terminal that has gone."""
+    """Wrap the current ``sys.stderr`` so that writing never fails: a closed pipe, a full disk, a closed terminal."""
     return cast(TextIO, _Lossy(sys.stderr))
 
 
 class _Lossy:
-    """A text stream whose failed writes are dropped. Everything but writing is left to the stream itself."""
+    """A text stream whose failed writes are dropped. Other attributes are those of the wrapped stream."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):  # ValueError: the stream was closed
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
             if self._stream is not None:
                 self._stream.write(text)
         return len(text)

@@ -1,4 +1,4 @@
-"""How training speaks to the person who waits: a live bar in a terminal, plain lines elsewhere, or nothing."""
+"""Progress of training and other long loops: a live bar in a terminal, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -10,69 +10,72 @@ from vaekit.errors import printable
 from vaekit.system.durations import duration_text
 from vaekit.system.notes import note, spoken, stderr
 
-__all__ = ["Bar", "Counted", "Lines", "Progress", "Silent", "choose", "counted_aloud", "counted_silently"]
+__all__ = ["Bar", "Counted", "Lines", "Progress", "Silent", "choose", "count_silently", "counter_on_stderr"]
 
 _SECONDS_BETWEEN_LINES = 15.0
-_SECONDS_OF_PATIENCE = 5.0  # before a loop that is no training says how far it is
+_SECONDS_BEFORE_FIRST_LINE = 5.0  # outside of training
 
-#: Says of a loop what it does, how many images are done, none of them at its beginning, and of how many.
+#: Callback of a loop: ``count(task, done_images, total_images)``, first with ``done_images = 0``.
 Counted = Callable[[str, int, int], None]
 
 
-def counted_silently(what: str, done: int, total: int) -> None:
-    """Says nothing."""
+def count_silently(task: str, done: int, total: int) -> None:
+    """Report nothing."""
 
 
-def counted_aloud() -> Counted:
-    """Says it on stderr, in loops that take longer than five seconds: one line in a quarter of a minute."""
+def counter_on_stderr() -> Counted:
+    """Return a callback that prints progress to stderr after five seconds, then every 15 seconds."""
     start = last = 0.0
 
-    def count(what: str, done: int, total: int) -> None:
+    def count(task: str, done: int, total: int) -> None:
         nonlocal start, last
         now = time.monotonic()
         if not done:
-            start, last = now, now + _SECONDS_OF_PATIENCE - _SECONDS_BETWEEN_LINES
+            start, last = now, now + _SECONDS_BEFORE_FIRST_LINE - _SECONDS_BETWEEN_LINES
         if not done or done == total or now - last < _SECONDS_BETWEEN_LINES:
             return
         last = now
         left = duration_text((now - start) * (total - done) / done)
-        note(f"{what}: {done:,} of {total:,} images, {left} left")
+        note(f"{task}: {done:,} of {total:,} images, {left} left")
 
     return count
 
 
 class Progress:
-    """What the trainer calls; the base class says nothing."""
+    """Interface that the training loop reports to. This base class shows nothing."""
 
     def start(self, total_images: int, done_images: int) -> None:
-        """Training begins or goes on."""
+        """Begin or resume training."""
 
     def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
-        """``images`` have been seen, at ``rate`` per second; ``numbers`` are the latest means per image."""
+        """Report the number of images seen, images per second and the latest means per image."""
 
     def say(self, text: str) -> None:
-        """A sentence that stays on the screen."""
+        """Show a sentence that stays on the screen."""
 
     def stop(self) -> None:
-        """Training is over or interrupted."""
+        """End, because training has finished or was interrupted."""
 
 
 Silent = Progress
 
 
 class Lines(Progress):
-    """Plain lines on stderr, the first at once and then at most one in a quarter of a minute."""
+    """Plain lines on stderr: one at the start, then at most one every 15 seconds."""
 
     def start(self, total_images: int, done_images: int) -> None:
+        """Begin or resume training."""
         self._total, self._last = total_images, -_SECONDS_BETWEEN_LINES
 
     def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
+        """Print a line if the last one is old enough, and at the end."""
         now = time.monotonic()
         if now - self._last >= _SECONDS_BETWEEN_LINES or images >= self._total:
             self._last = now
             self.say(f"{100 * images / self._total:5.1f} %  {_pace(self._total - images, rate)}  {_describe(numbers)}")
 
     def say(self, text: str) -> None:
+        """Print one line."""
         note(printable(spoken(text)))
 
 
@@ -92,23 +95,27 @@ class Bar(Progress):
         self._task: Any = None
 
     def start(self, total_images: int, done_images: int) -> None:
+        """Show the bar."""
         self._total = total_images
         self._task = self._bar.add_task("", total=total_images, completed=done_images, text="")
         self._bar.start()
 
     def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
+        """Move the bar."""
         text = f"{_pace(self._total - images, rate)}  {_describe(numbers)}"
         self._bar.update(self._task, completed=images, text=text)
 
     def say(self, text: str) -> None:
+        """Print a sentence above the bar."""
         self._bar.console.print(printable(spoken(text)), markup=False, highlight=False)
 
     def stop(self) -> None:
+        """Leave the bar as it is and restore the terminal."""
         self._bar.stop()
 
 
 def choose(quiet: bool = False) -> Progress:
-    """A bar if stderr is a terminal, else lines; nothing when quiet."""
+    """Return a bar if stderr is a terminal and plain lines otherwise, or nothing if ``quiet``."""
     if quiet:
         return Silent()
     return Bar() if stderr().isatty() else Lines()

@@ -1,7 +1,7 @@
-"""Regular files and nothing else: a run, an export and the cache may be what a stranger made.
+"""Open regular files only, because a stranger may have made the run, export or cache.
 
-A name in such a folder can be a link to a private file, a pipe that never ends, a device, or a file of any size.
-Everything in this module looks at the name itself and never follows a link.
+A name in such a folder may be a symbolic link to a private file, a pipe that never ends, a device, or a file of any
+size. The functions of this module inspect the name itself and never follow a link.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = [
     "read_plain",
 ]
 
-# Neither follow a link nor wait for the other end of a pipe; Windows has neither flag.
+# Do not follow links and do not block on pipes. Windows has neither flag.
 _CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class OddFile(OSError):
-    """Something else than a regular file of a sensible size; the text says what."""
+    """Not a regular file, or one that is too large; the text says which."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(errno.EINVAL, what, str(path))
@@ -38,7 +38,7 @@ class OddFile(OSError):
 
 
 def odd_kind(path: Path) -> str | None:
-    """What stands at ``path`` instead of a regular file, in words; None for a regular file, and for nothing.
+    """Describe what is at ``path`` if it is not a regular file; None for a regular file or a missing path.
 
     >>> odd_kind(Path("/dev/null")), odd_kind(Path("/nowhere"))
     ('a device', None)
@@ -50,7 +50,7 @@ def odd_kind(path: Path) -> str | None:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether ``path`` is a regular file and no link to one."""
+    """Whether ``path`` is a regular file, not a link to one."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except (OSError, ValueError):
@@ -58,7 +58,7 @@ def is_plain(path: Path) -> bool:
 
 
 def is_plain_folder(path: Path) -> bool:
-    """Whether ``path`` is a folder and no link to one."""
+    """Whether ``path`` is a folder, not a link to one."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except (OSError, ValueError):
@@ -66,27 +66,32 @@ def is_plain_folder(path: Path) -> bool:
 
 
 def check_plain(path: Path, most_bytes: int | None = None) -> None:
-    """For files that a library opens by name. Raises :class:`OddFile`, or FileNotFoundError if nothing is there."""
+    """Check a file that a library will open by name.
+
+    Raises:
+        OddFile: If it is not a regular file, or larger than ``most_bytes``.
+        FileNotFoundError: If it does not exist.
+    """
     _check(path, os.lstat(path), most_bytes)
 
 
 def open_plain(path: Path, most_bytes: int | None = None) -> BufferedReader:
-    """A regular file, opened to be read; raises as :func:`check_plain` does."""
+    """Open a regular file for reading; raises as :func:`check_plain` does."""
     return open(open_descriptor(path, os.O_RDONLY, most_bytes), "rb")
 
 
 def read_plain(path: Path, most_bytes: int) -> bytes:
-    """All bytes of a regular file; raises as :func:`check_plain` does."""
+    """Read all bytes of a regular file; raises as :func:`check_plain` does."""
     with open_plain(path, most_bytes) as file:
         return file.read(most_bytes)
 
 
 def open_descriptor(path: Path, flags: int, most_bytes: int | None = None) -> int:
-    """``os.open`` for regular files alone; with ``os.O_CREAT`` a new file gets the rights that the umask leaves."""
+    """Call ``os.open`` for a regular file; with ``os.O_CREAT``, the umask sets the permissions of a new file."""
     try:
         descriptor = os.open(path, flags | _CAREFUL, 0o666)
     except OSError as error:
-        if what := odd_kind(path):  # a link, a pipe without a reader, a socket: each has an error of its own
+        if what := odd_kind(path):  # links, pipes without a reader and sockets each fail with a different error
             raise OddFile(path, what) from error
         raise
     try:
@@ -101,13 +106,13 @@ def _check(path: Path, status: os.stat_result, most_bytes: int | None) -> None:
     if what := _kind(status.st_mode):
         raise OddFile(path, what)
     if most_bytes is not None and status.st_size > most_bytes:
-        raise OddFile(path, f"{status.st_size / 1e6:,.0f} MB, the limit is {most_bytes / 1e6:,.0f} MB")
+        raise OddFile(path, f"{status.st_size / 1e6:,.0f} MB (the limit is {most_bytes / 1e6:,.0f} MB)")
 
 
 def _kind(mode: int) -> str | None:
     for test, what in (
         (stat.S_ISREG, None),
-        (stat.S_ISLNK, "a link"),
+        (stat.S_ISLNK, "a symbolic link"),
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a named pipe"),
         (stat.S_ISSOCK, "a socket"),

@@ -1,10 +1,10 @@
-"""One seed, many independent random streams: each is named by what it serves and where it stands.
+"""Independent random streams from one seed, each named by its purpose and position.
 
-    stream = generator(mix(seed, purpose, position))
+    generator = stream(seed, purpose, position)
 
-Training takes one stream per step, generated images one each, so that image i of seed s is the same whatever
-the count, the chunk or the device. What is measured on an image takes a stream that is named by its pixels: the noise
-of an image is the same in any set, part, order, batch and process.
+Training uses one stream per step. Generation uses one per image, so that image i of seed s is the same for every count,
+chunk size and device. Measurements name the stream of an image by its pixels, so that its noise is the same in every
+data set, order, batch and process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 __all__ = [
     "AUGMENTATION",
-    "BINARISATION",
+    "BINARIZATION",
     "CORRUPTION",
     "EVALUATION",
     "HIDING",
@@ -33,21 +33,21 @@ __all__ = [
     "stream",
 ]
 
-NOISE, ORDER, CORRUPTION = range(3)  # of training
-# All later ones sit in bits that seed · 3 does not reach, so that they never meet (seeds below 2^57).
+NOISE, ORDER, CORRUPTION = range(3)  # used by training
+# Later purposes use bits above those of seed * 3, so that their streams never coincide with these (seeds below 2^57).
 _LATER = [purpose << 59 for purpose in range(1, 9)]
-SAMPLES, VERB_NOISE, MASKS, AUGMENTATION, IMPORTANCE, BINARISATION, HIDING, EVALUATION = _LATER
+SAMPLES, VERB_NOISE, MASKS, AUGMENTATION, IMPORTANCE, BINARIZATION, HIDING, EVALUATION = _LATER
 
 
 def stream(seed: int, purpose: int, position: int) -> torch.Generator:
-    """The random stream for one ``purpose`` at one ``position``, the same on every machine."""
+    """Return the generator for one ``purpose`` at one ``position``; it is the same on every machine."""
     mixed = (seed * 3 + purpose) * 0x9E3779B97F4A7C15 + (position + 1) * 0xBF58476D1CE4E5B9
     mixed = ((mixed ^ (mixed >> 31)) * 0x94D049BB133111EB) % 2**64
     return torch.Generator().manual_seed((mixed ^ (mixed >> 29)) % 2**63)
 
 
 def image_noise(seed: int, purpose: int, start: int, count: int, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise ``[count, *shape]`` for the images from ``start`` on, one stream each.
+    """Draw standard normal noise ``[count, *shape]`` for ``count`` images from index ``start``, one stream each.
 
     >>> both, second = image_noise(0, SAMPLES, 0, 2, (3,)), image_noise(0, SAMPLES, 1, 1, (3,))
     >>> torch.equal(both[1:], second)
@@ -57,7 +57,7 @@ def image_noise(seed: int, purpose: int, start: int, count: int, shape: tuple[in
 
 
 def noise_of(keys: Sequence[int], seed: int, purpose: int, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise ``[N, *shape]`` for the images with these ``keys``, one stream each."""
+    """Draw standard normal noise ``[N, *shape]`` for images with these ``keys``, one stream each."""
     noise = torch.empty(len(keys), *shape)
     for row, key in zip(noise, keys, strict=True):
         torch.randn(shape, generator=stream(seed, purpose, key), out=row)
@@ -65,7 +65,7 @@ def noise_of(keys: Sequence[int], seed: int, purpose: int, shape: tuple[int, ...
 
 
 def keys_of(pixels: Tensor) -> list[int]:
-    """A number below 2⁶⁴ for each of the uint8 images ``[N, C, H, W]``, from its bytes alone.
+    """Hash the bytes of each uint8 image ``[N, C, H, W]`` to an integer below 2⁶⁴.
 
     >>> black, white = keys_of(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
     >>> black == keys_of(torch.zeros(1, 1, 1, 1, dtype=torch.uint8))[0] != white

@@ -129,8 +129,8 @@ def train(
             advice = f"give a larger {argument('patience')}" if best.is_exhausted else f"give more {argument('epochs')}"
             progress.say(f"{out} is finished ({trainer.images:,} images); {advice} to train longer")
             return out
-        if computing.words:
-            progress.say(computing.words)
+        if computing.note:
+            progress.say(computing.note)
         if config.engine.compiled:
             progress.say("the step is compiled first, which may take a minute or two")
         if saved is not None:

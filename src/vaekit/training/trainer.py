@@ -25,7 +25,7 @@ from vaekit.model.latent_model import Batch, LatentModel
 from vaekit.model.objectives import Step, Terms
 from vaekit.runs.records import StateFacts
 from vaekit.system.distributed import ALONE, Team
-from vaekit.system.rng import AUGMENTATION, BINARISATION, CORRUPTION, HIDING, NOISE, stream
+from vaekit.system.rng import AUGMENTATION, BINARIZATION, CORRUPTION, HIDING, NOISE, stream
 from vaekit.system.schema import record
 from vaekit.system.shared_memory import Shards
 from vaekit.system.tensor_layouts import Layout, fault
@@ -329,7 +329,7 @@ class Trainer:
 
     def _drawn(self, x: Tensor, count: int) -> Tensor:
         """Black and white pixels, drawn with the grey levels as probabilities for all ``count`` images of the batch."""
-        generator = stream(self.config.seed, BINARISATION, self.steps)
+        generator = stream(self.config.seed, BINARIZATION, self.steps)
         uniform = self.team.share(torch.rand((count, *x.shape[1:]), generator=generator)).to(self.device)
         return (uniform < x).to(x.dtype)
 
