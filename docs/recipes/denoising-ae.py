@@ -1,8 +1,13 @@
 """
-The encoder sees a noisy image, and the picture is compared with the clean one: what is learnt is what images are
-like, since that is all that tells noise from image. The strength of the noise is drawn for each image, from none to a
-standard deviation of 0.5, and half of the noisy images are clipped, as a file would clip them. Here `noise` is three
-draws: a strength in [0, 1] per image, normal noise per pixel value, and a coin in [0, 1] per image.
+The encoder receives a noisy image, and the reconstruction is compared with the clean image x:
+
+    loss = −log p(x|z),   z = encoder(x + noise)        Vincent et al. 2010, Eq. 10
+
+To separate noise from image, the model has to learn what images look like. The standard deviation of the noise is
+drawn for each image, uniformly between 0 and 0.5. Half of the noisy images are clipped to [0, 1], as image files are.
+
+In the code, `noise` is a triple: a strength in [0, 1] per image, standard normal noise per pixel, and a number in [0,
+1] per image that decides about clipping.
 """
 
 import math
@@ -12,14 +17,14 @@ from torch.nn.functional import linear
 
 
 def loss(x, noise, ramp, encoder, decoder, w):
-    # The noisy image, its noise of a strength of its own.
+    # The noisy image; each image has its own noise strength.
     strength, grain, coin = noise
     noisy = x + 0.5 * strength * grain
     noisy = torch.where(coin < 0.5, noisy.clamp(0, 1), noisy)
 
     z = linear(encoder(noisy), w["posterior.mean.weight"], w["posterior.mean.bias"])
 
-    # −log p(x|z) of the clean image (Vincent et al. 2010, Eq. 10): one learned scale, no finer than the rounding of
+    # −log p(x|z) of the clean image (Vincent et al. 2010, Eq. 10): one learned scale, at least the rounding error of
     # bytes (Rybkin et al. 2021, Eq. 4).
     picture = 0.5 + decoder(z)
     log_scale = (10 * w["likelihood.free_log_scale"]).clamp(min=-math.log(255 * math.sqrt(12)))

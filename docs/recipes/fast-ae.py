@@ -1,7 +1,7 @@
 """
-The loss of seed-ae: squared errors and a constant, −log p(x|z) of a normal of variance 1/2. What is fast is the
-training: the decoder begins with the mean image, the learning rate rises and falls once, and a batch's loss is the
-mean of its images'.
+The network and the loss are those of `seed-ae`. Only the training differs, and is much shorter. The output of the
+decoder starts at the mean image, the learning rate rises and falls once (Smith & Topin 2019), and the loss of a batch
+is the mean over its images.
 """
 
 import math

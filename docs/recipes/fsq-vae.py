@@ -1,10 +1,15 @@
 """
-The code is a grid of words, as in vq-vae, without a table of vectors: each cell is three numbers, pressed into an
-interval and rounded to eight values each, and the 8³ = 512 combinations are the words. There is nothing to keep near
-anything, and no word that nobody finds. The gradient passes the rounding as if it were not there (straight through).
+The latent is a grid of codes, as in `vq-vae`, but without a codebook. Each cell holds three numbers. Each number is
+limited to an interval and rounded to one of eight values, so there are 8³ = 512 codes (Mentzer et al. 2024, Sec.
+3.1):
 
-The encoder is sure of its words, so the rate is −log p(words), and p is a causal transformer that guesses each word
-from those before it. It learns beside the rest and moves nothing but itself.
+    loss = −log p(x|z) − log p(codes)
+
+The gradient passes through the rounding unchanged (straight-through). No commitment term is needed, and no code stays
+unused for lack of cells near it.
+
+The encoder is deterministic, so the rate is −log p(codes). The prior p is a causal transformer that predicts each
+code from the codes before it. It is trained together with the rest, and its gradient reaches only its own weights.
 """
 
 import math
@@ -22,9 +27,9 @@ def norm(h, w, name):
 
 
 def log_prior(words, w):
-    # Σᵢ log p(wordᵢ | words before i) [B], by a causal transformer of two layers and four heads (Vaswani et al.
+    # Σᵢ log p(codeᵢ | codes before i) [B], by a causal transformer with two layers and four heads (Vaswani et al.
     # 2017).
-    table = w["prior.words.weight"]  # its last row stands before the first word
+    table = w["prior.words.weight"]  # its last row is the start token
     before = torch.cat([torch.full_like(words[:, :1], len(table) - 1), words[:, :-1]], 1)
     h = table[before] + w["prior.places"]
     is_later = torch.ones(words.shape[1], words.shape[1], dtype=torch.bool).triu(1)
@@ -40,17 +45,17 @@ def log_prior(words, w):
 
 
 def loss(x, noise, ramp, encoder, decoder, w):
-    # The cells [B, P, 3] of the grid, pressed between −4 and 3, so that rounding gives one of eight values; the shift
-    # leaves 0 where it is (Mentzer et al. 2024, Sec. 3.1 and Appendix A.1).
-    project = w["posterior.project.weight"].flatten(1)  # a convolution of one pixel: the same layer in every cell
+    # The cells [B, P, 3] of the grid, limited to [−4, 3], so that rounding gives one of eight values. The shift keeps 0
+    # at 0 (Mentzer et al. 2024, Sec. 3.1 and Appendix A.1).
+    project = w["posterior.project.weight"].flatten(1)  # a 1×1 convolution: the same layer in every cell
     cells = linear(encoder(x).unflatten(1, (project.shape[1], -1)).mT, project, w["posterior.project.bias"])
     half = 1.001 * 7 / 2
     pressed = half * (cells + math.atanh(0.5 / half)).tanh() - 0.5
     digits = pressed.round()
-    z = (pressed + (digits - pressed).detach()).flatten(1) / 4  # the rounded numbers, with the gradient of the pressed
+    z = (pressed + (digits - pressed).detach()).flatten(1) / 4  # the rounded numbers; gradient of the limited ones
     words = (digits.long() + 4) @ torch.tensor([1, 8, 64])
 
-    # −log p(x|z): one learned scale, no finer than the rounding of bytes (Rybkin et al. 2021, Eq. 4).
+    # −log p(x|z): one learned scale, at least the rounding error of bytes (Rybkin et al. 2021, Eq. 4).
     picture = 0.5 + decoder(z)
     log_scale = (10 * w["likelihood.free_log_scale"]).clamp(min=-math.log(255 * math.sqrt(12)))
     log_px = -0.5 * ((x - picture) / log_scale.exp()) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)

@@ -1,8 +1,11 @@
 """
-A rate that is paid in full makes codes forget their images. Here it costs a tenth; what holds the codes to the prior
-instead is a distance of distributions, MMD, between the codes of the whole batch and as many draws of the prior. It
-asks nothing of the code of a single image: that may say all it knows, as long as all codes together look like a
-normal.
+The KL term has a weight of 0.1 only. The maximum mean discrepancy (MMD) between latents and the prior is added with a
+weight of 1000:
+
+    loss = −E[log p(x|z)] + 0.1 KL(q(z|x) ‖ p(z)) + 1000 MMD²(q(z), p(z))        Zhao et al. 2019, Eq. 6
+
+A KL term with full weight can make latents forget their images. The MMD constrains only the latents of the whole
+batch: together, they must look like samples of the prior. The latent of a single image stays informative.
 """
 
 import math
@@ -19,13 +22,13 @@ def kernel(a, b):
 
 
 def loss(x, noise, ramp, encoder, decoder, w):
-    # q(z|x) = N(mean, std²), and a code drawn from it (Kingma & Welling 2014, Eq. 9 and Sec. 2.4).
+    # q(z|x) = N(mean, std²), and a sample z from it (Kingma & Welling 2014, Eq. 9 and Sec. 2.4).
     features = encoder(x)
     mean = linear(features, w["posterior.mean.weight"], w["posterior.mean.bias"])
     log_std = 0.125 * linear(features, w["posterior.log_std.weight"], w["posterior.log_std.bias"])
     z = mean + log_std.exp() * noise[0]
 
-    # −log p(x|z): one learned scale, no finer than the rounding of bytes (Rybkin et al. 2021, Eq. 4).
+    # −log p(x|z): one learned scale, at least the rounding error of bytes (Rybkin et al. 2021, Eq. 4).
     picture = 0.5 + decoder(z)
     log_scale = (10 * w["likelihood.free_log_scale"]).clamp(min=-math.log(255 * math.sqrt(12)))
     log_px = -0.5 * ((x - picture) / log_scale.exp()) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)
@@ -34,10 +37,10 @@ def loss(x, noise, ramp, encoder, decoder, w):
     # KL(q(z|x) ‖ N(0, 1)), summed over dimensions (Kingma & Welling 2014, Appendix B).
     rate = 0.5 * (mean**2 + (2 * log_std).exp() - 1 - 2 * log_std).sum(1)
 
-    # MMD² of the codes and of draws of N(0, 1), over pairs of different rows (Gretton et al. 2012, Eq. 4): one number
-    # for the batch. The noise that made code i may serve as draw i, for the two are in no pair.
+    # MMD² between the latents and samples of N(0, 1), over pairs of different rows (Gretton et al. 2012, Eq. 4): one
+    # number for the batch. The noise of latent i serves as sample i, because the two are never in the same pair.
     draws = noise[0]
     pairs = kernel(z, z) + kernel(draws, draws) - kernel(z, draws) - kernel(draws, z)
     mmd = pairs[~torch.eye(len(x), dtype=torch.bool)].mean()
 
-    return distortion + 0.1 * ramp * rate + 1000.0 * ramp * mmd  # Zhao et al. 2019, Eq. 6: its negative, 1 − α = 0.1
+    return distortion + 0.1 * ramp * rate + 1000.0 * ramp * mmd  # the negative of Zhao et al. 2019, Eq. 6

@@ -1,10 +1,14 @@
 """
-One code per image gives a bound of log p(x) that punishes every bad draw. With five, each is weighed by how well it
-explains the image, wₖ = p(x, zₖ)/q(zₖ|x), and the logarithm is taken of the mean weight: a tighter bound, which
-leaves the posterior more freedom.
+The encoder draws K = 5 latents per image, and the loss is a tighter bound on −log p(x):
 
-The more codes, the more the encoder's gradient drowns in noise. It is therefore taken through the codes alone, the
-density q held constant, and code k counts by the square of its share of the weights: on average the same gradient.
+    loss = −log 1/K Σₖ wₖ,   wₖ = p(x, zₖ) / q(zₖ|x)        Burda et al. 2016, Eq. 8
+
+With one sample, the bound penalizes every poor sample. With five, each sample is weighted by how well it explains the
+image. This leaves the posterior more freedom.
+
+The plain gradient of the encoder becomes noisier as K grows. The doubly reparameterized gradient avoids this (Tucker
+et al. 2018). It flows through the samples only, with the parameters of q held constant, and weights sample k by the
+square of its normalized weight. On average, both gradients are equal.
 """
 
 import math
@@ -13,7 +17,7 @@ from torch.nn.functional import linear
 
 
 def loss(x, noise, ramp, encoder, decoder, w):
-    # q(z|x) = N(mean, std²), and five codes drawn from it: noise and z are [5, B, L].
+    # q(z|x) = N(mean, std²), and five samples z from it: noise and z are [5, B, L].
     features = encoder(x)
     mean = linear(features, w["posterior.mean.weight"], w["posterior.mean.bias"])
     log_std = 0.125 * linear(features, w["posterior.log_std.weight"], w["posterior.log_std.bias"])
@@ -31,8 +35,8 @@ def loss(x, noise, ramp, encoder, decoder, w):
     standard = (z - constant_mean) / constant_log_std.exp()
     log_qz = (-0.5 * standard**2 - constant_log_std - 0.5 * math.log(2 * math.pi)).sum(2)
 
-    # −log 1/K Σₖ wₖ (Burda et al. 2016, Eq. 8). Its gradient reaches zₖ with the factor wₖ / Σⱼ wⱼ, and gets it once
-    # more.
+    # −log 1/K Σₖ wₖ (Burda et al. 2016, Eq. 8). The gradient arrives at zₖ with the factor wₖ / Σⱼ wⱼ; the hook
+    # multiplies it by this factor once more.
     log_w = log_px + log_pz - log_qz
     share = log_w.detach().softmax(0)
     if z.requires_grad:

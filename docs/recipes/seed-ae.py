@@ -1,7 +1,11 @@
 """
-Founding system A: squared errors of handwritten digits. As −log p(x|z) that is a normal of variance 1/2, whose
-exponent is the squared error itself, and a constant of ½ log π for each pixel value. A batch's loss is the sum of its
-images', not the mean.
+The first of the two systems that vaekit began with: a dense autoencoder for handwritten digits, trained on the
+squared error.
+
+    loss = ‖x − x̂‖² + D/2 log π
+
+This is −log p(x|z) for a normal with variance 1/2, where D is the number of pixels. The loss of a batch is the sum
+over its images, not the mean.
 """
 
 import math

@@ -1,7 +1,12 @@
 """
-Founding system B: squared errors plus KL. As a density of pixels, squared errors are a normal of variance 1/2, a
-camera so noisy that fine detail is not worth its rate; that is why it blurs. A batch's loss is the sum of its
-images', not the mean.
+The second of the two systems that vaekit began with: a convolutional VAE for faces, trained on the squared error plus
+the KL term.
+
+    loss = ‖x − x̂‖² + D/2 log π + KL(q(z|x) ‖ p(z))        Kingma & Welling 2014, Eq. 10
+
+As a density, the squared error is a normal with variance 1/2, where D is the number of pixel values. This assumes so
+much pixel noise that fine detail is not worth its rate. That is why images blur. The loss of a batch is the sum over
+its images, not the mean.
 """
 
 import math
@@ -10,13 +15,13 @@ from torch.nn.functional import linear
 
 
 def loss(x, noise, ramp, encoder, decoder, w):
-    # q(z|x) = N(mean, std²), and a code drawn from it (Kingma & Welling 2014, Eq. 9 and Sec. 2.4).
+    # q(z|x) = N(mean, std²), and a sample z from it (Kingma & Welling 2014, Eq. 9 and Sec. 2.4).
     features = encoder(x)
     mean = linear(features, w["posterior.mean.weight"], w["posterior.mean.bias"])
     log_std = linear(features, w["posterior.log_std.weight"], w["posterior.log_std.bias"])
     z = mean + log_std.exp() * noise[0]
 
-    # −log p(x|z): a normal of variance 1/2 around the picture has the squared error in its exponent.
+    # −log p(x|z): the exponent of a normal with variance 1/2 is the squared error.
     picture = decoder(z).sigmoid()
     distortion = ((x - picture) ** 2 + 0.5 * math.log(math.pi)).sum((1, 2, 3))
 

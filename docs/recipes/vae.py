@@ -1,11 +1,15 @@
 """
-A code z says in a few numbers what an image is like. The encoder gives each image a normal distribution of codes, the
-decoder gives each code a picture, and the loss has two prices: what the picture misses of the image (the distortion),
-and what the code tells beyond what the prior knows of codes in general (the rate).
+The encoder maps an image x to a normal distribution q(z|x) over latents. The decoder maps a latent z to a normal
+distribution p(x|z) over images. The loss is the negative evidence lower bound (ELBO):
 
-Two choices differ from the textbook. The spread of pixels around the picture is one learned number, so that
-distortion and rate are weighed as the images want it. And the prior has the mean and the covariance that the codes of
-the training images have: running averages, which no gradient reaches.
+    loss = −E[log p(x|z)] + KL(q(z|x) ‖ p(z))        Kingma & Welling 2014, Eq. 10
+
+The first term is the distortion, and the second one is the rate. This recipe differs from the textbook in two ways:
+
+- The standard deviation of a pixel is one learned number (Rybkin et al. 2021, Eq. 4). It balances distortion and
+  rate, so no weight has to be set by hand.
+- The prior has the mean and the covariance of the latents of the training images. Both are running averages, which no
+  gradient reaches.
 """
 
 import math
@@ -15,14 +19,14 @@ from torch.nn.functional import linear
 
 
 def loss(x, noise, ramp, encoder, decoder, w):
-    # q(z|x) = N(mean, std²), and a code drawn from it (Kingma & Welling 2014, Eq. 9 and Sec. 2.4).
+    # q(z|x) = N(mean, std²), and a sample z from it (Kingma & Welling 2014, Eq. 9 and Sec. 2.4).
     features = encoder(x)
     mean = linear(features, w["posterior.mean.weight"], w["posterior.mean.bias"])
     log_std = 0.125 * linear(features, w["posterior.log_std.weight"], w["posterior.log_std.bias"])
     z = mean + log_std.exp() * noise[0]
 
-    # −log p(x|z): a normal around the picture, with one learned scale (Rybkin et al. 2021, Eq. 4). Bytes are rounded
-    # with a standard deviation of 1/(255 √12); a narrower normal would describe the rounding.
+    # −log p(x|z): a normal around the picture, with one learned scale (Rybkin et al. 2021, Eq. 4). The rounding error
+    # of bytes has a standard deviation of 1/(255 √12). A smaller scale would only describe the rounding.
     picture = 0.5 + decoder(z)
     log_scale = (10 * w["likelihood.free_log_scale"]).clamp(min=-math.log(255 * math.sqrt(12)))
     log_px = -0.5 * ((x - picture) / log_scale.exp()) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)

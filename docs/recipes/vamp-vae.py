@@ -1,7 +1,11 @@
 """
-The prior that fits codes best is the mean of all posteriors, q(z) = E[q(z|x)]. That of a hundred images comes near
-it, and the images need not be real: they are learned with the rest, through the encoder. The prior becomes a mixture
-of normals that moves with the codes and has a place for each kind of image.
+The prior is a mixture of the posteriors of K = 100 learned images:
+
+    p(z) = 1/K Σₖ q(z|uₖ)        Tomczak & Welling 2018, Eq. 9
+
+The best prior for the bound is the aggregate posterior q(z) = E[q(z|x)]. The mixture approximates it. The images uₖ
+are parameters, and their gradient passes through the encoder. So the prior is a mixture of normals that follows the
+latents, with a component for each kind of image.
 """
 
 import math
@@ -23,21 +27,21 @@ def log_normal(z, mean, log_std):
 
 
 def loss(x, noise, ramp, encoder, decoder, w):
-    # q(z|x) = N(mean, std²), and a code drawn from it (Kingma & Welling 2014, Eq. 9 and Sec. 2.4).
+    # q(z|x) = N(mean, std²), and a sample z from it (Kingma & Welling 2014, Eq. 9 and Sec. 2.4).
     mean, log_std = posterior(x, encoder, w)
     z = mean + log_std.exp() * noise[0]
 
-    # −log p(x|z): one learned scale, no finer than the rounding of bytes (Rybkin et al. 2021, Eq. 4).
+    # −log p(x|z): one learned scale, at least the rounding error of bytes (Rybkin et al. 2021, Eq. 4).
     picture = 0.5 + decoder(z)
     log_scale = (10 * w["likelihood.free_log_scale"]).clamp(min=-math.log(255 * math.sqrt(12)))
     log_px = -0.5 * ((x - picture) / log_scale.exp()) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)
     distortion = -log_px.sum((1, 2, 3))
 
-    # p(z) = 1/K Σₖ q(z|uₖ), the uₖ being learned images (Tomczak & Welling 2018, Eq. 9).
+    # p(z) = 1/K Σₖ q(z|uₖ) for learned images uₖ (Tomczak & Welling 2018, Eq. 9).
     learned = w["prior.images"].clamp(0, 1)
     each = log_normal(z[:, None], *posterior(learned, encoder, w))  # [B, K]
     log_pz = each.logsumexp(1) - math.log(len(learned))
 
-    # A mixture has no KL in closed form: the one code of each image stands for all (Kingma & Welling 2014, Eq. 6).
+    # The KL to a mixture has no closed form, so one sample per image estimates it (Kingma & Welling 2014, Eq. 6).
     rate = log_normal(z, mean, log_std) - log_pz
     return distortion + ramp * rate

@@ -1,11 +1,15 @@
 """
-The code is a grid of words. Each cell of the encoder's grid is replaced by the nearest of 512 vectors, by angle, and
-the decoder sees the vectors alone. Choosing has no gradient, so that of the vector is passed to the cell as it is
-(straight through), and a small term, the commitment, keeps cells near their vectors. The vectors follow the cells
-that chose them as running means (van den Oord et al. 2017, Appendix A.1), which no gradient reaches.
+The latent is a grid of codes. The vector e of each cell is replaced by the nearest of 512 codebook vectors c, by
+angle, and the decoder sees only these. The choice has no gradient, so the gradient of c is passed on to e
+(straight-through). A commitment term keeps e close to c:
 
-The encoder is sure of its words, so the rate is −log p(words), and p is a causal transformer that guesses each word
-from those before it. It learns beside the rest and moves nothing but itself.
+    loss = −log p(x|z) − log p(codes) + 0.25 ‖e − c‖²        van den Oord et al. 2017, Eq. 3
+
+The codebook vectors are running means of the cells that chose them (van den Oord et al. 2017, Appendix A.1). No
+gradient reaches them.
+
+The encoder is deterministic, so the rate is −log p(codes). The prior p is a causal transformer that predicts each
+code from the codes before it. It is trained together with the rest, and its gradient reaches only its own weights.
 """
 
 import math
@@ -23,9 +27,9 @@ def norm(h, w, name):
 
 
 def log_prior(words, w):
-    # Σᵢ log p(wordᵢ | words before i) [B], by a causal transformer of two layers and four heads (Vaswani et al.
+    # Σᵢ log p(codeᵢ | codes before i) [B], by a causal transformer with two layers and four heads (Vaswani et al.
     # 2017).
-    table = w["prior.words.weight"]  # its last row stands before the first word
+    table = w["prior.words.weight"]  # its last row is the start token
     before = torch.cat([torch.full_like(words[:, :1], len(table) - 1), words[:, :-1]], 1)
     h = table[before] + w["prior.places"]
     is_later = torch.ones(words.shape[1], words.shape[1], dtype=torch.bool).triu(1)
@@ -41,17 +45,17 @@ def log_prior(words, w):
 
 
 def loss(x, noise, ramp, encoder, decoder, w):
-    # The cells [B, P, 8] of the grid, of length 1, and for each the nearest vector (van den Oord et al. 2017, Eq. 1;
-    # of length 1: Yu et al. 2022, Sec. 3.2).
-    project = w["posterior.project.weight"].flatten(1)  # a convolution of one pixel: the same layer in every cell
+    # The cells [B, P, 8] of the grid, normalized to length 1 (Yu et al. 2022, Sec. 3.2), and the nearest codebook
+    # vector of each (van den Oord et al. 2017, Eq. 1).
+    project = w["posterior.project.weight"].flatten(1)  # a 1×1 convolution: the same layer in every cell
     cells = linear(encoder(x).unflatten(1, (project.shape[1], -1)).mT, project, w["posterior.project.bias"])
     cells = normalize(cells, dim=2)
     vectors = normalize(w["posterior.quantiser.vectors"], dim=1)
     words = (cells @ vectors.mT).argmax(2)
     chosen = vectors[words]
-    z = (cells + (chosen - cells).detach()).flatten(1)  # the chosen vectors, with the gradient of the cells
+    z = (cells + (chosen - cells).detach()).flatten(1)  # the chosen vectors; gradient of the cells
 
-    # −log p(x|z): one learned scale, no finer than the rounding of bytes (Rybkin et al. 2021, Eq. 4).
+    # −log p(x|z): one learned scale, at least the rounding error of bytes (Rybkin et al. 2021, Eq. 4).
     picture = 0.5 + decoder(z)
     log_scale = (10 * w["likelihood.free_log_scale"]).clamp(min=-math.log(255 * math.sqrt(12)))
     log_px = -0.5 * ((x - picture) / log_scale.exp()) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)

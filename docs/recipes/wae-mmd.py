@@ -1,7 +1,11 @@
 """
-An autoencoder has one code per image and draws well, but nobody knows where its codes lie, so it cannot be sampled.
-Here the codes of each batch are compared with as many draws of a standard normal, and their distance (MMD) is part of
-the loss: all codes together become a normal, while each image keeps a code of its own.
+An autoencoder maps each image to one latent, but nothing controls how latents are distributed. So it cannot be
+sampled. Here, the latents of each batch are compared with samples of a standard normal by the maximum mean
+discrepancy (MMD), with the weight λ = 1000:
+
+    loss = −log p(x|z) + λ MMD²(q(z), p(z))        Tolstikhin et al. 2018, Eq. 4
+
+Together, the latents follow a normal distribution, while each image keeps a latent of its own.
 """
 
 import math
@@ -20,14 +24,14 @@ def kernel(a, b):
 def loss(x, noise, ramp, encoder, decoder, w):
     z = linear(encoder(x), w["posterior.mean.weight"], w["posterior.mean.bias"])
 
-    # −log p(x|z): one learned scale, no finer than the rounding of bytes (Rybkin et al. 2021, Eq. 4).
+    # −log p(x|z): one learned scale, at least the rounding error of bytes (Rybkin et al. 2021, Eq. 4).
     picture = 0.5 + decoder(z)
     log_scale = (10 * w["likelihood.free_log_scale"]).clamp(min=-math.log(255 * math.sqrt(12)))
     log_px = -0.5 * ((x - picture) / log_scale.exp()) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)
     distortion = -log_px.sum((1, 2, 3))
 
-    # MMD² of the codes and of draws of N(0, 1), over pairs of different rows (Tolstikhin et al. 2018, Algorithm 2):
-    # one number for the batch.
+    # MMD² between the latents and samples of N(0, 1), over pairs of different rows (Tolstikhin et al. 2018,
+    # Algorithm 2): one number for the batch.
     draws = noise[0]
     pairs = kernel(z, z) + kernel(draws, draws) - kernel(z, draws) - kernel(draws, z)
     mmd = pairs[~torch.eye(len(x), dtype=torch.bool)].mean()

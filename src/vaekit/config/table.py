@@ -30,14 +30,14 @@ _BOUND: dict[str, Any] = {"posterior_std_gain": 0.125, "kl_warmup": 0.3, **_STEA
 _ROWS = [
     Recipe(
         "vae",
-        summary="the default: a residual network and a learned observation scale; sharp, samples well",
+        summary="the default: a residual network and a learned observation scale; sharp images, good samples",
         paper="Kingma & Welling 2014, Eq. 10; learned scale: Rybkin et al. 2021, Eq. 4",
         prior="fitted-normal",
         **_BOUND,
     ),
     Recipe(
         "beta-vae",
-        summary="a stronger pull to the prior: smoother, more separate latent directions, blurrier images",
+        summary="a stronger KL term: smoother and more disentangled latents, blurrier images",
         paper="Higgins et al. 2017, Eq. 4",
         beta=4.0,
         scale="fixed",
@@ -46,7 +46,7 @@ _ROWS = [
     ),
     Recipe(
         "iwae",
-        summary="a tighter bound, of five codes per image, under a standard normal prior; five times the decoding",
+        summary="a tighter bound, from five samples per image",
         paper="Burda et al. 2016, Eq. 8; gradient: Tucker et al. 2018",
         cost="3",
         posterior_std_gain=0.125,
@@ -56,7 +56,7 @@ _ROWS = [
     ),
     Recipe(
         "capacity-vae",
-        summary="beta-vae led to a rate of capacity_nats, which rises slowly: separate directions, less blur",
+        summary="a KL term that follows a rising target: disentangled latents, less blur than beta-vae",
         paper="Burgess et al. 2018, Eq. 8",
         posterior_std_gain=0.125,
         objective="capacity",
@@ -67,7 +67,7 @@ _ROWS = [
     ),
     Recipe(
         "beta-tcvae",
-        summary="latents that tell nothing of one another: directions that change one thing each",
+        summary="independent latent dimensions, each of which changes one thing",
         paper="Chen et al. 2018, Eq. 4",
         objective="tc",
         tc_weight=150.0,  # 6 where a pixel is Bernoulli, whose deviation is up to 0.5, not 0.1: 25 times as dear
@@ -78,7 +78,7 @@ _ROWS = [
     ),
     Recipe(
         "info-vae",
-        summary="codes that keep what they know of the image: the codes of all images together are held to the prior",
+        summary="informative latents: only all latents together are matched to the prior",
         paper="Zhao et al. 2019, Eq. 6",
         objective="mmd",
         beta=0.1,
@@ -87,7 +87,7 @@ _ROWS = [
     ),
     Recipe(
         "vamp-vae",
-        summary="a prior that is the mean of the posteriors of learned images: a better bound, samples of many kinds",
+        summary="a prior made of the posteriors of learned images: a better bound, diverse samples",
         paper="Tomczak & Welling 2018, Eq. 9",
         cost="2.5",
         prior="vamp",
@@ -95,7 +95,7 @@ _ROWS = [
     ),
     Recipe(
         "flow-vae",
-        summary="a learned, invertible prior: any shape of codes, exact densities, smooth samples",
+        summary="a normalizing flow as the prior: latents of any shape, exact densities",
         paper="Dinh et al. 2017, Eq. 7; as a prior: Chen et al. 2017, Sec. 3.2",
         cost="1.1",
         prior="flow",
@@ -103,22 +103,22 @@ _ROWS = [
     ),
     Recipe(
         "iaf-vae",
-        summary="posteriors of any shape, by an inverse autoregressive flow, under a standard normal prior",
+        summary="an inverse autoregressive flow as the posterior: posteriors of any shape",
         paper="Kingma et al. 2016, Eq. 10 and Algorithm 1",
         posterior="iaf",
         **_BOUND,
     ),
     Recipe(
         "conditional-vae",
-        summary="told labels and attributes, where they are known: draw images of a kind, generate --condition",
-        paper="Kingma et al. 2014, Eq. 6; Sohn et al. 2015, Eq. 4; parts are hidden as in Ho & Salimans 2021, Sec. 3.2",
+        summary="conditioned on labels and attributes: generates images of a kind",
+        paper="Kingma et al. 2014, Eq. 6; Sohn et al. 2015, Eq. 4; hidden conditions: Ho & Salimans 2021, Sec. 3.2",
         prior="conditional-normal",
         is_conditional=True,
         **_BOUND,
     ),
     Recipe(
         "wae-mmd",
-        summary="an autoencoder whose codes together are held to a normal: sharp, and it can be sampled",
+        summary="an autoencoder whose latents follow a normal distribution: sharp, and it can be sampled",
         paper="Tolstikhin et al. 2018, Eq. 4 and Algorithm 2",
         posterior="point",
         objective="mmd",
@@ -127,7 +127,7 @@ _ROWS = [
     ),
     Recipe(
         "rae-l2",
-        summary="an autoencoder with short latents and a smooth decoder; sample it after vaekit fit-prior, as ae",
+        summary="an autoencoder with short latents and a smooth decoder; can be sampled after fit-prior",
         paper="Ghosh et al. 2020, Eq. 4 to 7",
         posterior="point",
         prior="none",
@@ -138,8 +138,8 @@ _ROWS = [
     ),
     Recipe(
         "vq-vae",
-        summary="each patch one of 512 learned vectors: sharp, compact; samples come from a prior over the words",
-        paper="van den Oord et al. 2017, Eq. 3 and Appendix A.1; codes of length 1: Yu et al. 2022, Sec. 3.2",
+        summary="a grid of codes from a learned codebook: sharp and compact, with an autoregressive prior",
+        paper="van den Oord et al. 2017, Eq. 3 and Appendix A.1; normalized codes: Yu et al. 2022, Sec. 3.2",
         cost="0.9",
         latent="codes",
         posterior="vq",
@@ -149,7 +149,7 @@ _ROWS = [
     ),
     Recipe(
         "fsq-vae",
-        summary="vq-vae without a codebook: a few numbers per patch, each rounded to a few values; all words get used",
+        summary="a grid of codes from rounded numbers, without a codebook: all codes get used",
         paper="Mentzer et al. 2024, Sec. 3.1",
         cost="0.9",
         latent="codes",
@@ -160,7 +160,7 @@ _ROWS = [
     ),
     Recipe(
         "ae",
-        summary="a plain autoencoder: the best reconstructions, no density, no samples to trust",
+        summary="a plain autoencoder: the best reconstructions, but no density and no samples",
         paper="Hinton & Salakhutdinov 2006",
         posterior="point",
         prior="none",
@@ -169,7 +169,7 @@ _ROWS = [
     ),
     Recipe(
         "denoising-ae",
-        summary="an autoencoder that learns to remove noise of any strength up to noise_std",
+        summary="an autoencoder that removes noise of any strength up to noise_std",
         paper="Vincent et al. 2010, Eq. 10",
         posterior="point",
         prior="none",
@@ -199,7 +199,7 @@ _ROWS = [
     ),
     Recipe(
         "fast-ae",
-        summary="the network of seed-ae, trained for speed: one epoch of MNIST is as good as ten of seed-ae",
+        summary="seed-ae trained for speed: as good after one epoch of MNIST as seed-ae after ten",
         paper="Hinton & Salakhutdinov 2006; schedule: Smith & Topin 2019",
         cost="0.02",
         net="mlp",
@@ -221,7 +221,7 @@ _ROWS = [
     ),
     Recipe(
         "seed-vae",
-        summary="founding system B: a convolutional VAE for 256x256 faces; blurs, by its fixed scale",
+        summary="founding system B: a convolutional VAE for 256x256 faces; blurry because of its fixed scale",
         paper="Kingma & Welling 2014, Eq. 10 and Appendix B",
         cost="2.5",
         net="seed-conv",
