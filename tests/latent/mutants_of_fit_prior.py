@@ -1,0 +1,23 @@
+"""Mistakes in the formulas of ``vaekit.latent.fit_prior``: see ``tests/support/mutant.py``."""
+
+from mutant import Mutant, Table
+
+from vaekit.latent import fit_prior
+
+TABLE = Table(
+    fit_prior,
+    tests=["latent/test_fit_prior.py"],
+    mutants=[
+        Mutant("== _HELD_OUT - 1", "!= _HELD_OUT - 1", "fitted to a tenth of the codes"),
+        Mutant("codes[~is_held].double(), codes[is_held].double()", "codes.double(), codes[is_held].double()", "codes that are held out are fitted to"),
+        Mutant("log_prob(scaled[1]) - std.log().sum()", "log_prob(scaled[1]) + std.log().sum()", "the sign of the change of units"),
+        Mutant("prior(None).log_prob(held.float())", "prior(None).log_prob(train.float())", "nats of what was fitted to"),
+        Mutant("torch.from_numpy(found.weights_).log()", "torch.from_numpy(found.weights_)", "weights for log weights of a fitted mixture"),
+        Mutant("torch.linalg.cholesky(torch.from_numpy(found.covariances_))", "torch.from_numpy(found.covariances_)", "covariances for their factors"),
+        Mutant("ComposedTransform(plain.transform, scaling)", "ComposedTransform(scaling, plain.transform)", "codes are scaled on the wrong side of a flow"),
+        Mutant("AffineTransform(self.mean, self.std, ", "AffineTransform(self.mean, self.std.square(), ", "codes are stretched by their variance"),
+        Mutant("(-prior().log_prob(", "(prior().log_prob(", "a flow that flees the codes"),
+        Mutant("if found > best:", "if True:", "the last step of a flow, not the best"),
+        Mutant("centred.mT @ centred / len(scaled)", "centred.mT @ centred", "the normal that is compared with is too wide"),
+    ],
+)

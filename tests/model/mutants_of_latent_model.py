@@ -1,0 +1,35 @@
+"""Mistakes in the formulas of ``vaekit.model.latent_model``: see ``tests/support/mutant.py``."""
+
+from mutant import Mutant, Table
+
+from vaekit.model import latent_model
+
+TABLE = Table(
+    latent_model,
+    tests=["model/test_latent_model.py", "model/test_linear_gaussian.py", "model/test_quantizers.py", "model/test_recipe_pages.py"],
+    mutants=[
+        # models
+        Mutant("target = batch.x if batch.target is None else batch.target", "target = batch.x", "noisy images are compared, not the clean ones"),
+        Mutant("[level.qz.log_prob(level.z) for level", "[level.pz.log_prob(level.z) for level", "log p(z) for log q(z|x)"),
+        Mutant("[level.pz.log_prob(level.z) for level", "[level.qz.log_prob(level.z) for level", "log q(z|x) for log p(z)"),
+        Mutant("kl_divergence(level.qz, level.pz)", "kl_divergence(level.pz, level.qz)", "the divergence of the prior from the posterior"),
+        Mutant("(level.z) - level.pz", "(level.z) + level.pz", "the sign of log p(z) in a sampled divergence"),
+        Mutant("level.pz.log_prob(level.z)).mean(0)", "level.pz.log_prob(level.z)).sum(0)", "a sampled divergence summed over samples"),
+        Mutant("total = total + term", "total = term", "the last level alone"),
+        Mutant("if self.training and not self._is_observed", "if not self._is_observed", "a fitted prior follows what it is evaluated on"),
+        Mutant("if self.training and not self._is_observed", "if self.training", "what follows a batch is shown its pieces too"),
+        Mutant("noise if source is None else source.from_noise(noise)", "noise", "the noise is decoded, not a sample of the prior"),
+        Mutant("px = self.decode(z, batch.condition)", "px = self.decode(qz.mean.expand(z.shape), batch.condition)", "the decoder sees the mean, not the sample"),
+        # what is told
+        Mutant("_told(z, condition).flatten(0, -2)", "_told(z, None).flatten(0, -2)", "the decoder is told nothing"),
+        Mutant("self._told(self._through(self.encoder, x), condition)", "self._told(self._through(self.encoder, x), None)", "the encoder is told nothing"),
+        Mutant("self.prior(self, batch.condition)", "self.prior(self)", "the prior is told nothing"),
+        Mutant("None if prior is None else prior(self, condition)", "None if prior is None else prior(self)", "what is drawn from is told nothing"),
+        Mutant("source.from_noise(noise), condition)", "source.from_noise(noise), None)", "the decoder of samples is told nothing"),
+        Mutant("self.prior if self.fitted_prior is None else self.fitted_prior", "self.prior", "what was fitted is not drawn from"),
+        Mutant("qz = self.posterior.renewed(qz)", "pass", "words of the codebook before it moved, in training"),
+        Mutant("(self.decoder_l2 * squares).expand(count)", "(self.decoder_l2 * squares / count).expand(count)", "a penalty of weights that is divided by the batch"),
+        Mutant("p.square().sum() for p", "p.square().mean() for p", "a penalty of weights that is a mean"),
+        Mutant("= qz.commitment", "= -qz.commitment", "the sign of the commitment"),
+    ],
+)

@@ -1,0 +1,50 @@
+"""Mistakes in the formulas of ``vaekit.model.quantizers``: see ``tests/support/mutant.py``."""
+
+from mutant import Mutant, Table
+
+from vaekit.model import quantizers
+
+TABLE = Table(
+    quantizers,
+    tests=["model/test_quantizers.py"],
+    mutants=[
+        Mutant(".mT).argmax(-1)", ".mT).argmin(-1)", "the farthest vector"),
+        Mutant("unit = F.normalize(features, dim=-1)\n", "unit = features\n", "features are not brought to length 1"),
+        Mutant("unit + (chosen - unit).detach()", "unit + (chosen - unit)", "no gradient passes the choice"),
+        Mutant("unit + (chosen - unit).detach()", "chosen + (unit - chosen).detach()", "the features for their vectors"),
+        Mutant("(unit - chosen.detach()).square()", "(unit.detach() - chosen).square()", "a commitment that moves nothing"),
+        Mutant("(unit - chosen.detach()).square()", "(unit + chosen.detach()).square()", "a commitment to the opposite vector"),
+        Mutant("self.commitment * squares.sum(-1)", "self.commitment * squares.mean(-1)", "a commitment that is a mean over cells"),
+        Mutant("self.uses.lerp_(uses, 1 - _KEEP)", "self.uses.lerp_(uses, _KEEP)", "uses keep what they should forget"),
+        Mutant("self.sums.lerp_(sums, 1 - _KEEP)", "self.sums.lerp_(sums, _KEEP)", "vectors keep what they should forget"),
+        Mutant("_KEEP = 0.99 ", "_KEEP = 0.9 ", "how long a codebook remembers"),
+        Mutant("F.normalize(features.detach(), dim=-1).flatten(0, -2)", "features.detach().flatten(0, -2)", "long features weigh more in a vector"),
+        Mutant("        self._revive()\n", "", "vectors that nobody uses stay"),
+        Mutant("< _DEAD_SHARE *", "> _DEAD_SHARE *", "vectors that are used are taken for dead"),
+        Mutant("descending=True", "descending=False", "dead vectors go to where few are"),
+        Mutant("self.uses[often] /= 2\n", "self.uses[often] /= 1\n", "who shares its features keeps its count"),
+        Mutant("self.sums[often] + aside", "self.sums[often]", "vectors come back on top of others"),
+        Mutant("(self.levels - 1) * (1 + 1e-3) / 2", "self.levels * (1 + 1e-3) / 2", "the half width of levels"),
+        Mutant("(self.levels % 2 == 0)", "(self.levels % 2 == 1)", "odd levels are shifted, not even ones"),
+        Mutant("(features + self.shift)", "(features - self.shift)", "the sign of the shift of even levels"),
+        Mutant(".masked_fill(self.levels == 2, 0.0)", "", "two levels of which one is never used"),
+        Mutant("self._half() - self._offset()", "self._half()", "even levels that reach beyond"),
+        Mutant("self._rounded(bounded) - bounded).detach()", "self._rounded(bounded) - bounded)", "no gradient passes the rounding"),
+        Mutant("bounded + (self._rounded(bounded) - bounded).detach()", "bounded", "nothing is rounded"),
+        Mutant("torch.maximum(bounded.round(), -(self.levels // 2))", "bounded.round()", "a level below the lowest of many"),
+        Mutant("(self.levels - 1) // 2)\n", "self.levels)\n", "a level above the highest of many"),
+        Mutant("setdefault(f\"{prefix}shift\", self._shift_of_the_paper())", "setdefault(f\"{prefix}shift\", self.shift)", "old runs of two levels have other codes"),
+        Mutant("math.prod(levels[:i])", "math.prod(levels[i + 1 :])", "the places of digits, from the other end"),
+        Mutant(".flatten(2).mT.contiguous()", ".flatten(2).reshape(len(features), -1, self.quantiser.size)", "cells that mix their neighbours"),
+        Mutant("return self._of(qz.features)", "return qz", "words of the codebook before it moved"),
+        Mutant("self.logits[: words.shape[1]].log_softmax(-1)", "self.logits[: words.shape[1]].log_softmax(0)", "frequencies of words that sum to one over cells"),
+        Mutant("before = torch.cat([first, words[:, :-1]], dim=1)", "before = words", "a word is told itself"),
+        Mutant("before = torch.cat([first, words[:, :-1]], dim=1)", "before = torch.cat([first, words[:, 1:]], dim=1)", "a word is told itself, but for the first"),
+        Mutant("mask=mask, is_causal=True)", "mask=None, is_causal=False)", "a word is told those after it"),
+        Mutant(" + self.places[:count], mask", ", mask", "words that do not know where they are"),
+        Mutant("self.words.num_embeddings - 1", "0", "the first word stands before the first word"),
+        Mutant("each.sum((-2, -1))", "each.mean((-2, -1))", "log p(words) is a mean over cells"),
+        Mutant("self.words.log_probs(words[:, : place + 1])", "self.words.log_probs(0 * words[:, : place + 1])", "words are drawn without those before them"),
+        Mutant("[:, place].exp().cumsum(-1)", "[:, 0].exp().cumsum(-1)", "all cells have the frequencies of the first"),
+    ],
+)
