@@ -54,12 +54,13 @@ PRELOADED = [
 
 
 class Mutation(NamedTuple):
-    """A module with one mistake, and the test files to run on it: those likeliest to notice come first."""
+    """A module with one mistake, and the test files to run on it: those likeliest to notice it, then the others."""
 
     module: str
     path: str
     source: str
-    tests: list[str]
+    likeliest: list[str]
+    others: list[str]
     row: dict[str, str]
 
 
@@ -71,12 +72,13 @@ def collected() -> dict[str, Table]:
 
 def mutations(tables: dict[str, Table]) -> Iterator[Mutation]:
     """One for each row of the tables."""
-    everywhere = {name: None for table in tables.values() for name in table.tests}
+    everywhere = {f"tests/{name}": None for table in tables.values() for name in table.tests}
     for table in tables.values():
-        tests = [f"tests/{name}" for name in dict.fromkeys([*table.tests, REFERENCE, *everywhere])]
+        likeliest = [f"tests/{name}" for name in dict.fromkeys([*table.tests, REFERENCE])]
+        others = [name for name in everywhere if name not in likeliest]
         for mutant in table.mutants:
             row = {"module": table.name, "old": mutant.old, "new": mutant.new, "breaks": mutant.breaks}
-            yield Mutation(table.name, table.path, table.mutated(mutant), tests, row)
+            yield Mutation(table.name, table.path, table.mutated(mutant), likeliest, others, row)
 
 
 def main() -> int:
@@ -89,7 +91,7 @@ def main() -> int:
     chosen = [m for m in everything if is_chosen[m.module] and words in " ".join(m.row.values()).lower()]
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        found = _run_all(chosen, everything[0].tests, Path(folder), options.jobs)
+        found = _run_all(chosen, Path(folder), options.jobs)
     rows = [{**mutation.row, "caught_by": test} for mutation, test in zip(chosen, found, strict=True)]
     survived = [row for row in rows if row["caught_by"] is None]
     seconds = round(time.monotonic() - started)
@@ -113,8 +115,9 @@ def _changed_since(ref: str) -> set[str]:
     return set(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines())
 
 
-def _run_all(mutants: Sequence[Mutation], tests: list[str], folder: Path, jobs: int) -> list[str | None]:
-    """The test that caught each mutant. The unchanged package comes first, and must pass."""
+def _run_all(mutants: Sequence[Mutation], folder: Path, jobs: int) -> list[str | None]:
+    """The test that caught each mutant. The tests must pass on the unchanged package: the likeliest ones come first,
+    the others are tried only where they caught something."""
     context = multiprocessing.get_context("forkserver")  # each mutant has its own process, torch is imported once
     context.set_forkserver_preload(PRELOADED)
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -123,15 +126,22 @@ def _run_all(mutants: Sequence[Mutation], tests: list[str], folder: Path, jobs: 
         shutil.copytree(ROOT / name, unchanged / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", unchanged)
     found: list[str | None] = []
+    likeliest = {name: None for mutation in mutants for name in mutation.likeliest}
     with ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
-        broken = pool.submit(_first_failure, tests, unchanged).result()
-        if broken:
-            raise SystemExit(f"without any mutant {broken} fails")
+        _refuse_broken(pool.submit(_first_failure, list(likeliest), unchanged).result())
         for mutant, test in zip(mutants, pool.map(_caught_by, mutants, [unchanged] * len(mutants)), strict=True):
             result = "SURVIVED" if test is None else "caught  "
             print(f"{result} {mutant.module}: {mutant.row['breaks']} [{test}]", flush=True)
             found.append(test)
+        others = {test.partition("::")[0] for test in found if test} - set(likeliest)
+        if others:
+            _refuse_broken(pool.submit(_first_failure, sorted(others), unchanged).result())
     return found
+
+
+def _refuse_broken(failed: str | None) -> None:
+    if failed:
+        raise SystemExit(f"without any mutant {failed} fails")
 
 
 def _caught_by(mutation: Mutation, unchanged: Path) -> str | None:
@@ -142,17 +152,17 @@ def _caught_by(mutation: Mutation, unchanged: Path) -> str | None:
         ignored = shutil.ignore_patterns(f"{Path(mutation.path).stem}.*.pyc")
         shutil.copytree(unchanged, copy, ignore=ignored, dirs_exist_ok=True)
         (copy / mutation.path).write_text(mutation.source, encoding="utf-8")
-        return _first_failure(mutation.tests, copy)
+        return _first_failure([*mutation.likeliest, *mutation.others], copy, SECONDS)
 
 
-def _first_failure(tests: list[str], folder: Path) -> str | None:
-    """The first test that fails on the package in ``folder``."""
+def _first_failure(tests: list[str], folder: Path, seconds: int = 0) -> str | None:
+    """The first test that fails on the package in ``folder``, within so many seconds (0: any time)."""
     os.chdir(folder)
     os.environ["PYTHONPATH"] = str(folder / "src")
     sys.dont_write_bytecode = False  # the unchanged copy is compiled for all others
     sys.path.insert(0, str(folder / "src"))
     signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(SECONDS)
+    signal.alarm(seconds)
     failed = _tested(tests, folder)
     os.chdir(ROOT)
     return failed
