@@ -71,7 +71,8 @@ def _page(row: Recipe) -> list[str]:
     assert isinstance(first, ast.Expr) and first.end_lineno, f"docs/recipes/{row.name}.py has no docstring"
     prose, code = ast.literal_eval(first.value), source.splitlines()[first.end_lineno :]
     cost = "" if row.cost == "1" else f" A step takes {row.cost} times as long as one of `vae`."
-    head = ["", f"## {row.name}", "", f"*{row.summary}*", "", f"{row.paper}.{cost}", "", prose.strip(), ""]
+    summary = f"*{row.summary[:1].upper()}{row.summary[1:]}.*"
+    head = ["", f"## {row.name}", "", summary, "", f"Source: {row.paper}.{cost}", "", prose.strip(), ""]
     return [*head, "```python", *"\n".join(code).strip().splitlines(), "```", "", *_values(row)]
 
 
@@ -114,7 +115,7 @@ def scaling() -> list[str]:
         one, several = found["median_images_per_second"].values()
         rows.append(f"| {batch} | {one:.0f} | {several:.0f} | {found['ratio']:.2f} |")
     count = result["processes"]
-    head = f"| batch, in all | images/s, one process, {count} threads | images/s, {count} processes | ratio |"
+    head = f"| total batch | images/s, one process, {count} threads | images/s, {count} processes | ratio |"
     source = "Default `vae` at 64 px ([scaling.json](../bench/results/scaling.json), made by `bench/scaling.py`)."
     return [head, "|---|---|---|---|", *rows, "", source]
 

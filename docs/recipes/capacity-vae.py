@@ -1,7 +1,8 @@
 """
-The KL term follows a target C, which rises from 0 to 25 nats during training. The weight γ is 100:
+The KL term follows a target C, which rises from 0 to 25 nats during training. The weight γ is 100 (Burgess et al.
+2018, Eq. 8):
 
-    loss = −E[log p(x|z)] + γ |KL(q(z|x) ‖ p(z)) − C|        Burgess et al. 2018, Eq. 8
+    loss = −E[log p(x|z)] + γ |KL(q(z|x) ‖ p(z)) − C|
 
 A strong KL term switches dimensions off, and a weak one mixes factors within a dimension. With a rising target, the
 latent opens up one direction at a time. The most useful direction comes first, and each one has time to become a

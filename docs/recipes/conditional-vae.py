@@ -1,8 +1,8 @@
 """
 Both networks and the prior receive a condition c: the label and the attributes of the image. The loss bounds −log
-p(x|c):
+p(x|c) (Sohn et al. 2015, Eq. 4):
 
-    loss = −E[log p(x|z, c)] + KL(q(z|x, c) ‖ p(z|c))        Sohn et al. 2015, Eq. 4
+    loss = −E[log p(x|z, c)] + KL(q(z|x, c) ‖ p(z|c))
 
 What the condition says need not be in the latent. To generate images of a kind, fix c and sample z from p(z|c).
 

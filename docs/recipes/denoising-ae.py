@@ -1,7 +1,8 @@
 """
-The encoder receives a noisy image, and the reconstruction is compared with the clean image x:
+The encoder receives a noisy image, and the reconstruction is compared with the clean image x (Vincent et al. 2010,
+Eq. 10):
 
-    loss = −log p(x|z),   z = encoder(x + noise)        Vincent et al. 2010, Eq. 10
+    loss = −log p(x|z),   z = encoder(x + noise)
 
 To separate noise from image, the model has to learn what images look like. The standard deviation of the noise is
 drawn for each image, uniformly between 0 and 0.5. Half of the noisy images are clipped to [0, 1], as image files are.

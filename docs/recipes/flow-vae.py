@@ -1,13 +1,13 @@
 """
 The prior is a standard normal that is transformed by six invertible steps. Each step shifts and scales one half of
-the dimensions, by amounts that a small network computes from the other half:
+the dimensions, by amounts that a small network computes from the other half (Dinh et al. 2017, Eq. 7):
 
-    z ← shift + scale · z        Dinh et al. 2017, Eq. 7
+    z ← shift + scale · z
 
 To evaluate the density of a latent, the steps are inverted, which gives u. The change of volume is the product of the
-scales:
+scales (Dinh et al. 2017, Eq. 3 and 8):
 
-    log p(z) = log N(u; 0, 1) − Σ log scale        Dinh et al. 2017, Eq. 3 and 8
+    log p(z) = log N(u; 0, 1) − Σ log scale
 
 So the density is exact, and the prior can take the shape of the latents (Chen et al. 2017, Sec. 3.2).
 """

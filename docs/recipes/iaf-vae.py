@@ -1,8 +1,8 @@
 """
 A normal posterior with a diagonal covariance cannot express that dimensions depend on each other. Here, two inverse
-autoregressive steps transform it:
+autoregressive steps transform it (Kingma et al. 2016, Eq. 10):
 
-    z ← shift + scale · z        Kingma et al. 2016, Eq. 10
+    z ← shift + scale · z
 
 The shift and the scale of dimension i depend on the image and on the dimensions before i. One dense network with
 masked weights computes all of them (Germain et al. 2015). The Jacobian is triangular, so its determinant is the

@@ -1,8 +1,8 @@
 """
 The KL term has a weight of 0.1 only. The maximum mean discrepancy (MMD) between latents and the prior is added with a
-weight of 1000:
+weight of 1000 (Zhao et al. 2019, Eq. 6):
 
-    loss = −E[log p(x|z)] + 0.1 KL(q(z|x) ‖ p(z)) + 1000 MMD²(q(z), p(z))        Zhao et al. 2019, Eq. 6
+    loss = −E[log p(x|z)] + 0.1 KL(q(z|x) ‖ p(z)) + 1000 MMD²(q(z), p(z))
 
 A KL term with full weight can make latents forget their images. The MMD constrains only the latents of the whole
 batch: together, they must look like samples of the prior. The latent of a single image stays informative.

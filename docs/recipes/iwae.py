@@ -1,7 +1,7 @@
 """
-The encoder draws K = 5 latents per image, and the loss is a tighter bound on −log p(x):
+The encoder draws K = 5 latents per image, and the loss is a tighter bound on −log p(x) (Burda et al. 2016, Eq. 8):
 
-    loss = −log 1/K Σₖ wₖ,   wₖ = p(x, zₖ) / q(zₖ|x)        Burda et al. 2016, Eq. 8
+    loss = −log 1/K Σₖ wₖ,   wₖ = p(x, zₖ) / q(zₖ|x)
 
 With one sample, the bound penalizes every poor sample. With five, each sample is weighted by how well it explains the
 image. This leaves the posterior more freedom.

@@ -1,8 +1,8 @@
 """
 Much of what the noise of a VAE achieves is a smooth decoder. This recipe uses no noise. It penalizes the length of
-the latent and of the weights θ of the decoder instead:
+the latent and of the weights θ of the decoder instead (Ghosh et al. 2020, Eq. 4 to 6):
 
-    loss = −log p(x|z) + ½ ‖z‖² + 0.001 ‖θ‖²        Ghosh et al. 2020, Eq. 4 to 6
+    loss = −log p(x|z) + ½ ‖z‖² + 0.001 ‖θ‖²
 
 There is no prior and no bound. To sample, first fit a density to the latents with `vaekit fit-prior`. On MNIST, this
 does not beat a plain `ae` with the same fitted density: see the Fréchet distances in [Benchmarks](benchmarks.md).

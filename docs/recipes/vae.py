@@ -1,8 +1,8 @@
 """
 The encoder maps an image x to a normal distribution q(z|x) over latents. The decoder maps a latent z to a normal
-distribution p(x|z) over images. The loss is the negative evidence lower bound (ELBO):
+distribution p(x|z) over images. The loss is the negative evidence lower bound (ELBO; Kingma & Welling 2014, Eq. 10):
 
-    loss = −E[log p(x|z)] + KL(q(z|x) ‖ p(z))        Kingma & Welling 2014, Eq. 10
+    loss = −E[log p(x|z)] + KL(q(z|x) ‖ p(z))
 
 The first term is the distortion, and the second one is the rate. This recipe differs from the textbook in two ways:
 

@@ -1,7 +1,7 @@
 """
-The prior is a mixture of the posteriors of K = 100 learned images:
+The prior is a mixture of the posteriors of K = 100 learned images (Tomczak & Welling 2018, Eq. 9):
 
-    p(z) = 1/K Σₖ q(z|uₖ)        Tomczak & Welling 2018, Eq. 9
+    p(z) = 1/K Σₖ q(z|uₖ)
 
 The best prior for the bound is the aggregate posterior q(z) = E[q(z|x)]. The mixture approximates it. The images uₖ
 are parameters, and their gradient passes through the encoder. So the prior is a mixture of normals that follows the

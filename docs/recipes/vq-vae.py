@@ -1,9 +1,9 @@
 """
 The latent is a grid of codes. The vector e of each cell is replaced by the nearest of 512 codebook vectors c, by
 angle, and the decoder sees only these. The choice has no gradient, so the gradient of c is passed on to e
-(straight-through). A commitment term keeps e close to c:
+(straight-through). A commitment term keeps e close to c (van den Oord et al. 2017, Eq. 3):
 
-    loss = −log p(x|z) − log p(codes) + 0.25 ‖e − c‖²        van den Oord et al. 2017, Eq. 3
+    loss = −log p(x|z) − log p(codes) + 0.25 ‖e − c‖²
 
 The codebook vectors are running means of the cells that chose them (van den Oord et al. 2017, Appendix A.1). No
 gradient reaches them.

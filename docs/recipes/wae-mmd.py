@@ -1,9 +1,9 @@
 """
 An autoencoder maps each image to one latent, but nothing controls how latents are distributed. So it cannot be
 sampled. Here, the latents of each batch are compared with samples of a standard normal by the maximum mean
-discrepancy (MMD), with the weight λ = 1000:
+discrepancy (MMD), with the weight λ = 1000 (Tolstikhin et al. 2018, Eq. 4):
 
-    loss = −log p(x|z) + λ MMD²(q(z), p(z))        Tolstikhin et al. 2018, Eq. 4
+    loss = −log p(x|z) + λ MMD²(q(z), p(z))
 
 Together, the latents follow a normal distribution, while each image keeps a latent of its own.
 """
