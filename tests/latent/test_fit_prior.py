@@ -201,6 +201,29 @@ def test_a_fit_that_a_normal_beats_says_so_and_any_seed_serves() -> None:
     assert "warning" not in fit(bundles(), "mixture", 3)[1]
 
 
+def test_components_are_chosen_by_held_out_codes() -> None:
+    normal = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+    one, facts = fit(normal, seed=3)
+    assert facts["components"] == 1 and "warning" not in facts
+    assert facts["choice"] == "1 component, since held-out codes are less likely with 2, 5, 10"
+    assert facts["held_out_nats"] == pytest.approx(facts["held_out_nats_of_a_normal"], abs=1e-4)
+    again = fit(normal, seed=3)[0]
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in one.state_dict().items())
+    found = {count: fit(bundles(), components=count)[1] for count in (1, 2, 5, 10)}
+    assert not any("choice" in each for each in found.values())
+    best = max(found, key=lambda count: found[count]["held_out_nats"])
+    assert best > 1 and fit(bundles())[1]["components"] == best
+    assert fit(bundles(20))[1]["components"] in (1, 2)  # of 18 codes that are fitted to, five for each
+
+
+def test_the_choice_is_printed_and_kept(tmp_path: Path, vaekit: Callable) -> None:
+    train(tmp_path / "ae")
+    answer = vaekit("fit-prior", tmp_path / "ae")
+    assert answer.code == 0 and "since held-out codes are less likely with" in answer.out
+    kept = vk.load(tmp_path / "ae").model.fitted_prior
+    assert kept is not None and f"choice                     {len(kept.log_weights)} component" in answer.out
+
+
 def test_what_was_fitted_can_be_forgotten(tmp_path: Path, vaekit: Callable) -> None:
     run = train(tmp_path / "vae", "vae")
     drawn = run.generate(4).pixels

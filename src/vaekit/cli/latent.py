@@ -59,7 +59,7 @@ def fit_prior(
     *,
     kind: Annotated[str, Parameter(help="mixture (of normals), flow, or none: forget what was fitted.")] = "mixture",
     components: Annotated[
-        int | None, Parameter(help="Normals of the mixture. Default: 10, fewer for few codes.")
+        int | None, Parameter(help="Normals of the mixture. Default: the best of 1, 2, 5 and 10 for held-out codes.")
     ] = None,
     seed: Annotated[int, Parameter(help="Of where the fit begins.", validator=SEED)] = 0,
     json_: Json = False,

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, counted, nearest
 from vaekit.model.distributions.latent import FullNormal, Transformed
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.priors import FlowPrior, MixturePrior
@@ -34,12 +34,13 @@ KINDS = ("mixture", "flow")
 _NAME, _WEIGHTS = "prior.safetensors", "weights.safetensors"
 _HELD_OUT = 10  # every such code
 _FEWEST_CODES = 20
-_COMPONENTS = 10
+_COUNTS = (1, 2, 5, 10)  # of components, to choose from
 _CODES_EACH = 5  # of a component at least, on average: one of a single code would publish it
 _LEAST_SPREAD = 1e-6
 _RIDGE = 1e-4  # added to variances of codes of spread 1
 _HIDDEN = 64  # a wider flow knows the codes by heart sooner
 _STEPS, _BATCH, _LEARNING_RATE, _WEIGHT_DECAY = 2000, 256, 2e-3, 0.3  # of a flow
+_BETTER = {"mixture": "leave out components to have their number chosen", "flow": "fit a mixture"}
 _WARMUP, _CLIP_NORM = 100, 1.0  # without them the first steps leave some seeds where no later one gains
 _LOOK_EVERY, _PATIENCE = 50, 6  # codes by the thousand are known by heart long before the last step
 
@@ -74,9 +75,18 @@ def fit(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A prior over codes ``[N, L]`` and what it is like: nats of held-out codes by it, and by one normal.
 
-    ``components`` of a mixture are 10 by default, fewer of few codes. The steps of a flow end by the held-out codes, so
-    that their nats flatter it a little. Deterministic in ``seed``. Raises :class:`UserError` for another kind, too few
-    codes, codes that are not finite.
+    Args:
+        codes: float ``[N, L]``, 20 or more.
+        kind: one of :data:`KINDS`.
+        components: of a mixture. By default 1, 2, 5 or 10, whichever gives held-out codes the highest likelihood.
+        seed: the fit is deterministic in it.
+
+    Returns:
+        The prior, and facts about it. Held-out codes choose the components of a mixture and end the training of a flow,
+        so their log likelihood is slightly optimistic.
+
+    Raises:
+        UserError: for an unknown kind, too few codes, and codes that are not finite.
     """
     _check_kind(kind, components)
     if len(codes) < _FEWEST_CODES:
@@ -85,17 +95,9 @@ def fit(
         raise UserError("the codes are not all finite numbers; the model has diverged, train it again")
     is_held = torch.arange(len(codes)) % _HELD_OUT == _HELD_OUT - 1
     train, held = codes[~is_held].double(), codes[is_held].double()
-    most = len(train) // _CODES_EACH
-    components = min(_COMPONENTS, most) if components is None else components
-    if kind == "mixture" and not 1 <= components <= most:
-        raise UserError(
-            f"components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} codes "
-            "that are fitted to; of fewer a normal would be a copy",
-            "components",
-        )
     mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
     scaled = ((train - mean) / std, (held - mean) / std)
-    prior: Any = _mixture(scaled[0], components, seed) if kind == "mixture" else _flow(*scaled, seed)
+    prior, found = _flow(*scaled, seed) if kind == "flow" else _mixture(*scaled, components, seed)
     prior.scale(mean, std)
     prior = prior.eval().requires_grad_(False)
     with torch.no_grad():
@@ -103,13 +105,13 @@ def fit(
         by_prior = prior(None).log_prob(held.float()).double()
     facts: dict[str, Any] = {
         "kind": kind,
-        **({"components": components} if kind == "mixture" else {}),
+        **found,
         "codes": len(train),
         "held_out_nats": float(by_prior.mean()),
         "held_out_nats_of_a_normal": float(by_normal.mean()),
     }
-    if facts["held_out_nats"] < facts["held_out_nats_of_a_normal"]:
-        facts["warning"] = "a single normal fits held-out codes better: give --components 1, or train on more images"
+    if "choice" not in facts and facts["held_out_nats"] < facts["held_out_nats_of_a_normal"]:
+        facts["warning"] = f"a single normal fits held-out codes better; {_BETTER[kind]}, or train on more images"
     return prior, facts
 
 
@@ -153,6 +155,7 @@ class _Facts:
     held_out_nats_of_a_normal: float
     weights: str | None  #: the SHA-256 of those that it was fitted to
     components: Annotated[int | None, Range(1, 2**20)] = None
+    choice: str | None = None  #: how the components were chosen
     warning: str | None = None
 
 
@@ -193,7 +196,25 @@ def _unfitted(latent_dim: int, components: int | None) -> nn.Module:
     return FittedFlow(latent_dim) if components is None else MixturePrior(latent_dim, components)
 
 
-def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:
+def _mixture(train: Tensor, held: Tensor, components: int | None, seed: int) -> tuple[MixturePrior, dict[str, Any]]:
+    """A mixture of so many normals, or of the number that suits held-out codes best; the smaller one of two equals."""
+    most = len(train) // _CODES_EACH
+    if components is not None and not 1 <= components <= most:
+        raise UserError(
+            f"components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} codes "
+            "that are fitted to; a component of fewer codes would be a copy of them",
+            "components",
+        )
+    if components is not None:
+        return _mixture_of(train, components, seed), {"components": components}
+    fits = {count: _mixture_of(train, count, seed) for count in _COUNTS if count <= most}
+    best = max(fits, key=lambda count: _nats(fits[count], held.float()))
+    others = ", ".join(str(count) for count in fits if count != best)
+    choice = f"{counted(best, 'component')}, since held-out codes are less likely with {others}"
+    return fits[best], {"components": best, "choice": choice}
+
+
+def _mixture_of(scaled: Tensor, components: int, seed: int) -> MixturePrior:
     from sklearn.exceptions import ConvergenceWarning  # takes seconds to import
     from sklearn.mixture import GaussianMixture
 
@@ -208,7 +229,7 @@ def _mixture(scaled: Tensor, components: int, seed: int) -> MixturePrior:
     return prior
 
 
-def _flow(train: Tensor, held: Tensor, seed: int) -> FittedFlow:
+def _flow(train: Tensor, held: Tensor, seed: int) -> tuple[FittedFlow, dict[str, Any]]:
     """Fitted to codes of mean 0 and spread 1 until those held out gain no more; the step that was best for them."""
     if train.shape[1] < 2:
         raise UserError("kind flow needs two latents at least; use mixture", "kind")
@@ -233,7 +254,7 @@ def _flow(train: Tensor, held: Tensor, seed: int) -> FittedFlow:
         nn.utils.clip_grad_norm_(prior.flow.parameters(), _CLIP_NORM)
         optimiser.step()
     prior.load_state_dict(kept)
-    return prior
+    return prior, {}
 
 
 def _learning_rate(step: int) -> float:
@@ -241,7 +262,7 @@ def _learning_rate(step: int) -> float:
 
 
 @torch.no_grad()
-def _nats(prior: FittedFlow, codes: Tensor) -> float:
+def _nats(prior: nn.Module, codes: Tensor) -> float:
     return float(prior().log_prob(codes).mean())
 
 

@@ -88,9 +88,9 @@ class Walked(Opened):
     def fit_prior(self, kind: str = "mixture", components: int | None = None, seed: int = 0) -> dict[str, Any]:
         """Fits a density to the codes of the training images (:mod:`vaekit.latent.fit_prior`) and keeps it in the run.
 
-        ``kind`` is ``"mixture"``, by default of 10 normals, of fewer for few codes, or ``"flow"``. From then on new
-        images are drawn from it, until ``"none"`` forgets it. Returns what it is like: nats of held-out codes by it,
-        and by a single normal.
+        ``kind`` is ``"mixture"`` or ``"flow"``; without ``components`` a mixture has 1, 2, 5 or 10 normals, whichever
+        gives held-out codes the highest likelihood. From then on new images are drawn from it, until ``"none"`` forgets
+        it. Returns what it is like: nats of held-out codes by it, and by a single normal.
         """
         self.needs("fit-prior")
         if kind == "none":
