@@ -22,25 +22,24 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vaekit.errors import UserError
+from vaekit.export.description import PRIOR, Description, read_description
 from vaekit.system.regular_files import odd_kind, open_plain, read_plain
 
-__all__ = ["FORMAT_VERSION", "PRIOR", "SUMS", "TOLERANCES", "Session", "differences", "digest_of", "sums_of", "verify"]
+__all__ = ["SUMS", "TOLERANCES", "Session", "differences", "digest_of", "sums_of", "verify"]
 
-FORMAT_VERSION = 1
 SUMS = "SHA256SUMS"
-PRIOR = "prior.onnx"
 
 #: How far from PyTorch the numbers may be: of codes in units of 1 + |code|, of pictures on the [0, 1] scale.
 TOLERANCES = {"fp32": {"codes": 1e-4, "pictures": 1e-4}, "fp16": {"codes": 0.05, "pictures": 2 / 255}}
 
-_MOST_TEXT_BYTES = 1 << 26  # of SHA256SUMS and model.json
+_MOST_TEXT_BYTES = 1 << 26  # of SHA256SUMS
 _MOST_CHECK_BYTES = 1 << 30  # of check.npz, unpacked
 _MOST_SECONDS = 120.0  # to load the networks and compute four images
 _FEW = 4  # images in check.npz, and threads for them
@@ -196,14 +195,12 @@ def _answer(folder: Path) -> None:
     """What the process of :func:`_computed_apart` does: it prints a line of JSON."""
     _limit_memory(_most_bytes(folder))
     try:
-        facts = _facts(folder)
-        precision = facts["precision"]
-        if precision not in TOLERANCES:
-            raise UserError(f"{folder / 'model.json'} names an unknown precision; export the run again")
+        described = read_description(folder)
         expected = _expected(folder / "check.npz")
-        _check_prior(folder, facts, expected)
-        _check_shapes(folder, facts, expected)
-        told: dict[str, Any] = {"precision": precision, "off": differences(Session(folder, threads=_FEW), expected)}
+        _check_prior(folder, described, expected)
+        _check_shapes(folder, described, expected)
+        off = differences(Session(folder, threads=_FEW), expected)
+        told: dict[str, Any] = {"precision": described.precision, "off": off}
     except UserError as error:
         told = {"error": str(error)}
     except Exception as error:  # whatever a file of another making brings up, in numpy, json or onnxruntime
@@ -276,9 +273,9 @@ def _sum_of(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}); export the run again") from error
 
 
-def _check_prior(folder: Path, facts: Mapping[str, Any], expected: Mapping[str, np.ndarray]) -> None:
+def _check_prior(folder: Path, described: Description, expected: Mapping[str, np.ndarray]) -> None:
     """That the network of the prior is where model.json names one, there alone, and is compared."""
-    named = (facts["prior"] or {}).get("network")
+    named = None if described.prior is None else described.prior.network
     there = PRIOR if (folder / PRIOR).exists() else None
     if named != there:
         raise UserError(
@@ -289,29 +286,20 @@ def _check_prior(folder: Path, facts: Mapping[str, Any], expected: Mapping[str, 
         raise UserError(f"{folder / 'check.npz'} does not tell what {PRIOR} should give; export the run again")
 
 
-def _check_shapes(folder: Path, facts: Mapping[str, Any], expected: Mapping[str, np.ndarray]) -> None:
+def _check_shapes(folder: Path, described: Description, expected: Mapping[str, np.ndarray]) -> None:
     """That what model.json says of images and latents is what the networks take."""
-    image, length = facts["image"], facts["latent_dim"]
-    told = (image["channels"], image["height"], image["width"])
-    vectors = [each["vector"] for each in facts["directions"].values()]
-    if facts["prior"] is not None:
-        vectors += [facts["prior"]["mean"], facts["prior"]["factor"], *facts["prior"]["factor"]]
+    image, prior = described.image, described.prior
+    told = (image.channels, image.height, image.width)
+    vectors: list[Sized] = [each.vector for each in described.directions.values()]
+    if prior is not None:
+        vectors += [prior.mean, prior.factor, *prior.factor]
     if "drawn" in expected:
         vectors += [*expected["drawn"]]
     for what, found, wanted in (
         ("images", told, expected["images"].shape[1:]),
-        ("latents", {length, *map(len, vectors)}, {expected["latents"].shape[1]}),
+        ("latents", {described.latent_dim, *map(len, vectors)}, {expected["latents"].shape[1]}),
     ):
         if found != wanted:
             raise UserError(
                 f"{folder / 'model.json'} tells of other {what} than its networks take; export the run again"
             )
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    facts = json.loads(read_plain(folder / "model.json", _MOST_TEXT_BYTES))
-    if facts.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{folder} has format {facts.get('format_version')}, this vaekit reads {FORMAT_VERSION}; export it again"
-        )
-    return dict(facts)

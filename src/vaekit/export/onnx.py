@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from vaekit import __version__
 from vaekit.data import Form, to_float
 from vaekit.errors import UserError, nearest
-from vaekit.export.bundle import FORMAT_VERSION, PRIOR, SUMS, TOLERANCES, Session, differences, digest_of, sums_of
+from vaekit.export.bundle import SUMS, TOLERANCES, Session, differences, digest_of, sums_of
+from vaekit.export.description import FORMAT_VERSION, PRIOR
 from vaekit.latent.directions import Direction
 from vaekit.model.distributions.latent import Mixture, Transformed
 from vaekit.model.latent_model import LatentModel
@@ -125,7 +126,7 @@ def export(
                 raise UserError(
                     f"{name} of the exported networks differ by {value:.2g} from those of PyTorch, at most "
                     f"{TOLERANCES[precision][name]:.2g} is allowed; nothing was written"
-                    + ("; try --precision fp32" if precision == "fp16" else "")
+                    + ("; use precision fp32" if precision == "fp16" else "")
                 )
         np.savez(folder / "check.npz", **_expected(model, pz, to_float(_patterns(model))))  # type: ignore[arg-type]
         checked = {"images": len(images), "largest_difference": found, "allowed": TOLERANCES[precision]}

@@ -77,19 +77,19 @@ COUNT = Range(0, 2**53)  #: integers that a float represents exactly
 POSITIVE = Range(1, 2**53)
 
 
-def parse(text: str | bytes, where: str) -> Any:
+def parse(text: str | bytes, where: str, remedy: str = _DAMAGED) -> Any:
     """Decode JSON into plain values; raises :class:`UserError` if it is invalid or nested too deeply."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not valid JSON ({error}); {_DAMAGED}") from error
+        raise UserError(f"{where} is not valid JSON ({error}); {remedy}") from error
 
 
 def record(kind: type[_T], raw: Any, where: str, prefix: str = "", remedy: str = _DAMAGED) -> _T:
     """Build a dataclass from plain values.
 
     Args:
-        kind: The dataclass. Its fields may be dataclasses, or tuples of them.
+        kind: The dataclass. Its fields may be dataclasses, or tuples or dicts of them.
         raw: What :func:`parse` returned.
         where: The file, for messages.
         prefix: Location of ``raw`` in the file, such as ``"recipe."``.
@@ -123,6 +123,8 @@ def _with_defaults(value: Any) -> Any:
     """Rebuild a record with its constructor, because msgspec does not validate or convert defaults."""
     if isinstance(value, tuple):
         return tuple(_with_defaults(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _with_defaults(item) for key, item in value.items()}
     if not dataclasses.is_dataclass(value):
         return value
     kind: Any = type(value)
@@ -150,45 +152,66 @@ def _check_keys(kind: type, raw: Any, where: str, prefix: str, remedy: str) -> N
     missing = [prefix + name for name, is_required in fields.items() if is_required and name not in raw]
     if missing:
         raise UserError(f"{where} is missing {', '.join(missing)}; {remedy}")
-    for name, (part, is_tuple) in inner.items():
-        if name not in raw:
-            continue
-        if is_tuple and isinstance(raw[name], list):
-            for i, item in enumerate(raw[name]):
-                _check_keys(part, item, where, f"{prefix}{name}[{i}].", remedy)
-        elif not is_tuple:
-            _check_keys(part, raw[name], where, f"{prefix}{name}.", remedy)
+    for name, (part, container) in inner.items():
+        for place, item in _records(raw.get(name), container):
+            _check_keys(part, item, where, f"{prefix}{name}{place}.", remedy)
+
+
+def _records(value: Any, container: type | None) -> Iterator[tuple[str, Any]]:
+    """Yield location and value of each record in a field; a container of the wrong type is left to msgspec."""
+    if container is tuple:
+        yield from ((f"[{i}]", item) for i, item in enumerate(value if isinstance(value, list) else ()))
+    elif container is dict:
+        yield from ((f".{key}", item) for key, item in (value if isinstance(value, dict) else {}).items())
+    elif value is not None:
+        yield "", value
 
 
 def _faults(instance: Any, prefix: str) -> Iterator[tuple[str, Any, str]]:
     """Yield path, value and expectation of every value that is not finite or out of bounds."""
     kind: Any = type(instance)
     for name, constraints in _constraints(kind).items():
-        value, path = getattr(instance, name), prefix + name
-        parts = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
-            yield path, value, "a finite number"
-        elif value is not None:
-            for constraint in constraints:
-                if (expected := constraint.fault(value)) is not None:
-                    yield path, value, expected
-        for i, part in enumerate(parts):
+        value, path, is_finite = getattr(instance, name), prefix + name, True
+        for place, part in _leaves(value, path):
             if dataclasses.is_dataclass(part):
-                yield from _faults(part, f"{path}[{i}]." if isinstance(value, tuple) else f"{path}.")
+                yield from _faults(part, f"{place}.")
+            elif isinstance(part, float) and not math.isfinite(part):
+                is_finite = False
+                yield place, part, "a finite number"
+        if value is not None and is_finite:
+            expectations = (constraint.fault(value) for constraint in constraints)
+            yield from ((path, value, expected) for expected in expectations if expected is not None)
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield location and value of what tuples and dicts hold, or of the value itself."""
+    if isinstance(value, tuple):
+        for i, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{i}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}")
+    else:
+        yield path, value
 
 
 @cache
-def _fields(kind: type) -> tuple[dict[str, bool], dict[str, tuple[type, bool]]]:
-    """Return whether each field is required, and the fields that hold records or tuples of records."""
+def _fields(kind: type) -> tuple[dict[str, bool], dict[str, tuple[type, type | None]]]:
+    """Return whether each field is required, and for fields that hold records, what :func:`_part_of` returns."""
     missing, hints = dataclasses.MISSING, typing.get_type_hints(kind)
     fields = {f.name: f.default is missing and f.default_factory is missing for f in dataclasses.fields(kind)}
-    inner = {}
-    for name in fields:
-        hint = hints[name]
-        part = next(iter(typing.get_args(hint)), None) if typing.get_origin(hint) is tuple else hint
-        if isinstance(part, type) and dataclasses.is_dataclass(part):
-            inner[name] = (part, part is not hint)
+    inner = {name: part for name in fields if (part := _part_of(hints[name])) is not None}
     return fields, inner
+
+
+def _part_of(hint: Any) -> tuple[type, type | None] | None:
+    """Return the dataclass in an annotation and its container, which is tuple, dict or None."""
+    origin = typing.get_origin(hint)
+    inside = [each for each in typing.get_args(hint) if isinstance(each, type) and dataclasses.is_dataclass(each)]
+    part = hint if origin is None else next(iter(inside), None)
+    if not isinstance(part, type) or not dataclasses.is_dataclass(part):
+        return None
+    return part, origin if origin in (tuple, dict) else None
 
 
 @cache

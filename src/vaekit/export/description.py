@@ -1,0 +1,103 @@
+"""``model.json`` of an export: the type and the range of every value, checked when the file is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from vaekit.errors import UserError
+from vaekit.system.regular_files import read_plain
+from vaekit.system.schema import COUNT, POSITIVE, Choice, Pattern, Range, parse, record
+
+__all__ = ["FORMAT_VERSION", "PRIOR", "Description", "read_description"]
+
+FORMAT_VERSION = 1
+PRIOR = "prior.onnx"
+
+_REMEDY = "export the run again"
+_MOST_BYTES = 1 << 26
+_NOT_NEGATIVE = Range(0)
+_SIDE = Range(1, 2**16)
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """What the encoder takes: how an image becomes float32 ``[C, H, W]`` in [0, 1]."""
+
+    channels: Annotated[int, Choice((1, 3, 4))]
+    height: Annotated[int, _SIDE]
+    width: Annotated[int, _SIDE]
+    fit: Annotated[str, Choice(("crop", "pad", "stretch"))]
+    background: Annotated[str, Pattern("#[0-9a-f]{6}", "a color such as #ffffff")]
+    resampling: str
+    scale: str
+
+
+@dataclass(frozen=True)
+class PriorFacts:
+    """How new latents are drawn: ``mean + noise @ factor``, or by a network; these are then its moments."""
+
+    formula: str
+    mean: tuple[float, ...]  #: ``[L]``
+    factor: tuple[tuple[float, ...], ...]  #: ``[L, L]``
+    network: str | None = None  #: exports written before priors were networks do not have it
+
+
+@dataclass(frozen=True)
+class DirectionFacts:
+    """A direction of the latent space. The fields with defaults are of early exports only."""
+
+    vector: tuple[float, ...]  #: ``[L]``
+    method: Annotated[str, Choice(("adjusted", "means", "classifier"))]
+    accuracy: Annotated[float | None, Range(0, 1)]
+    is_orthogonal: bool = False
+    images_with: Annotated[int, COUNT] = 0
+    images_without: Annotated[int, COUNT] = 0
+    held_out: Annotated[int, COUNT] = 0
+    held_out_from: str = ""
+    source: str = "data"
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How far codes and pictures are from those of PyTorch, or may be."""
+
+    codes: Annotated[float, _NOT_NEGATIVE]
+    pictures: Annotated[float, _NOT_NEGATIVE]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found when the export was written."""
+
+    images: Annotated[int, COUNT]
+    largest_difference: Distances
+    allowed: Distances
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of ``model.json``."""
+
+    format_version: int
+    made_by: str
+    precision: Annotated[str, Choice(("fp32", "fp16"))]
+    image: ImageForm
+    latent_dim: Annotated[int, POSITIVE]
+    prior: PriorFacts | None  #: None: an autoencoder, which has no prior
+    directions: dict[str, DirectionFacts]
+    recipe: str
+    compared_with_pytorch: Comparison
+    labels: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+
+
+def read_description(folder: Path) -> Description:
+    """``model.json`` of an export; raises :class:`UserError` for a value of another type or out of range."""
+    path = folder / "model.json"
+    raw = parse(read_plain(path, _MOST_BYTES), str(path), _REMEDY)
+    version = raw.get("format_version", FORMAT_VERSION) if isinstance(raw, dict) else FORMAT_VERSION
+    if isinstance(version, int) and version != FORMAT_VERSION:
+        raise UserError(f"{folder} has format {version}, this vaekit reads {FORMAT_VERSION}; {_REMEDY}")
+    return record(Description, raw, str(path), remedy=_REMEDY)
