@@ -107,7 +107,7 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
     """Writes the data of the page, beside the files of ``page``, into the new folder ``out``."""
     run.needs("export")
     if not 1 <= count <= _MOST_IMAGES:
-        raise UserError(f"--count {count}: expected 1 to {_MOST_IMAGES:,} images")
+        raise UserError(f"count {count}: expected 1 to {_MOST_IMAGES:,} images", "count")
     check_new_folder(out)
     with whole_folder(out) as folder:
         for name, path in page.items():

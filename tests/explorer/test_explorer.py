@@ -391,9 +391,10 @@ def test_the_page_and_the_server_have_one_policy() -> None:
 
 def test_explore_serves_until_it_is_interrupted(portraits_vae: Path) -> None:
     command = [sys.executable, "-m", "vaekit", "explore", str(portraits_vae), "--no-browser", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
+            assert process.stdout is not None and process.stderr is not None
+            assert process.stderr.readline() == f"vaekit: opening {portraits_vae}\n"
             address = json.loads(process.stdout.readline())["explorer"]
             with urllib.request.urlopen(address + "model/model.json") as answer:
                 assert "latent_dim" in json.load(answer)
@@ -402,6 +403,18 @@ def test_explore_serves_until_it_is_interrupted(portraits_vae: Path) -> None:
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
+        assert process.stderr.read().splitlines()[-1] == "vaekit: serving the page until you press Ctrl-C"
+
+
+def test_explore_says_what_it_does_before_it_loads_anything(vaekit: Cli, tmp_path: Path) -> None:
+    """Importing PyTorch takes seconds; a line is printed before."""
+    program = (
+        "import sys; from vaekit.cli import main; import vaekit.cli.export as verbs\n"
+        "verbs.note = lambda text: (print(text, sys.modules.get('torch')), sys.exit(0))\n"
+        "main(['explore', 'run'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "vaekit: opening run None\n"
 
 
 def test_the_verbs_tell_what_they_did(vaekit: Cli, portraits_vae: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from cyclopts import Parameter
 from vaekit.cli.app import PORT, Json, app
 from vaekit.cli.output import say
 from vaekit.cli.shared import loaded
+from vaekit.errors import printable
+from vaekit.system.notes import note
 
 __all__ = ["explore", "export", "publish", "verify"]
 
@@ -60,6 +62,7 @@ def explore(
 
     Example: vaekit explore runs/portraits
     """
+    note(f"vaekit: opening {printable(str(run))}")
     from vaekit import explorer
 
     explorer.check_page()  # before loading anything
@@ -70,6 +73,7 @@ def explore(
     def ready(address: str) -> None:
         say({"explorer": address}, json_)
         sys.stdout.flush()
+        note("vaekit: serving the page until you press Ctrl-C")
         if not no_browser:
             import webbrowser
             from threading import Thread
