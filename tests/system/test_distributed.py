@@ -260,6 +260,42 @@ def test_an_environment_that_is_no_team(monkeypatch: pytest.MonkeyPatch, name: s
         join()
 
 
+LONELY = """
+import sys, vaekit.system.distributed as distributed
+distributed._SECONDS_BEFORE_A_NOTE = 0.1
+from vaekit.cli import main
+sys.exit(main(["train", "digits", "--recipe", "ae", "--device", "cpu", "--out", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_process_whose_partner_never_comes_ends_by_a_signal(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    common = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    command = [sys.executable, "-c", LONELY, str(tmp_path / "run")]
+    with subprocess.Popen(command, env=os.environ | common, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert first == "vaekit: process 0 of 2 is waiting for the others, which torchrun starts\n"
+        process.send_signal(number)
+        assert process.wait(60) == code
+        rest = process.stderr.read()
+    assert rest.startswith("vaekit: stopped") and rest.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("size", ["abc", "", "0", "-1", "2.5", "²"])
+def test_a_world_size_that_is_no_number_is_one_sentence(
+    size: str, vaekit: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
+    answer = vaekit("train", "digits", "--epochs", 1, "--out", tmp_path / "run")
+    assert answer.code == 2 and answer.err.count("\n") == 1
+    assert answer.err.startswith(f"vaekit: WORLD_SIZE is {size!r}; expected a whole number of at least 1")
+    assert not (tmp_path / "run").exists()
+
+
 def _wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 180
     while not condition():
