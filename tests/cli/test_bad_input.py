@@ -169,7 +169,7 @@ RUNS = {
     "denoise run --noise-std -1": "--noise-std -1",
     "denoise run --noise-std nan": "--noise-std nan",
     "inpaint run": "--mask",
-    "inpaint run --mask nonsense": "'nonsense'",
+    "inpaint run --mask nonsense": "vaekit: --mask 'nonsense' is not a file",
     "inpaint run --mask center:0x0": "0x0",
     "inpaint run --mask center:99x99": "99x99",
 }

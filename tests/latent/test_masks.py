@@ -74,8 +74,9 @@ def test_a_mask_image_hides_where_it_is_white_and_is_fitted_as_the_images_are(tm
     ],
 )
 def test_mistakes(text: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=said) as caught:
         parse_mask(text, 28, 28, count=1)
+    assert caught.value.parameter == "mask" and str(caught.value).startswith("mask ")
 
 
 @pytest.mark.parametrize(("value", "said"), [(0, "hides nothing"), (255, "hides the whole image")])

@@ -78,7 +78,7 @@ def threshold_of(normal: np.ndarray, false_alarms: float) -> float:
         needed = math.ceil(1 / false_alarms - 1 - 1e-9)
         raise UserError(
             f"false_alarms {false_alarms:g} needs at least {needed:,} held-out normal images, there are "
-            f"{len(normal):,}; give a larger rate, or more images with --normal-images",
+            f"{len(normal):,}; use a larger rate or more normal images",
             "false_alarms",
         )
     return float(np.sort(normal)[place - 1])

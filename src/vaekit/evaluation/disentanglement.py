@@ -217,8 +217,9 @@ def _sorted_out(columns: Mapping[str, np.ndarray], source: str) -> tuple[dict[st
         alike = {reason: ", ".join(n for n in left_out if left_out[n] == reason) for reason in left_out.values()}
         why = "; ".join(f"{names}: {reason}" for reason, names in alike.items()) or "neither labels nor attributes"
         raise UserError(
-            f"--factors: {source} has no column to compare codes with ({why}); name images with labels or attributes, "
-            f"at least {_FEWEST_IMAGES} of them, of which each value is that of several, or give --split all"
+            f"factors: {source} has no column to compare codes with ({why}); use images with labels or attributes, "
+            f"at least {_FEWEST_IMAGES} of them, with several images for each value, or measure the split all",
+            "factors",
         )
     return {name: factor for name, factor in factors.items() if name not in left_out}, left_out
 
@@ -251,11 +252,12 @@ def _checked(codes: Any) -> np.ndarray:
     """The codes, float64 ``[N, L]``."""
     z = np.asarray(codes, dtype=np.float64)
     if not np.isfinite(z).all():
-        raise UserError("--factors: some of the codes are no finite numbers; vaekit doctor tells what is wrong")
+        raise UserError("factors: some codes are not finite; run vaekit doctor to find out why", "factors")
     if (varying := int((z.max(0) > z.min(0)).sum())) < 2:
         raise UserError(
-            f"--factors: of {z.shape[1]} codes {varying} differ from image to image, expected at least 2 to compare; "
-            "vaekit doctor tells whether a model has collapsed"
+            f"factors: {varying} of {z.shape[1]} latent dimensions vary from image to image, expected at least 2; "
+            "run vaekit doctor to see whether the model has collapsed",
+            "factors",
         )
     return z
 

@@ -151,7 +151,7 @@ def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarra
 def _adjusted(z: Tensor, t: Tensor, left: Tensor) -> Tensor:
     """The direction at equal other attributes, where ``left`` ``[N]`` is what these leave of ``t``."""
     if float(left @ t) < _LEAST_LEFT * float(((t - t.mean()) ** 2).sum()):
-        raise UserError("the other columns determine it; give --method means")
+        raise UserError("method adjusted: the other columns determine this one; use means", "method")
     return left @ z / (left @ t)  # Frisch & Waugh 1933: what the others leave of t explains what they leave of z
 
 
@@ -263,13 +263,13 @@ def named(directions: Mapping[str, Direction], name: str, left_out: Collection[s
     """One of them; raises :class:`UserError` that says which there are, or that this one was ``left_out``."""
     if name in left_out:
         raise UserError(
-            f"the other columns of the data leave nothing of {name!r} that could be told from them; "
-            "give --method means, without --orthogonal"
+            f"the other columns of the data determine {name!r}, which leaves no direction of its own; "
+            "use the method means, and do not make directions orthogonal"
         )
     if name not in directions:
         known = nearest(name, directions) if directions else "the data of this run have neither labels nor attributes"
         raise UserError(
-            f"there is no direction {name!r}; {known}; --direction NAME=WITH,WITHOUT makes one of two folders"
+            f"there is no direction {name!r}; {known}; two folders of images, with it and without it, make a new one"
         )
     return directions[name]
 

@@ -45,7 +45,7 @@ def parse_mask(
         return _from_file(text, height, width).expand(count, 1, height, width).clone()
     found = _RECTANGLE.fullmatch(rest.replace(" ", ""))
     if found is None or max(map(len, found.groups(""))) > 9 or (kind == "box") != (found["top"] is not None):
-        raise UserError(f"the mask (--mask) {text!r} cannot be understood; {_FORMS}")
+        raise UserError(f"mask {text!r} cannot be understood; {_FORMS}", "mask")
     h, w = int(found["h"]), int(found["w"] or found["h"])
     if kind == "random":
         return random_rectangle(count, height, width, (h, w), seed, keys)
@@ -87,25 +87,25 @@ def rectangle(height: int, width: int, side: tuple[int, int], corner: tuple[int,
 def _check_fits(height: int, width: int, side: tuple[int, int], corner: tuple[int, int]) -> None:
     (h, w), (top, left) = side, corner
     if h < 1 or w < 1:
-        raise UserError(f"a mask (--mask) of {h}x{w} pixels hides nothing; expected at least 1x1")
+        raise UserError(f"mask of {h}x{w} pixels hides nothing; expected at least 1x1", "mask")
     if top < 0 or left < 0 or top + h > height or left + w > width:
         where = f" at row {top}, column {left}" if top > 0 or left > 0 else ""
         raise UserError(
-            f"a mask (--mask) of {h}x{w} pixels{where} does not fit into images of {height}x{width}; give a smaller one"
+            f"mask of {h}x{w} pixels{where} does not fit into images of {height}x{width}; give a smaller one", "mask"
         )
     if (h, w) == (height, width):
-        raise UserError(f"a mask (--mask) of {h}x{w} pixels hides the whole image; leave something visible")
+        raise UserError(f"mask of {h}x{w} pixels hides the whole image; leave something visible", "mask")
 
 
 def _from_file(text: str, height: int, width: int) -> Tensor:
     if not os.path.isfile(text):  # which says no, and raises nothing, for a text that cannot be a path
-        raise UserError(f"the mask (--mask) {text!r} is not a file; {_FORMS}")
+        raise UserError(f"mask {text!r} is not a file; {_FORMS}", "mask")
     try:
         gray = decode(Span(text).read(), Form((height, width), 1))
     except Exception as error:  # PIL raises many kinds for files that are no images
-        raise UserError(f"the mask {text} cannot be read: {reason(error)}; {_FORMS}") from error
+        raise UserError(f"mask {text!r} cannot be read: {reason(error)}; {_FORMS}", "mask") from error
     mask = torch.from_numpy(gray >= 128)
     if not mask.any() or mask.all():
         said = "all white, it hides the whole image" if mask.any() else "all black, it hides nothing"
-        raise UserError(f"the mask {text} is {said}; paint white what is to be filled in, black what stays")
+        raise UserError(f"mask {text!r} is {said}; paint white what is to be filled in, black what stays", "mask")
     return mask[None, None]

@@ -63,8 +63,8 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
     on_train, on_held = (found.numbers() for found in fit)
     if not math.isfinite(on_held["sse_per_image"] or 0.0):
         raise UserError(
-            "the model gives pictures that are not finite, its weights have diverged; train again into another --out "
-            f"with a smaller --learning-rate than {row.learning_rate:g}"
+            "the model draws pictures that are not finite, because its weights have diverged; train a new run with a "
+            f"learning rate below {row.learning_rate:g}"
         )
     seen = max((int(line["images"]) for line in lines), default=0)
     curve = _curve(lines, row, fit[0].values, config.total_images)
