@@ -116,7 +116,7 @@ def test_what_the_others_determine_has_no_adjusted_direction() -> None:
     columns = columns_of(None, (), {"a": a, "twin": a, "b": (rng.random(200) < 0.5).astype(float)})
     z = torch.from_numpy(rng.normal(size=(200, 3)))
     assert set(fit_all(z, columns, None)) == {"b"} and set(fit_all(z, columns, None, "means")) == {"a", "twin", "b"}
-    with pytest.raises(UserError, match="^method adjusted: .*; use means"):
+    with pytest.raises(UserError, match="^method=adjusted: .*; use means"):
         fit(z, a, "adjusted", a[:, None])
     with pytest.raises(UserError, match="did you mean 'means'"):
         fit(z, a, "mean")

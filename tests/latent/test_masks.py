@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.latent.masks import parse_mask, random_rectangle, rectangle
 
 
@@ -76,7 +76,7 @@ def test_a_mask_image_hides_where_it_is_white_and_is_fitted_as_the_images_are(tm
 def test_mistakes(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         parse_mask(text, 28, 28, count=1)
-    assert caught.value.parameter == "mask" and str(caught.value).startswith("mask ")
+    assert caught.value.text.startswith(argument("mask"))
 
 
 @pytest.mark.parametrize(("value", "said"), [(0, "hides nothing"), (255, "hides the whole image")])

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data import to_float
-from vaekit.errors import NotFinite, UserError, nearest
+from vaekit.errors import NotFinite, UserError, argument, nearest
 from vaekit.model.latent_model import LatentModel
 
 __all__ = ["SCORES", "check_score", "coloured", "found_among", "heat_maps", "scores_of", "separation", "threshold_of"]
@@ -78,7 +78,7 @@ def threshold_of(normal: np.ndarray, false_alarms: float) -> float:
         needed = math.ceil(1 / false_alarms - 1 - 1e-9)
         raise UserError(
             f"false_alarms {false_alarms:g} needs at least {needed:,} held-out normal images, there are "
-            f"{len(normal):,}; use a larger rate or more normal images",
+            f"{len(normal):,}; use a larger rate, or more images as {argument('normal_images')}",
             "false_alarms",
         )
     return float(np.sort(normal)[place - 1])

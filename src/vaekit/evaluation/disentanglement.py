@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 
 __all__ = [
     "Factor", "binned", "concentration", "dci", "disentanglement", "factor_vae_score", "factors_of",
@@ -218,7 +218,7 @@ def _sorted_out(columns: Mapping[str, np.ndarray], source: str) -> tuple[dict[st
         why = "; ".join(f"{names}: {reason}" for reason, names in alike.items()) or "neither labels nor attributes"
         raise UserError(
             f"factors: {source} has no column to compare codes with ({why}); use images with labels or attributes, "
-            f"at least {_FEWEST_IMAGES} of them, with several images for each value, or measure the split all",
+            f"at least {_FEWEST_IMAGES} of them, with several images for each value, or use {argument('split', 'all')}",
             "factors",
         )
     return {name: factor for name, factor in factors.items() if name not in left_out}, left_out

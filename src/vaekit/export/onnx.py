@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vaekit import __version__
 from vaekit.data import Form, to_float
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, argument, nearest
 from vaekit.export.bundle import SUMS, TOLERANCES, Session, differences, digest_of, sums_of
 from vaekit.export.description import FORMAT_VERSION, PRIOR
 from vaekit.latent.directions import Direction
@@ -126,7 +126,7 @@ def export(
                 raise UserError(
                     f"{name} of the exported networks differ by {value:.2g} from those of PyTorch, at most "
                     f"{TOLERANCES[precision][name]:.2g} is allowed; nothing was written"
-                    + ("; use precision fp32" if precision == "fp16" else "")
+                    + (f"; use {argument('precision', 'fp32')}" if precision == "fp16" else "")
                 )
         np.savez(folder / "check.npz", **_expected(model, pz, to_float(_patterns(model))))  # type: ignore[arg-type]
         checked = {"images": len(images), "largest_difference": found, "allowed": TOLERANCES[precision]}

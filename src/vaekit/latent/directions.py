@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.errors import UserError, nearest, storable
+from vaekit.errors import UserError, argument, nearest, storable
 from vaekit.system.arguments import record_text
 
 __all__ = [
@@ -151,7 +151,7 @@ def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarra
 def _adjusted(z: Tensor, t: Tensor, left: Tensor) -> Tensor:
     """The direction at equal other attributes, where ``left`` ``[N]`` is what these leave of ``t``."""
     if float(left @ t) < _LEAST_LEFT * float(((t - t.mean()) ** 2).sum()):
-        raise UserError("method adjusted: the other columns determine this one; use means", "method")
+        raise UserError(f"{argument('method', 'adjusted')}: the other columns determine this one; use means")
     return left @ z / (left @ t)  # Frisch & Waugh 1933: what the others leave of t explains what they leave of z
 
 
@@ -264,7 +264,7 @@ def named(directions: Mapping[str, Direction], name: str, left_out: Collection[s
     if name in left_out:
         raise UserError(
             f"the other columns of the data determine {name!r}, which leaves no direction of its own; "
-            "use the method means, and do not make directions orthogonal"
+            f"use {argument('method', 'means')} without {argument('is_orthogonal')}"
         )
     if name not in directions:
         known = nearest(name, directions) if directions else "the data of this run have neither labels nor attributes"
