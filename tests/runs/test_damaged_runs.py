@@ -72,7 +72,7 @@ def config(copy: Path) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("part", "name", "value", "message"),
     [
-        ("recipe", "width", "x", "config.json has a invalid value at recipe.width: expected int or null, got str"),
+        ("recipe", "width", "x", "config.json has an invalid value at recipe.width: expected int or null, got str"),
         ("recipe", "depth", 10**6, "recipe.depth=1000000: must be at most 100"),
         ("recipe", "beta", NAN, "recipe.beta = nan, expected a finite number"),
         ("recipe", "hidden", [200, "x"], "invalid value at recipe.hidden[1]: expected int, got str"),
