@@ -23,7 +23,8 @@ from machine import write_result
 from turns import take_turns
 
 import vaekit as vk
-from vaekit.config.run_config import Engine, Length
+from vaekit.config.options import TrainOptions
+from vaekit.config.run_config import Engine
 from vaekit.config.table import get, override
 from vaekit.training.setup import make_config, with_engine
 from vaekit.training.trainer import Trainer
@@ -47,7 +48,7 @@ def timed(trainer: Trainer, _: int) -> float:
 def steps(images: vk.Images, recipe: str, **values: Any) -> dict[str, Any]:
     """Milliseconds of a step in both precisions, and which one a training would choose."""
     device = torch.device("cpu")
-    config = with_engine(make_config(images, override(get(recipe), values), Length(images=10**9)), device)
+    config = with_engine(make_config(images, override(get(recipe), values), TrainOptions(images=10**9)), device)
     sides: dict[str, Callable[[int], float]] = {}
     for precision in PRECISIONS:
         trainer = Trainer(replace(config, engine=Engine(precision=precision)), images.pixels, device)

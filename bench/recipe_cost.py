@@ -19,7 +19,7 @@ from machine import write_result
 from turns import take_turns
 
 from vaekit import open_images
-from vaekit.config.run_config import Length
+from vaekit.config.options import TrainOptions
 from vaekit.config.table import RECIPES
 from vaekit.data import Selection
 from vaekit.model.conditioning import matrix
@@ -42,7 +42,7 @@ def seconds_per_image(trainer: Trainer) -> float:
 
 
 def trainer_of(name: str, images: Any) -> Trainer:
-    config = replace(make_config(images, RECIPES[name], Length()), total_images=10**9)
+    config = replace(make_config(images, RECIPES[name], TrainOptions()), total_images=10**9)
     known = matrix(config.conditions, images) if config.conditions else None
     return Trainer(config, Selection(images.pixels, torch.arange(len(images)), known), torch.device("cpu"))
 

@@ -16,7 +16,7 @@ import torch
 from machine import write_result
 
 import vaekit as vk
-from vaekit.config.run_config import Length
+from vaekit.config.options import TrainOptions
 from vaekit.config.table import get, override
 from vaekit.data.subsets import is_trained_on
 from vaekit.training.setup import make_config
@@ -32,7 +32,7 @@ WARMED_UP = 100  # steps, from which on the highest loss counts
 def first_steps(images: vk.Images, seed: int, **values: Any) -> dict[str, Any]:
     """How the loss fares; a training that leaves all bounds is ended."""
     row = override(get("vae"), {"latent_dim": LATENTS, "batch_size": 16, **values})
-    config = make_config(images, row, Length(images=IMAGES), seed=seed)
+    config = make_config(images, row, TrainOptions(images=IMAGES, seed=seed))
     trainer = Trainer(config, images.selection(is_trained_on(images, row)), torch.device("cpu"))
     losses: list[float] = []
     while len(losses) < STEPS and (not losses or losses[-1] < GIVEN_UP_AT) and not trainer.skipped:

@@ -7,10 +7,22 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # checkers take it for true; typing takes as long to import as the rest of the start
 __version__ = "0.1.0"
-__all__ = ["Images", "Recipe", "Run", "Sheet", "UserError", "load", "open_images", "recipes", "register", "train"]
+__all__ = [
+    "Images",
+    "Recipe",
+    "Run",
+    "Sheet",
+    "UserError",
+    "load",
+    "open_images",
+    "plan",
+    "recipes",
+    "register",
+    "train",
+]
 
 if TYPE_CHECKING:
-    from vaekit.api import load, train
+    from vaekit.api import load, plan, train
     from vaekit.config import table as recipes
     from vaekit.config.table import Recipe, register
     from vaekit.data import Images, open_images
@@ -26,6 +38,7 @@ _HOMES = {
     "UserError": "errors",
     "load": "api",
     "open_images": "data",
+    "plan": "api",
     "register": "config.table",
     "train": "api",
 }

@@ -12,6 +12,7 @@ import torch
 
 import vaekit as vk
 from vaekit.api import plan
+from vaekit.config.options import TrainOptions
 from vaekit.data import BINARIZE, Images
 from vaekit.data.binarize import binarized
 from vaekit.errors import UserError
@@ -139,7 +140,7 @@ def test_a_plan_and_the_largest_batch_know_of_binary_pixels() -> None:
     assert planned["config"]["data"]["binarize"] == "dynamic"
     images = vk.open_images("digits")[:8]
     row = vk.recipes.override(vk.recipes.get("vae"), {"likelihood": "bernoulli", "net": "mlp"})
-    assert largest_batch(row, images, 8, torch.device("cpu"), free_bytes=10**9, binarize="static") == 8
+    assert largest_batch(row, images, 8, torch.device("cpu"), TrainOptions(binarize="static"), 10**9) == 8
 
 
 def test_weights_are_not_taken_for_those_of_another_function(tmp_path: Path) -> None:

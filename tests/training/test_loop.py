@@ -16,7 +16,8 @@ from trainers import in_double, small_trainer
 
 import vaekit as vk
 from vaekit.api import plan
-from vaekit.config.run_config import DataConfig, Engine, Length, RunConfig
+from vaekit.config.options import TrainOptions
+from vaekit.config.run_config import DataConfig, Engine, RunConfig
 from vaekit.config.table import RECIPES, Recipe, get, override
 from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
@@ -127,11 +128,11 @@ def test_an_order_kind_to_a_disk_shows_each_image_once_and_reads_blocks() -> Non
 def test_the_largest_batch_follows_the_memory() -> None:
     images = vk.open_images("portraits:64", 16)
     row = override(get("vae"), {"width": 8})
-    assert largest_batch(row, images, 64, CPU) is None
-    sizes = [largest_batch(row, images, 64, CPU, None, free) for free in (1_000, 10_000_000, 10**12)]
+    assert largest_batch(row, images, 64, CPU, TrainOptions()) is None
+    sizes = [largest_batch(row, images, 64, CPU, TrainOptions(), free) for free in (1_000, 10_000_000, 10**12)]
     assert sizes[0] == 1 and sizes[2] == 64 and 1 < (sizes[1] or 0) < 64
-    assert largest_batch(row, images, 10**6, CPU, None, 20_000_000) == 1, "the images take room too"
-    assert largest_batch(row, images, 10**6, CPU, None, 10**12) == 4096
+    assert largest_batch(row, images, 10**6, CPU, TrainOptions(), 20_000_000) == 1, "the images take room too"
+    assert largest_batch(row, images, 10**6, CPU, TrainOptions(), 10**12) == 4096
     assert plan("digits", "fast-ae", batch_size="auto")["config"]["recipe"]["batch_size"] == 64, "no GPU: its own"
 
 
@@ -284,7 +285,7 @@ def test_half_precision_is_chosen_where_it_is_faster(
     monkeypatch: pytest.MonkeyPatch, recipe: str, values: dict[str, Any], precision: str
 ) -> None:
     images = vk.open_images("portraits:200", size=16)
-    config = make_config(images, override(get(recipe), values), Length(images=10))
+    config = make_config(images, override(get(recipe), values), TrainOptions(images=10))
     for has_products in (False, True):
         monkeypatch.setattr("vaekit.training.setup.has_bf16_products", lambda has_products=has_products: has_products)
         assert with_engine(config, torch.device("cpu")).engine == Engine(precision if has_products else "fp32")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import SEED, Background, Channels, Device, Fit, Frames, Json, Size, app
+from vaekit.cli.app import Background, Channels, Fit, Frames, Json, Size, app
 from vaekit.cli.output import say
 from vaekit.cli.shared import check_overwrites_no_input
+from vaekit.cli.train_flags import OUTPUT_GROUP, TrainFlags, keywords
 from vaekit.errors import UserError
 from vaekit.system.notes import note
 
@@ -18,110 +19,42 @@ __all__ = ["data", "recipes", "train"]
 
 @app.command
 def train(
-    data: str,
+    data: Annotated[str, Parameter(help="Images to train on.")],
     /,
     *,
-    recipe: Annotated[str, Parameter(help="A row of 'vaekit recipes'.")] = "vae",
-    size: Size = None,
-    channels: Channels = None,
-    fit: Fit = "crop",
-    background: Background = "white",
-    frames: Frames = "first",
-    out: Annotated[Path | None, Parameter(help="Run folder. Default: runs/DATA-RECIPE.")] = None,
-    epochs: Annotated[float | None, Parameter(help="Passes over the training images.")] = None,
-    images: Annotated[int | None, Parameter(help="Images to train on in all, repeats counted.")] = None,
-    budget: Annotated[
-        str | None, Parameter(help="Wall time, such as 90s, 10m or 1h30m.", allow_leading_hyphen=True)
-    ] = None,
-    batch_size: Annotated[
-        int | Literal["auto"] | None, Parameter(help="Images per step; auto: as many as the GPU holds.")
-    ] = None,
-    learning_rate: Annotated[float | None, Parameter(help="Peak learning rate of Adam.")] = None,
-    latent_dim: Annotated[int | None, Parameter(help="Numbers in a latent vector.")] = None,
-    likelihood: Annotated[
-        str | None,
-        Parameter(
-            help="Of pixel values: normal, laplace or continuous-bernoulli (densities); discretized-logistic, "
-            "discretized-logistic-mixture, discretized-normal or categorical (of bytes: bits per dimension); bernoulli "
-            "(binary pixels). Default: the recipe's."
-        ),
-    ] = None,
-    binarize: Annotated[
-        str | None,
-        Parameter(
-            help="Make pixels black or white: dynamic (drawn anew in every step), static (drawn once) or threshold. "
-            "The likelihood is then bernoulli."
-        ),
-    ] = None,
-    flip: Annotated[
-        bool | None, Parameter(negative="", help="Mirror half of the training images; wrong for digits and text.")
-    ] = None,
-    shift: Annotated[int | None, Parameter(help="Move training images by up to so many pixels.")] = None,
-    jitter: Annotated[
-        float | None, Parameter(help="Change brightness, contrast and saturation by up to this fraction, such as 0.2.")
-    ] = None,
-    noise_std: Annotated[
-        float | None,
-        Parameter(help="Learn to remove noise of up to this standard deviation, such as 0.5, from images in [0, 1]."),
-    ] = None,
-    seed: Annotated[
-        int, Parameter(help="Of the weights, the order, the noise and the augmentation.", validator=SEED)
-    ] = 0,
-    device: Device = "auto",
-    threads: Annotated[
-        int | None,
-        Parameter(help="Threads on the CPU. Default: as in the run so far, else one per free core."),
-    ] = None,
-    precision: Annotated[
-        str | None, Parameter(help="fp32 or bf16, of the networks in training. Default: what the device is good at.")
-    ] = None,
-    compile_: Annotated[
-        Literal["on", "off"] | None, Parameter(name="--compile", help="Through torch.compile. Default: off.")
-    ] = None,
-    micro_batch: Annotated[
-        int | None, Parameter(help="Images per forward pass, where a whole batch does not fit into memory.")
-    ] = None,
-    patience: Annotated[
-        int | None, Parameter(help="End after so many epochs without improvement; keep the best weights.")
-    ] = None,
-    tensorboard: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Write the numbers for TensorBoard too, into the run.")
+    flags: Annotated[TrainFlags, Parameter(name="*")] = TrainFlags(),  # noqa: B008  (frozen)
+    dry_run: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Print the plan; do not train.", group=OUTPUT_GROUP)
     ] = False,
-    set_: Annotated[
-        tuple[str, ...],
-        Parameter(name="--set", negative="", show_default=False, help="NAME=VALUE of the recipe; repeatable."),
-    ] = (),
-    init: Annotated[Path | None, Parameter(help="Start from the weights of this run.")] = None,
-    dry_run: Annotated[bool, Parameter(negative="", show_default=False, help="Print the plan, train nothing.")] = False,
-    json_: Json = False,
+    json_: Annotated[
+        bool,
+        Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON.", group=OUTPUT_GROUP),
+    ] = False,
 ) -> None:
-    """Train a model of DATA into a run folder. The same command again goes on where it was; more epochs extend it.
+    """Train a model on images.
 
-    DATA is a folder of images (class subfolders and metadata.csv or .jsonl are understood), a .zip or .tar.gz of one,
-    MNIST's or CIFAR-10's binary files, a .npy or .npz file, or a built-in: digits, portraits, portraits:COUNT. Fetched
-    once if nothing here has that name: mnist, fashion-mnist, cifar10. With the extra hub: hf://OWNER/NAME[:SPLIT].
+    The result is a run folder. Run the same command again to resume an interrupted training. More epochs extend a
+    finished one.
+
+    DATA is a folder of images, with class subfolders or a metadata.csv or metadata.jsonl if you have labels; a .zip or
+    .tar archive of such a folder; the binary files of MNIST or CIFAR-10; a .npy or .npz file; or the name of a data
+    set. digits, portraits and portraits:COUNT are built in. mnist, fashion-mnist and cifar10 are downloaded once, and
+    hf://OWNER/NAME[:SPLIT] is read from the Hugging Face hub (needs the extra "hub").
 
     Example: vaekit train photos/ --size 64 --budget 10m
     """
     from vaekit.system.machine_load import spin_less
 
-    spin_less(threads)
+    options = keywords(flags)
+    spin_less(options["threads"])
     from vaekit import api
 
-    settings = _settings(set_)
-    common: dict[str, Any] = dict(
-        size=size, channels=channels, fit=fit, background=background, frames=frames,
-        epochs=epochs, images=images, budget=budget, batch_size=batch_size, seed=seed,
-        learning_rate=learning_rate, latent_dim=latent_dim, likelihood=likelihood, binarize=binarize, flip=flip,
-        shift=shift, jitter=jitter, noise_std=noise_std, device=device, threads=threads, precision=precision,
-        compiled=compile_ and compile_ == "on", micro_batch=micro_batch, patience=patience, settings=settings,
-    )  # fmt: skip
     if dry_run:
-        say(api.plan(data, recipe, out, init=init, **common), json_)
+        say(api.plan(data, **options), json_)
         return
-    run = api.train(data, recipe, out, init=init, tensorboard=tensorboard, **common)
+    run = api.train(data, **options)
     if json_ and run.leads:
-        named = {"binarize": binarize} if binarize else {}
+        named = {"binarize": options["binarize"]} if options["binarize"] else {}
         say({"run": str(run.path), **named, **run.final_numbers()}, True)
 
 
@@ -203,13 +136,3 @@ def recipes(*, json_: Json = False) -> None:
     for row in RECIPES.values():
         table.add_row(row.name, row.latent, row.summary, row.paper, row.cost)
     Console().print(table)
-
-
-def _settings(texts: tuple[str, ...]) -> dict[str, str]:
-    settings = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UserError(f"--set {text}: expected NAME=VALUE, for example --set beta=4")
-        settings[name.strip().replace("-", "_")] = value.strip()
-    return settings

@@ -13,11 +13,21 @@ from typing import Annotated
 
 from vaekit.config.recipe import Recipe, check
 from vaekit.errors import UserError
+from vaekit.pixels.choices import FITS, FRAMES
 from vaekit.system.schema import COUNT, POSITIVE, Choice, Pattern, Range, record
 
-__all__ = ["FORMAT_VERSION", "Condition", "DataConfig", "Engine", "Length", "RunConfig"]
+__all__ = ["BINARIZE", "FORMAT_VERSION", "PRECISIONS", "Condition", "DataConfig", "Engine", "Length", "RunConfig"]
 
 FORMAT_VERSION = 1
+
+PRECISIONS = ("fp32", "bf16")
+
+#: A way to make pixels black or white, and what a model of such pixels is measured on.
+BINARIZE = {
+    "dynamic": "black and white pixels, drawn once as by static",
+    "static": "black and white pixels, drawn once",
+    "threshold": "black and white pixels, white from 128 on",
+}
 
 _INT64 = Range(-(2**63), 2**63 - 1)
 
@@ -45,13 +55,13 @@ class DataConfig:
     classes: tuple[str, ...] = ()  #: label names
     attributes: tuple[str, ...] = ()  #: attribute columns
     #: how pictures of another shape are brought to the size
-    fit: Annotated[str, Choice(("crop", "pad", "stretch"))] = "crop"
+    fit: Annotated[str, Choice(FITS)] = "crop"
     #: behind what is transparent, around what is padded
     background: Annotated[str, Pattern("#[0-9a-f]{6}", "a color such as #ffffff")] = "#ffffff"
     #: of animations and of files with several pages
-    frames: Annotated[str, Choice(("first", "all"))] = "first"
+    frames: Annotated[str, Choice(FRAMES)] = "first"
     #: how pixels are made black or white; None: they are not
-    binarize: Annotated[str | None, Choice(("dynamic", "static", "threshold"))] = None
+    binarize: Annotated[str | None, Choice(tuple(BINARIZE))] = None
 
     @property
     def how_changed(self) -> str:
@@ -75,7 +85,7 @@ class Condition:
 class Engine:
     """How the same training is computed: results differ by rounding alone."""
 
-    precision: Annotated[str, Choice(("fp32", "bf16"))] = "fp32"  #: of the two networks in training
+    precision: Annotated[str, Choice(PRECISIONS)] = "fp32"  #: of the two networks in training
     compiled: bool = False  #: through torch.compile
     micro_batch: Annotated[int | None, POSITIVE] = None  #: images per forward pass; None: the whole batch
     threads: Annotated[int | None, Range(1, 2**16)] = None  #: on the CPU; None: not stored (an older run, or a GPU)

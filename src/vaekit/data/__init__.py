@@ -5,7 +5,7 @@ source -> files or rows -> decode and fit -> Rows -> split and fingerprint -> Im
 
 from __future__ import annotations
 
-from vaekit.data.binarize import BINARIZE, check_binarize
+from vaekit.data.binarize import BINARIZE
 from vaekit.data.convert import check_float, to_float, to_uint8
 from vaekit.data.groups import match_group
 from vaekit.data.images import Images
@@ -31,7 +31,6 @@ __all__ = [
     "Images",
     "Selection",
     "builtin_names",
-    "check_binarize",
     "check_float",
     "check_split",
     "check_stored",

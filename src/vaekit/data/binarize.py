@@ -13,17 +13,11 @@ import hashlib
 
 import numpy as np
 
+from vaekit.config.run_config import BINARIZE
 from vaekit.data.ingest.mapped import empty
 from vaekit.errors import UserError, nearest
 
 __all__ = ["BINARIZE", "binarized", "check_binarize"]
-
-#: kind → what a model of such pixels is measured on
-BINARIZE = {
-    "dynamic": "black and white pixels, drawn once as by static",
-    "static": "black and white pixels, drawn once",
-    "threshold": "black and white pixels, white from 128 on",
-}
 
 
 def check_binarize(kind: str | None) -> None:

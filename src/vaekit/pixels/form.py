@@ -10,12 +10,10 @@ from typing import Any
 from PIL import Image, ImageColor
 
 from vaekit.errors import UserError, argument, nearest
+from vaekit.pixels.choices import FITS, FRAMES
 from vaekit.system.arguments import shown
 
 __all__ = ["AS_IT_IS", "FITS", "FRAMES", "Form", "fit", "parse_size"]
-
-FITS = ("crop", "pad", "stretch")
-FRAMES = ("first", "all")
 
 
 @dataclass(frozen=True)

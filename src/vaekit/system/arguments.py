@@ -94,7 +94,8 @@ def record_text(record: Any) -> str:
 
 @functools.cache
 def _kinds_of(record_type: Any) -> dict[str, Any]:
-    return typing.get_type_hints(record_type)
+    hints = typing.get_type_hints(record_type)
+    return {each.name: hints[each.name] for each in dataclasses.fields(record_type)}
 
 
 def _checked_function(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -145,6 +146,8 @@ def _as_kind(value: Any, kind: Any) -> Any:
     origin = typing.get_origin(kind) or kind
     if origin in _PLAIN:
         return _PLAIN[origin](value)
+    if origin is typing.Literal:
+        return _one_of(value, typing.get_args(kind))
     if origin is Sequence and typing.get_args(kind) == (str,):
         return _strings(value)
     if origin is tuple:
@@ -209,6 +212,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise _WrongKind("a string")
     return str(value)
+
+
+def _one_of(value: Any, choices: tuple[Any, ...]) -> Any:
+    if not isinstance(value, str) or value not in choices:
+        raise _WrongKind(" or ".join(map(repr, choices)))
+    return value
 
 
 def _path(value: Any) -> str | Path:

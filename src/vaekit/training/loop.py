@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from vaekit.config.capabilities import serves
-from vaekit.config.run_config import Condition, Length, RunConfig
+from vaekit.config.options import TrainOptions
+from vaekit.config.run_config import Condition, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Images
 from vaekit.data.subsets import is_trained_on
@@ -40,7 +41,7 @@ from vaekit.system.malloc import freed_memory_is_kept
 from vaekit.system.memory import peak_resident_bytes
 from vaekit.system.progress import Progress, Silent
 from vaekit.training.budget import SAVE_EVERY_SECONDS, fit_budget
-from vaekit.training.callbacks import Callbacks, OnEpoch, OnLog
+from vaekit.training.callbacks import Callbacks
 from vaekit.training.early_stopping import Patience
 from vaekit.training.meters import Clock, Means
 from vaekit.training.schedules import epoch_order, learning_rate, rate_weight
@@ -59,40 +60,37 @@ _SAMPLES = 18  # of the fixed latents drawn after every epoch
 def train(
     images: Images,
     recipe: Recipe,
-    out: str | Path,
-    length: Length | None = None,
+    out: Path,
+    options: TrainOptions,
     *,
-    seed: int = 0,
-    device: str = "auto",
-    initial: str | None = None,
-    engine: Mapping[str, Any] | None = None,
-    patience: int | None = None,
-    binarize: str | None = None,
-    tensorboard: bool = False,
     progress: Progress | None = None,
     started: float | None = None,
-    on_log: OnLog | None = None,
-    on_epoch: OnEpoch | None = None,
 ) -> Path:
-    """Trains ``recipe`` on the training part of ``images`` into the folder ``out``, or goes on where it was.
+    """Trains ``recipe`` on the training part of ``images`` into the folder ``out``, or resumes the run in it.
 
-    ``engine`` holds fields of :class:`vaekit.config.run_config.Engine` to override; the rest come from the run or the
-    device. ``binarize`` is a kind of :mod:`vaekit.data.binarize`.
-    ``started`` is the ``time.monotonic()`` that a budget counts from. ``on_log`` and ``on_epoch`` are called as
-    :func:`vaekit.train` describes. Returns the folder. Raises :class:`UserError` for what the user can mend,
-    :class:`Interrupted` on SIGINT, SIGTERM and SIGHUP, and what a callback raised; in the last two cases the state is
-    saved first.
+    Args:
+        recipe: the row to train, the values of ``options`` already in place.
+        options: everything else; its ``recipe`` and ``out`` are not read.
+        started: the ``time.monotonic()`` from which a budget counts.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: for what the user can fix.
+        Interrupted: on SIGINT, SIGTERM and SIGHUP, once the state is saved.
+        Exception: what a callback raised, once the state is saved.
     """
     started = time.monotonic() if started is None else started
     team = join()
-    length, progress, out = length or Length(), progress or Silent(), Path(out)
-    callbacks = Callbacks(on_log, on_epoch)
+    length, progress, binarize = options.length(), progress or Silent(), options.binarize
+    callbacks = Callbacks(options.on_log, options.on_epoch)
     if not team.leads:
         progress, callbacks = Silent(), Callbacks()
-    chosen = pick_device(device)
-    config = make_config(images, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize)
+    chosen = pick_device(options.device)
+    config = make_config(images, recipe, options)
     check_folder(out)
-    computing, engine = choose_threads(out, chosen, engine or {}, team)
+    computing, engine = choose_threads(out, chosen, options.engine(), team)
     config = with_engine(config, chosen, engine)
     team.agree(_agreed(config, images, engine, out))
     grey, images = images, images.binarized(binarize)
@@ -137,7 +135,7 @@ def train(
             progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
             _repair(trainer, out, best)
         with (
-            closing(Tracker(out, tensorboard, trainer.images, callbacks.log))
+            closing(Tracker(out, options.tensorboard, trainer.images, callbacks.log))
             if team.leads
             else nullcontext() as tracker
         ):

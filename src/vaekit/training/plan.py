@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vaekit.config.run_config import Length
+from vaekit.config.options import TrainOptions
 from vaekit.config.steps import steps_to_see
 from vaekit.config.table import Recipe
 from vaekit.data import Images
@@ -30,24 +30,17 @@ def make_plan(
     count: int,
     train_count: int,
     recipe: Recipe,
-    length: Length,
-    seed: int,
+    options: TrainOptions,
     device: torch.device,
-    *,
-    initial: str | None = None,
-    engine: Mapping[str, Any] | None = None,
-    patience: int | None = None,
-    binarize: str | None = None,
+    engine: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The plan from a ``sample`` of the images, ``count`` in all, about ``train_count`` of them for training.
 
     Seconds come from a few real steps on the sample; memory is images, weights, gradients, moments and the activations
     that those steps kept. For a budget, the steps are what fits it by this estimate.
     """
-    counts = (count, train_count)
-    config = make_config(
-        sample, recipe, length, seed=seed, initial=initial, patience=patience, binarize=binarize, counts=counts
-    )
+    length = options.length()
+    config = make_config(sample, recipe, options, (count, train_count))
     config = with_engine(config, device, engine)
     assert config.recipe.batch_size is not None, "the row is resolved"
     batch = min(config.recipe.batch_size, train_count)
@@ -75,9 +68,8 @@ def largest_batch(
     images: Images,
     count: int,
     device: torch.device,
-    engine: Mapping[str, Any] | None = None,
+    options: TrainOptions,
     free_bytes: int | None = None,
-    binarize: str | None = None,
 ) -> int | None:
     """The largest power of two of images whose step fits into a GPU's free memory beside all ``count`` images.
 
@@ -91,8 +83,8 @@ def largest_batch(
     kept = {}
     for size in (1, 2):
         row = dataclasses.replace(recipe, batch_size=size)
-        config = make_config(images, row, Length(images=10**9), binarize=binarize)
-        config = with_engine(config, device, engine)
+        config = make_config(images, row, dataclasses.replace(options, epochs=None, budget=None, images=10**9))
+        config = with_engine(config, device, options.engine())
         trainer = Trainer(config, images.pixels[:1].repeat(size, 1, 1, 1), device)
         kept[size] = _measure(trainer)[1]
     fixed = 4 * 5 * parameter_count(trainer.model) + images.pixels[0].numel() * count

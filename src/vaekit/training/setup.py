@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.config.run_config import Condition, DataConfig, Engine, Length, RunConfig
+from vaekit.config.options import TrainOptions
+from vaekit.config.run_config import Condition, DataConfig, Engine, RunConfig
 from vaekit.config.table import DENSITIES, Recipe
 from vaekit.data import Images, Selection
 from vaekit.data.subsets import held_out, is_binary, is_trained_on, one_per_class
@@ -32,15 +33,15 @@ _WINDOW_BYTES = 1 << 28  # of images mixed at a time where they lie on a disk
 def make_config(
     images: Images,
     recipe: Recipe,
-    length: Length,
-    *,
-    seed: int = 0,
-    initial: str | None = None,
-    patience: int | None = None,
-    binarize: str | None = None,
+    options: TrainOptions,
     counts: tuple[int, int] | None = None,
 ) -> RunConfig:
-    """The full configuration of a run about to start; ``counts`` are (all, training) images where a sample is given."""
+    """The full configuration of a new run of ``recipe``.
+
+    Args:
+        counts: the numbers of all images and of training images, if ``images`` is a sample of them.
+    """
+    length = options.length()
     total_count, count = counts or (len(images), int(is_trained_on(images, recipe).sum()))
     if not count:
         raise UserError(f"{images.source} names no training images, only other parts; add those to train on")
@@ -65,15 +66,19 @@ def make_config(
         fit=images.form.fit,
         background=images.form.background,
         frames=images.form.frames,
-        binarize=binarize,
+        binarize=options.binarize,
     )
-    if row.likelihood == "bernoulli" and binarize is None and not all(map(is_binary, images.pixels.split(1024))):
+    if (
+        row.likelihood == "bernoulli"
+        and options.binarize is None
+        and not all(map(is_binary, images.pixels.split(1024)))
+    ):
         raise UserError(
             "likelihood=bernoulli needs binary pixels, and these images have gray levels; "
             f"give {argument('binarize', 'dynamic')} or {argument('likelihood', 'normal')}"
         )
     is_unbounded = row.likelihood in DENSITIES and (row.scale != "fixed" or row.likelihood == "continuous-bernoulli")
-    if binarize and row.has_bound and is_unbounded:
+    if options.binarize and row.has_bound and is_unbounded:
         raise UserError(
             f"{argument('likelihood', row.likelihood)} is a density, which grows without bound on the two values of "
             f"{argument('binarize')}; leave it out for bernoulli, or give a probability such as discretized-logistic"
@@ -82,11 +87,11 @@ def make_config(
         replace(row, epochs=None),  # the length is not part of what a recipe is: a finished run can be extended
         data,
         total,
-        seed,
-        initial,
+        options.seed,
+        None if options.init is None else str(options.init),
         length.budget_seconds,
         window_images=max(1, _WINDOW_BYTES // images.pixels[0].numel()) if images.is_mapped else 0,
-        patience=patience,
+        patience=options.patience,
         notes=images.remarks,
         conditions=conditions,
     )
