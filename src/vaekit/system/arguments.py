@@ -76,7 +76,7 @@ def shown(value: Any) -> str:
 def checked_fields(record: _Record) -> _Record:
     """Return a dataclass whose fields are checked and converted as :func:`checked` does with arguments."""
     before, after = vars(record), field_values(record)
-    is_same = all(type(value) is type(before[name]) and value == before[name] for name, value in after.items())
+    is_same = all(value is before[name] for name, value in after.items())
     return record if is_same else dataclasses.replace(record, **after)  # type: ignore[type-var]
 
 
