@@ -1,10 +1,13 @@
 """A Griffe extension: docstrings as written for Python's help become Markdown for the site.
 
-Roles such as ``:class:`Run``` become links where the name is public, else code; doctests become blocks of code.
+Roles such as ``:class:`Run``` become links where the name is public, else code; doctests become blocks of code. A
+function that takes the options of a training is shown with each of them, as ``help()`` shows it.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 from typing import Any
 
@@ -28,10 +31,29 @@ def _rewrite(parent: Any, public: frozenset[str], package: str) -> None:
     for member in parent.members.values():
         if member.is_alias:
             continue
+        if member.is_function and any("takes(" in str(each.value) for each in member.decorators):
+            _expand(member)
         if member.docstring:
             member.docstring.value = as_markdown(member.docstring.value, public, package)
         if member.is_module or member.is_class:
             _rewrite(member, public, package)
+
+
+def _expand(function: Any) -> None:
+    """Replaces the static signature and docstring by those that Python has."""
+    live = getattr(importlib.import_module(function.parent.path), function.name)
+    function.parameters = griffe.Parameters(*map(_parameter, inspect.signature(live).parameters.values()))
+    function.docstring = griffe.Docstring(inspect.getdoc(live) or "", parent=function)
+
+
+def _parameter(found: inspect.Parameter) -> griffe.Parameter:
+    is_keyword = found.kind is inspect.Parameter.KEYWORD_ONLY
+    return griffe.Parameter(
+        found.name,
+        annotation=re.sub(r"[a-z_]+(?:\.[a-z_]+)*\.(?=[A-Z])", "", inspect.formatannotation(found.annotation)),
+        kind=griffe.ParameterKind.keyword_only if is_keyword else griffe.ParameterKind.positional_or_keyword,
+        default=None if found.default is inspect.Parameter.empty else repr(found.default),
+    )
 
 
 def as_markdown(text: str, public: frozenset[str], package: str) -> str:

@@ -163,7 +163,7 @@ def test_every_flag_of_the_verbs_on_codes(here: Path, vaekit: Callable) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_lists_only_flags_that_work(vaekit: Callable, verb: str) -> None:
     """Every flag in the help of a verb is used by a command in this file or among the mistakes."""
-    flags = set(re.findall(r"(--[a-z][a-z-]+)", vaekit(verb, "--help").out.split("─ Parameters ─")[1])) - {"--help"}
+    flags = set(re.findall(r"(--[a-z][a-z-]+)", vaekit(verb, "--help").out.split("╭", 1)[1])) - {"--help"}
     tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
     commands = [command for command in re.findall(rf"[\"']?{verb}\b[^\n]*(?:\n[^\n]*)?", tests) if "--" in command]
     assert {flag for flag in flags if not any(flag in command for command in commands)} == set()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import runpy
 from pathlib import Path
 
 import pytest
+
+import vaekit
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -34,3 +37,15 @@ def test_roles_and_doctests_become_markdown():
     assert as_markdown(text, frozenset({"UserError"}), "vaekit") == (
         "Raises [`UserError`][vaekit.UserError]; see `seal`.\n\n```pycon\n>>> 1 + 1\n2\n```\n"
     )
+
+
+def test_the_site_shows_the_options_of_a_training() -> None:
+    griffe = pytest.importorskip("griffe")
+    extension = runpy.run_path(str(SCRIPTS / "docstrings.py"))["Docstrings"]()
+    paths = [SCRIPTS.parent / "src"]
+    package = griffe.load("vaekit", search_paths=paths, extensions=griffe.load_extensions(extension))
+    for name in ("train", "plan"):
+        function = package["api"][name]
+        assert [each.name for each in function.parameters] == list(inspect.signature(getattr(vaekit, name)).parameters)
+        assert function.parameters["epochs"].annotation == "float | None"
+        assert "seed: Random seed." in function.docstring.value
