@@ -142,6 +142,23 @@ def test_evidence_survives_json_and_a_foreign_one_is_left_alone(tmp_path: Path) 
         assert runs.load_evidence(tmp_path) is None
 
 
+@pytest.mark.parametrize("number", [-1e15, -1, 0, 1, 1e15])
+def test_every_evidence_that_is_accepted_is_judged(number: float) -> None:
+    """One number at a time, so that a file with an extreme value is refused, or judged without an error."""
+    judged = 0
+    for base in (SOUND, AUTOENCODER):
+        for name, value in base.to_dict().items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            try:
+                changed = Evidence.from_dict({**base.to_dict(), name: type(value)(number)})
+            except UserError as error:
+                assert name in str(error) or "PSNR" in str(error)
+                continue
+            judged += diagnose(changed).table() != []
+    assert judged > 5
+
+
 def test_a_decibel_is_a_decibel_whatever_the_scale() -> None:
     """A tenth of the squared error is 10 dB: in PSNR, and in nats of a normal whose scale follows the error."""
     log_density = -0.5 * np.log(np.array([0.01, 0.001]))  # per value, up to a constant

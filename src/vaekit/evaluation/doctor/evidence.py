@@ -114,7 +114,7 @@ _SIGNED = (
     *("elbo_nats", "train_elbo_nats", "rate_nats", "kl_per_dim_nats"),
     *("mutual_information_nats", "mutual_information_at_least_nats", "marginal_kl_nats", "marginal_kl_at_most_nats"),
 )
-_POSITIVE = ("latent_dim",)
+_POSITIVE = ("latent_dim", "values")
 _MOST, _MOST_DB = 1e15, 1000.0
 _PARTS = ("train", "val", "test")
 
