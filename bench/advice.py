@@ -58,11 +58,11 @@ def followed(case: Case, folder: Path) -> dict[str, Any]:
     run, rows = vk.load(trained(case, case.source or "", folder)), []
     for number in range(_ROUNDS + 1):
         found, began = run.doctor(), time.monotonic()
-        command = run.next_command(found)
+        command = found["next_command"]
         shown = command.replace(f"{Path.cwd()}{os.sep}", "")  # a run stores where its data lies: no result names it
-        rows.append({"verdict": found.verdict, "advice": found.advice, "command": shown, **_numbers(run)})
+        rows.append({"verdict": found["verdict"], "advice": found["advice"], "command": shown, **_numbers(run)})
         _say(case, rows)
-        if number == _ROUNDS or found.remedy not in _TRAINS:
+        if number == _ROUNDS or found["remedy"] not in _TRAINS:
             break
         words = shlex.split(command)
         assert words.pop(0) == "vaekit" and vaekit(words) == 0, command

@@ -92,7 +92,7 @@ def _fitted(data: str, out: str, recipe: str, images: int, samples: int) -> Foun
         run.model.fitted_prior = fitted
         found[f"frechet_{name}"] = run.evaluate(samples=samples)["frechet_distance"]
     for kind in ("mixture", "flow"):
-        found[kind] = run.fit_prior(kind)
+        found[kind] = run.fit_prior(kind).numbers
         found[f"frechet_{kind}"] = run.evaluate(samples=samples)["frechet_distance"]
     return found
 

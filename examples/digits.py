@@ -13,11 +13,11 @@ run = vk.train("digits", recipe="vae", out=out, epochs=epochs)  # the 1,797 real
 run.compare(run.pick(None, "test", 10)).save(out / "reconstructions.png")
 run.generate(18, seed=0).save(out / "new.png")
 run.interpolate("label:0", "label:1", "label:8", steps=6).save(out / "walk.png")
-run.map(split="test")[0].save(out / "map.png")
+run.map(split="test").save(out / "map.png")
 
 numbers = run.evaluate(iwae_samples=10)
 print(f"PSNR {numbers['psnr_db']:.1f} dB; {numbers['elbo_nats']:.1f} ≤ {numbers['iwae_nats']:.1f} ≤ log p(x) nats")
 
 odd = run.score(false_alarms=0.05)
-odd.sheet().save(out / "strange.png")
-print(f"{odd.numbers['flagged']} of {odd.numbers['images']} digits are stranger than 95 % of held-out ones")
+odd.save(out / "strange.png")
+print(f"{odd['flagged']} of {odd['images']} digits are stranger than 95 % of held-out ones")

@@ -15,10 +15,9 @@ budget = sys.argv[3] if len(sys.argv) > 3 else "10m"
 images = vk.open_images(folder, size=64)
 print(images)
 run = vk.train(images, recipe="vae", out=out, budget=budget)
-print(run.doctor().words)
+print(run.doctor())
 
-sheet, _ = run.neighbours(images.pixels[:3], count=6)
-sheet.save(out / "alike.png")
+run.neighbours(images.pixels[:3], count=6).save(out / "alike.png")
 run.save_codes(out / "codes.npz")
 
 if not (out / "onnx").exists():

@@ -16,6 +16,6 @@ for name, direction in run.directions().items():
         print(f"{name:20} tells {direction.accuracy:.0%} of {direction.held_out} held-out faces right")
 
 faces = run.images("test").pixels[:8]
-run.edit_sheet(faces, {"glasses": 1})[0].save(out / "with-glasses.png")
-run.edit_sheet(faces, {"glasses": -1, "smiling": 1})[0].save(out / "without-but-smiling.png")
-run.traverse(count=4)[0].save(out / "traverse.png")
+run.edit_sheet(faces, {"glasses": 1}).save(out / "with-glasses.png")
+run.edit_sheet(faces, {"glasses": -1, "smiling": 1}).save(out / "without-but-smiling.png")
+run.traverse(count=4).save(out / "traverse.png")

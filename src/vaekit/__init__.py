@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Images",
     "Recipe",
+    "Result",
     "Run",
     "Sheet",
     "UserError",
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from vaekit.data import Images, open_images
     from vaekit.errors import UserError
     from vaekit.figures.grid import Sheet
+    from vaekit.runs.result import Result
     from vaekit.runs.run import Run
 
 _HOMES = {
     "Images": "data",
     "Recipe": "config.table",
+    "Result": "runs.result",
     "Run": "runs.run",
     "Sheet": "figures.grid",
     "UserError": "errors",

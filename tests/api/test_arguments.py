@@ -47,7 +47,6 @@ class Place:
             "add": ("glasses",),
             "count": 2,
             "data": pixels,
-            "diagnosis": None if name != "diagnosis" else self.run.doctor(),
             "columns": 2,
             "expression": "attr:glasses=1",
             "hidden": torch.arange(8).view(1, 1, 8, 1).expand(2, 1, 8, 8) < 3,
@@ -61,7 +60,7 @@ class Place:
             "noise_std": 0.1,
             "noisy": to_float(pixels),
             "out": self.folder / "codes.csv",
-            "path": self.folder / "sheet.png" if function == "sheet.save" else self.run.path,
+            "path": self.folder / "sheet.png" if function in ("sheet.save", "result.save") else self.run.path,
             "pixels": pixels,
             "query": "attr:glasses=1",
             "recipe": vk.Recipe("mine", latent_dim=3),
@@ -110,6 +109,7 @@ def public(owner: Any) -> Iterator[str]:
 
 METHODS = {name: getattr(vk.Run, name) for name in public(vk.Run)}
 METHODS |= {f"sheet.{name}": getattr(vk.Sheet, name) for name in public(vk.Sheet)}
+METHODS |= {f"result.{name}": getattr(vk.Result, name) for name in public(vk.Result)}
 METHODS |= {f"images.{name}": getattr(vk.Images, name) for name in public(vk.Images)}
 del METHODS["images.selection"]  # an index, which raises IndexError as indices do
 FUNCTIONS = {name: getattr(vk, name) for name in vk.__all__ if isinstance(getattr(vk, name), FunctionType)}
@@ -248,7 +248,8 @@ def call(place: Place, function: str, parameter: str, value: Any) -> None:
         for name, p in known.items()
         if p.default is p.empty and name not in ("self", "stops")
     }
-    owners = {"sheet": place.run.generate(1), "images": place.run.images()} if "." in function else {}
+    result = place.run.generate(1) if "." in function else vk.Result()
+    owners = {"sheet": result.figure, "result": result, "images": place.run.images()} if "." in function else {}
     args = [owners.get(function.partition(".")[0], place.run)] if function in METHODS else []
     if function in ("train", "plan"):
         kwargs |= {"recipe": "seed-ae", "out": place.folder / "ae", "images": 20}
@@ -447,7 +448,6 @@ def test_numbers_may_be_of_any_kind(place: Place) -> None:
 def test_what_is_printed_is_short(place: Place) -> None:
     run = place.run
     sheet = run.generate(5)
-    assert repr(sheet) == "Sheet(5 images of 3×8×8 in 5 columns)"
-    atlas, _ = run.map()
-    for result in (sheet, run.score(false_alarms=0.5), atlas, run.directions(), run.axes(2), run.traverse()):
+    assert repr(sheet.figure) == "Sheet(5 images of 3×8×8 in 5 columns)"
+    for result in (sheet, run.score(false_alarms=0.5), run.map(), run.directions(), run.axes(2), run.traverse()):
         assert "tensor(" not in repr(result) and "array(" not in repr(result)

@@ -62,7 +62,7 @@ def test_it_measures(run: vk.Run) -> None:
     numbers = run.evaluate()
     assert math.isfinite(numbers["psnr_db"]) and math.isfinite(numbers["distortion_nats"])
     assert (numbers["elbo_nats"] is None) != RECIPES[run.config.recipe.name].has_bound
-    assert run.doctor().verdict
+    assert run.doctor()["verdict"]
 
 
 def test_it_draws_reconstructs_and_cleans(run: vk.Run) -> None:

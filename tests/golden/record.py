@@ -32,7 +32,7 @@ def record(name: str) -> None:
     tensors = {"pixels": pixels, "codes": codes, "pictures": pictures, "threes": run.latent("label:3")}
     if run.model.prior is not None:
         tensors["generated"] = run.generate(4, seed=7).pixels
-    save_tensors(folder / "recorded.safetensors", tensors, {"evaluated": run.evaluate(pixels)})
+    save_tensors(folder / "recorded.safetensors", tensors, {"evaluated": run.evaluate(pixels).numbers})
     for unneeded in ("state.safetensors", "state-previous.safetensors", "report.html", "README.md"):
         (folder / unneeded).unlink(missing_ok=True)
     shutil.rmtree(folder / "pictures")

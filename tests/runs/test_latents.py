@@ -20,6 +20,7 @@ from vaekit.errors import UserError
 from vaekit.figures.animation import Animation, animated, is_animated
 from vaekit.figures.grid import Sheet
 from vaekit.latent import ops as edit
+from vaekit.runs.context import RunContext
 
 Cli = Callable[..., Any]
 
@@ -29,7 +30,7 @@ def test_a_walk_through_several_places_has_a_row_for_each_stretch(portraits_vae:
     noise = 3 * torch.randn(3, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
     z = run.model.drawn_from().from_noise(noise)  # far from one another, or all pictures would be one
     whole = run.interpolate(*z, steps=4)
-    assert len(whole) == 8 and whole.columns == 4
+    assert len(whole) == 8 and whole.figure.columns == 4
     assert torch.equal(whole.pixels[:4], run.interpolate(z[0], z[1], steps=4).pixels)
     assert torch.equal(whole.pixels[4:], run.interpolate(z[1], z[2], steps=4).pixels)
     round_ = run.interpolate(z[0], z[1], steps=5, path="spherical").pixels
@@ -92,12 +93,12 @@ def test_directions_are_found_once_and_kept_until_the_weights_change(
     first = run.directions()
     assert {"glasses", "male", "smiling"} <= set(first) and any("=" in name for name in first)
     assert first["glasses"].held_out_from == "val part" and first["glasses"].held_out == len(run.images("val"))
-    monkeypatch.setattr("vaekit.runs.latents.fit_all", None)  # is not called again
+    monkeypatch.setattr("vaekit.runs.verbs.directions.fit_all", None)  # is not called again
     again = vk.load(folder).directions()
     assert set(again) == set(first)
     assert all(torch.equal(again[name].vector, first[name].vector) for name in first)
     assert [each.facts() for each in again.values()] == [first[name].facts() for name in again]
-    monkeypatch.setattr(type(run), "images_seen", lambda self: 1)
+    monkeypatch.setattr(RunContext, "images_seen", lambda self: 1)
     with pytest.raises(TypeError):  # the weights are others: fitted anew
         run.directions()
 
@@ -108,9 +109,9 @@ def test_without_its_images_a_run_holds_out_stored_codes(portraits_vae: Path, mo
     def gone(*_: object) -> None:
         raise UserError("gone")
 
-    monkeypatch.setattr(type(run), "images", gone)
-    monkeypatch.setattr("vaekit.runs.latents.load_directions", lambda *_: {})
-    monkeypatch.setattr("vaekit.runs.latents.save_directions", lambda *_: None)
+    monkeypatch.setattr(RunContext, "images", gone)
+    monkeypatch.setattr("vaekit.runs.verbs.directions.load_directions", lambda *_: {})
+    monkeypatch.setattr("vaekit.runs.verbs.directions.save_directions", lambda *_: None)
     found = run.directions()["glasses"]
     assert found.held_out_from == "a fifth of the stored codes"
     assert found.held_out + found.images_with + found.images_without == run.config.data.train_images
@@ -204,7 +205,7 @@ def test_a_walk_moves_image_by_image_and_named_rows_together() -> None:
 def test_a_moving_walk_of_any_length_shows_each_step_once(digits_vae: Path, steps: int, stops: int) -> None:
     run = vk.load(digits_vae)
     codes = torch.randn(stops, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
-    shown = [frame.pixels[0] for frame in animated(run.interpolate(*codes, steps=steps)).frames]
+    shown = [frame.pixels[0] for frame in animated(run.interpolate(*codes, steps=steps).figure).frames]
     walks = [edit.interpolate(run.model, a, b, steps) for a, b in pairwise(codes)]
     wanted = torch.cat([walk[1:] if number else walk for number, walk in enumerate(walks)])
     assert len(shown) == steps + (stops - 2) * (steps - 1)

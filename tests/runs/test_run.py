@@ -128,7 +128,7 @@ def test_reconstruct_and_decode_agree(vae: vk.Run) -> None:
 
 def test_generate_depends_on_the_seed_not_on_the_count(vae: vk.Run) -> None:
     eighteen = vae.generate(18, seed=3)
-    assert len(eighteen) == 18 and eighteen.columns == 6
+    assert len(eighteen) == 18 and eighteen.figure.columns == 6
     assert torch.equal(vae.generate(4, seed=3).pixels, eighteen.pixels[:4])
     assert not torch.equal(vae.generate(4, seed=4).pixels, eighteen.pixels[:4])
 
@@ -217,7 +217,7 @@ def test_inpaint_never_sees_what_is_hidden(vae: vk.Run) -> None:
 
 
 def test_evaluate_of_a_vae(vae: vk.Run) -> None:
-    numbers = vae.evaluate()
+    numbers = dict(vae.evaluate())
     assert len(numbers.pop("kl_per_dim_nats")) == len(numbers.pop("kl_per_dim_nats_error")) == vae.model.latent_dim
     assert numbers.pop("part") == "test"
     assert numbers.keys() == KEYS | SSIM and numbers["images"] == len(vae.images("test")) == 186
@@ -318,7 +318,7 @@ def test_the_numbers_of_a_run_and_what_they_are_called(recipe: str, source: str,
     row = RECIPES[recipe]
     settings = {"width": "8"} if row.net == "resnet" else None
     run = vk.train(source, recipe, tmp_path / "run", size=size, images=160, quiet=True, settings=settings)
-    numbers = run.evaluate()
+    numbers = dict(run.evaluate())
     assert ("kl_per_dim_nats" in numbers) == row.has_bound
     for name in ("kl_per_dim_nats", "kl_per_dim_nats_error"):
         numbers.pop(name, None)

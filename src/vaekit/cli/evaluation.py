@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from vaekit.cli.app import SEED, AllSplit, Device, Json, Out, Split, app
-from vaekit.cli.output import say, say_diagnosis
+from vaekit.cli.output import say
 from vaekit.cli.shared import check_out, check_overwrites_no_input, counted, loaded, save
 
 __all__ = ["doctor", "encode", "evaluate", "map_", "neighbours", "score"]
@@ -33,7 +33,7 @@ def encode(
     check_overwrites_no_input(out, run, data)
     written = opened.save_codes(out, data, split)
     if opened.leads:
-        say(written, json_)
+        say(written.numbers, json_)
 
 
 @app.command
@@ -56,10 +56,10 @@ def neighbours(
 
     Example: vaekit neighbours runs/portraits me.png --count 9 --out alike.png
     """
-    sheet, found = loaded(run, device).neighbours(image, data, split, count)
-    lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found]
-    shown = {"neighbours": found if json_ else {"nearest first": lines}}
-    save(sheet, out, run, "neighbours", shown, json_, inputs=(image, data))
+    found = loaded(run, device).neighbours(image, data, split, count)
+    lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found["neighbours"]]
+    shown = None if json_ else {"neighbours": {"nearest first": lines}}
+    save(found, out, run, "neighbours", json_, shown, inputs=(image, data))
 
 
 @app.command(name="map")
@@ -79,9 +79,9 @@ def map_(
 
     Example: vaekit map runs/portraits --out map.png
     """
-    picture, found = loaded(run, device).map(data, split)
-    shown = found if json_ else {name: value for name, value in found.items() if name != "points"}
-    save(picture, out, run, "map", shown, json_, inputs=(data,))
+    found = loaded(run, device).map(data, split)
+    shown = None if json_ else {name: value for name, value in found.items() if name != "points"}
+    save(found, out, run, "map", json_, shown, inputs=(data,))
 
 
 @app.command
@@ -121,11 +121,12 @@ def evaluate(
     """
     opened = loaded(run, device)
     check_overwrites_no_input(per_image, run, data)
-    more: dict[str, Any] = dict(iwae_samples=iwae, samples=samples, features=features, per_image=per_image)
-    more |= {"factors": factors, "counted": counted(opened)}
-    numbers = opened.evaluate(data, split, seed, **more)
+    found = opened.evaluate(
+        data, split, seed, iwae_samples=iwae, samples=samples, features=features, per_image=per_image, factors=factors,
+        counted=counted(opened),
+    )  # fmt: skip
     if opened.leads:
-        say(numbers, json_)
+        say(found.numbers, json_)
 
 
 @app.command
@@ -171,8 +172,7 @@ def score(
         data, split, by=by, false_alarms=false_alarms, normal=normal, normal_images=normal_images, seed=seed,
         table=table, count=count, counted=counted(opened),
     )  # fmt: skip
-    shown = {**found.numbers, "strangest": found.strangest()}
-    save(found.sheet(), out, run, "score", shown, json_, inputs=(data, normal_images))
+    save(found, out, run, "score", json_, inputs=(data, normal_images))
 
 
 @app.command
@@ -193,6 +193,8 @@ def doctor(
 
     Example: vaekit doctor runs/portraits
     """
-    opened = loaded(run, device)
-    diagnosis = opened.doctor(data)
-    say_diagnosis(diagnosis, opened.next_command(diagnosis, data), json_)
+    found = loaded(run, device).doctor(data)
+    if json_:
+        say(found.numbers, True)
+    else:
+        print(found)

@@ -38,7 +38,7 @@ def export(
     """
     opened = loaded(run, "cpu")
     if opened.leads:
-        say(opened.export(out, data, precision=precision), json_)
+        say(opened.export(out, data, precision=precision).numbers, json_)
 
 
 @app.command

@@ -47,9 +47,7 @@ def generate(
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
-    opened = loaded(run, device)
-    fitted = {} if opened.model.fitted_prior is None else {"drawn_from": "what fit-prior fitted to the codes"}
-    save(opened.generate(count, seed, condition), out, run, "generate", fitted, json_)
+    save(loaded(run, device).generate(count, seed, condition), out, run, "generate", json_)
 
 
 @app.command(name="fit-prior")
@@ -74,7 +72,7 @@ def fit_prior(
     opened = loaded(run, "cpu")
     found = opened.fit_prior(kind, components, seed)
     if opened.leads:
-        say(found, json_)
+        say(found.numbers, json_)
 
 
 @app.command
@@ -94,7 +92,7 @@ def reconstruct(
     Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
     """
     opened = loaded(run, device)
-    save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct", as_json=json_, inputs=(data,))
+    save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct", json_, inputs=(data,))
 
 
 @app.command
@@ -121,8 +119,8 @@ def interpolate(
     from vaekit.figures.animation import is_animated
 
     moves = is_animated(out, animate)
-    sheet = loaded(run, device).interpolate(start, end, *more, steps=steps, path=path)
-    save(sheet, out, run, "interpolate", as_json=json_, moves=moves, inputs=(start, end, *more))
+    walk = loaded(run, device).interpolate(start, end, *more, steps=steps, path=path)
+    save(walk, out, run, "interpolate", json_, moves=moves, inputs=(start, end, *more))
 
 
 @app.command
@@ -149,8 +147,8 @@ def traverse(
     from vaekit.figures.animation import is_animated
 
     moves = is_animated(out, animate)
-    sheet, axes = loaded(run, device).traverse(image, count, steps, reach)
-    save(sheet, out, run, "traverse", axes, json_, moves=moves, inputs=(image,))
+    found = loaded(run, device).traverse(image, count, steps, reach)
+    save(found, out, run, "traverse", json_, moves=moves, inputs=(image,))
 
 
 @app.command
@@ -192,8 +190,12 @@ def edit(
     Example: vaekit edit runs/portraits me.png --add glasses --remove smiling=0.5 --out edited.png
     """
     check_out(out)
-    sheet, found = loaded(run, device).edit_sheet_of_words(image, add, remove, direction, method, orthogonal)
-    save(sheet, out, run, "edit", found, json_, inputs=(image,))
+    opened = loaded(run, device)
+    from vaekit.cli.moves import chosen_directions, parse_moves
+
+    known = chosen_directions(opened, direction, method, orthogonal)
+    moves = parse_moves(opened, known, add, remove, method, orthogonal)
+    save(opened.edit_sheet(image, moves, known), out, run, "edit", json_, inputs=(image,))
 
 
 @app.command
@@ -212,7 +214,7 @@ def arithmetic(
 
     Example: vaekit arithmetic runs/portraits "attr:glasses=1,male=1 - attr:glasses=1,male=0 + attr:glasses=0,male=0"
     """
-    save(loaded(run, device).arithmetic(expression), out, run, "arithmetic", as_json=json_)
+    save(loaded(run, device).arithmetic(expression), out, run, "arithmetic", json_)
 
 
 @app.command
@@ -236,8 +238,8 @@ def denoise(
     Example: vaekit denoise runs/digits --noise-std 0.3 --out denoised.png
     """
     opened = loaded(run, device)
-    sheet, numbers = opened.denoise_sheet(opened.pick(data, split, count), noise_std, seed)
-    save(sheet, out, run, "denoise", numbers, json_, inputs=(data,))
+    found = opened.denoise_sheet(opened.pick(data, split, count), noise_std, seed)
+    save(found, out, run, "denoise", json_, inputs=(data,))
 
 
 @app.command
@@ -261,5 +263,5 @@ def inpaint(
     Example: vaekit inpaint runs/digits --mask center:4x4 --out filled.png
     """
     opened = loaded(run, device)
-    sheet, numbers = opened.inpaint_sheet(opened.pick(data, split, count), mask, seed)
-    save(sheet, out, run, "inpaint", numbers, json_, inputs=(data, mask))
+    found = opened.inpaint_sheet(opened.pick(data, split, count), mask, seed)
+    save(found, out, run, "inpaint", json_, inputs=(data, mask))

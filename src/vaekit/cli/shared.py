@@ -29,16 +29,19 @@ def loaded(run: Path, device: str) -> Any:
 
 
 def save(
-    sheet: Any,
+    result: Any,
     out: Path | None,
     run: Path,
     verb: str,
-    numbers: Mapping[str, Any] | None = None,
     as_json: bool = False,
+    shown: Mapping[str, Any] | None = None,
     moves: bool = False,
     inputs: Sequence[str | Path | None] = (),
 ) -> None:
-    """Writes the picture and prints the numbers. ``inputs``: what the user named; the picture never replaces it."""
+    """Writes the figure of a :class:`~vaekit.Result` and prints its numbers, or ``shown`` in place of them.
+
+    ``inputs``: what the user named; the picture never replaces it.
+    """
     from vaekit.figures.animation import animated
     from vaekit.system.distributed import join
 
@@ -46,8 +49,8 @@ def save(
         return
     path = out or Path(f"{os.path.basename(os.path.abspath(run))}-{verb}.{'webp' if moves else 'png'}")
     check_overwrites_no_input(out, run, *inputs)
-    (animated(sheet) if moves else sheet).save(path)
-    say({"picture": str(path), **(numbers or {})}, as_json)
+    (animated(result.figure) if moves else result.figure).save(path)
+    say({"picture": str(path), **(result.numbers if shown is None else shown)}, as_json)
 
 
 def check_out(out: Path | None) -> None:

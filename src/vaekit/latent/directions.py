@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.errors import UserError, argument, nearest, storable
+from vaekit.errors import UserError, argument, nearest
 from vaekit.system.arguments import record_text
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "fit_all",
     "named",
     "orthogonal",
-    "parse_move",
 ]
 
 METHODS = ("adjusted", "means", "classifier")
@@ -47,7 +46,6 @@ METHODS = ("adjusted", "means", "classifier")
 _SHRINKAGE = 0.1  # λ: of the mean variance, added to every variance
 _ONE = 1e-9  # below 1 by no more than that, an eigenvalue is 1
 _LEAST_LEFT = 1e-3  # of an attribute's variance, or a direction's length, that the others must leave
-_MOST_STRENGTH = 1000  # far beyond what any decoder draws sensibly
 _MOST_STRINGS = 50  # values of a column of words that each get a direction
 
 
@@ -272,32 +270,6 @@ def named(directions: Mapping[str, Direction], name: str, left_out: Collection[s
             f"there is no direction {name!r}; {known}; two folders of images, with it and without it, make a new one"
         )
     return directions[name]
-
-
-def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collection[str] = ()) -> tuple[str, float]:
-    """``NAME`` or ``NAME=STRENGTH`` as name and strength, 1 by default; names may hold equals signs.
-
-    >>> parse_move("hair=red", {"hair=red": ...}), parse_move("hair=red=0.5", {"hair=red": ...})
-    (('hair=red', 1.0), ('hair=red', 0.5))
-    """
-    text = storable(text)  # as the names of classes and columns are
-    if text in directions:
-        return text, 1.0
-    name, equals, number = text.rpartition("=")
-    if not equals:
-        named(directions, text, left_out)
-    named(directions, text if name not in directions and not _is_number(number) else name, left_out)
-    if not _is_number(number) or not abs(float(number)) <= _MOST_STRENGTH:
-        raise UserError(f"{text}: expected a strength that is a number up to {_MOST_STRENGTH:,}, such as {name}=1.5")
-    return name, float(number)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def check_method(method: str) -> None:

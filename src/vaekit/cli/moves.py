@@ -1,0 +1,81 @@
+"""The texts of ``vaekit edit``: strengths and new directions. Imported by the verb itself, since it needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from vaekit.errors import UserError, storable
+from vaekit.latent.directions import Direction, named
+from vaekit.runs.run import Run
+from vaekit.runs.verbs.directions import names_without_direction
+
+__all__ = ["chosen_directions", "parse_move", "parse_moves"]
+
+_MOST_STRENGTH = 1000  # far beyond what any decoder draws sensibly
+
+
+def chosen_directions(run: Run, texts: Sequence[str], method: str, is_orthogonal: bool) -> dict[str, Direction]:
+    """The run's directions, after those of ``NAME=WITH,WITHOUT`` were added to it."""
+    known = run.directions(method, is_orthogonal)
+    for text in texts:
+        name, equals, folders = text.partition("=")
+        with_, comma, without = folders.partition(",")
+        if not (name and equals and with_ and comma and without):
+            raise UserError(f"--direction {text}: expected NAME=WITH,WITHOUT, for example beard=with/,without/")
+        known[name] = run.add_direction(name, with_, without, method, is_orthogonal)
+    return known
+
+
+def parse_moves(
+    run: Run,
+    known: Mapping[str, Direction],
+    add: Sequence[str],
+    remove: Sequence[str],
+    method: str,
+    is_orthogonal: bool,
+) -> dict[str, float]:
+    """The strength of each direction: positive for ``--add``, negative for ``--remove``.
+
+    Raises :class:`UserError` for an unknown name, a text that is no strength, and a direction of folders that was made
+    with another method.
+    """
+    left_out = names_without_direction(run.context, known)
+    of_folders = "means" if method == "adjusted" else method
+    moves: dict[str, float] = {}
+    for sign, texts in ((1, add), (-1, remove)):
+        for text in texts:
+            name, strength = parse_move(text, known, left_out)
+            made = known[name]
+            if made.source != "data" and (made.method, made.is_orthogonal) != (of_folders, is_orthogonal):
+                flags = f"--method {made.method}" + " --orthogonal" * made.is_orthogonal
+                raise UserError(f"{name} was made of {made.source} with {flags}; give these, or --direction again")
+            moves[name] = moves.get(name, 0.0) + sign * strength
+    if not moves:
+        raise UserError("nothing is added or removed; give --add NAME or --remove NAME")
+    return moves
+
+
+def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collection[str] = ()) -> tuple[str, float]:
+    """``NAME`` or ``NAME=STRENGTH`` as name and strength, 1 by default; names may hold equals signs.
+
+    >>> parse_move("hair=red", {"hair=red": ...}), parse_move("hair=red=0.5", {"hair=red": ...})
+    (('hair=red', 1.0), ('hair=red', 0.5))
+    """
+    text = storable(text)  # as the names of classes and columns are
+    if text in directions:
+        return text, 1.0
+    name, equals, number = text.rpartition("=")
+    if not equals:
+        named(directions, text, left_out)
+    named(directions, text if name not in directions and not _is_number(number) else name, left_out)
+    if not _is_number(number) or not abs(float(number)) <= _MOST_STRENGTH:
+        raise UserError(f"{text}: expected a strength that is a number up to {_MOST_STRENGTH:,}, such as {name}=1.5")
+    return name, float(number)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

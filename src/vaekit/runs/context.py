@@ -1,0 +1,200 @@
+"""What every verb of a run starts from: its folder, its configuration, its model and its images."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.config.capabilities import refuse
+from vaekit.config.run_config import RunConfig
+from vaekit.config.table import Recipe
+from vaekit.data import PARTS, Form, Images, Selection, check_split, check_stored, open_in, open_stored
+from vaekit.data.subsets import is_trained_on, one_per_class
+from vaekit.errors import UserError, printable
+from vaekit.figures.grid import Sheet
+from vaekit.latent import ops
+from vaekit.model.latent_model import LatentModel
+from vaekit.runs import folder as runs
+from vaekit.runs.records import WeightFacts
+from vaekit.system.distributed import Team, join
+from vaekit.system.files import load_facts
+from vaekit.system.notes import note
+from vaekit.system.schema import record
+
+__all__ = ["ChosenImages", "RunContext", "files_of", "sheet_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenImages:
+    """The images that a verb works on: some rows of a set. No pixels are copied until they are asked for."""
+
+    opened: Images  #: the whole set
+    rows: np.ndarray  #: bool ``[N]``, the images to work on
+    part: str  #: "train", "val", "test" or "all"
+
+    @property
+    def pixels(self) -> Selection:
+        """Their pixels."""
+        return self.opened.selection(self.rows)
+
+    @property
+    def names(self) -> list[str]:
+        """Their names, as a terminal can print them."""
+        return [printable(self.opened.names[i]) for i in np.flatnonzero(self.rows)]
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Their labels, int64 ``[n]``, if there are any."""
+        return None if self.opened.labels is None else self.opened.labels[torch.from_numpy(self.rows)]
+
+
+@dataclass(frozen=True, eq=False)
+class RunContext:
+    """A loaded run. The verbs in :mod:`vaekit.runs.verbs` are functions of it."""
+
+    path: Path
+    config: RunConfig
+    model: LatentModel
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process prints and writes. Without other processes it does."""
+        return join().leads
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the run's images."""
+        return (self.config.data.channels, *self.config.data.size)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its recipe, with every value chosen."""
+        return self.config.recipe
+
+    @property
+    def form(self) -> Form:
+        """The size and channels that every image is brought to, as in training."""
+        data = self.config.data
+        return Form(data.size, data.channels, data.fit, data.background, data.frames)
+
+    def needs(self, verb: str) -> None:
+        """Raises :class:`UserError` if the model cannot do this (:mod:`vaekit.config.capabilities`)."""
+        refuse(verb, self.model, self.recipe.name)
+
+    def images(self, split: str = "all") -> Images:
+        """The run's own images, opened once; raises :class:`UserError` if they are missing or have changed."""
+        return self._own_images if split == "all" else self._own_images.part(split)
+
+    @cached_property
+    def _own_images(self) -> Images:
+        data = self.config.data
+        if data.source in ("array", "files"):
+            raise UserError(f"{self.path} was trained on images given in Python; give the images to use")
+        check_stored(data.source)
+        try:
+            opened = open_stored(data.source, self.form, data.split_seed).binarized(data.binarize)
+        except UserError as error:
+            if os.path.exists(data.source) or not os.path.isabs(data.source):
+                raise
+            raise UserError(
+                f"the images that {self.path} was trained on are no longer at {data.source}; name the DATA to use, "
+                "where they are now or others"
+            ) from error
+        if opened.fingerprint != data.fingerprint:
+            raise UserError(
+                f"the images in {data.source} {data.how_changed} since {self.path} was trained; name the DATA to use"
+            )
+        return opened
+
+    def pixels(self, data: Any) -> Tensor:
+        """Any images as uint8 ``[N, C, H, W]`` of the run's shape, black and white if the run's are."""
+        is_tensor = isinstance(data, Tensor) and data.layout == torch.strided and not data.is_meta
+        if is_tensor and data.dtype == torch.uint8 and tuple(data.shape[1:]) == self.shape:
+            return data if not self.config.data.binarize else self._open(data).pixels
+        return self.given(data).pixels
+
+    def encode(self, data: Any) -> Tensor:
+        """Posterior means ``[N, latent_dim]`` of any images."""
+        return ops.encode(self.model, self.pixels(data))
+
+    def given(self, data: Any) -> Images:
+        """Images that the user names. Notes about them go to stderr, as in training.
+
+        Notes about splits are left out. Of :class:`Images` only new notes are printed: they hold their own.
+        """
+        opened = self._open(data)
+        known = {*opened.part_notes, *(data.remarks if isinstance(data, Images) else ())}
+        for remark in opened.remarks:
+            if self.leads and remark not in known:
+                note(f"vaekit: {remark}")
+        return opened
+
+    def _open(self, data: Any) -> Images:
+        """Any images, brought to what the run was trained on. A single image may be darker than a set."""
+        config = self.config.data
+        return open_in(data, self.form, seed=config.split_seed, may_be_dim=True).binarized(config.binarize)
+
+    def choose(self, data: Any = None, split: str | None = None) -> ChosenImages:
+        """The images to work on: a part of the run's data, or of ``data`` where that has such a part itself."""
+        if data is None:
+            opened, has_parts = self.images(), True
+        else:
+            opened = self.given(data)
+            has_parts = opened.fingerprint == self.config.data.fingerprint or opened.has_splits
+        is_test = opened.parts == PARTS.index("test")
+        part = check_split(split or ("test" if has_parts and is_test.any() else "all"))
+        rows = np.ones(len(opened), bool) if part == "all" else opened.parts == PARTS.index(part)
+        if not rows.any():
+            raise UserError(f"split {part}: {opened.source} has no images in that part; give another split", "split")
+        return ChosenImages(opened, rows, part)
+
+    def pick(self, data: Any, split: str | None, count: int) -> Tensor:
+        """``count`` images of :meth:`choose`, uint8, the first of every class before the second."""
+        if count < 1:
+            raise UserError(f"count {count}: expected at least 1 image", "count")
+        chosen = self.choose(data, split)
+        return chosen.pixels[one_per_class(chosen.labels, int(chosen.rows.sum()), count)]
+
+    def team(self, chosen: ChosenImages, **settings: Any) -> Team:
+        """The processes that share the work, after all have named the same run, images and settings."""
+        team, images = join(), chosen.opened
+        mine = {"images fingerprint": images.fingerprint, "order and parts of the images": images.order_fingerprint}
+        team.agree({"run": str(self.path.absolute()), **mine, "--split": chosen.part, **settings})
+        return team
+
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The stored latents of the training images; computed now if the run was interrupted before it stored them."""
+        stored = runs.load_latents(self.path, self.model.latent_dim)
+        if stored:
+            return stored
+        images = self.images()
+        return ops.encode_set(self.model, images, is_trained_on(images, self.recipe))
+
+    def final_numbers(self) -> dict[str, Any]:
+        """The numbers measured when training ended: ``final_psnr_db`` and so on; empty before."""
+        final = [line for line in runs.read_metrics(self.path) if line.get("kind") == "final"]
+        return {k: v for k, v in final[-1].items() if k.startswith("final_")} if final else {}
+
+    def images_seen(self) -> int:
+        """How many images its weights were trained on, repeats counted; with ``patience`` up to the best epoch."""
+        facts = load_facts(self.path / "weights.safetensors")
+        images = record(WeightFacts, facts, str(self.path / "weights.safetensors")).images
+        return self.config.total_images if images is None else images
+
+
+def files_of(image: Any) -> Any:
+    """The name of a single file as a list of one; a folder and anything that is no name stay as they are."""
+    is_file = isinstance(image, str | Path) and not os.path.isdir(image)
+    return [image] if is_file else image
+
+
+def sheet_of(pixels: Tensor, columns: int | None = None) -> Sheet:
+    """A sheet of images uint8 ``[N, C, H, W]``, at most six in a row unless ``columns`` is given."""
+    return Sheet(pixels, columns or min(len(pixels), 6))

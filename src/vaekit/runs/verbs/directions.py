@@ -1,0 +1,102 @@
+"""Directions of a run: fitted on its stored latents, or made of two folders of images, and kept in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.data.subsets import held_out
+from vaekit.errors import UserError
+from vaekit.latent import ops
+from vaekit.latent.directions import Column, Direction, check_method, columns_of, fit_all, named
+from vaekit.latent.directions_store import load_directions, save_directions
+from vaekit.latent.ops import stored_columns
+from vaekit.runs.context import RunContext, files_of
+
+__all__ = ["add_direction", "directions", "names_without_direction"]
+
+_ENOUGH_TO_HOLD_OUT = 5  # images of each of two folders
+
+
+def directions(run: RunContext, method: str = "adjusted", is_orthogonal: bool = False) -> dict[str, Direction]:
+    """The directions of labels and attributes of the run's data and of folders, by name."""
+    run.needs("edit")
+    check_method(method)
+    seen = run.images_seen()
+    known = load_directions(run.path, seen, run.model.latent_dim)
+    if not any(each.source == "data" and key[1:] == (method, is_orthogonal) for key, each in known.items()):
+        tensors, facts = run.stored()
+        columns = columns_of(*stored_columns(tensors, facts))
+        if columns:
+            held = _held_out_latents(run, columns)
+            fitted = fit_all(tensors["latents"], columns, held, method, is_orthogonal)
+            known |= {(name, method, is_orthogonal): each for name, each in fitted.items()}
+            if run.leads:
+                save_directions(run.path, known, seen)
+    of_data = {key[0]: e for key, e in known.items() if e.source == "data" and key[1:] == (method, is_orthogonal)}
+    return {key[0]: e for key, e in known.items() if e.source != "data"} | of_data
+
+
+def add_direction(
+    run: RunContext, name: str, with_: str, without: str, method: str = "means", is_orthogonal: bool = False
+) -> Direction:
+    """A direction from one folder of images to another, kept in the run under ``name`` in place of an older one."""
+    run.needs("edit")
+    method = "means" if method == "adjusted" else method
+    own = directions(run, method, is_orthogonal)
+    if name in _columns(run):
+        raise UserError(f"--direction {name}: the data of {run.path} have that already; choose another name")
+    apart = [each.vector.double() for each in own.values() if each.source == "data"]
+    found = replace(
+        _between_folders(run, name, with_, without, method, is_orthogonal, apart), source=f"{with_} and {without}"
+    )
+    seen = run.images_seen()
+    known = load_directions(run.path, seen, run.model.latent_dim)
+    others = {key: each for key, each in known.items() if key[0] != name}
+    if run.leads:
+        save_directions(run.path, others | {(name, method, is_orthogonal): found}, seen)
+    return found
+
+
+def names_without_direction(run: RunContext, known: Mapping[str, Direction]) -> set[str]:
+    """The labels and attributes that have no direction."""
+    return set(_columns(run)) - set(known)
+
+
+def _columns(run: RunContext) -> dict[str, Column]:
+    return columns_of(*stored_columns(*run.stored()))
+
+
+def _between_folders(
+    run: RunContext, name: str, with_: str, without: str, method: str, is_orthogonal: bool, apart: list[Tensor]
+) -> Direction:
+    """The direction between the images of two folders. Every fifth image is held out for its accuracy."""
+    groups = [run.encode(files_of(folder)) for folder in (without, with_)]
+    kept = np.concatenate([np.arange(len(latents)) % 5 == 4 for latents in groups])
+    words = f"a fifth of {with_} and {without}"
+    if min(map(len, groups)) < _ENOUGH_TO_HOLD_OUT:
+        kept, words = np.zeros_like(kept), "too few images to hold any out"
+    has, latents = np.repeat([0.0, 1.0], [len(group) for group in groups]), torch.cat(groups)
+    held = (latents[torch.from_numpy(kept)], {name: Column(name, has[kept], has[kept])}, words)
+    columns = {name: Column(name, has[~kept], has[~kept])}
+    fitted = fit_all(latents[torch.from_numpy(~kept)], columns, held, method, is_orthogonal, apart)
+    return named(fitted, name, () if fitted else (name,))
+
+
+def _held_out_latents(run: RunContext, like: Mapping[str, Column]) -> tuple[Tensor, dict[str, Column], str] | None:
+    """Latents and columns of the run's own held-out images, if it has any and they are still there."""
+    try:
+        images = run.images()
+    except UserError:
+        return None
+    part, rows = held_out(images, run.recipe)
+    if part == "train":
+        return None
+    labels = None if images.labels is None else images.labels.numpy()[rows]
+    attributes = {name: column[rows] for name, column in images.attributes.items()}
+    latents = ops.encode(run.model, images.selection(rows))
+    return latents, columns_of(labels, images.classes, attributes, like), f"{part} part"

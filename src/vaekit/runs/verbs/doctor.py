@@ -1,0 +1,35 @@
+"""A diagnosis of the training: what is wrong, if anything, and what to do about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from vaekit.errors import UserError
+from vaekit.evaluation.doctor.diagnosis import Diagnosis, diagnose
+from vaekit.evaluation.doctor.examine import examine
+from vaekit.evaluation.doctor.next_command import next_command
+from vaekit.runs import folder as runs
+from vaekit.runs.context import RunContext
+from vaekit.runs.result import Result
+
+__all__ = ["doctor"]
+
+
+def doctor(run: RunContext, data: Any) -> Result:
+    """The diagnosis as a result: the fields of :class:`Diagnosis` and the next command, and all of it as text."""
+    images = run.images() if data is None else run.given(data)
+    if images.fingerprint != run.config.data.fingerprint:
+        raise UserError(
+            f"{images.source} does not hold the images that {run.path} was trained on, which the doctor compares "
+            "with held-out ones; name those as DATA"
+        )
+    diagnosis = diagnose(examine(run.model, run.config, images, runs.read_metrics(run.path)))
+    source = data if isinstance(data, str) else run.config.data.source
+    command = next_command(run.config, diagnosis, source, str(run.path))
+    return Result(numbers={**dataclasses.asdict(diagnosis), "next_command": command}, text=_text(diagnosis, command))
+
+
+def _text(diagnosis: Diagnosis, command: str) -> str:
+    """The verdict, its evidence, and what to do."""
+    return "\n".join([diagnosis.words, "", *diagnosis.table(), "", diagnosis.advice, f"  {command}"])

@@ -1,0 +1,67 @@
+"""Edits: attributes added to images or removed, by moving their latents along directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.data.numbers import as_latents, as_numbers
+from vaekit.errors import UserError
+from vaekit.figures.grid import stacked_sheet
+from vaekit.latent import ops
+from vaekit.latent.directions import Direction, named
+from vaekit.runs.context import RunContext, files_of, sheet_of
+from vaekit.runs.result import Result
+from vaekit.runs.verbs.directions import directions, names_without_direction
+
+__all__ = ["edit", "edit_sheet"]
+
+_MOST_EDITED = 100
+_ROWS = ("original", "reconstructed", "edited")
+
+
+def edit(
+    run: RunContext, data: Any, moves: Mapping[str, float], known: Mapping[str, Direction] | None = None
+) -> Result:
+    """The edited images alone."""
+    run.needs("edit")
+    known = directions(run) if known is None else known
+    latents = run.encode(files_of(data)) + _step(run, moves, known)
+    return Result(sheet_of(ops.decode(run.model, latents)), _numbers(moves, known))
+
+
+def edit_sheet(
+    run: RunContext, data: Any, moves: Mapping[str, float], known: Mapping[str, Direction] | None = None
+) -> Result:
+    """Originals, their reconstructions and the edited images, in rows."""
+    run.needs("edit")
+    known = directions(run) if known is None else known
+    pixels = run.pixels(files_of(data))
+    if len(pixels) > _MOST_EDITED:
+        raise UserError(f"there are {len(pixels):,} images to edit; give {_MOST_EDITED} at most")
+    latents, step = run.encode(pixels), _step(run, moves, known)
+    made = (ops.decode(run.model, each) for each in (latents, latents + step))
+    return Result(stacked_sheet(pixels, *made, labels=_ROWS), _numbers(moves, known))
+
+
+def _step(run: RunContext, moves: Mapping[str, float], known: Mapping[str, Direction]) -> Tensor:
+    """Σ strength · direction, ``[L]``."""
+    left_out = names_without_direction(run, known) if set(moves) - set(known) else ()
+    step = torch.zeros(run.model.latent_dim)
+    for name, strength in moves.items():
+        vector = as_numbers(named(known, name, left_out).vector, "directions")
+        step = step + strength * as_latents(vector[None], run.model.latent_dim, "directions")[0]
+    return step
+
+
+def _numbers(moves: Mapping[str, float], known: Mapping[str, Direction]) -> dict[str, Any]:
+    """What is known of each direction, and a warning about those that are no better than chance."""
+    facts = {
+        name: {"strength": strength, "accuracy": known[name].accuracy, "method": known[name].method}
+        for name, strength in moves.items()
+    }
+    warning = "; ".join(filter(None, (known[name].doubt(name) for name in moves)))
+    return {"directions": facts, **({"warning": warning} if warning else {})}

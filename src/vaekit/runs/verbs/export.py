@@ -1,0 +1,40 @@
+"""A run as a folder of ONNX networks (:mod:`vaekit.export.bundle`)."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from vaekit.errors import UserError
+from vaekit.export.onnx import check_export
+from vaekit.export.onnx import export as write_export
+from vaekit.runs import folder as runs
+from vaekit.runs.context import RunContext
+from vaekit.runs.result import Result
+from vaekit.runs.verbs.directions import directions
+
+__all__ = ["export"]
+
+_COMPARED = 100  # images that the export is compared with PyTorch on
+
+
+def export(run: RunContext, out: Path, data: Any, precision: str) -> Result:
+    """Writes the folder, and compares it with PyTorch on up to 100 images."""
+    run.needs("export")
+    check_export(out, precision)
+    if run.config.data.binarize:
+        raise UserError(
+            f"{run.path} makes pixels black or white (--binarize {run.config.data.binarize}), which an exported "
+            "folder does not do; train without --binarize to export"
+        )
+    chosen = run.choose(data)
+    facts = {
+        "recipe": run.recipe.name,
+        "labels": list(run.config.data.classes),
+        "attributes": list(run.config.data.attributes),
+    }
+    model, _ = runs.load_model(run.path)
+    model.fitted_prior = None if run.model.fitted_prior is None else copy.deepcopy(run.model.fitted_prior).cpu()
+    images = chosen.pixels[:_COMPARED]
+    return Result(numbers=write_export(model, out, images, run.form, directions(run), facts, precision))

@@ -1,0 +1,43 @@
+"""Pictures from latents: samples of the prior, and given latents decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from vaekit.data.numbers import as_latents
+from vaekit.errors import UserError
+from vaekit.latent import ops
+from vaekit.model.conditioning import asked
+from vaekit.runs.context import RunContext, sheet_of
+from vaekit.runs.result import Result
+
+__all__ = ["decode", "generate"]
+
+
+def generate(run: RunContext, count: int, seed: int, condition: Mapping[str, Any] | Sequence[str]) -> Result:
+    """``count`` samples of the prior, or of the density that ``fit_prior`` fitted to the latents."""
+    pixels = ops.generate(run.model, count, seed, run.recipe.name, _condition_of(run, condition))
+    fitted = run.model.fitted_prior is not None
+    return Result(sheet_of(pixels), {"drawn_from": "what fit-prior fitted to the codes"} if fitted else {})
+
+
+def decode(run: RunContext, latents: Any) -> Result:
+    """The pictures of latents ``[N, latent_dim]``."""
+    return Result(sheet_of(ops.decode(run.model, as_latents(latents, run.model.latent_dim))))
+
+
+def _condition_of(run: RunContext, condition: Mapping[str, Any] | Sequence[str]) -> Tensor | None:
+    """What a conditional model conditions on, ``[C]``; None for nothing."""
+    if not condition:
+        return None
+    conditions = run.config.conditions
+    if not conditions:
+        raise UserError(
+            f"condition: recipe {run.recipe.name!r} was trained without conditions; train conditional-vae", "condition"
+        )
+    if isinstance(condition, Mapping):
+        condition = [f"{name}={int(value) if isinstance(value, bool) else value}" for name, value in condition.items()]
+    return asked(conditions, condition)

@@ -1,0 +1,130 @@
+"""Scores of images: how unlikely each is under the model, with a threshold set by normal images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaekit.data import Images, Selection, match_group
+from vaekit.data.csv_table import check_table, write_table
+from vaekit.data.subsets import held_out
+from vaekit.errors import UserError
+from vaekit.evaluation import anomaly, metrics
+from vaekit.figures.grid import Sheet, in_colour, stacked_sheet
+from vaekit.latent import ops
+from vaekit.runs import folder as runs
+from vaekit.runs.context import ChosenImages, RunContext
+from vaekit.runs.result import Result
+from vaekit.runs.verbs.evaluate import check_pixels
+from vaekit.system.progress import Counted
+
+__all__ = ["Scoring", "score"]
+
+_MAPS_OF_NORMAL = 200  # normal images whose maps say what is usual
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How images are judged."""
+
+    by: str | None = None  #: the score, or None for the first that the model has
+    false_alarms: float = 0.05  #: of further normal images at most this fraction is flagged
+    normal: Sequence[str] = ()  #: groups of the data that are normal, such as ``label:good``
+    normal_images: Any = None  #: what sets the threshold, or None for the run's held-out images
+    table: str | Path | None = None  #: CSV file to write
+    count: int = 10  #: of the strangest images to show
+
+
+def score(run: RunContext, data: Any, split: str | None, seed: int, scoring: Scoring, counted: Counted) -> Result:
+    """The scores of ``data``, or of the run's own test part, and its strangest images."""
+    by = anomaly.check_score(scoring.by, run.recipe.has_density)
+    if scoring.count < 1:
+        raise UserError(f"count {scoring.count}: expected at least 1 image", "count")
+    if scoring.table is not None:
+        check_table(Path(scoring.table))
+    images = run.choose(data, split)
+    check_pixels(run, images.opened)
+    is_normal = _normal(run, images.opened, scoring.normal)
+    calm = _calm(run, scoring.normal_images, images)
+    anomaly.threshold_of(np.zeros(len(calm)), scoring.false_alarms)  # before a long measurement
+    team, chosen = run.team(images, **{"--seed": seed}), images.pixels
+    usual = metrics.measure(run.model, calm, seed, team=team, counted=counted).columns
+    scores = anomaly.scores_of(metrics.measure(run.model, chosen, seed, team=team, counted=counted).columns)
+    threshold = anomaly.threshold_of(anomaly.scores_of(usual)[by], scoring.false_alarms)
+    is_flagged = scores[by] > threshold
+    table: dict[str, list[Any]] = {"name": images.names, **{k: v.tolist() for k, v in scores.items()}}
+    table["flagged"] = is_flagged.astype(int).tolist()
+    if scoring.table is not None and run.leads:
+        write_table(Path(scoring.table), table)
+    numbers: dict[str, Any] = {
+        "part": images.part,
+        "images": len(chosen),
+        "by": by,
+        "threshold": threshold,
+        "false_alarms": scoring.false_alarms,
+        "calibrated_on": len(calm),
+        "flagged": int(is_flagged.sum()),
+    }
+    if is_normal is not None:
+        is_anomalous = ~is_normal[images.rows]
+        if is_anomalous.any() and not is_anomalous.all():
+            numbers |= anomaly.separation(scores[by], is_anomalous, threshold)
+    strangest = np.argsort(-scores[by], kind="stable")[: scoring.count].copy()
+    numbers["strangest"] = [{"name": table["name"][i], by: float(scores[by][i])} for i in strangest]
+    return Result(_sheet(run, chosen, strangest, calm), numbers, table)
+
+
+def _sheet(run: RunContext, pixels: Selection, strangest: np.ndarray, normal: Selection) -> Sheet:
+    """The strangest images, their reconstructions, and maps that are bright where the image is unlikely."""
+    shown = pixels[torch.from_numpy(strangest)]
+    made = ops.reconstruct(run.model, shown)
+    usual = normal[torch.arange(len(normal))[:: -(-len(normal) // _MAPS_OF_NORMAL)]]
+    heat = anomaly.coloured(*(anomaly.heat_maps(run.model, each) for each in (shown, usual)))
+    pictures = (*(in_colour(each) for each in (shown, made)), heat)
+    return stacked_sheet(*pictures, labels=("strangest", "reconstructed", "unlikely"))
+
+
+def _normal(run: RunContext, images: Images, groups: Sequence[str]) -> np.ndarray | None:
+    """bool ``[N]``: the images that are normal, if that is known."""
+    labels = None if images.labels is None else images.labels.numpy()
+    if groups:
+        matched = [match_group(group, labels, images.classes, images.attributes) for group in groups]
+        return np.logical_or.reduce(matched)
+    if labels is None:
+        return None
+    normal = anomaly.found_among(images.classes, _classes_trained_on(run))
+    return np.isin(labels, [images.classes.index(name) for name in normal]) if normal else None
+
+
+def _classes_trained_on(run: RunContext) -> list[str]:
+    stored = runs.load_latents(run.path, run.model.latent_dim)
+    if stored is None or "labels" not in stored[0]:
+        return list(run.config.data.classes)
+    return [stored[1]["classes"][i] for i in stored[0]["labels"].unique().tolist()]
+
+
+def _calm(run: RunContext, given: Any, judged: ChosenImages) -> Selection:
+    """Normal images that nothing was trained on, and that are not among those judged."""
+    own = run.config.data.fingerprint
+    opened = None if given is None else run.given(given)
+    if opened is not None and opened.fingerprint != own:
+        check_pixels(run, opened)
+        return opened.selection(np.ones(len(opened), bool))
+    try:
+        images = run.images() if opened is None else opened
+    except UserError as error:
+        raise UserError(f"{error}; a threshold needs normal images, give --normal-images") from error
+    part, held = held_out(images, run.recipe)
+    if part == "train":
+        raise UserError(f"{run.path} has no held-out images to set a threshold by; name some with --normal-images")
+    if judged.opened.fingerprint == own and judged.rows[held].any():
+        raise UserError(
+            f"the {part} part of its own data sets the threshold and cannot be judged by it; judge other images or "
+            "another --split, or name others with --normal-images"
+        )
+    return images.selection(held)

@@ -1,0 +1,95 @@
+"""Images by their latents: nearest neighbors, a map, and the latents themselves as a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.data import Selection
+from vaekit.errors import UserError
+from vaekit.figures.grid import Sheet
+from vaekit.figures.mosaic import Atlas, chosen_cells
+from vaekit.latent import neighbours as search
+from vaekit.latent import ops
+from vaekit.latent.codes_file import check_codes_file, write_codes
+from vaekit.runs.context import RunContext, files_of
+from vaekit.runs.result import Result
+
+__all__ = ["map_", "neighbours", "save_codes"]
+
+_MOST_QUERIES = 10
+_MOST_SHOWN = 20  # neighbors of one image on a sheet
+
+
+def neighbours(run: RunContext, image: Any, data: Any, split: str | None, count: int) -> Result:
+    """The images nearest to each of one or more others; a row for each of them, itself first."""
+    run.needs("neighbours")
+    given = run.pixels(files_of(image))
+    if len(given) > _MOST_QUERIES:
+        raise UserError(f"there are {len(given):,} images to find the neighbours of; give {_MOST_QUERIES} at most")
+    found = _encoded(run, data, split)
+    known, queries = (search.standardised(run.model, z) for z in (found.latents, ops.encode(run.model, given)))
+    distances, rows = search.nearest(known, queries, count)
+    nearest = [
+        [{**found.facts(i), "distance": d} for d, i in zip(distance, row, strict=True)]
+        for distance, row in zip(distances.tolist(), rows.tolist(), strict=True)
+    ]
+    rows, distances = rows[:, :_MOST_SHOWN], distances[:, :_MOST_SHOWN]
+    shown = torch.cat([torch.cat([this[None], found.pixels[row]]) for this, row in zip(given, rows, strict=True)])
+    captions = [text for row in distances.tolist() for text in ("this", *(f"{d:.2f}" for d in row))]
+    return Result(Sheet(shown, 1 + rows.shape[1], captions=tuple(captions)), {"neighbours": nearest})
+
+
+def map_(run: RunContext, data: Any, split: str | None) -> Result:
+    """Images laid out in the plane of the first two principal components of their latents."""
+    run.needs("map")
+    found = _encoded(run, data, split)
+    plane = search.plane(found.latents)
+    rows, places = chosen_cells(plane.coordinates)
+    shown = None if found.labels is None else found.labels[rows]
+    points = [{**found.facts(i), "x": x, "y": y} for i, (x, y) in enumerate(plane.coordinates.tolist())]
+    numbers = {"images": len(points), "variance_shares": list(plane.shares), "points": points}
+    return Result(Atlas(found.pixels[rows], places, shown, found.classes), numbers)
+
+
+def save_codes(run: RunContext, out: Path, data: Any, split: str | None) -> Result:
+    """Writes names, labels and latents as .npz, .parquet or .csv."""
+    run.needs("encode")
+    check_codes_file(out)
+    found = _encoded(run, data, split)
+    if run.leads:
+        write_codes(out, found.names, found.latents, found.label_names)
+    return Result(numbers={"written": str(out), "images": len(found.latents), "latents": found.latents.shape[1]})
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    """Images with their latents. Pixels are read when they are asked for."""
+
+    pixels: Selection
+    latents: Tensor
+    names: list[str]
+    labels: Tensor | None
+    classes: tuple[str, ...]
+
+    @property
+    def label_names(self) -> list[str] | None:
+        """The class of each image, if there are labels."""
+        return None if self.labels is None else [self.classes[i] for i in self.labels.tolist()]
+
+    def facts(self, row: int) -> dict[str, Any]:
+        """The name of an image, and its class."""
+        label = {} if self.labels is None else {"label": self.classes[int(self.labels[row])]}
+        return {"name": self.names[row], **label}
+
+
+def _encoded(run: RunContext, data: Any, split: str | None) -> _Encoded:
+    """The images to work on, by default all of them, with their latents."""
+    chosen = run.choose(data, split or "all")
+    pixels = chosen.pixels
+    latents = ops.encode(run.model, pixels, team=run.team(chosen))
+    return _Encoded(pixels, latents, chosen.names, chosen.labels, chosen.opened.classes)

@@ -1,0 +1,73 @@
+"""Traversals: what single dimensions and principal components of the latents change in a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.data.numbers import as_latents, as_numbers
+from vaekit.errors import UserError
+from vaekit.figures.grid import Sheet
+from vaekit.latent import ops
+from vaekit.latent.traversal import Axis, active_axes, principal_axes, walk
+from vaekit.runs.context import RunContext
+from vaekit.runs.result import Result
+from vaekit.runs.verbs.walk import latent
+
+__all__ = ["axes", "traverse"]
+
+_DIMENSIONS_AT_ONCE = 16
+
+
+def traverse(run: RunContext, image: Any, count: int, steps: int, reach: float) -> Result:
+    """The most active dimensions and the first principal components, a row each, and their sizes."""
+    run.needs("traverse")
+    ops.check_steps(steps)
+    _check_dimensions(count)
+    if not 0 < reach < float("inf"):
+        raise UserError(f"reach {reach:g}: expected a positive number of standard deviations, such as 2", "reach")
+    latents = _latents_that_vary(run)
+    start = latents.mean(0) if image is None else latent(run, image)
+    active, principal = axes(run, count, start), principal_axes(latents, count)
+    rows = walk(start, active + principal, steps, reach)
+    labels = [f"{axis.name}  {axis.size:.1f}" for axis in active]
+    labels += [f"{axis.name}  {axis.size:.0%}" for axis in principal]
+    numbers = {
+        "levels": {axis.name: axis.size for axis in active},
+        "variance_shares": {axis.name: axis.size for axis in principal},
+        "reach": reach,
+    }
+    return Result(Sheet(ops.decode(run.model, rows.flatten(0, 1)), steps, row_labels=tuple(labels)), numbers)
+
+
+def axes(run: RunContext, count: int, start: Any = None) -> list[Axis]:
+    """The ``count`` dimensions that change the picture of the latent ``start`` most (default: the mean latent)."""
+    run.needs("traverse")
+    _check_dimensions(count)
+    if start is not None:
+        start = as_latents(as_numbers(start, "start")[None], run.model.latent_dim, "start")[0]
+    latents = _latents_that_vary(run)
+    return active_axes(latents, _effects(run, latents, latents.mean(0) if start is None else start), count)
+
+
+def _check_dimensions(count: int) -> None:
+    if count < 1:
+        raise UserError(f"count {count}: expected at least 1 dimension", "count")
+
+
+def _latents_that_vary(run: RunContext) -> Tensor:
+    latents = run.stored()[0]["latents"]
+    if len(latents) < 2:
+        raise UserError(f"{run.path} has the code of one image, which varies along nothing; train on more")
+    return latents
+
+
+def _effects(run: RunContext, latents: Tensor, start: Tensor) -> Tensor:
+    """How much two standard deviations of each dimension change the picture: root mean square in levels, ``[L]``."""
+    found = []
+    for deviations in torch.diag(latents.std(0, unbiased=False)).split(_DIMENSIONS_AT_ONCE):
+        low, high = (ops.decode(run.model, start + sign * deviations).float() for sign in (-1, 1))
+        found.append((high - low).square().mean((1, 2, 3)).sqrt())
+    return torch.cat(found)

@@ -1,0 +1,65 @@
+"""Latents by name, sums of them, and walks from one to the next."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.data.numbers import as_numbers
+from vaekit.errors import UserError
+from vaekit.latent import ops
+from vaekit.latent.arithmetic import evaluate_expression, parse
+from vaekit.runs.context import RunContext, files_of, sheet_of
+from vaekit.runs.result import Result
+
+__all__ = ["arithmetic", "interpolate", "latent"]
+
+_MOST_IN_A_ROW = 12  # pictures of a walk of one stretch
+
+
+def latent(run: RunContext, name: Any) -> Tensor:
+    """One latent ``[latent_dim]``: of an image, the mean of several, or the mean of a group of the run's data."""
+    if not isinstance(name, str | os.PathLike):
+        return run.encode(name).mean(0)
+    name = os.fspath(name)
+    if name.startswith(("label:", "attr:")):
+        return ops.group_latents(*run.stored(), name).mean(0)
+    if not os.path.exists(name):
+        known = ", ".join(run.config.data.classes + run.config.data.attributes) or "none"
+        raise UserError(
+            f"{name!r} is neither a file or folder nor a group such as label:NAME or attr:NAME=VALUE "
+            f"(labels and attributes of this run: {known})"
+        )
+    return run.encode(files_of(name)).mean(0)
+
+
+def arithmetic(run: RunContext, expression: str) -> Result:
+    """The picture of a sum of latents."""
+    run.needs("arithmetic")
+    return Result(sheet_of(ops.decode(run.model, _sum(run, expression)[None])))
+
+
+def interpolate(run: RunContext, stops: tuple[Any, ...], steps: int, path: str) -> Result:
+    """``steps`` pictures from each stop to the next, both included; a row for each stretch, a single one wraps."""
+    run.needs("interpolate")
+    if len(stops) < 2:
+        raise UserError(f"there are {len(stops)} places to walk between; expected at least 2")
+    ends = [_sum(run, e) if isinstance(e, str | os.PathLike) else as_numbers(e, "stops") for e in stops]
+    if any(tuple(e.shape) != (run.model.latent_dim,) for e in ends):
+        shapes = " and ".join(str(tuple(e.shape)) for e in ends)
+        raise UserError(f"stops: the ends have shapes {shapes}; expected latents [{run.model.latent_dim}]")
+    stretches = ops.interpolate(run.model, torch.stack(ends[:-1]), torch.stack(ends[1:]), steps, path)
+    in_a_row = steps if len(stops) > 2 else min(steps, _MOST_IN_A_ROW)
+    return Result(replace(sheet_of(stretches.transpose(0, 1).flatten(0, 1), in_a_row), walk=steps))
+
+
+def _sum(run: RunContext, expression: str | os.PathLike[str]) -> Tensor:
+    """The latent of an expression. An expression that is as a whole a file or folder needs no quotes in it."""
+    expression = os.fspath(expression)
+    if os.path.exists(expression):
+        return latent(run, expression)
+    return evaluate_expression(parse(expression), lambda name: latent(run, name))
