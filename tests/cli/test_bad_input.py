@@ -399,7 +399,7 @@ def test_data_that_changed_or_went(here: Path, vaekit: Callable) -> None:
     shutil.rmtree("faces")
     for verb in ("evaluate", "doctor"):
         gone = vaekit(verb, "faces-run")
-        assert gone.code == 2 and "no longer at" in gone.err and "name the DATA to use" in gone.err
+        assert gone.code == 2 and "no longer at" in gone.err and "give the images to use as DATA" in gone.err
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "latents.safetensors", "state.safetensors"])
@@ -414,7 +414,7 @@ def test_a_damaged_run_is_mended_by_its_train_command(here: Path, vaekit: Callab
         return
     if name == "weights.safetensors":
         answer = vaekit("evaluate", "damaged")
-        assert answer.code == 2 and "repeat the train command" in answer.err
+        assert answer.code == 2 and "repeat the training" in answer.err
     assert vaekit(*command).code == 0
     assert Path("damaged", name).read_bytes() == whole
 

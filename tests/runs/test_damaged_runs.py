@@ -115,7 +115,7 @@ def test_nothing_is_drawn_or_measured_with_weights_that_are_not_finite(
     save_tensors(tmp_path / "weights.safetensors", tensors, facts)
     fault = Fault("weights.safetensors", "NaN", (tmp_path / "weights.safetensors").read_bytes)
     (outcome,) = run_faults.attempt(fault, sound, tmp_path / "place", [command])
-    assert outcome.code == 2 and f"{name} contains NaN or infinity; repeat the train command" in outcome.said
+    assert outcome.code == 2 and f"{name} contains NaN or infinity; repeat the training" in outcome.said
     assert not list((tmp_path / "place").glob("*.*"))
 
 

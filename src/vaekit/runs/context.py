@@ -17,7 +17,7 @@ from vaekit.config.run_config import RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Form, Images, Selection, check_split, check_stored, open_in, open_stored
 from vaekit.data.subsets import is_trained_on, one_per_class
-from vaekit.errors import UserError, printable
+from vaekit.errors import UserError, argument, printable
 from vaekit.figures.grid import Sheet
 from vaekit.latent import ops
 from vaekit.model.latent_model import LatentModel
@@ -104,12 +104,13 @@ class RunContext:
             if os.path.exists(data.source) or not os.path.isabs(data.source):
                 raise
             raise UserError(
-                f"the images that {self.path} was trained on are no longer at {data.source}; name the DATA to use, "
-                "where they are now or others"
+                f"the images that {self.path} was trained on are no longer at {data.source}; give the images to use as "
+                f"{argument('data')}, where they are now or others"
             ) from error
         if opened.fingerprint != data.fingerprint:
             raise UserError(
-                f"the images in {data.source} {data.how_changed} since {self.path} was trained; name the DATA to use"
+                f"the images in {data.source} {data.how_changed} since {self.path} was trained; give the images to use "
+                f"as {argument('data')}"
             )
         return opened
 
@@ -166,7 +167,8 @@ class RunContext:
         """The processes that share the work, after all have named the same run, images and settings."""
         team, images = join(), chosen.opened
         mine = {"images fingerprint": images.fingerprint, "order and parts of the images": images.order_fingerprint}
-        team.agree({"run": str(self.path.absolute()), **mine, "--split": chosen.part, **settings})
+        named = {argument(name): value for name, value in {"split": chosen.part, **settings}.items()}
+        team.agree({"run": str(self.path.absolute()), **mine, **named})
         return team
 
     def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vaekit.config.run_config import RunConfig
 from vaekit.data.sources.archive import ARCHIVE_ENDINGS
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.evaluation.doctor.evidence import Evidence
 from vaekit.model.conditioning import size_of
 from vaekit.model.factory import build_model
@@ -106,7 +106,9 @@ def load_state(
             say(f"{path} is of an older vaekit and has no checksum: damage to it would not be noticed")
         return state
     if damaged:
-        raise UserError(f"no state in {folder} can be read ({damaged[0][1]}); train again into another --out")
+        raise UserError(
+            f"no state in {folder} can be read ({damaged[0][1]}); train again with another {argument('out')}"
+        )
     return None
 
 
@@ -140,7 +142,7 @@ def _check_whole(config: RunConfig, where: str) -> None:
 
 def _why_no_run(folder: Path) -> str:
     """What lies at a place without a config.json, and what to give instead."""
-    remedy = "give the --out of a 'vaekit train'"
+    remedy = "give a folder that 'vaekit train' wrote"
     if folder.is_file():
         is_archive = folder.name.lower().endswith(ARCHIVE_ENDINGS)
         return "it is an archive; unpack it and give the folder" if is_archive else f"it is a file; {remedy}"
@@ -208,7 +210,7 @@ def load_latents(folder: Path, latent_dim: int) -> tuple[dict[str, Tensor], dict
 
 def _again(path: Path) -> str:
     """How a file that follows from the state is made again."""
-    return f"repeat the train command with --out {path.parent} to write it again"
+    return f"repeat the training with {argument('out', path.parent)} to write it again"
 
 
 def save_evidence(folder: Path, evidence: Evidence) -> None:

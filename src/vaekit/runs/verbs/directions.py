@@ -49,7 +49,7 @@ def add_direction(
     method = "means" if method == "adjusted" else method
     own = directions(run, method, is_orthogonal)
     if name in _columns(run):
-        raise UserError(f"--direction {name}: the data of {run.path} have that already; choose another name")
+        raise UserError(f"direction {name}: the data of {run.path} has a column of that name; choose another name")
     apart = [each.vector.double() for each in own.values() if each.source == "data"]
     found = replace(
         _between_folders(run, name, with_, without, method, is_orthogonal, apart), source=f"{with_} and {without}"

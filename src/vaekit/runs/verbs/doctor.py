@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.evaluation.doctor.diagnosis import Diagnosis, diagnose
 from vaekit.evaluation.doctor.examine import examine
 from vaekit.evaluation.doctor.next_command import next_command
@@ -22,7 +22,7 @@ def doctor(run: RunContext, data: Any) -> Result:
     if images.fingerprint != run.config.data.fingerprint:
         raise UserError(
             f"{images.source} does not hold the images that {run.path} was trained on, which the doctor compares "
-            "with held-out ones; name those as DATA"
+            f"with held-out ones; give those as {argument('data')}"
         )
     diagnosis = diagnose(examine(run.model, run.config, images, runs.read_metrics(run.path)))
     source = data if isinstance(data, str) else run.config.data.source

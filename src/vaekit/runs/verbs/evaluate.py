@@ -15,7 +15,7 @@ from vaekit.config.capabilities import serves
 from vaekit.data import BINARIZE, Images, Selection
 from vaekit.data.csv_table import check_table, write_table
 from vaekit.data.subsets import is_binary
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.evaluation import metrics
 from vaekit.evaluation.disentanglement import disentanglement, factors_of
 from vaekit.evaluation.features import Features, inception, small_classifier
@@ -52,8 +52,9 @@ def evaluate(run: RunContext, data: Any, split: str | None, seed: int, measures:
     images = run.choose(data, split)
     check_pixels(run, images.opened)
     known = _factors(run, images) if measures.factors else {}
-    settings = {"--iwae": measures.iwae_samples, "--samples": measures.samples, "--factors": measures.factors}
-    team = run.team(images, **settings, **{"--seed": seed})
+    team = run.team(
+        images, iwae_samples=measures.iwae_samples, samples=measures.samples, factors=measures.factors, seed=seed
+    )
     chosen = selected(images.opened, images.rows, run.config.conditions)
     found = metrics.measure(
         run.model, chosen, seed, team=team, iwae_samples=measures.iwae_samples or 0, with_ssim=True, counted=counted
@@ -108,7 +109,7 @@ def _features(run: RunContext, samples: int | None, weights: str | Path | None) 
     """The features that samples are compared by: our own classifier, or Inception with weights from a file."""
     if samples is None:
         if weights is not None:
-            raise UserError("--features is what samples are compared by; give --samples N too")
+            raise UserError(f"{argument('features')} compares samples with images; give {argument('samples', 'N')} too")
         return None
     if samples < 2:
         raise UserError(f"samples {samples}: expected at least 2 images", "samples")

@@ -6,7 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.export.onnx import check_export
 from vaekit.export.onnx import export as write_export
 from vaekit.runs import folder as runs
@@ -25,8 +25,8 @@ def export(run: RunContext, out: Path, data: Any, precision: str) -> Result:
     check_export(out, precision)
     if run.config.data.binarize:
         raise UserError(
-            f"{run.path} makes pixels black or white (--binarize {run.config.data.binarize}), which an exported "
-            "folder does not do; train without --binarize to export"
+            f"{run.path} makes pixels black or white ({argument('binarize', run.config.data.binarize)}), which an "
+            f"exported folder cannot do; train without {argument('binarize')} to export"
         )
     chosen = run.choose(data)
     facts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.latent.fit_prior import fit, forget_fitted, save_fitted
 from vaekit.runs.context import RunContext
 from vaekit.runs.result import Result
@@ -18,8 +18,8 @@ def fit_prior(run: RunContext, kind: str, components: int | None, seed: int) -> 
         return Result(numbers={"forgotten": run.leads and forget_fitted(run.path)})
     if run.config.conditions:
         raise UserError(
-            f"fit-prior: recipe {run.recipe.name!r} draws by what it is told, which a density of all codes is not; "
-            "its own prior is told, draw with vaekit generate --condition"
+            f"fit-prior: the prior of recipe {run.recipe.name!r} depends on the condition, and a density of all "
+            f"latents would not; generate with {argument('condition')} instead"
         )
     prior, facts = fit(run.stored()[0]["latents"], kind, components, seed)
     if run.leads:

@@ -13,7 +13,7 @@ import torch
 from vaekit.data import Images, Selection, match_group
 from vaekit.data.csv_table import check_table, write_table
 from vaekit.data.subsets import held_out
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.evaluation import anomaly, metrics
 from vaekit.figures.grid import Sheet, in_colour, stacked_sheet
 from vaekit.latent import ops
@@ -52,7 +52,7 @@ def score(run: RunContext, data: Any, split: str | None, seed: int, scoring: Sco
     is_normal = _normal(run, images.opened, scoring.normal)
     calm = _calm(run, scoring.normal_images, images)
     anomaly.threshold_of(np.zeros(len(calm)), scoring.false_alarms)  # before a long measurement
-    team, chosen = run.team(images, **{"--seed": seed}), images.pixels
+    team, chosen = run.team(images, seed=seed), images.pixels
     usual = metrics.measure(run.model, calm, seed, team=team, counted=counted).columns
     scores = anomaly.scores_of(metrics.measure(run.model, chosen, seed, team=team, counted=counted).columns)
     threshold = anomaly.threshold_of(anomaly.scores_of(usual)[by], scoring.false_alarms)
@@ -118,13 +118,15 @@ def _calm(run: RunContext, given: Any, judged: ChosenImages) -> Selection:
     try:
         images = run.images() if opened is None else opened
     except UserError as error:
-        raise UserError(f"{error}; a threshold needs normal images, give --normal-images") from error
+        raise UserError(f"{error.text}; a threshold needs normal images, give {argument('normal_images')}") from error
     part, held = held_out(images, run.recipe)
     if part == "train":
-        raise UserError(f"{run.path} has no held-out images to set a threshold by; name some with --normal-images")
+        raise UserError(
+            f"{run.path} has no held-out images to set a threshold by; give some as {argument('normal_images')}"
+        )
     if judged.opened.fingerprint == own and judged.rows[held].any():
         raise UserError(
-            f"the {part} part of its own data sets the threshold and cannot be judged by it; judge other images or "
-            "another --split, or name others with --normal-images"
+            f"the {part} part of the run's own data sets the threshold and cannot be judged by it; judge other images "
+            f"or another {argument('split')}, or give other {argument('normal_images')}"
         )
     return images.selection(held)
