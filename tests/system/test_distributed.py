@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import Forked
 
 import vaekit as vk
 from vaekit.errors import UserError
@@ -48,33 +49,29 @@ print(trainer._shards is not None)
 CLI = "import sys; from vaekit.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
-def start(program: str, *words: object, size: int) -> list[subprocess.Popen[str]]:
-    """One process per rank, as torchrun would start them."""
+def start(program: str, *words: object, size: int) -> list[Forked]:
+    """One process per rank, with the environment that torchrun would give it."""
+    return [Forked(program, *words, env=environment) for environment in _environments(size)]
+
+
+def start_afresh(program: str, *words: object, size: int) -> list[subprocess.Popen[str]]:
+    """The same by new interpreters, which import torch as users' do."""
+    command = [sys.executable, "-c", program, *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return [subprocess.Popen(command, env=each, text=True, **pipes) for each in _environments(size)]
+
+
+def _environments(size: int) -> list[dict[str, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    source = str(Path(runs.__file__).parents[2])
-    here = str(Path(__file__).parents[1] / "support")
-    common = {
-        "PYTHONPATH": os.pathsep.join([source, here]),
-        "OMP_NUM_THREADS": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
+    common = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     common |= {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", program, *map(str, words)],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
-    ]
+    common["PYTHONPATH"] = os.pathsep.join([str(Path(vk.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
 
 
-def ends(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+def ends(processes: Sequence[Forked]) -> list[tuple[int | None, str, str]]:
     """Exit code, stdout and stderr of each."""
     said = [process.communicate(timeout=120) for process in processes]
     return [(process.returncode, *words) for process, words in zip(processes, said, strict=True)]
@@ -117,21 +114,9 @@ def test_gradients_and_moments_are_those_of_one_process(
 
 
 def test_a_run_goes_on_in_other_company(tmp_path: Path) -> None:
-    train = (
-        "train",
-        "digits",
-        "--recipe",
-        "vae",
-        "--batch-size",
-        128,
-        "--device",
-        "cpu",
-        "--json",
-        "--learning-rate",
-        1e-4,
-    )
-    for setting in ("width=8", "schedule=constant", "kl_warmup=0"):  # an extension leaves these as they are
-        train = (*train, "--set", setting)
+    # An extension leaves schedule and warmup as they are.
+    settings = "--set width=8 --set schedule=constant --set kl_warmup=0 --batch-size 128 --learning-rate 1e-4"
+    train = f"train digits --recipe vae --device cpu --json {settings}".split()
     for epochs, size in ((1, 2), (2, 1), (3, 3)):
         done = ends(start(CLI, *train, "--epochs", epochs, "--out", tmp_path / "run", size=size))
         assert [code for code, *_ in done] == [0] * size, done
@@ -165,9 +150,9 @@ def test_a_run_goes_on_in_other_company(tmp_path: Path) -> None:
 
 def test_patience_ends_all_processes_after_the_same_epoch(tmp_path: Path) -> None:
     """180 validation images are two chunks: the third process evaluates none of them."""
-    words = ("train", "digits", "--recipe", "vae", "--set", "width=8", "--set", "schedule=constant", "--device", "cpu")
-    words = (*words, "--learning-rate", "0.02", "--patience", "1", "--epochs", "40", "--out", str(tmp_path / "run"))
-    done = ends(start(CLI, *words, size=3))
+    settings = "--set hidden=16 --set schedule=constant --batch-size 128 --learning-rate 0.05 --patience 1 --epochs 40"
+    train = f"train digits --recipe seed-ae --device cpu {settings} --out".split()
+    done = ends(start(CLI, *train, tmp_path / "run", size=3))
     assert [code for code, *_ in done] == [0, 0, 0], done
     assert "ended early" in done[0][2]
 
@@ -187,7 +172,7 @@ def test_when_one_dies_the_others_stop_and_say_so(tmp_path: Path) -> None:
     assert time.monotonic() - killed < 60
     assert leader.returncode == 2 and "another process of this training has ended" in said
     assert "Traceback" not in said
-    other.communicate()
+    other.communicate(timeout=60)
 
 
 def test_a_signal_to_one_stops_all_after_the_same_step(tmp_path: Path) -> None:
@@ -242,7 +227,7 @@ sys.exit(vaekit.cli.main(sys.argv[1:]))
 
 def test_a_stopped_process_is_noticed_and_named(tmp_path: Path) -> None:
     words = ("train", "digits", "--recipe", "ae", "--epochs", 10_000, "--device", "cpu", "--out", tmp_path / "run")
-    leader, other = start(IMPATIENT, *words, size=2)
+    leader, other = start_afresh(IMPATIENT, *words, size=2)
     _wait_for(lambda: runs.has_state(tmp_path / "run"))
     other.send_signal(signal.SIGSTOP)
     _, said = leader.communicate(timeout=60)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from vaekit.config.recipe import Recipe
-from vaekit.model.contracts import Posterior, Shape
 from vaekit.model.distributions.latent import DiagonalNormal, PointMass, Transformed
 from vaekit.model.flows import autoregressive_flow
 
 __all__ = ["FlowPosterior", "NormalPosterior", "PointPosterior"]
 
 
-class PointPosterior(Posterior):
+class PointPosterior(nn.Module):
     """Features ``[B, F]`` → a point ``[B, L]``: the encoder of a plain autoencoder."""
-
-    uses_noise = False
 
     def __init__(self, features: int, latent_dim: int) -> None:
         super().__init__()
@@ -25,7 +21,7 @@ class PointPosterior(Posterior):
         return PointMass(self.mean(features))
 
 
-class NormalPosterior(Posterior):
+class NormalPosterior(nn.Module):
     """Features ``[B, F]`` → a diagonal normal over ``[B, L]``, ``std = exp(gain · linear)``.
 
     A step of Adam moves each of the F weights of a logarithm by the learning rate, all in one direction at first: with
@@ -39,16 +35,11 @@ class NormalPosterior(Posterior):
         self.log_std = nn.Linear(features, latent_dim)
         self.std_gain = std_gain
 
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
-        assert recipe.latent_dim is not None
-        return cls(features, recipe.latent_dim, recipe.posterior_std_gain)
-
     def forward(self, features: Tensor) -> DiagonalNormal:
         return DiagonalNormal(self.mean(features), self.log_std(features) * self.std_gain)
 
 
-class FlowPosterior(Posterior):
+class FlowPosterior(nn.Module):
     """Features ``[B, F]`` → a normal moved by an inverse autoregressive flow (Kingma et al. 2016, Algorithm 1)."""
 
     def __init__(
@@ -58,11 +49,6 @@ class FlowPosterior(Posterior):
         self.base = NormalPosterior(features, latent_dim, std_gain)
         self.context = nn.Linear(features, hidden)
         self.flow = autoregressive_flow(latent_dim, hidden, layers, hidden)
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
-        assert recipe.latent_dim is not None
-        return cls(features, recipe.latent_dim, recipe.posterior_std_gain)
 
     def forward(self, features: Tensor) -> Transformed:
         return Transformed(self.base(features), self.flow(self.context(features).relu()))
