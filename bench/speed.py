@@ -270,7 +270,7 @@ def _our_net(case: Case) -> tuple[Any, Callable[..., Any]]:
     import torch
 
     from vaekit.model.factory import build_model, build_objective, resolve
-    from vaekit.model.latent_model import Batch
+    from vaekit.model.inference import Batch
     from vaekit.model.objectives import Step
 
     assert case.size is not None

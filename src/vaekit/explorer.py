@@ -241,7 +241,9 @@ def _shown(run: Run, images: Images | None, count: int, with_images: bool) -> _S
     if not with_images and serves("generate", run.model):
         noise = torch.randn(count, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
-            codes = run.model.drawn_from().from_noise(noise)
+            pz = run.model.drawn_from()
+            assert pz is not None
+            codes = pz.from_noise(noise)
         return _Shown(codes, run.decode(codes).pixels, "samples")
     if images is None or not with_images:
         tensors, facts = run.stored()

@@ -15,7 +15,8 @@ from vaekit.config.table import get, override
 from vaekit.data import Selection, to_float
 from vaekit.evaluation.metrics import evaluate, loss_nats, measure, psnr_db
 from vaekit.model.factory import build_model
-from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.model.inference import Batch
+from vaekit.model.latent_model import LatentModel
 from vaekit.system.rng import EVALUATION, IMPORTANCE, keys_of, noise_of
 
 PIXELS = torch.randint(0, 256, (10, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

@@ -13,6 +13,7 @@ from vaekit.config.capabilities import serves
 from vaekit.errors import UserError
 from vaekit.latent.inpaint import _misfit, inpaint
 from vaekit.latent.masks import random_rectangle
+from vaekit.model.contracts import Likelihood, Posterior
 from vaekit.model.distributions.latent import DiagonalNormal
 from vaekit.model.distributions.pixel import Laplace, NormalImage
 from vaekit.model.factory import build_model
@@ -22,12 +23,12 @@ from vaekit.model.priors import StandardNormal
 SHAPE, LATENTS, SCALE = (1, 4, 4), 3, 0.6
 
 
-class Posterior(nn.Module):
+class SamePosterior(Posterior):
     def forward(self, features: Tensor) -> DiagonalNormal:
         return DiagonalNormal(features, torch.zeros_like(features))
 
 
-class Likelihood(nn.Module):
+class FixedNormal(Likelihood):
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = scale
@@ -44,7 +45,7 @@ def linear_model(scale: float = SCALE) -> LatentModel:
         encoder.weight.copy_(torch.randn(LATENTS, 16, generator=generator) * 0.3)
         decoder.weight.copy_(torch.randn(16, LATENTS, generator=generator) * 0.08)
     nets = nn.Sequential(nn.Flatten(), encoder), nn.Sequential(decoder, nn.Unflatten(-1, SHAPE))
-    return LatentModel(nets[0], Posterior(), StandardNormal(LATENTS), nets[1], Likelihood(scale), LATENTS).eval()
+    return LatentModel(nets[0], SamePosterior(), StandardNormal(LATENTS), nets[1], FixedNormal(scale), LATENTS).eval()
 
 
 def weights(model: LatentModel) -> Tensor:

@@ -15,6 +15,7 @@ from vaekit.data import Images, to_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.latent import ops as edit
 from vaekit.latent.arithmetic import evaluate_expression, parse
+from vaekit.model.contracts import Likelihood, Posterior
 from vaekit.model.distributions.latent import DiagonalNormal
 from vaekit.model.distributions.pixel import NormalImage
 from vaekit.model.factory import build_model
@@ -24,14 +25,14 @@ from vaekit.model.priors import StandardNormal
 SHAPE = (1, 4, 4)
 
 
-class IdentityPosterior(nn.Module):
+class IdentityPosterior(Posterior):
     """Features are the mean; the standard deviation is far from zero, so that a sample would be noticed."""
 
     def forward(self, features: Tensor) -> DiagonalNormal:
         return DiagonalNormal(features, torch.zeros_like(features))
 
 
-class IdentityLikelihood(nn.Module):
+class IdentityLikelihood(Likelihood):
     def forward(self, output: Tensor) -> NormalImage:
         return NormalImage(output, torch.zeros(()))
 

@@ -27,6 +27,7 @@ TABLE = Table(
         Mutant("_HALF_LOG_TWO_PI + log_scales", "_HALF_LOG_TWO_PI - log_scales", "the sign of a full normal's log volume"),
         Mutant("- _HALF_LOG_TWO_PI + log_scales", "+ log_scales", "a full normal's constant"),
         # divergences
+        Mutant("kl_divergence(self, pz) if", "kl_divergence(pz, self) if", "the divergence of the prior from the posterior"),
         Mutant("variance_ratio = (2 * (q.log_std", "variance_ratio = ((q.log_std", "kl: standard deviation for variance"),
         Mutant("* (-p.log_std).exp()).square()", "* p.log_std.exp()).square()", "kl: the distance is multiplied by the prior's scale"),
         Mutant("* (-p.log_std).exp()).square()", "* (-p.log_std).exp()).abs()", "kl: the distance is not squared"),
@@ -72,7 +73,5 @@ TABLE = Table(
         Mutant("self.base.log_prob(start) + log_volume", "self.base.log_prob(start) - log_volume", "the sign of the change of volume of what is undone"),
         Mutant("z is self._drawn[0]", "z.shape == self._drawn[0].shape", "other points have the density of the sample"),
         Mutant("self.transform(self.base.mean)", "self.base.mean", "the code is not moved by the flow"),
-        Mutant("centred.mT @ centred / len(z)", "centred.mT @ centred", "the covariance of samples is a sum"),
-        Mutant("centred = z - z.mean(0)", "centred = z", "a second moment of samples for their covariance"),
     ],
 )

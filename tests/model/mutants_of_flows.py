@@ -10,7 +10,7 @@ TABLE = Table(
     mutants=[
         Mutant("% 2 == layer % 2 for", "% 2 == 0 for", "halves that do not alternate: some numbers are never moved"),
         Mutant("if layer % 2 == 0 else torch.arange(features).flip(0)", "if layer >= 0 else torch.arange(features).flip(0)", "orders that do not turn around"),
-        Mutant("hasattr(layer, \"weight\")][-1]", "hasattr(layer, \"weight\")][0]", "a flow that does not begin as the identity"),
+        Mutant("*_, weight, bias = step", "weight, bias, *_ = step", "a flow that does not begin as the identity"),
         Mutant("self.meta(stays).inv", "self.meta(stays)", "what is undone is done again"),
     ],
 )

@@ -46,5 +46,6 @@ TABLE = Table(
         Mutant("each.sum((-2, -1))", "each.mean((-2, -1))", "log p(words) is a mean over cells"),
         Mutant("self.words.log_probs(words[:, : place + 1])", "self.words.log_probs(0 * words[:, : place + 1])", "words are drawn without those before them"),
         Mutant("[:, place].exp().cumsum(-1)", "[:, 0].exp().cumsum(-1)", "all cells have the frequencies of the first"),
+        Mutant("{\"commitment\": self.commitment}", "{\"commitment\": -self.commitment}", "the sign of the commitment"),
     ],
 )

@@ -133,7 +133,9 @@ def test_samples_carry_gradients_and_detach_cuts_them() -> None:
 def test_a_point_mass_is_its_point_and_has_no_density() -> None:
     point = PointMass(doubles(2, 3))
     assert torch.equal(point.from_noise(doubles(5, 2, 3)), point.mean.expand(5, 2, 3))
-    assert not point.has_density and not hasattr(point, "log_prob")
+    assert not point.has_density
+    with pytest.raises(NotImplementedError, match="PointMass has no density"):
+        point.log_prob(point.mean)
     assert torch.equal(point.detach().mean, point.mean)
 
 

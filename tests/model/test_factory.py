@@ -13,7 +13,8 @@ from torch import nn
 from vaekit.config.table import RECIPES, get, override
 from vaekit.errors import UserError
 from vaekit.model.factory import build_model, build_objective, parameter_count, resolve
-from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.model.inference import Batch
+from vaekit.model.latent_model import LatentModel
 from vaekit.model.likelihoods import BernoulliHead
 from vaekit.model.objectives import ELBO, Distortion, Step
 from vaekit.model.posteriors import NormalPosterior, PointPosterior

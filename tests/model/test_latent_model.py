@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vaekit.model.distributions.base import LatentDistribution
 from vaekit.model.distributions.latent import DiagonalNormal, PointMass
 from vaekit.model.distributions.pixel import NormalImage
-from vaekit.model.latent_model import Batch, Inference, LatentModel, Level
+from vaekit.model.inference import Batch, Inference, Level
+from vaekit.model.latent_model import LatentModel
 from vaekit.model.likelihoods import NormalHead
 from vaekit.model.posteriors import NormalPosterior, PointPosterior
 from vaekit.model.priors import ConditionalNormal, FittedNormal, StandardNormal
@@ -49,8 +51,9 @@ def test_the_target_is_compared_and_the_input_is_encoded() -> None:
 
 
 def test_a_posterior_without_a_formula_gives_the_sampled_divergence() -> None:
-    class Shifted:
-        has_density = True
+    class Shifted(LatentDistribution):
+        def from_noise(self, noise: Tensor) -> Tensor:
+            return 1 + noise
 
         def log_prob(self, z: Tensor) -> Tensor:
             return DiagonalNormal(torch.ones(3), torch.zeros(3)).log_prob(z)

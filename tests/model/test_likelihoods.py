@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from vaekit.config.table import DENSITIES, LIKELIHOODS, get, override
-from vaekit.model.distributions.pixel import Laplace, NormalImage
-from vaekit.model.distributions.pixel_discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.model.factory import _LIKELIHOODS
 from vaekit.model.likelihoods import (
-    LOG_SCALES,
+    DISCRETIZED_LOG_SCALES,
     QUANTISATION_STD,
     BernoulliHead,
     CategoricalHead,
+    DiscretizedLogisticHead,
+    DiscretizedNormalHead,
+    LaplaceHead,
     LocationScaleHead,
     MixtureHead,
     NormalHead,
@@ -114,7 +115,7 @@ def test_bernoulli_logits_are_the_output() -> None:
 
 
 def head_of(likelihood: str, **values: object) -> Any:
-    return _LIKELIHOODS[likelihood](override(get("vae"), {"likelihood": likelihood, **values}))
+    return _LIKELIHOODS[likelihood].from_recipe(override(get("vae"), {"likelihood": likelihood, **values}))
 
 
 def images(*shape: int) -> Tensor:
@@ -163,11 +164,11 @@ def test_training_starts_with_about_as_many_bits_as_an_image_has(likelihood: str
     assert 7.9 < float(bits.mean().detach()) < 9.5
 
 
-@pytest.mark.parametrize("kind", [NormalImage, Laplace, DiscretizedLogistic, DiscretizedNormal])
+@pytest.mark.parametrize("kind", [NormalHead, LaplaceHead, DiscretizedLogisticHead, DiscretizedNormalHead])
 @pytest.mark.parametrize("scale", ["shared", "pixel"])
-def test_learnt_scales_stay_in_their_range(kind: Any, scale: str) -> None:
-    head = LocationScaleHead(kind, scale, 0.5)
-    smallest, largest = LOG_SCALES[kind]
+def test_learnt_scales_stay_in_their_range(kind: type[LocationScaleHead], scale: str) -> None:
+    head = kind(scale, 0.5)
+    smallest, largest = kind.log_scales
     for free in (-100.0, 100.0):
         if scale == "shared":
             head.free_log_scale.data.fill_(free)
@@ -183,7 +184,7 @@ def test_a_mixture_takes_logits_locations_scales_and_coefficients_in_this_order(
     torch.testing.assert_close(px.log_weight, output[:, :4].log_softmax(1))
     first = (torch.arange(4) + 0.5) / 4
     torch.testing.assert_close(px.location, output[:, 4:16].view(2, 4, 3, 3, 3) + first.view(4, 1, 1, 1))
-    expected = (output[:, 16:28].view(2, 4, 3, 3, 3) + math.log(0.1)).clamp(*LOG_SCALES[DiscretizedLogistic])
+    expected = (output[:, 16:28].view(2, 4, 3, 3, 3) + math.log(0.1)).clamp(*DISCRETIZED_LOG_SCALES)
     torch.testing.assert_close(px.component_log_scale, expected)
     torch.testing.assert_close(px.coefficients, output[:, 28:].view(2, 4, 3, 3, 3).tanh())
     assert [head.outputs(channels) for channels in (1, 3, 4)] == [12, 40, 48]

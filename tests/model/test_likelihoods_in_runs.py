@@ -25,7 +25,7 @@ from vaekit.errors import UserError
 from vaekit.evaluation.metrics import evaluate
 from vaekit.latent import ops as edit
 from vaekit.model.factory import build_model, resolve
-from vaekit.model.latent_model import Batch
+from vaekit.model.inference import Batch
 from vaekit.training.trainer import Trainer
 
 DENSE = [name for name, row in RECIPES.items() if row.objective == "elbo" and not row.is_conditional]

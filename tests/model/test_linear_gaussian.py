@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch import distributions as td
 
+from vaekit.model.contracts import Likelihood
 from vaekit.model.distributions.latent import FullNormal
 from vaekit.model.distributions.pixel import NormalImage
-from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.model.inference import Batch
+from vaekit.model.latent_model import LatentModel
 from vaekit.model.objectives import ELBO, IWAE, Step
 from vaekit.model.posteriors import NormalPosterior
 from vaekit.model.priors import FittedNormal, StandardNormal
@@ -27,7 +29,7 @@ _SIDES = math.sqrt(LATENTS) * torch.eye(LATENTS, dtype=torch.float64)
 SIGMA_POINTS = torch.cat([_SIDES, -_SIDES]).unsqueeze(1)  # [2L, 1, L]
 
 
-class NormalOutput(nn.Module):
+class NormalOutput(Likelihood):
     """The likelihood of the definition: the mean is the decoder's output as it is."""
 
     def forward(self, output: Tensor) -> NormalImage:

@@ -11,7 +11,7 @@ from torch import distributions as td
 
 from vaekit.model.distributions.latent import DiagonalNormal, PointMass
 from vaekit.model.distributions.pixel import NormalImage
-from vaekit.model.latent_model import Inference, Level
+from vaekit.model.inference import Inference, Level
 from vaekit.model.objectives import ELBO, MMD, Capacity, Distortion, TotalCorrelation, decomposition, mmd_squared
 from vaekit.model.priors import StandardNormal
 

@@ -25,7 +25,8 @@ from vaekit.evaluation.metrics import evaluate
 from vaekit.latent import ops as edit
 from vaekit.model.distributions.latent import DiagonalNormal, kl_divergence
 from vaekit.model.factory import build_model
-from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.model.inference import Batch
+from vaekit.model.latent_model import LatentModel
 from vaekit.model.likelihoods import BernoulliHead, NormalHead
 from vaekit.model.objectives import ELBO
 from vaekit.model.posteriors import NormalPosterior

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 
 from vaekit.config.table import get, override
 from vaekit.model.factory import build_model, build_objective, resolve
-from vaekit.model.latent_model import Batch
+from vaekit.model.inference import Batch
 from vaekit.model.objectives import Step
 from vaekit.model.quantizers import (
     AutoregressiveWords,
@@ -24,6 +23,7 @@ from vaekit.model.quantizers import (
     IndependentWords,
     ScalarQuantiser,
     VectorQuantiser,
+    WordsDistribution,
 )
 
 LEVELS = st.lists(st.integers(2, 9), min_size=1, max_size=4)
@@ -268,7 +268,7 @@ def test_words_are_drawn_given_those_before_them() -> None:
     prior, quantiser = AutoregressiveWords(3, 4, width=16, layers=1).eval(), ScalarQuantiser([2, 2])
     with torch.no_grad():
         prior.last.weight.normal_(0, 0.7)
-        pz = prior(SimpleNamespace(posterior=SimpleNamespace(quantiser=quantiser)))
+        pz = WordsDistribution(prior, quantiser)
         words = quantiser.words_of(pz.from_noise(randoms(20_000, 6)).unflatten(1, (3, 2)))
         found = (words * torch.tensor([16, 4, 1])).sum(1).bincount(minlength=64) / len(words)
         sentences = torch.tensor(list(itertools.product(range(4), repeat=3)))

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from vaekit.config.table import RECIPES, Recipe, override
 from vaekit.model.factory import build_model, build_objective, resolve
-from vaekit.model.latent_model import Batch, LatentModel
+from vaekit.model.inference import Batch
+from vaekit.model.latent_model import LatentModel
 from vaekit.model.objectives import Step
 from vaekit.system.distributed import ALONE
 from vaekit.system.rng import CORRUPTION, stream

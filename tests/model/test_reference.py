@@ -17,7 +17,8 @@ from vaekit.config.table import DENSITIES, LIKELIHOODS, get, override
 from vaekit.evaluation.metrics import evaluate
 from vaekit.model import latent_model as models
 from vaekit.model.factory import build_model
-from vaekit.model.latent_model import Batch, Inference, LatentModel
+from vaekit.model.inference import Batch, Inference
+from vaekit.model.latent_model import LatentModel
 from vaekit.model.objectives import ELBO, Distortion
 from vaekit.system import rng as seeds
 

@@ -12,7 +12,7 @@ import torch
 import vaekit as vk
 from vaekit.data import to_float
 from vaekit.errors import UserError
-from vaekit.model.latent_model import Batch
+from vaekit.model.inference import Batch
 from vaekit.system.files import load_tensors
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parents[1] / "golden").glob("*/config.json"))

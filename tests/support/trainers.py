@@ -13,7 +13,7 @@ from vaekit.config.table import get, override
 from vaekit.data import Selection
 from vaekit.model.conditioning import size_of
 from vaekit.model.factory import resolve
-from vaekit.model.latent_model import Batch
+from vaekit.model.inference import Batch
 from vaekit.system.distributed import ALONE, Team
 from vaekit.training.optimizer import Adam
 from vaekit.training.trainer import Trainer

@@ -20,7 +20,7 @@ from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
 from vaekit.evaluation.metrics import evaluate
 from vaekit.model.factory import build_model, resolve
-from vaekit.model.latent_model import Batch
+from vaekit.model.inference import Batch
 from vaekit.runs import folder as runs
 from vaekit.system.rng import NOISE, ORDER, stream
 from vaekit.training.schedules import epoch_order, learning_rate, rate_weight

@@ -6,12 +6,12 @@ A verb needs a kind of latent, and some need a prior to draw from. What a model 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from vaekit.config.table import RECIPES, Recipe
 from vaekit.errors import UserError, nearest
 
-__all__ = ["NEEDS", "Need", "refuse", "serves"]
+__all__ = ["NEEDS", "Able", "Need", "refuse", "serves"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,20 @@ NEEDS: dict[str, Need] = {
 }
 
 
-def serves(verb: str, model: Any) -> bool:
-    """Whether ``verb`` works with ``model``, a :class:`~vaekit.config.table.Recipe` or a LatentModel.
+class Able(Protocol):
+    """What a verb asks a model for: a :class:`~vaekit.config.table.Recipe`, or a built model."""
+
+    @property
+    def latent(self) -> str:
+        """The kind of latent: vector or codes."""
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether there is a prior to draw new latents from."""
+
+
+def serves(verb: str, model: Able) -> bool:
+    """Whether ``verb`` works with ``model``, a recipe row or a LatentModel.
 
     >>> serves("generate", RECIPES["vae"]), serves("generate", RECIPES["seed-ae"])
     (True, False)
@@ -54,7 +66,7 @@ def serves(verb: str, model: Any) -> bool:
     return _lacks(verb, model) is None
 
 
-def refuse(verb: str, model: Any, name: str = "") -> None:
+def refuse(verb: str, model: Able, name: str = "") -> None:
     """Raises :class:`UserError` if ``model`` (a recipe row or a LatentModel) lacks what ``verb`` needs.
 
     ``name`` is that of the model's recipe; a row knows its own.
@@ -73,12 +85,12 @@ def refuse(verb: str, model: Any, name: str = "") -> None:
     raise UserError(f"{verb}: {who} {lack}; {remedy} one of {able}")
 
 
-def _lacks(verb: str, model: Any) -> str | None:
+def _lacks(verb: str, model: Able) -> str | None:
     if verb not in NEEDS:
         raise UserError(f"there is no verb {verb!r}; {nearest(verb, NEEDS)}")
-    need, latent = NEEDS[verb], getattr(model, "latent", "vector")
-    if latent not in need.latents:
+    need = NEEDS[verb]
+    if model.latent not in need.latents:
         return "makes words on a grid of an image, and this needs a latent vector"
-    if need.prior and model.prior in (None, "none") and getattr(model, "fitted_prior", None) is None:
+    if need.prior and not model.can_draw:
         return "has no prior to draw latents from"
     return None

@@ -120,6 +120,11 @@ class Recipe:
         return f"{self.latent_dim} latent dimensions"
 
     @property
+    def can_draw(self) -> bool:
+        """Whether it has a prior to draw new latents from."""
+        return self.prior != "none"
+
+    @property
     def has_density(self) -> bool:
         """Whether images have a rate and a bound by it, whatever it trains on: not by an autoencoder."""
         return self.posterior != "point" and self.prior != "none"

@@ -32,7 +32,10 @@ from vaekit.config.table import Recipe
 from vaekit.data import Selection, to_float
 from vaekit.evaluation.aggregate_posterior import Codes, active_units, is_saturated
 from vaekit.evaluation.ssim import ssim
-from vaekit.model.latent_model import Batch, Inference, LatentModel
+from vaekit.model.distributions.latent import DiagonalNormal
+from vaekit.model.factory import build_objective
+from vaekit.model.inference import Batch, Inference
+from vaekit.model.latent_model import LatentModel
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.progress import Counted, count_silently
 from vaekit.system.rng import EVALUATION, IMPORTANCE, keys_of, noise_of, stream
@@ -128,10 +131,7 @@ def loss_nats(numbers: Numbers, row: Recipe) -> float | None:
         return -bound
     if distortion is None:
         return None
-    rate = numbers.get("rate_nats") or 0.0
-    if row.objective == "capacity":
-        return distortion + row.capacity_weight * abs(rate - row.capacity_nats)
-    return distortion + row.beta * rate
+    return build_objective(row).loss_of_means(distortion, numbers.get("rate_nats") or 0.0)
 
 
 @torch.inference_mode()
@@ -185,7 +185,7 @@ class _Gathered:
         probe = model.infer(Batch(to_float(pixels[:1].to(device))), torch.zeros(1, 1, latents).to(device))
         self.has_density, self.is_discrete = probe.has_density, probe.px.is_discrete
         self.prior = probe.levels[0].pz
-        self.is_normal = self.has_density and hasattr(probe.levels[0].qz, "log_std")
+        self.is_normal = self.has_density and isinstance(probe.levels[0].qz, DiagonalNormal)
         names = ["sse", *["ssim"] * with_ssim, "distortion_nats", *["rate_nats"] * self.has_density]
         names += ["iwae_nats"] * (self.has_density and iwae_samples > 0)
         self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
@@ -212,7 +212,7 @@ class _Gathered:
         self.kl_moments += torch.stack([kl.sum(0), kl.square().sum(0)])
         mean = _double(level.qz.mean)
         self.moments += torch.stack([mean.sum(0), mean.square().sum(0)])
-        if not self.is_normal:
+        if not isinstance(level.qz, DiagonalNormal):
             return
         own = torch.arange(start, start + len(x)) % self.every == 0
         first = math.ceil(start / self.every)
@@ -220,8 +220,9 @@ class _Gathered:
         self.codes[:, first : first + kept.shape[1]] = kept
 
     def _active_units(self, variance_of_means: Tensor) -> int | None:
-        """Codes that are words have no unit that could be active."""
-        return active_units(variance_of_means, self.prior.variance) if hasattr(self.prior, "variance") else None
+        """None where latents are codes, which have no units."""
+        moments = None if self.prior is None else self.prior.moments
+        return None if moments is None else active_units(variance_of_means, moments.variance)
 
     def joined(self, team: Team) -> Measurement:
         """What all processes found."""

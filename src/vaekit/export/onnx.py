@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from vaekit.errors import UserError, argument, nearest
 from vaekit.export.bundle import SUMS, TOLERANCES, Session, differences, digest_of, sums_of
 from vaekit.export.description import FORMAT_VERSION, PRIOR
 from vaekit.latent.directions import Direction
-from vaekit.model.distributions.latent import Mixture, Transformed
+from vaekit.model.distributions.base import LatentDistribution, NormalDistribution
+from vaekit.model.distributions.latent import DiagonalNormal, Mixture
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.new_folder import check_new_folder, whole_folder
 
@@ -30,7 +31,6 @@ __all__ = ["check_export", "check_exporter", "export"]
 
 _CHECKED_AT_ONCE = 25
 _OPSET = 18
-_NETWORKS = (Mixture, Transformed)  # priors whose samples are no matrix times noise
 _MOST_BYTES = 2_000_000_000  # of one protobuf message
 
 
@@ -41,7 +41,7 @@ class _Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         q = self.model.encode(image)
-        return (q.mean, 2 * q.log_std) if hasattr(q, "log_std") else (q.mean,)
+        return (q.mean, 2 * q.log_std) if isinstance(q, DiagonalNormal) else (q.mean,)
 
 
 class _Decoder(nn.Module):
@@ -57,13 +57,13 @@ class _Decoder(nn.Module):
 class _Prior(nn.Module):
     """Standard normal noise ``[N, L + 1]`` → latents ``[N, L]``; the last number chooses the component of a mixture."""
 
-    def __init__(self, pz: Mixture | Transformed) -> None:
+    def __init__(self, pz: LatentDistribution) -> None:
         super().__init__()
         self.pz = pz
 
     def forward(self, noise: Tensor) -> Tensor:
         pz, e = self.pz, noise[:, :-1]
-        if isinstance(pz, Transformed):
+        if not isinstance(pz, Mixture):
             return pz.from_noise(e)
         fraction = 0.5 + 0.5 * torch.erf(noise[:, -1:] / math.sqrt(2))
         ends = pz.log_weights.exp().cumsum(0)[:-1]
@@ -114,7 +114,7 @@ def export(
             _write_network(
                 _Decoder(model), torch.zeros(2, model.latent_dim), folder / "decoder.onnx", "latent", precision
             )
-            if isinstance(pz, _NETWORKS):
+            if _needs_network(pz):
                 # of small numbers where halves would choose another component
                 _write_network(_Prior(pz), torch.zeros(2, model.latent_dim + 1), folder / PRIOR, "noise", "fp32")
         session, found = Session(folder), {"codes": 0.0, "pictures": 0.0}
@@ -177,8 +177,13 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return False
 
 
+def _needs_network(pz: LatentDistribution | None) -> TypeGuard[LatentDistribution]:
+    """Whether samples of a prior are no matrix times noise."""
+    return pz is not None and not isinstance(pz, NormalDistribution)
+
+
 @torch.inference_mode()
-def _expected(model: LatentModel, pz: Any, x: Tensor) -> dict[str, np.ndarray]:
+def _expected(model: LatentModel, pz: LatentDistribution | None, x: Tensor) -> dict[str, np.ndarray]:
     """What PyTorch makes of float images, and of latents that are as those of the prior."""
     q = model.encode(x)
     noise = torch.randn(len(x), model.latent_dim, generator=torch.Generator().manual_seed(0))
@@ -187,9 +192,9 @@ def _expected(model: LatentModel, pz: Any, x: Tensor) -> dict[str, np.ndarray]:
         "images": x, "mean": q.mean, "latents": latents,
         "pictures": model.decode(latents).picture, "round_trips": model.decode(q.mean).picture,
     }  # fmt: skip
-    if hasattr(q, "log_std"):
+    if isinstance(q, DiagonalNormal):
         found["log_variance"] = 2 * q.log_std
-    if isinstance(pz, _NETWORKS):
+    if _needs_network(pz):
         found["noise"] = torch.cat([noise, noise[:, :1].flip(0)], dim=1)
         found["drawn"] = _Prior(pz)(found["noise"])
     return {name: tensor.contiguous().numpy() for name, tensor in found.items()}
@@ -208,7 +213,7 @@ def _patterns(model: LatentModel) -> Tensor:
 
 @torch.inference_mode()
 def _described(
-    model: LatentModel, pz: Any, form: Form, directions: Mapping[str, Direction], precision: str
+    model: LatentModel, pz: LatentDistribution | None, form: Form, directions: Mapping[str, Direction], precision: str
 ) -> dict[str, Any]:
     assert form.size is not None and model.image_shape is not None
     described: dict[str, Any] = {
@@ -226,10 +231,10 @@ def _described(
             for name, each in directions.items()
         },
     }  # fmt: skip
-    if pz is not None:
+    if pz is not None and pz.moments is not None:
         origin = pz.moments.from_noise(torch.zeros(1, model.latent_dim))
         factor = pz.moments.from_noise(torch.eye(model.latent_dim)) - origin
-        is_normal = not isinstance(pz, _NETWORKS)
+        is_normal = isinstance(pz, NormalDistribution)
         described["prior"] = {
             "formula": "latent = mean + noise @ factor" if is_normal else f"latent = {PRIOR}(noise)",
             "network": None if is_normal else PRIOR,

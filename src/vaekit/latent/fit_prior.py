@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.errors import UserError, counted, nearest
+from vaekit.model.contracts import EncodingModel, Prior
 from vaekit.model.distributions.latent import FullNormal, Transformed
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.priors import FlowPrior, MixturePrior
@@ -61,7 +62,7 @@ class FittedFlow(FlowPrior):
         self.mean.copy_(mean)
         self.std.copy_(std)
 
-    def forward(self, model: Any = None, condition: Tensor | None = None) -> Transformed:
+    def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> Transformed:
         from torch.distributions import AffineTransform
         from zuko.transforms import ComposedTransform
 
@@ -72,7 +73,7 @@ class FittedFlow(FlowPrior):
 
 def fit(
     codes: Tensor, kind: str = "mixture", components: int | None = None, seed: int = 0
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[Prior, dict[str, Any]]:
     """A prior over codes ``[N, L]`` and what it is like: nats of held-out codes by it, and by one normal.
 
     Args:
@@ -97,6 +98,7 @@ def fit(
     train, held = codes[~is_held].double(), codes[is_held].double()
     mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
     scaled = ((train - mean) / std, (held - mean) / std)
+    prior: FittedFlow | MixturePrior
     prior, found = _flow(*scaled, seed) if kind == "flow" else _mixture(*scaled, components, seed)
     prior.scale(mean, std)
     prior = prior.eval().requires_grad_(False)
@@ -127,7 +129,7 @@ def forget_fitted(folder: Path) -> bool:
     return was_there
 
 
-def load_fitted(folder: Path, model: LatentModel) -> tuple[nn.Module | None, str | None]:
+def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | None]:
     """What :func:`save_fitted` kept, on the model's device, and where it cannot be used why not."""
     path = folder / _NAME
     if not path.exists():
@@ -159,7 +161,7 @@ class _Facts:
     warning: str | None = None
 
 
-def _restored(tensors: dict[str, Tensor], facts: _Facts, latent_dim: int) -> nn.Module:
+def _restored(tensors: dict[str, Tensor], facts: _Facts, latent_dim: int) -> Prior:
     """The prior with these values; raises :class:`UserError` if they are not those of one."""
     if (facts.components is None) != (facts.kind == "flow"):
         raise UserError(f"a {facts.kind} with components = {facts.components}")
@@ -191,7 +193,7 @@ def _check_kind(kind: str, components: int | None) -> None:
         raise UserError(f"components {components}: a {kind} has none; leave it out, or take a mixture", "components")
 
 
-def _unfitted(latent_dim: int, components: int | None) -> nn.Module:
+def _unfitted(latent_dim: int, components: int | None) -> FittedFlow | MixturePrior:
     """A mixture, or a flow, which has no components, before its values are known."""
     return FittedFlow(latent_dim) if components is None else MixturePrior(latent_dim, components)
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaekit.data import check_float, to_uint8
 from vaekit.errors import UserError
+from vaekit.model.distributions.base import PixelDistribution
 from vaekit.model.distributions.latent import FullNormal
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.rng import SAMPLES, keys_of, noise_of
@@ -105,14 +105,9 @@ def _search(model: LatentModel, x: Tensor, hidden: Tensor, start: _Start, steps:
         return (weight[..., None, None, None] * px.picture).sum(0)
 
 
-def _misfit(px: Any, x: Tensor, hidden: Tensor) -> Tensor:
-    """−w Σ_visible log p(x_i|z), ``[K, B]``; w widens a likelihood that has a scale to the least that is trusted.
-
-    Where log p falls with a power of the distance in scales, a scale t times as large is a weight of t^−power.
-    """
-    log_px = px.log_prob_map(x)
-    if hasattr(px, "log_scale"):
-        log_px = log_px * (px.tail_power * (px.log_scale.detach() - math.log(_TRUSTED_SCALE))).exp().clamp(max=1)
+def _misfit(px: PixelDistribution, x: Tensor, hidden: Tensor) -> Tensor:
+    """−w Σ_visible log p(x_i|z), ``[K, B]``; w widens a likelihood that has a scale to the least that is trusted."""
+    log_px = px.log_prob_map(x) * px.widening(_TRUSTED_SCALE).to(x.device)
     return -log_px.masked_fill(hidden, 0.0).sum((-3, -2, -1))
 
 
@@ -122,7 +117,7 @@ def _nearest(model: LatentModel, x: Tensor, hidden: Tensor, codes: Tensor, count
     misfits = []
     for chunk in codes.split(model.at_once(_CODES_AT_ONCE)):
         px, columns = model.decode(chunk[:, None]), []
-        values = math.prod(x.shape[1:]) * getattr(px, "components", 1)
+        values = math.prod(x.shape[1:]) * px.values_per_pixel
         images_at_once = max(1, _VALUES_AT_ONCE // (_CODES_AT_ONCE * values))
         for some, mask in zip(x.split(images_at_once), hidden.split(images_at_once), strict=True):
             mask = mask.to(codes.device)

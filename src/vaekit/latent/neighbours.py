@@ -27,9 +27,10 @@ _AT_ONCE = 1 << 24  # differences held at a time
 def standardised(model: LatentModel, codes: Tensor) -> Tensor:
     """Codes ``[N, L]`` as the noise that the prior makes them of, float64 on the CPU; as they are without a prior."""
     pz = model.drawn_from()
-    if pz is None:
+    normal = None if pz is None else pz.moments
+    if normal is None:
         return codes.cpu().double()
-    return pz.moments.to_noise(codes.to(next(model.parameters()).device)).cpu().double()
+    return normal.to_noise(codes.to(next(model.parameters()).device)).cpu().double()
 
 
 def nearest(codes: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:

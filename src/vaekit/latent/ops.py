@@ -183,12 +183,11 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
 def _turned(model: LatentModel, z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
     """From one code to the other on a sphere of noise."""
     pz, device = model.drawn_from(), _device(model)
-    if pz is None:
+    normal = None if pz is None else pz.moments
+    if normal is None:
         return spherical(z_a, z_b, weights)
-    pz = pz.moments
-    noise_a, noise_b = (pz.to_noise(z.to(device)).cpu() for z in (z_a, z_b))
-    z: Tensor = pz.from_noise(spherical(noise_a, noise_b, weights).to(device)).cpu()
-    return z
+    noise_a, noise_b = (normal.to_noise(z.to(device)).cpu() for z in (z_a, z_b))
+    return normal.from_noise(spherical(noise_a, noise_b, weights).to(device)).cpu()
 
 
 def check_steps(steps: int) -> None:

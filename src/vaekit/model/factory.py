@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
 
 from vaekit.config.table import Recipe, check
 from vaekit.errors import UserError, argument, lacks_memory
-from vaekit.model.distributions.pixel import Laplace
-from vaekit.model.distributions.pixel_discrete import DiscretizedLogistic, DiscretizedNormal
+from vaekit.model.contracts import Likelihood, Objective, Posterior, Prior, Shape
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.likelihoods import (
-    LOG_SCALES,
+    DISCRETIZED_LOG_SCALES,
     BernoulliHead,
     CategoricalHead,
     ContinuousBernoulliHead,
-    LocationScaleHead,
+    DiscretizedLogisticHead,
+    DiscretizedNormalHead,
+    LaplaceHead,
     MixtureHead,
     NormalHead,
 )
@@ -34,7 +33,7 @@ from vaekit.model.nets import (
     SeedConvEncoder,
     default_patch,
 )
-from vaekit.model.objectives import ELBO, IWAE, MMD, Capacity, Distortion, Objective, TotalCorrelation
+from vaekit.model.objectives import ELBO, IWAE, MMD, Capacity, Distortion, TotalCorrelation
 from vaekit.model.posteriors import FlowPosterior, NormalPosterior, PointPosterior
 from vaekit.model.priors import ConditionalNormal, FittedNormal, FlowPrior, StandardNormal, VampPrior
 from vaekit.model.quantizers import (
@@ -42,15 +41,11 @@ from vaekit.model.quantizers import (
     CodebookPosterior,
     CodePosterior,
     IndependentWords,
-    ScalarQuantiser,
-    VectorQuantiser,
 )
 from vaekit.pixels.sizes import suggested
 from vaekit.system.memory import physical_bytes
 
 __all__ = ["build_model", "build_objective", "can_free_bits", "parameter_count", "resolve"]
-
-Shape = tuple[int, int, int]
 
 _MOST_FLOW_LATENTS = 4096  #: its masks grow with their square
 _MOST_EPOCHS = 500  #: where the recipe names none
@@ -120,13 +115,13 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
     assert row.latent_dim is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        likelihood = _LIKELIHOODS[row.likelihood](row)
+        likelihood = _LIKELIHOODS[row.likelihood].from_recipe(row)
         encoder = _encoder(row, shape)
-        posterior = _posterior(row, encoder.features + row.condition_size, shape)
-        prior = _PRIORS[row.prior](row, shape) if row.prior != "none" else None
+        posterior = _POSTERIORS[row.posterior].from_recipe(row, encoder.features + row.condition_size, shape)
+        prior = _PRIORS[row.prior].from_recipe(row, shape) if row.prior != "none" else None
         decoder = _decoder(row, (likelihood.outputs(shape[0]), *shape[1:]))
     model = LatentModel(encoder, posterior, prior, decoder, likelihood, row.latent_dim)
-    model.image_shape, model.latent, model.decoder_l2 = shape, row.latent, row.decoder_l2
+    model.image_shape, model.decoder_l2 = shape, row.decoder_l2
     model.condition_size = row.condition_size
     # Convolutions of this net are faster with channels last; their numbers stay the same.
     return model.to(memory_format=torch.channels_last) if row.net == "resnet" else model  # type: ignore[call-overload]
@@ -134,7 +129,7 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
 
 def build_objective(recipe: Recipe) -> Objective:
     """The objective of a row."""
-    return _OBJECTIVES[recipe.objective](recipe)
+    return _OBJECTIVES[recipe.objective].from_recipe(recipe)
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -142,35 +137,43 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-_OBJECTIVES: dict[str, Callable[[Recipe], Objective]] = {
-    "elbo": lambda row: ELBO(row.beta, row.free_bits_nats),
-    "capacity": lambda row: Capacity(row.capacity_weight, row.capacity_nats),
-    "tc": lambda row: TotalCorrelation(row.tc_weight),
-    "mmd": lambda row: MMD(row.beta, row.mmd_weight),
-    "iwae": lambda _: IWAE(),
-    "iwae-dreg": lambda _: IWAE(is_doubly_reparameterised=True),
-    "distortion": lambda row: Distortion(row.code_l2),
+_OBJECTIVES: dict[str, type[Objective]] = {
+    "elbo": ELBO,
+    "capacity": Capacity,
+    "tc": TotalCorrelation,
+    "mmd": MMD,
+    "iwae": IWAE,
+    "iwae-dreg": IWAE,
+    "distortion": Distortion,
 }
 
-_PRIORS: dict[str, Callable[[Any, Shape], nn.Module]] = {
-    "standard-normal": lambda row, _: StandardNormal(row.latent_dim),
-    "fitted-normal": lambda row, _: FittedNormal(row.latent_dim),
-    "conditional-normal": lambda row, _: ConditionalNormal(row.condition_size, row.latent_dim),
-    "vamp": lambda row, shape: VampPrior(shape, row.prior_components),
-    "flow": lambda row, _: FlowPrior(row.latent_dim),
-    "words": lambda row, _: IndependentWords(*_words(row)),
-    "autoregressive-words": lambda row, _: AutoregressiveWords(*_words(row)),
+_PRIORS: dict[str, type[Prior]] = {
+    "standard-normal": StandardNormal,
+    "fitted-normal": FittedNormal,
+    "conditional-normal": ConditionalNormal,
+    "vamp": VampPrior,
+    "flow": FlowPrior,
+    "words": IndependentWords,
+    "autoregressive-words": AutoregressiveWords,
 }
 
-_LIKELIHOODS: dict[str, Callable[[Recipe], Any]] = {
-    "normal": lambda row: NormalHead(row.scale, row.fixed_scale, row.mean),
-    "laplace": lambda row: LocationScaleHead(Laplace, row.scale, row.fixed_scale, row.mean),
-    "continuous-bernoulli": lambda _: ContinuousBernoulliHead(),
-    "bernoulli": lambda _: BernoulliHead(),
-    "discretized-logistic": lambda row: LocationScaleHead(DiscretizedLogistic, row.scale, row.fixed_scale, row.mean),
-    "discretized-logistic-mixture": lambda row: MixtureHead(row.mixture_components),
-    "discretized-normal": lambda row: LocationScaleHead(DiscretizedNormal, row.scale, row.fixed_scale, row.mean),
-    "categorical": lambda _: CategoricalHead(),
+_POSTERIORS: dict[str, type[Posterior]] = {
+    "point": PointPosterior,
+    "normal": NormalPosterior,
+    "iaf": FlowPosterior,
+    "vq": CodebookPosterior,
+    "fsq": CodePosterior,
+}
+
+_LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "normal": NormalHead,
+    "laplace": LaplaceHead,
+    "continuous-bernoulli": ContinuousBernoulliHead,
+    "bernoulli": BernoulliHead,
+    "discretized-logistic": DiscretizedLogisticHead,
+    "discretized-logistic-mixture": MixtureHead,
+    "discretized-normal": DiscretizedNormalHead,
+    "categorical": CategoricalHead,
 }
 
 
@@ -183,19 +186,6 @@ def _encoder(row: Recipe, shape: Shape) -> MLPEncoder | SeedConvEncoder | ResNet
     return ResNetEncoder(shape, row.width, row.depth, row.patch, row.smallest_grid)
 
 
-def _posterior(row: Recipe, features: int, shape: Shape) -> nn.Module:
-    assert row.latent_dim and row.width and row.patch
-    if row.latent == "codes":
-        grid = Grid(shape, row.width, row.patch, row.smallest_grid).coarsest
-        if row.posterior == "vq":
-            return CodebookPosterior(grid, VectorQuantiser(row.code_count, row.code_dim), row.commitment)
-        return CodePosterior(grid, ScalarQuantiser(row.code_levels), row.commitment)
-    if row.posterior == "point":
-        return PointPosterior(features, row.latent_dim)
-    kind = FlowPosterior if row.posterior == "iaf" else NormalPosterior
-    return kind(features, row.latent_dim, row.posterior_std_gain)
-
-
 def _decoder(row: Recipe, shape: Shape) -> nn.Module:
     assert row.latent_dim and row.width and row.patch
     inputs = row.latent_dim + row.condition_size
@@ -205,11 +195,6 @@ def _decoder(row: Recipe, shape: Shape) -> nn.Module:
         return SeedConvDecoder(shape, inputs)
     is_grid = row.latent == "codes"
     return ResNetDecoder(shape, row.width, row.depth, row.patch, inputs, row.smallest_grid, is_grid)
-
-
-def _words(row: Any) -> tuple[int, int]:
-    """How many cells a grid has, and how many words there are for each."""
-    return row.latent_dim // row.code_size, row.words
 
 
 def _refuse_impossible(row: Recipe, shape: Shape) -> None:
@@ -355,7 +340,7 @@ def _refuse_comparisons(row: Recipe) -> None:
 
 def _refuse_fixed_scale(row: Recipe) -> None:
     """Float32 cannot divide by the probabilities of bins that are far too wide or too narrow."""
-    low, high = (math.exp(bound) for bound in LOG_SCALES[DiscretizedLogistic])
+    low, high = (math.exp(bound) for bound in DISCRETIZED_LOG_SCALES)
     is_discretized = row.likelihood in ("discretized-logistic", "discretized-normal")
     if is_discretized and row.scale == "fixed" and not low <= row.fixed_scale <= high:
         raise UserError(

@@ -72,9 +72,9 @@ def _coupling() -> Any:
 
 def _from_identity(flow: Any) -> nn.Module:
     """With the last layer of each network at zero: shift 0, scale 1."""
-    for step in flow.transforms:  # their layers are of a class of its own
-        last = [layer for layer in step.hyper.modules() if hasattr(layer, "weight")][-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+    for step in flow.transforms:
+        *_, weight, bias = step.hyper.parameters()
+        nn.init.zeros_(weight)
+        nn.init.zeros_(bias)
     module: nn.Module = flow
     return module

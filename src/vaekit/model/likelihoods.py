@@ -1,18 +1,21 @@
-"""Heads: features → distribution. Posteriors read the encoder's features, likelihoods the decoder's output.
+"""Likelihoods: the decoder's output → p(x|z).
 
-A likelihood head says how many output channels it wants (``outputs``), makes a likelihood of them (``forward``), and
-knows the output that a given mean image has (``output_of``).
+A head says how many output channels it wants (``outputs``), makes a distribution of them (``forward``), and knows the
+output that a given mean image has (``output_of``).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from vaekit.config.recipe import Recipe
+from vaekit.model.contracts import Likelihood
+from vaekit.model.distributions.base import PixelDistribution
 from vaekit.model.distributions.latent import wide
 from vaekit.model.distributions.pixel import BernoulliImage, ContinuousBernoulli, Laplace, NormalImage
 from vaekit.model.distributions.pixel_discrete import (
@@ -26,6 +29,9 @@ __all__ = [
     "BernoulliHead",
     "CategoricalHead",
     "ContinuousBernoulliHead",
+    "DiscretizedLogisticHead",
+    "DiscretizedNormalHead",
+    "LaplaceHead",
     "LocationScaleHead",
     "MixtureHead",
     "NormalHead",
@@ -35,15 +41,10 @@ __all__ = [
 #: describes the rounding, not the image, and its likelihood grows without bound. The floor of learned scales.
 QUANTISATION_STD = 1 / (255 * math.sqrt(12))
 
-#: Smallest and largest logarithm of a learned scale. A probability never exceeds 1 and needs no floor, but far from the
-#: location quotients by a smaller scale than an eighth of a level (Salimans et al. 2017: e⁻⁷ of [−1, 1]) leave float32,
-#: and beyond seven times the range of the images all scales are one.
-LOG_SCALES: dict[Any, tuple[float, float]] = {
-    NormalImage: (math.log(QUANTISATION_STD), math.inf),
-    Laplace: (math.log(QUANTISATION_STD / math.sqrt(2)), math.inf),  # its standard deviation is √2 scales
-    DiscretizedLogistic: (-7 - math.log(2), 2.0),
-    DiscretizedNormal: (-7 - math.log(2), 2.0),
-}
+#: Smallest and largest logarithm of a learned scale of a probability. It never exceeds 1 and needs no floor. But far
+#: from the location, quotients by a smaller scale than an eighth of a level (Salimans et al. 2017: e⁻⁷ of [−1, 1])
+#: leave float32, and beyond seven times the range of the images all scales are one.
+DISCRETIZED_LOG_SCALES = (-7 - math.log(2), 2.0)
 
 #: A learned scale is one number among millions that each move by about the learning rate per step; this factor lets
 #: it keep pace with the network.
@@ -53,31 +54,55 @@ _FIRST_LOG_SCALE = math.log(0.25)
 _FIRST_LOG_SCALE_OF_A_COMPONENT = math.log(0.1)
 
 
-class LocationScaleHead(nn.Module):
+class LocationAndScale(Protocol):
+    """The class of a likelihood that is made of a location and the logarithm of a scale, ``[..., C, H, W]``."""
+
+    def __call__(self, location: Tensor, log_scale: Tensor, /) -> PixelDistribution:
+        """The distribution."""
+
+
+class LocationScaleHead(Likelihood):
     """Decoder output → a likelihood ``kind(location, log_scale)`` with a fixed, shared or per-pixel scale.
 
     The location is ``0.5 + output``, or ``sigmoid(output)``: the latter saturates, and on mostly black images a fast
     start can leave it where no gradient comes back.
     """
 
+    kind: ClassVar[LocationAndScale]
+    log_scales: ClassVar[tuple[float, float]]  #: smallest and largest logarithm of a learned scale
+    std_per_scale: ClassVar[float] = 1.0  #: the standard deviation of the density, in scales
+    can_start_at_mean = True
     fixed_log_scale: Tensor
 
-    def __init__(self, kind: Any, scale: str, fixed_scale: float, mean: str = "linear") -> None:
+    def __init__(self, scale: str, fixed_scale: float, mean: str = "linear") -> None:
         super().__init__()
-        self.kind, self.scale, self.mean = kind, scale, mean
+        self.scale, self.mean = scale, mean
         if scale == "fixed":
             self.register_buffer("fixed_log_scale", torch.tensor(math.log(fixed_scale)), persistent=False)
         if scale == "shared":
             self.free_log_scale = nn.Parameter(torch.tensor(_FIRST_LOG_SCALE / _SCALE_GAIN))
 
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Likelihood:
+        return cls(recipe.scale, recipe.fixed_scale, recipe.mean)
+
     def outputs(self, channels: int) -> int:
         return 2 * channels if self.scale == "pixel" else channels
+
+    def observation_std(self) -> float | None:
+        if self.scale == "pixel":
+            return None
+        return float(self.log_scale().detach().exp()) * self.std_per_scale
+
+    @classmethod
+    def is_unbounded(cls, recipe: Recipe) -> bool:
+        return not cls.is_discrete and recipe.scale != "fixed"
 
     def log_scale(self) -> Tensor:
         """The logarithm of the one scale of a fixed or shared head; a learned one is kept in its range."""
         return self.fixed_log_scale if self.scale == "fixed" else self._in_range(self.free_log_scale * _SCALE_GAIN)
 
-    def forward(self, output: Tensor) -> Any:
+    def forward(self, output: Tensor) -> PixelDistribution:
         output = wide(output)
         if self.scale != "pixel":
             return self.kind(self._location(output), self.log_scale())
@@ -91,7 +116,7 @@ class LocationScaleHead(nn.Module):
         longer learn.
         """
         location = mean
-        if self.kind.is_discrete:
+        if self.is_discrete:
             log_scale = self.log_scale().detach() if self.scale != "pixel" else mean.new_tensor(_FIRST_LOG_SCALE)
             location = _solve(lambda at: self.kind(at, log_scale).mean, mean.clamp(0.01, 0.99), 20.0)
         output = location.clamp(0.01, 0.99).logit() if self.mean == "sigmoid" else location - 0.5
@@ -101,21 +126,45 @@ class LocationScaleHead(nn.Module):
         return output.sigmoid() if self.mean == "sigmoid" else output + 0.5
 
     def _in_range(self, log_scale: Tensor) -> Tensor:
-        return log_scale.clamp(*LOG_SCALES[self.kind])
+        return log_scale.clamp(*self.log_scales)
 
 
 class NormalHead(LocationScaleHead):
     """Decoder output → normal likelihood."""
 
-    def __init__(self, scale: str, fixed_scale: float, mean: str = "linear") -> None:
-        super().__init__(NormalImage, scale, fixed_scale, mean)
+    kind = NormalImage
+    log_scales = (math.log(QUANTISATION_STD), math.inf)
 
 
-class BernoulliHead(nn.Module):
+class LaplaceHead(LocationScaleHead):
+    """Decoder output → Laplace likelihood."""
+
+    kind = Laplace
+    std_per_scale = math.sqrt(2)
+    log_scales = (math.log(QUANTISATION_STD / math.sqrt(2)), math.inf)
+
+
+class DiscretizedLogisticHead(LocationScaleHead):
+    """Decoder output → logistic likelihood of the 256 values."""
+
+    kind = DiscretizedLogistic
+    std_per_scale = math.pi / math.sqrt(3)
+    log_scales = DISCRETIZED_LOG_SCALES
+    is_discrete = True
+
+
+class DiscretizedNormalHead(LocationScaleHead):
+    """Decoder output → normal likelihood of the 256 values."""
+
+    kind = DiscretizedNormal
+    log_scales = DISCRETIZED_LOG_SCALES
+    is_discrete = True
+
+
+class BernoulliHead(Likelihood):
     """Decoder output → Bernoulli likelihood, the output being its logits."""
 
-    def outputs(self, channels: int) -> int:
-        return channels
+    is_discrete = is_binary = can_start_at_mean = True
 
     def output_of(self, mean: Tensor) -> Tensor:
         """The logits ``[C, H, W]`` of a mean, kept a hundredth away from 0 and 1, where they would no longer learn."""
@@ -125,11 +174,10 @@ class BernoulliHead(nn.Module):
         return BernoulliImage(output)
 
 
-class ContinuousBernoulliHead(nn.Module):
+class ContinuousBernoulliHead(Likelihood):
     """Decoder output → continuous Bernoulli likelihood, the output being its logits."""
 
-    def outputs(self, channels: int) -> int:
-        return channels
+    can_start_at_mean = True
 
     def output_of(self, mean: Tensor) -> Tensor:
         """The logits ``[C, H, W]`` of a mean, kept a hundredth away from 0 and 1, as for Bernoulli."""
@@ -139,8 +187,10 @@ class ContinuousBernoulliHead(nn.Module):
         return ContinuousBernoulli(output)
 
 
-class CategoricalHead(nn.Module):
+class CategoricalHead(Likelihood):
     """Decoder output → a free probability for each value: output v · C + c is the logit of v in channel c."""
+
+    is_discrete = can_start_at_mean = True
 
     def outputs(self, channels: int) -> int:
         return 256 * channels
@@ -155,13 +205,14 @@ class CategoricalHead(nn.Module):
         return Categorical256(output.unflatten(-3, (256, output.shape[-3] // 256)))
 
 
-class MixtureHead(nn.Module):
+class MixtureHead(Likelihood):
     """Decoder output → a mixture of K discretised logistics: K logits, then K · C locations, K · C log scales, and in
     colour 3 K coefficients, through tanh (Salimans et al. 2017, Sec. 2.1 and 2.2).
 
     Components begin at even distances over [0, 1]: began they all at one place, they would learn to be one.
     """
 
+    is_discrete = can_start_at_mean = True
     first_location: Tensor
 
     def __init__(self, components: int) -> None:
@@ -169,6 +220,10 @@ class MixtureHead(nn.Module):
         self.components = components
         first = (torch.arange(components) + 0.5) / components
         self.register_buffer("first_location", first.view(-1, 1, 1, 1), persistent=False)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Likelihood:
+        return cls(recipe.mixture_components)
 
     def outputs(self, channels: int) -> int:
         return self.components * (1 + 2 * channels + (3 if channels >= 3 else 0))
@@ -197,7 +252,7 @@ class MixtureHead(nn.Module):
         return DiscretizedLogisticMixture(
             logits,
             location.unflatten(-3, (count, channels)) + self.first_location,
-            log_scale.clamp(*LOG_SCALES[DiscretizedLogistic]),
+            log_scale.clamp(*DISCRETIZED_LOG_SCALES),
             coefficients[0].unflatten(-3, (count, 3)).tanh() if coefficients else None,
         )
 

@@ -15,14 +15,16 @@ compare the codes of a batch with one another say so: ``couples_batch``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from vaekit.config.recipe import Recipe
+from vaekit.model.contracts import Objective, Terms, over_samples
 from vaekit.model.distributions.latent import DiagonalNormal
-from vaekit.model.latent_model import Batch, Inference, LatentModel, sum_levels
+from vaekit.model.inference import Batch, Inference, sum_levels
+from vaekit.model.latent_model import LatentModel
 
 __all__ = [
     "ELBO",
@@ -31,7 +33,6 @@ __all__ = [
     "Capacity",
     "Distortion",
     "Step",
-    "Terms",
     "TotalCorrelation",
     "decomposition",
     "mmd_squared",
@@ -40,61 +41,26 @@ __all__ = [
 _KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # Tolstikhin et al. 2018, in their published code
 
 
-@dataclass(frozen=True)
-class Terms:
-    """Per example ``[B]``, nats: what is minimised, and what it is made of. ``rate`` is None without densities."""
-
-    loss: Tensor
-    distortion: Tensor
-    rate: Tensor | None
-
-    @property
-    def elbo(self) -> Tensor | None:
-        """The bound itself, whatever the loss weighs: −distortion − rate; None where it is no bound."""
-        return None if self.rate is None else -self.distortion - self.rate
-
-    def detach(self) -> Terms:
-        """The same values, cut from the graph."""
-        return Terms(self.loss.detach(), self.distortion.detach(), None if self.rate is None else self.rate.detach())
-
-    @staticmethod
-    def join(parts: Sequence[Terms]) -> Terms:
-        """The terms of several pieces of a batch as those of the whole."""
-        rates = [part.rate for part in parts if part.rate is not None]
-        loss, distortion = (torch.cat([getattr(part, name) for part in parts]) for name in ("loss", "distortion"))
-        return Terms(loss, distortion, torch.cat(rates) if rates else None)
-
-
-class Objective(nn.Module):
-    """What a subclass minimises of distortion and rate + the penalties of the parts."""
-
-    has_rate = True  #: whether a rate belongs to it: not to an autoencoder
-    couples_batch = ""  #: what of a batch it compares with one another, in words; empty: each image is by itself
-
-    def forward(self, inference: Inference, ramp: Tensor) -> Terms:
-        distortion = -_over_samples(inference.log_px)
-        rate = torch.cat(inference.kl, dim=-1).sum(-1) if self.has_rate and inference.has_density else None
-        loss = self.minimised(inference, distortion, rate, ramp)
-        for penalty in inference.penalties.values():
-            loss = loss + penalty
-        return Terms(loss, distortion, rate)
-
-    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
-        """Nats per example ``[B]``."""
-        raise NotImplementedError
-
-
 class ELBO(Objective):
     """``distortion + β · rate``; ``free_bits_nats`` of rate per dimension, averaged over the batch, are free."""
+
+    uses_beta = True
 
     def __init__(self, beta: float = 1.0, free_bits_nats: float = 0.0) -> None:
         super().__init__()
         self.beta, self.free_bits_nats = beta, free_bits_nats
         self.couples_batch = "averages free bits over the batch" if free_bits_nats else ""
 
-    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        return cls(recipe.beta, recipe.free_bits_nats)
+
+    def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         assert rate is not None
         return distortion + self.beta * ramp * (self._charged(inference.kl) if self.free_bits_nats else rate)
+
+    def loss_of_means(self, distortion: float, rate: float) -> float:
+        return distortion + self.beta * rate
 
     def _charged(self, kl: tuple[Tensor, ...]) -> Tensor:
         mean_kl = torch.cat(kl, dim=-1).mean(0, keepdim=True)  # Kingma et al. 2016, Eq. 15: groups are dimensions
@@ -108,7 +74,14 @@ class Capacity(Objective):
         super().__init__()
         self.weight, self.capacity_nats = weight, capacity_nats
 
-    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        return cls(recipe.capacity_weight, recipe.capacity_nats)
+
+    def loss_of_means(self, distortion: float, rate: float) -> float:
+        return distortion + self.weight * abs(rate - self.capacity_nats)
+
+    def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         assert rate is not None
         return distortion + self.weight * (rate - ramp * self.capacity_nats).abs()
 
@@ -122,7 +95,11 @@ class TotalCorrelation(Objective):
         super().__init__()
         self.weight = weight
 
-    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        return cls(recipe.tc_weight)
+
+    def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         assert rate is not None
         _, correlation, _ = decomposition(inference)
         return distortion + rate + (self.weight - 1) * ramp * correlation
@@ -131,15 +108,25 @@ class TotalCorrelation(Objective):
 class MMD(Objective):
     """``distortion + β · rate + λ MMD²``; with a point posterior, which has no rate, the Wasserstein autoencoder."""
 
+    needs_density = False
+    uses_beta = True
+    uses_noise = True
     couples_batch = "compares the codes of a batch with as many draws of the prior"
 
     def __init__(self, beta: float, weight: float) -> None:
         super().__init__()
         self.beta, self.weight = beta, weight
 
-    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        return cls(recipe.beta, recipe.mmd_weight)
+
+    def loss_of_means(self, distortion: float, rate: float) -> float:
+        return distortion + self.beta * rate
+
+    def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         level = inference.levels[0]
-        draws = level.pz.from_noise(inference.noise)
+        draws = level.prior.from_noise(inference.noise)
         apart = distortion + self.weight * ramp * mmd_squared(level.z[0], draws[0])
         return apart if rate is None else apart + self.beta * ramp * rate
 
@@ -151,15 +138,20 @@ class Distortion(Objective):
     """
 
     has_rate = False
+    needs_density = False
 
     def __init__(self, code_l2: float = 0.0) -> None:
         super().__init__()
         self.code_l2 = code_l2
 
-    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        return cls(recipe.code_l2)
+
+    def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         if not self.code_l2:
             return distortion
-        return distortion + 0.5 * self.code_l2 * _over_samples(inference.levels[0].z.square().sum(-1))
+        return distortion + 0.5 * self.code_l2 * over_samples(inference.levels[0].z.square().sum(-1))
 
 
 class IWAE(Objective):
@@ -173,7 +165,11 @@ class IWAE(Objective):
         super().__init__()
         self.is_doubly_reparameterised = is_doubly_reparameterised
 
-    def minimised(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        return cls(recipe.objective == "iwae-dreg")
+
+    def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         log_w = inference.log_px + inference.log_pz
         if self.is_doubly_reparameterised:
             log_w = log_w - sum_levels([level.qz.detach().log_prob(level.z) for level in inference.levels])
@@ -189,13 +185,12 @@ class IWAE(Objective):
 class Step(nn.Module):
     """Model and objective as the one small module that is compiled or run in parallel."""
 
-    def __init__(self, model: LatentModel, objective: nn.Module) -> None:
+    def __init__(self, model: LatentModel, objective: Objective) -> None:
         super().__init__()
         self.model, self.objective = model, objective
 
     def forward(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
-        terms = self.objective(self.model.infer(batch, noise), ramp)
-        assert isinstance(terms, Terms)
+        terms: Terms = self.objective(self.model.infer(batch, noise), ramp)
         return terms
 
 
@@ -234,8 +229,3 @@ def mmd_squared(z: Tensor, draws: Tensor) -> Tensor:
 
     pairs = kernel(z, z) + kernel(draws, draws) - kernel(z, draws) - kernel(draws, z)
     return (pairs.sum() - pairs.diagonal().sum()) / (count * (count - 1))
-
-
-def _over_samples(terms: Tensor) -> Tensor:
-    """The mean over the K samples of ``[K, B]``."""
-    return terms.squeeze(0) if len(terms) == 1 else terms.mean(0)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vaekit.config.recipe import Recipe
+from vaekit.model.contracts import Posterior, Shape
 from vaekit.model.distributions.latent import DiagonalNormal, PointMass, Transformed
 from vaekit.model.flows import autoregressive_flow
 
 __all__ = ["FlowPosterior", "NormalPosterior", "PointPosterior"]
 
 
-class PointPosterior(nn.Module):
+class PointPosterior(Posterior):
     """Features ``[B, F]`` → a point ``[B, L]``: the encoder of a plain autoencoder."""
+
+    uses_noise = False
 
     def __init__(self, features: int, latent_dim: int) -> None:
         super().__init__()
@@ -21,7 +25,7 @@ class PointPosterior(nn.Module):
         return PointMass(self.mean(features))
 
 
-class NormalPosterior(nn.Module):
+class NormalPosterior(Posterior):
     """Features ``[B, F]`` → a diagonal normal over ``[B, L]``, ``std = exp(gain · linear)``.
 
     A step of Adam moves each of the F weights of a logarithm by the learning rate, all in one direction at first: with
@@ -35,11 +39,16 @@ class NormalPosterior(nn.Module):
         self.log_std = nn.Linear(features, latent_dim)
         self.std_gain = std_gain
 
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
+        assert recipe.latent_dim is not None
+        return cls(features, recipe.latent_dim, recipe.posterior_std_gain)
+
     def forward(self, features: Tensor) -> DiagonalNormal:
         return DiagonalNormal(self.mean(features), self.log_std(features) * self.std_gain)
 
 
-class FlowPosterior(nn.Module):
+class FlowPosterior(Posterior):
     """Features ``[B, F]`` → a normal moved by an inverse autoregressive flow (Kingma et al. 2016, Algorithm 1)."""
 
     def __init__(
@@ -49,6 +58,11 @@ class FlowPosterior(nn.Module):
         self.base = NormalPosterior(features, latent_dim, std_gain)
         self.context = nn.Linear(features, hidden)
         self.flow = autoregressive_flow(latent_dim, hidden, layers, hidden)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
+        assert recipe.latent_dim is not None
+        return cls(features, recipe.latent_dim, recipe.posterior_std_gain)
 
     def forward(self, features: Tensor) -> Transformed:
         return Transformed(self.base(features), self.flow(self.context(features).relu()))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vaekit.config.recipe import Recipe
+from vaekit.model.contracts import EncodingModel, Prior, Shape
+from vaekit.model.distributions.base import LatentDistribution
 from vaekit.model.distributions.latent import DiagonalNormal, FullNormal, Mixture, Transformed
 from vaekit.model.flows import coupling_flow
-from vaekit.system.distributed import ALONE, Team
 
 __all__ = ["ConditionalNormal", "FittedNormal", "FlowPrior", "MixturePrior", "StandardNormal", "VampPrior"]
 
@@ -19,20 +20,22 @@ _KEEP = 0.99  # of the moments, per batch: an average over about a hundred batch
 _LAG = 10  # after n batches n / (n + this) is kept, up to _KEEP
 
 
-class StandardNormal(nn.Module):
+class StandardNormal(Prior):
     """N(0, I) over ``latent_dim`` numbers."""
 
+    is_learned = False
+    is_normal = True
     zeros: Tensor
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
 
-    def forward(self, model: Any = None, condition: Tensor | None = None) -> DiagonalNormal:
+    def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> DiagonalNormal:
         return DiagonalNormal(self.zeros, self.zeros)
 
 
-class FittedNormal(nn.Module):
+class FittedNormal(Prior):
     """A normal whose mean and full covariance follow those of the aggregate posterior q(z) = E_x[q(z|x)].
 
     Among all normal priors the one with the moments of q(z) gives the highest bound (Tomczak & Welling 2018, Eq. 5:
@@ -41,10 +44,12 @@ class FittedNormal(nn.Module):
     normal then samples where no image is, this one does not.
     """
 
+    is_learned = False
+    is_normal = True
+    observes = True
     mean: Tensor
     covariance: Tensor
     observed: Tensor
-    team: Team = ALONE  #: the processes whose batches are one batch
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
@@ -52,12 +57,13 @@ class FittedNormal(nn.Module):
         self.register_buffer("covariance", _identity(latent_dim))
         self.register_buffer("observed", torch.zeros(()))
 
-    def forward(self, model: Any = None, condition: Tensor | None = None) -> FullNormal:
+    def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> FullNormal:
         return FullNormal.of(self.mean, self.covariance)
 
     @torch.no_grad()
-    def observe(self, qz: DiagonalNormal) -> None:
-        """Moves the moments towards those of a batch of posteriors over ``[B, L]``."""
+    def observe(self, qz: LatentDistribution) -> None:
+        """Moves the moments towards those of a batch of normal posteriors over ``[B, L]``."""
+        assert isinstance(qz, DiagonalNormal)
         self.observed += 1
         keep = torch.clamp(self.observed / (self.observed + _LAG), max=_KEEP)
         count, total = qz.mean.new_tensor([len(qz.mean)]), qz.mean.sum(0)
@@ -69,11 +75,13 @@ class FittedNormal(nn.Module):
         self.covariance.lerp_((outer + torch.diag(variance)) / count, 1 - keep)
 
 
-class ConditionalNormal(nn.Module):
+class ConditionalNormal(Prior):
     """p(z|c): a diagonal normal that a small network makes of what is told (Sohn et al. 2015, Eq. 4), at first N(0, I).
 
     Where something is told the code need not hold it, where nothing is it must: one prior for both would be of neither.
     """
+
+    is_normal = True
 
     def __init__(self, condition_size: int, latent_dim: int, hidden: int = 64) -> None:
         super().__init__()
@@ -82,30 +90,41 @@ class ConditionalNormal(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    def forward(self, model: Any = None, condition: Tensor | None = None) -> DiagonalNormal:
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, shape: Shape) -> Prior:
+        assert recipe.latent_dim is not None
+        return cls(recipe.condition_size, recipe.latent_dim)
+
+    def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> DiagonalNormal:
         told = self.last.weight.new_zeros(self.size) if condition is None else condition.to(self.last.weight)
         mean, log_std = self.last(self.first(told).relu()).chunk(2, dim=-1)
         return DiagonalNormal(mean, log_std)
 
 
-class VampPrior(nn.Module):
+class VampPrior(Prior):
     """1/K Σₖ q(z|uₖ): the mean of the posteriors of K images that are learned (Tomczak & Welling 2018, Eq. 9)."""
 
     def __init__(self, shape: tuple[int, int, int], components: int) -> None:
         super().__init__()
         self.images = nn.Parameter(torch.rand(components, *shape))
+        self.starting_images = components
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, shape: Shape) -> Prior:
+        return cls(shape, recipe.prior_components)
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
         """Takes as many images ``[K, C, H, W]`` in [0, 1] as there are components for the first ones."""
         self.images.copy_(x)
 
-    def forward(self, model: Any, condition: Tensor | None = None) -> Mixture:
+    def forward(self, model: EncodingModel, condition: Tensor | None = None) -> Mixture:
         q = model.encode(self.images.clamp(0, 1))
+        assert isinstance(q, DiagonalNormal)
         return Mixture(q.mean.new_zeros(len(self.images)), DiagonalNormal(q.mean, q.log_std))
 
 
-class FlowPrior(nn.Module):
+class FlowPrior(Prior):
     """Standard normal noise through affine couplings (Dinh et al. 2017, Eq. 7 and 8), the identity at the start."""
 
     zeros: Tensor
@@ -115,11 +134,11 @@ class FlowPrior(nn.Module):
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
         self.flow = coupling_flow(latent_dim, layers, hidden)
 
-    def forward(self, model: Any = None, condition: Tensor | None = None) -> Transformed:
+    def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> Transformed:
         return Transformed(DiagonalNormal(self.zeros, self.zeros), self.flow())
 
 
-class MixturePrior(nn.Module):
+class MixturePrior(Prior):
     """K normals with covariances of their own, fitted to codes elsewhere; nothing in it learns."""
 
     log_weights: Tensor
@@ -137,7 +156,7 @@ class MixturePrior(nn.Module):
         self.mean.copy_(self.mean * std + mean)
         self.factor.copy_(std.unsqueeze(-1) * self.factor)
 
-    def forward(self, model: Any = None, condition: Tensor | None = None) -> Mixture:
+    def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> Mixture:
         return Mixture(self.log_weights, FullNormal(self.mean, self.factor))
 
 

@@ -11,13 +11,18 @@ sure of its words has no entropy, so KL(q(z|x)‖p(z)) = −log p(words), and th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vaekit.config.recipe import Recipe
+from vaekit.model.contracts import EncodingModel, Posterior, Prior, Shape
+from vaekit.model.distributions.base import LatentDistribution
+from vaekit.model.nets.resnet import Grid
 from vaekit.system.distributed import ALONE, Team
 
 __all__ = [
@@ -25,9 +30,12 @@ __all__ = [
     "CodePosterior",
     "CodebookPosterior",
     "IndependentWords",
+    "Quantiser",
     "ScalarQuantiser",
     "VectorQuantiser",
     "Words",
+    "WordsDistribution",
+    "WordsPrior",
 ]
 
 _KEEP = 0.99  # of the running means, per batch (van den Oord et al. 2017, Appendix A.1)
@@ -35,10 +43,10 @@ _DEAD_SHARE = 0.03  # of the mean use, below which a vector is set beside one th
 _APART = 0.1  # how far beside
 
 
-class Words:
+class Words(LatentDistribution):
     """The posterior: all mass at the word of each of P cells. ``z`` ``[B, P · D]`` are their vectors, cell by cell."""
 
-    has_density = True
+    mean: Tensor
 
     def __init__(self, z: Tensor, features: Tensor, words: Tensor, commitment: Tensor) -> None:
         self.mean, self.features, self.words, self.commitment = z, features, words, commitment
@@ -51,20 +59,47 @@ class Words:
         """Of z ``[..., B, P · D]``, which can only be the words: a probability of one, 0 nats."""
         return z.new_zeros(z.shape[:-1])
 
-    @staticmethod
-    def join(parts: Sequence[Words]) -> Words:
+    @property
+    def penalties(self) -> Mapping[str, Tensor]:
+        """The commitment."""
+        return {"commitment": self.commitment}
+
+    @property
+    def moments(self) -> None:
+        """Codes are not in a space of vectors."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
         """Those of several pieces of a batch as those of the whole."""
-        names = ("mean", "features", "words", "commitment")
-        return Words(*(torch.cat([getattr(q, name) for q in parts]) for name in names))
+        parts_of = [(q.mean, q.features, q.words, q.commitment) for q in parts]
+        return cls(*(torch.cat(tensors) for tensors in zip(*parts_of, strict=True)))
 
 
-class VectorQuantiser(nn.Module):
+class Quantiser(nn.Module, ABC):
+    """Features of cells ``[..., D]`` → one of ``count`` words each, and its vector ``[..., D]``."""
+
+    count: int  #: words
+    size: int  #: D
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features ``[..., D]`` → vectors with the gradient of features, words, and the squared distance of both."""
+
+    @abstractmethod
+    def words_of(self, vectors: Tensor) -> Tensor:
+        """The word ``[...]`` of each of some vectors ``[..., D]``."""
+
+    @abstractmethod
+    def vectors_of(self, words: Tensor) -> Tensor:
+        """The inverse of :meth:`words_of`."""
+
+
+class VectorQuantiser(Quantiser):
     """K vectors of length 1 in D dimensions; features are compared with them by their angle (Yu et al. 2022)."""
 
     vectors: Tensor
     uses: Tensor
     sums: Tensor
-    team: Team = ALONE  #: the processes whose batches are one batch
 
     def __init__(self, count: int, size: int) -> None:
         super().__init__()
@@ -90,12 +125,15 @@ class VectorQuantiser(nn.Module):
         return F.normalize(self.vectors, dim=-1)[words]
 
     @torch.no_grad()
-    def observe(self, features: Tensor, words: Tensor) -> None:
-        """Moves the vectors to where the features of a batch are; those that nobody uses go to where many are."""
+    def observe(self, features: Tensor, words: Tensor, team: Team = ALONE) -> None:
+        """Moves the vectors to where the features of a batch are; those that nobody uses go to where many are.
+
+        ``team``: the processes whose batches are one batch.
+        """
         unit = F.normalize(features.detach(), dim=-1).flatten(0, -2)
         chosen = F.one_hot(words.flatten(), self.count).to(unit)
         uses, sums = chosen.sum(0), chosen.mT @ unit
-        self.team.sum_(uses, sums)
+        team.sum_(uses, sums)
         self.uses.lerp_(uses, 1 - _KEEP)
         self.sums.lerp_(sums, 1 - _KEEP)
         self._revive()
@@ -114,7 +152,7 @@ class VectorQuantiser(nn.Module):
         self.sums[dead] = self.sums[often] + aside
 
 
-class ScalarQuantiser(nn.Module):
+class ScalarQuantiser(Quantiser):
     """D numbers, the i-th rounded to ``levels[i]`` values in [−1, 1]; a combination is a word (Mentzer et al. 2024).
 
     A feature of 0 is the middle one of an odd number of levels, and the first one above the middle of an even number.
@@ -176,19 +214,25 @@ class ScalarQuantiser(nn.Module):
         return (digits - half) / half
 
 
-class CodePosterior(nn.Module):
+class CodePosterior(Posterior):
     """Features of a grid, flat ``[B, C · H · W]`` → :class:`Words` of its P = H · W cells.
 
     ``commitment`` weighs, in nats, the squared distance of the features from their vectors (van den Oord et al. 2017,
     Eq. 3, the last term; the second is the running mean).
     """
 
-    def __init__(self, grid: tuple[int, int, int], quantiser: nn.Module, commitment: float) -> None:
+    latent = "codes"
+    uses_noise = False
+
+    def __init__(self, grid: tuple[int, int, int], quantiser: Quantiser, commitment: float) -> None:
         super().__init__()
-        size: Any = quantiser.size
         self.grid, self.commitment = grid, commitment
-        self.quantiser: Any = quantiser
-        self.project = nn.Conv2d(grid[0], size, 1)
+        self.quantiser = quantiser
+        self.project = nn.Conv2d(grid[0], quantiser.size, 1)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
+        return cls(_coarsest_grid(recipe, shape), ScalarQuantiser(recipe.code_levels), recipe.commitment)
 
     def forward(self, features: Tensor) -> Words:
         return self._of(self.project(features.unflatten(1, self.grid)).flatten(2).mT.contiguous())
@@ -201,31 +245,60 @@ class CodePosterior(nn.Module):
 class CodebookPosterior(CodePosterior):
     """One whose vectors follow the features that training shows them."""
 
-    def observe(self, qz: Words) -> None:
-        """Lets the codebook see the features of a batch."""
-        self.quantiser.observe(qz.features, qz.words)
+    observes = True
+    quantiser: VectorQuantiser
 
-    def renewed(self, qz: Words) -> Words:
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
+        quantiser = VectorQuantiser(recipe.code_count, recipe.code_dim)
+        return cls(_coarsest_grid(recipe, shape), quantiser, recipe.commitment)
+
+    def observe(self, qz: LatentDistribution) -> None:
+        """Lets the codebook see the features of a batch."""
+        assert isinstance(qz, Words)
+        self.quantiser.observe(qz.features, qz.words, self.team)
+
+    def renewed(self, qz: LatentDistribution) -> Words:
         """The same features in the words of the codebook as it is now, after :meth:`observe`."""
+        assert isinstance(qz, Words)
         return self._of(qz.features)
 
 
-class IndependentWords(nn.Module):
-    """p(words) = Πᵢ p(wordᵢ): for each cell the frequencies of its words."""
+class WordsPrior(Prior):
+    """A prior over the words of P cells."""
+
+    latents = "codes"
 
     def __init__(self, cells: int, count: int) -> None:
         super().__init__()
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, shape: Shape) -> Prior:
+        assert recipe.latent_dim is not None
+        return cls(recipe.latent_dim // recipe.code_size, recipe.words)
+
+    @abstractmethod
+    def log_probs(self, words: Tensor) -> Tensor:
+        """Words ``[N, P]``, or the first of them, → log p(wordᵢ = k | words before i) ``[N, P, K]``, nats."""
+
+    def forward(self, model: EncodingModel, condition: Tensor | None = None) -> WordsDistribution:
+        assert isinstance(model.posterior, CodePosterior)
+        return WordsDistribution(self, model.posterior.quantiser)
+
+
+class IndependentWords(WordsPrior):
+    """p(words) = Πᵢ p(wordᵢ): for each cell the frequencies of its words."""
+
+    def __init__(self, cells: int, count: int) -> None:
+        super().__init__(cells, count)
         self.logits = nn.Parameter(torch.zeros(cells, count))
 
     def log_probs(self, words: Tensor) -> Tensor:
         """Words ``[N, P]`` → log p(wordᵢ = k | words before i) ``[N, P, K]``, nats."""
         return self.logits[: words.shape[1]].log_softmax(-1).expand(len(words), -1, -1)
 
-    def forward(self, model: Any, condition: Tensor | None = None) -> _WordsPrior:
-        return _WordsPrior(self, model.posterior.quantiser)
 
-
-class AutoregressiveWords(nn.Module):
+class AutoregressiveWords(WordsPrior):
     """p(words) = Πᵢ p(wordᵢ | words before i), row by row, by a small causal transformer (Vaswani et al. 2017).
 
     The prior of van den Oord et al. 2017, Sec. 3.3, with attention in place of their PixelCNN.
@@ -234,7 +307,7 @@ class AutoregressiveWords(nn.Module):
     mask: Tensor
 
     def __init__(self, cells: int, count: int, width: int = 64, layers: int = 2) -> None:
-        super().__init__()
+        super().__init__(cells, count)
         self.words = nn.Embedding(count + 1, width)  # the last one stands before the first word
         self.places = nn.Parameter(0.02 * torch.randn(cells, width))
         layer = nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
@@ -252,19 +325,19 @@ class AutoregressiveWords(nn.Module):
         count = words.shape[1]
         mask = self.mask[:count, :count]
         hidden = self.layers(self.words(before) + self.places[:count], mask=mask, is_causal=True)
-        return self.last(hidden).log_softmax(-1)
-
-    def forward(self, model: Any, condition: Tensor | None = None) -> _WordsPrior:
-        return _WordsPrior(self, model.posterior.quantiser)
+        log_probs: Tensor = self.last(hidden).log_softmax(-1)
+        return log_probs
 
 
-class _WordsPrior:
+class WordsDistribution(LatentDistribution):
     """The distribution of the vectors of P cells; z ``[..., P · D]``."""
 
-    has_density = True
-
-    def __init__(self, words: IndependentWords | AutoregressiveWords, quantiser: Any) -> None:
+    def __init__(self, words: WordsPrior, quantiser: Quantiser) -> None:
         self.words, self.quantiser = words, quantiser
+
+    @property
+    def moments(self) -> None:
+        """Codes are not in a space of vectors."""
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log probability of the words ``[...]``, nats; z itself has no gradient from it."""
@@ -282,3 +355,9 @@ class _WordsPrior:
             chosen = torch.searchsorted(ends, fractions[:, place, None].contiguous())[:, 0]
             words[:, place] = chosen.clamp(max=self.quantiser.count - 1)
         return self.quantiser.vectors_of(words).flatten(1).unflatten(0, noise.shape[:-1])
+
+
+def _coarsest_grid(recipe: Recipe, shape: Shape) -> tuple[int, int, int]:
+    """Channels, rows and columns of the residual network's last level."""
+    assert recipe.width is not None and recipe.patch is not None
+    return Grid(shape, recipe.width, recipe.patch, recipe.smallest_grid).coarsest

@@ -166,7 +166,7 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     initial = trainer.config.initial
     if trainer.row.start_at_mean:
         trainer.start_at_mean()
-    if hasattr(trainer.model.prior, "start_from"):
+    if trainer.model.prior is not None and trainer.model.prior.starting_images:
         trainer.start_at_images()
     if initial:
         trainer.start_from(runs.load_weights(Path(initial), runs.read_config(Path(initial))), initial)

@@ -20,9 +20,12 @@ from vaekit.config.table import Recipe
 from vaekit.data import Selection, to_float
 from vaekit.errors import UserError, argument
 from vaekit.model.conditioning import hidden_parts
+from vaekit.model.contracts import Terms
 from vaekit.model.factory import build_model, build_objective
-from vaekit.model.latent_model import Batch, LatentModel
-from vaekit.model.objectives import Step, Terms
+from vaekit.model.inference import Batch
+from vaekit.model.latent_model import LatentModel
+from vaekit.model.nets import MLPDecoder
+from vaekit.model.objectives import Step
 from vaekit.runs.records import StateFacts
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.rng import AUGMENTATION, BINARIZATION, CORRUPTION, HIDING, NOISE, stream
@@ -58,12 +61,11 @@ class Trainer:
         self.model: LatentModel = build_model(self.row, shape, config.seed).to(device).train()
         objective = build_objective(self.row)
         _refuse_what_couples(self.row, self.model, objective.couples_batch, config.engine.micro_batch, team)
-        for part in self.model.modules():
-            if hasattr(part, "team"):
-                setattr(part, "team", team)  # noqa: B010
+        self.model.join_team(team)
         self.average = _copy(self.model) if self.row.ema_power else None
         if config.engine.precision == "bf16":
             self.model.compute_dtype = torch.bfloat16
+        self._uses_noise = self.model.posterior.uses_noise or objective.uses_noise
         self.step_module: Any = Step(self.model, objective)
         if config.engine.compiled:
             if self.row.objective == "iwae-dreg":  # its gradient passes a hook, which is lost in a compiled graph
@@ -191,15 +193,17 @@ class Trainer:
         bias = self.model.likelihood.output_of(mean).flatten()
         for model in (self.model, self.average):
             if model is not None:
+                assert isinstance(model.decoder, MLPDecoder), "others are refused with start_at_mean"
                 with torch.no_grad():
                     model.decoder.last.bias.copy_(bias)
 
     def start_at_images(self) -> None:
         """Lets a prior that is made of images begin with some of those that are trained on, evenly spaced."""
-        count = len(self.model.prior.images)
+        assert self.model.prior is not None
+        count = self.model.prior.starting_images
         some = self._floats(torch.arange(count) * len(self.pixels) // count)
         for model in (self.model, self.average):
-            if model is not None:
+            if model is not None and model.prior is not None:
                 model.prior.start_from(some)
 
     def start_from(self, weights: dict[str, Tensor], where: str) -> None:
@@ -286,7 +290,7 @@ class Trainer:
         if self.config.data.binarize == "dynamic":
             x = self._drawn(x, len(index))
         shape = (self.row.samples, len(index), self.model.latent_dim)
-        if self.row.posterior in ("point", "vq", "fsq") and self.row.objective != "mmd":  # nothing asks for it
+        if not self._uses_noise:
             noise = x.new_zeros(()).expand(shape)
         else:
             noise = torch.randn(shape, generator=stream(self.config.seed, NOISE, self.steps)).to(self.device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -23,6 +22,7 @@ from vaekit.data.ranges import Dim, beyond_words, range_notes
 from vaekit.data.sources.axes import channels_first, is_plainly_a_stack
 from vaekit.data.sources.npz import Npz
 from vaekit.data.sources.rows import Rows, number_names, reshape_pixels
+from vaekit.data.sources.targets import NAMES, Targets, array_targets, joined, plain_target, targets_of
 from vaekit.data.splits import split_of
 from vaekit.errors import UserError, lacks_memory
 from vaekit.pixels.decode import reason, upright
@@ -62,8 +62,8 @@ def read_npy(path: Path, form: Form) -> Rows:
             return _read_parts([("", loaded, None)], str(path), form)
         loaded.close()
         with Npz(path) as npz:
-            pairs, notes = _chosen(npz)
-            rows = _read_parts(pairs, str(path), form)
+            pairs, names, notes = _chosen(npz)
+            rows = _read_parts(pairs, str(path), form, names)
     except UserError:
         raise
     except PermissionError as error:
@@ -77,50 +77,29 @@ def read_npy(path: Path, form: Form) -> Rows:
 def read_sequence(source: Any, form: Form) -> Rows:
     """Rows of a torch Dataset, or any sequence, of images or (image, label) pairs.
 
-    An image is a PIL image, an array [H,W(,C)] or a tensor [C,H,W]; a label is a whole number or a text.
+    An image is a PIL image, an array [H,W(,C)] or a tensor [C,H,W]. Whole numbers and texts are labels; floats and
+    vectors of numbers are attributes (:mod:`vaekit.data.sources.targets`).
     """
     items = _items(source)
     first = next(items, None)
     if first is None:
         raise UserError("the data set is empty; expected images or (image, label) pairs")
-    images, labels, longest = [], [], 0
+    images, targets, longest = [], [], 0
     most = 0.0  # of their range, that values of more than 8 bits use
-    odd: tuple[int, Any] | None = None  # the first label that is none: its item and what it is
     for index, item in enumerate(chain([first], items)):
-        image, label = (item[0], item[1]) if isinstance(item, tuple | list) and len(item) > 1 else (item, None)
+        image, target = (item[0], item[1]) if isinstance(item, tuple | list) and len(item) > 1 else (item, None)
         longest = max(longest, len(item) if isinstance(item, tuple | list) else 1)
         if isinstance(image, tuple | list) and len(image) == 1:
             image = image[0]
         pixels, share = _one(image, f"item {index} of the data set")
         images.append(pixels)
         most = max(most, share)
-        labels.append(_label(label))
-        if odd is None and label is not None and labels[-1] is None:
-            odd = index, label
-    rows = _rows_of_list(images, labels, getattr(source, "classes", None), form)
+        targets.append(plain_target(target))
+    rows = _rows_of_list(images, targets_of(targets, source), form)
     said, rows.dim = _range(most, "the data set")
-    rows.notes = [*rows.notes, *said, *_left_aside(labels, odd, longest)]
+    further = f"items have up to {longest} values; only the first two, image and label, are used"
+    rows.notes = [*said, *rows.notes, *([further] if longest > 2 else [])]
     return rows
-
-
-def _left_aside(labels: list[Any], odd: tuple[int, Any] | None, longest: int) -> list[str]:
-    """Notes about labels, and further values of items, that are not used."""
-    notes = []
-    missing = labels.count(None)
-    if odd is not None:
-        what = _described(odd[1])
-        notes.append(f"labels are not used: that of item {odd[0]} is {what}; expected a whole number or a text")
-    elif 0 < missing < len(labels):
-        notes.append(f"labels are not used: {missing:,} of {len(labels):,} items have none")
-    if longest > 2:
-        notes.append(f"items have up to {longest} values; only the first two, image and label, are used")
-    return notes
-
-
-def _described(label: Any) -> str:
-    shape = getattr(label, "shape", ())
-    kind = f"of type {label.dtype}" if hasattr(label, "dtype") else f"of type {type(label).__name__}"
-    return f"{kind} with {math.prod(shape):,} values" if math.prod(shape) != 1 else kind
 
 
 def _load(path: Path, limit_bytes: int) -> Any:
@@ -136,7 +115,7 @@ def _load(path: Path, limit_bytes: int) -> Any:
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, form: Form) -> Rows:
+def _rows_of_list(images: list[np.ndarray], targets: Targets, form: Form) -> Rows:
     sizes = [(image.shape[1], image.shape[2]) for image in images]
     if form.size is None:
         refuse_unequal(sizes, "the data set", form.fit)
@@ -147,19 +126,16 @@ def _rows_of_list(images: list[np.ndarray], labels: list[Any], classes: Any, for
     for index, image in enumerate(images):
         contents += hash_rows(image[None])
         pixels[index] = reshape_pixels(image[None], form)[0]
-    names, order = _label_names(labels, classes)
-    return Rows(pixels, number_names(len(images)), contents, names, order, sizes=sizes)
-
-
-def _label_names(labels: list[Any], classes: Any) -> tuple[list[str] | None, list[str] | None]:
-    if any(label is None for label in labels):
-        return None, None
-    numbers = all(isinstance(label, int) for label in labels)
-    if numbers and isinstance(classes, list | tuple) and all(0 <= label < len(classes) for label in labels):
-        order = [str(name) for name in classes]
-        if len(set(order)) == len(order):
-            return [order[label] for label in labels], order
-    return [str(label) for label in labels], None
+    return Rows(
+        pixels=pixels,
+        names=number_names(len(images)),
+        contents=contents,
+        labels=targets.labels,
+        classes=targets.classes,
+        attributes=targets.attributes,
+        notes=targets.notes,
+        sizes=sizes,
+    )
 
 
 def _items(source: Any) -> Iterator[Any]:
@@ -204,14 +180,6 @@ def _one(image: Any, where: str) -> tuple[np.ndarray, float]:
     return pixels, max(share, _share(array))
 
 
-def _label(value: Any) -> int | str | None:
-    if isinstance(value, torch.Tensor):
-        value = as_dense(value, "a label").numpy()
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.item() if value.size == 1 else None
-    return value if isinstance(value, int | str) else None
-
-
 def _of_pil(image: Image.Image, where: str) -> tuple[np.ndarray, float]:
     """uint8 [H, W] or [H, W, C], upright, as from a file; and how much of its range it uses, as in :func:`_one`."""
     known = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L"}
@@ -247,14 +215,16 @@ def _range(share: float, where: str) -> tuple[list[str], Dim | None]:
     return range_notes(share, f"the values of {where}", "open them again")
 
 
-def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: str, form: Form) -> Rows:
-    """Rows of (part or '', images, labels)."""
+def _read_parts(
+    pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: str, form: Form, attribute_names: Any = None
+) -> Rows:
+    """Rows of (part or '', images, labels or attributes)."""
     names: list[str] = []
     given: list[int] = []
     contents: list[bytes] = []
     shaped = []
     sizes: list[tuple[int, ...]] = []
-    labels: list[str] = []
+    targets: list[Targets] = []
     share = 0.0
     sizes_of_stacks = {images.shape[1:] for _, images, _ in pairs if is_plainly_a_stack(images.shape)}
     for part, images, numbers in pairs:
@@ -265,46 +235,38 @@ def _read_parts(pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: s
         names += number_names(len(pixels), f"{part}/" if part else "")
         given += [-1 if (number := split_of(part)) is None else number] * len(pixels)
         contents += hash_rows(pixels)
-        labels += _label_texts(numbers, len(pixels), where)
+        found = Targets() if numbers is None else array_targets(numbers, len(pixels), attribute_names, where)
+        targets.append(found)
         shaped.append(reshape_pixels(pixels, form))
         sizes += [pixels.shape[2:]] * len(pixels)
     if len({pixels.shape[1:] for pixels in shaped}) > 1:
         raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
     notes, dim = _range(share, where)
-    if labels and len(labels) != len(names):
-        notes.append(f"no labels: some arrays of images in {where} have them and some do not")
+    both = joined(targets, where)
     return Rows(
         pixels=join(shaped),
         names=names,
         contents=contents,
-        labels=labels if len(labels) == len(names) else None,
+        labels=both.labels,
+        attributes=both.attributes,
         given=given,
-        notes=notes,
+        notes=[*notes, *both.notes],
         dim=dim,
         sizes=sizes,
     )
 
 
-def _chosen(npz: Npz) -> tuple[list[tuple[str, np.ndarray, np.ndarray | None]], list[str]]:
-    """(part or '', images, labels) of the arrays to use, and what to say of the others."""
+def _chosen(npz: Npz) -> tuple[list[tuple[str, np.ndarray, np.ndarray | None]], np.ndarray | None, list[str]]:
+    """(part or '', images, labels) of the arrays to use, names of attributes, and notes about the other arrays."""
     parts = [part for part in _PARTS if f"x_{part}" in npz.names]
     if parts:
         keys = [(part, f"x_{part}", f"y_{part}") for part in parts]
     else:
         images = next((key for key in ("images", "x", "arr_0") if key in npz.names), "") or npz.only_images()
         keys = [("", images, "labels" if "labels" in npz.names else "y")]
-    used = {key for _, *both in keys for key in both}
+    naming = next((name for name in NAMES if name in npz.names), None)
+    used = {naming} | {key for _, *both in keys for key in both}
     left = [name for name in npz.names if name not in used]
     notes = [f"arrays not used: {', '.join(left)}"] if left else []
-    return [(part, npz.read(x), npz.read(y) if y in npz.names else None) for part, x, y in keys], notes
-
-
-def _label_texts(numbers: np.ndarray | None, count: int, where: str) -> list[str]:
-    if numbers is None:
-        return []
-    flat = numbers.reshape(-1)
-    if len(flat) != count:
-        raise UserError(f"{where} holds {count} images but {len(flat)} labels; expected one each")
-    if flat.dtype.kind not in "iubU":
-        raise UserError(f"{where} holds labels of type {flat.dtype}; expected whole numbers or texts")
-    return [str(value) for value in flat.tolist()]
+    pairs = [(part, npz.read(x), npz.read(y) if y in npz.names else None) for part, x, y in keys]
+    return pairs, None if naming is None else npz.read(naming), notes

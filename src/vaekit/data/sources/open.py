@@ -54,7 +54,8 @@ def open_images(
         source: a folder, an archive (.zip, .tar, .tar.gz), IDX, .npy or .npz files, one image file or a list
             of them, a built-in ('digits', 'portraits', 'portraits:500'), a set to fetch ('mnist',
             'fashion-mnist', 'cifar10', 'hf://OWNER/NAME[:SPLIT]'), an array or tensor [N,H,W], [N,H,W,C] or
-            [N,C,H,W], a PIL image, a torch Dataset that yields images or (image, label), or Images.
+            [N,C,H,W], a PIL image, a torch Dataset that yields images or (image, label), or Images. Labels that are
+            floats or vectors of numbers become attributes.
         size: pixels of the shorter side, (height, width) or 'HxW'. None keeps the size, which must then be
             the same for all.
         channels: 1, 3, 4 (with alpha), or None: 3 if any image has colour.

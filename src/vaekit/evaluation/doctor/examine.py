@@ -32,20 +32,12 @@ from vaekit.evaluation.doctor.image_checks import check_images, evenly
 from vaekit.evaluation.doctor.sample_checks import check_samples
 from vaekit.evaluation.metrics import Measurement, Numbers, loss_nats, measure
 from vaekit.model.conditioning import selected
-from vaekit.model.distributions.pixel import Laplace, NormalImage
-from vaekit.model.distributions.pixel_discrete import DiscretizedLogistic, DiscretizedNormal
 from vaekit.model.factory import can_free_bits
 from vaekit.model.latent_model import LatentModel
 
 __all__ = ["examine", "gain_of_second_half", "quality_db"]
 
 _WITH_A_SCALE = ("normal", "laplace", "discretized-logistic", "discretized-normal")
-_STD_OF_SCALE: dict[Any, float] = {
-    NormalImage: 1.0,
-    DiscretizedNormal: 1.0,
-    Laplace: math.sqrt(2),
-    DiscretizedLogistic: math.pi / math.sqrt(3),
-}
 _BEST_PSNR_DB = 99.0  # a copy without any error counts as this; 8-bit rounding alone is 59 dB
 
 
@@ -97,7 +89,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         train_psnr_db=_capped(on_train["psnr_db"]),
         gain=_gain(curve, row, spread),
         rise_db=None if best is None else best.quality_db - curve[-1].quality_db,
-        observation_std=_observation_std(model),
+        observation_std=model.likelihood.observation_std(),
         **_codes(fit[1], on_train, on_held),
         **check_samples(model, pixels, train, held, code, config.conditions),
         **_linear(code, held, model.latent_dim),
@@ -208,14 +200,6 @@ def _recipe(model: LatentModel, row: Recipe) -> dict[str, Any]:
         "is_prior_fitted": model.fitted_prior is not None,
         "can_free_bits": can_free_bits(row),
     }
-
-
-def _observation_std(model: LatentModel) -> float | None:
-    """Standard deviation that the likelihood has at every pixel value, on the [0, 1] scale, where it is one number."""
-    head = model.likelihood
-    if getattr(head, "scale", "pixel") == "pixel":
-        return None
-    return float(head.log_scale().detach().exp()) * _STD_OF_SCALE[head.kind]
 
 
 def _codes(found: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str, Any]:

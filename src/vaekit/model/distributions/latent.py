@@ -1,7 +1,6 @@
-"""What torch.distributions lacks: explicit noise, a point mass, and likelihoods that speak per image and per pixel.
+"""Distributions over latents: normals, mixtures of them, normals moved by a flow, and points.
 
-``from_noise(e)`` maps standard normal noise to a sample, so that the same noise gives the same sample on every device.
-Densities keep their normalising constants; everything is in nats.
+Their contract is :class:`~vaekit.model.distributions.base.LatentDistribution`.
 """
 
 from __future__ import annotations
@@ -9,25 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-__all__ = ["IMAGE_DIMS", "DiagonalNormal", "FullNormal", "Mixture", "PointMass", "Transformed", "kl_divergence", "wide"]
+from vaekit.model.distributions.base import LatentDistribution, NormalDistribution
 
-IMAGE_DIMS = (-3, -2, -1)  #: channels, height and width
+__all__ = ["DiagonalNormal", "FullNormal", "Mixture", "PointMass", "Transform", "Transformed", "kl_divergence", "wide"]
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _FLOOR = 1e-6  # of a variance, relative to their sum: float32 rounds the moments of few images to no more than that
-_MOMENTS_OF = 64  # samples per dimension
 _TINY = 1e-12  # of the unit interval
 
 
-class DiagonalNormal:
+class DiagonalNormal(NormalDistribution):
     """N(mean, diag(exp(log_std)²)); ``mean`` and ``log_std`` of shape ``[..., L]``."""
 
-    has_density = True
+    mean: Tensor
 
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         self.mean, self.log_std = mean, log_std
@@ -36,11 +34,6 @@ class DiagonalNormal:
     def variance(self) -> Tensor:
         """Of each dimension, of the shape of ``mean``."""
         return (2 * self.log_std).exp()
-
-    @property
-    def moments(self) -> DiagonalNormal:
-        """The normal with this mean and covariance."""
-        return self
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """``mean + std · noise`` (Kingma & Welling 2014, Sec. 2.4), of the shape of ``noise``."""
@@ -58,20 +51,25 @@ class DiagonalNormal:
         """Log density per vector ``[...]``, nats."""
         return self.log_prob_map(z).sum(-1)
 
+    def analytic_kl(self, pz: LatentDistribution) -> Tensor | None:
+        """KL(self ‖ pz) per dimension, where ``pz`` is a normal."""
+        return kl_divergence(self, pz) if isinstance(pz, DiagonalNormal | FullNormal) else None
+
     def detach(self) -> DiagonalNormal:
         """The same distribution, cut from the graph."""
         return DiagonalNormal(self.mean.detach(), self.log_std.detach())
 
-    @staticmethod
-    def join(parts: Sequence[DiagonalNormal]) -> DiagonalNormal:
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
         """Those of several pieces of a batch as those of the whole."""
-        return DiagonalNormal(torch.cat([q.mean for q in parts]), torch.cat([q.log_std for q in parts]))
+        return cls(torch.cat([q.mean for q in parts]), torch.cat([q.log_std for q in parts]))
 
 
-class PointMass:
+class PointMass(LatentDistribution):
     """All mass at ``mean`` ``[..., L]``: a deterministic code. It has no density, so it has no ``log_prob``."""
 
     has_density = False
+    mean: Tensor
 
     def __init__(self, mean: Tensor) -> None:
         self.mean = mean
@@ -85,10 +83,10 @@ class PointMass:
         return PointMass(self.mean.detach())
 
 
-class FullNormal:
+class FullNormal(NormalDistribution):
     """N(mean, F Fᵀ), ``mean`` ``[L]``, F a lower triangular ``factor`` ``[L, L]``; or K of them, ``[K, ...]``."""
 
-    has_density = True
+    mean: Tensor
 
     def __init__(self, mean: Tensor, factor: Tensor) -> None:
         self.mean, self.factor = mean, factor
@@ -99,11 +97,6 @@ class FullNormal:
     def variance(self) -> Tensor:
         """Of each dimension by itself, of the shape of ``mean``: the diagonal of F Fᵀ."""
         return self.factor.square().sum(-1)
-
-    @property
-    def moments(self) -> FullNormal:
-        """The normal with this mean and covariance."""
-        return self
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """``mean + F · noise``, of the shape of ``noise`` ``[..., L]``."""
@@ -133,18 +126,16 @@ class FullNormal:
         return FullNormal(self.mean.detach(), self.factor.detach())
 
 
-class Mixture:
+class Mixture(LatentDistribution):
     """Σₖ πₖ pₖ(z): ``log_weights`` ``[K]`` and K normals over L numbers in one object, ``[K, L]``."""
-
-    has_density = True
 
     def __init__(self, log_weights: Tensor, components: DiagonalNormal | FullNormal) -> None:
         self.log_weights, self.components = log_weights.log_softmax(0), components
 
     @property
-    def variance(self) -> Tensor:
-        """Of each dimension, ``[L]``."""
-        return self.moments.variance
+    def mean(self) -> Tensor:
+        """The expectation ``[L]``."""
+        return (self.log_weights.exp().unsqueeze(-1) * self.components.mean).sum(0)
 
     @cached_property
     def moments(self) -> FullNormal:
@@ -186,23 +177,31 @@ class Mixture:
         return mean + self.components.log_std[chosen].exp() * noise
 
 
-class Transformed:
-    """z = T(z₀), z₀ of a ``base``; log p(z) = log p₀(z₀) − log |det ∂T/∂z₀| (Rezende & Mohamed 2015, Eq. 5).
+class Transform(Protocol):
+    """An invertible map of latents ``[..., L]``, as :mod:`zuko` has them; one of the two directions may be slow."""
 
-    ``transform`` has ``call_and_ladj`` and ``inv``, as :mod:`zuko` does; one of the two may be slow.
-    """
+    def __call__(self, x: Tensor) -> Tensor:
+        """T(x)."""
 
-    has_density = True
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """T(x), and log |det ∂T/∂x| ``[...]``."""
 
-    def __init__(self, base: DiagonalNormal, transform: Any) -> None:
+    @property
+    def inv(self) -> Transform:
+        """The inverse."""
+
+
+class Transformed(LatentDistribution):
+    """z = T(z₀), z₀ of a ``base``; log p(z) = log p₀(z₀) − log |det ∂T/∂z₀| (Rezende & Mohamed 2015, Eq. 5)."""
+
+    def __init__(self, base: DiagonalNormal, transform: Transform) -> None:
         self.base, self.transform = base, transform
         self._drawn: tuple[Tensor, Tensor] | None = None
 
     @property
     def mean(self) -> Tensor:
         """T of the base's mean: the deterministic code. The expectation has no closed form."""
-        mean: Tensor = self.transform(self.base.mean)
-        return mean
+        return self.transform(self.base.mean)
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """T(mean + std · noise), of the shape of ``noise``; the density of this sample is then known."""
@@ -217,20 +216,6 @@ class Transformed:
             return self._drawn[1]
         start, log_volume = self.transform.inv.call_and_ladj(z)
         return self.base.log_prob(start) + log_volume
-
-    @property
-    def variance(self) -> Tensor:
-        """Of each dimension of a distribution over ``[L]``."""
-        return self.moments.variance
-
-    @cached_property
-    def moments(self) -> FullNormal:
-        """The normal with the mean and covariance of samples of a fixed seed; of a distribution over ``[L]``."""
-        size = self.base.mean.shape[-1]
-        noise = torch.randn(_MOMENTS_OF * size, size, generator=torch.Generator().manual_seed(0)).to(self.base.mean)
-        z = self.transform(self.base.from_noise(noise))
-        centred = z - z.mean(0)
-        return FullNormal.of(z.mean(0), centred.mT @ centred / len(z))
 
 
 def kl_divergence(q: DiagonalNormal, p: DiagonalNormal | FullNormal) -> Tensor:

@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.model.distributions.latent import _HALF_LOG_TWO_PI, IMAGE_DIMS, _normal_log_density, wide
+from vaekit.model.distributions.base import IMAGE_DIMS, PixelDistribution
+from vaekit.model.distributions.latent import _HALF_LOG_TWO_PI, _normal_log_density, wide
 
-__all__ = ["BernoulliImage", "ContinuousBernoulli", "Laplace", "NormalImage", "PixelLikelihood"]
+__all__ = ["BernoulliImage", "ContinuousBernoulli", "Laplace", "NormalImage", "PixelsWithScale"]
 
 
 #: |logits|/2: below, the closed forms of the continuous Bernoulli lose digits, and the series has all.
 _SERIES_BELOW = 0.25
 
 
-class PixelLikelihood:
-    """What likelihoods of images share. Each has ``log_prob_map``, per pixel value, and a ``mean``."""
+class PixelsWithScale(PixelDistribution):
+    """Pixels around a location, with a scale; log p falls with a power of the distance from the location, in scales."""
 
-    if TYPE_CHECKING:
+    log_scale: Tensor  #: of a shape that broadcasts to ``[..., C, H, W]``
+    tail_power: int  #: the power
 
-        @property
-        def mean(self) -> Tensor: ...
-
-        def log_prob_map(self, x: Tensor) -> Tensor: ...
-
-    @property
-    def picture(self) -> Tensor:
-        """The mean as an image in [0, 1]."""
-        return self.mean.clamp(0, 1)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density or probability per image ``[...]``, nats."""
-        return self.log_prob_map(x).sum(IMAGE_DIMS)
+    def widening(self, least_scale: float) -> Tensor:
+        """A scale t times as large is a weight of t^−power on log p."""
+        return (self.tail_power * (self.log_scale.detach() - math.log(least_scale))).exp().clamp(max=1)
 
 
-class NormalImage(PixelLikelihood):
+class NormalImage(PixelsWithScale):
     """A normal density on the reals at every pixel value: ``mean`` and ``log_scale`` of shape ``[..., C, H, W]``."""
 
-    is_discrete = False
-    tail_power = 2  #: of the distance from the mean, in scales, in −log p
+    tail_power = 2
 
     mean: Tensor
 
@@ -65,10 +55,9 @@ class NormalImage(PixelLikelihood):
         return -constant - sse * (0.5 * (-2 * log_scale).exp())
 
 
-class Laplace(PixelLikelihood):
+class Laplace(PixelsWithScale):
     """The density e^(−|x − mean|/scale) / (2 scale) on the reals; ``mean`` and ``log_scale`` ``[..., C, H, W]``."""
 
-    is_discrete = False
     tail_power = 1
 
     mean: Tensor
@@ -81,13 +70,11 @@ class Laplace(PixelLikelihood):
         return -(x - self.mean).abs() * (-self.log_scale).exp() - self.log_scale - math.log(2)
 
 
-class ContinuousBernoulli(PixelLikelihood):
+class ContinuousBernoulli(PixelDistribution):
     """The density λ^x (1 − λ)^(1 − x) on [0, 1], normalised (Loaiza-Ganem & Cunningham 2019, Sec. 3).
 
     With ``logits`` η = log(λ/(1 − λ)) ``[..., C, H, W]`` it is e^(ηx) η / (e^η − 1), which is uniform at η = 0.
     """
-
-    is_discrete = False
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = wide(logits)
@@ -107,7 +94,7 @@ class ContinuousBernoulli(PixelLikelihood):
         return (x - 0.5) * self.logits - _log_sinhc(self.logits / 2)
 
 
-class BernoulliImage(PixelLikelihood):
+class BernoulliImage(PixelDistribution):
     """Independent binary pixels with the given ``logits`` ``[..., C, H, W]``; its support is {0, 1}."""
 
     is_discrete = True

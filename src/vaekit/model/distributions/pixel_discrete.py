@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaekit.model.distributions.base import PixelDistribution
 from vaekit.model.distributions.latent import wide
-from vaekit.model.distributions.pixel import PixelLikelihood
+from vaekit.model.distributions.pixel import PixelsWithScale
 
 __all__ = ["Categorical256", "DiscretizedLogistic", "DiscretizedLogisticMixture", "DiscretizedNormal"]
 
@@ -34,7 +35,7 @@ _GAUSS = (
 )
 
 
-class DiscretizedLogistic(PixelLikelihood):
+class DiscretizedLogistic(PixelsWithScale):
     """The bins of a logistic density, F = σ((x − location)/scale) (Salimans et al. 2017, Eq. 2 for K = 1).
 
     ``location`` and ``log_scale`` of shape ``[..., C, H, W]``, on the [0, 1] scale.
@@ -71,7 +72,7 @@ class DiscretizedNormal(DiscretizedLogistic):
         return _log_normal_bin(x, self.location, self.log_scale)
 
 
-class DiscretizedLogisticMixture(PixelLikelihood):
+class DiscretizedLogisticMixture(PixelDistribution):
     """Whole pixels from one of K components, each a logistic per channel (Salimans et al. 2017, Eq. 1 to 3).
 
     In colour, the locations of green and blue follow what came before, with ``coefficients`` α, β, γ in (−1, 1):
@@ -90,11 +91,7 @@ class DiscretizedLogisticMixture(PixelLikelihood):
         self.log_weight = wide(logits).log_softmax(-3)
         self.location, self.component_log_scale = wide(location), wide(log_scale)
         self.coefficients = None if coefficients is None else wide(coefficients)
-
-    @property
-    def components(self) -> int:
-        """K."""
-        return self.location.shape[-4]
+        self.values_per_pixel = self.location.shape[-4]
 
     @property
     def mean(self) -> Tensor:
@@ -165,7 +162,7 @@ class DiscretizedLogisticMixture(PixelLikelihood):
         return torch.cat(moved, dim=-3)
 
 
-class Categorical256(PixelLikelihood):
+class Categorical256(PixelDistribution):
     """A free probability for every value: ``logits`` ``[..., 256, C, H, W]``."""
 
     is_discrete = True

@@ -1,0 +1,167 @@
+"""What comes with each image of a data set or an array: a class, or attributes.
+
+    whole numbers, texts                    labels; the names of the classes are those of the data set, or the values
+    numbers with decimals                   one attribute; NaN and a missing number are unknown
+    vectors of numbers, one length for all  an attribute for each entry
+
+Attributes have the names that the data set gives them, or ``attribute_0``, ``attribute_1`` …
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaekit.data.numbers import as_dense
+from vaekit.errors import UserError
+
+__all__ = ["NAMES", "Target", "Targets", "array_targets", "joined", "plain_target", "targets_of"]
+
+NAMES = ("attribute_names", "attr_names", "target_names")  #: where a data set, or a .npz, may name its attributes
+_MOST_ENTRIES = 1000  # of a vector; a longer one is data of another kind
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A target that is neither a class nor attributes."""
+
+    kind: str  #: what it is, in words
+
+
+#: One target in plain form; a vector is float64 ``[K]``.
+Target = int | str | float | np.ndarray | Unused | None
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The targets of N images."""
+
+    labels: list[str] | None = None  #: names of classes
+    classes: list[str] | None = None  #: in the order of the data set, if it has one
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)  #: float64 ``[N]`` each
+    notes: list[str] = field(default_factory=list)
+
+
+def plain_target(value: Any) -> Target:
+    """A target as a data set gives it, in plain form.
+
+    >>> plain_target(torch.tensor(7)), plain_target(np.float32(0.5)), plain_target("cat"), plain_target([1, 0])
+    (7, 0.5, 'cat', array([1., 0.]))
+    """
+    kind = _described(value)
+    if isinstance(value, torch.Tensor):
+        dense = as_dense(value, "a label")
+        value = (dense.double() if dense.is_floating_point() else dense).numpy()
+    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
+        value = value.item()
+    if isinstance(value, int | float | str | None):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(each, int | float) for each in value):
+        value = np.asarray(value, np.float64)
+    is_vector = isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fiub"
+    return value.astype(np.float64) if is_vector and 0 < len(value) <= _MOST_ENTRIES else Unused(kind)
+
+
+def targets_of(targets: Sequence[Target], source: object) -> Targets:
+    """What the targets of all images are. ``source`` is the data set, which may name classes or attributes."""
+    given = [(index, each) for index, each in enumerate(targets) if each is not None]
+    if not given:
+        return Targets()
+    for index, each in given:
+        if isinstance(each, Unused):
+            return _unused(f"that of item {index} is {each.kind}; expected a number, a text or a vector of numbers")
+    kinds: dict[str, int] = {}  # with the first item of each
+    for index, each in given:
+        kinds.setdefault(_kind(each), index)
+    if set(kinds) == {"whole number", "number with decimals"}:
+        del kinds["whole number"]
+    if len(kinds) > 1 and set(kinds) != {"whole number", "text"}:
+        return _unused("; ".join(f"that of item {index} is a {kind}" for kind, index in kinds.items()))
+    kind = next(iter(kinds))
+    if kind in ("whole number", "text"):
+        return _classes(targets, len(targets) - len(given), getattr(source, "classes", None))
+    width = len(given[0][1]) if isinstance(given[0][1], np.ndarray) else 1
+    rows = [np.full(width, np.nan if each is None else each, np.float64) for each in targets]
+    return Targets(attributes=_columns(np.stack(rows), _names(source)))
+
+
+def array_targets(values: np.ndarray, count: int, names: Any, where: str) -> Targets:
+    """What an array beside ``count`` images is: labels ``[N]``, or attributes ``[N]`` or ``[N, K]``.
+
+    Raises :class:`UserError` for another number of rows, or another type.
+    """
+    if values.dtype.kind == "f" or (values.ndim == 2 and values.shape[1] > 1 and values.dtype.kind in "iub"):
+        table = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
+        if len(table) != count:
+            raise UserError(f"{where} holds {count} images but {len(table)} rows of attributes; expected one each")
+        if table.shape[1] > _MOST_ENTRIES:
+            raise UserError(
+                f"{where} holds {table.shape[1]:,} numbers for each image; expected {_MOST_ENTRIES:,} at most"
+            )
+        return Targets(attributes=_columns(table.astype(np.float64), names))
+    flat = values.reshape(-1)
+    if len(flat) != count:
+        raise UserError(f"{where} holds {count} images but {len(flat)} labels; expected one each")
+    if flat.dtype.kind not in "iubU":
+        raise UserError(f"{where} holds labels of type {flat.dtype}; expected whole numbers, texts or floats")
+    return Targets([str(value) for value in flat.tolist()])
+
+
+def joined(parts: Sequence[Targets], where: str) -> Targets:
+    """The targets of several arrays of images, one after another; those that not all of them have are left out."""
+    names = list(parts[0].attributes)
+    have_labels = [part.labels is not None for part in parts]
+    have_attributes = [list(part.attributes) == names for part in parts]
+    labels = [label for part in parts for label in part.labels or ()] if all(have_labels) else None
+    columns = {name: [part.attributes[name] for part in parts] for name in names} if all(have_attributes) else {}
+    left_out = ["labels"] if any(have_labels) and not all(have_labels) else []
+    left_out += [] if all(have_attributes) else ["attributes"]
+    notes = [f"no {kind}: some arrays of images in {where} have them and some do not" for kind in left_out]
+    return Targets(labels, None, {name: np.concatenate(column) for name, column in columns.items()}, notes)
+
+
+def _kind(target: Target) -> str:
+    if isinstance(target, np.ndarray):
+        return f"vector of {len(target)} numbers"
+    kinds = {int: "whole number", bool: "whole number", float: "number with decimals", str: "text"}
+    return next(kinds[each] for each in type(target).mro() if each in kinds)
+
+
+def _unused(reason: str) -> Targets:
+    return Targets(notes=[f"labels are not used: {reason}"])
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", ())
+    kind = f"of type {value.dtype}" if hasattr(value, "dtype") else f"of type {type(value).__name__}"
+    return f"{kind} with {math.prod(shape):,} values" if math.prod(shape) != 1 else kind
+
+
+def _classes(targets: Sequence[Target], missing: int, classes: Any) -> Targets:
+    """Labels, if every image has one; the numbers may point into a list of names."""
+    if missing:
+        return _unused(f"{missing:,} of {len(targets):,} items have none")
+    numbers = [each for each in targets if isinstance(each, int)]
+    if len(numbers) == len(targets) and isinstance(classes, list | tuple):
+        order = [str(name) for name in classes]
+        if len(set(order)) == len(order) and all(0 <= number < len(order) for number in numbers):
+            return Targets([order[number] for number in numbers], order)
+    return Targets([str(each) for each in targets])
+
+
+def _names(source: object) -> Any:
+    """The names of attributes that a data set has, if any."""
+    return next((found for name in NAMES if (found := getattr(source, name, None)) is not None), None)
+
+
+def _columns(table: np.ndarray, names: Any) -> dict[str, np.ndarray]:
+    """The columns of float64 ``[N, K]``, with K different names if there are such, else numbered."""
+    known = [str(name) for name in names if str(name)] if isinstance(names, list | tuple | np.ndarray) else []
+    if len(known) != table.shape[1] or len(set(known)) != len(known):
+        known = [f"attribute_{index}" for index in range(table.shape[1])]
+    return {name: np.ascontiguousarray(column) for name, column in zip(known, table.T, strict=True)}

@@ -1,0 +1,246 @@
+"""The contract of each part that a recipe names: network, posterior, prior, likelihood and objective.
+
+    x (uint8) → encoder → posterior q(z|x) → z → decoder → likelihood p(x|z)
+
+A part is a class. ``from_recipe`` makes one from a resolved recipe; ``refuses`` says in one sentence why a recipe, or
+the shape of its images, does not suit it. Class attributes declare what the part needs. All members but the abstract
+methods have defaults.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.config.recipe import Recipe
+from vaekit.model.distributions.base import LatentDistribution, PixelDistribution
+from vaekit.model.inference import Inference
+from vaekit.system.distributed import ALONE, Team
+
+__all__ = ["EncodingModel", "Likelihood", "Network", "Objective", "Posterior", "Prior", "Shape", "Terms"]
+
+Shape = tuple[int, int, int]  #: channels, height and width
+
+
+class Network(ABC):
+    """An encoder and a decoder: two :class:`torch.nn.Module` s that compute without knowing of probability.
+
+    Args:
+        recipe: the resolved recipe, whose values such as ``width`` and ``hidden`` may be used.
+    """
+
+    has_batch_norm: bool = False  #: whether it mixes the images of a batch in training
+    can_start_at_mean: bool = False  #: whether the decoder is an :class:`~vaekit.model.nets.mlp.MLPDecoder`
+    prefers_channels_last: bool = False  #: whether its convolutions are faster in that memory format
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    @abstractmethod
+    def encoder(self, shape: Shape) -> nn.Module:
+        """The module that maps images ``[B, *shape]`` in [0, 1] to features ``[B, F]``; F is found by calling it."""
+
+    @abstractmethod
+    def decoder(self, shape: Shape, latent_dim: int) -> nn.Module:
+        """The module that maps latents ``[B, latent_dim]`` to real numbers ``[B, *shape]``.
+
+        ``shape`` has the channels that the likelihood asks for, most often those of the images; ``latent_dim`` includes
+        the numbers of a condition.
+        """
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        """One sentence on why this network does not suit a resolved recipe and images of ``shape``, or None."""
+        return None
+
+
+class EncodingModel(Protocol):
+    """What a prior may read of the model that it belongs to."""
+
+    posterior: Posterior
+
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> LatentDistribution:
+        """Images ``[B, C, H, W]`` in [0, 1] → their posterior over ``[B, L]``."""
+
+
+class Posterior(nn.Module, ABC):
+    """Features of the encoder ``[B, F]`` → the posterior q(z|x) over latents ``[B, L]``."""
+
+    latent: str = "vector"  #: the kind of latent it makes: vector or codes
+    observes: bool = False  #: whether :meth:`observe` does anything
+    uses_noise: bool = True  #: whether samples depend on noise
+    team: Team = ALONE  #: the processes whose batches are one batch
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
+        """The posterior of a resolved recipe for an encoder with ``features`` numbers per image of ``shape``."""
+        return cls(features, recipe.latent_dim)
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> LatentDistribution:
+        """Features ``[B, F]`` → q(z|x) over ``[B, L]``."""
+
+    def observe(self, qz: LatentDistribution) -> None:
+        """Sees the posterior of every training batch, before the loss."""
+
+    def renewed(self, qz: LatentDistribution) -> LatentDistribution:
+        """The posterior of the same features after :meth:`observe`."""
+        return qz
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        """One sentence on why this posterior does not suit a resolved recipe and images of ``shape``, or None."""
+        return None
+
+
+class Prior(nn.Module, ABC):
+    """The prior p(z) over latents ``[L]``, or p(z|c) over ``[B, L]``."""
+
+    latents: str = "vector"  #: the kind of latent it is a distribution of: vector or codes
+    is_learned: bool = True  #: whether the bound trains it
+    is_normal: bool = False  #: whether it makes normals, of which each dimension has a rate
+    observes: bool = False  #: whether :meth:`observe` does anything
+    starting_images: int = 0  #: how many training images :meth:`start_from` takes
+    team: Team = ALONE  #: the processes whose batches are one batch
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, shape: Shape) -> Prior:
+        """The prior of a resolved recipe for images of ``shape``; by default ``cls(L)``, L being its latent_dim."""
+        return cls(recipe.latent_dim)
+
+    @abstractmethod
+    def forward(self, model: EncodingModel, condition: Tensor | None = None) -> LatentDistribution:
+        """The distribution p(z), as it is now.
+
+        Args:
+            model: the model, for priors that are made of its posteriors or codes.
+            condition: what is known of B images ``[B, C]``, or of all ``[C]``; None if nothing.
+        """
+
+    def observe(self, qz: LatentDistribution) -> None:
+        """Sees the posterior of every training batch, before the loss."""
+
+    def start_from(self, x: Tensor) -> None:
+        """Takes ``starting_images`` training images ``[N, C, H, W]`` in [0, 1] before the first step."""
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        """One sentence on why this prior does not suit a resolved recipe and images of ``shape``, or None."""
+        return None
+
+
+class Likelihood(nn.Module, ABC):
+    """The head of the decoder: its output → the likelihood p(x|z)."""
+
+    is_discrete: bool = False  #: as :attr:`PixelDistribution.is_discrete`
+    is_binary: bool = False  #: whether it is defined for black and white pixels alone
+    can_start_at_mean: bool = False  #: whether :meth:`output_of` exists
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Likelihood:
+        """The likelihood of a resolved recipe; by default one without arguments."""
+        return cls()
+
+    @abstractmethod
+    def forward(self, output: Tensor) -> PixelDistribution:
+        """The decoder's output ``[..., outputs(C), H, W]`` → p(x|z) over ``[..., C, H, W]``."""
+
+    def outputs(self, channels: int) -> int:
+        """How many channels the decoder gives for images of ``channels``."""
+        return channels
+
+    def output_of(self, mean: Tensor) -> Tensor:
+        """The output ``[outputs(C), H, W]`` whose likelihood has the given mean ``[C, H, W]``."""
+        raise NotImplementedError(f"{type(self).__name__} does not know the output of a mean")
+
+    def observation_std(self) -> float | None:
+        """The standard deviation at every pixel value, on the [0, 1] scale, where it is one number; else None."""
+        return None
+
+    @classmethod
+    def is_unbounded(cls, recipe: Recipe) -> bool:
+        """Whether log p(x|z) grows without limit where all pixels are 0 or 1."""
+        return not cls.is_discrete
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        """One sentence on why this likelihood does not suit a resolved recipe and images of ``shape``, or None."""
+        return None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Per example ``[B]``, nats: what is minimized, and what it is made of. ``rate`` is None without densities."""
+
+    loss: Tensor
+    distortion: Tensor
+    rate: Tensor | None
+
+    @property
+    def elbo(self) -> Tensor | None:
+        """The bound itself, whatever the loss weighs: −distortion − rate; None where it is no bound."""
+        return None if self.rate is None else -self.distortion - self.rate
+
+    def detach(self) -> Terms:
+        """The same values, cut from the graph."""
+        return Terms(self.loss.detach(), self.distortion.detach(), None if self.rate is None else self.rate.detach())
+
+    @staticmethod
+    def join(parts: Sequence[Terms]) -> Terms:
+        """The terms of several pieces of a batch as those of the whole."""
+        rates = [part.rate for part in parts if part.rate is not None]
+        loss, distortion = torch.cat([part.loss for part in parts]), torch.cat([part.distortion for part in parts])
+        return Terms(loss, distortion, torch.cat(rates) if rates else None)
+
+
+class Objective(nn.Module, ABC):
+    """An :class:`Inference` → its terms. The penalties of the parts are added to every loss."""
+
+    has_rate: bool = True  #: whether a rate belongs to it: not to an autoencoder
+    needs_density: bool = True  #: whether posterior and prior must have densities
+    uses_beta: bool = False  #: whether it reads ``recipe.beta``
+    uses_noise: bool = False  #: whether it reads ``inference.noise``, of posteriors too that do not
+    couples_batch: str = ""  #: what of a batch it compares with one another, in words; empty: each image is by itself
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """The objective of a resolved recipe; by default one without arguments."""
+        return cls()
+
+    def forward(self, inference: Inference, ramp: Tensor) -> Terms:
+        distortion = -over_samples(inference.log_px)
+        rate = torch.cat(inference.kl, dim=-1).sum(-1) if self.has_rate and inference.has_density else None
+        loss = self.loss(inference, distortion, rate, ramp)
+        for penalty in inference.penalties.values():
+            loss = loss + penalty
+        return Terms(loss, distortion, rate)
+
+    @abstractmethod
+    def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
+        """What is minimized, nats per example ``[B]``.
+
+        Args:
+            inference: K samples of each of B images.
+            distortion: −log p(x|z) ``[B]``, averaged over samples.
+            rate: KL(q(z|x)‖p(z)) ``[B]``; None without densities.
+            ramp: rises from 0 to 1 over ``recipe.kl_warmup``; weighs what should come slowly.
+        """
+
+    def loss_of_means(self, distortion: float, rate: float) -> float:
+        """The loss after the warm-up, from a mean distortion and rate, as far as these determine it."""
+        return distortion + rate
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        """One sentence on why this objective does not suit a resolved recipe and images of ``shape``, or None."""
+        return None
+
+
+def over_samples(terms: Tensor) -> Tensor:
+    """The mean over the K samples of ``[K, B]``."""
+    return terms.squeeze(0) if len(terms) == 1 else terms.mean(0)

@@ -1,0 +1,108 @@
+"""The narrow waist: what goes into a model, and what objectives, evaluation and tools read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor
+
+from vaekit.model.distributions.base import LatentDistribution, PixelDistribution
+
+__all__ = ["Batch", "Inference", "Level", "sum_levels"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What goes in: images ``[B, C, H, W]`` in [0, 1], and what should come out if it is not the same."""
+
+    x: Tensor
+    target: Tensor | None = None  #: the clean images when ``x`` is noisy
+    condition: Tensor | None = None  #: ``[B, C]``: labels and attributes (:mod:`vaekit.model.conditioning`)
+
+    def split(self, size: int) -> list[Batch]:
+        """In pieces of at most ``size`` images; no images are one empty piece."""
+        x = self.x.split(size)
+        nothing: list[Tensor | None] = [None] * len(x)
+        targets = nothing if self.target is None else self.target.split(size)
+        conditions = nothing if self.condition is None else self.condition.split(size)
+        return [Batch(*piece) for piece in zip(x, targets, conditions, strict=True)]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One latent variable: a sample ``z`` ``[K, B, L]``, its posterior, and its prior (None for an autoencoder)."""
+
+    z: Tensor
+    qz: LatentDistribution
+    pz: LatentDistribution | None
+
+    @property
+    def log_qz(self) -> Tensor:
+        """log q(z|x) ``[K, B]``."""
+        return self.qz.log_prob(self.z)
+
+    @property
+    def log_pz(self) -> Tensor:
+        """log p(z) ``[K, B]``."""
+        return self.prior.log_prob(self.z)
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(q(z|x)‖p(z)) per dimension ``[B, L]`` where it is analytic, else the sampled ``[B, 1]``."""
+        analytic = self.qz.analytic_kl(self.prior)
+        return (self.log_qz - self.log_pz).mean(0).unsqueeze(-1) if analytic is None else analytic
+
+    @property
+    def prior(self) -> LatentDistribution:
+        """The prior of a model that has one."""
+        assert self.pz is not None, "an autoencoder has no prior"
+        return self.pz
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """The result of :meth:`~vaekit.model.latent_model.LatentModel.infer` for K samples of each of B images.
+
+    Terms are derived when read, in nats per example, with constants kept.
+    """
+
+    levels: tuple[Level, ...]
+    px: PixelDistribution  #: p(x|z) over ``[K, B, C, H, W]``
+    target: Tensor  #: ``[B, C, H, W]``: what should come out
+    noise: Tensor  #: standard normal ``[K, B, L]``: what the samples are made of
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)  #: what parts add to any loss, nats ``[B]``
+
+    @cached_property
+    def log_px(self) -> Tensor:
+        """log p(x|z) ``[K, B]``."""
+        return self.px.log_prob(self.target)
+
+    @cached_property
+    def log_qz(self) -> Tensor:
+        """log q(z|x) ``[K, B]``, summed over levels."""
+        return sum_levels([level.log_qz for level in self.levels])
+
+    @cached_property
+    def log_pz(self) -> Tensor:
+        """log p(z) ``[K, B]``, summed over levels."""
+        return sum_levels([level.log_pz for level in self.levels])
+
+    @cached_property
+    def kl(self) -> tuple[Tensor, ...]:
+        """KL(q(z|x)‖p(z)) per level and dimension: ``[B, L]`` where it is analytic, else the sampled ``[B, 1]``."""
+        return tuple(level.kl for level in self.levels)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether rate and bound exist: not for an autoencoder."""
+        return all(level.pz is not None and level.qz.has_density for level in self.levels)
+
+
+def sum_levels(terms: list[Tensor]) -> Tensor:
+    """The sum of one term per level, all of shape ``[K, B]``."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
