@@ -298,8 +298,8 @@ WRONG: dict[str, tuple[Callable[[Place], Any], str]] = {
         lambda p: p.run.edit(FACES[:1], ["glasses"]),  # type: ignore[arg-type]
         r"^moves \['glasses'\]: expected values by name, such as \{'glasses': 1\}",
     ),
-    "a table": (lambda p: vk.train(Table()), r"images cannot be made from a Table; give a list of paths"),
-    "a dict": (lambda p: vk.train({"images": FACES}), "images cannot be made from a dict"),
+    "a table": (lambda p: vk.train(Table()), r"cannot read images from a Table; pass a list of paths"),
+    "a dict": (lambda p: vk.train({"images": FACES}), "cannot read images from a dict"),
     "latents of another size": (lambda p: p.run.decode(np.zeros((2, 3))), r"^latents have shape \(2, 3\); expected"),
     "latents that are none": (lambda p: p.run.decode([[NAN] * 16]), "^latents hold NaN"),
     "latents that hold nothing": (lambda p: p.run.decode(meta(1, 16)), "^latents: the tensor is on the meta device"),

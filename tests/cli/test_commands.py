@@ -514,8 +514,8 @@ def test_binary_pixels_a_tighter_bound_and_a_table(here: Path, vaekit: Callable)
         "--iwae 0": "expected at least 1 sample",
         "--samples 1": "expected at least 2 images",
         "--features x.safetensors": "give --samples N too",
-        "--per-image each.txt": "written as .csv",
-        "--per-image no/each.csv": "its folder is missing",
+        "--per-image each.txt": "written as CSV",
+        "--per-image no/each.csv": "its folder does not exist",
     }.items():
         answer = vaekit("evaluate", "black", *options.split())
         assert answer.code == 2 and message in answer.err and answer.err.count("\n") == 1, answer.err

@@ -9,7 +9,7 @@ TABLE = Table(
     tests=["data/test_binarize.py"],
     mutants=[
         Mutant("image >= 128", "image > 128", "a threshold above one half"),
-        Mutant("_drawn(image) < image", "_drawn(image) > image", "black for white"),
+        Mutant("_uniform(image) < image", "_uniform(image) > image", "black for white"),
         Mutant("(255 * 2.0**-53)", "(256 * 2.0**-53)", "white that is not always white"),
         Mutant("int.from_bytes(hashlib", "0 * int.from_bytes(hashlib", "the same draws for every image"),
     ],

@@ -20,7 +20,7 @@ from vaekit.data.sources.folder import read_tree
 from vaekit.data.sources.idx import parse_idx
 from vaekit.data.sources.layout import arrange
 from vaekit.errors import UserError
-from vaekit.pixels.form import Form
+from vaekit.pixels.image_form import Form
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -160,7 +160,7 @@ def test_alpha_of_arrays_lies_over_white() -> None:
         (np.full((5, 6, 6), 4095, np.uint16), r"by the largest value of the set: \(x \* \(255 / 4095\)\)"),
         (np.full((5, 6, 6), 0.004), "use only 0.4 % of their range"),
         (np.zeros((4, 4), np.uint8), "has the shape"),
-        (np.zeros((0, 4, 4), np.uint8), "holds no images"),
+        (np.zeros((0, 4, 4), np.uint8), "contains no images"),
     ],
 )
 def test_arrays_that_are_no_images(array, said: str) -> None:
@@ -240,7 +240,7 @@ def test_npz_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "d.npy").write_bytes(b"nothing")
     for name, said in [
         ("a.npz", "3 images but 2 labels"),
-        ("b.npz", "holds pixels, other, of which pixels and other may be images"),
+        ("b.npz", "contains pixels, other, of which pixels and other may be images"),
         ("e.npz", "decompression bomb"),
         ("c.npy", "cannot be read as arrays"),
         ("d.npy", "cannot be read as arrays"),
@@ -322,11 +322,11 @@ def test_idx_that_is_none(tmp_path: Path) -> None:
     good = idx(noise(3, 4, 4))
     for data, said in [
         (b"\x01" + good[1:], "begins with 01 00 08 03"),
-        (good[:-1], "holds 47 values, its header says 48"),
-        (good[:9], "ends within its header"),
-        (b"", "is no IDX file"),
+        (good[:-1], "contains 47 values, but its header declares 48"),
+        (good[:9], "truncated within its header"),
+        (b"", "is not an IDX file"),
         (gzip.compress(good)[:-12], "is damaged"),
-        (struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1), "its header says"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1), "its header declares"),
     ]:
         with pytest.raises(UserError, match=said):
             parse_idx(data, "x")
@@ -334,7 +334,7 @@ def test_idx_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(2, np.uint8)))
     with pytest.raises(UserError, match="3 images but 2 labels"):
         open_images(tmp_path)
-    with pytest.raises(UserError, match="name the file of the images"):
+    with pytest.raises(UserError, match="pass the file of images"):
         open_images(tmp_path / "train-labels-idx1-ubyte")
 
 

@@ -24,7 +24,7 @@ from vaekit.data.ingest import workers as ingest
 from vaekit.data.ingest.files import list_folder
 from vaekit.data.sources import archive
 from vaekit.errors import UserError
-from vaekit.pixels.spans import Span
+from vaekit.pixels.byte_ranges import Span
 
 COUNT = 40
 
@@ -33,7 +33,7 @@ COUNT = 40
 def folder_of_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Its own cache for each test, which keeps sets of ten images and more."""
     monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(load, "_FEWEST_KEPT", 10)
+    monkeypatch.setattr(load, "_FEWEST_CACHED", 10)
     return tmp_path / "cache" / "images"
 
 
@@ -78,7 +78,7 @@ def same(one: Images, other: Images) -> bool:
 def plain(source: Path, monkeypatch: pytest.MonkeyPatch, **options: object) -> Images:
     """Opened without the cache."""
     with monkeypatch.context() as patch:
-        patch.setattr(load, "_FEWEST_KEPT", 10**9)
+        patch.setattr(load, "_FEWEST_CACHED", 10**9)
         return open_images(source, **options)
 
 
@@ -228,9 +228,9 @@ def test_a_flipped_bit_in_a_set_that_is_being_decoded(tmp_path: Path, folder_of_
     source = photos(tmp_path / "photos")
     monkeypatch.setattr(building, "_FLUSH_SECONDS", 0.0)
     key = cache.Key(list_folder(source), [f"{'ab'[i % 2]}/{i:03d}.png" for i in range(COUNT)], Form((8, 8)))
-    with key.alone():
+    with key.locked():
         begun = building.Building(key, COUNT, (3, 8, 8))
-        begun.note([ingest.Found(row, bytes([row + 1]) * 32) for row in range(3)])
+        begun.record([ingest.FileResult(row, bytes([row + 1]) * 32) for row in range(3)])
         begun.close()
         journal, pixels = (key.building / name for name in ("journal", "pixels"))
         for path, place in ((journal, -1), (pixels, 0)):  # the last record, and the first image
@@ -246,7 +246,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch) -> None:
     source = photos(tmp_path / "photos")
     (tmp_path / "cache").write_bytes(b"a file")
     images = open_images(source, size=8)
-    assert "decoded again each time" in images.notes[-1] and "VAEKIT_CACHE" in images.notes[-1]
+    assert "decoded each time" in images.notes[-1] and "VAEKIT_CACHE" in images.notes[-1]
     assert images.pixels.equal(plain(source, monkeypatch, size=8).pixels)
 
 
@@ -273,7 +273,7 @@ KILLED = """
 import os, sys, threading, time
 from vaekit.data import open_images
 from vaekit.data.ingest import cache_writer as building, loader as load
-load._FEWEST_KEPT, building._FLUSH_SECONDS, building._RACY_NS = 10, 0.0, -(10**12)
+load._FEWEST_CACHED, building._FLUSH_SECONDS, building._RACY_NS = 10, 0.0, -(10**12)
 if len(sys.argv) > 2:
     after, steps = int(sys.argv[2]), 0
     def count(event, arguments):
@@ -378,14 +378,14 @@ def test_the_time_of_the_first_reading_counts_after_a_kill(tmp_path: Path, folde
     source = photos(tmp_path / "photos")  # their times of change are of this moment
     monkeypatch.setattr(building, "_FLUSH_SECONDS", 0.0)
     key = cache.Key(list_folder(source), [f"{'ab'[i % 2]}/{i:03d}.png" for i in range(COUNT)], Form((8, 8)))
-    with key.alone():
+    with key.locked():
         begun = building.Building(key, COUNT, (3, 8, 8))
-        begun.note([ingest.Found(0, b"x" * 32)])
+        begun.record([ingest.FileResult(0, b"x" * 32)])
         begun.close()
         monkeypatch.setattr(time, "time_ns", lambda: 10**19)  # much later
         again = building.Building(key, COUNT, (3, 8, 8))
         assert again.done == {0: (b"x" * 32, -1, False)}
-        again.note([ingest.Found(row, b"y" * 32) for row in range(1, COUNT)])
+        again.record([ingest.FileResult(row, b"y" * 32) for row in range(1, COUNT)])
         again.finish([])
     index = key.index()
     assert index is not None and (index.stamps == cache.UNKNOWN).all()
@@ -444,12 +444,12 @@ def test_a_decoder_that_crashes_or_hangs_costs_its_file_alone(tmp_path: Path, mo
     (source / "a" / "002.png").write_bytes(b"bring the decoder down")
     (source / "b" / "007.png").write_bytes(b"bring the decoder down")
     (source / "b" / "021.png").write_bytes(b"never come back")
-    for name, value in (("_START", _BAD_WORKER), ("_FEWEST_FOR_WORKERS", 1), ("_PATIENCE_SECONDS", 1.0)):
+    for name, value in (("_START", _BAD_WORKER), ("_FEWEST_FOR_WORKERS", 1), ("_TIMEOUT_SECONDS", 1.0)):
         monkeypatch.setattr(ingest, name, value)
     images = open_images(source, size=8)
     assert len(images) == COUNT - 3
     assert dict(images.skipped) == dict.fromkeys(
-        ("a/002.png", "b/007.png", "b/021.png"), "its decoder crashed, or did not come to an end"
+        ("a/002.png", "b/007.png", "b/021.png"), "its decoder crashed or did not finish"
     )
     assert subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "bring the"], check=False).returncode == 1
 

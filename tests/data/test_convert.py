@@ -81,8 +81,8 @@ def test_groups(query: str, rows: list[int]) -> None:
         ("attr:glasses=7", "choose from: 0, 1"),
         ("attr:hair=rad", "did you mean 'red'"),
         ("attr:glasses=0,male=0", "no image belongs"),
-        ("attr:glasses", "cannot be understood"),
-        ("attr:", "cannot be understood"),
+        ("attr:glasses", "cannot parse the group"),
+        ("attr:", "cannot parse the group"),
         ("glasses=1", "expected label:CLASS"),
         ("", "expected label:CLASS"),
     ],
@@ -93,9 +93,9 @@ def test_unknown_groups(query: str, said: str) -> None:
 
 
 def test_groups_without_labels_or_attributes() -> None:
-    with pytest.raises(UserError, match="have none"):
+    with pytest.raises(UserError, match="these images have no"):
         match_group("label:cat", None, (), {})
-    with pytest.raises(UserError, match="have none"):
+    with pytest.raises(UserError, match="these images have no"):
         match_group("attr:a=1", None, (), {})
 
 

@@ -135,7 +135,7 @@ def test_the_table() -> None:
 def test_fetched_once_and_said_first(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = open_images("mnist")
     said = capsys.readouterr().err
-    assert said.startswith("mnist: fetching 0.0 MB from http://127.0.0.1") and str(tmp_path / "cache") in said
+    assert said.startswith("mnist: downloading 0.0 MB from http://127.0.0.1") and str(tmp_path / "cache") in said
     assert len(server.asked) == 4 and cached(tmp_path) == sorted(mnist_files())
     assert images.source == "mnist" and (images.parts == 2).sum() == 5 and images.classes[9] == "9"
     assert open_images("mnist").fingerprint == images.fingerprint
@@ -199,7 +199,7 @@ FAULTS = {
     longer_and_says_so: "bytes, expected",
     cut_off: "it ended after",
     cut_off_unsaid: "it ended after",
-    another: "its SHA-256 is not the one that is known",
+    another: "its SHA-256 differs from the expected one",
     gone: "HTTP 404",
     no_server: "refused",
 }
@@ -214,9 +214,9 @@ def test_what_the_network_does_is_one_sentence(
     answer = vaekit(*command.split())
     first, last = answer.err.splitlines()
     assert (answer.code, answer.out) == (2, "")
-    assert first.startswith("mnist: fetching")
-    assert last.startswith("vaekit: mnist: train-images-idx3-ubyte.gz could not be fetched (127.0.0.1:")
-    assert FAULTS[fault] in last and "name that instead" in last and len(last) < 500
+    assert first.startswith("mnist: downloading")
+    assert last.startswith("vaekit: mnist: cannot download train-images-idx3-ubyte.gz (127.0.0.1:")
+    assert FAULTS[fault] in last and "use that instead" in last and len(last) < 500
     assert cached(tmp_path) == [] and not Path("run").exists()
 
 
@@ -304,14 +304,14 @@ def test_what_lies_here_comes_first(server: Server) -> None:
     Path("mnist").mkdir()
     Image.fromarray(np.zeros((4, 4), np.uint8)).save("mnist/a.png")
     images = open_images("mnist")
-    assert images.source == str(Path("mnist").resolve()) and any("what lies here" in note for note in images.notes)
+    assert images.source == str(Path("mnist").resolve()) and any("the local path" in note for note in images.notes)
     assert len(peek("mnist")[0]) == 1 and server.asked == []
 
 
 def test_names_that_are_nearly_right(server: Server) -> None:
     with pytest.raises(UserError, match="did you mean the set 'fashion-mnist'"):
         open_images("fashon-mnist")
-    with pytest.raises(UserError, match="taken as a whole; write mnist"):
+    with pytest.raises(UserError, match="used as a whole; write mnist"):
         open_images("mnist:500")
     assert server.asked == []
 
@@ -340,7 +340,7 @@ def test_cifar_is_read_as_it_is_written(server: Server, tmp_path: Path) -> None:
     [
         ({"data_batch_2": bytes(3072)}, "data_batch_2.bin has 3,072 bytes, expected a multiple of 3,073"),
         ({"test_batch": b""}, "test_batch.bin has 0 bytes"),
-        ({"test_batch": bytes([3]) + bytes(3072)}, "test_batch.bin has class 3, batches.meta.txt only 3"),
+        ({"test_batch": bytes([3]) + bytes(3072)}, "test_batch.bin has class 3, but batches.meta.txt has only 3"),
     ],
 )
 def test_cifar_that_is_damaged(replaced: dict[str, bytes], said: str, tmp_path: Path) -> None:

@@ -73,10 +73,10 @@ def test_a_single_image_has_a_size(tmp_path: Path) -> None:
     ("sides", "size", "reason"),
     [
         ([(28, 28)], 28, "the size of the images"),
-        ([(20, 30)], 20, "middle is cut out"),
-        ([(4, 4)], 8, "serves sides from 8"),
+        ([(20, 30)], 20, "center crop"),
+        ([(4, 4)], 8, "at least 8 pixels per side"),
         ([(300, 400)], 256, "take long"),
-        ([(300, 400), (100, 90)], 64, "no side is under 90"),
+        ([(300, 400), (100, 90)], 64, "all sides are at least 90"),
     ],
 )
 def test_the_suggested_size_has_a_reason(tmp_path: Path, sides: list, size: int, reason: str) -> None:

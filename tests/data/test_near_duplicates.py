@@ -61,9 +61,9 @@ def test_every_shape(channels: int, size: tuple[int, int], monkeypatch: pytest.M
     pixels = torch.randint(0, 256, (7, channels, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     pixels[5] = pixels[2]
     assert any({2, 5} <= set(group) for group in near_duplicates(pixels).groups)
-    whole = alike._marks(pixels, np.arange(7))
+    whole = alike._descriptors(pixels, np.arange(7))
     monkeypatch.setattr(alike, "_PIECE_BYTES", 1)
-    pieces = alike._marks(pixels, np.arange(7))
+    pieces = alike._descriptors(pixels, np.arange(7))
     assert all((first == second).all() for first, second in zip(whole, pieces, strict=True))
     assert near_duplicates(pixels, np.array([1, 2, 5])).groups == [[2, 5]]
 
@@ -73,13 +73,13 @@ def test_areas_are_exact() -> None:
         weights = alike._areas(pixels, areas)
         assert (weights.sum(1) == pixels).all() and (weights.sum(0) == areas).all()
     image = torch.arange(16.0).repeat(32, 1).mul(16).to(torch.uint8).view(1, 1, 32, 16)
-    _, thumbnail = alike._marks(image, np.arange(1))
+    _, thumbnail = alike._descriptors(image, np.arange(1))
     assert (thumbnail.reshape(16, 16) == np.arange(16) * 16).all()
 
 
 def test_the_hash_is_of_the_gradient() -> None:
     rising = torch.arange(72, dtype=torch.uint8).repeat(8, 1).view(1, 1, 8, 72)
-    hashes, _ = alike._marks(torch.cat([rising, rising.flip(3), torch.full_like(rising, 255)]), np.arange(3))
+    hashes, _ = alike._descriptors(torch.cat([rising, rising.flip(3), torch.full_like(rising, 255)]), np.arange(3))
     assert hashes.tolist() == [2**64 - 1, 0, 0]
     assert alike._ones(hashes).tolist() == [64, 0, 0]
 
@@ -103,7 +103,7 @@ def test_pairs_are_those_of_the_definition() -> None:
     assert (alike._ones((hashes[:, None] ^ hashes).ravel()).reshape(60, 60) == bits).all()
     pixels = open_images("portraits:80", 32).pixels
     pixels = torch.cat([pixels, CHANGES["brighter"](pixels)[::2], CHANGES["JPEG"](pixels)[::3]])
-    hashes, thumbnails = alike._marks(pixels, np.arange(len(pixels)))
+    hashes, thumbnails = alike._descriptors(pixels, np.arange(len(pixels)))
     centred = thumbnails - thumbnails.mean(1, keepdims=True)
     near = alike._ones((hashes[:, None] ^ hashes).ravel()).reshape(len(pixels), -1) <= 3
     near &= np.abs(centred[:, None] - centred).mean(2) <= 2

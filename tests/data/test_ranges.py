@@ -15,7 +15,7 @@ from vaekit.data.ingest import workers as ingest
 from vaekit.data.ranges import dark_notes
 from vaekit.errors import UserError
 from vaekit.pixels.decode import decode, decode_noting
-from vaekit.pixels.form import AS_IT_IS
+from vaekit.pixels.image_form import AS_IT_IS
 
 
 def save(folder: Path, name: str, values: np.ndarray, **options: object) -> Path:
@@ -51,7 +51,7 @@ def test_float_files_have_one_range_and_others_are_refused_by_name(tmp_path: Pat
 def test_how_much_of_16_bits_is_used_is_said(tmp_path: Path, monkeypatch, through_cache: bool) -> None:
     if through_cache:
         monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr("vaekit.data.ingest.loader._FEWEST_KEPT", 1)
+        monkeypatch.setattr("vaekit.data.ingest.loader._FEWEST_CACHED", 1)
         monkeypatch.setattr(ingest, "_FEWEST_FOR_WORKERS", 1)
     for index in range(3):
         save(tmp_path / "scans", f"{index}.png", ramp(4095 - index, np.uint16))
@@ -59,9 +59,7 @@ def test_how_much_of_16_bits_is_used_is_said(tmp_path: Path, monkeypatch, throug
     for _ in range(2):  # the second time from the cache
         images = open_images(tmp_path / "scans")
         assert images.pixels[:3].unique().tolist() == list(range(17))
-        said = (
-            "use 6.2 % of their range, which leaves 17 of 256 gray levels; to use all, train on values multiplied by 16"
-        )
+        said = "use 6.2 % of their range, which leaves 17 of 256 gray levels; to use all of them, multiply all values"
         assert [said in note for note in images.notes if "range" in note] == [True]
     save(tmp_path / "scans", "bright.png", ramp(65535, np.uint16))
     assert not [note for note in open_images(tmp_path / "scans").notes if "range" in note]
@@ -157,9 +155,9 @@ def test_only_files_that_can_be_opened_are_advised(tmp_path: Path) -> None:
     (tmp_path / "0.nii.gz").write_bytes(b"x")
     with pytest.raises(UserError) as error:
         open_images(tmp_path)
-    assert "name that file itself" not in str(error.value)
+    assert "pass that file itself" not in str(error.value)
     np.save(tmp_path / "1.npy", ramp(1))
-    with pytest.raises(UserError, match=r"to open 1.npy, name that file itself"):
+    with pytest.raises(UserError, match=r"to open 1.npy, pass that file itself"):
         open_images(tmp_path)
 
 

@@ -20,8 +20,8 @@ from PIL import Image
 
 from vaekit.data import Images, open_files, open_images, summary, survey, write_folder
 from vaekit.errors import UserError
-from vaekit.pixels.form import Form
-from vaekit.pixels.spans import Span
+from vaekit.pixels.byte_ranges import Span
+from vaekit.pixels.image_form import Form
 
 
 def picture(seed: int, size: tuple[int, int] = (8, 8), colour: bool = False) -> Image.Image:
@@ -76,7 +76,7 @@ def test_flat_folder(tmp_path: Path) -> None:
     assert images.labels is None and images.classes == () and images.shape == (1, 8, 8)
     assert images.pixels[0, 0].tolist() == np.asarray(picture(1)).tolist()
     assert images.source == str(tmp_path.resolve())
-    assert "too few for a split" in images.notes[0]
+    assert "too few to split" in images.notes[0]
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_bomb_is_skipped(tmp_path: Path, monkeypatch) -> None:
     ("content", "said"),
     [
         ({}, "is empty"),
-        ({"a.txt": b"x", "b.npz": b"x"}, "no images among its 2 other files .*name that file itself"),
+        ({"a.txt": b"x", "b.npz": b"x"}, "no images among its 2 other files .*pass that file itself"),
         ({"a.jpg": b"", "b.jpg": b"\xff\xd8\xff"}, "2 of the 2 images"),
     ],
 )
@@ -306,7 +306,7 @@ def test_folders_without_images(tmp_path: Path, content: dict[str, bytes], said:
         ({"source": "a\0b"}, "there is no file|cannot be opened"),
         ({"source": "portraits:0"}, "expected a number of portraits"),
         ({"source": "portraits:many"}, "expected a number of portraits"),
-        ({"source": "digits:5"}, "takes no count"),
+        ({"source": "digits:5"}, "without a count"),
         ({"source": "digits", "size": 0}, "expected a positive number"),
         ({"source": "digits", "size": -4}, "expected a positive number"),
         ({"source": "digits", "channels": 2}, "expected 1"),
@@ -314,7 +314,7 @@ def test_folders_without_images(tmp_path: Path, content: dict[str, bytes], said:
         ({"source": "digits", "size": 10_000_000}, "smaller --size"),
         ({"source": []}, "is empty"),
         ({"source": ["nowhere.png"]}, "there is no file"),
-        ({"source": 7}, "images cannot be made from int"),
+        ({"source": 7}, "cannot read images from int"),
     ],
 )
 def test_mistakes(arguments: dict, said: str) -> None:
@@ -327,7 +327,7 @@ def test_misspelled_path_suggests_the_neighbour(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean '.*photos'"):
         open_images(tmp_path / "photo")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UserError, match="of a kind that is not known"):
+    with pytest.raises(UserError, match="unknown file type"):
         open_images(tmp_path / "notes.txt")
 
 
@@ -359,7 +359,7 @@ def test_metadata(tmp_path: Path) -> None:
     assert images.attributes["hair"].tolist() == ["black", "red, long", ""]
     assert images.attributes["empty"].tolist() == ["", "", ""]
     assert images.notes[:2] == (
-        "1 row of metadata.csv names no image that was read, such as gone.png",
+        "1 row of metadata.csv matches no image, such as gone.png",
         "1 image has no row in metadata.csv, such as c.png",
     )
     assert images.select("attr:glasses=1").names == ("b.png",)
@@ -398,7 +398,7 @@ def test_the_table_of_celeba(tmp_path: Path, table: str, text: str) -> None:
     (tmp_path / table).write_text(text)
     images = open_images(tmp_path)
     assert {name: column.tolist() for name, column in images.attributes.items()} == {"Male": [0, 1], "Smiling": [1, 0]}
-    assert images.labels is None and len(images.notes) == 1  # too few for a split
+    assert images.labels is None and len(images.notes) == 1  # too few to split
     assert images.select("attr:Smiling=1").names == ("img_align_celeba/000001.png",)
 
 
@@ -515,7 +515,7 @@ def test_idx_files_are_what_the_arrays_in_them_are(tmp_path: Path, monkeypatch) 
         assert open_images(folder / "t10k-images-idx4-ubyte.gz", **options).pixels.equal(plain.pixels[12:])
         assert open_images(zipped(folder, tmp_path / "a.zip"), **options).fingerprint == whole.fingerprint
     write_idx(folder, test=pixels[:3, :, :, 0])
-    with pytest.raises(UserError, match="different sizes; give one with --size"):
+    with pytest.raises(UserError, match="different sizes; choose one with --size"):
         open_images(folder)
     assert open_images(folder, channels=3).shape == (3, 4, 8)
 
@@ -523,11 +523,11 @@ def test_idx_files_are_what_the_arrays_in_them_are(tmp_path: Path, monkeypatch) 
 @pytest.mark.parametrize(
     ("shape", "said"),
     [
-        ((40, 40, 41), r"holds 64000 values, its header says 65600"),
-        ((39, 40, 40), r"holds 64000 values, its header says 62400"),
-        ((2**32 - 1, 40, 40), r"holds 64000 values, its header says 6871947672000"),
-        ((40, 40, 40, 7), r"holds 64000 values, its header says 448000"),
-        ((0, 40, 40), r"holds 64000 values, its header says 0"),
+        ((40, 40, 41), r"contains 64000 values, but its header declares 65600"),
+        ((39, 40, 40), r"contains 64000 values, but its header declares 62400"),
+        ((2**32 - 1, 40, 40), r"contains 64000 values, but its header declares 6871947672000"),
+        ((40, 40, 40, 7), r"contains 64000 values, but its header declares 448000"),
+        ((0, 40, 40), r"contains 64000 values, but its header declares 0"),
         ((1, 64000), "has 2 dimensions, expected images"),
         ((4000, 4, 2, 2), "has 2 channels, expected 1 or 3"),
     ],
@@ -553,7 +553,7 @@ def test_idx_damage_behind_the_first_block(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(5, 0, 0), (0, 8, 8), (2**32 - 1, 0, 8)])
 def test_idx_without_pixels(shape: tuple[int, ...], tmp_path: Path) -> None:
     (tmp_path / "train-images-idx3-ubyte").write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, *shape))
-    with pytest.raises(UserError, match="holds no images"):
+    with pytest.raises(UserError, match="contains no images"):
         open_images(tmp_path, size=8)
 
 

@@ -73,12 +73,12 @@ def test_an_empty_part_takes_the_nearest_hash() -> None:
 @pytest.mark.parametrize("count", range(1, 10))
 def test_fewer_than_ten_are_all_train(count: int) -> None:
     parts, notes = assign_parts(uniforms(contents(count)), free(count))
-    assert not parts.any() and "too few for a split" in notes[0]
+    assert not parts.any() and "too few to split" in notes[0]
 
 
 def test_all_alike_are_all_train() -> None:
     parts, notes = assign_parts(uniforms([b"same"] * 20), free(20))
-    assert len(set(parts.tolist())) == 1 and "alike" in notes[0]
+    assert len(set(parts.tolist())) == 1 and "equal" in notes[0]
 
 
 def test_given_parts_stay_and_the_missing_one_is_carved_out_of_train() -> None:

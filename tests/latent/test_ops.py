@@ -243,7 +243,7 @@ def test_a_set_without_labels_or_attributes() -> None:
     model, images = identity_model(), Images(random_pixels(3), ("a", "b", "c"))
     tensors, facts = edit.encode_set(model, images)
     assert list(tensors) == ["latents"] and facts == {"classes": [], "strings": {}}
-    with pytest.raises(UserError, match="have none"):
+    with pytest.raises(UserError, match="these images have no"):
         edit.group_latents(tensors, facts, "label:smile")
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vaekit.pixels.decode import decode, is_colour, reason, upright_size
-from vaekit.pixels.form import Form, fit
+from vaekit.pixels.decode import decode, is_color, reason, upright_size
+from vaekit.pixels.image_form import Form, fit
 
 VALUES_16 = np.array([0, 128, 129, 255, 256, 257, 385, 386, 32767, 32768, 65406, 65407, 65535], np.uint32)
 VALUES_8 = np.rint(VALUES_16 / 257).astype(np.uint8)
@@ -42,14 +42,14 @@ def test_16_bit_colour_is_rounded_not_cut(make) -> None:
     expected = np.rint(values / 257).astype(np.uint8)
     data = make(values)
     assert decode(data, Form(None, 3)).tolist() == expected.tolist()
-    assert is_colour(BytesIO(data))
+    assert is_color(BytesIO(data))
 
 
 def test_16_bit_with_alpha() -> None:
     opaque = np.full_like(VALUES_16, 65535)
     gray = deep_png(np.stack([VALUES_16, opaque], axis=-1)[None])
     assert decode(gray, Form(None, 1))[0].tolist() == VALUES_8.tolist()
-    assert not is_colour(BytesIO(gray))
+    assert not is_color(BytesIO(gray))
     colour = deep_png(np.stack([VALUES_16, VALUES_16, VALUES_16, 0 * opaque], axis=-1)[None])
     assert (decode(colour, Form(None, 3)) == 255).all()
 
@@ -90,7 +90,7 @@ def test_palette() -> None:
     for kind in ("PNG", "GIF", "BMP", "TIFF"):
         data = saved(image, kind)
         assert decode(data, Form(None, 3))[0].tolist() == [[10, 20, 30], [200, 100, 0], [1, 1, 1]], kind
-        assert is_colour(BytesIO(data))
+        assert is_color(BytesIO(data))
 
 
 def test_palette_with_transparency() -> None:
@@ -103,7 +103,7 @@ def test_palette_with_transparency() -> None:
 
 def test_gray_palette_is_gray() -> None:
     data = saved(palette_image((10, 10, 10), (200, 200, 200)), "PNG")
-    assert not is_colour(BytesIO(data))
+    assert not is_color(BytesIO(data))
     assert decode(data, Form(None, 3))[0].tolist() == [10, 200]
 
 

@@ -15,10 +15,10 @@ from PIL import Image
 
 from vaekit.data import open_images, peek, survey
 from vaekit.errors import UserError
-from vaekit.pixels.form import Form, fit
+from vaekit.pixels.image_form import Form, fit
 from vaekit.pixels.sizes import crop_notes, kept_share, suggested
 
-DROPS = "cutting the middle out of the images (--fit crop) to {} drops {} % of the average picture"
+DROPS = "center crop (--fit crop) to {} drops {} % of the average image"
 
 
 @pytest.mark.parametrize("size", [(40, 40), (60, 20), (20, 90)])
@@ -48,11 +48,11 @@ def test_the_mean_is_over_pictures_whichever_side_is_longer() -> None:
 @pytest.mark.parametrize(
     ("sizes", "fit", "flags", "reason"),
     [
-        ([(200, 5000)], "crop", "--size 256 --fit pad", "would drop 96 % of the average picture"),
+        ([(200, 5000)], "crop", "--size 256 --fit pad", "would drop 96 % of the average image"),
         ([(4, 100)], "crop", "--size 100 --fit pad", "would drop 96 %"),
         ([(64, 200)], "crop", "--size 64x200", "the size of the images; a square .* would drop 68 %"),
         ([(20, 90), (90, 20)], "crop", "--size 64 --fit pad", "would drop 78 %"),
-        ([(20, 90), (80, 20)], "pad", "--size 64 --fit pad", "no longer side is under 80"),
+        ([(20, 90), (80, 20)], "pad", "--size 64 --fit pad", "all longer sides are at least 80"),
         ([(20, 90)], "stretch", "--size 20 --fit stretch", "the shorter side of the images$"),
         ([(20, 90)], "pad", "--size 90 --fit pad", "the longer side of the images$"),
     ],
@@ -80,7 +80,7 @@ def test_data_training_and_the_plan_agree(tmp_path: Path, vaekit: Callable, size
     assert survey(folder)["suggested"] | {"reason": ""} == {"size": 256, "fit": "pad", "recipe": "vae", "reason": ""}
     for words in ([], ["--dry-run"]):
         answer = vaekit("train", folder, "--out", tmp_path / "run", *words)
-        assert answer.code == 2 and "--size 256 --fit pad (a square cut out of the middle would drop 97 %" in answer.err
+        assert answer.code == 2 and "--size 256 --fit pad (a square center crop would drop 97 %" in answer.err
     note = DROPS.format("8x8", 97)
     assert any(each.startswith(note) for each in json.loads(vaekit("data", folder, "--size", 8, "--json").out)["notes"])
     train = ("train", folder, "--size", 8, "--recipe", "seed-ae", "--epochs", 1, "--out", tmp_path / "run")
@@ -97,10 +97,10 @@ def test_a_plan_counts_the_same_pictures_as_training(tmp_path: Path, monkeypatch
     monkeypatch.setattr(import_module("vaekit.data.inspect.peek"), "_MOST", 3)
     folder = long_pictures(tmp_path / "long", *[(8, 8 * (1 + index)) for index in range(12)])
     form = Form((8, 8))
-    cut = [note for note in open_images(folder, 8).notes if "cutting" in note]
-    assert cut == [note for note in peek(folder, form)[0].notes if "cutting" in note] and len(cut) == 1
+    cut = [note for note in open_images(folder, 8).notes if "center crop" in note]
+    assert cut == [note for note in peek(folder, form)[0].notes if "center crop" in note] and len(cut) == 1
     shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
-    assert cut == [note for note in open_images(tmp_path / "packed.zip", 8).notes if "cutting" in note]
+    assert cut == [note for note in open_images(tmp_path / "packed.zip", 8).notes if "center crop" in note]
 
 
 def test_it_is_said_of_arrays_and_images_too(tmp_path: Path) -> None:

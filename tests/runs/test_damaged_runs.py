@@ -14,7 +14,7 @@ import torch
 from run_faults import COMMANDS, NAN, READERS, Fault
 
 from vaekit.data import BINARIZE
-from vaekit.pixels.form import FITS, FRAMES
+from vaekit.pixels.image_form import FITS, FRAMES
 from vaekit.runs import folder as runs
 from vaekit.system.files import load_tensors, save_tensors
 from vaekit.system.schema import Choice, _constraints

@@ -111,7 +111,7 @@ def test_what_training_says_of_images_is_said_of_those_a_verb_is_given(
         lines = capsys.readouterr().err.splitlines()
         for each in (*said, "skipped 1 unreadable file: c.png"):
             assert sum(each in line for line in lines) == 1, lines
-        assert len(lines) == 4  # not that there are too few for a split
+        assert len(lines) == 4  # not that there are too few to split
     images = vk.open_images(folder)
     vae.reconstruct(images)
     assert not capsys.readouterr().err and len(images.remarks) == 5

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from vaekit.pixels.form import fit
 
 from vaekit.data import Form
-from vaekit.pixels.form import fit
 
 SIZES = {"smaller": (37, 29, 12, 9), "larger": (9, 7, 16, 20), "wider": (40, 10, 8, 8), "taller": (11, 33, 10, 6)}
 

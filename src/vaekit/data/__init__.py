@@ -1,4 +1,4 @@
-"""Data: any source of images to uint8 [N,C,H,W] with labels, attributes, parts and a fingerprint.
+"""Images from any source: uint8 ``[N, C, H, W]`` with labels, attributes, parts and a fingerprint.
 
 source -> files or rows -> decode and fit -> Rows -> split and fingerprint -> Images
 """
@@ -19,8 +19,8 @@ from vaekit.data.sources.builtin import builtin_names
 from vaekit.data.sources.metadata import guarded
 from vaekit.data.sources.open import open_files, open_images, open_in
 from vaekit.data.splits import PARTS, check_split
-from vaekit.data.stored import check_stored, open_stored
-from vaekit.pixels.form import FITS, FRAMES, Form, parse_size
+from vaekit.data.stored_source import check_stored, open_stored
+from vaekit.pixels.image_form import FITS, FRAMES, Form, parse_size
 
 __all__ = [
     "BINARIZE",

@@ -1,4 +1,4 @@
-"""A table as a CSV file: a line per row, columns by name."""
+"""Write tables as CSV files."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["check_place", "check_table", "write_table"]
 
 
 def check_table(path: Path) -> None:
-    """Refuses a file that could not be written, before a long measurement."""
+    """Check before a long measurement that a table can be written to ``path``; raises :class:`UserError`."""
     if path.suffix.lower() != ".csv":
-        raise UserError(f"{path}: a table is written as .csv; give a name that ends so")
+        raise UserError(f"{path}: tables are written as CSV; use a name that ends in .csv")
     check_place(path)
 
 
 def check_place(path: Path) -> None:
-    """Refuses the name of a file that is a folder, or whose folder is missing."""
+    """Raise :class:`UserError` if ``path`` is a folder or its parent folder does not exist."""
     if path.is_dir() or not path.parent.is_dir():
-        reason = "it is a folder" if path.is_dir() else "its folder is missing"
-        raise UserError(f"{path} cannot be written: {reason}; give another file name")
+        reason = "it is a folder" if path.is_dir() else "its folder does not exist"
+        raise UserError(f"{path} cannot be written: {reason}; choose another file name")
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes columns of one length; floats with all their digits, texts that no spreadsheet takes for formulas."""
+    """Write columns of equal length. Floats keep all digits, and text that looks like a formula is escaped."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(map(guarded, columns))

@@ -1,8 +1,8 @@
-"""What images are, as numbers that do not depend on where they lie or how large they are shown.
+"""Hashes that identify images, independent of their location and of the size they are decoded to.
 
 content      sha256 of a file's bytes, or of an array row's shape and bytes
 digest       sha256(name, content, label, attributes) of one image
-fingerprint  sha256 over the sorted digests of a set: the same for a folder and the archive of it
+fingerprint  sha256 of the sorted digests of a set; a folder and an archive of it have the same
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["fingerprint_of", "hash_rows", "row_digests"]
 
 
 def hash_rows(rows: np.ndarray) -> list[bytes]:
-    """The content of each image in uint8 [N,C,H,W]: 32 bytes each."""
+    """Hash each image of uint8 ``[N, C, H, W]`` to 32 bytes."""
     shape = "x".join(map(str, rows.shape[1:])).encode() + b"\n"
     return [hashlib.sha256(shape + np.ascontiguousarray(row).tobytes()).digest() for row in rows]
 
@@ -27,26 +27,26 @@ def row_digests(
     labels: Sequence[str] | None,
     attributes: Mapping[str, np.ndarray],
 ) -> np.ndarray:
-    """One digest per image, uint8 [N, 32]."""
+    """Hash each image with its name, label and attributes, to uint8 ``[N, 32]``."""
     out = np.empty((len(names), 32), np.uint8)
     cells = _attribute_cells(attributes, len(names))
     for index, (name, content, cell) in enumerate(zip(names, contents, cells, strict=True)):
         fields = [_utf8(name), content, _utf8(labels[index]) if labels is not None else b"", cell]
-        # every field goes in with its length, so that no two different rows run together
+        # prefix every field with its length, so that different rows cannot join to the same bytes
         joined = b"".join(len(field).to_bytes(8, "little") + field for field in fields)
         out[index] = np.frombuffer(hashlib.sha256(joined).digest(), np.uint8)
     return out
 
 
 def fingerprint_of(digests: np.ndarray) -> str:
-    """The fingerprint of a set of images, in hex; the order does not matter.
+    """Return the fingerprint of a set of images in hexadecimal; it does not depend on their order.
 
     >>> a = np.zeros((2, 32), np.uint8); a[1] = 1
     >>> fingerprint_of(a) == fingerprint_of(a[::-1])
     True
     """
-    words = np.ascontiguousarray(digests).view(">u8")  # compared as numbers, first word first: the order of the bytes
-    return hashlib.sha256(digests[np.lexsort(words.T[::-1])].data).hexdigest()
+    keys = np.ascontiguousarray(digests).view(">u8")  # sorting big-endian integers sorts the bytes
+    return hashlib.sha256(digests[np.lexsort(keys.T[::-1])].data).hexdigest()
 
 
 def _attribute_cells(attributes: Mapping[str, np.ndarray], count: int) -> Iterator[bytes]:
@@ -59,5 +59,5 @@ def _attribute_cells(attributes: Mapping[str, np.ndarray], count: int) -> Iterat
 def _utf8(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half of a pair, as JSON can write it
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can contain
         return text.encode("utf-8", "surrogatepass")

@@ -1,6 +1,6 @@
-"""Groups of images named in words: ``label:smiling``, ``attr:glasses=1,male=0`` (all conditions hold).
+"""Select groups of images by a query: ``label:smiling``, ``attr:glasses=1,male=0`` (all conditions must hold).
 
-Pure matching over arrays, so that it serves images and stored latents alike.
+Matching works on arrays, so that it serves both images and stored latents.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import numpy as np
 
 from vaekit.errors import UserError, nearest, storable
 
-__all__ = ["WORDS", "match_group"]
+__all__ = ["TRUTH_VALUES", "match_group"]
 
-#: What may stand for 1 and 0 in a table or a query.
-WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+#: Words that a table or a query may use for 1 and 0.
+TRUTH_VALUES = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 _SHAPE = "expected label:CLASS or attr:COLUMN=VALUE,COLUMN=VALUE"
 
@@ -25,51 +25,58 @@ def match_group(
     classes: Sequence[str],
     attributes: Mapping[str, np.ndarray],
 ) -> np.ndarray:
-    """Which rows belong to the group: a bool mask [N].
+    """Return a mask ``[N]`` of the rows that belong to a group.
 
-    Arguments: query as above; labels int [N], indices into classes, or None; attributes column -> [N] floats
-    (NaN: missing, never matches) or strings. Raises :class:`UserError` that lists what is known if the
-    class, the column or the value is unknown, or if no row matches.
+    Args:
+        query: ``label:CLASS`` or ``attr:COLUMN=VALUE,COLUMN=VALUE``.
+        labels: Integers ``[N]``, indices into ``classes``, or None.
+        classes: Names of the labels.
+        attributes: Arrays ``[N]`` by column, of floats (NaN marks a missing value and never matches) or strings.
+
+    Raises:
+        UserError: If the class, column or value is unknown (the message lists those that exist), or no row matches.
 
     >>> table = {"glasses": np.array([1.0, 1.0]), "male": np.array([1.0, 0.0])}
     >>> match_group("attr:glasses=1,male=0", None, (), table)
     array([False,  True])
     """
-    query = storable(query)  # as the names of classes and columns are
+    query = storable(query)  # as the names of classes and columns are stored
     kind, colon, rest = query.strip().partition(":")
     if not colon or kind not in ("label", "attr") or not rest.strip():
-        raise UserError(f"the group {query!r} cannot be understood; {_SHAPE}")
+        raise UserError(f"cannot parse the group {query!r}; {_SHAPE}")
     if kind == "label":
         mask = _match_label(_unquote(rest), labels, classes, query)
     else:
         mask = _match_attributes(rest, attributes, query)
     if not mask.any():
-        raise UserError(f"no image belongs to the group {query!r}; ask for fewer conditions at once")
+        raise UserError(f"no image belongs to the group {query!r}; use fewer conditions")
     return mask
 
 
 def _match_label(name: str, labels: np.ndarray | None, classes: Sequence[str], query: str) -> np.ndarray:
     if labels is None or not classes:
         raise UserError(
-            f"the group {query!r} asks for a label, but these images have none "
-            "(labels are class subfolders, two or more of them with images)"
+            f"the group {query!r} selects by label, but these images have no labels "
+            "(labels come from two or more subfolders with images)"
         )
     if name not in classes:
-        raise UserError(f"the group {query!r} asks for an unknown label; {nearest(name, classes)}")
+        raise UserError(f"the group {query!r} has an unknown label; {nearest(name, classes)}")
     return np.asarray(labels) == list(classes).index(name)
 
 
 def _match_attributes(text: str, attributes: Mapping[str, np.ndarray], query: str) -> np.ndarray:
     if not attributes:
-        raise UserError(f"the group {query!r} asks for attributes, but these images have none (no metadata.csv)")
+        raise UserError(
+            f"the group {query!r} selects by attribute, but these images have no attributes (no metadata.csv)"
+        )
     masks = []
     for condition in text.split(","):
         column, equals, value = condition.partition("=")
         column, value = _unquote(column), _unquote(value)
         if not equals or not column or not value:
-            raise UserError(f"the group {query!r} cannot be understood at {condition.strip()!r}; {_SHAPE}")
+            raise UserError(f"cannot parse the group {query!r} at {condition.strip()!r}; {_SHAPE}")
         if column not in attributes:
-            raise UserError(f"the group {query!r} asks for an unknown attribute; {nearest(column, attributes)}")
+            raise UserError(f"the group {query!r} has an unknown attribute; {nearest(column, attributes)}")
         masks.append(_match_value(column, value, np.asarray(attributes[column]), query))
     return np.logical_and.reduce(masks)
 
@@ -91,12 +98,12 @@ def _known(column: str, value: str, values: np.ndarray) -> str:
     present = np.unique(values[~np.isnan(values.astype(float))])
     if len(present) <= 12:
         return "choose from: " + (", ".join(f"{v:g}" for v in present) or "(there are none)")
-    return f"{column} runs from {present[0]:g} to {present[-1]:g}"
+    return f"{column} ranges from {present[0]:g} to {present[-1]:g}"
 
 
 def _number(text: str) -> float | None:
     try:
-        return WORDS[text.lower()] if text.lower() in WORDS else float(text)
+        return TRUTH_VALUES[text.lower()] if text.lower() in TRUTH_VALUES else float(text)
     except ValueError:
         return None
 

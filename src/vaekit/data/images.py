@@ -1,4 +1,4 @@
-"""Images: the one record that every source is turned into, and everything downstream reads."""
+"""The record that every image source is converted to and everything downstream reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vaekit.data.ingest.mapped import is_mapped
 from vaekit.data.selection import Selection
 from vaekit.data.splits import PARTS, check_split
 from vaekit.errors import counted, printable
-from vaekit.pixels.form import Form
+from vaekit.pixels.image_form import Form
 from vaekit.system.arguments import checked
 
 __all__ = ["Images"]
@@ -27,10 +27,10 @@ __all__ = ["Images"]
 @checked
 @dataclass(frozen=True, eq=False, repr=False)
 class Images:
-    """A set of images of one shape, with what is known about each.
+    """A set of images of one shape, with their names, labels, attributes and parts.
 
-    Indexing with an int (one image), a slice, a list of ints, an int tensor or a bool mask gives Images
-    again; a slice shares its pixels with the whole.
+    Indexing with an int, a slice, a list of ints, an int tensor or a bool mask returns Images. A slice shares its
+    pixels with the original.
 
     >>> images = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), ("a", "b", "c"))
     >>> len(images[1:]), images.shape, images[2].names
@@ -41,18 +41,18 @@ class Images:
     names: tuple[str, ...]  #: relative to the source, or the row number
     labels: torch.Tensor | None = None  #: int64 [N], indices into classes
     classes: tuple[str, ...] = ()  #: names of the labels
-    attributes: dict[str, np.ndarray] = field(default_factory=dict)  #: column -> [N] float64 or str
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)  #: [N] float64 or str by column
     parts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))  #: uint8 [N]: 0 train, 1 val, 2 test
-    fingerprint: str = ""  #: hex sha256 of the content of these images, at whatever size
-    source: str = "array"  #: what the user named; folders are absolute
+    fingerprint: str = ""  #: sha256 of the content of these images in hexadecimal, independent of their size
+    source: str = "array"  #: the source as the user named it; folders are absolute paths
     skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of each unreadable file
-    notes: tuple[str, ...] = ()  #: what the user should know, in plain sentences
-    part_notes: tuple[str, ...] = ()  #: those of the notes that are about train, val and test alone
-    split_seed: int = 0  #: of the parts that the source does not name
-    has_splits: bool = False  #: whether the source itself says which images are train, val, test
-    digests: np.ndarray | None = None  #: uint8 [N, 32], identity of each image
-    is_mapped: bool = False  #: whether the pixels lie in a file that is mapped and may not fit into memory
-    form: Form = Form()  #: what the pictures were brought to
+    notes: tuple[str, ...] = ()  #: sentences for the user
+    part_notes: tuple[str, ...] = ()  #: the subset of the notes that is about train, val and test
+    split_seed: int = 0  #: seed of the parts that the source does not define
+    has_splits: bool = False  #: whether the source defines train, val or test images
+    digests: np.ndarray | None = None  #: uint8 [N, 32], hash of each image with its name, label and attributes
+    is_mapped: bool = False  #: whether the pixels are in a memory-mapped file and may not fit into memory
+    form: Form = Form()  #: the form that the images were converted to
 
     def __post_init__(self) -> None:
         count = len(self.pixels)
@@ -89,14 +89,14 @@ class Images:
 
     @property
     def order_fingerprint(self) -> str:
-        """Hex sha256 of the content of these images, in their order, and of the part of each."""
+        """Hexadecimal sha256 of these images in their order, and of the part of each."""
         digest = hashlib.sha256(self.parts.tobytes())
         digest.update(self.fingerprint.encode() if self.digests is None else self.digests.tobytes())
         return digest.hexdigest()
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The notes, and which files were skipped and why: what a user should read before training."""
+        """Notes and skipped files, which a user should read before training."""
         notes = tuple(map(printable, self.notes))
         if not self.skipped:
             return notes
@@ -105,13 +105,13 @@ class Images:
         return (*notes, f"skipped {counted(len(self.skipped), 'unreadable file')}: {printable(first)}{more}")
 
     def part(self, split: str) -> Images:
-        """The images of 'train', 'val', 'test' or 'all'; pixels are shared where they lie together."""
+        """Return the images of 'train', 'val', 'test' or 'all'; contiguous parts share their pixels."""
         if check_split(split) == "all":
             return self
         return self[self.parts == PARTS.index(split)]
 
     def selection(self, mask: np.ndarray) -> Selection:
-        """The images of a bool mask [N], or of row numbers, whose pixels are read only when asked for.
+        """Return the images of a bool mask ``[N]`` or of row numbers, without reading their pixels yet.
 
         >>> images = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), ("a", "b", "c"))
         >>> images.selection(np.array([True, False, True])).shape
@@ -120,7 +120,7 @@ class Images:
         return Selection(self.pixels, torch.from_numpy(np.arange(len(self))[_rows(mask, len(self))]))
 
     def binarized(self, kind: str | None) -> Images:
-        """The same images in black and white (:mod:`vaekit.data.binarize`); None: as they are.
+        """Return the images in black and white (:mod:`vaekit.data.binarize`), or unchanged if ``kind`` is None.
 
         >>> Images(torch.full((1, 1, 1, 2), 200, dtype=torch.uint8), ("a",)).binarized("threshold").pixels.unique()
         tensor([255], dtype=torch.uint8)
@@ -131,25 +131,26 @@ class Images:
         return replace(self, pixels=torch.from_numpy(pixels), is_mapped=is_mapped(pixels))
 
     def select(self, query: str) -> Images:
-        """The images of a group, ``label:smiling`` or ``attr:glasses=1,male=0``.
+        """Return the images of a group, such as ``label:smiling`` or ``attr:glasses=1,male=0``.
 
-        Raises :class:`~vaekit.errors.UserError` that names what is known if the group is unknown or empty.
+        Raises:
+            UserError: If the group is unknown or empty. The message lists the groups that exist.
         """
         labels = None if self.labels is None else self.labels.numpy()
         return self[match_group(query, labels, self.classes, self.attributes)]
 
     def __repr__(self) -> str:
         counts = Counter(self.parts.tolist())
-        said = [f"{len(self):,} of {'×'.join(map(str, self.shape))}"]
+        facts = [f"{len(self):,} of {'×'.join(map(str, self.shape))}"]
         if self.classes:
             more = ", …" if len(self.classes) > 10 else ""
-            said.append(f"{len(self.classes)} classes ({', '.join(self.classes[:10])}{more})")
+            facts.append(f"{len(self.classes)} classes ({', '.join(self.classes[:10])}{more})")
         if self.attributes:
-            said.append(f"attributes {', '.join(self.attributes)}")
-        said.append(" ".join(f"{name} {counts[number]:,}" for number, name in enumerate(PARTS)))
+            facts.append(f"attributes {', '.join(self.attributes)}")
+        facts.append(" ".join(f"{name} {counts[number]:,}" for number, name in enumerate(PARTS)))
         if self.skipped:
-            said.append(f"{len(self.skipped)} skipped")
-        return f"Images({'; '.join(said)}; {self.source})"
+            facts.append(f"{len(self.skipped)} skipped")
+        return f"Images({'; '.join(facts)}; {self.source})"
 
     def _fingerprint_of(self, picked: np.ndarray) -> str:
         if len(picked) == len(self) and (picked == np.arange(len(self))).all():
@@ -160,29 +161,29 @@ class Images:
 
 
 def _rows(index: Any, count: int) -> slice | np.ndarray:
-    """The index as a slice where that is possible (pixels are then shared), else as int64 row numbers."""
+    """Convert an index to a slice if possible, so that pixels are shared, else to int64 row numbers."""
     if isinstance(index, slice):
-        # torch takes no negative steps
+        # torch does not support negative steps
         return index if (index.step or 1) > 0 else np.arange(count)[index].copy()
     if isinstance(index, int | np.integer):
         if not -count <= index < count:
-            raise IndexError(f"image {index} of {count}")
+            raise IndexError(f"image {index} is out of range for {count} images")
         return slice(int(index) % count, int(index) % count + 1)
     rows = np.asarray(index)
     if rows.size == 0 and rows.dtype != bool:
         return slice(0, 0)
     if rows.dtype == bool:
         if rows.shape != (count,):
-            raise IndexError(f"a mask of {rows.shape} for {count} images")
+            raise IndexError(f"the mask has shape {rows.shape}; expected ({count},)")
         rows = np.flatnonzero(rows)
         if len(rows) == 0:
             return slice(0, 0)
     if rows.ndim == 0:
         return _rows(int(rows), count)
-    return _together(np.arange(count)[rows])
+    return _contiguous(np.arange(count)[rows])
 
 
-def _together(rows: np.ndarray) -> slice | np.ndarray:
+def _contiguous(rows: np.ndarray) -> slice | np.ndarray:
     if (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows

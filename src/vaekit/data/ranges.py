@@ -1,8 +1,8 @@
-"""How much of the range of their values images use, and what to do where it is too little or too much.
+"""Report how much of their value range images use, and refuse sets that use too little or too much.
 
-A set is scaled by the range of its format (:mod:`vaekit.pixels.deep`), never by its own values. So values of 12 bits in
-files of 16 keep 17 of 256 gray levels; that is said here. A set below 1 % of the range is not trained on; a single
-dark image that a trained run is given is scaled as in training, and a note says how dark it is.
+A set is scaled by the range of its format (:mod:`vaekit.pixels.bit_depth`), never by its own values. For example,
+12-bit values in 16-bit files leave 17 of 256 gray levels, which is reported here. A set that uses less than 1 % of the
+range is not trained on. A dark image that is passed to a trained run is scaled as in training, with a note.
 """
 
 from __future__ import annotations
@@ -13,45 +13,53 @@ from typing import NamedTuple
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.pixels.deep import PEAK
+from vaekit.pixels.bit_depth import PEAK
 
-__all__ = ["Dim", "beyond_words", "dark_notes", "frame_notes", "range_notes", "range_of_files", "refuse_dim"]
+__all__ = ["Dim", "dark_notes", "frame_notes", "out_of_range_message", "range_notes", "range_of_files", "refuse_dim"]
 
 _LEAST_SHARE = 0.01
-_AMPLE_SHARE = 0.5  # half of the range is what a bright-limited photograph leaves; a bit of depth is lost below
-_DARK = 1  # bytes: a mask of 0 and 1 is black to the eye
+_AMPLE_SHARE = 0.5  # typical of photographs without overexposed areas; below, at least a bit of depth is lost
+_DARK = 1  # bytes; a mask of 0 and 1 looks black
 _BLOCK = 1 << 22
 
 
 class Dim(NamedTuple):
-    """The message about images that use less than 1 % of their range."""
+    """Message about images that use less than 1 % of their range."""
 
-    said: str
+    problem: str
     remedy: str
 
     @property
     def note(self) -> str:
-        """The note if the images are used all the same."""
-        return f"{self.said}; they are scaled as in training, which leaves them nearly black"
+        """Note for the case that the images are used anyway."""
+        return f"{self.problem}; they are scaled as in training, which leaves them nearly black"
 
 
 def refuse_dim(dim: Dim) -> None:
-    """Raises :class:`UserError`: nothing can be learned from images that are all black."""
-    raise UserError(f"{dim.said} and would all be black; {dim.remedy}")
+    """Raise :class:`UserError`, because nothing can be learned from black images."""
+    raise UserError(f"{dim.problem} and would be black; {dim.remedy}")
 
 
 def range_of_files(peaks: np.ndarray, where: str) -> tuple[list[str], Dim | None]:
-    """:func:`range_notes` of files with more than 8 bits.
+    """Apply :func:`range_notes` to files with more than 8 bits.
 
     Args:
-        peaks: The largest value of each file, int [N] on the scale 0..PEAK, or EIGHT_BITS.
-        where: The name of the set.
+        peaks: Largest value of each file, int ``[N]`` on the scale 0 to PEAK, or EIGHT_BITS.
+        where: Name of the set.
     """
     return range_notes(int(peaks.max(initial=0)) / PEAK, f"files with more than 8 bits in {where}", "save them again")
 
 
-def range_notes(share: float, what: str, then: str) -> tuple[list[str], Dim | None]:
-    """Notes about the share of its range that a set uses; and what is said where it is less than 1 %.
+def range_notes(share: float, subject: str, then: str) -> tuple[list[str], Dim | None]:
+    """Report the share of the range that a set uses.
+
+    Args:
+        share: Largest value divided by the end of the range.
+        subject: The set, as the plural subject of a sentence.
+        then: What to do with the scaled values, as an imperative.
+
+    Returns:
+        Notes, and the message for a set that uses less than 1 %, if so.
 
     >>> range_notes(4095 / 65535, "files in scans", "save them again")[0][0][:45]
     'files in scans use 6.2 % of their range, whic'
@@ -62,28 +70,28 @@ def range_notes(share: float, what: str, then: str) -> tuple[list[str], Dim | No
     if share < _LEAST_SHARE:
         factor = _factor(share)
         remedy = f"multiply all values by the same number, such as {factor}, and {then}"
-        return [], Dim(f"{what} use only {percent}", remedy)
+        return [], Dim(f"{subject} use only {percent}", remedy)
     levels = round(share * 255) + 1
     return [
-        f"{what} use {percent}, which leaves {levels} of 256 gray levels; to use all, train on values multiplied by "
-        f"{_factor(share)}, and multiply those of later images alike"
+        f"{subject} use {percent}, which leaves {levels} of 256 gray levels; to use all of them, multiply all values "
+        f"by {_factor(share)} before training, and those of later images too"
     ], None
 
 
-def beyond_words(where: str, count: int, beyond: Sequence[tuple[str, str]]) -> str:
-    """What to say of files whose values lie outside of the range: (name, why) of each."""
-    few = "; ".join(f"{name}: {why}" for name, why in beyond[:3]) + ("; …" if len(beyond) > 3 else "")
-    what = where if count == 1 else f"{len(beyond)} of the {count} images in {where}"
-    holds = "has" if count == 1 else "have"
-    said = beyond[0][1] if count == 1 else few
+def out_of_range_message(where: str, count: int, faults: Sequence[tuple[str, str]]) -> str:
+    """Describe images with values out of range; ``faults`` holds the name and fault of each."""
+    examples = "; ".join(f"{name}: {why}" for name, why in faults[:3]) + ("; …" if len(faults) > 3 else "")
+    subject = where if count == 1 else f"{len(faults)} of the {count} images in {where}"
+    verb = "has" if count == 1 else "have"
+    details = faults[0][1] if count == 1 else examples
     return (
-        f"{what} {holds} values that cannot be scaled without a guess ({said}); "
-        "divide the values of all files by the same number, and use it for later images too"
+        f"{subject} {verb} values out of range ({details}); "
+        "divide the values of all files by the same number, and do the same with later images"
     )
 
 
 def dark_notes(pixels: np.ndarray) -> list[str]:
-    """What to say of uint8 images [N, C, H, W] without any value above 1; looks no further than the first one."""
+    """Return a note if no value of uint8 images ``[N, C, H, W]`` exceeds 1; stops at the first that does."""
     flat = pixels.reshape(-1) if pixels.flags.c_contiguous else pixels
     step = _BLOCK if flat.ndim == 1 else max(1, _BLOCK * len(flat) // max(1, flat.size))
     top = 0
@@ -93,21 +101,21 @@ def dark_notes(pixels: np.ndarray) -> list[str]:
             return []
     if not top:
         return []
-    return ["the largest value of all images is 1 of 255, so they are black; if 1 means white, multiply by 255"]
+    return ["the largest value of all images is 1 of 255, so they are black; if 1 means white, multiply them by 255"]
 
 
 def frame_notes(names: Sequence[str], has_more: np.ndarray) -> list[str]:
-    """What to say where only the first frame or page of a file is used."""
+    """Return a note if files have more frames or pages than the one that is used."""
     several = np.flatnonzero(has_more)
     if not len(several):
         return []
-    said = "1 file has" if len(several) == 1 else f"{len(several)} files have"
+    subject = "1 file has" if len(several) == 1 else f"{len(several)} files have"
     return [
-        f"{said} more than one frame or page, such as {names[several[0]]}; only the first is used "
-        "(all are with --frames all of train or data)"
+        f"{subject} more than one frame or page, such as {names[several[0]]}; only the first is used "
+        "(--frames all of train and data uses all)"
     ]
 
 
 def _factor(share: float) -> int:
-    """The largest whole number that keeps the values within the range."""
+    """Return the largest whole number that keeps the values in range."""
     return int(1 / share)

@@ -1,4 +1,4 @@
-"""Which images of a set a recipe trains on, and which are held out."""
+"""Choose the images that a recipe trains on and those held out."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["held_out", "is_binary", "is_trained_on", "one_per_class"]
 
 
 def is_binary(pixels: Tensor) -> bool:
-    """Whether uint8 pixels are black and white alone."""
+    """Whether all uint8 pixels are 0 or 255."""
     return bool(((pixels == 0) | (pixels == 255)).all())
 
 
 def is_trained_on(images: Images, recipe: Recipe) -> np.ndarray:
-    """bool ``[N]``: the images that a recipe trains on: the train part, for the seed systems validation too."""
+    """Return a mask ``[N]`` of the images to train on: the train part, plus validation for the original systems."""
     return images.parts != PARTS.index("test") if recipe.train_on_val else images.parts == PARTS.index("train")
 
 
 def held_out(images: Images, recipe: Recipe) -> tuple[str, np.ndarray]:
-    """The part that is watched during training and its rows: val, else test, else (for tiny sets) train."""
+    """Return the name and rows of the part that is monitored during training: val, else test, else train."""
     for part in ("test",) if recipe.train_on_val else ("val", "test"):
         rows = np.flatnonzero(images.parts == PARTS.index(part))
         if len(rows):
@@ -32,10 +32,15 @@ def held_out(images: Images, recipe: Recipe) -> tuple[str, np.ndarray]:
 
 
 def one_per_class(labels: Tensor | None, count: int, n: int) -> Tensor:
-    """Positions of ``n`` of ``count`` images: the first of each class in class order, then the second …
+    """Choose ``n`` images that cover all classes: the first of each class, then the second of each, and so on.
 
-    ``labels`` is int64 ``[count]``, or None: then the first ``n``. Fewer than ``n`` if there are fewer.
+    Args:
+        labels: int64 ``[count]``. If None, the first ``n`` images are chosen.
+        count: Number of images.
+        n: Number of images to choose.
 
+    Returns:
+        Positions, int64 ``[min(n, count)]``.
     >>> one_per_class(torch.tensor([1, 1, 0, 2, 0]), 5, 4)
     tensor([2, 0, 3, 4])
     """

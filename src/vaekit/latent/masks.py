@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
+from vaekit.pixels.byte_ranges import Span
 from vaekit.pixels.decode import decode, reason
-from vaekit.pixels.form import Form
-from vaekit.pixels.spans import Span
+from vaekit.pixels.image_form import Form
 from vaekit.system.rng import MASKS, stream
 
 __all__ = ["parse_mask", "rectangle", "random_rectangle"]

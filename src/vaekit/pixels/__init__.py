@@ -1,4 +1,4 @@
-"""Pixels: from the bytes of one image file to uint8 pixels in a form; without torch, so that processes start fast.
+"""Decode the bytes of an image file into uint8 pixels. Imports no torch, so that worker processes start fast.
 
-bytes of a span -> decode: upright, sRGB, gray or colour -> fit -> a row of an array
+byte range -> decode: upright, sRGB, gray or color -> resize -> a row of an array
 """

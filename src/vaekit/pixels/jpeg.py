@@ -1,8 +1,8 @@
-"""JPEG without detours: most of the time to open a small file with PIL goes into Python that reads its header.
+"""Fast path for plain JPEG files. Opening a small file with PIL takes longer than decoding it.
 
-Only files that need nothing else come this way: no EXIF or XMP (they may be turned), no colour profile, no Adobe marker
-(their colours may be inverted), and not a bit of damage. The others are for PIL. Both use libjpeg-turbo, and reduce by
-the same factors: the same pixels.
+It is used only for files without EXIF or XMP (they may be rotated), without a color profile, without an Adobe marker
+(their colors may be inverted) and without damage. PIL decodes all others. Both use libjpeg-turbo with the same
+reduction factors, so the pixels are the same.
 """
 
 from __future__ import annotations
@@ -14,41 +14,47 @@ __all__ = ["decode_plain_jpeg"]
 
 _SCAN, _APP1, _APP2, _APP14 = 0xDA, 0xE1, 0xE2, 0xEE
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xDA)))
-_COLOURS = {"Gray": "Gray", "YCbCr": "RGB"}
+_COLORS = {"Gray": "Gray", "YCbCr": "RGB"}
 
 
 def decode_plain_jpeg(data: bytes, least: int, most_pixels: int) -> np.ndarray | None:
-    """The image as uint8 [H, W] or [H, W, 3]; None where it is not a plain JPEG of at most ``most_pixels``.
+    """Decode a plain JPEG.
 
-    It is reduced to a half, quarter or eighth while it is decoded if both sides stay at least ``least`` pixels; 0: it
-    is not.
+    Args:
+        data: Bytes of the file.
+        least: If positive, the image may be reduced to a half, quarter or eighth while decoding, as long as both sides
+            keep at least this many pixels.
+        most_pixels: Limit above which PIL is to be used.
+
+    Returns:
+        uint8 ``[H, W]`` or ``[H, W, 3]``, or None if the file is not a plain JPEG of at most ``most_pixels``.
     """
     if not _is_plain(data):
         return None
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours not in _COLOURS or height * width > most_pixels:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors not in _COLORS or height * width > most_pixels:
             return None
-        by = next((by for by in (8, 4, 2) if least and min(height, width) >= by * least), 1)
-        sides = (0, 0) if by == 1 else (-(-height // by), -(-width // by))
-        pixels: np.ndarray = simplejpeg.decode_jpeg(data, _COLOURS[colours], min_height=sides[0], min_width=sides[1])
-    except ValueError:  # damaged: PIL says how
+        factor = next((factor for factor in (8, 4, 2) if least and min(height, width) >= factor * least), 1)
+        sides = (0, 0) if factor == 1 else (-(-height // factor), -(-width // factor))
+        pixels: np.ndarray = simplejpeg.decode_jpeg(data, _COLORS[colors], min_height=sides[0], min_width=sides[1])
+    except ValueError:  # damaged; PIL will say how
         return None
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
 def _is_plain(data: bytes) -> bool:
-    """Whether all markers before the pixels are of the ordinary kind."""
+    """Whether no marker before the pixels requires special treatment."""
     if data[:2] != b"\xff\xd8":
         return False
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
+    offset = 2
+    while offset + 4 <= len(data) and data[offset] == 0xFF:
+        marker = data[offset + 1]
         if marker == _SCAN:
             return True
         if marker in _WITHOUT_LENGTH or marker in (_APP1, _APP14):
             return False
-        if marker == _APP2 and data.startswith(b"ICC_PROFILE", at + 4):
+        if marker == _APP2 and data.startswith(b"ICC_PROFILE", offset + 4):
             return False
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        offset += 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
     return False

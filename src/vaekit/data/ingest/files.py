@@ -1,4 +1,4 @@
-"""A tree of named files, whether it lies in a folder or in an archive: names, and how to read one."""
+"""A tree of named files in a folder or an archive."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.pixels.spans import Readable, Span
+from vaekit.pixels.byte_ranges import Readable, Span
 
 __all__ = ["Files", "list_folder", "list_paths", "stamp_of", "visible"]
 
 
-_MOST_VISITS = 16  # of one folder, through links: two in each folder would double with every level
+_MOST_VISITS = 16  # to one folder through links; two links per folder would double the visits with every level
 
 
 @dataclass(frozen=True)
 class Files:
-    """Regular files under relative names with forward slashes, sorted, hidden ones left out."""
+    """Regular files by relative name with forward slashes, sorted, without hidden files."""
 
-    where: str  #: how messages name the tree
+    where: str  #: name of the tree in messages
     names: tuple[str, ...]
-    span: Callable[[str], Readable]  #: where the bytes of a file lie
-    skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of what cannot be read at all
-    handles: tuple[int, ...] = ()  #: open files that spans name by number
-    place: str = ""  #: the absolute path of the tree; "" if it is none, but a list of files
-    #: int64 [N, 3] for N names: size, and times of change in nanoseconds. Who finds the same again need not read again.
+    span: Callable[[str], Readable]  #: returns the location of a file's bytes
+    skipped: tuple[tuple[str, str], ...] = ()  #: (name, reason) of entries that cannot be read
+    handles: tuple[int, ...] = ()  #: open file descriptors that spans refer to
+    place: str = ""  #: absolute path of the tree; "" for a list of files
+    #: Size and change times (ns) of N names, int64 [N, 3]. Equal stamps mean that a file need not be read again.
     stamps: Callable[[Sequence[str]], np.ndarray] = lambda names: np.full((len(names), 3), -1, np.int64)
 
     def read(self, name: str) -> bytes:
-        """All bytes of a file; OSError or ValueError if it cannot be read."""
+        """Read a file; raises OSError or ValueError if that fails."""
         return self.span(name).read()
 
     def open(self, name: str) -> IO[bytes]:
-        """The file, to read its header alone."""
+        """Open a file, to read its header."""
         span = self.span(name)
         if isinstance(span, Span) and span.length is None:
             return open(span.source, "rb")
         return BytesIO(span.read())
 
     def need(self, name: str) -> bytes:
-        """All bytes of a file that nothing works without; :class:`UserError` if it cannot be read."""
+        """Read a required file; raises :class:`UserError` if that fails."""
         try:
             return self.read(name)
-        except Exception as error:  # a folder and each kind of archive have their own
-            raise UserError(f"{self.where}/{name} cannot be read ({error}); mend it or take it away") from error
+        except Exception as error:  # the exception depends on the kind of archive
+            raise UserError(f"{self.where}/{name} cannot be read ({error}); repair or remove it") from error
 
 
 def visible(name: str) -> bool:
-    """Whether no step of the path is hidden.
+    """Whether no part of the path is hidden.
 
     >>> visible("a/b.png"), visible("a/.b.png"), visible("__MACOSX/b.png")
     (True, False, False)
@@ -63,7 +63,7 @@ def visible(name: str) -> bool:
 
 
 def stamp_of(path: str | Path) -> tuple[int, int, int]:
-    """(size, time of last change of the bytes, of anything, in nanoseconds); -1 if there is no such file."""
+    """Return (size, mtime, ctime), times in nanoseconds; all -1 if the file does not exist."""
     try:
         status = os.stat(path)
     except OSError:
@@ -72,16 +72,17 @@ def stamp_of(path: str | Path) -> tuple[int, int, int]:
 
 
 def list_folder(folder: Path) -> Files:
-    """The files under a folder; links are followed, but in no loops, and to no folder more than sixteen times.
+    """List the files below a folder. Links are followed, but not in loops, and at most 16 times to one folder.
 
-    Raises :class:`UserError` if the folder may not be read.
+    Raises:
+        UserError: If the folder is not readable.
     """
     names: list[str] = []
     skipped: list[tuple[str, str]] = []
     try:
         _walk(folder, names, skipped)
     except PermissionError as error:
-        raise UserError(f"{folder} may not be read (permission denied); ask for access or name another") from error
+        raise UserError(f"cannot read {folder} (permission denied); request access, or name another folder") from error
     root = f"{folder.resolve()}{os.sep}"
     return Files(
         where=str(folder),
@@ -94,7 +95,7 @@ def list_folder(folder: Path) -> Files:
 
 
 def list_paths(paths: list[Path]) -> Files:
-    """Single files in the order given, under their own names, or their paths where two names are equal."""
+    """List single files in the given order, by file name, or by path if two names are equal."""
     short = [path.name for path in paths]
     names = short if len(set(short)) == len(short) else [path.as_posix() for path in paths]
     places = dict(zip(names, paths, strict=True))
@@ -103,7 +104,7 @@ def list_paths(paths: list[Path]) -> Files:
 
 
 class _Place(NamedTuple):
-    """A folder, by device and number, and the one that it was found in."""
+    """A folder, identified by device and inode, and the folder it was reached from."""
 
     key: tuple[int, int]
     above: _Place | None
@@ -116,7 +117,7 @@ class _Place(NamedTuple):
 
 
 def _walk(folder: Path, names: list[str], skipped: list[tuple[str, str]]) -> None:
-    """Finds the files below a folder, however deep it is."""
+    """Collect the files below a folder, at any depth."""
     visits: Counter[tuple[int, int]] = Counter()
     waiting: list[tuple[str, str, _Place | None]] = [(str(folder), "", None)]
     while waiting:
@@ -130,7 +131,7 @@ def _walk(folder: Path, names: list[str], skipped: list[tuple[str, str]]) -> Non
             if visits[place.key] > _MOST_VISITS:
                 skipped.append((prefix, f"links lead to this folder more than {_MOST_VISITS} times"))
                 continue
-            folders = _look(path, prefix, names)
+            folders = _scan(path, prefix, names)
         except OSError as error:
             if not prefix:
                 raise
@@ -139,8 +140,8 @@ def _walk(folder: Path, names: list[str], skipped: list[tuple[str, str]]) -> Non
         waiting += [(below, f"{name}/", place) for below, name in reversed(folders)]
 
 
-def _look(path: str, prefix: str, names: list[str]) -> list[tuple[str, str]]:
-    """Adds the files of a folder to ``names``; returns paths and names of the folders in it."""
+def _scan(path: str, prefix: str, names: list[str]) -> list[tuple[str, str]]:
+    """Append the files of a folder to ``names``; return paths and names of its subfolders."""
     folders = []
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -153,12 +154,12 @@ def _look(path: str, prefix: str, names: list[str]) -> list[tuple[str, str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """'folder', 'file' or neither; a broken link is a file, so that reading it names the reason."""
+    """Return 'folder', 'file' or ''. A broken link counts as a file, so that reading it reports the reason."""
     try:
         if entry.is_dir():
             return "folder"
         if entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
             return "file"
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return "file"
     return ""

@@ -1,4 +1,4 @@
-"""What the headers of image files say: size, format and colour mode, read in parallel, each file once."""
+"""Read size, format and color mode from the headers of image files, in parallel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaekit.data.ingest.files import Files
 from vaekit.data.ingest.workers import cores
 from vaekit.pixels.decode import FORMATS, stored_mode, turned_size
 
-__all__ = ["Header", "look_into", "read_header", "read_headers"]
+__all__ = ["Header", "try_header", "read_header", "read_headers"]
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ _FORMATS = {"MPO": "JPEG", "WEBP": "WebP", "DIB": "BMP"}
 
 @dataclass(frozen=True)
 class Header:
-    """One file, before its pixels are read."""
+    """Properties of an image file that are known without decoding its pixels."""
 
     size: tuple[int, int]  #: (height, width), upright
     format: str  #: 'JPEG', 'PNG', …
@@ -35,31 +35,31 @@ class Header:
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """The header of an open file; raises what PIL raises where there is none."""
+    """Read the header of an open file; raises PIL's errors if it is not an image."""
     with Image.open(file, formats=FORMATS) as image:
         kind = image.format or "unknown"
         return Header(turned_size(image), _FORMATS.get(kind, kind), _mode(image.mode, stored_mode(image)))
 
 
-def look_into(files: Files, name: str, look: Callable[[IO[bytes]], T]) -> T | None:
-    """What ``look`` finds in the header of a file; None if it has none."""
+def try_header(files: Files, name: str, read: Callable[[IO[bytes]], T]) -> T | None:
+    """Apply ``read`` to an opened file; None if it fails."""
     try:
         with files.open(name) as file:
-            return look(file)
-    except Exception:  # the same file will be read in full, and named with its reason, later
+            return read(file)
+    except Exception:  # the file is read in full later, and reported then
         return None
 
 
 def read_headers(files: Files, names: Sequence[str], root: str = "") -> dict[str, Header]:
-    """By name, the headers of those files ``root + name`` that have one."""
+    """Read the headers of the files ``root + name``, by name; unreadable ones are left out."""
     with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
-        warnings.simplefilter("ignore")  # PIL warns of large images and odd notes
-        found = zip(names, pool.map(lambda name: look_into(files, root + name, read_header), names), strict=True)
-        return {name: header for name, header in found if header is not None}
+        warnings.simplefilter("ignore")  # PIL warns of large images and unusual metadata
+        headers = zip(names, pool.map(lambda name: try_header(files, root + name, read_header), names), strict=True)
+        return {name: header for name, header in headers if header is not None}
 
 
 def _mode(mode: str, raw: str) -> str:
-    """A mode of PIL in words. PIL opens colour of 16 bits as if it had 8; how the file stores it tells."""
+    """Describe a PIL mode. PIL reports 16-bit color as 8-bit, so the raw mode of the file is needed too."""
     if raw == "LA;16B":
         return "16-bit gray with alpha"
     if mode == "I" and "32" in raw:

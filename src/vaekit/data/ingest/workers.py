@@ -1,7 +1,7 @@
-"""Decoding many files at once, by threads or by worker processes, whichever is faster for so many.
+"""Decode many files in parallel, with threads or with worker processes.
 
-Threads cost nothing to start and wait for each other wherever Python runs; workers take a fifth of a second to start
-and then use every core. So few files are given to threads, many to workers.
+Threads start instantly but take turns when Python code runs. Workers need a fifth of a second to start and then use all
+cores. Threads therefore decode small sets, and workers large ones.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.pixels.deep import EIGHT_BITS
-from vaekit.pixels.form import Form
-from vaekit.pixels.spans import Readable
+from vaekit.pixels.bit_depth import EIGHT_BITS
+from vaekit.pixels.byte_ranges import Readable
+from vaekit.pixels.image_form import Form
 from vaekit.pixels.worker import Written, decode_into
 from vaekit.system.machine_load import usable_cores
 
-__all__ = ["Found", "Target", "Task", "cores", "decode_all"]
+__all__ = ["FileResult", "Target", "Task", "cores", "decode_all"]
 
 _FEWEST_FOR_WORKERS = 1500
-_CHUNK = 32  # files asked for at once
-_PATIENCE_SECONDS = 300.0  # with one chunk
+_CHUNK = 32  # files per request
+_TIMEOUT_SECONDS = 300.0  # for one chunk
 _PACKAGE = Path(__file__).resolve().parents[3]
 _START = "from vaekit.pixels.worker import main; main()"
 
 
 class Task(NamedTuple):
-    """A file, or a frame of it, and the row of the array it goes to."""
+    """A file or frame to decode, and its row in the array."""
 
     row: int
     frame: int
-    span: Readable  #: of a worker, a :class:`~vaekit.pixels.spans.Span`
+    span: Readable  #: for a worker, a :class:`~vaekit.pixels.byte_ranges.Span`
 
 
-class Found(NamedTuple):
-    """What came of a task, as in :class:`~vaekit.pixels.worker.Written`; the content is 32 bytes, or b''."""
+class FileResult(NamedTuple):
+    """Result of a task, as in :class:`~vaekit.pixels.worker.Written`, with a binary content hash (b"" on failure)."""
 
     row: int
     content: bytes
@@ -59,29 +59,31 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """Where the pixels go: uint8 [N, C, H, W], and the file it is mapped from, if others can open it."""
+    """Destination of the pixels, uint8 ``[N, C, H, W]``, and the file it is mapped from if workers can open it."""
 
     pixels: np.ndarray
     path: Path | None = None
-    handles: tuple[int, ...] = ()  #: open files that spans name by number
+    handles: tuple[int, ...] = ()  #: open file descriptors that spans refer to
 
 
-def decode_all(tasks: Iterable[Task], count: int, target: Target, form: Form) -> Generator[list[Found], None, None]:
-    """Decodes ``count`` tasks; yields what came of them, some at a time, in the order in which they are done."""
+def decode_all(
+    tasks: Iterable[Task], count: int, target: Target, form: Form
+) -> Generator[list[FileResult], None, None]:
+    """Decode ``count`` tasks and yield batches of results in order of completion."""
     chunks = _Chunks(tasks)
-    found: Queue[list[Found] | BaseException | None] = Queue()
+    results: Queue[list[FileResult] | BaseException | None] = Queue()
     workers: list[_Worker] = []
     number = max(1, min(cores(), -(-count // _CHUNK)))
 
     def serve() -> None:
         try:
-            decode = _asker(target, form, workers) if _wants_workers(count, target) else None
+            decode = _decoder(target, form, workers) if _wants_workers(count, target) else None
             for chunk in chunks:
-                found.put(decode(chunk) if decode else _decode_here(chunk, target, form))
+                results.put(decode(chunk) if decode else _decode_here(chunk, target, form))
         except BaseException as error:
-            found.put(error)
+            results.put(error)
         finally:
-            found.put(None)
+            results.put(None)
 
     threads = [threading.Thread(target=serve, daemon=True) for _ in range(number)]
     for thread in threads:
@@ -90,10 +92,10 @@ def decode_all(tasks: Iterable[Task], count: int, target: Target, form: Form) ->
         running = number
         while running:
             try:
-                answer = found.get(timeout=1)
+                answer = results.get(timeout=1)
             except Empty:
                 for worker in list(workers):
-                    worker.end_if_stuck()
+                    worker.kill_if_stuck()
                 continue
             if isinstance(answer, BaseException):
                 raise answer
@@ -107,12 +109,12 @@ def decode_all(tasks: Iterable[Task], count: int, target: Target, form: Form) ->
             worker.end()
         for thread in threads:
             thread.join()
-        for worker in workers:  # one may have been started meanwhile
+        for worker in workers:  # started while the threads were ending
             worker.end()
 
 
 def cores() -> int:
-    """How many this process may use, at most 32: more would wait for the disk."""
+    """Return the number of cores this process may use, at most 32, because more would wait for the disk."""
     return min(len(usable_cores()), 32)
 
 
@@ -121,16 +123,16 @@ def _wants_workers(count: int, target: Target) -> bool:
     return is_possible and target.path is not None and count >= _FEWEST_FOR_WORKERS
 
 
-def _decode_here(chunk: list[Task], target: Target, form: Form) -> list[Found]:
-    return [_found(task, decode_into(target.pixels[task.row], task.span, task.frame, form)) for task in chunk]
+def _decode_here(chunk: list[Task], target: Target, form: Form) -> list[FileResult]:
+    return [_result(task, decode_into(target.pixels[task.row], task.span, task.frame, form)) for task in chunk]
 
 
-def _found(task: Task, written: Written) -> Found:
-    return Found(task.row, bytes.fromhex(written.content), *written[1:])
+def _result(task: Task, written: Written) -> FileResult:
+    return FileResult(task.row, bytes.fromhex(written.content), *written[1:])
 
 
 class _Chunks:
-    """Tasks handed out in pieces to whichever thread asks."""
+    """Hands out tasks in chunks to threads."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         self._tasks, self._lock, self._ended = iter(tasks), threading.Lock(), False
@@ -147,38 +149,38 @@ class _Chunks:
         self._ended = True
 
 
-def _asker(target: Target, form: Form, workers: list[_Worker]) -> Callable[[list[Task]], list[Found]]:
-    """What decodes a chunk in a worker of its own; in this process where none can be started."""
+def _decoder(target: Target, form: Form, workers: list[_Worker]) -> Callable[[list[Task]], list[FileResult]]:
+    """Return a function that decodes chunks in its own worker, or in this process if none can be started."""
     current = _Worker.start(target, form, workers)
 
-    def ask(chunk: list[Task]) -> list[Found]:
+    def decode(chunk: list[Task]) -> list[FileResult]:
         nonlocal current
         if current is None:
             return _decode_here(chunk, target, form)
-        answer = current.ask(chunk)
+        answer = current.decode(chunk)
         if answer is not None:
-            return [_found(task, said) for task, said in zip(chunk, answer, strict=True)]
+            return [_result(task, written) for task, written in zip(chunk, answer, strict=True)]
         current.end()
         current = _Worker.start(target, form, workers)
         if len(chunk) == 1:
-            return [Found(chunk[0].row, b"", "its decoder crashed, or did not come to an end", lasts=False)]
+            return [FileResult(chunk[0].row, b"", "its decoder crashed or did not finish", lasts=False)]
         if current is None:
-            raise UserError("no process can be started any more to decode images; free some memory and try again")
-        return [found for task in chunk for found in ask([task])]
+            raise UserError("cannot start another process to decode images; free some memory and try again")
+        return [result for task in chunk for result in decode([task])]
 
-    return ask
+    return decode
 
 
 class _Worker:
-    """A process that decodes."""
+    """A worker process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self._asked: float | None = None  # when, while it works
+        self._busy_since: float | None = None
 
     @classmethod
     def start(cls, target: Target, form: Form, workers: list[_Worker]) -> _Worker | None:
-        """A worker that has answered once; None if none can be started."""
+        """Start a worker and wait for its first answer; None if that fails."""
         paths = [str(_PACKAGE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         order = {
             "path": str(target.path),
@@ -200,34 +202,34 @@ class _Worker:
             return None
         worker = cls(process)
         workers.append(worker)
-        if worker._send(json.dumps(order)) and worker.ask([]) == []:
+        if worker._send(json.dumps(order)) and worker.decode([]) == []:
             return worker
         worker.end()
         return None
 
-    def ask(self, chunk: list[Task]) -> list[Written] | None:
-        """What the worker says of each task; None if it has died."""
+    def decode(self, chunk: list[Task]) -> list[Written] | None:
+        """Return the worker's result for each task; None if it has died."""
         line = json.dumps([[task.row, task.frame, task.span] for task in chunk])
-        self._asked = time.monotonic()
+        self._busy_since = time.monotonic()
         try:
             answer = self._pipe(self._process.stdout).readline() if self._send(line) else ""
-            return [Written(*said) for said in json.loads(answer)] if answer.endswith("\n") else None
-        except (ValueError, TypeError):  # it was ended, or says what no worker says
+            return [Written(*fields) for fields in json.loads(answer)] if answer.endswith("\n") else None
+        except (ValueError, TypeError):  # the worker was killed or sent garbage
             return None
         finally:
-            self._asked = None
+            self._busy_since = None
 
-    def end_if_stuck(self) -> None:
-        """Ends a process that has been at one piece of work for minutes."""
-        if self._asked is not None and time.monotonic() - self._asked > _PATIENCE_SECONDS:
+    def kill_if_stuck(self) -> None:
+        """Kill the process if it has worked on one chunk for minutes."""
+        if self._busy_since is not None and time.monotonic() - self._busy_since > _TIMEOUT_SECONDS:
             self._process.kill()
 
     def end(self) -> None:
-        """Ends the process; what it was at is lost."""
+        """Kill the process and drop its current chunk."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # what was to be sent has nowhere to go
+            with suppress(OSError):  # unsent data is discarded
                 self._pipe(pipe).close()
 
     def _send(self, line: str) -> bool:

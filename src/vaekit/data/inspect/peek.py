@@ -1,4 +1,4 @@
-"""A look at a source that reads no more than a sample of it: what a plan needs to know before training."""
+"""Read a sample of a source, for planning a training without loading all images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vaekit.data.sources.hub import is_hub
 from vaekit.data.sources.open import open_in, tree_of
 from vaekit.data.sources.rows import Rows
 from vaekit.data.splits import FEWEST
-from vaekit.pixels.form import AS_IT_IS, Form
+from vaekit.pixels.image_form import AS_IT_IS, Form
 
 __all__ = ["peek"]
 
@@ -26,10 +26,19 @@ _MOST = 64
 
 
 def peek(source: Any, form: Form = AS_IT_IS, with_val: bool = False, seed: int = 0) -> tuple[Images, int, int]:
-    """Up to 64 images, the number of all, and that of training images (``with_val``: and validation).
+    """Sample a source.
 
-    For folders, archives and portraits the last is what the split expects (only reading all would tell), and
-    broken files count. Takes and raises what :func:`open_in` does.
+    For folders, archives and portraits the number of training images is an estimate, because the exact split requires
+    reading all files, and unreadable files are counted. Raises the same errors as :func:`open_in`.
+
+    Args:
+        source: Any source that :func:`open_in` accepts.
+        form: Form to convert the images to.
+        with_val: Whether validation images count as training images.
+        seed: Seed of the split.
+
+    Returns:
+        Up to 64 images, the number of all images, and the number of training images.
 
     >>> peek("portraits:1000", Form((8, 8)))[1:]
     (1000, 800)
@@ -43,24 +52,24 @@ def peek(source: Any, form: Form = AS_IT_IS, with_val: bool = False, seed: int =
         name = str(Path(source).expanduser().resolve()) if isinstance(source, str | Path) else "files"
         rows, given = _sample_tree(tree, form)
         return rows.images(name, seed, form), len(given), _expected(given, with_val)
-    # the size is given to a sample only, but where images may differ without it
+    # convert only a sample to the size, unless the images may differ in size
     whole = open_in(source, form if _may_differ(source) else AS_IT_IS, seed=seed)
     train = int(np.isin(whole.parts, (0, 1) if with_val else (0,)).sum())
-    few = whole[:: max(1, -(-len(whole) // _MOST))]
-    return open_in(few, form), len(whole), train
+    sample = whole[:: max(1, -(-len(whole) // _MOST))]
+    return open_in(sample, form), len(whole), train
 
 
 def _sample_tree(tree: tuple[Files, bool], form: Form) -> tuple[Rows, Sequence[int]]:
     files, flat = tree
     layout = layout_of(files, flat)
     rows = read_tree(files, form, layout, most=_MOST)
-    rows.notes = layout.notes  # the others would be about the sample
+    rows.notes = layout.notes  # other notes would describe the sample only
     rows.sizes = sample_sizes(files, layout.names, layout.root, form)
     return rows, layout.given
 
 
 def _expected(given: Sequence[int], with_val: bool) -> int:
-    """Training images expected of the parts that a source names (-1: none)."""
+    """Estimate the number of training images from the parts that a source defines (-1: none)."""
     pool = sum(part <= 0 for part in given)
     if pool < FEWEST:
         return pool + (with_val and sum(part == 1 for part in given))
@@ -70,7 +79,7 @@ def _expected(given: Sequence[int], with_val: bool) -> int:
 
 
 def _may_differ(source: Any) -> bool:
-    """Whether the images of a source that is no tree need not be of one size."""
+    """Whether the images of a source without files may differ in size."""
     if isinstance(source, str | Path):
         return isinstance(source, str) and is_hub(source)
     return not isinstance(source, np.ndarray | Images) and not hasattr(source, "numpy")

@@ -1,4 +1,4 @@
-"""What is in a set of images, as plain values for ``vaekit data --json``."""
+"""Statistics of a set of images as plain values, for ``vaekit data --json``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vaekit.data.splits import PARTS
 __all__ = ["summary"]
 
 _MOST_VALUES = 50
-_MOST_ALIKE = 5  # names of one picture
-_PIECE = 256  # images looked at together
+_MOST_ALIKE = 5  # names listed per group
+_PIECE = 256  # images hashed at a time
 
 
 def summary(images: Images) -> dict[str, Any]:
-    """Counts, shape, labels, attributes, what was skipped and why; all of it fit for JSON.
+    """Summarize counts, shape, labels, attributes, pixel statistics, duplicates and skipped files, ready for JSON.
 
     >>> import torch
     >>> summary(Images(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), ("a", "b")))["parts"]
@@ -48,41 +48,41 @@ def summary(images: Images) -> dict[str, Any]:
 
 
 def _pixels(images: Images) -> dict[str, Any]:
-    """Mean and standard deviation per channel over all pixels, and the extremes; on the [0, 1] scale."""
+    """Return mean and standard deviation of each channel, minimum and maximum, on the [0, 1] scale."""
     if not len(images):
         return {"mean": [], "std": [], "min": None, "max": None}
-    counts = np.zeros((images.shape[0], 256), np.int64)  # of each value in each channel: sums of these are exact
+    counts = np.zeros((images.shape[0], 256), np.int64)  # histogram of each channel, so that sums are exact
     for image in images.pixels.numpy():
         counts += [np.bincount(channel.ravel(), minlength=256) for channel in image]
     values, weights = np.arange(256) / 255, counts / counts.sum(1, keepdims=True)
     mean = weights @ values
     std = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(1))
-    seen = values[counts.any(0)]
-    return {"mean": mean.tolist(), "std": std.tolist(), "min": float(seen[0]), "max": float(seen[-1])}
+    present = values[counts.any(0)]
+    return {"mean": mean.tolist(), "std": std.tolist(), "min": float(present[0]), "max": float(present[-1])}
 
 
 def _equal(images: Images) -> list[list[int]]:
-    """Groups of images that are equal, pixel by pixel at this size."""
-    places: dict[bytes, list[int]] = {}
+    """Group images whose pixels are equal at this size."""
+    positions: dict[bytes, list[int]] = {}
     for start in range(0, len(images), _PIECE):
-        for place, content in enumerate(hash_rows(images.pixels[start : start + _PIECE].numpy()), start):
-            places.setdefault(content, []).append(place)
-    return [group for group in places.values() if len(group) > 1]
+        for position, content in enumerate(hash_rows(images.pixels[start : start + _PIECE].numpy()), start):
+            positions.setdefault(content, []).append(position)
+    return [group for group in positions.values() if len(group) > 1]
 
 
 def _near(images: Images, equal: list[list[int]]) -> dict[str, Any]:
-    """The same of images that are nearly equal; of equal ones the first stands for all."""
+    """Summarize near duplicates; of equal images only the first is considered."""
     is_first = np.ones(len(images), bool)
-    is_first[[place for group in equal for place in group[1:]]] = False
-    found = near_duplicates(images.pixels, np.flatnonzero(is_first))
-    return {**_alike(images, found.groups), "complete": found.is_complete}
+    is_first[[position for group in equal for position in group[1:]]] = False
+    search = near_duplicates(images.pixels, np.flatnonzero(is_first))
+    return {**_alike(images, search.groups), "complete": search.is_complete}
 
 
 def _alike(images: Images, groups: list[list[int]]) -> dict[str, Any]:
-    """How many images could go if one of each group stayed, and some names of those that are alike."""
+    """Return how many images are redundant, and names of some groups."""
     return {
         "images": sum(len(group) - 1 for group in groups),
-        "alike": [[images.names[place] for place in group[:_MOST_ALIKE]] for group in groups[:_MOST_VALUES]],
+        "alike": [[images.names[position] for position in group[:_MOST_ALIKE]] for group in groups[:_MOST_VALUES]],
     }
 
 

@@ -1,4 +1,4 @@
-"""What ``vaekit data`` says of a source: the summary of its images, and what the files themselves are."""
+"""What ``vaekit data`` reports: the summary of the images, properties of the files and suggested settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaekit.data.ingest.headers import Header, read_headers
 from vaekit.data.inspect.summary import summary
 from vaekit.data.sources.folder import layout_of
 from vaekit.data.sources.open import open_in, tree_of
-from vaekit.pixels.form import AS_IT_IS, Form
+from vaekit.pixels.image_form import AS_IT_IS, Form
 from vaekit.pixels.sizes import Suggestion, suggested
 
 __all__ = ["survey", "surveyed"]
@@ -23,10 +23,10 @@ _MOST_SIZES = 12
 
 
 def survey(source: Any, form: Form = AS_IT_IS) -> dict[str, Any]:
-    """The summary of a source, as plain values for JSON, with sizes, formats and modes of its files, and a suggestion.
+    """Summarize a source as plain values for JSON, with sizes, formats and modes of its files, and suggested settings.
 
-    Where files differ in size and none is asked for, the rest is told of the images at the suggested one. Takes and
-    raises what :func:`open_in` does.
+    If files differ in size and ``form`` has no size, the images are converted to the suggested one. Accepts and raises
+    the same as :func:`open_in`.
 
     >>> survey("digits")["suggested"]
     {'size': 8, 'fit': 'crop', 'recipe': 'vae', 'reason': 'the size of the images'}
@@ -35,7 +35,7 @@ def survey(source: Any, form: Form = AS_IT_IS) -> dict[str, Any]:
 
 
 def surveyed(source: Any, form: Form = AS_IT_IS) -> tuple[Images, dict[str, Any]]:
-    """The images that :func:`survey` tells of, at the suggested size where files differ, and what it tells."""
+    """Return the images that :func:`survey` describes, and its result."""
     images, headers = _opened(source, form)
     sizes = [header.size for header in headers]
     return images, summary(images) | {
@@ -52,10 +52,10 @@ def _opened(source: Any, form: Form) -> tuple[Images, list[Header]]:
     if form.size is not None or len(sizes) < 2:
         images = open_in(source, form)
     else:
-        wanted = suggested([header.size for header in headers.values()], form.fit)
-        images = open_in(source, replace(form, size=wanted.size, fit=wanted.fit))
-        said = f"the files differ in size; what is said of pixels holds at {wanted.flags}"
-        images = replace(images, notes=(*images.notes, said))
+        suggestion = suggested([header.size for header in headers.values()], form.fit)
+        images = open_in(source, replace(form, size=suggestion.size, fit=suggestion.fit))
+        size_note = f"the files differ in size; pixel statistics are for {suggestion.flags}"
+        images = replace(images, notes=(*images.notes, size_note))
     unreadable = {name for name, _ in images.skipped}
     return images, [header for name, header in headers.items() if name not in unreadable]
 
@@ -70,26 +70,26 @@ def _headers(source: Any) -> dict[str, Header]:
 
 
 def _suggested(suggestion: Suggestion) -> dict[str, Any]:
-    """The default recipe, a size that its net serves with the fit, and why."""
+    """Return the default recipe with a size and fit that its network supports, and the reason."""
     height, width = suggestion.size
     size = height if height == width else suggestion.size_text
     return {"size": size, "fit": suggestion.fit, "recipe": "vae", "reason": suggestion.reason}
 
 
-def _counted(words: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(words).items(), key=lambda item: (-item[1], item[0])))
+def _counted(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 
-def _sizes(found: list[tuple[int, int]]) -> dict[str, Any]:
-    """Heights and widths in pixels, the most common first, and widths over heights; nothing for what is not files."""
-    if not found:
+def _sizes(sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    """Summarize heights, widths (most common sizes first) and aspect ratios; empty for sources without files."""
+    if not sizes:
         return {}
-    ratios = [width / height for height, width in found]
-    counts = Counter(f"{height}x{width}" for height, width in found)
+    ratios = [width / height for height, width in sizes]
+    counts = Counter(f"{height}x{width}" for height, width in sizes)
     return {
         "different": len(counts),
-        "smallest": list(min(found, key=math.prod)),
-        "largest": list(max(found, key=math.prod)),
+        "smallest": list(min(sizes, key=math.prod)),
+        "largest": list(max(sizes, key=math.prod)),
         "most_common": dict(counts.most_common(_MOST_SIZES)),
         "aspect_ratio": {"min": min(ratios), "median": statistics.median(ratios), "max": max(ratios)},
     }

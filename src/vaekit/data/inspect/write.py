@@ -1,4 +1,4 @@
-"""Images as a folder: PNG files, a subfolder per class, metadata.csv."""
+"""Write images to a folder: PNG files, a subfolder per class, metadata.csv."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ __all__ = ["write_folder"]
 
 
 def write_folder(images: Images, folder: str | Path) -> Path:
-    """Writes PNGs and metadata.csv (file_name first); images with labels go into a subfolder per class.
+    """Write images as PNG files with a metadata.csv; images with labels go into a subfolder per class.
 
-    Where the source names train, val and test images, the column ``split`` keeps them.
+    If the source defines train, val and test images, the column ``split`` records them. The folder is created
+    atomically.
 
-    The folder appears whole or not at all. Returns it. Raises :class:`UserError` if it exists and is not
-    empty, or if it cannot be written.
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: If the folder exists and is not empty, or cannot be written.
     """
     folder = Path(folder).expanduser()
     _require_free(folder)
@@ -46,9 +50,9 @@ def write_folder(images: Images, folder: str | Path) -> Path:
 
 def _require_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; name a folder that is new or empty")
+        raise UserError(f"{folder} is a file; name a new or empty folder")
     if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty; name a folder that is new or empty")
+        raise UserError(f"{folder} is not empty; name a new or empty folder")
 
 
 def _write(images: Images, folder: Path) -> None:
@@ -64,17 +68,17 @@ def _write(images: Images, folder: Path) -> None:
         paths = [name if guarded(name) == name else f"./{name}" for name in names]
         table.writerows(zip(paths, *columns.values(), strict=True))
 
-    def one(index: int) -> None:
+    def save(index: int) -> None:
         pixels = images.pixels[index].numpy()
         array = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
         Image.fromarray(array).save(folder / names[index], compress_level=4)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, range(len(images))))
+        list(pool.map(save, range(len(images))))
 
 
 def _file_names(images: Images) -> list[str]:
-    """One name per image: CLASS/STEM.png, with the row number where stems collide."""
+    """Return one name per image, CLASS/STEM.png, or with the row number if stems collide."""
     stems = [_safe(storable(PurePosixPath(name).stem)) for name in images.names]
     folders = [""] * len(images)
     if images.labels is not None:
@@ -86,7 +90,7 @@ def _file_names(images: Images) -> list[str]:
 
 
 def _safe(text: str) -> str:
-    """Without what a file system or a reader of folders would take for something else."""
+    """Replace characters with a special meaning for file systems or folder readers."""
     text = re.sub(r'[\x00-\x1f\\/:*?"<>|]', "_", text).strip()
     return "_" + text if text.startswith((".", "__MACOSX")) or not text else text
 

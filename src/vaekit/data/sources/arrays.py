@@ -1,4 +1,4 @@
-"""Arrays of images: .npy and .npz files, numpy arrays, tensors, torch Datasets and other sequences."""
+"""Read arrays of images: .npy and .npz files, numpy arrays, tensors, torch Datasets and other sequences."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from vaekit.data.convert import bytes_from_unit
 from vaekit.data.fingerprint import hash_rows
 from vaekit.data.ingest.loader import join, refuse_unequal
 from vaekit.data.ingest.mapped import empty, mapped_limit_bytes, pack
-from vaekit.data.numbers import as_dense
-from vaekit.data.ranges import Dim, beyond_words, range_notes
+from vaekit.data.number_inputs import as_dense
+from vaekit.data.ranges import Dim, out_of_range_message, range_notes
 from vaekit.data.sources.axes import channels_first, is_plainly_a_stack
 from vaekit.data.sources.npz import Npz
 from vaekit.data.sources.rows import Rows, number_names, reshape_pixels
 from vaekit.data.sources.targets import NAMES, Targets, array_targets, joined, plain_target, targets_of
 from vaekit.data.splits import split_of
 from vaekit.errors import UserError, lacks_memory
+from vaekit.pixels.bit_depth import PEAK, RANGE
 from vaekit.pixels.decode import reason, upright
-from vaekit.pixels.deep import PEAK, RANGE
-from vaekit.pixels.form import Form
+from vaekit.pixels.image_form import Form
 
 __all__ = ["read_array", "read_npy", "read_sequence"]
 
@@ -35,11 +35,12 @@ _PARTS = ("train", "val", "valid", "validation", "test")
 
 
 def read_array(array: np.ndarray | torch.Tensor, form: Form) -> Rows:
-    """Rows of one array or tensor: [N,H,W], [N,H,W,C] or [N,C,H,W], C being 1, 3 or 4.
+    """Read one array or tensor ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with C = 1, 3 or 4.
 
-    Its values are uint8, bool, or floats in [0, 1]. The pixels are shared with the array where
-    nothing has to be changed.
-    Raises :class:`UserError` for another type or range, and for a shape that may be read in two ways.
+    Values are uint8, bool, or floats in [0, 1]. The pixels are shared with the array if they need no conversion.
+
+    Raises:
+        UserError: If the type or range is another, or the shape has two readings.
     """
     is_tensor = isinstance(array, torch.Tensor)
     where = "the tensor" if is_tensor else "the array"
@@ -51,9 +52,9 @@ def read_array(array: np.ndarray | torch.Tensor, form: Form) -> Rows:
 
 
 def read_npy(path: Path, form: Form) -> Rows:
-    """Rows of a .npy file, or of a .npz with ``images`` and ``labels``, or ``x_train``, ``y_train`` …
+    """Read a .npy file, or a .npz file with ``images`` and ``labels``, or with ``x_train``, ``y_train`` and so on.
 
-    A .npz with other names will do if one array alone can be images. Arrays that are not needed are not unpacked.
+    A .npz file with other names is accepted if exactly one array can be images. Other arrays are not decompressed.
     """
     limit_bytes = mapped_limit_bytes()
     try:
@@ -67,25 +68,25 @@ def read_npy(path: Path, form: Form) -> Rows:
     except UserError:
         raise
     except PermissionError as error:
-        raise UserError(f"{path} may not be read (permission denied); ask for access") from error
-    except Exception as error:  # numpy raises anything from EOFError to BadZipFile, none of it ours
+        raise UserError(f"cannot read {path} (permission denied); request access") from error
+    except Exception as error:  # numpy raises anything from EOFError to BadZipFile
         raise UserError(f"{path} cannot be read as arrays ({reason(error)}); save it again with numpy") from error
     rows.notes = [*notes, *rows.notes]
     return rows
 
 
 def read_sequence(source: Any, form: Form) -> Rows:
-    """Rows of a torch Dataset, or any sequence, of images or (image, label) pairs.
+    """Read a torch Dataset, or any sequence, of images or (image, label) pairs.
 
-    An image is a PIL image, an array [H,W(,C)] or a tensor [C,H,W]. Whole numbers and texts are labels; floats and
-    vectors of numbers are attributes (:mod:`vaekit.data.sources.targets`).
+    An image is a PIL image, an array ``[H, W(, C)]`` or a tensor ``[C, H, W]``. Integers and strings are labels; floats
+    and vectors of numbers are attributes (:mod:`vaekit.data.sources.targets`).
     """
     items = _items(source)
     first = next(items, None)
     if first is None:
         raise UserError("the data set is empty; expected images or (image, label) pairs")
     images, targets, longest = [], [], 0
-    most = 0.0  # of their range, that values of more than 8 bits use
+    most = 0.0  # largest share of their range that values of more than 8 bits use
     for index, item in enumerate(chain([first], items)):
         image, target = (item[0], item[1]) if isinstance(item, tuple | list) and len(item) > 1 else (item, None)
         longest = max(longest, len(item) if isinstance(item, tuple | list) else 1)
@@ -96,22 +97,22 @@ def read_sequence(source: Any, form: Form) -> Rows:
         most = max(most, share)
         targets.append(plain_target(target))
     rows = _rows_of_list(images, targets_of(targets, source), form)
-    said, rows.dim = _range(most, "the data set")
+    range_notes, rows.dim = _range(most, "the data set")
     further = f"items have up to {longest} values; only the first two, image and label, are used"
-    rows.notes = [*said, *rows.notes, *([further] if longest > 2 else [])]
+    rows.notes = [*range_notes, *rows.notes, *([further] if longest > 2 else [])]
     return rows
 
 
 def _load(path: Path, limit_bytes: int) -> Any:
-    """An array or a .npz; an array above the limit stays in its file."""
+    """Load an array or open a .npz file; arrays above the limit stay in their file."""
     if path.stat().st_size <= limit_bytes:
         return np.load(path, allow_pickle=False)
     try:
-        return np.load(path, mmap_mode="c", allow_pickle=False)  # what is written goes to memory, not to the file
+        return np.load(path, mmap_mode="c", allow_pickle=False)  # writes go to memory, not to the file
     except OSError as error:
         if error.errno != errno.ENOMEM:
             raise
-        # Linux wants to be able to hold all that may be written; what is only read may be larger than memory
+        # Linux reserves memory for all possible writes; a read-only map may be larger than the memory
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
@@ -139,24 +140,24 @@ def _rows_of_list(images: list[np.ndarray], targets: Targets, form: Form) -> Row
 
 
 def _items(source: Any) -> Iterator[Any]:
-    if isinstance(source, Mapping) or hasattr(source, "iloc"):  # a dict, a pandas table or column
+    if isinstance(source, Mapping) or hasattr(source, "iloc"):  # a dict, or a pandas table or column
         raise UserError(
-            f"images cannot be made from a {type(source).__name__}; give a list of paths, such as "
+            f"cannot read images from a {type(source).__name__}; pass a list of paths, such as "
             "table['path'].tolist(), or an array of images"
         )
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
-        # torch's map-style data sets may raise anything past their end, so they are not iterated
+        # map-style data sets of torch may raise anything past their end, so they are indexed instead of iterated
         return (_item(source, index) for index in range(len(source)))
     if isinstance(source, Iterable):
         return iter(source)
     raise UserError(
-        f"images cannot be made from {type(source).__name__}; expected a path, a built-in name, "
+        f"cannot read images from {type(source).__name__}; expected a path, a built-in name, "
         "an array, a tensor or a torch Dataset"
     )
 
 
 def _item(source: Any, index: int) -> Any:
-    """One item of a data set, whose own errors may be of any kind."""
+    """Return one item of a data set, which may raise anything."""
     try:
         return source[index]
     except Exception as error:
@@ -166,7 +167,7 @@ def _item(source: Any, index: int) -> Any:
 
 
 def _one(image: Any, where: str) -> tuple[np.ndarray, float]:
-    """One image as uint8 [C, H, W], and how much of its range it uses; 0 if it has no more than 8 bits."""
+    """Return one image as uint8 ``[C, H, W]``, and the share of its range that it uses (0 for at most 8 bits)."""
     share = 0.0
     if isinstance(image, Image.Image):
         image, share = _of_pil(image, where)
@@ -181,13 +182,13 @@ def _one(image: Any, where: str) -> tuple[np.ndarray, float]:
 
 
 def _of_pil(image: Image.Image, where: str) -> tuple[np.ndarray, float]:
-    """uint8 [H, W] or [H, W, C], upright, as from a file; and how much of its range it uses, as in :func:`_one`."""
+    """Return uint8 ``[H, W]`` or ``[H, W, C]``, upright, and the share of the range used as in :func:`_one`."""
     known = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "1": "L"}
     try:
         image, peak = upright(image)
     except (OSError, ValueError) as error:
-        if str(error).startswith(RANGE):  # as a file with such values is refused
-            raise UserError(beyond_words(where, 1, [(where, str(error))])) from error
+        if str(error).startswith(RANGE):  # use the same message as for files
+            raise UserError(out_of_range_message(where, 1, [(where, str(error))])) from error
         raise UserError(f"{where} cannot be read as an image: {reason(error)}") from error
     mode = known.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")
     return np.asarray(image.convert(mode)), max(0, peak) / PEAK
@@ -199,15 +200,15 @@ def _numpy(tensor: torch.Tensor, where: str) -> np.ndarray:
 
 
 def _pixels(array: np.ndarray, where: str, form: Form, is_tensor: bool = False, is_stack: bool = False) -> np.ndarray:
-    """A set as uint8 [N, C, H, W]; ``is_stack``: its first axis is known to count images."""
-    turned = channels_first(array, where, is_tensor, is_stack, form)
+    """Convert a set to uint8 ``[N, C, H, W]``; ``is_stack``: its first axis is the number of images."""
+    arranged = channels_first(array, where, is_tensor, is_stack, form)
     if array.size == 0:
-        raise UserError(f"{where} holds no images (shape {list(array.shape)}); give at least one")
-    return pack(bytes_from_unit(turned, where))
+        raise UserError(f"{where} contains no images (shape {list(array.shape)}); pass at least one")
+    return pack(bytes_from_unit(arranged, where))
 
 
 def _share(values: np.ndarray) -> float:
-    """How much of [0, 1] floats use; 0 for bytes, of which nothing is said."""
+    """Return the largest float as a share of [0, 1]; 0 for integers."""
     return max(0.0, float(values.max())) if values.dtype.kind == "f" and values.size else 0.0
 
 
@@ -218,7 +219,7 @@ def _range(share: float, where: str) -> tuple[list[str], Dim | None]:
 def _read_parts(
     pairs: list[tuple[str, np.ndarray, np.ndarray | None]], where: str, form: Form, attribute_names: Any = None
 ) -> Rows:
-    """Rows of (part or '', images, labels or attributes)."""
+    """Read triples (part or '', images, labels or attributes)."""
     names: list[str] = []
     given: list[int] = []
     contents: list[bytes] = []
@@ -229,7 +230,7 @@ def _read_parts(
     sizes_of_stacks = {images.shape[1:] for _, images, _ in pairs if is_plainly_a_stack(images.shape)}
     for part, images, numbers in pairs:
         share = max(share, _share(images))
-        # a single label may belong to a single image; several count a stack, or are refused below
+        # a single label may belong to a single image; several labels imply a stack, or are refused below
         is_stack = (numbers is not None and numbers.size != 1) or images.shape[1:] in sizes_of_stacks
         pixels = _pixels(images, where, form, is_stack=is_stack)
         names += number_names(len(pixels), f"{part}/" if part else "")
@@ -240,7 +241,7 @@ def _read_parts(
         shaped.append(reshape_pixels(pixels, form))
         sizes += [pixels.shape[2:]] * len(pixels)
     if len({pixels.shape[1:] for pixels in shaped}) > 1:
-        raise UserError(f"the parts of {where} differ in shape; give one with --size and --channels")
+        raise UserError(f"the parts of {where} differ in shape; choose one with --size and --channels")
     notes, dim = _range(share, where)
     both = joined(targets, where)
     return Rows(

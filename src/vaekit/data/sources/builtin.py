@@ -1,4 +1,4 @@
-"""Sources that need no network: ``digits``, real, 8×8 pixels, and ``portraits``, drawn by our own code."""
+"""Sources that need no network: ``digits`` (real, 8x8 pixels) and ``portraits`` (drawn by vaekit)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from vaekit.data.fingerprint import hash_rows
 from vaekit.data.ingest.mapped import empty
 from vaekit.data.sources.rows import Rows, number_names, reshape_pixels
 from vaekit.errors import UserError
-from vaekit.pixels.form import Form
+from vaekit.pixels.image_form import Form
 
 __all__ = ["builtin_names", "is_builtin", "portraits_count", "read_builtin"]
 
 _PORTRAITS = 8000
 _PORTRAIT_SIZE = (64, 64)
 _CHUNK = 64
-_DRAWING = 3  # raise it with every change of what a row looks like, so that old runs notice
+_DRAWING = 3  # increment when the drawings change, so that old runs notice
 
 
 def builtin_names() -> tuple[str, ...]:
-    """The names that :func:`open_images` knows without a file.
+    """Return the names of the built-in sets.
 
     >>> builtin_names()
     ('digits', 'portraits')
@@ -33,36 +33,36 @@ def builtin_names() -> tuple[str, ...]:
 
 
 def is_builtin(source: str) -> bool:
-    """Whether ``source`` is a built-in, 'portraits:500' included."""
+    """Whether ``source`` is a built-in set, with or without a count as in 'portraits:500'."""
     return source.split(":")[0] in builtin_names()
 
 
 def read_builtin(source: str, form: Form) -> Rows:
-    """The images of a built-in; raises :class:`UserError` for a count that is none."""
+    """Read a built-in set; raises :class:`UserError` if its count is invalid."""
     if source.startswith("portraits"):
         return _portraits(portraits_count(source), form)
     if ":" in source:
-        raise UserError(f"{source!r}: digits takes no count, there are 1,797; write digits")
+        raise UserError(f"{source!r}: digits always has 1,797 images; write digits without a count")
     return _digits(form)
 
 
 def portraits_count(source: str) -> int:
-    """How many portraits ``source`` names; raises :class:`UserError` for a count that is none.
+    """Return the number of portraits that ``source`` asks for; raises :class:`UserError` if it is invalid.
 
     >>> portraits_count("portraits"), portraits_count("portraits:500")
     (8000, 500)
     """
     _, colon, count = source.partition(":")
     if colon and not (count.isascii() and count.isdigit() and 0 < int(count) <= 10_000_000):
-        raise UserError(f"{source!r}: expected a number of portraits from 1 to 10,000,000, as in portraits:500")
+        raise UserError(f"{source!r}: expected a number of portraits from 1 to 10,000,000, such as portraits:500")
     return int(count) if colon else _PORTRAITS
 
 
 def _digits(form: Form) -> Rows:
-    from sklearn.datasets import load_digits  # takes two seconds
+    from sklearn.datasets import load_digits  # importing takes two seconds
 
     data = load_digits()
-    # 0..16 to 0..255; half-way between two bytes lies only v = 8, which goes to 128
+    # 0..16 to 0..255; only v = 8 is halfway between two bytes, and becomes 128
     pixels = np.rint(data.images * 255 / 16).astype(np.uint8)[:, None]
     return Rows(
         pixels=reshape_pixels(pixels, form),
@@ -95,7 +95,7 @@ def _portraits(count: int, form: Form) -> Rows:
 
 
 def _contents(table: dict[str, np.ndarray], count: int) -> list[bytes]:
-    # the row of the table stands for the picture, which would differ from size to size
+    # identify a portrait by its attributes, because its pixels depend on the size
     columns = {name: column.tolist() for name, column in table.items()}
     rows = ([index, {name: column[index] for name, column in columns.items()}] for index in range(count))
     return [hashlib.sha256(json.dumps(["portrait", _DRAWING, *row], sort_keys=True).encode()).digest() for row in rows]

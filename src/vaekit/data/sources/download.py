@@ -1,7 +1,7 @@
-"""Files from the network, each whole and as known or not there at all.
+"""Download files with known size and SHA-256.
 
-size and SHA-256 are known beforehand: bytes go into a draft folder, are counted and hashed on the way, and only what is
-as long as it should be and has the right sum is synced and renamed. No byte beyond the known size is kept.
+The bytes go into a draft folder and are counted and hashed on the way. The file is synced and renamed only if both size
+and checksum match. Data beyond the known size is never stored.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from vaekit.system.notes import note
 __all__ = ["Download", "fetch", "is_whole"]
 
 _BLOCK_BYTES = 1 << 18
-_TIMEOUT_SECONDS = 30.0  # of silence, not of the whole
+_TIMEOUT_SECONDS = 30.0  # without data
 _SECONDS_BETWEEN_LINES = 15.0
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file whose content is known, and where it can be had; the first address that gives it counts."""
+    """A file with known content, and its URLs in order of preference."""
 
     name: str
     size_bytes: int
@@ -41,14 +41,20 @@ class Download:
 
 
 class _Failed(Exception):
-    """One address did not give the file; the text says why."""
+    """A URL did not deliver the file; the text says why."""
 
 
 def fetch(title: str, files: Sequence[Download], folder: Path, otherwise: str) -> None:
-    """Sees to it that all ``files`` lie whole in ``folder``; says on stderr what it fetches before it asks the network.
+    """Download the missing or damaged ``files`` into ``folder``, announcing network use on stderr.
 
-    Arguments: title, what the files are together; otherwise, what to do where they cannot be had.
-    Raises :class:`UserError` if a file can be had nowhere, is not as it should be, or cannot be written.
+    Args:
+        title: Name of the files together, for messages.
+        files: Files to download.
+        folder: Destination.
+        otherwise: Remedy if the download fails, for the message.
+
+    Raises:
+        UserError: If a file cannot be downloaded from any URL, does not match, or cannot be written.
     """
     if all(is_whole(folder / file.name, file) for file in files):
         return
@@ -59,14 +65,14 @@ def fetch(title: str, files: Sequence[Download], folder: Path, otherwise: str) -
         size_bytes = sum(file.size_bytes for file in missing)
         if missing:
             place = missing[0].urls[0].rpartition("/")[0]
-            # what uses the network is said however quiet the rest is
-            note(f"{title}: fetching {size_bytes / 1e6:,.1f} MB from {place}/ into {folder}")
+            # network use is always announced, even if the rest is quiet
+            note(f"{title}: downloading {size_bytes / 1e6:,.1f} MB from {place}/ into {folder}")
         for file in missing:
             _fetch_one(title, file, folder, otherwise)
 
 
 def is_whole(path: Path, file: Download) -> bool:
-    """Whether the file is there, with the length and the sum that it should have."""
+    """Whether the file exists with the expected size and checksum."""
     try:
         if path.stat().st_size != file.size_bytes:
             return False
@@ -88,33 +94,33 @@ def _fetch_one(title: str, file: Download, folder: Path, otherwise: str) -> None
             return
         except _Failed as failed:
             reasons.append(f"{urlsplit(url).netloc}: {failed}")
-    raise UserError(f"{title}: {file.name} could not be fetched ({'; '.join(reasons)}); {otherwise}")
+    raise UserError(f"{title}: cannot download {file.name} ({'; '.join(reasons)}); {otherwise}")
 
 
 def _checked(title: str, file: Download, url: str) -> Iterator[bytes]:
-    """The blocks of a file as they come; raises before the end if they are not what they should be."""
-    digest, done_bytes, said = hashlib.sha256(), 0, time.monotonic()
+    """Yield the blocks of a file as they arrive; raises before the end if size or checksum are wrong."""
+    digest, done_bytes, reported = hashlib.sha256(), 0, time.monotonic()
     for block in _blocks(url, file.size_bytes):
         digest.update(block)
         done_bytes += len(block)
-        if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
+        if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
+            reported = time.monotonic()
             note(f"{title}: {done_bytes / 1e6:,.1f} of {file.size_bytes / 1e6:,.1f} MB of {file.name}")
         yield block
     if done_bytes != file.size_bytes:
         raise _Failed(f"it ended after {done_bytes:,} of {file.size_bytes:,} bytes")
     if digest.hexdigest() != file.sha256:
-        raise _Failed("its SHA-256 is not the one that is known, so it is damaged or another file")
+        raise _Failed("its SHA-256 differs from the expected one, so it is damaged or another file")
 
 
 def _blocks(url: str, size_bytes: int) -> Iterator[bytes]:
-    """At most ``size_bytes`` of what an address gives."""
+    """Yield at most ``size_bytes`` of the response."""
     request = urllib.request.Request(url, headers={"User-Agent": "vaekit"})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-            told = answer.headers.get("Content-Length")
-            if told is not None and told.strip() != str(size_bytes):
-                raise _Failed(f"it has {told[:20]} bytes, expected {size_bytes:,}")
+            declared = answer.headers.get("Content-Length")
+            if declared is not None and declared.strip() != str(size_bytes):
+                raise _Failed(f"it has {declared[:20]} bytes, expected {size_bytes:,}")
             left_bytes = size_bytes
             while left_bytes and (block := answer.read(min(_BLOCK_BYTES, left_bytes))):
                 left_bytes -= len(block)
@@ -130,15 +136,15 @@ def _reason(error: Exception) -> str:
         return f"HTTP {error.code} {error.reason}"
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, TimeoutError):
-        return "no answer in time"
+        return "timeout"
     text = getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
     return str(text).strip().splitlines()[0][:120]
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator:
-    """A function that writes to a temporary file, which takes the place of ``path`` when the body ends well."""
-    path.with_name(f".{path.name}.part").unlink(missing_ok=True)  # what a killed process of an earlier version left
+    """Yield a function that writes to a temporary file, which replaces ``path`` if the body succeeds."""
+    path.with_name(f".{path.name}.part").unlink(missing_ok=True)  # left by an earlier version of vaekit
     with ExitStack() as stack:
         with _written_errors(path):
             temporary = stack.enter_context(draft(path.parent)) / path.name
@@ -161,5 +167,5 @@ def _written_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = f"cannot write {path} ({error.strerror or error}); "
-        raise UserError(said + "set VAEKIT_CACHE to a folder where there is room") from error
+        problem = f"cannot write {path} ({error.strerror or error}); "
+        raise UserError(problem + "set VAEKIT_CACHE to a folder with enough space") from error

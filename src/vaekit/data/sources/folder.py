@@ -1,18 +1,18 @@
-"""A tree of image files, in a folder or an archive, as rows with labels and attributes."""
+"""Read a tree of image files, in a folder or an archive, with labels and attributes."""
 
 from __future__ import annotations
 
 from vaekit.data.ingest.files import Files
 from vaekit.data.ingest.loader import load_files
 from vaekit.data.sources.archive import ARCHIVE_ENDINGS
+from vaekit.data.sources.content_type import images_by_content
 from vaekit.data.sources.idx import is_idx
 from vaekit.data.sources.layout import Layout, arrange, is_foreign, is_image, thin
-from vaekit.data.sources.metadata import is_table, join_tables, read_table, split_words
+from vaekit.data.sources.metadata import is_table, join_tables, read_table, split_entries
 from vaekit.data.sources.rows import Rows
-from vaekit.data.sources.sniff import images_by_content
 from vaekit.data.splits import SPLIT, named_parts
 from vaekit.errors import UserError, counted
-from vaekit.pixels.form import Form
+from vaekit.pixels.image_form import Form
 
 __all__ = ["layout_of", "read_tree"]
 
@@ -23,13 +23,20 @@ def read_tree(
     layout: Layout | None = None,
     most: int | None = None,
 ) -> Rows:
-    """Reads the images of a tree; ``layout``: where it is known already; ``most``: a sample of them.
+    """Read the images of a tree.
 
-    Raises :class:`UserError` for a tree without images, or with more broken than whole ones.
+    Args:
+        files: The tree.
+        form: Form to convert the images to.
+        layout: Layout of the tree, if already known.
+        most: If given, read only a sample of this size.
+
+    Raises:
+        UserError: If the tree has no images, or most of them cannot be read.
     """
     layout = layout or layout_of(files)
     if not layout.names:
-        raise UserError(_nothing(files, layout))
+        raise UserError(_no_images(files, layout))
     layout = thin(layout, most)
     loaded = load_files(files, layout.names, layout.root, form, is_sample=most is not None)
     attributes, notes = join_tables([layout.names[index] for index in loaded.kept], layout.cells)
@@ -50,7 +57,7 @@ def read_tree(
 
 
 def layout_of(files: Files, flat: bool = False) -> Layout:
-    """What names, tables and, where names tell nothing, first bytes of files say; ``flat``: names say nothing."""
+    """Derive the layout from names, tables and first bytes. With ``flat``, names have no meaning."""
     names = list(files.names)
     if flat:
         return Layout("", names, None, [-1] * len(names), [])
@@ -58,42 +65,42 @@ def layout_of(files: Files, flat: bool = False) -> Layout:
     for table in layout.tables if layout.names else ():
         path = layout.root + table
         layout.cells[table] = read_table(files.need(path), f"{files.where}/{path}")
-    _divide(layout, files.where)
+    _apply_split_column(layout, files.where)
     return layout
 
 
-def _divide(layout: Layout, where: str) -> None:
-    """Takes the parts from the tables' column split, which counts more than the names of folders."""
-    words = split_words(layout.names, layout.cells)
-    if words is None:
+def _apply_split_column(layout: Layout, where: str) -> None:
+    """Take the parts from the split column of the tables, which overrides folder names."""
+    entries = split_entries(layout.names, layout.cells)
+    if entries is None:
         return
     by_folder = layout.given
     layout.split = named_parts(
-        words, f"the tables in {where}" if len(layout.tables) > 1 else f"{where}/{layout.root}{layout.tables[0]}"
+        entries, f"the tables in {where}" if len(layout.tables) > 1 else f"{where}/{layout.root}{layout.tables[0]}"
     )
     layout.given = [folder if column < 0 else column for folder, column in zip(by_folder, layout.split, strict=True)]
     differ = sum(folder not in (-1, part) for folder, part in zip(by_folder, layout.given, strict=True))
     if differ:
         layout.notes.append(
-            f"for {counted(differ, 'image')} the column {SPLIT} and the folder name different parts; the column decides"
+            f"for {counted(differ, 'image')} the column {SPLIT} and the folder name differ; the column decides"
         )
-    unsaid = sum(part < 0 for part in layout.given)
-    if unsaid:
+    undefined = sum(part < 0 for part in layout.given)
+    if undefined:
         layout.notes.append(
-            f"the column {SPLIT} is empty for {counted(unsaid, 'image')}; they count as training images"
+            f"the column {SPLIT} is empty for {counted(undefined, 'image')}; they are used for training"
         )
 
 
-def _nothing(files: Files, layout: Layout) -> str:
+def _no_images(files: Files, layout: Layout) -> str:
     kinds = "JPEG, PNG, WebP, GIF, BMP or TIFF images"
     if files.skipped:
         name, why = files.skipped[0]
-        return f"{files.where} has no image that can be read ({name}: {why}); expected {kinds}"
+        return f"{files.where} has no readable image ({name}: {why}); expected {kinds}"
     if not files.names:
-        return f"{files.where} is empty; expected {kinds}, in it or in a subfolder per class"
+        return f"{files.where} is empty; expected {kinds}, directly or in a subfolder per class"
     arrays = [name for name in files.names if name.lower().endswith((".npy", ".npz", *ARCHIVE_ENDINGS)) or is_idx(name)]
-    hint = f"; to open {arrays[0]}, name that file itself" if arrays else ""
+    hint = f"; to open {arrays[0]}, pass that file itself" if arrays else ""
     foreign = [name for name in files.names if is_foreign(name)]
-    hint = f"; convert {foreign[0]} and its like to JPEG or PNG" if foreign else hint
+    hint = f"; convert {foreign[0]} and similar files to JPEG or PNG" if foreign else hint
     others = "1 other file" if len(files.names) == 1 else f"{len(files.names)} other files"
     return f"{files.where} has no images among its {others} (such as {files.names[0]}); expected {kinds}{hint}"

@@ -1,10 +1,10 @@
-"""``hf://OWNER/NAME[:SPLIT]``: a set of the Hugging Face hub, through the ``datasets`` library (extra ``hub``).
+"""Read ``hf://OWNER/NAME[:SPLIT]``, a data set on the Hugging Face hub, with the ``datasets`` library (extra ``hub``).
 
-first column of images     the images, decoded as files in a folder are, with the same formats and limits
-first column of classes    the labels, or a column called label
-numbers, words, yes/no     attributes
-train, validation, test    the parts; a split that is asked for alone is divided like a folder without parts
-a column called split      the parts too, where its words name them
+first image column         the images, decoded like the files of a folder, with the same formats and limits
+first class column         the labels, or else a column named label
+numbers, text, booleans    attributes
+train, validation, test    the parts; a single split is divided like a folder without parts
+a column named split       the parts too, if its entries are names of parts
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from vaekit.data.sources.metadata import as_column, as_text
 from vaekit.data.sources.rows import Rows, number_names
 from vaekit.data.splits import SPLIT, named_parts, split_of
 from vaekit.errors import UserError
-from vaekit.pixels.form import Form
-from vaekit.pixels.spans import Span
+from vaekit.pixels.byte_ranges import Span
+from vaekit.pixels.image_form import Form
 from vaekit.system.notes import note
 
 __all__ = ["is_hub", "read_hub", "rows_of"]
 
 _SCHEME = "hf://"
-_LOCAL = "or fetch its images on another machine and name their folder"
-_LONGEST_TEXT = 200  # characters; a longer one is a caption, not a group to ask for
+_LOCAL = "or download its images on another machine and pass their folder"
+_LONGEST_TEXT = 200  # characters; longer texts are captions, which do not define groups
 
 
 def is_hub(source: str) -> bool:
-    """Whether ``source`` names a set of the hub.
+    """Whether ``source`` refers to a data set on the hub.
 
     >>> is_hub("hf://ylecun/mnist:train"), is_hub("ylecun/mnist")
     (True, False)
@@ -46,36 +46,43 @@ def is_hub(source: str) -> bool:
 
 
 def read_hub(source: str, form: Form, may_fetch: bool = True) -> Rows:
-    """The images of a set of the hub; says on stderr what it is about to ask the network for.
+    """Read a data set from the hub, announcing network use on stderr.
 
-    Without ``may_fetch`` only the cache of the ``datasets`` library is read, and the user's token is not.
-    Raises :class:`UserError` without the extra, without the network, and for a set or a split that is not there.
+    Without ``may_fetch``, only the cache of the ``datasets`` library is read, without the user's token.
+
+    Raises:
+        UserError: If the extra is not installed, the network fails, or the set or split does not exist.
     """
     name, colon, split = source.removeprefix(_SCHEME).partition(":")
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII) or (colon and not split):
-        raise UserError(f"{source!r}: expected hf://OWNER/NAME or hf://OWNER/NAME:SPLIT, as in hf://ylecun/mnist:train")
+        raise UserError(
+            f"{source!r}: expected hf://OWNER/NAME or hf://OWNER/NAME:SPLIT, such as hf://ylecun/mnist:train"
+        )
     return rows_of(_opened(source, name, split or None, may_fetch), source, form)
 
 
 def rows_of(dataset: Any, where: str, form: Form) -> Rows:
-    """The rows of an opened ``datasets.Dataset``, or of a ``DatasetDict`` of several splits.
+    """Read the rows of an opened ``datasets.Dataset``, or of a ``DatasetDict`` with several splits.
 
-    Raises :class:`UserError` if it has no column of images or none that can be read, as a folder would.
+    Raises:
+        UserError: If there is no image column, or too few images can be read.
     """
     splits, given, notes = _splits(dataset)
     names, counts = _names(splits), [len(split) for split in splits.values()]
     if not names:
-        raise UserError(f"{where} holds no images; name another set or split")
+        raise UserError(f"{where} contains no images; use another set or split")
     loaded = load_files(_files(where, splits, names), names, "", form)
     label, columns, left_out = _columns(next(iter(splits.values())).features)
     texts = {column: _texts(splits, column, loaded.kept) for column in columns}
-    labels, classes, said = _labels(splits, label, loaded.kept)
+    labels, classes, label_notes = _labels(splits, label, loaded.kept)
     long = [column for column, values in texts.items() if max(map(len, values)) > _LONGEST_TEXT]
     by_split = np.repeat(given, counts)[loaded.kept]
-    split, odd = _split(texts, where)
-    said += odd
+    split, split_notes = _split(texts, where)
+    column_notes = [*label_notes, *split_notes]
     if left_out or long:
-        said.append(f"columns left out, since they are no numbers or short words: {', '.join([*left_out, *long])}")
+        column_notes.append(
+            f"columns not used, because they are not numbers or short text: {', '.join([*left_out, *long])}"
+        )
     return Rows(
         pixels=loaded.pixels,
         names=loaded.names,
@@ -87,7 +94,7 @@ def rows_of(dataset: Any, where: str, form: Form) -> Rows:
         split=split,
         skipped=loaded.skipped,
         sizes=loaded.sizes,
-        notes=[*notes, *loaded.notes, *said],
+        notes=[*notes, *loaded.notes, *column_notes],
         dim=loaded.dim,
     )
 
@@ -97,18 +104,18 @@ def _opened(source: str, name: str, split: str | None, may_fetch: bool) -> Any:
         import datasets
     except ImportError as error:
         raise UserError(f"{source} needs the datasets library: pip install 'vaekit[hub]', {_LOCAL}") from error
-    # of both, the library would open what lies here, or whatever pictures the working folder has
+    # the library would open a local folder, or its own module, of that name
     if Path(name).is_dir() or hasattr(datasets.packaged_modules, name):
-        raise UserError(f"{source} names no set of the hub but what is on this machine; name the folder itself")
+        raise UserError(f"{source} refers to a local folder, not to a set on the hub; pass the folder itself")
     if not may_fetch:
         return _cached(source, name, split)
-    # what uses the network is said however quiet the rest is
+    # network use is always announced, even if the rest is quiet
     where, cache = datasets.config.HF_ENDPOINT, datasets.config.HF_DATASETS_CACHE
-    note(f"{source}: opening from {where}; what is fetched is kept in {cache}")
+    note(f"{source}: opening from {where}; downloads are kept in {cache}")
     try:
         with _without_warnings():
             return datasets.load_dataset(name, split=split)
-    except Exception as error:  # the library, the network and each kind of file have their own
+    except Exception as error:  # the library may raise anything
         text = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(" .:")
         raise UserError(f"{source} cannot be opened ({text}); check the name and the network, {_LOCAL}") from error
 
@@ -121,14 +128,14 @@ def _cached(source: str, name: str, split: str | None) -> Any:
             return datasets.load_dataset(name, split=split, token=False)
     except Exception as error:  # as above
         raise UserError(
-            f"the run was trained on {source}, which is not in the cache of the datasets library; name {source} as "
-            "DATA to fetch it, or name other images"
+            f"the run was trained on {source}, which is not in the cache of the datasets library; pass {source} as "
+            "DATA to download it, or pass other images"
         ) from error
 
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Both libraries without the network, as with HF_HUB_OFFLINE=1, which they read only when they are imported."""
+    """Disable the network in both libraries; they read HF_HUB_OFFLINE only when they are imported."""
     import datasets
     from huggingface_hub import constants
 
@@ -145,7 +152,7 @@ def _offline() -> Iterator[None]:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Without the library's log of every try; what comes of them is said in one sentence."""
+    """Silence the library's log of every attempt; failures are reported in one sentence."""
     logs = [logging.getLogger(name) for name in ("huggingface_hub", "datasets")]
     before = [log.level for log in logs]
     try:
@@ -158,7 +165,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _splits(dataset: Any) -> tuple[dict[str, Any], list[int], list[str]]:
-    """The splits to read by the prefixes of their names, the part that each is (-1: none), and notes."""
+    """Return the splits by the prefix of their names, the part of each (-1: none), and notes."""
     if not hasattr(dataset, "items"):
         return {"": dataset}, [-1], []
     parts = {name: split_of(str(name)) for name in dataset}
@@ -166,7 +173,7 @@ def _splits(dataset: Any) -> tuple[dict[str, Any], list[int], list[str]]:
         return {f"{name}/": split for name, split in dataset.items()}, [-1] * len(parts), []
     known = {name: part for name, part in parts.items() if part is not None}
     left = [name for name, part in parts.items() if part is None]
-    notes = [f"splits left out, since they are not train, val or test: {', '.join(left)}"] if left else []
+    notes = [f"splits not used, because they are not train, val or test: {', '.join(left)}"] if left else []
     return {f"{name}/": dataset[name] for name in known}, list(known.values()), notes
 
 
@@ -175,7 +182,7 @@ def _names(splits: dict[str, Any]) -> list[str]:
 
 
 def _files(where: str, splits: dict[str, Any], names: Sequence[str]) -> Files:
-    """The images as files, still as they were packed."""
+    """Return the images as files, still encoded."""
     from datasets import Image
 
     encoded = {}
@@ -196,32 +203,33 @@ def _files(where: str, splits: dict[str, Any], names: Sequence[str]) -> Files:
 
 @dataclass(frozen=True)
 class _Cell:
-    """An image in a table."""
+    """An image cell of a table."""
 
     split: Any
     row: int
     column: str
 
     def read(self) -> bytes:
+        """Return the encoded image."""
         return _bytes(self.split[self.row][self.column])
 
 
 def _bytes(cell: dict[str, Any] | None) -> bytes:
-    """The bytes of an image in a table, or in the file of the set that the library fetched for it."""
+    """Return the bytes of an image from a table cell, or from the file that the library downloaded for it."""
     if cell is None:
         raise ValueError("no image in this row")
     if cell["bytes"] is not None:
         return bytes(cell["bytes"])
     path = Path(cell["path"] or "").resolve()
-    if not any(path.is_relative_to(folder) for folder in _fetched_to()):
-        raise ValueError("no image in this row but the name of a file of this machine, which is not part of the set")
-    if not path.is_file():  # a device or a pipe would never end
-        raise ValueError("no image in this row, and no file where it points")
+    if not any(path.is_relative_to(folder) for folder in _download_folders()):
+        raise ValueError("no image in this row, only the path of a local file that is not part of the set")
+    if not path.is_file():  # reading a device or pipe may never end
+        raise ValueError("no image in this row, and its file does not exist")
     return Span(str(path)).read()
 
 
-def _fetched_to() -> list[Path]:
-    """The folders that the libraries put files of sets into."""
+def _download_folders() -> list[Path]:
+    """Return the folders into which the libraries download files."""
     import datasets
     from huggingface_hub import constants
 
@@ -231,33 +239,33 @@ def _fetched_to() -> list[Path]:
 def _image_column(features: Any, where: str) -> str:
     from datasets import Image
 
-    found = [column for column, feature in features.items() if isinstance(feature, Image)]
-    if not found:
-        raise UserError(f"{where} has no column of images (it has {', '.join(features) or 'none'}); name another set")
-    return found[0]
+    columns = [column for column, feature in features.items() if isinstance(feature, Image)]
+    if not columns:
+        raise UserError(f"{where} has no image column (it has {', '.join(features) or 'none'}); use another set")
+    return columns[0]
 
 
 def _columns(features: Any) -> tuple[str | None, list[str], list[str]]:
-    """The column of labels, those of attributes, and those of neither kind; the images are not among them."""
+    """Return the label column, the attribute columns, and the other columns, without the image column."""
     from datasets import ClassLabel
 
     image = _image_column(features, "")
     scalar = [column for column, feature in features.items() if _is_scalar(feature)]
     classes = [column for column in scalar if isinstance(features[column], ClassLabel) and column != SPLIT]
-    called = [column for column in ("label", "labels") if column in scalar and "float" not in features[column].dtype]
-    label = next((column for column in (*called, *classes) if column in classes), None) or next(iter(called), None)
+    named = [column for column in ("label", "labels") if column in scalar and "float" not in features[column].dtype]
+    label = next((column for column in (*named, *classes) if column in classes), None) or next(iter(named), None)
     others = [column for column in features if column not in (image, label, *scalar)]
     return label, [column for column in scalar if column != label], others
 
 
 def _split(texts: dict[str, list[str]], where: str) -> tuple[list[int] | None, list[str]]:
-    """The parts in the column split, which is then no attribute; with other words it stays one, and a note says so."""
+    """Return the parts from the column split and remove it, or keep it as an attribute with a note."""
     if SPLIT not in texts:
         return None, []
     try:
         parts = named_parts(texts[SPLIT], where)
-    except UserError as error:  # nobody can correct a set of others
-        return None, [f"the column {SPLIT} is an attribute and divides nothing: {error}"]
+    except UserError as error:  # the user cannot correct a published data set
+        return None, [f"the column {SPLIT} is an attribute and defines no parts: {error}"]
     del texts[SPLIT]
     return parts, []
 
@@ -273,20 +281,20 @@ def _is_scalar(feature: Any) -> bool:
 def _labels(
     splits: dict[str, Any], column: str | None, kept: Sequence[int]
 ) -> tuple[list[str] | None, list[str] | None, list[str]]:
-    """Labels of the images kept, the classes in the order of the set where it has one, and notes."""
+    """Return the labels of the images kept, the classes in the order of the set if it has one, and notes."""
     if column is None:
         return None, None, []
     labels = _texts(splits, column, kept)
     missing = sum(not label for label in labels)
     if missing:
-        said = f"no labels: {missing} of {len(labels)} images have none in the column {column}; a split may have them"
-        return None, None, [said]
+        note = f"no labels: {missing} of {len(labels)} images have none in the column {column}; a split may have them"
+        return None, None, [note]
     order = getattr(next(iter(splits.values())).features[column], "names", None)
     return labels, [name for name in order if name in set(labels)] if order else None, []
 
 
 def _texts(splits: dict[str, Any], column: str, kept: Sequence[int]) -> list[str]:
-    """A column over all splits, as a table would have it: '' for what is missing, a name for the number of a class."""
+    """Return a column over all splits as text: '' for missing values, and class names for class numbers."""
     texts: list[str] = []
     for split in splits.values():
         if column not in split.features:

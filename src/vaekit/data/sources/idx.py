@@ -1,6 +1,6 @@
-"""IDX, the format of MNIST: 00 00 08 D, D big-endian 32-bit lengths, then the bytes; often inside gzip.
+"""Read IDX, the format of MNIST: 00 00 08 D, D big-endian 32-bit lengths, then the bytes; often gzipped.
 
-Images are unpacked block by block into the one array that all of them end up in, so that no second copy is held.
+Images are decompressed block by block into the final array, so that there is never a second copy.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import IO
 
 import numpy as np
 
-from vaekit.data.beside import unused
 from vaekit.data.fingerprint import hash_rows
 from vaekit.data.ingest.files import Files
 from vaekit.data.ingest.mapped import empty
 from vaekit.data.sources.rows import Rows, number_names, reshape_pixels
+from vaekit.data.unused_files import unused
 from vaekit.errors import UserError
-from vaekit.pixels.form import Form
-from vaekit.pixels.spans import Span
+from vaekit.pixels.byte_ranges import Span
+from vaekit.pixels.image_form import Form
 
 __all__ = ["find_idx", "is_idx", "parse_idx", "read_idx", "read_idx_file"]
 
@@ -36,7 +36,7 @@ _PREFIXES = {0: "train/", 2: "test/"}
 
 _BLOCK_BYTES = 1 << 20
 _GZIP = b"\x1f\x8b"
-_MOST_PACKED = 1032  # bytes that deflate can make of one: 258 of two bits
+_MOST_PACKED = 1032  # most bytes that deflate can produce from one: 258 from two bits
 
 
 def is_idx(name: str) -> bool:
@@ -49,15 +49,15 @@ def is_idx(name: str) -> bool:
 
 
 def find_idx(names: Sequence[str]) -> list[str]:
-    """The files of images among ``names`` that are called as in MNIST, training first; of x and x.gz only x."""
+    """Return the image files among ``names`` with MNIST's naming, training first; x is preferred to x.gz."""
     all_names = set(names)
-    one_each = (name for name in names if name[:-3] not in all_names or not name.lower().endswith(".gz"))
-    found = [(match, name) for name in one_each if (match := _NAME.match(name)) and match[2].lower() == "images"]
-    return [name for _, name in sorted(found, key=lambda pair: (_PARTS[pair[0][1].lower()], pair[1]))]
+    unique = (name for name in names if name[:-3] not in all_names or not name.lower().endswith(".gz"))
+    matches = [(match, name) for name in unique if (match := _NAME.match(name)) and match[2].lower() == "images"]
+    return [name for _, name in sorted(matches, key=lambda pair: (_PARTS[pair[0][1].lower()], pair[1]))]
 
 
 def read_idx(files: Files, form: Form) -> Rows:
-    """All MNIST-style files of a tree; names tell the parts; labels count if every image file has them."""
+    """Read all MNIST-style files of a tree. Labels are used if every image file has them."""
     images = find_idx(files.names)
     rows = _read(files, images, files.where, form)
     labels = {_labels_name(name, files.names) for name in images} if rows.labels is not None else set()
@@ -66,21 +66,22 @@ def read_idx(files: Files, form: Form) -> Rows:
 
 
 def read_idx_file(path: Path, form: Form) -> Rows:
-    """One IDX file of images, with its labels if they lie beside it."""
+    """Read one IDX file of images, with its labels if they are in the same folder."""
     return _read(list_folder_flat(path), [path.name], str(path), form)
 
 
 def list_folder_flat(path: Path) -> Files:
-    """The file and what lies beside it, without looking into folders."""
+    """List the folder of a file without its subfolders."""
     folder = path.parent
     names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_file()))
     return Files(str(folder), names, lambda name: Span(str(folder / name)))
 
 
 def parse_idx(data: bytes, where: str) -> np.ndarray:
-    """The uint8 array in an IDX file, gzipped or not.
+    """Parse an IDX file, gzipped or not, into a uint8 array.
 
-    Raises :class:`UserError` if it does not begin as one, holds other than bytes, or is too short.
+    Raises:
+        UserError: If it is not an IDX file of bytes, or truncated.
 
     >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 2, 5, 6]), "x").tolist()
     [5, 6]
@@ -114,19 +115,19 @@ def _read(files: Files, image_names: Sequence[str], where: str, form: Form) -> R
 def _prepare(
     files: Files, image_names: Sequence[str], where: str, form: Form
 ) -> tuple[np.ndarray, list[tuple[int, ...]]]:
-    """The array that all images go into, and (height, width) of those in each file."""
+    """Allocate the array for all images, and return it with (height, width) of the images in each file."""
     try:
         shapes = [_image_shape(files, name) for name in image_names]
-        return _room(shapes, where, form), [shape[2:] for shape in shapes]
+        return _allocate(shapes, where, form), [shape[2:] for shape in shapes]
     except UserError:
-        for name in image_names:  # a header is not to be believed where the length contradicts it
+        for name in image_names:  # report a wrong length rather than a header that is wrong because of damage
             with _opened(files, name) as (file, shape):
                 _require_length(_count(file), shape, f"{files.where}/{name}")
         raise
 
 
 def _image_shape(files: Files, name: str) -> tuple[int, int, int, int]:
-    """(count, channels, height, width), as the header says."""
+    """Read (count, channels, height, width) from the header."""
     where = f"{files.where}/{name}"
     with _opened(files, name) as (_, shape):
         _refuse_dimensions(shape, (3, 4), where)
@@ -136,19 +137,19 @@ def _image_shape(files: Files, name: str) -> tuple[int, int, int, int]:
     return count, channels, height, width
 
 
-def _room(shapes: list[tuple[int, int, int, int]], where: str, form: Form) -> np.ndarray:
-    """The array that all images go into, brought to the size and the channels that are asked for."""
+def _allocate(shapes: list[tuple[int, int, int, int]], where: str, form: Form) -> np.ndarray:
+    """Allocate the array for all images, in the requested size and channels."""
     if not shapes or not all(math.prod(shape[1:]) for shape in shapes) or not sum(shape[0] for shape in shapes):
-        raise UserError(f"{where} holds no images; name another source")
-    wanted = {(form.channels or shape[1], form.size or shape[2:]) for shape in shapes}
-    if len(wanted) > 1:
-        raise UserError(f"the files in {where} hold images of different sizes; give one with --size")
-    channels, size = wanted.pop()
+        raise UserError(f"{where} contains no images; use another source")
+    shapes_out = {(form.channels or shape[1], form.size or shape[2:]) for shape in shapes}
+    if len(shapes_out) > 1:
+        raise UserError(f"the files in {where} contain images of different sizes; choose one with --size")
+    channels, size = shapes_out.pop()
     return empty((sum(shape[0] for shape in shapes), channels, *size))
 
 
 def _read_images(files: Files, name: str, target: np.ndarray, form: Form) -> list[bytes]:
-    """Writes the images into the first rows of ``target`` and returns their contents."""
+    """Write the images into the first rows of ``target`` and return their content hashes."""
     contents: list[bytes] = []
     with _opened(files, name) as (file, shape):
         for block in _blocks(file, shape, f"{files.where}/{name}"):
@@ -159,15 +160,15 @@ def _read_images(files: Files, name: str, target: np.ndarray, form: Form) -> lis
 
 
 def _read_labels(files: Files, image_name: str, count: int, where: str) -> list[str]:
-    """The labels that lie beside the images, or none."""
+    """Return the labels from the file next to the images, or an empty list."""
     name = _labels_name(image_name, files.names)
     if name is None:
         return []
     numbers = parse_idx(files.need(name), f"{files.where}/{name}")
     _refuse_dimensions(numbers.shape, (1,), f"{files.where}/{name}")
     if len(numbers) != count:
-        raise UserError(f"{where}: {image_name} has {count} images but {len(numbers)} labels; fetch them again")
-    texts = [str(value) for value in range(256)]  # one of each: Python does not share what str makes
+        raise UserError(f"{where}: {image_name} has {count} images but {len(numbers)} labels; download them again")
+    texts = [str(value) for value in range(256)]  # share the strings, because str makes a new one each time
     return [texts[number] for number in numbers.tolist()]
 
 
@@ -185,22 +186,23 @@ def _part(name: str) -> int:
 def _refuse_dimensions(shape: Sequence[int], dimensions: tuple[int, ...], where: str) -> None:
     if len(shape) not in dimensions:
         kind = "images (3 dimensions)" if 3 in dimensions else "labels (1 dimension)"
-        raise UserError(f"{where} has {len(shape)} dimensions, expected {kind}; name the file of the images")
+        raise UserError(f"{where} has {len(shape)} dimensions, expected {kind}; pass the file of images")
 
 
 def _opened(files: Files, name: str) -> AbstractContextManager[tuple[IO[bytes], tuple[int, ...]]]:
     where = f"{files.where}/{name}"
     try:
         return _unpacked(files.open(name), where)
-    except Exception as error:  # a folder and each kind of archive have their own
+    except Exception as error:  # the exception depends on the kind of archive
         raise UserError(_unreadable(where, error)) from error
 
 
 @contextmanager
 def _unpacked(file: IO[bytes], where: str) -> Iterator[tuple[IO[bytes], tuple[int, ...]]]:
-    """What follows the header of an IDX file, unpacked while it is read, and the shape that the header gives.
+    """Yield the decompressed stream after the header, and the shape that the header declares.
 
-    Raises :class:`UserError` for what goes wrong then, and for a header that promises more than can follow.
+    Raises:
+        UserError: If reading fails, or the header declares more than the file can contain.
     """
     try:
         with file:
@@ -214,7 +216,7 @@ def _unpacked(file: IO[bytes], where: str) -> Iterator[tuple[IO[bytes], tuple[in
                 _require_length(_count(values), shape, where)
             yield values, shape
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{where} is damaged ({error}); fetch it again") from error
+        raise UserError(f"{where} is damaged ({error}); download it again") from error
     except OSError as error:
         raise UserError(_unreadable(where, error)) from error
 
@@ -225,14 +227,14 @@ def _read_shape(file: IO[bytes], where: str) -> tuple[int, ...]:
     lengths = file.read(4 * start[3]) if is_idx else b""
     if is_idx and 0 < 4 * start[3] == len(lengths):
         return struct.unpack(f">{start[3]}I", lengths)
-    _count(file)  # reads to the end: what is damaged should be called so
+    _count(file)  # reading to the end raises an error if the file is damaged
     if not is_idx:
-        raise UserError(f"{where} is no IDX file of bytes: it begins with {start.hex(' ')}, expected 00 00 08")
-    raise UserError(f"{where} ends within its header; fetch it again")
+        raise UserError(f"{where} is not an IDX file of bytes: it begins with {start.hex(' ')}, expected 00 00 08")
+    raise UserError(f"{where} is truncated within its header; download it again")
 
 
 def _blocks(file: IO[bytes], shape: tuple[int, ...], where: str) -> Iterator[np.ndarray]:
-    """The rows, about a megabyte at a time. Raises :class:`UserError` if the file does not end with the last."""
+    """Yield the rows, about a megabyte at a time; raises :class:`UserError` if the file is too short or too long."""
     row_bytes = math.prod(shape[1:])
     step = max(1, _BLOCK_BYTES // row_bytes)
     for start in range(0, shape[0], step):
@@ -245,14 +247,16 @@ def _blocks(file: IO[bytes], shape: tuple[int, ...], where: str) -> Iterator[np.
 
 
 def _count(file: IO[bytes]) -> int:
-    """How many bytes are left."""
+    """Count the remaining bytes."""
     return sum(map(len, iter(lambda: file.read(_BLOCK_BYTES), b"")))
 
 
-def _require_length(found: int, shape: tuple[int, ...], where: str) -> None:
-    if found != math.prod(shape):
-        raise UserError(f"{where} holds {found} values, its header says {math.prod(shape)}; fetch it again")
+def _require_length(length: int, shape: tuple[int, ...], where: str) -> None:
+    if length != math.prod(shape):
+        raise UserError(
+            f"{where} contains {length} values, but its header declares {math.prod(shape)}; download it again"
+        )
 
 
 def _unreadable(where: str, error: Exception) -> str:
-    return f"{where} cannot be read ({error}); mend it or take it away"
+    return f"{where} cannot be read ({error}); repair or remove it"

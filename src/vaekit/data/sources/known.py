@@ -1,6 +1,6 @@
-"""Sets that are known by name and fetched once into the cache: ``mnist``, ``fashion-mnist``, ``cifar10``.
+"""Data sets that are downloaded by name into the cache: ``mnist``, ``fashion-mnist``, ``cifar10``.
 
-The table is data. Of CIFAR-10 it has the binary version: the other one is pickled, and nothing is ever unpickled.
+CIFAR-10 is the binary version, because the other one is pickled and vaekit never unpickles.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ __all__ = ["KNOWN", "KnownSet", "fetch_known", "is_known", "name_classes"]
 
 @dataclass(frozen=True)
 class KnownSet:
-    """The files of a set, and the names of its classes where the files do not tell them."""
+    """Files of a data set, and its class names if the files do not contain them."""
 
     files: tuple[Download, ...]
     classes: tuple[str, ...] = ()
 
 
 def _idx(places: tuple[str, ...], *sums: tuple[str, int, str]) -> tuple[Download, ...]:
-    """The files of an MNIST-like set, (name, bytes, sum), all of them at each of ``places``."""
+    """Return the files of an MNIST-like set from (name, bytes, checksum), each available at all ``places``."""
     named = [(f"{name}-ubyte.gz", size_bytes, sha256) for name, size_bytes, sha256 in sums]
     return tuple(Download(*file, tuple(place + file[0] for place in places)) for file in named)
 
 
-# Sizes and SHA-256 sums: TensorFlow Datasets, tensorflow_datasets/url_checksums/{mnist,fashion_mnist,cifar10}.txt.
-# The second address of MNIST is torchvision's, that of Fashion-MNIST is Keras's; the sums hold for whoever gives them.
+# Sizes and SHA-256 checksums: TensorFlow Datasets, tensorflow_datasets/url_checksums/{mnist,fashion_mnist,cifar10}.txt.
+# The second URL of MNIST is torchvision's, that of Fashion-MNIST is Keras's; the checksums hold for both.
 KNOWN: dict[str, KnownSet] = {
     "mnist": KnownSet(
         _idx(
@@ -73,7 +73,7 @@ KNOWN: dict[str, KnownSet] = {
 
 
 def is_known(source: str) -> bool:
-    """Whether ``source`` begins as the name of a known set.
+    """Whether ``source`` is the name of a known set, with or without a suffix after a colon.
 
     >>> is_known("cifar10"), is_known("./cifar10")
     (True, False)
@@ -82,28 +82,28 @@ def is_known(source: str) -> bool:
 
 
 def fetch_known(source: str, may_fetch: bool = True) -> Path:
-    """What to open for a known set, a folder or an archive in the cache; only what is not there is fetched.
+    """Return the folder or archive of a known set in the cache, downloading what is missing.
 
-    Raises :class:`UserError` for a name with a count, for what cannot be fetched, and without ``may_fetch`` for what is
-    not in the cache.
+    Raises:
+        UserError: If the name has a count, a download fails, or a file is missing and ``may_fetch`` is False.
     """
     name = source.split(":")[0]
     if source != name:
-        raise UserError(f"{source!r}: {name} is taken as a whole; write {name}")
+        raise UserError(f"{source!r}: {name} is always used as a whole; write {name}")
     files, folder = KNOWN[name].files, cache_folder() / "downloads" / name
     if not may_fetch and not all(is_whole(folder / file.name, file) for file in files):
         raise UserError(
-            f"the run was trained on {name}, which is not in the cache; name {name} as DATA to fetch it, or name other "
-            "images"
+            f"the run was trained on {name}, which is not in the cache; pass {name} as DATA to download it, or pass "
+            "other images"
         )
     one = len(files) == 1
-    here = "it on another machine" if one else f"all {len(files)} files on another machine into a folder"
-    fetch(name, files, folder, f"check the network, or fetch {here} and name that instead")
+    where = "it on another machine" if one else f"all {len(files)} files on another machine into a folder"
+    fetch(name, files, folder, f"check the network, or download {where} and use that instead")
     return folder / files[0].name if one else folder
 
 
 def name_classes(source: str, rows: Rows) -> Rows:
-    """The rows of a known set with the names of the classes for their numbers, where the table has them."""
+    """Replace class numbers by names, for sets whose class names are in the table."""
     classes = KNOWN[source].classes
     if classes and rows.labels is not None:
         rows.labels = [classes[int(label)] for label in rows.labels]

@@ -1,11 +1,11 @@
-"""Tables of attributes that lie beside images, one row per image.
+"""Read tables of image attributes, one row per image.
 
     metadata.csv, metadata.jsonl     the imagefolder convention: file_name is relative to the table
-    list_attr_celeba.txt, .csv       as CelebA comes: -1 for no and 1 for yes, files named without their folder
+    list_attr_celeba.txt, .csv       CelebA's attributes: -1 for no, 1 for yes, and file names without folders
     list_eval_partition.txt, .csv    CelebA's parts: 0, 1 and 2
 
-The column ``split`` names the part of each image: train, val, valid, validation or test.
-Every other column is an attribute: numbers if all its values are numbers or true/false/yes/no, else text.
+The column ``split`` assigns images to parts: train, val, valid, validation or test. Every other column is an attribute:
+a number if all its values are numbers or true/false/yes/no, else text.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.data.groups import WORDS
+from vaekit.data.groups import TRUTH_VALUES
 from vaekit.data.splits import PARTS, SPLIT
 from vaekit.errors import UserError
 
-__all__ = ["TABLE", "Cells", "as_column", "as_text", "guarded", "is_table", "join_tables", "read_table", "split_words"]
+__all__ = [
+    *("TABLE", "Cells", "as_column", "as_text", "guarded", "is_table", "join_tables", "read_table", "split_entries"),
+]
 
-#: The table that is written.
+#: Name of the table that vaekit writes.
 TABLE = "metadata.csv"
 
 _CELEBA = ("list_attr_celeba.txt", "list_attr_celeba.csv")
@@ -35,13 +37,13 @@ _WITHOUT_FOLDERS = (*_CELEBA, *_PARTITIONS)
 _TABLES = (TABLE, "metadata.jsonl", *_WITHOUT_FOLDERS)
 _KEYS = ("file_name", "image_id")  # the second is CelebA's
 
-_SEPARATORS = ";\t|"  # that tables come with, beside the comma
+_SEPARATORS = ";\t|"  # used by tables that are not separated by commas
 
 Cells = dict[str, dict[str, str]]  #: file_name -> {column: text}
 
 
 def is_table(name: str) -> bool:
-    """Whether a file's name is that of a table.
+    """Whether a file name is that of a table.
 
     >>> is_table("train/Metadata.csv"), is_table("notes.csv")
     (True, False)
@@ -50,9 +52,14 @@ def is_table(name: str) -> bool:
 
 
 def read_table(data: bytes, where: str) -> Cells:
-    """file_name -> {column: text}; ``where`` ends with the table's name, which tells its form.
+    """Parse a table into {file_name: {column: text}}.
 
-    Raises :class:`UserError` for a table that cannot be read or does not name files.
+    Args:
+        data: Bytes of the file.
+        where: Path of the table. Its name determines the format.
+
+    Raises:
+        UserError: If the table cannot be read, or does not name files.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -76,14 +83,20 @@ def read_table(data: bytes, where: str) -> Cells:
 
 
 def join_tables(names: Sequence[str], tables: Mapping[str, Cells]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Attributes of the images ``names``, and notes about rows that fit no file and files without a row.
+    """Join tables with the images ``names``.
 
-    Arguments: tables maps the path of each table ('metadata.csv' or 'train/metadata.csv') to its rows. Of two that
-    tell the same of an image, the one in the deeper folder counts, in one folder the later by name; an empty cell says
-    nothing.
+    If two tables have the same column for an image, the one in the deeper folder takes precedence, and in one folder
+    the later by name. Empty cells are ignored.
+
+    Args:
+        names: Names of the images.
+        tables: Rows of each table by its path, such as 'metadata.csv' or 'train/metadata.csv'.
+
+    Returns:
+        Attributes by column, and notes about rows without an image and images without a row.
 
     >>> join_tables(["a.png", "b.png"], {"metadata.csv": {"a.png": {"age": "7"}, "b.png": {"age": ""}, "c.png": {}}})
-    ({'age': array([ 7., nan])}, ['1 row of metadata.csv names no image that was read, such as c.png'])
+    ({'age': array([ 7., nan])}, ['1 row of metadata.csv matches no image, such as c.png'])
     """
     rows = _merged(names, tables)
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells if not _is_split(column)))
@@ -91,10 +104,10 @@ def join_tables(names: Sequence[str], tables: Mapping[str, Cells]) -> tuple[dict
     return attributes, _notes(names, rows, " and ".join(sorted({_kind(path) for path in tables})))
 
 
-def split_words(names: Sequence[str], tables: Mapping[str, Cells]) -> list[str] | None:
-    """What the column ``split`` says of each image, '' for nothing; None if no table has that column.
+def split_entries(names: Sequence[str], tables: Mapping[str, Cells]) -> list[str] | None:
+    """Return the entry of the ``split`` column for each image, or None if no table has that column.
 
-    >>> split_words(["a.png", "b.png"], {"metadata.csv": {"a.png": {"split": "test"}}})
+    >>> split_entries(["a.png", "b.png"], {"metadata.csv": {"a.png": {"split": "test"}}})
     ['test', '']
     """
     rows = _merged(names, tables)
@@ -109,7 +122,7 @@ def _is_split(column: str) -> bool:
 
 
 def _merged(names: Sequence[str], tables: Mapping[str, Cells]) -> Cells:
-    """The rows of all tables by the names of images."""
+    """Merge the rows of all tables by image name."""
     rows: Cells = {}
     for path in sorted(tables, key=lambda path: (path.count("/"), path)):
         folder = posixpath.dirname(path)
@@ -122,12 +135,12 @@ def _merged(names: Sequence[str], tables: Mapping[str, Cells]) -> Cells:
 
 
 def _notes(names: Sequence[str], rows: Cells, tables: str) -> list[str]:
-    lost, bare = sorted(rows.keys() - set(names)), [name for name in names if name not in rows]
+    unmatched, bare = sorted(rows.keys() - set(names)), [name for name in names if name not in rows]
     notes = []
-    if lost:
-        one = f"1 row of {tables} names no image that was read"
-        notes.append(f"{one if len(lost) == 1 else f'{len(lost)} rows of {tables} name no image that was read'}")
-        notes[-1] += f", such as {lost[0]}"
+    if unmatched:
+        one = f"1 row of {tables} matches no image"
+        notes.append(f"{one if len(unmatched) == 1 else f'{len(unmatched)} rows of {tables} match no image'}")
+        notes[-1] += f", such as {unmatched[0]}"
     if tables and bare:
         notes.append(f"{len(bare)} image{' has' if len(bare) == 1 else 's have'} no row in {tables}, such as {bare[0]}")
     return notes
@@ -138,30 +151,30 @@ def _kind(path: str) -> str:
 
 
 def _by_last_part(names: Sequence[str], folder: str) -> dict[str, list[str]]:
-    """The images in ``folder`` by their names without folders."""
-    found: dict[str, list[str]] = defaultdict(list)
+    """Return the images in ``folder`` by file name without folders."""
+    images: dict[str, list[str]] = defaultdict(list)
     for name in names:
         if not folder or name.startswith(folder + "/"):
-            found[posixpath.basename(name)].append(name)
-    return found
+            images[posixpath.basename(name)].append(name)
+    return images
 
 
 def _csv_lines(text: str, where: str) -> Iterator[dict[str, str]]:
     header = [column.strip() for column in next(csv.reader(io.StringIO(text, newline="")), [])]
     keys = _KEYS if _kind(where) in _WITHOUT_FOLDERS else _KEYS[:1]
     if not set(keys) & set(header):
-        line = text.partition("\n")[0]  # whole, for a name in it may hold a comma
+        line = text.partition("\n")[0]  # the raw line, because the parsed header may be split at a comma in a name
         names = {mark: {name.strip(' "\r') for name in line.split(mark)} for mark in _SEPARATORS}
         separator = next((mark for mark in _SEPARATORS if set(keys) & names[mark] and mark in line), None)
         if separator is not None:
-            raise UserError(f"{where} separates its columns by {separator!r}; save it with commas between the columns")
+            raise UserError(f"{where} separates its columns by {separator!r}; save it with commas")
         has = ", ".join(header) or "nothing"
-        raise UserError(f"{where} has no column {keys[-1]} (it has {has}); name the column of the files so")
+        raise UserError(f"{where} has no column {keys[-1]} (it has {has}); give the column of file names this name")
     for row in csv.DictReader(io.StringIO(text, newline="")):
         if any(row.get(None, ())):
             raise UserError(
-                f"{where}: the row of {row.get(keys[0]) or row.get(keys[-1])} has more cells than the first line has "
-                'names; put texts that contain commas in "quotes"'
+                f"{where}: the row of {row.get(keys[0]) or row.get(keys[-1])} has more cells than the header; "
+                'put text that contains commas in "quotes"'
             )
         given = {
             (key or "").strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str | None)
@@ -170,7 +183,7 @@ def _csv_lines(text: str, where: str) -> Iterator[dict[str, str]]:
 
 
 def _json_lines(text: str, where: str) -> Iterator[dict[str, str]]:
-    for number, line in enumerate(text.split("\n"), 1):  # other ends of lines may stand within a text
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would also split at separators within strings
         if not line.strip():
             continue
         try:
@@ -178,12 +191,12 @@ def _json_lines(text: str, where: str) -> Iterator[dict[str, str]]:
         except (ValueError, RecursionError) as error:
             raise UserError(f"{where}, line {number} is not JSON ({error}); write one object per line") from error
         if not isinstance(row, dict) or not isinstance(row.get(_KEYS[0]), str):
-            raise UserError(f"{where}, line {number} does not name its {_KEYS[0]}; expected an object that does")
+            raise UserError(f"{where}, line {number} has no {_KEYS[0]}; expected an object with that key")
         yield {key: as_text(value) for key, value in row.items()}
 
 
 def as_text(value: object) -> str:
-    """A value of a row as a table writes it.
+    """Format a value as a table cell.
 
     >>> as_text(None), as_text(True), as_text("a b")
     ('', 'true', 'a b')
@@ -194,7 +207,7 @@ def as_text(value: object) -> str:
 
 
 def guarded(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: a text that begins as one gets an apostrophe; numbers stay.
+    """Escape text that a spreadsheet would treat as a formula, with an apostrophe; numbers are unchanged.
 
     >>> guarded("=1+1"), guarded("-1"), guarded(-1)
     ("'=1+1", '-1', -1)
@@ -203,7 +216,7 @@ def guarded(cell: Any) -> Any:
 
 
 def unguarded(cell: str) -> str:
-    """The inverse of :func:`guarded`.
+    """Invert :func:`guarded`.
 
     >>> unguarded(guarded("=1+1")), unguarded(guarded("'=x")), unguarded("'tis")
     ('=1+1', "'=x", "'tis")
@@ -216,7 +229,7 @@ def _is_formula(text: str) -> bool:
 
 
 def _celeba_lines(text: str, where: str) -> Iterator[dict[str, str]]:
-    """The number of images, the names of the attributes, then a line for each image."""
+    """Parse the number of images, the names of the attributes, then a line for each image."""
     lines = [line.split() for line in text.splitlines() if line.strip()]
     if lines and len(lines[0]) == 1:
         lines = lines[1:]
@@ -224,16 +237,16 @@ def _celeba_lines(text: str, where: str) -> Iterator[dict[str, str]]:
     for number, cells in enumerate(lines[1:], 1):
         if len(cells) != len(columns) + 1:
             raise UserError(
-                f"{where}, row {number} has {len(cells)} entries; expected a file and {len(columns)} attributes"
+                f"{where}, row {number} has {len(cells)} entries; expected a file name and {len(columns)} attributes"
             )
         yield {**dict(zip(columns, cells[1:], strict=True)), _KEYS[0]: cells[0]}
 
 
 def _partition_lines(text: str, where: str) -> Iterator[dict[str, str]]:
-    """A file and the number of its part in each line."""
+    """Parse a file name and the number of its part in each line."""
     for number, cells in enumerate((line.split() for line in text.splitlines() if line.strip()), 1):
         if len(cells) != 2:
-            raise UserError(f"{where}, row {number} has {len(cells)} entries; expected a file and 0, 1 or 2")
+            raise UserError(f"{where}, row {number} has {len(cells)} entries; expected a file name and 0, 1 or 2")
         yield {_KEYS[0]: cells[0], "partition": cells[1]}
 
 
@@ -242,7 +255,7 @@ def _part(number: str) -> str:
 
 
 def as_column(values: Sequence[str]) -> np.ndarray:
-    """Texts as float64 if all that are there are numbers (missing: NaN), else as text (missing: '').
+    """Convert texts to float64 if all are numbers or missing (NaN), else to strings (missing: '').
 
     >>> as_column(["1", "", "yes"])
     array([ 1., nan,  1.])
@@ -257,6 +270,6 @@ def _number(value: str) -> float | None:
     if not value:
         return float("nan")
     try:
-        return WORDS.get(value.lower(), None) if value.lower() in WORDS else float(value)
+        return TRUTH_VALUES.get(value.lower(), None) if value.lower() in TRUTH_VALUES else float(value)
     except ValueError:
         return None

@@ -1,6 +1,6 @@
-"""A .npz file, array by array: what it declares is checked before anything is unpacked.
+"""Read arrays of a .npz file, checking what each declares before decompressing it.
 
-Only arrays that are asked for are unpacked, block by block, into memory or, where large, a mapped file. Pickled objects
+Only requested arrays are decompressed, block by block, into memory or, if large, into a mapped file. Pickled objects
 are never read.
 """
 
@@ -16,12 +16,12 @@ import numpy as np
 from vaekit.data.ingest.mapped import empty
 from vaekit.data.sources.axes import may_be_images
 from vaekit.errors import UserError
-from vaekit.pixels.spans import LARGEST_BYTES, size_words
+from vaekit.pixels.byte_ranges import LARGEST_BYTES, size_text
 
 __all__ = ["Npz"]
 
 _BLOCK_BYTES = 1 << 22
-_MOST_TIMES = 500  # how far images shrink at most: deflate makes 1/1032 of zeros, masks of sprites 1/120
+_MOST_TIMES = 500  # highest plausible compression: deflate shrinks zeros to 1/1032, masks of sprites to 1/120
 
 
 class _Head(NamedTuple):
@@ -35,7 +35,7 @@ class _Head(NamedTuple):
 
 
 class Npz:
-    """A .npz file that is open."""
+    """An open .npz file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -50,8 +50,8 @@ class Npz:
         self._zip.close()
 
     def only_images(self) -> str:
-        """The name of the one array that can be images; :class:`UserError` if there is none, or a choice."""
-        found = []
+        """Return the name of the only array that can be images; raises :class:`UserError` if it is not unique."""
+        candidates = []
         for name in self.names:
             with self._zip.open(self._members[name]) as file:
                 try:
@@ -59,29 +59,36 @@ class Npz:
                 except ValueError:  # not an array
                     continue
             if may_be_images(head.shape, head.dtype.kind):
-                found.append(name)
-        if len(found) == 1:
-            return found[0]
-        several = f", of which {' and '.join(found)} may be images" if found else ""
+                candidates.append(name)
+        if len(candidates) == 1:
+            return candidates[0]
+        several = f", of which {' and '.join(candidates)} may be images" if candidates else ""
         raise UserError(
-            f"{self._path} holds {', '.join(self.names) or 'nothing'}{several}; expected an array named images "
+            f"{self._path} contains {', '.join(self.names) or 'nothing'}{several}; expected an array named images "
             "(and labels), or x_train, y_train, x_test and y_test"
         )
 
     def read(self, name: str) -> np.ndarray:
-        """An array, unpacked; :class:`UserError` if it is not what it declares, ValueError if it is damaged."""
+        """Read an array.
+
+        Raises:
+            UserError: If the array is not what it declares, or too large.
+            ValueError: If it is damaged.
+        """
         info = self._members[name]
         with self._zip.open(info) as file:
             head = _head(file)
             if head.dtype.hasobject:
-                raise UserError(f"{self._path}: {name} holds Python objects, which are never read; save it as numbers")
+                raise UserError(
+                    f"{self._path}: {name} contains Python objects, which are never read; save it as numbers"
+                )
             size_bytes = head.size_bytes
             if size_bytes != info.file_size - file.tell():
-                raise UserError(f"{self._path}: {name} is of another size than it declares; save it again with numpy")
+                raise UserError(f"{self._path}: {name} has another size than it declares; save it again with numpy")
             if size_bytes > max(LARGEST_BYTES, _MOST_TIMES * info.compress_size):
                 raise UserError(
-                    f"{self._path}: {name} unpacks from {size_words(info.compress_size)} to {size_words(size_bytes)}, "
-                    "more than images do (a decompression bomb?); if it is right, save it with numpy.savez"
+                    f"{self._path}: {name} unpacks from {size_text(info.compress_size)} to {size_text(size_bytes)}, "
+                    "more than is plausible (a decompression bomb?); if it is correct, save it with numpy.savez"
                 )
             return _unpacked(file, head)
 
@@ -92,7 +99,7 @@ def _unpacked(file: IO[bytes], head: _Head) -> np.ndarray:
         block = file.read(min(_BLOCK_BYTES, len(flat) - start))
         flat[start : start + len(block)] = np.frombuffer(block, np.uint8)
         if len(block) < min(_BLOCK_BYTES, len(flat) - start):
-            raise ValueError("the file ends too early")
+            raise ValueError("the file is truncated")
     values = flat.view(head.dtype)
     return values.reshape(head.shape[::-1]).T if head.is_fortran else values.reshape(head.shape)
 

@@ -1,4 +1,4 @@
-"""open_images: any source to Images. It only decides who reads; each kind of source has its module."""
+"""Open any source as Images. This module only chooses the reader; each kind of source has its own module."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vaekit.data.sources.layout import is_image
 from vaekit.data.sources.rows import Rows, reshape_pixels
 from vaekit.data.splits import check_split
 from vaekit.errors import UserError
-from vaekit.pixels.form import Form
+from vaekit.pixels.image_form import Form
 from vaekit.pixels.sizes import crop_notes
 from vaekit.system.arguments import checked, shown
 from vaekit.system.regular_files import odd_kind
@@ -48,24 +48,25 @@ def open_images(
     background: str = "white",
     frames: str = "first",
 ) -> Images:
-    """Opens any source as uint8 images [N,C,H,W] with labels, attributes, parts and a fingerprint.
+    """Open any source as uint8 images ``[N, C, H, W]`` with labels, attributes, parts and a fingerprint.
 
-    Arguments:
-        source: a folder, an archive (.zip, .tar, .tar.gz), IDX, .npy or .npz files, one image file or a list
-            of them, a built-in ('digits', 'portraits', 'portraits:500'), a set to fetch ('mnist',
-            'fashion-mnist', 'cifar10', 'hf://OWNER/NAME[:SPLIT]'), an array or tensor [N,H,W], [N,H,W,C] or
-            [N,C,H,W], a PIL image, a torch Dataset that yields images or (image, label), or Images. Labels that are
+    Args:
+        source: A folder, an archive (.zip, .tar, .tar.gz), IDX, .npy or .npz files, an image file or a list of them, a
+            built-in set ('digits', 'portraits', 'portraits:500'), a set to download ('mnist', 'fashion-mnist',
+            'cifar10', 'hf://OWNER/NAME[:SPLIT]'), an array or tensor ``[N, H, W]``, ``[N, H, W, C]`` or
+            ``[N, C, H, W]``, a PIL image, a torch Dataset of images or (image, label) pairs, or Images. Labels that are
             floats or vectors of numbers become attributes.
-        size: pixels of the shorter side, (height, width) or 'HxW'. None keeps the size, which must then be
-            the same for all.
-        channels: 1, 3, 4 (with alpha), or None: 3 if any image has colour.
+        size: Pixels per side of a square, (height, width) or 'HxW'. None keeps the size, which must be the same for
+            all images.
+        channels: 1, 3, 4 (with alpha), or None: 3 if any image has color, else 1.
         split: 'train', 'val', 'test' or 'all'.
-        seed: of the split, where the source has none of its own.
-        fit: 'crop' covers the size and cuts out the middle, 'pad' shows all on the background, 'stretch'.
-        background: a colour by name or #rrggbb, behind what is transparent and around what is padded.
-        frames: 'first' or 'all', of animations and of files with several pages.
+        seed: Seed of the split, if the source does not define one.
+        fit: 'crop' fills the size and cuts off the rest, 'pad' shows all on the background, 'stretch' distorts.
+        background: Color name or #rrggbb, shown behind transparent pixels and around padded images.
+        frames: 'first' or 'all' frames of animations and multi-page files.
 
-    Raises :class:`~vaekit.errors.UserError` for a source that is missing, empty or unreadable.
+    Raises:
+        UserError: If the source is missing, empty or unreadable.
 
     >>> images = open_images("digits")
     >>> len(images), images.shape, images.classes[-1]
@@ -82,13 +83,15 @@ def open_in(
     may_fetch: bool = True,
     may_be_dim: bool = False,
 ) -> Images:
-    """:func:`open_images`, in a form that has been checked.
+    """Open a source as :func:`open_images` does, in a form that has been validated.
 
     Args:
-        source, split, seed: As there.
-        form: What the images are brought to.
-        may_fetch: Whether anything may be asked of the network.
-        may_be_dim: Whether they may use less than 1 % of the range of their values; then a note says so.
+        source: As for :func:`open_images`.
+        form: Form to convert the images to.
+        split: As for :func:`open_images`.
+        seed: As for :func:`open_images`.
+        may_fetch: Whether the network may be used.
+        may_be_dim: Whether to accept images that use less than 1 % of their value range, with a note.
     """
     check_split(split)
     if isinstance(source, Images):
@@ -100,12 +103,12 @@ def open_in(
 
 
 def open_files(paths: Sequence[str | Path], size: Any = None, channels: int | None = None) -> Images:
-    """Opens single image files, in the order given; raises as :func:`open_images` does."""
+    """Open single image files in the given order; raises as :func:`open_images` does."""
     return open_images([Path(path) for path in paths], size, channels)
 
 
 def tree_of(source: Any) -> tuple[Files, bool] | None:
-    """The tree of files behind a source, and whether it is a bare list; None for other sources."""
+    """Return the tree of files behind a source, and whether it is a plain list; None for other sources."""
     if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
         return list_paths(_checked([_path(item) for item in source])), True
     if not isinstance(source, str | Path) or (isinstance(source, str) and is_builtin(source)):
@@ -138,7 +141,7 @@ def _read_named(source: str | Path, form: Form, may_fetch: bool) -> tuple[Rows, 
     if isinstance(source, str) and is_builtin(source):
         rows = read_builtin(source, form)
         if Path(source).exists():
-            rows.notes = (*rows.notes, f"{source} is the built-in; for what lies here write ./{source}")
+            rows.notes = (*rows.notes, f"{source} is the built-in set; write ./{source} for the local path")
         return rows, source
     if isinstance(source, str) and is_hub(source):
         return read_hub(source, form, may_fetch), source
@@ -150,8 +153,8 @@ def _read_named(source: str | Path, form: Form, may_fetch: bool) -> tuple[Rows, 
     if not exists or str(source) == "":
         raise _missing(str(source), path)
     rows = _read_path(path, form)
-    if by_name:  # nobody is to be surprised by the network where a file will do
-        rows.notes = (*rows.notes, f"{source} is what lies here; to fetch the set of that name, start elsewhere")
+    if by_name:  # do not use the network if there is a local file of that name
+        rows.notes = (*rows.notes, f"{source} is the local path; to download the set, run from another folder")
     return rows, str(path.resolve())
 
 
@@ -169,7 +172,7 @@ def _read_path(path: Path, form: Form) -> Rows:
     if is_image(name):
         return _read_list([path], form)
     raise UserError(
-        f"{path} is of a kind that is not known here; expected a folder, "
+        f"{path} has an unknown file type; expected a folder, "
         f"an archive ({', '.join(ARCHIVE_ENDINGS[:4])}), IDX, .npy or .npz files, or an image"
     )
 
@@ -190,43 +193,41 @@ def _path(source: str | Path) -> Path:
         path = Path(source).expanduser()
         path.exists()
     except RuntimeError as error:
-        raise UserError(f"{str(source)!r} names the home of a user who is not known here; give a full path") from error
+        raise UserError(f"{str(source)!r} refers to the home of an unknown user; use an absolute path") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"{shown(str(source))} cannot be opened ({why}); name a folder or a file") from error
+        raise UserError(f"{shown(str(source))} cannot be opened ({why}); name another folder or file") from error
     return path
 
 
 def _checked(paths: list[Path]) -> list[Path]:
     if not paths:
-        raise UserError("the list of image files is empty; name at least one")
+        raise UserError("the list of image files is empty; pass at least one")
     for path in paths:
         if not path.exists():
             raise _missing(str(path), path)
         if path.is_dir():
-            raise UserError(f"{path} is a folder where an image file was expected; name its files, or open it alone")
+            raise UserError(f"{path} is a folder where an image file was expected; list its files, or open it alone")
         _require_regular(path)
     return paths
 
 
 def _require_regular(path: Path) -> None:
-    """Refuses pipes, sockets and devices: reading one may never end. Links to files are the user's own."""
+    """Refuse pipes, sockets and devices, because reading one may never end. Links to files are allowed."""
     if not path.is_file():
-        raise UserError(
-            f"{path} is {odd_kind(path.resolve()) or 'no file'}, not a regular file; name a file or a folder"
-        )
+        raise UserError(f"{path} is {odd_kind(path.resolve()) or 'not a file'}; name a regular file or a folder")
 
 
 def _missing(source: str, path: Path) -> UserError:
-    named = get_close_matches(source.split(":")[0], (*builtin_names(), *KNOWN), n=1)
-    hint = f"did you mean the {'set' if named[0] in KNOWN else 'built-in'} {named[0]!r}?" if named else ""
+    names = get_close_matches(source.split(":")[0], (*builtin_names(), *KNOWN), n=1)
+    hint = f"did you mean the {'set' if names[0] in KNOWN else 'built-in'} {names[0]!r}?" if names else ""
     if not hint and path.parent.is_dir():
         try:
             close = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
         except OSError:
             close = []
         hint = f"did you mean {str(path.parent / close[0])!r}?" if close else ""
-    hint = hint or f"check the path, or use a built-in: {', '.join(builtin_names())}"
+    hint = hint or f"check the path, or use a built-in set: {', '.join(builtin_names())}"
     return UserError(f"there is no file or folder {source!r}; {hint}")
 
 

@@ -1,4 +1,4 @@
-"""Rows: what every reader hands over, and the one way from there to Images."""
+"""Rows: what every reader returns, and their conversion to Images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vaekit.data.sources.layout import sort_classes
 from vaekit.data.splits import SPLIT, assign_parts, uniforms
 from vaekit.errors import storable
 from vaekit.pixels.decode import formed
-from vaekit.pixels.form import Form
+from vaekit.pixels.image_form import Form
 from vaekit.pixels.sizes import crop_notes
 from vaekit.pixels.worker import place
 
@@ -27,7 +27,7 @@ __all__ = ["Rows", "number_names", "reshape_pixels"]
 
 @dataclass
 class Rows:
-    """Images that were read but not yet split. Pixels uint8 [N,C,H,W]; labels are class names."""
+    """Images that were read but not yet split: pixels uint8 ``[N, C, H, W]``, labels as class names."""
 
     pixels: np.ndarray
     names: Sequence[str]
@@ -35,15 +35,15 @@ class Rows:
     labels: Sequence[str] | None = None
     classes: Sequence[str] | None = None  #: None: the labels that occur, sorted
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
-    given: Sequence[int] | None = None  #: the part that the source names (0, 1, 2), or -1
-    split: Sequence[int] | None = None  #: as ``given``, where a column says it: then it is part of the fingerprint
+    given: Sequence[int] | None = None  #: part that the source defines (0, 1, 2), or -1
+    split: Sequence[int] | None = None  #: like ``given``, if from a column; it then enters the fingerprint
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
-    dim: Dim | None = None  #: they use less than 1 % of the range of their values
-    sizes: Sequence[tuple[int, ...]] = ()  #: (height, width) before the form, of all images or of a sample
+    dim: Dim | None = None  #: set if the images use less than 1 % of their value range
+    sizes: Sequence[tuple[int, ...]] = ()  #: original (height, width) of all images or of a sample
 
     def images(self, source: str, seed: int, form: Form) -> Images:
-        """The Images of these rows, which are in ``form``, split by content and ``seed``."""
+        """Convert to Images, already in ``form``, and split them by content and ``seed``."""
         given = np.full(len(self.names), -1, np.int8) if self.given is None else np.asarray(self.given, np.int8)
         parts, notes = assign_parts(uniforms(self.contents, seed), given)
         column = {} if self.split is None else {SPLIT: np.asarray(self.split, np.int64)}
@@ -76,14 +76,14 @@ class Rows:
 
 
 def _storable(column: np.ndarray) -> np.ndarray:
-    """The column with every text in it as files can hold it."""
+    """Escape strings that files cannot store."""
     if column.dtype.kind != "U" or all(map(str.isprintable, set(column.tolist()))):
         return column
     return np.array([storable(text) for text in column.tolist()], np.str_)
 
 
 def number_names(count: int, prefix: str = "") -> list[str]:
-    """Names of rows that have none.
+    """Return names for rows without names.
 
     >>> number_names(2, "test/")
     ['test/000000', 'test/000001']
@@ -92,9 +92,9 @@ def number_names(count: int, prefix: str = "") -> list[str]:
 
 
 def reshape_pixels(pixels: np.ndarray, form: Form) -> np.ndarray:
-    """Brings uint8 [N,C,H,W] (C 1, 3 or 4) to a form.
+    """Convert uint8 ``[N, C, H, W]`` with 1, 3 or 4 channels to a form.
 
-    What fits already is returned as it is. Channels None keep gray gray and colour colour.
+    Pixels that already fit are returned unchanged. With channels None, gray stays gray and color stays color.
 
     >>> reshape_pixels(np.full((1, 4, 4, 4), 7, np.uint8), Form((2, 2), 1)).shape
     (1, 1, 2, 2)
@@ -117,13 +117,13 @@ def _image(pixels: np.ndarray) -> Image.Image:
 
 
 def _shareable(pixels: np.ndarray) -> np.ndarray:
-    """What a tensor may lie on: a constant of the caller's is copied, but not what lies in a file."""
+    """Return pixels that a tensor may share: read-only arrays of the caller are copied, mapped files are not."""
     return pixels if pixels.flags.writeable or is_mapped(pixels) else copy(pixels)
 
 
 def _tensor(pixels: np.ndarray) -> torch.Tensor:
     with warnings.catch_warnings():
-        # of memory that is not writable: nothing here writes to the pixels of Images
+        # torch warns about read-only memory, but nothing writes to the pixels of Images
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(pixels)
 

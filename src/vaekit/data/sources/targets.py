@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaekit.data.numbers import as_dense
+from vaekit.data.number_inputs import as_dense
 from vaekit.errors import UserError
 
 __all__ = ["NAMES", "Target", "Targets", "array_targets", "joined", "plain_target", "targets_of"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.data.numbers import as_latents, as_numbers
+from vaekit.data.number_inputs import as_latents, as_numbers
 from vaekit.errors import UserError
 from vaekit.figures.grid import stacked_sheet
 from vaekit.latent import ops

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vaekit.data.numbers import as_latents
+from vaekit.data.number_inputs import as_latents
 from vaekit.errors import UserError
 from vaekit.latent import ops
 from vaekit.model.conditioning import asked

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data import to_float, to_uint8
-from vaekit.data.numbers import as_intensities, as_mask, check_values
+from vaekit.data.number_inputs import as_intensities, as_mask, check_values
 from vaekit.errors import UserError
 from vaekit.evaluation.metrics import psnr_db
 from vaekit.figures.grid import stacked_sheet

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.data.numbers import as_numbers
+from vaekit.data.number_inputs import as_numbers
 from vaekit.errors import UserError
 from vaekit.latent import ops
 from vaekit.latent.arithmetic import evaluate_expression, parse

@@ -1,4 +1,4 @@
-"""What images are brought to: size, channels, what happens to the rest of a picture, and what lies behind it."""
+"""The size, channels, fit and background that images are converted to, and the resizing itself."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["AS_IT_IS", "FITS", "FRAMES", "Form", "fit", "parse_size"]
 
 @dataclass(frozen=True)
 class Form:
-    """How every image of a set is to look; :meth:`of` checks what a user says.
+    """How every image of a set is converted; :meth:`of` validates what a user asks for.
 
     >>> Form.of(size="48x64", background="navy")
     Form(size=(48, 64), channels=None, fit='crop', background='#000080', frames='first')
     """
 
-    size: tuple[int, int] | None = None  #: (height, width); None: that of the files, all of one size
-    channels: int | None = None  #: 1, 3, 4 (with alpha), or None: 3 if any image has colour
-    fit: str = "crop"  #: crop: covered, the middle cut out; pad: all seen, on the background; stretch
-    background: str = "#ffffff"  #: behind what is transparent, and around what is padded
-    frames: str = "first"  #: of an animation or a file of several pages: the first, or all
+    size: tuple[int, int] | None = None  #: (height, width); None keeps that of the files, which must be the same
+    channels: int | None = None  #: 1, 3, 4 (with alpha), or None: 3 if any image has color, else 1
+    fit: str = "crop"  #: crop: fill the size and cut off the rest; pad: show all, on the background; stretch
+    background: str = "#ffffff"  #: shown behind transparent pixels and around padded images
+    frames: str = "first"  #: of an animation or a multi-page file: "first" or "all"
 
     @classmethod
     def of(
@@ -39,27 +39,38 @@ class Form:
         background: str = "white",
         frames: str = "first",
     ) -> Form:
-        """The form that a user asks for; :class:`UserError` names the argument that cannot be met."""
+        """Validate the options of a user.
+
+        Args:
+            size: Size as in :func:`parse_size`, or None.
+            channels: 1, 3, 4 or None.
+            fit: "crop", "pad" or "stretch".
+            background: A CSS color name or hexadecimal color.
+            frames: "first" or "all".
+
+        Raises:
+            UserError: If an option is invalid. The message names it.
+        """
         if channels not in (None, 1, 3, 4):
             raise UserError(f"{argument('channels')} {channels!r}: expected 1 (gray), 3 (color) or 4 (with alpha)")
         if fit not in FITS:
             raise UserError(f"{argument('fit')} {fit!r}: {nearest(str(fit), FITS)}")
         if frames not in FRAMES:
             raise UserError(f"{argument('frames')} {frames!r}: {nearest(str(frames), FRAMES)}")
-        return cls(None if size is None else parse_size(size), channels, fit, _colour(background), frames)
+        return cls(None if size is None else parse_size(size), channels, fit, _hex_color(background), frames)
 
     @property
     def has_gray_background(self) -> bool:
-        """Whether a gray picture on the background stays gray."""
+        """Whether a gray image on the background stays gray."""
         return self.background[1:3] == self.background[3:5] == self.background[5:7]
 
 
-#: Pictures stay as large as they are, gray or in colour.
+#: Images keep their size, and are gray or color as stored.
 AS_IT_IS = Form()
 
 
 def fit(image: Image.Image, form: Form) -> Image.Image:
-    """Brings an L, RGB or RGBA image to the form's size, antialiased; what pads it is opaque background.
+    """Resize an L, RGB or RGBA image to ``form.size``, antialiased; padding is opaque background.
 
     >>> fit(Image.new("L", (30, 10), 7), Form((5, 5))).size
     (5, 5)
@@ -81,9 +92,10 @@ def fit(image: Image.Image, form: Form) -> Image.Image:
 
 
 def parse_size(value: Any) -> tuple[int, int]:
-    """A size as (height, width) in pixels, from 64, '64', '48x64' or (48, 64).
+    """Parse a size as (height, width) in pixels, from 64, '64', '48x64' or (48, 64).
 
-    Raises :class:`UserError` for anything that is not one or two positive whole numbers.
+    Raises:
+        UserError: If it is not one or two positive whole numbers.
 
     >>> parse_size(64), parse_size("48x64"), parse_size((48, 64))
     ((64, 64), (48, 64), (48, 64))
@@ -102,12 +114,12 @@ def _padded(image: Image.Image, form: Form) -> Image.Image:
     scale = min(height / image.height, width / image.width)
     inner = max(1, min(width, round(image.width * scale))), max(1, min(height, round(image.height * scale)))
     canvas = Image.new(image.mode, (width, height), form.background)
-    seen = image if image.size == inner else image.resize(inner, Image.Resampling.BICUBIC)
-    canvas.paste(seen, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    resized = image if image.size == inner else image.resize(inner, Image.Resampling.BICUBIC)
+    canvas.paste(resized, ((width - inner[0]) // 2, (height - inner[1]) // 2))
     return canvas
 
 
-def _colour(text: str) -> str:
+def _hex_color(text: str) -> str:
     try:
         red, green, blue = ImageColor.getrgb(text)[:3]
     except (ValueError, AttributeError) as error:
@@ -119,11 +131,11 @@ def _colour(text: str) -> str:
 
 def _sides(value: Any) -> tuple[int, int] | None:
     if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d{1,9})(?:\s*[xX×]\s*(\d{1,9}))?\s*", value, re.ASCII)
-        return (int(found[1]), int(found[2] or found[1])) if found else None
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*[xX×]\s*(\d{1,9}))?\s*", value, re.ASCII)
+        return (int(match[1]), int(match[2] or match[1])) if match else None
     sides = tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
     try:
         height, width = (-1 if isinstance(side, bool) else operator.index(side) for side in sides)
-    except (TypeError, RuntimeError):  # no whole number, or a tensor that holds nothing
+    except (TypeError, RuntimeError):  # not a whole number, or a tensor on the meta device
         return None
     return height, width

@@ -16,7 +16,7 @@ from PIL import Image
 import vaekit as vk
 from vaekit.data import open_in, open_stored
 from vaekit.errors import UserError
-from vaekit.pixels.form import Form
+from vaekit.pixels.image_form import Form
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_stored_remote_source_asks_nothing_of_the_network(
     if source.startswith("hf"):
         pytest.importorskip("datasets", reason="the extra hub is not installed")
     run = renamed(digits_ae, tmp_path, source)
-    with pytest.raises(UserError, match=f"name {source} as DATA"):
+    with pytest.raises(UserError, match=f"pass {source} as DATA"):
         run.evaluate()
     assert asked == []
     if not source.startswith("hf"):  # that library tries for half a minute
@@ -84,28 +84,28 @@ def test_a_stored_set_of_the_hub_is_read_from_the_cache(
 @pytest.mark.parametrize(
     ("source", "what"),
     [
-        ("/", "the whole disk"),
-        ("/x/../..", "the whole disk"),
-        (os.path.expanduser("~"), "a home folder"),
-        ("/proc/self", "a folder of the system"),
-        ("/dev/zero", "a folder of the system"),
-        ("/usr", "a folder of the system"),
+        ("/", "the root of a disk"),
+        ("/x/../..", "the root of a disk"),
+        (os.path.expanduser("~"), "a complete home folder"),
+        ("/proc/self", "a system folder"),
+        ("/dev/zero", "a system folder"),
+        ("/usr", "a system folder"),
         ("//server/share", "another machine"),
         ("\\\\server\\share", "another machine"),
-        ("faces", "no full path"),
-        ("../faces", "no full path"),
-        ("~/faces", "no full path"),
+        ("faces", "not an absolute path"),
+        ("../faces", "not an absolute path"),
+        ("~/faces", "not an absolute path"),
     ],
 )
 def test_an_odd_place_is_refused_in_a_sentence(digits_ae: Path, tmp_path: Path, source: str, what: str) -> None:
     run = renamed(digits_ae, tmp_path, source)
-    with pytest.raises(UserError, match=f"{what}.*; that is not opened unless you name it as DATA"):
+    with pytest.raises(UserError, match=f"{what}.*; pass it as DATA to open it anyway"):
         run.evaluate()
 
 
 def test_a_link_to_an_odd_place_is_that_place(tmp_path: Path) -> None:
     (tmp_path / "faces").symlink_to("/", target_is_directory=True)
-    with pytest.raises(UserError, match="the whole disk"):
+    with pytest.raises(UserError, match="the root of a disk"):
         open_stored(str(tmp_path / "faces"), Form.of())
 
 
@@ -113,7 +113,7 @@ def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path) -> None:
     for name in ("x.npy", "x.png", "x.zip", "x"):
         os.mkfifo(tmp_path / name)
         for source in (str(tmp_path / name), [str(tmp_path / name)]):
-            with pytest.raises(UserError, match="a named pipe, not a regular file"):
+            with pytest.raises(UserError, match="a named pipe; name a regular file"):
                 vk.open_images(source)
 
 

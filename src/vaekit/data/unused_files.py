@@ -1,4 +1,4 @@
-"""Files that lie beside images and are not used, named in one note."""
+"""Report files next to the images that are not used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable
 __all__ = ["unused"]
 
 _MOST_NAMED = 4
-_LARGE_GROUP = 4  # files of one ending, from which one of them stands for all
-_MENTIONED_NOWHERE = re.compile(
+_LARGE_GROUP = 4  # from this many files of one extension, one is named as an example
+_NOT_WORTH_A_NOTE = re.compile(
     r"(readme|licen[cs]e|copying|citation|authors|notice|changelog)\b.*|thumbs\.db|desktop\.ini"
     r"|.*\.(md|md5|sha1|sha256)|(md5|sha1|sha256)sums?(\.txt)?"
 )
@@ -20,26 +20,26 @@ _REMEDY = "labels come from class folders, parts and attributes from metadata.cs
 
 
 def unused(names: Iterable[str]) -> list[str]:
-    """A note about files that are left aside, at most one; README, LICENSE and the like are not worth one.
+    """Return at most one note about unused files. README, LICENSE and similar files are not mentioned.
 
     >>> unused(["README.md", "labels.csv"])[0].partition(";")[0]
     'not used: labels.csv'
     >>> unused(f"clips/{i}.mp4" for i in range(1000))
     ['not used: 1,000 .mp4 files such as clips/0.mp4']
     """
-    left = [name for name in names if not _MENTIONED_NOWHERE.fullmatch(posixpath.basename(name).lower())]
+    left = [name for name in names if not _NOT_WORTH_A_NOTE.fullmatch(posixpath.basename(name).lower())]
     if not left:
         return []
     groups: dict[tuple[bool, str], list[str]] = defaultdict(list)
     for name in sorted(left, key=lambda name: (name.count("/"), name)):
         groups["/" in name, posixpath.splitext(name)[1].lower()].append(name)
-    said: list[tuple[int, str]] = []
-    for (_, ending), group in groups.items():
+    entries: list[tuple[int, str]] = []
+    for (_, extension), group in groups.items():
         if len(group) < _LARGE_GROUP:
-            said += [(1, name) for name in group]
+            entries += [(1, name) for name in group]
         else:
-            said.append((len(group), f"{len(group):,} {ending or 'other'} files such as {group[0]}"))
-    more = sum(count for count, _ in said[_MOST_NAMED:])
-    listed = ", ".join(text for _, text in said[:_MOST_NAMED]) + (f" and {more:,} more" if more else "")
+            entries.append((len(group), f"{len(group):,} {extension or 'other'} files such as {group[0]}"))
+    more = sum(count for count, _ in entries[_MOST_NAMED:])
+    listed = ", ".join(text for _, text in entries[:_MOST_NAMED]) + (f" and {more:,} more" if more else "")
     remedy = f"; {_REMEDY}" if any(name.lower().endswith(_TABLES) for name in left) else ""
     return [f"not used: {listed}{remedy}"]

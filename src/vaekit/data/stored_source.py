@@ -1,7 +1,7 @@
-"""Opens the images that a stored run names. A stranger may have made the run, so its word is not the user's.
+"""Open the images that a stored run refers to. The run may come from a stranger, so its path is not trusted.
 
-A set from the network is read from the cache, with no request and no token. Folders that nobody trains on, such as the
-whole disk, are not walked. Whoever wants either names the source, and :func:`vaekit.data.open_in` opens it.
+Data sets from the network are read from the cache only, without requests and tokens. Folders that nobody trains on,
+such as the root of a disk, are not searched. To open either, pass the source to :func:`vaekit.data.open_in` explicitly.
 """
 
 from __future__ import annotations
@@ -15,57 +15,57 @@ from vaekit.data.sources.hub import is_hub
 from vaekit.data.sources.known import is_known
 from vaekit.data.sources.open import open_in
 from vaekit.errors import UserError, printable
-from vaekit.pixels.form import Form
+from vaekit.pixels.image_form import Form
 
 __all__ = ["check_stored", "open_stored"]
 
-#: Folders of the system with all that is in them; memory disks are places for images.
+#: System folders, including everything below them. Memory disks may hold images.
 _SYSTEM = tuple(map(PurePosixPath, ("/proc", "/sys", "/dev", "/etc", "/boot", "/net")))
 _MEMORY = PurePosixPath("/dev/shm")
-#: Folders that are too large to be walked at a stranger's word; what lies in them is not refused.
+#: Folders that are too large to search on a stranger's word. Their subfolders are allowed.
 _LARGE = tuple(
     map(PurePosixPath, ("/usr", "/var", "/opt", "/lib", "/bin", "/sbin", "/mnt", "/media", "/tmp", "/run", "/srv"))
 ) + tuple(map(PurePosixPath, ("/home", "/root", "/Users", "/Library", "/System", "/Volumes", "/Applications")))
 
 
 def open_stored(source: str, form: Form, seed: int = 0) -> Images:
-    """The images behind the ``source`` of a stored run.
+    """Open the images of a stored run.
 
     Args:
-        source: what ``config.json`` names.
-        form: what the images are brought to.
-        seed: of the split, where the source has none of its own.
+        source: Source as stored in ``config.json``.
+        form: Form that the images are converted to.
+        seed: Seed of the split, if the source does not define one.
 
     Raises:
-        UserError: if the source cannot be opened, would need the network, or is a place that is not opened unasked.
+        UserError: If the source cannot be opened, needs the network, or is a location that only the user may name.
     """
     check_stored(source)
     return open_in(source, form, seed=seed, may_fetch=False, may_be_dim=True)
 
 
 def check_stored(source: str) -> None:
-    """Raises :class:`UserError` if a stored run names a place that is not opened unasked."""
+    """Raise :class:`UserError` if a stored run refers to a location that only the user may name."""
     if is_builtin(source) or is_hub(source) or is_known(source):
         return
-    if why := _oddness(source):
+    if why := _refusal(source):
         raise UserError(
-            f"the run names {printable(source)!r} as its images, {why}; that is not opened unless you name it as DATA"
+            f"the run refers to {printable(source)!r} for its images, {why}; pass it as DATA to open it anyway"
         )
 
 
-def _oddness(source: str) -> str | None:
-    """The reason not to open a stored path, or None.
+def _refusal(source: str) -> str | None:
+    """Return the reason not to open a stored path, or None.
 
-    >>> _oddness("/"), _oddness("/dev/../proc"), _oddness("faces"), _oddness("/data/faces")
-    ('the whole disk', 'a folder of the system', 'which is no full path', None)
+    >>> _refusal("/"), _refusal("/dev/../proc"), _refusal("faces"), _refusal("/data/faces")
+    ('the root of a disk', 'a system folder', 'which is not an absolute path', None)
     """
     if source.startswith(("//", "\\\\")):
-        return "a place on another machine"
+        return "a location on another machine"
     if not os.path.isabs(source) or "\0" in source:
-        return "which is no full path"
+        return "which is not an absolute path"
     for path in {Path(os.path.normpath(source)), Path(source).resolve()}:
         if path.parent == path:
-            return "the whole disk"
+            return "the root of a disk"
         if why := _kind_of_folder(path):
             return why
     return None
@@ -74,9 +74,9 @@ def _oddness(source: str) -> str | None:
 def _kind_of_folder(path: Path) -> str | None:
     plain = PurePosixPath(path.as_posix())
     if path in (home := Path(os.path.expanduser("~")).resolve(), *home.parents):
-        return "a home folder with all that is in it"
+        return "a complete home folder"
     if any(plain.is_relative_to(folder) for folder in _SYSTEM) and not plain.is_relative_to(_MEMORY):
-        return "a folder of the system"
+        return "a system folder"
     if plain in _LARGE or (isinstance(path, PureWindowsPath) and plain.name.lower() in ("windows", "users")):
-        return "a folder of the system"
+        return "a system folder"
     return None

@@ -1,4 +1,4 @@
-"""Colour profiles (ICC): pictures as they look, in sRGB, whatever space their file counts in."""
+"""Convert images with an ICC color profile to sRGB."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from PIL import Image, ImageCms
 __all__ = ["to_srgb"]
 
 _LARGEST_PROFILE_BYTES = 4 << 20
-_SAME = 1  # levels: a profile that changes no colour by more is sRGB, as most are
+_SAME = 1  # levels; a profile that changes no color by more is sRGB, as most are
 _TARGETS = {"L": "RGB", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The image with its colours in sRGB; as it is without a profile, with a broken one, or one of another kind."""
+    """Convert an image to sRGB. Without a profile, or with a broken or unsupported one, it is returned unchanged."""
     if not profile or len(profile) > _LARGEST_PROFILE_BYTES:
         return image
     if image.mode == "P":
@@ -35,7 +35,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @functools.lru_cache(maxsize=64)
 def _transform(profile: bytes, mode: str) -> Any:
-    """What takes ``mode`` to sRGB; None if that is nothing, or the profile is broken or of another kind of image."""
+    """Build the transform from ``mode`` to sRGB; None if it changes nothing or the profile is broken or unsupported."""
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         transform = ImageCms.buildTransform(
@@ -54,11 +54,11 @@ def _transform(profile: bytes, mode: str) -> Any:
 def _changes_nothing(transform: Any, mode: str) -> bool:
     if mode == "CMYK":
         return False
-    # every sixteenth level of each channel with every other, or all levels of gray
+    # probe a coarse grid of colors, or all levels of gray
     levels = np.arange(0, 256, 15, dtype=np.uint8)
     grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, len(levels), 3)
     probe = Image.fromarray(np.arange(256, dtype=np.uint8)[None] if mode == "L" else grid).convert(mode)
-    seen = ImageCms.applyTransform(probe, transform)
-    assert seen is not None
-    before, after = (np.asarray(x.convert("RGB")).astype(np.int16) for x in (probe, seen))
+    converted = ImageCms.applyTransform(probe, transform)
+    assert converted is not None
+    before, after = (np.asarray(x.convert("RGB")).astype(np.int16) for x in (probe, converted))
     return int(np.abs(before - after).max()) <= _SAME

@@ -79,7 +79,7 @@ def test_an_older_run_that_took_the_column_as_an_attribute_says_so() -> None:
 
 def test_other_words_are_refused_by_name(divided: Path) -> None:
     table(divided, pictures(divided), [*WORDS[:-1], "holdout"])
-    with pytest.raises(UserError, match=r"'split' of .*metadata.csv holds 'holdout'; expected train, val, valid"):
+    with pytest.raises(UserError, match=r"'split' of .*metadata.csv contains 'holdout'; expected train, val, valid"):
         open_images(divided)
 
 
@@ -90,10 +90,10 @@ def test_the_column_counts_more_than_the_folder_and_empty_cells_count_as_train(t
     assert dict(zip(images.names, images.parts.tolist(), strict=True)) == dict(
         zip(names, [0, 1, 0, 0, 2, 2, 2, 0], strict=True)
     )
-    assert "for 2 images the column split and the folder name different parts; the column decides" in images.notes
+    assert "for 2 images the column split and the folder name differ; the column decides" in images.notes
     flat = tmp_path / "flat"
     table(flat, pictures(flat, 3), ["train", "", "test"])
-    assert "the column split is empty for 1 image; they count as training images" in open_images(flat).notes
+    assert "the column split is empty for 1 image; they are used for training" in open_images(flat).notes
 
 
 def test_a_folder_that_was_written_keeps_its_parts(divided: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_table_with_other_separators_is_refused_with_the_reason() -> None:
         for header in (("file_name", "age"), ("file_name", "height, m"), ('"file_name"', '"age"')):
             with pytest.raises(UserError, match=f"separates its columns by {said}; save it with commas"):
                 read_table(mark.join(header).encode(), "metadata.csv")
-    with pytest.raises(UserError, match="the row of a.png has more cells than the first line"):
+    with pytest.raises(UserError, match="the row of a.png has more cells than the header"):
         read_table(b"file_name,hair\na.png,long, red\n", "metadata.csv")
 
 
