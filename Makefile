@@ -96,7 +96,7 @@ dist: $(RELEASE_INSTALLED) $(PAGE)
 # On a machine that does nothing else. Results go to bench/results.
 MNIST ?= ../shared/data/mnist
 bench: $(INSTALLED)
-	$(BIN)/python scripts/figures.py
+	$(BIN)/python bench/headline.py
 	$(BIN)/python bench/speed.py $(MNIST) --rounds 3
 	$(BIN)/python bench/scaling.py --processes 2 --rounds 3
 	$(BIN)/python bench/large_set.py

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from doctor import DENSE, Case, few, forty, trained
+from headline import Headline
 from machine import RESULTS, write_json
 
 import vaekit as vk
 from vaekit.cli import main as vaekit
 from vaekit.runs.run import Run
 
-__all__ = ["cases"]
+__all__ = ["cases", "headlines"]
 
 _ROUNDS = 3
 _STANDARD_ERRORS = 2.0
@@ -93,6 +94,18 @@ def _say(case: Case, rows: list[dict[str, Any]]) -> None:
     print(f"{case.name:20} {row['verdict']:18} {row['number']} {row['value']:9.2f}  {row['command']}", flush=True)
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Rounds of advice, and how many made a number worse."""
+    cases = result["advice"]
+    rounds = sum("seconds" in row for case in cases for row in case["rounds"])
+    worse = sum(bool(case["worse"]) for case in cases)
+    yield Headline(
+        "Advice of `vaekit doctor`, followed literally on small trainings that lack something",
+        f"{len(cases)} cases, {rounds} rounds of training; in {worse} cases a held-out number fell by more than two "
+        "standard errors",
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("build/bench/advice"), help="where the runs are kept")
@@ -101,7 +114,7 @@ def main() -> int:
     found = [followed(case, work) for case in cases()]
     path = RESULTS / "doctor.json"
     stored = json.loads(path.read_text())
-    write_json(path, {k: v for k, v in stored.items() if k != "machine"} | {"advice": found})
+    write_json(path, {k: v for k, v in stored.items() if k != "machine"} | {"advice": found}, headlines)
     return int(any(case["worse"] for case in found))
 
 

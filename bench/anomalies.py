@@ -23,11 +23,13 @@ import argparse
 import json
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from headline import Headline
 from machine import RESULTS, write_result
 from results_of import describe_run
 from sklearn.decomposition import PCA
@@ -37,7 +39,7 @@ import vaekit as vk
 from vaekit.evaluation.anomaly import SCORES, scores_of, separation
 from vaekit.evaluation.metrics import measure
 
-__all__ = ["digits", "things"]
+__all__ = ["digits", "headlines", "things"]
 
 PUBLISHED = {
     2: [0.96, 0.73, 0.97, 0.94, 0.73, 0.92, 0.95, 0.77, 0.92, 0.66],
@@ -129,6 +131,31 @@ def _floats(pixels: Tensor) -> np.ndarray:
     return (pixels.flatten(1).float() / 255).numpy()
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Area under the ROC curve beside published figures and plain statistics."""
+    for model in result["digits"]["models"]:
+        yield Headline(
+            f"`vaekit score` on MNIST, dense `vae`, {model['latent_dim']} latents: mean AUROC, each digit left out of "
+            "training in turn",
+            f"{model['mean_auroc']['negative_elbo_nats']:.2f}",
+            f"published with another network: {model['published_mean_auroc']:.2f}; chance: 0.5",
+        )
+    what = "`vaekit score`, photographs of things against faces, all gray: AUROC of the bound of a `vae` of faces"
+    if "things" not in result:
+        yield Headline(what, "")
+        return
+    found = result["things"]
+    plain = {name: value for name, value in found["baselines"].items() if name != "pca_sse"}
+    best = max(plain, key=plain.__getitem__)
+    yield Headline(
+        what,
+        f"{found['auroc']['negative_elbo_nats']:.3f}",
+        f"PCA with as many components: {found['baselines']['pca_sse']:.3f}; best plain statistic "
+        f"({best[1:].replace('_', ' ')}): {plain[best]:.3f}; mean saturation, in color: "
+        f"{found['in_color']['mean_saturation']:.3f}",
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", choices=("digits", "things"))
@@ -151,7 +178,7 @@ def main() -> None:
             "images_trained_on": given.images,
             "models": [digits(given.data, latents, given.images, given.seed, given.net) for latents in given.latents],
         }
-    print(write_result("anomalies", result).read_text(encoding="utf-8"))
+    print(write_result("anomalies", result, headlines).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -18,16 +18,18 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from headline import Headline
 from machine import RESULTS, write_result
 
 import vaekit as vk
 from vaekit.errors import Interrupted
 from vaekit.runs.folder import read_metrics
 
-__all__ = ["settings", "trained"]
+__all__ = ["headlines", "settings", "trained"]
 
 PUBLISHED_NLL = {1: 86.76, 5: 85.54, 50: 84.78}  # Burda et al. 2016, Table 1: one stochastic layer
 NAME = "burda"
@@ -80,6 +82,21 @@ def curve(out: Path) -> list[dict[str, Any]]:
     return [{"epoch": line["epoch"], name.removeprefix("validation_"): round(line[name], 3)} for line in kept]
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """log p(x) beside the published ones."""
+    for name, row in result["results"].items():
+        what = "Dynamically binarized MNIST, network of Burda et al. (2016): −log p(x) by 5,000 samples, one seed, "
+        figure = f"{row['nll_nats']:.2f} ± {row['nll_nats_error']:.2f} nats" if row["is_finished"] else ""
+        yield Headline(f"{what}{name}", figure, f"published: {row['published_nll_nats']:.2f}")
+    best = result["results"].get("k=5")
+    if best and best["is_finished"]:
+        yield Headline(
+            "−log p(x) of binarized MNIST by `iwae`, network of Burda et al. (2016)",
+            f"{best['nll_nats']:.1f} ± {best['nll_nats_error']:.1f} nats; published: {best['published_nll_nats']:.1f}",
+            in_readme=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="MNIST")
@@ -107,7 +124,8 @@ def main() -> None:
         found |= {"nll_nats": -numbers["iwae_nats"], "nll_nats_error": numbers["iwae_nats_error"], "test": numbers}
     path = RESULTS / f"{NAME}.json"
     results = json.loads(path.read_text())["results"] if path.exists() else {}
-    write_result(NAME, {"data": "MNIST, binarised dynamically", "results": results | {f"k={given.k}": found}})
+    result = {"data": "MNIST, binarized dynamically", "results": results | {f"k={given.k}": found}}
+    write_result(NAME, result, headlines)
     print({name: found.get(name) for name in ("k", "epochs", "is_finished", "nll_nats", "nll_nats_error")})
 
 

@@ -22,12 +22,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headline import Headline
 from machine import write_result
 from turns import take_turns
 
-__all__ = ["measure"]
+__all__ = ["headlines", "measure"]
 
 _OTHERS = {"quiet": 0, "beside one": 1, "beside four": 4}
+_LOADS = {
+    "quiet": "no other process",
+    "beside one": "one other busy process",
+    "beside four": "four other busy processes",
+}
 _START_SECONDS = 120.0  # for the first line of metrics
 
 
@@ -102,6 +108,19 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
     return result
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Speed with the automatic number of threads, beside the fixed ones."""
+    for load, found in result["loads"].items():
+        medians = dict(found["median_images_per_second"])
+        automatic = medians.pop("automatic")
+        yield Headline(
+            f"`{result['recipe']}` at {result['size']} px, {_LOADS[load]}: images per second with the automatic number "
+            "of threads",
+            f"{automatic:.0f}",
+            ", ".join(f"{side}: {speed:.0f}" for side, speed in medians.items()),
+        )
+
+
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
@@ -111,7 +130,7 @@ def main() -> None:
     loads = measure(given.rounds, given.seconds)
     result = {"recipe": "vae", "size": 64, "seconds": given.seconds, "loads": loads}
     print(json.dumps(loads, indent=2))
-    print(f"written to {write_result('busy', result).name}")
+    print(f"written to {write_result('busy', result, headlines).name}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from classifier import Classifier, accuracies, cached_classifier, facts, shrink
+from headline import Headline
 from machine import write_result
 from results_of import describe_run
 from torch import Tensor
@@ -35,7 +36,7 @@ from vaekit.data.subsets import one_per_class
 from vaekit.evaluation.frechet import frechet_distance
 from vaekit.figures.grid import Sheet
 
-__all__ = ["compare", "linear"]
+__all__ = ["compare", "headlines", "linear"]
 
 RECIPES = ("vae", "seed-vae")
 OPTIONS: dict[str, Any] = {"size": 256, "channels": 3, "latent_dim": 100, "flip": True, "precision": "fp32"}
@@ -174,6 +175,35 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Reconstructions and samples of both recipes beside PCA."""
+    what = "Gray photographs of faces at 64 px, enlarged to 256 px, 100 latents, mirrored, float32, a short training: "
+    if "pca" not in result:
+        yield Headline(f"{what}PSNR and Fréchet distance", "")
+        return
+    seen = [row["run"]["images_trained_on"] for name in ("vae", "seed-vae") for row in result[name]["seeds"]]
+    low, high = min(seen), max(seen)
+    images = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    what = what.replace("training:", f"training ({images} images):")
+    for key, digits, kind, others in (
+        ("psnr_db", 1, "test PSNR", f"PCA with as many components: {result['pca']['psnr_db']:.1f} dB"),
+        (
+            "frechet_prior_samples",
+            0,
+            "Fréchet distance of samples, which are all soft",
+            f"PCA: {result['pca']['frechet_prior_samples']:.0f}, "
+            f"real training images: {result['frechet_real_train_images']:.1f}",
+        ),
+    ):
+        unit = " dB" if key == "psnr_db" else ""
+        figures = (f"`{name}` {_span(result[name][key], digits)}{unit}" for name in ("vae", "seed-vae"))
+        yield Headline(f"{what}{kind} (lowest and highest of three seeds)", "; ".join(figures), others)
+
+
+def _span(found: dict[str, float], digits: int) -> str:
+    return f"{found['mean']:.{digits}f} ({found['lowest']:.{digits}f} to {found['highest']:.{digits}f})"
+
+
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
@@ -201,7 +231,7 @@ def main() -> None:
         rows = [compare(runs[recipe, seed], test, judge, count) for seed in SEEDS]
         result[recipe] = {"seeds": rows, **summary(rows)}
     draw(runs["vae", 0], runs["seed-vae", 0], test, given.pictures)
-    print(write_result("vae_vs_seed_vae", result).read_text(encoding="utf-8"))
+    print(write_result("vae_vs_seed_vae", result, headlines).read_text(encoding="utf-8"))
 
 
 def _round(value: Any) -> Any:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from headline import Headline
 from machine import RESULTS, write_json
 
 import vaekit as vk
@@ -37,7 +38,7 @@ from vaekit.evaluation.doctor import examine as checkup
 from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
 from vaekit.runs import folder as runs
 
-__all__ = ["CASES", "DENSE", "Case", "few", "forty", "trained"]
+__all__ = ["CASES", "DENSE", "Case", "few", "forty", "headlines", "trained"]
 
 TUNED_ON = "digits"
 
@@ -429,6 +430,26 @@ def _counts(cases: list[dict[str, Any]], is_aside: bool) -> dict[str, int]:
     return found
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Right verdicts, beside those before the rules were changed for what was seen."""
+    rows = (
+        ("drawn portraits and real faces", result, result["first_judgement"], "before the rules were changed"),
+        (
+            "ten later cases, kept aside until the rules were final",
+            result["later"]["aside"],
+            result["first_judgement_of_aside"],
+            "before one rule and one expectation were corrected",
+        ),
+    )
+    for what, now, first, change in rows:
+        what = f"`vaekit doctor` on {what}: sick trainings that are named, healthy ones that pass"
+        yield Headline(what, _shares(now), f"{change}: {_shares(first)}")
+
+
+def _shares(found: dict[str, Any]) -> str:
+    return ", ".join(f"{found[f'{kind}_and_right']} of {found[kind]}" for kind in ("sick", "healthy"))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smiles", default="../shared/data/smiles.tar.gz", help="faces, an archive or a folder")
@@ -467,9 +488,9 @@ def main() -> int:
             "first_judgement_of_aside": FIRST_ASIDE,
             "changed_after_aside": CHANGED_AFTER_ASIDE,
             "groups": groups,
-            **{name: before[name] for name in ("advice",) if name in before},
+            **{name: before[name] for name in ("advice", "headlines") if name in before},
         }
-        write_json(RESULTS / "doctor.json", result)
+        write_json(RESULTS / "doctor.json", result, headlines)
     return int(bool(wrong))
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from classifier import LARGEST_SIDE, Classifier, accuracies, cached_classifier, facts, shrink
+from headline import Headline
 from machine import write_json
 from PIL import Image
 from results_of import describe_run
@@ -38,7 +40,7 @@ from vaekit.evaluation.frechet import frechet_distance
 from vaekit.evaluation.metrics import psnr_db
 from vaekit.figures.grid import Sheet
 
-__all__ = ["Task", "choose_strength", "measure"]
+__all__ = ["Task", "choose_strength", "headlines", "measure"]
 
 SWEEP = tuple(round(0.5 + 0.125 * i, 3) for i in range(29))  # 0.5 … 4.0
 DEFAULT_STRENGTH = 1.0
@@ -256,6 +258,24 @@ def open_data(run: vk.Run, source: str | None) -> Images:
     return images
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """How often an edit is seen, and what it costs, at two strengths."""
+    what = f"`{result['run']['recipe']}`, `vaekit arithmetic` on real faces, “{result['attribute']}”"
+    if "test_at_default_strength" not in result:
+        yield Headline(what, "")
+        return
+    for name in ("test_at_default_strength", "test_at_chosen_strength"):
+        test = result[name]
+        yield Headline(
+            f"{what}, strength {test['strength']:g}: share in which an independent classifier sees it after adding and "
+            "after removing; PSNR of the edit against the reconstruction; Fréchet distance to real faces with it",
+            f"{test['seen_after_adding']:.0%}, {test['seen_after_removing']:.0%}; "
+            f"{test['edited_from_reconstruction_psnr_db']:.1f} dB; {test['frechet_added_from_real_with']:.0f}",
+            f"originals: {test['seen_in_originals_without']:.0%}, {test['seen_in_originals_with']:.0%}; distance "
+            f"without an edit: {test['frechet_reconstructed_without_from_real_with']:.0f}",
+        )
+
+
 def main() -> None:
     given = _arguments()
     chooser, task, images, classifiers = prepare(given)
@@ -275,7 +295,7 @@ def main() -> None:
         "sweep_on_val_by_the_chooser": {"images": len(val.has), "strengths": sweep},
     }
     picture(task, test, strength, given.out.with_suffix(".png"))
-    print(write_json(given.out, rounded(result)).read_text(encoding="utf-8"))
+    print(write_json(given.out, rounded(result), headlines).read_text(encoding="utf-8"))
     if off > 1:
         raise SystemExit(f"our edit and the verb's differ by {off} bytes: the figures are not those of the verb")
 

@@ -13,10 +13,12 @@ import json
 import statistics
 import subprocess
 import threading
+from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from headline import Headline
 from machine import describe, write_result
 
 import vaekit as vk
@@ -44,6 +46,17 @@ def measured(server: ThreadingHTTPServer) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Delays in the browser."""
+    for size in ("64 px", "128 px"):
+        threads, alone = (result[size][side]["slider_milliseconds"]["median"] for side in ("threads", "one_thread"))
+        what = f"Explorer with the default `vae` at {size} in Chromium: from slider to new pixels, with threads"
+        yield Headline(what, f"{threads:.0f} ms", f"one thread: {alone:.0f} ms")
+    sides = [result[size][side] for size in ("64 px", "128 px") for side in ("threads", "one_thread")]
+    ready = max(statistics.median(side["ready_milliseconds"]) for side in sides)
+    yield Headline("Explorer: page ready, from an empty cache (slowest of these)", f"{ready / 1000:.1f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
@@ -67,7 +80,7 @@ def main() -> None:
                 f"{size} {side}: slider {median} ms (limit {LIMITS_MILLISECONDS[size]}), page {ready:.0f} ms",
                 flush=True,
             )
-    print(write_result("explorer", result | {"machine": describe()}))
+    print(write_result("explorer", result | {"machine": describe()}, headlines))
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from headline import Headline
 from ingest import write_small
 from large_set import memory_of
 from machine import write_result
@@ -134,6 +136,17 @@ def mutations(place: Path, count: int, seed: int) -> dict[str, Any]:
     }
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """What kills and damaged files lead to."""
+    kills, mutations = result["kills"], result["mutations"]
+    yield Headline(
+        "Openings killed at random moments", f"{kills['kills']}; {kills['caches_that_differ']} caches differ afterwards"
+    )
+    yield Headline(
+        f"{mutations['files']:,} damaged image files", f"{mutations['lost']} are neither read nor named as unreadable"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
@@ -153,7 +166,7 @@ def main() -> int:
             "mutations": mutations(place, options.mutations, options.seed),
         }
     print(json.dumps(result, indent=2))
-    print(write_result("ingest_faults", result))
+    print(write_result("ingest_faults", result, headlines))
     bad = result["kills"]["caches_that_differ"] + result["together"]["caches_that_differ"] + result["mutations"]["lost"]
     return 1 if bad else 0
 

@@ -16,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from headline import Headline
 from machine import write_result
 
 #: A state is saved much more often than in ordinary use, so that kills fall into writing too.
@@ -90,6 +92,15 @@ def _kill_until_finished(recipe: str, out: Path, most: int, seconds: float, chan
     return most
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Kills, and runs whose bytes differ."""
+    runs = sum(each["runs"] for each in result["recipes"].values())
+    differ = result["runs_that_differ"]
+    what = "Trainings killed at random moments and resumed"
+    yield Headline(what, f"{result['kills']} kills in {runs} runs; the final files of {differ} differ by a byte")
+    yield Headline(what, f"{result['kills']} kills in {runs} runs; {differ} end with other weights", in_readme=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50, help="in all, shared equally by the recipes")
@@ -107,7 +118,7 @@ def main() -> int:
     different = sum(result["runs_that_differ"] for result in results.values())
     kills = sum(result["kills"] for result in results.values())
     summary = {"kills": kills, "runs_that_differ": different, "seed": options.seed, "recipes": results}
-    print(write_result("kills", summary))
+    print(write_result("kills", summary, headlines))
     return 1 if different else 0
 
 

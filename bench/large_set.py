@@ -20,11 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headline import Headline
 from machine import write_result
 
 from vaekit.runs.folder import read_metrics
@@ -127,6 +129,14 @@ def _statuses() -> dict[int, dict[str, int]]:
     return found
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Memory beside the size of the pixels."""
+    own, pixels = f"{result['peak_rss_anon_bytes'] / 1e9:.2f} GB", f"{result['pixel_bytes'] / 1e9:.1f} GB"
+    images = f"{result['images']:,} images of {result['size']} px"
+    yield Headline(f"Training `vae` on {images}: peak memory of its own", own, f"pixels: {pixels}")
+    yield Headline(f"Memory to train `vae` on {images}", f"{own} for {pixels} of pixels", in_readme=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images-in-set", type=int, default=200_000)
@@ -142,7 +152,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         result = measure(options, Path(folder))
     print(json.dumps(result, indent=2))
-    print(write_result(options.name, result))
+    print(write_result(options.name, result, headlines))
     return 0 if result["holds"] else 1
 
 

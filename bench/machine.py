@@ -9,9 +9,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RESULTS", "describe", "write_json", "write_result"]
+from headline import RESULTS, Maker, with_headlines
 
-RESULTS = Path(__file__).resolve().parent / "results"
+__all__ = ["RESULTS", "describe", "write_json", "write_result"]
 
 
 def describe() -> dict[str, Any]:
@@ -33,15 +33,16 @@ def describe() -> dict[str, Any]:
     return machine
 
 
-def write_result(name: str, result: dict[str, Any]) -> Path:
+def write_result(name: str, result: dict[str, Any], headlines: Maker | None = None) -> Path:
     """Writes ``bench/results/NAME.json`` and returns its path."""
-    return write_json(RESULTS / f"{name}.json", result)
+    return write_json(RESULTS / f"{name}.json", result, headlines)
 
 
-def write_json(path: Path, result: dict[str, Any]) -> Path:
-    """Writes ``path``, the machine beside the numbers, and returns it."""
+def write_json(path: Path, result: dict[str, Any], headlines: Maker | None = None) -> Path:
+    """Writes ``path`` and returns it: the headlines first, then the numbers, then the machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**result, "machine": describe()}, indent=2) + "\n", encoding="utf-8")
+    whole = with_headlines(result, headlines) if headlines else result
+    path.write_text(json.dumps({**whole, "machine": describe()}, indent=2) + "\n", encoding="utf-8")
     return path
 
 

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from headline import Headline
 from machine import write_result
 from torch import Tensor
 
@@ -30,7 +31,7 @@ from vaekit.evaluation.metrics import psnr_db
 from vaekit.latent.masks import random_rectangle
 from vaekit.latent.ops import add_noise
 
-__all__ = ["measure_denoise", "measure_inpaint"]
+__all__ = ["headlines", "measure_denoise", "measure_inpaint"]
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 HELD_OUT = 5_000  # training images on which a penalty is chosen
@@ -134,6 +135,31 @@ def paired_gain(ours: Tensor, other: Tensor, clean: Tensor, mask: Tensor | None 
     return {"mean_db": float(each.mean()), "error_db": float(each.std() / len(each) ** 0.5)}
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Denoising and inpainting beside linear methods."""
+    found = result["denoise"]
+    yield Headline(
+        f"MNIST with noise of standard deviation {found['noise_std']}: PSNR of `denoising-ae` (paired gain over ridge "
+        "regression)",
+        f"{found['denoising_psnr_db']:.1f} dB ({_paired(found['denoising_over_ridge'])})",
+        f"ridge regression: {found['ridge_psnr_db']:.1f}; plain `seed-ae`: {found['plain_psnr_db']:.1f}; noisy input: "
+        f"{found['noisy_psnr_db']:.1f}",
+    )
+    found = result["inpaint"]
+    yield Headline(
+        f"MNIST with a hidden square of {found['square']} px: PSNR of inpainting with `vae` there (paired gain over "
+        "the Gaussian conditional mean)",
+        f"{found['inpaint_psnr_db']:.1f} dB ({_paired(found['inpaint_over_conditional_mean'])})",
+        f"Gaussian conditional mean: {found['gaussian_conditional_mean_psnr_db']:.1f}; nearest training image: "
+        f"{found['nearest_training_image_psnr_db']:.1f}; mean image: {found['mean_fill_psnr_db']:.1f}",
+    )
+
+
+def _paired(gain: dict[str, float]) -> str:
+    """A paired gain with its standard error."""
+    return f"{gain['mean_db']:+.2f} ± {gain['error_db']:.2f} dB"
+
+
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
@@ -162,7 +188,7 @@ def main() -> None:
         "inpaint": measure_inpaint(vk.load(given.vae), train, some, given.side, given.seed),
     }
     print(json.dumps(result, indent=2))
-    print(f"written to {write_result('noise_robustness', result).name}")
+    print(f"written to {write_result('noise_robustness', result, headlines).name}")
 
 
 if __name__ == "__main__":

@@ -18,15 +18,16 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from headline import Headline
 from machine import RESULTS, write_result
 
-__all__ = ["SECTIONS"]
+__all__ = ["SECTIONS", "headlines"]
 
 MLP = {"net": "mlp", "hidden": "300,300", "batch_size": 100}
 IWAE_SAMPLES = 100
@@ -169,6 +170,48 @@ SECTIONS: dict[str, Callable[..., Found]] = {
 }
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """What each section found."""
+    for name, make in (("bounds", _bounds), ("fitted", _samples), ("codes", _words), ("factors", _factors)):
+        found = result["results"].get(name)
+        yield make(found) if found else Headline(f"section `{name}`", "")
+
+
+def _bounds(found: dict[str, Any]) -> Headline:
+    base = [row["iwae_nats"] for row in found["models"] if row["name"] == "standard normal prior"]
+    gains = (f"{name} {gain['mean']:+.2f} ± {gain['error']:.2f}" for name, gain in found["gain_nats"].items())
+    return Headline(
+        f"Statically binarized MNIST, one dense network, {found['images']:,} images, three seeds: paired gain in the "
+        f"bound of {found['iwae_samples']} samples, in nats",
+        "; ".join(gains),
+        f"standard normal prior: {statistics.mean(base):.2f}",
+    )
+
+
+def _samples(found: dict[str, Any]) -> Headline:
+    plain, short = found["models"]
+    return Headline(
+        "MNIST, Fréchet distance of 10,000 samples of an `ae` with a fitted mixture, one seed",
+        f"{plain['frechet_mixture']:.2f}",
+        f"standard normal latents: {plain['frechet_standard_normal']:.1f}; a fitted normal: "
+        f"{plain['frechet_one_normal']:.2f}; `rae-l2` with a mixture: "
+        f"{short['frechet_mixture']:.2f}, with a flow: {short['frechet_flow']:.2f}",
+    )
+
+
+def _words(found: dict[str, Any]) -> Headline:
+    figures = (f"`{row['recipe']}` {row['used']:.0%} ({row['perplexity']:.0f})" for row in found["models"])
+    return Headline("MNIST: share of 512 tokens in use on test images (perplexity)", ", ".join(figures))
+
+
+def _factors(found: dict[str, Any]) -> Headline:
+    figures = []
+    for name, mean in found["mean_mig"].items():
+        each = ", ".join(f"{row['mig']:.3f}" for row in found["models"] if row["recipe"] == name)
+        figures.append(f"`{name}` {mean:.3f} ({each})")
+    return Headline("MIG of the drawn portraits' attributes: mean (three seeds)", "; ".join(figures))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("section", choices=SECTIONS)
@@ -178,7 +221,7 @@ def main() -> None:
     found = SECTIONS[given.section](given.data, given.out / given.section)
     path = RESULTS / "recipes.json"
     stored = json.loads(path.read_text())["results"] if path.exists() else {}
-    write_result("recipes", {"results": {**stored, given.section: found}})
+    write_result("recipes", {"results": {**stored, given.section: found}}, headlines)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from headline import Headline
 from machine import write_result
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
@@ -71,6 +73,17 @@ def sweep(run: Path, place: Path, options: argparse.Namespace, totals: dict[str,
     return failures
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Commands on damaged runs that neither do their work nor name the fault."""
+    faults = sum(counts["faults"] for counts in result["files"].values())
+    recipes = ", ".join(f"`{name}`" for name in result["recipes"])
+    yield Headline(
+        f"Runs in which one value of a file is wrong ({faults:,} faults, {recipes}): commands that neither work nor "
+        "name the fault",
+        f"{result['neither_0_nor_2']:,} of {result['commands']:,}",
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", default=["vae"])
@@ -96,7 +109,7 @@ def main() -> int:
         "limit_seconds": _LIMIT_SECONDS,
         "minutes": round((time.monotonic() - start) / 60, 1),
     }
-    print(write_result("run_faults", result))
+    print(write_result("run_faults", result, headlines))
     return 1 if failures else 0
 
 

@@ -23,19 +23,20 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from headline import Headline
 from machine import RESULTS, write_result
 from pythae_seed_ae import environment
 from pythae_seed_ae import measure as measure_pythae
 from turns import take_turns
 
-__all__ = ["CASES", "measure", "time_to_quality"]
+__all__ = ["CASES", "headlines", "measure", "time_to_quality"]
 
 QUALITY_SSE = 8.17  # test error per image that counts as the founding system's quality
 LITERAL_EPOCHS = 12  # at most, to reach it
@@ -390,6 +391,44 @@ def table(cases: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def headlines(result: dict[str, Any]) -> Iterator[Headline]:
+    """Time of a step and memory beside others, and the time to a quality."""
+    cases, loop = result["cases"], "the literal loop"
+    dense, faces, ours = (cases[n] for n in ("seed-ae, batch 32", "seed-vae, batch 16, 256 px", "vae, batch 16, 64 px"))
+    for case, what, others in (
+        (dense, "`seed-ae`, batch of 32", {"literal": loop, "pythae": "pythae 0.1.2", "floor": "the bare kernels"}),
+        (faces, "`seed-vae` at 256 px, batch of 16", {"literal": loop, "floor": "the bare kernels"}),
+        (ours, "`vae` at 64 px, batch of 16", {"floor": "the bare kernels"}),
+    ):
+        figures = (f"{case['vaekit_over'][side]:.2f} of {name}" for side, name in others.items())
+        what = f"{what}: time of a training step, with pictures, validation, and checkpoints"
+        yield Headline(what, ", ".join(figures), "1 is as fast")
+    over = dense["vaekit_over"]
+    yield Headline(
+        "Time per training step of a dense autoencoder on MNIST",
+        f"{over['literal']:.2f} of a plain PyTorch loop, {over['pythae']:.2f} of pythae",
+        in_readme=True,
+    )
+    yield _quality_headline(result.get("time_to_quality", {}))
+    peaks = dense["peak_bytes"]
+    what = "`seed-ae` on MNIST: peak memory above that of the imported torch"
+    yield Headline(what, f"{peaks['vaekit'] / 1e6:.0f} MB", f"pythae 0.1.2: {peaks['pythae'] / 1e6:.0f} MB")
+
+
+def _quality_headline(found: dict[str, Any]) -> Headline:
+    what = "`fast-ae` on MNIST: time to a test error"
+    if "times_faster_by_software" not in found:
+        return Headline(what, "")
+    by = found["times_faster_by_software"]
+    low, high = sorted((by["with_seed_settings"], by["with_fast_settings"]))
+    return Headline(
+        f"{what} of {found['test_sse_per_image_to_reach']} per image",
+        f"{found['median_seconds']['vaekit']:.1f} s, {found['times_faster']:.0f} times as fast as the literal loop "
+        f"with the founding settings; a factor of {low:.1f} to {high:.1f} is software",
+        "the rest is batch size, schedule, and the first decoder",
+    )
+
+
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
@@ -403,7 +442,7 @@ def main() -> None:
         result = json.loads((RESULTS / "speed.json").read_text()) | {
             "time_to_quality": time_to_quality(given.mnist, given.seeds)
         }
-        print(f"written to {write_result('speed', result).name}")
+        print(f"written to {write_result('speed', result, headlines).name}")
         return
     if not any(given.only in case.name for case in CASES):
         parser.error(f"--only {given.only!r} is in no case's name: {', '.join(case.name for case in CASES)}")
@@ -422,7 +461,7 @@ def main() -> None:
         quality = time_to_quality(given.mnist, given.seeds)
         print(json.dumps({k: v for k, v in quality.items() if k != "every"}, indent=2))
         result = {"cases": cases, "time_to_quality": quality}
-    print(f"written to {write_result('speed', result).name}")
+    print(f"written to {write_result('speed', result, headlines).name}")
 
 
 if __name__ == "__main__":

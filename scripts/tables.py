@@ -1,6 +1,6 @@
 """Writes the generated tables of README and ``docs/``. A test checks that they are up to date.
 
-The recipes come from the recipe table and ``docs/recipes/``, the figures from ``bench/results``.
+The recipes come from the recipe table and ``docs/recipes/``, the figures from the headlines in ``bench/results``.
 
     python scripts/tables.py            rewrite the tables
     python scripts/tables.py --check    exit 1 if a table is out of date
@@ -16,14 +16,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from figures import FIGURES, Figure
-from headlines import HEADLINES
-
 from vaekit.config.table import DESCRIPTIONS, RECIPES, Recipe
 
 __all__ = ["updated"]
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "bench"))
+
+from headline import stored_headlines  # noqa: E402
+
 DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("recipes", "benchmarks", "scaling")))
 PAGES = ROOT / "docs" / "recipes"
 IN_README = ("vae", "beta-vae", "conditional-vae", "vq-vae", "iwae", "ae")
@@ -42,7 +43,12 @@ def updated(text: str) -> str:
 
 def headlines() -> list[str]:
     """README's figures, a row each."""
-    return ["| measured | result | file |", "|---|---|---|", *(each.row() for each in HEADLINES)]
+    rows = [
+        f"| {row['what']} | {row['figure']} | [{name}.json](bench/results/{name}.json) |"
+        for name, row in stored_headlines()
+        if row["in_readme"]
+    ]
+    return ["| measured | result | file |", "|---|---|---|", *rows]
 
 
 def recipes() -> list[str]:
@@ -95,16 +101,14 @@ def _shown(value: Any) -> str:
 
 
 def measured() -> list[str]:
-    """One row per figure, read from the result files, with the script that made it."""
-    found = [(figure, json.loads((ROOT / figure.result).read_text())) for figure in FIGURES]
-    rows = [_row(figure, result) for figure, result in found if figure.is_measured(result)]
-    return ["| measured | result | made by |", "|---|---|---|", *rows]
-
-
-def _row(figure: Figure, result: dict[str, Any]) -> str:
-    what, value = figure.make(result)
-    result = Path(figure.result)
-    return f"| {what} | {value} | [{figure.script}](../{figure.script}), [{result.name}](../{result}) |"
+    """One row per headline of the results, with the script that made it."""
+    rows = [
+        f"| {row['what']} | {row['figure']} | {row['versus']} | [{Path(row['script']).name}](../{row['script']}), "
+        f"[{name}.json](../bench/results/{name}.json) |"
+        for name, row in stored_headlines()
+        if not row["in_readme"]
+    ]
+    return ["| measured | result | compare with | made by |", "|---|---|---|---|", *rows]
 
 
 def scaling() -> list[str]:

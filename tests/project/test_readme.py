@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from pathlib import Path
 from types import ModuleType
 
+import forked
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,11 +26,23 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("tables")
 
 
-def test_every_figure_has_a_result_and_the_script_that_writes_it(tables: ModuleType) -> None:
-    for figure in tables.FIGURES:
-        assert (ROOT / figure.result).exists(), figure.result
-        source = (ROOT / figure.script).read_text()
-        assert figure.name in source or figure.name.startswith(figure.script_name), figure.script
+def test_every_headline_is_what_its_script_makes_of_the_numbers() -> None:
+    script = ROOT / "bench" / "headline.py"
+    program = "import runpy, sys; sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv.pop()); "
+    program += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    code, said, trouble = forked.run(program, script, "--check", script.parent, env=dict(os.environ))
+    assert code == 0, said + trouble
+
+
+def test_the_tables_have_the_stored_headlines_and_cope_without_them(tables: ModuleType, tmp_path: Path) -> None:
+    rows = tables.measured()
+    assert len(rows) > 30 and len(tables.headlines()) == 2 + 5
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headline.RESULTS", tmp_path)
+        (tmp_path / "kills.json").write_text('{"kills": 3}')
+        assert tables.measured() == rows[:2]
+        (tmp_path / "kills.json").write_bytes((ROOT / "bench" / "results" / "kills.json").read_bytes())
+        assert tables.measured() == [*rows[:2], *(row for row in rows if "kills.json" in row)] != rows[:2]
 
 
 def test_no_result_names_a_place_of_one_machine() -> None:
