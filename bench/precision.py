@@ -26,7 +26,8 @@ import vaekit as vk
 from vaekit.config.options import TrainOptions
 from vaekit.config.run_config import Engine
 from vaekit.config.table import get, override
-from vaekit.training.setup import make_config, with_engine
+from vaekit.runs.new_config import make_config
+from vaekit.training.setup import with_engine
 from vaekit.training.trainer import Trainer
 
 __all__ = ["PRECISIONS", "quality", "steps"]

@@ -23,7 +23,7 @@ from vaekit.config.options import TrainOptions
 from vaekit.config.table import RECIPES
 from vaekit.data import Selection
 from vaekit.model.conditioning import matrix
-from vaekit.training.setup import make_config
+from vaekit.runs.new_config import make_config
 from vaekit.training.trainer import Trainer
 
 __all__ = ["seconds_per_image"]

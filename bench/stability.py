@@ -19,7 +19,7 @@ import vaekit as vk
 from vaekit.config.options import TrainOptions
 from vaekit.config.table import get, override
 from vaekit.data.subsets import is_trained_on
-from vaekit.training.setup import make_config
+from vaekit.runs.new_config import make_config
 from vaekit.training.trainer import Trainer
 
 __all__ = ["first_steps"]

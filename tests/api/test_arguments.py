@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime
 import fractions
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -38,6 +39,7 @@ class Place:
 
     run: vk.Run
     folder: Path
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def good(self, name: str, function: str) -> Any:
         """A value of a required parameter that works."""
@@ -72,6 +74,9 @@ class Place:
             "with_": files[0],
             "without": files[1],
         }
+        if function == "Run.create":
+            out = self.folder / "created" / str(next(self.numbers))
+            values |= {"model": self.run.model, "recipe": self.run.row, "images": self.run.images(), "out": out}
         return FACES if name == "data" and function in ("train", "plan") else values[name]
 
     def made(self, name: str) -> Path:
@@ -113,7 +118,7 @@ METHODS |= {f"result.{name}": getattr(vk.Result, name) for name in public(vk.Res
 METHODS |= {f"images.{name}": getattr(vk.Images, name) for name in public(vk.Images)}
 del METHODS["images.selection"]  # an index, which raises IndexError as indices do
 FUNCTIONS = {name: getattr(vk, name) for name in vk.__all__ if isinstance(getattr(vk, name), FunctionType)}
-FUNCTIONS |= {"plan": api.plan, "Sheet": vk.Sheet}
+FUNCTIONS |= {"plan": api.plan, "Sheet": vk.Sheet, "Run.create": vk.Run.create}
 FUNCTIONS |= {f"recipes.{name}": getattr(vk.recipes, name) for name in public(vk.recipes) if name in vk.recipes.__all__}
 
 #: (function, parameter) for every one of them.

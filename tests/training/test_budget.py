@@ -17,8 +17,8 @@ from trainers import small_trainer
 from vaekit.config.run_config import RunConfig
 from vaekit.config.steps import steps_to_see
 from vaekit.data import Selection
+from vaekit.runs.watched import Watched
 from vaekit.training import budget
-from vaekit.training.setup import Watched
 from vaekit.training.trainer import Trainer
 
 IMAGES, TRAINED, BATCH = 300, 200, 32

@@ -23,13 +23,14 @@ from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
 from vaekit.model.factory import resolve
 from vaekit.runs import folder as runs
+from vaekit.runs.new_config import make_config
 from vaekit.system.cpu import one_thread_per_core
 from vaekit.system.malloc import freed_memory_is_kept
 from vaekit.system.memory import peak_resident_bytes, resident_bytes
 from vaekit.training.optimizer import Adam
 from vaekit.training.plan import largest_batch
 from vaekit.training.schedules import epoch_order
-from vaekit.training.setup import make_config, with_engine
+from vaekit.training.setup import with_engine
 from vaekit.training.trainer import Trainer
 
 CPU = torch.device("cpu")

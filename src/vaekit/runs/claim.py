@@ -46,6 +46,11 @@ def meet_folder(
     if not (out / "config.json").exists():
         return config, True
     stored = runs.read_config(out)
+    if not runs.has_state(out) and any(line.get("kind") == "final" for line in runs.read_metrics(out)):
+        raise UserError(
+            f"{argument('out')} {out} holds a trained model without the state to resume from; train with another "
+            f"{argument('out')}, and {argument('init', out)} to start from its weights"
+        )
     patience = stored.patience if config.patience is None else config.patience
     old = replace(stored, engine=replace(stored.engine, **engine or {}), patience=patience)
     if (

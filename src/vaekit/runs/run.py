@@ -12,12 +12,14 @@ from typing import Any
 from torch import Tensor
 
 from vaekit.config.run_config import RunConfig
-from vaekit.config.table import Recipe
-from vaekit.data import Form, Images
+from vaekit.config.table import Recipe, get
+from vaekit.data import Form, Images, open_in
 from vaekit.latent.directions import Direction
 from vaekit.latent.traversal import Axis
 from vaekit.model.latent_model import LatentModel
 from vaekit.runs.context import RunContext
+from vaekit.runs.create import create_run
+from vaekit.runs.folder import load_model
 from vaekit.runs.overview import overview_html
 from vaekit.runs.result import Result
 from vaekit.runs.verbs import directions as directing
@@ -61,6 +63,40 @@ class Run:
 
     def __init__(self, path: Path, config: RunConfig, model: LatentModel) -> None:
         self.context = RunContext(path, config, model)
+
+    @classmethod
+    @checked
+    def create(
+        cls,
+        model: LatentModel,
+        recipe: str | Recipe,
+        images: Any,
+        out: str | Path,
+        *,
+        images_seen: int | None = None,
+    ) -> Run:
+        """Makes a run of a model that you trained in your own loop. All verbs then work on it.
+
+        Args:
+            model: the trained model, as ``vaekit.model.factory.build_model(recipe, images.shape)`` built it. It is not
+                changed.
+            recipe: the recipe that it was built from, or its name.
+            images: the images that it was trained on. Their train part counts as seen; val and test are measured.
+            out: the run folder, which must not exist. It appears whole or not at all.
+            images_seen: how many images the model was trained on, repeats counted; by default each once.
+
+        Returns:
+            The run. It cannot be trained further, since it holds no optimizer; ``vaekit.train`` with ``init`` starts
+            from its weights.
+
+        Raises:
+            UserError: if ``out`` exists, or the model is not one of that recipe for such images.
+        """
+        form = Form() if model.image_shape is None else Form(model.image_shape[1:], model.image_shape[0])
+        opened = open_in(images, form)
+        create_run(model, get(recipe) if isinstance(recipe, str) else recipe, opened, Path(out), images_seen)
+        created, config = load_model(Path(out))
+        return cls(Path(out), config, created)
 
     @property
     def path(self) -> Path:

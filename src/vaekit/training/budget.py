@@ -18,8 +18,8 @@ from vaekit.config.run_config import RunConfig
 from vaekit.data import Selection
 from vaekit.evaluation.metrics import evaluate
 from vaekit.latent.ops import MOST_STORED_LATENTS, encode
+from vaekit.runs.watched import Watched
 from vaekit.system.distributed import ALONE, Team
-from vaekit.training.setup import Watched
 from vaekit.training.trainer import Trainer
 
 __all__ = ["SAVE_EVERY_SECONDS", "fit_budget"]

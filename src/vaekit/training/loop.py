@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.config.capabilities import serves
 from vaekit.config.options import TrainOptions
 from vaekit.config.run_config import Condition, RunConfig
 from vaekit.config.table import Recipe
-from vaekit.data import PARTS, Images
+from vaekit.data import Images
 from vaekit.data.subsets import is_trained_on
-from vaekit.errors import Interrupted, NotFinite, UserError, argument, endings
+from vaekit.errors import Interrupted, UserError, argument, endings
 from vaekit.evaluation.doctor.diagnosis import diagnose
-from vaekit.evaluation.doctor.examine import examine
 from vaekit.evaluation.metrics import Numbers, evaluate, loss_nats
-from vaekit.figures import grid as pictures
-from vaekit.latent import ops as edit
 from vaekit.model.conditioning import selected
 from vaekit.runs import folder as runs
-from vaekit.runs import report
 from vaekit.runs.claim import check_folder, claim, meet_folder
+from vaekit.runs.new_config import make_config
+from vaekit.runs.results import write_results
+from vaekit.runs.watched import Watched
 from vaekit.system.cpu import one_thread_per_core, torch_threads
 from vaekit.system.device import pick_device
 from vaekit.system.distributed import join
@@ -45,7 +43,7 @@ from vaekit.training.callbacks import Callbacks
 from vaekit.training.early_stopping import Patience
 from vaekit.training.meters import Clock, Means
 from vaekit.training.schedules import epoch_order, learning_rate, rate_weight
-from vaekit.training.setup import Watched, choose_threads, make_config, with_engine
+from vaekit.training.setup import choose_threads, with_engine
 from vaekit.training.tracking import Tracker
 from vaekit.training.trainer import Trainer
 
@@ -54,7 +52,6 @@ __all__ = ["train"]
 _LOG_LINES_PER_EPOCH = 20
 _MOST_BAD_STEPS = 10  # in a row, each of them skipped
 _FIRST_SAVE_SECONDS = 2.0
-_SAMPLES = 18  # of the fixed latents drawn after every epoch
 
 
 def train(
@@ -309,27 +306,13 @@ def _save_weights(trainer: Trainer, out: Path) -> None:
 def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progress: Progress) -> None:
     """What is derived from the final weights: encodings of the training images, numbers, report and model card."""
     model, config = runs.load_model(out, trainer.device)
-    tensors, facts = edit.encode_set(model, images, is_trained_on(images, trainer.row))
-    save_tensors(out / "latents.safetensors", tensors, facts)
-    is_test = images.parts == PARTS.index("test")
-    part, rows = ("test", is_test) if is_test.any() else ("all", np.ones(len(images), bool))
-    chosen = selected(images, rows, config.conditions)
-    numbers: Numbers = evaluate(model, chosen, iwae_samples=trainer.row.bound_samples)
-    if not math.isfinite(numbers["sse_per_image"] or 0.0):
-        raise UserError(
-            f"{out}: the trained model gives pictures that are not finite, its weights have diverged; "
-            f"train again with another {argument('out')} and a smaller {argument('learning_rate')} than "
-            f"{trainer.row.learning_rate:g}"
-        )
-    line = {"images": trainer.images, "kind": "final", "part": part}
-    tracker.add(line | {f"final_{k}": v for k, v in numbers.items()})
-    evidence = examine(model, config, images, runs.read_metrics(out))
-    runs.save_evidence(out, evidence)
-    report.write(out)
+    final = write_results(out, model, config, images, trainer.images, tracker.add)
     if trainer.skipped:
         progress.say(f"{out}: {trainer.skipped} steps were skipped, their loss or gradient was not finite")
-    progress.say(f"{out}: {_final_words(numbers, part, config.data.binarize)}{_memory_words(images.is_mapped)}")
-    progress.say(f"{out}: {diagnose(evidence).words} More: vaekit doctor {shlex.quote(str(out))}")
+    progress.say(
+        f"{out}: {_final_words(final.numbers, final.part, config.data.binarize)}{_memory_words(images.is_mapped)}"
+    )
+    progress.say(f"{out}: {diagnose(final.evidence).words} More: vaekit doctor {shlex.quote(str(out))}")
 
 
 def _final_words(numbers: Numbers, part: str, binarize: str | None) -> str:
@@ -351,18 +334,7 @@ def _memory_words(is_mapped: bool) -> str:
 
 
 def _save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> list[Path]:
-    model = trainer.eval_model()
-    reconstructions, samples = (
-        out / "pictures" / f"epoch-{epoch:04d}-{what}.png" for what in ("reconstructions", "samples")
-    )
-    drawn = []
-    with suppress(NotFinite):  # there is no picture; a training that has diverged says so itself
-        shown = pictures.stacked_sheet(watched.pictured, edit.reconstruct(model, watched.pictured))
-        shown.save(reconstructions)
-        drawn.append(reconstructions)
-        if serves("generate", model):
-            pictures.Sheet(edit.generate(model, _SAMPLES), 6).save(samples)
-            drawn.append(samples)
+    drawn = watched.save_pictures(out, trainer.eval_model(), epoch)
     trainer.model.train()
     return drawn
 

@@ -15,7 +15,8 @@ from vaekit.config.steps import steps_to_see
 from vaekit.config.table import Recipe
 from vaekit.data import Images
 from vaekit.model.factory import parameter_count
-from vaekit.training.setup import make_config, with_engine
+from vaekit.runs.new_config import make_config
+from vaekit.training.setup import with_engine
 from vaekit.training.trainer import Trainer
 
 __all__ = ["largest_batch", "make_plan"]

@@ -1,0 +1,66 @@
+"""The images that a run shows and measures while it trains, and the pictures drawn of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaekit.config.capabilities import serves
+from vaekit.config.run_config import Condition
+from vaekit.config.table import Recipe
+from vaekit.data import Images, Selection
+from vaekit.data.subsets import held_out, one_per_class
+from vaekit.errors import NotFinite
+from vaekit.figures.grid import Sheet, stacked_sheet
+from vaekit.latent import ops
+from vaekit.model.conditioning import selected
+from vaekit.model.latent_model import LatentModel
+
+__all__ = ["Watched"]
+
+_MOST_VALIDATION_IMAGES = 1000
+_SAMPLES = 18  # of the same latents after every epoch
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Held-out images that are looked at after every epoch."""
+
+    part: str  #: "val", "test", or "train" if nothing is held out
+    pictured: Tensor  #: uint8 ``[N, C, H, W]``, those that are drawn
+    validation: Selection  #: those that are measured
+
+    @classmethod
+    def of(cls, images: Images, recipe: Recipe, conditions: Sequence[Condition] = ()) -> Watched:
+        """Of the images of a run: ten to draw, one of each class first, and up to 1,000 to measure."""
+        part, rows = held_out(images, recipe)
+        kept = images.selection(rows)
+        labels = None if images.labels is None else images.labels[torch.from_numpy(rows)]
+        return cls(
+            part,
+            kept[one_per_class(labels, len(kept), 10)],
+            selected(images, rows[:_MOST_VALIDATION_IMAGES], conditions),
+        )
+
+    def save_pictures(self, out: Path, model: LatentModel, epoch: int) -> list[Path]:
+        """Draws reconstructions, and samples if the model has a prior, into the run folder ``out``.
+
+        Returns the files. There are none if the model gives numbers that are not finite; a training that has diverged
+        says so itself.
+        """
+        reconstructions, samples = (
+            out / "pictures" / f"epoch-{epoch:04d}-{what}.png" for what in ("reconstructions", "samples")
+        )
+        drawn = []
+        with suppress(NotFinite):
+            stacked_sheet(self.pictured, ops.reconstruct(model, self.pictured)).save(reconstructions)
+            drawn.append(reconstructions)
+            if serves("generate", model):
+                Sheet(ops.generate(model, _SAMPLES), 6).save(samples)
+                drawn.append(samples)
+        return drawn
