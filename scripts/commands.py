@@ -12,6 +12,7 @@ import typing
 from typing import Any
 
 from vaekit.cli import app
+from vaekit.config.options import GROUPS
 
 __all__ = ["commands_page"]
 
@@ -25,23 +26,39 @@ generated from the same tables.
 
 def commands_page() -> str:
     """Markdown with a list of all commands, then a section for each, in the order of ``vaekit --help``."""
-    names = sorted(name for name in app if not name.startswith("-"))
-    index = [f"| [`{name}`](#{name}) | {_escaped(_summary(name))} |" for name in names]
-    table = "\n".join(["| command | what it does |", "|---|---|", *index])
+    shown = [name for name in app if not name.startswith("-") and app[name].show]
+    names = sorted(shown, key=lambda name: (_group(name).sort_key, app[name].sort_key))
+    index = [f"| {_group(name).name} | [`{name}`](#{name}) | {_escaped(_summary(name))} |" for name in names]
+    table = "\n".join(["| group | command | what it does |", "|---|---|---|", *index])
     return _INTRODUCTION + table + "\n\n" + "\n".join(_section(name) for name in names)
 
 
+def _group(name: str) -> Any:
+    return app[name].group[0]
+
+
 def _section(name: str) -> str:
-    arguments = list(app[name].assemble_argument_collection())
+    arguments = [each for each in app[name].assemble_argument_collection() if each.show]
     positional = [each for each in arguments if each.index is not None]
     options = [each for each in arguments if each.index is None]
     usage = " ".join(["vaekit", name, *map(_usage, positional), *(["[OPTIONS]"] if options else [])])
     parts = [f"## {name}", f"```text\n{usage}\n```", _description(app[name].help)]
     described = [each for each in positional if each.parameter.help]
-    for title, rows in (("argument", described), ("option", options)):
-        if rows:
-            parts.append("\n".join([f"| {title} | description |", "|---|---|", *map(_row, rows)]))
+    if described:
+        parts.append(_table("Argument", described))
+    for key in sorted(set(map(_group_of, options))):
+        parts.append(_table(key[1], [each for each in options if _group_of(each) == key]))
     return "\n\n".join(parts) + "\n"
+
+
+def _group_of(option: Any) -> tuple[int, str]:
+    """Where the group of an option comes on the page, and its name."""
+    name = option.parameter.group[0].name if option.parameter.group else "Options"
+    return (GROUPS.index(name), name) if name in GROUPS else (-1, "Option")
+
+
+def _table(title: str, rows: list[Any]) -> str:
+    return "\n".join([f"| {title} | |", "|---|---|", *map(_row, rows)])
 
 
 def _row(argument: Any) -> str:

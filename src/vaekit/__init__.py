@@ -5,8 +5,9 @@ The names below are loaded when they are first used, because torch takes seconds
 
 from __future__ import annotations
 
+from vaekit._version import __version__ as __version__
+
 TYPE_CHECKING = False  # checkers take it for true; typing takes as long to import as the rest of the start
-__version__ = "0.1.0"
 __all__ = [
     "Images",
     "Recipe",

@@ -33,7 +33,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaekit import __version__
+from vaekit._version import __version__
 from vaekit.config.capabilities import serves
 from vaekit.data import Images
 from vaekit.errors import UserError, printable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from vaekit.runs import folder as runs
 
 TOOLS = (
     *("generate", "reconstruct", "interpolate", "arithmetic", "edit", "traverse", "denoise", "inpaint"),
-    *("neighbours", "map", "encode", "evaluate", "score", "export"),
+    *("neighbors", "map", "encode", "evaluate", "score", "export"),
 )
 VERBS = ("train", "data", "recipes", "doctor", *TOOLS, "explore", "publish", "verify")
 MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
@@ -78,6 +79,41 @@ def test_the_verbs_are_those_that_work(vaekit: Callable) -> None:
     assert sorted(re.findall(r"^│ ([a-z]+) {2,}", answer.out, re.M)) == sorted(VERBS)
     assert vaekit().out == answer.out
     assert vaekit("--version").out.strip() == vk.__version__
+
+
+def width(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lays out help as a new process does, whose console has not been made yet."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for each in (app, *map(app.__getitem__, app)):
+        monkeypatch.setattr(each, "_fallback_console", None)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_help_wraps_at_words(vaekit: Callable, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is longer than the terminal, and only the last line of a paragraph is short."""
+    width(columns, monkeypatch)
+    for verb in ("", *VERBS):
+        text = vaekit(*verb.split(), "--help").out
+        prose, _, panels = text.partition("╭")
+        assert max(map(len, text.splitlines())) <= columns, verb
+        assert {len(line) for line in ("╭" + panels).splitlines() if line.strip()} == {columns}, verb
+        for paragraph in prose.split("\n\n"):
+            lines = paragraph.strip("\n").split("\n")
+            for line, after in itertools.pairwise(lines):
+                assert len(line.rstrip()) + 1 + len(after.split()[0]) > columns, (verb, line)
+
+
+def test_every_command_is_one_line_of_the_help(vaekit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    width(80, monkeypatch)
+    shown = [line.strip("│ ") for line in vaekit("--help").out.splitlines() if line.startswith("│")]
+    summaries = {f"{name} {app[name].help.splitlines()[0]}" for name in (*VERBS, "fit-prior")}
+    assert {" ".join(line.split()) for line in shown[:-2]} == summaries
+    assert [line.split()[0] for line in shown[:4]] == ["train", "data", "recipes", "fit-prior"]
+
+
+def test_help_of_a_terminal_without_columns_ends(vaekit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    width(0, monkeypatch)
+    assert "--epochs" in vaekit("train", "--help").out
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -428,7 +464,7 @@ def test_arithmetic(here: Path, vaekit: Callable, run: str, expression: str) -> 
 
 def test_neighbours(here: Path, vaekit: Callable) -> None:
     Image.fromarray(portraits.draw(1, 20)[0]).save("me.png")
-    command = "neighbours faces me.png portraits:30 --count 4 --split all --device cpu --out n.png --json"
+    command = "neighbors faces me.png portraits:30 --count 4 --split all --device cpu --out n.png --json"
     told = vaekit(*shlex.split(command.removesuffix("--json")))
     assert told.code == 0 and re.search(r"0000\d\d.png \d", told.out)
     answer = json.loads(vaekit(*shlex.split(command)).out)
@@ -436,7 +472,7 @@ def test_neighbours(here: Path, vaekit: Callable) -> None:
     found = numbers["neighbours"]
     assert answer["neighbours"] == found and len(found) == 1 and len(found[0]) == 4
     assert (_picture("n.png") == np.asarray(sheet.image())).all()
-    assert vaekit("neighbours", "faces", "me.png", "--count", "0").code == 2
+    assert vaekit("neighbours", "faces", "me.png", "--count", "0").code == 2  # the name that it had
 
 
 def test_map(here: Path, vaekit: Callable) -> None:

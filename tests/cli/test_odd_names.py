@@ -71,7 +71,7 @@ def test_every_verb_reads_and_writes_odd_names(
         ["score", odd_run, "--normal", group, "--false-alarms", 0.5, "--table", tmp_path / "scores.csv"],
         *(["encode", odd_run, "--out", tmp_path / f"codes{ending}"] for ending in (".csv", ".npz")),
         ["map", odd_run, "--out", tmp_path / "map.png"],
-        ["neighbours", odd_run, image, "--out", tmp_path / "near.png"],
+        ["neighbors", odd_run, image, "--out", tmp_path / "near.png"],
         ["arithmetic", odd_run, f'"{group}"', "--out", tmp_path / "sum.png"],
         ["edit", odd_run, image, "--add", os.fsdecode(CLASSES[1]),
          "--out", tmp_path / "edited.png"],

@@ -45,7 +45,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "edit": ("IMAGE", "--add", "glasses"),
     "traverse": ("--steps", "2", "--count", "2"),
     "encode": ("--out", "codes.npz", "--json"),
-    "neighbours": ("IMAGE", "--count", "2"),
+    "neighbors": ("IMAGE", "--count", "2"),
     "map": (),
     "score": ("--split", "train", "--count", "2", "--false-alarms", "0.3"),
     "denoise": ("--noise-std", "0.2", "--count", "2"),

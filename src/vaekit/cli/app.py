@@ -1,23 +1,29 @@
-"""The program, and the flags that several verbs share."""
+"""The program ``vaekit``: how a command joins it, and the arguments that several commands share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import itertools
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from cyclopts import App, Parameter, Token, convert, validators
+from cyclopts import App, Group, Parameter, Token, convert, validators
 
-from vaekit import __version__
+from vaekit._version import __version__
 
 __all__ = [
-    "PORT", "SEED", "AllSplit", "Animate", "Background", "Channels", "Device", "Fit", "Frames", "Json", "Moving", "Out",
-    "Size", "Split", "app",
+    "LATENT", "LOOK", "MEASURE", "PORT", "SEED", "SHIP", "TRAIN", "AllSplit", "Animate", "Device", "Json", "Moving",
+    "Out", "Run", "Seed", "Split", "app", "command", "unwrapped",
 ]  # fmt: skip
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
+_ORDER = itertools.count()  # of the commands in their groups
 
 
 def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
-    """As they are read by default, but 2.5 is no whole number."""
+    """Converts as by default, but refuses 2.5 as a whole number."""
     if int in (kind, *get_args(kind)):
         for token in tokens:
             if "." in token.value:
@@ -25,41 +31,61 @@ def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
     return convert(kind, tokens)
 
 
+TRAIN, LOOK, LATENT, MEASURE, SHIP, OTHER = map(
+    Group.create_ordered, ("Train", "Look", "Latent space", "Measure", "Ship", "Other")
+)
+
 app = App(
     name="vaekit",
     default_parameter=Parameter(converter=_exact),
+    group_parameters=Group.create_default_parameters("Options"),
     help="Turn a folder of images into a latent space you can trust, play with and ship.",
     version=__version__,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
+for _flag in ("--help", "--version"):
+    app[_flag].group = OTHER
 
-Channels = Annotated[
-    int | None, Parameter(help="1 (grey), 3 (colour) or 4 (with transparency). Default: 1 or 3, what the images are.")
-]
-Fit = Annotated[
-    str,
-    Parameter(help="Of pictures of another shape: crop (the middle), pad (all of it, on the background) or stretch."),
-]
-Background = Annotated[str, Parameter(help="Colour behind what is transparent and around what is padded.")]
-Frames = Annotated[str, Parameter(help="Of animations and files with several pages: first or all.")]
-AllSplit = Annotated[str | None, Parameter(help="train, val, test or all. Default: all.")]
-Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON object.")]
-Size = Annotated[
-    str | None,
-    Parameter(help="Shorter side in pixels, or HEIGHTxWIDTH.", allow_leading_hyphen=True),
-]
+
+def command(group: Group, name: str | None = None, old_name: str | None = None) -> Callable[[_Function], _Function]:
+    """Adds a function as a command of a group; its docstring is the help, which begins with one plain line.
+
+    ``old_name`` still works and is not listed.
+    """
+
+    def add(function: _Function) -> _Function:
+        text = unwrapped(function.__doc__ or "")
+        app.command(function, name=name, help=text, group=group, sort_key=next(_ORDER))
+        if old_name:
+            app.command(function, name=old_name, help=text, show=False)
+        return function
+
+    return add
+
+
+def unwrapped(text: str) -> str:
+    """A docstring with one line per paragraph, which a terminal of any width wraps itself."""
+    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 PORT = validators.Number(gte=1, lte=65535)
 SEED = validators.Number(gte=0, lt=2**63)
+
+Run = Annotated[Path, Parameter(help="Run folder.")]
+Split = Annotated[str | None, Parameter(help="train, val, test or all. Default: test, or all without a test part.")]
+AllSplit = Annotated[str | None, Parameter(help="train, val, test or all. Default: all.")]
+Seed = Annotated[int, Parameter(help="Random seed.", validator=SEED)]
 Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
-Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-VERB.png, here.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON object.")]
+Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-COMMAND.png.")]
 Moving = Annotated[
     Path | None,
     Parameter(
-        help="File to write: .png, .webp or .jpg; .gif, or .webp with --animate. Default: RUN-VERB.png or .webp, here."
+        help="File to write: .png, .webp or .jpg, or with --animate .gif or .webp. Default: RUN-COMMAND.png or .webp."
     ),
 ]
 Animate = Annotated[
-    bool, Parameter(negative="", show_default=False, help="Write an animation (.gif or .webp), there and back.")
+    bool, Parameter(negative="", show_default=False, help="Write an animation that plays forward and back.")
 ]
-Split = Annotated[str | None, Parameter(help="train, val, test or all. Default: test where there is one, else all.")]

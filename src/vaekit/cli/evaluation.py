@@ -1,4 +1,4 @@
-"""Verbs that say something of images and runs: codes, neighbours, numbers, verdicts."""
+"""Commands that compute something of images and runs: latents, neighbors, metrics, verdicts."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import SEED, AllSplit, Device, Json, Out, Split, app
+from vaekit.cli.app import LATENT, MEASURE, AllSplit, Device, Json, Out, Run, Seed, Split, command
 from vaekit.cli.output import say
 from vaekit.cli.shared import check_out, check_overwrites_no_input, counted, loaded, save
 
-__all__ = ["doctor", "encode", "evaluate", "map_", "neighbours", "score"]
+__all__ = ["doctor", "encode", "evaluate", "map_", "neighbors", "score"]
 
 
-@app.command
+@command(LATENT)
 def encode(
-    run: Path,
-    data: str | None = None,
+    run: Run,
+    data: Annotated[str | None, Parameter(help="Images to use. Default: all images of the run.")] = None,
     /,
     *,
     out: Annotated[Path, Parameter(help="File to write: .npz, .parquet or .csv.")],
@@ -25,7 +25,7 @@ def encode(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Write the codes of DATA (default: all images of the run) as a file, with names and labels.
+    """Write the latents of images to a file, with names and labels.
 
     Example: vaekit encode runs/portraits --out latents.npz
     """
@@ -36,46 +36,49 @@ def encode(
         say(written.numbers, json_)
 
 
-@app.command
-def neighbours(
-    run: Path,
-    image: str,
-    data: str | None = None,
+@command(LATENT, old_name="neighbours")
+def neighbors(
+    run: Run,
+    image: Annotated[str, Parameter(help="Image file or folder.")],
+    data: Annotated[str | None, Parameter(help="Images to use. Default: all images of the run.")] = None,
     /,
     *,
     split: AllSplit = None,
-    count: Annotated[int, Parameter(help="How many neighbours.")] = 9,
+    count: Annotated[int, Parameter(help="Number of neighbors.")] = 9,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Find the images of DATA (default: all of the run) whose codes are nearest to that of IMAGE, a file or a folder.
+    """Find the images that are most like a given one.
 
-    Every image is looked at. Distances are in standard deviations of the prior, of an autoencoder between codes as they
-    are. A folder has a row per image, in the order of its names. The sheet shows 20 neighbours at most, --json all.
+    Every image is compared. Distances between latents are in standard deviations of the prior; an autoencoder has
+    none, so its distances are those of the latents themselves. A folder gives one row per image. The sheet shows at
+    most 20 neighbors of each image, --json all of them.
 
-    Example: vaekit neighbours runs/portraits me.png --count 9 --out alike.png
+    Example: vaekit neighbors runs/portraits me.png --count 9 --out alike.png
     """
     found = loaded(run, device).neighbours(image, data, split, count)
     lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found["neighbours"]]
     shown = None if json_ else {"neighbours": {"nearest first": lines}}
-    save(found, out, run, "neighbours", json_, shown, inputs=(image, data))
+    save(found, out, run, "neighbors", json_, shown, inputs=(image, data))
 
 
-@app.command(name="map")
+@command(LATENT, name="map")
 def map_(
-    run: Path,
-    data: str | None = None,
+    run: Run,
+    data: Annotated[str | None, Parameter(help="Images to use. Default: all images of the run.")] = None,
     /,
     *,
     split: AllSplit = None,
     out: Out = None,
     device: Device = "auto",
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print the point of every image too.")] = False,
+    json_: Annotated[
+        bool, Parameter(name="--json", negative="", help="Print one JSON object, with all points.")
+    ] = False,
 ) -> None:
-    """Lay the images of DATA (default: all of the run) out where their codes lie: a mosaic, alike beside alike.
+    """Draw a map of images on which similar ones are close.
 
-    The plane is that of the first two principal components of the codes.
+    The axes are the first two principal components of the latents.
 
     Example: vaekit map runs/portraits --out map.png
     """
@@ -84,38 +87,39 @@ def map_(
     save(found, out, run, "map", json_, shown, inputs=(data,))
 
 
-@app.command
+@command(MEASURE)
 def evaluate(
-    run: Path,
-    data: str | None = None,
+    run: Run,
+    data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,
     /,
     *,
     split: Split = None,
     iwae: Annotated[
-        int | None, Parameter(help="Also the importance-weighted bound of so many samples per image, such as 5000.")
+        int | None, Parameter(help="Also estimate the importance-weighted bound from this many samples, such as 5000.")
     ] = None,
     samples: Annotated[
-        int | None, Parameter(help="Also the distances of so many new images from those of DATA, such as 2000.")
+        int | None, Parameter(help="Also compare this many generated images with the real ones, such as 2000.")
     ] = None,
     features: Annotated[
-        Path | None, Parameter(help="Inception-v3 weights (.safetensors, torchvision's names) to compare samples by.")
+        Path | None, Parameter(help="Inception-v3 weights for that comparison: .safetensors with torchvision's names.")
     ] = None,
-    per_image: Annotated[Path | None, Parameter(help="CSV file to write, with a line of numbers per image.")] = None,
+    per_image: Annotated[Path | None, Parameter(help="CSV file to write, with the metrics of each image.")] = None,
     factors: Annotated[
         bool,
         Parameter(
             negative="",
             show_default=False,
-            help="Also how far the codes keep labels and attributes of DATA apart: MIG, SAP, DCI, FactorVAE score.",
+            help="Also measure disentanglement by labels and attributes: MIG, SAP, DCI, FactorVAE score.",
         ),
     ] = False,
-    seed: Annotated[int, Parameter(help="Of the posterior samples.", validator=SEED)] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Measure a run on its own test part, or on DATA: error, PSNR, and where there is a density the bound in nats.
+    """Measure the quality of a run on its test images or on others.
 
-    Means over images come with their standard errors. What each number means: docs/numbers.md.
+    Prints the reconstruction error and PSNR, and for models with a likelihood the evidence lower bound in nats. Means
+    come with their standard errors. The page docs/numbers.md defines every number.
 
     Example: vaekit evaluate runs/portraits --split test --json
     """
@@ -129,38 +133,39 @@ def evaluate(
         say(found.numbers, json_)
 
 
-@app.command
+@command(MEASURE)
 def score(
-    run: Path,
-    data: str | None = None,
+    run: Run,
+    data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,
     /,
     *,
     split: Split = None,
     by: Annotated[
         str | None,
-        Parameter(help="negative_elbo_nats, distortion_nats, rate_nats or sse. Default: the first that the model has."),
+        Parameter(help="negative_elbo_nats, distortion_nats, rate_nats or sse. Default: the first one available."),
     ] = None,
-    false_alarms: Annotated[float, Parameter(help="Of normal images, the fraction that may be flagged.")] = 0.05,
+    false_alarms: Annotated[float, Parameter(help="Fraction of normal images that may be flagged.")] = 0.05,
     normal_images: Annotated[
-        str | None, Parameter(help="Normal images to set the threshold by. Default: the run's own held-out ones.")
+        str | None, Parameter(help="Normal images that set the threshold. Default: the run's held-out images.")
     ] = None,
     normal: Annotated[
         tuple[str, ...],
         Parameter(
-            negative="", show_default=False, help="Which of DATA are normal: a group such as label:good; repeatable."
+            negative="", show_default=False, help="Group of images that are normal, such as label:good; repeatable."
         ),
     ] = (),
-    table: Annotated[Path | None, Parameter(help="CSV file to write, with the scores of every image.")] = None,
-    count: Annotated[int, Parameter(help="How many of the strangest images to show.")] = 10,
-    seed: Annotated[int, Parameter(help="Of the posterior samples.", validator=SEED)] = 0,
+    table: Annotated[Path | None, Parameter(help="CSV file to write, with the scores of each image.")] = None,
+    count: Annotated[int, Parameter(help="Number of images to show.")] = 10,
+    seed: Seed = 0,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Find the images of DATA (default: the run's own test images) that are strange to the model, and where in them.
+    """Find unusual images and show where they are unusual.
 
-    The sheet shows the strangest, their reconstructions, and bright what the model finds unlikely. With labels that say
-    what is normal also how well both are told apart. Where this is weak: docs/evaluation.md.
+    The sheet shows the most unusual images, their reconstructions, and in bright the pixels that the model finds
+    unlikely. If labels say which images are normal, the command also prints how well the score separates the two
+    kinds. The page docs/anomalies.md says where this is weak.
 
     Example: vaekit score runs/portraits photos/ --false-alarms 0.05 --out strange.png
     """
@@ -175,21 +180,19 @@ def score(
     save(found, out, run, "score", json_, inputs=(data, normal_images))
 
 
-@app.command
+@command(MEASURE)
 def doctor(
-    run: Path,
+    run: Run,
     /,
-    data: Annotated[
-        str | None, Parameter(help="Where the images that it was trained on are now. Default: where they were.")
-    ] = None,
+    data: Annotated[str | None, Parameter(help="Where the training images are now. Default: where they were.")] = None,
     *,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Say what is wrong with a training, if anything, what that rests on, and the command to try next.
+    """Diagnose a training and suggest the next command.
 
-    The verdict is one of healthy, still improving, collapsed, over-regularised, overfitting and broken data. What each
-    means, and the thresholds: docs/numbers.md.
+    The verdict is one of healthy, still improving, collapsed, over-regularized, overfitting and broken data, and comes
+    with the numbers behind it. The page docs/numbers.md explains each verdict and its thresholds.
 
     Example: vaekit doctor runs/portraits
     """

@@ -1,4 +1,4 @@
-"""Verbs that leave the machine or the terminal."""
+"""Commands that take a run out of the terminal or to another machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import PORT, Json, app
+from vaekit.cli.app import LOOK, PORT, SHIP, Json, Run, command
 from vaekit.cli.output import say
 from vaekit.cli.shared import loaded
 from vaekit.errors import printable
@@ -17,22 +17,23 @@ from vaekit.system.notes import note
 __all__ = ["explore", "export", "publish", "verify"]
 
 
-@app.command
+@command(SHIP)
 def export(
-    run: Path,
+    run: Run,
     data: Annotated[
         str | None,
-        Parameter(help="Images to compare with PyTorch on, 100 at most. Default: the run's own test images."),
+        Parameter(help="Images to compare on, at most 100. Default: the run's own test images."),
     ] = None,
     /,
     *,
     out: Annotated[Path, Parameter(help="Folder to write.")],
-    precision: Annotated[str, Parameter(help="fp32 or fp16, of the networks.")] = "fp32",
+    precision: Annotated[str, Parameter(help="Precision of the networks: fp32 or fp16.")] = "fp32",
     json_: Json = False,
 ) -> None:
-    """Write a run as a folder that needs no PyTorch: ONNX networks, what to do around them, an example, checksums.
+    """Export a run to ONNX, for use without PyTorch.
 
-    It is compared with PyTorch on real images before it is called done.
+    The folder holds the networks, a description of the steps around them, an example and checksums. Before the command
+    succeeds, it compares the export with PyTorch on real images.
 
     Example: vaekit export runs/portraits --out portraits-onnx
     """
@@ -41,24 +42,25 @@ def export(
         say(opened.export(out, data, precision=precision).numbers, json_)
 
 
-@app.command
+@command(LOOK)
 def explore(
-    run: Path,
+    run: Run,
     /,
     *,
     port: Annotated[
         int | None,
-        Parameter(help="Port of 127.0.0.1. Default: a free one, new each time.", validator=PORT),
+        Parameter(help="Port on 127.0.0.1. Default: any free port.", validator=PORT),
     ] = None,
-    no_browser: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print the address, open nothing.")
-    ] = False,
+    no_browser: Annotated[bool, Parameter(negative="", show_default=False, help="Only print the address.")] = False,
     json_: Json = False,
 ) -> None:
-    """Open a run in the browser: samples, sliders, your own photos, a map. The model computes there; Ctrl-C ends it.
+    """Explore a run in the browser.
 
-    What the page shows is kept in the run folder, as explorer/, with thumbnails of the images. Others who use this
-    machine can open the address, too, if they know it.
+    The page has random samples, sliders, your own photos and a map. The model runs in the browser; Ctrl-C stops the
+    server.
+
+    The page and thumbnails of the images are stored in the run folder, as explorer/. Other users of this machine can
+    open the address if they know it.
 
     Example: vaekit explore runs/portraits
     """
@@ -83,27 +85,27 @@ def explore(
     explorer.explore(opened, port, ready)
 
 
-@app.command
+@command(SHIP)
 def publish(
-    run: Path,
-    site: Path,
+    run: Run,
+    site: Annotated[Path, Parameter(help="Folder to write.")],
     /,
     *,
-    count: Annotated[int, Parameter(help="Images on the map, at most; up to 5,000.")] = 1000,
+    count: Annotated[int, Parameter(help="Largest number of images on the map, up to 5,000.")] = 1000,
     without_images: Annotated[
         bool,
         Parameter(
             negative="",
             show_default=False,
-            help="Show samples of the prior in place of images; no names, codes, reconstructions.",
+            help="Show samples of the prior instead of your images, and no names, latents or reconstructions.",
         ),
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Write the page of 'vaekit explore' into the folder SITE, for any host of static files.
+    """Write the page of 'vaekit explore' as a static site.
 
-    Whoever visits it downloads the model, and sees images of your data unless you leave them out. Browsers open it from
-    a host alone, not as a file; here 'python -m http.server -d SITE' is one.
+    Visitors download the model, and see images of your data unless you leave them out. Browsers open the page from a
+    web server only, not as a file; 'python -m http.server -d SITE' starts one.
 
     Example: vaekit publish runs/portraits portraits-site
     """
@@ -115,17 +117,20 @@ def publish(
         say(explorer.publish(opened, site, count, with_images=not without_images), json_)
 
 
-@app.command
+@command(SHIP)
 def verify(
-    folder: Path,
+    folder: Annotated[Path, Parameter(help="Exported folder.")],
     /,
     *,
     digest: Annotated[
-        str | None, Parameter(help="What 'vaekit export' printed; finds out whoever changes all.")
+        str | None, Parameter(help="Digest that 'vaekit export' printed; detects a change to every file.")
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Check that an exported folder is whole and unchanged, and that it computes here what PyTorch computed there.
+    """Check an exported folder.
+
+    The command checks that the folder is complete and unchanged, and that it computes here what PyTorch computed when
+    it was exported.
 
     Example: vaekit verify portraits-onnx
     """

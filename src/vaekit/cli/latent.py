@@ -1,21 +1,18 @@
-"""Verbs that draw: new images, and images changed."""
+"""Commands that make pictures: new images, and changed ones."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import SEED, Animate, Device, Json, Moving, Out, Split, app
-from vaekit.cli.output import say
+from vaekit.cli.app import LATENT, LOOK, Animate, Device, Json, Moving, Out, Run, Seed, Split, command
 from vaekit.cli.shared import check_out, loaded, save
 
 __all__ = [
     "arithmetic",
     "denoise",
     "edit",
-    "fit_prior",
     "generate",
     "inpaint",
     "interpolate",
@@ -24,70 +21,50 @@ __all__ = [
 ]
 
 
-@app.command
+@command(LOOK)
 def generate(
-    run: Path,
+    run: Run,
     /,
     *,
-    count: Annotated[int, Parameter(help="How many images.")] = 18,
-    seed: Annotated[int, Parameter(help="Image i of a seed is the same whatever the count.", validator=SEED)] = 0,
+    count: Annotated[int, Parameter(help="Number of images.")] = 18,
+    seed: Seed = 0,
     condition: Annotated[
         tuple[str, ...],
         Parameter(
             negative="",
             show_default=False,
-            help="NAME=VALUE of a conditional recipe, such as glasses=1, or label=CLASS; one for each.",
+            help="Condition of a conditional recipe, such as glasses=1 or label=CLASS; repeatable.",
         ),
     ] = (),
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Draw new images from the prior, or from what 'vaekit fit-prior' fitted to the codes.
+    """Generate new images.
+
+    Image number i of a seed is always the same, whatever the count. An autoencoder has no prior to sample from; run
+    'vaekit fit-prior' first.
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
     save(loaded(run, device).generate(count, seed, condition), out, run, "generate", json_)
 
 
-@app.command(name="fit-prior")
-def fit_prior(
-    run: Path,
-    /,
-    *,
-    kind: Annotated[str, Parameter(help="mixture (of normals), flow, or none: forget what was fitted.")] = "mixture",
-    components: Annotated[
-        int | None, Parameter(help="Normals of the mixture. Default: the best of 1, 2, 5 and 10 for held-out codes.")
-    ] = None,
-    seed: Annotated[int, Parameter(help="Of where the fit begins.", validator=SEED)] = 0,
-    json_: Json = False,
-) -> None:
-    """Fit a density to the codes of the training images; new images are then drawn from it.
-
-    It lets an autoencoder draw, and is kept in the run. Prints the log density of held-out codes by it, and by a single
-    normal: more is better.
-
-    Example: vaekit fit-prior runs/portraits --components 20
-    """
-    opened = loaded(run, "cpu")
-    found = opened.fit_prior(kind, components, seed)
-    if opened.leads:
-        say(found.numbers, json_)
-
-
-@app.command
+@command(LOOK)
 def reconstruct(
-    run: Path,
-    data: str | None = None,
+    run: Run,
+    data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,
     /,
     *,
     split: Split = None,
-    count: Annotated[int, Parameter(help="How many images, one per class first.")] = 10,
+    count: Annotated[int, Parameter(help="Number of images; with labels, one per class first.")] = 10,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Encode and decode images of DATA (default: the run's own test images): originals above reconstructions.
+    """Encode images and decode them again.
+
+    The sheet shows the originals above their reconstructions.
 
     Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
     """
@@ -95,24 +72,24 @@ def reconstruct(
     save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct", json_, inputs=(data,))
 
 
-@app.command
+@command(LATENT)
 def interpolate(
-    run: Path,
-    start: str,
-    end: str,
+    run: Run,
+    start: Annotated[str, Parameter(help="Where to begin.")],
+    end: Annotated[str, Parameter(help="Where to go.")],
     /,
-    *more: Annotated[str, Parameter(help="Further places to go through.")],
-    steps: Annotated[int, Parameter(help="Pictures from one place to the next, both included.")] = 6,
-    path: Annotated[str, Parameter(help="linear, or spherical: through where samples of the prior lie.")] = "linear",
+    *more: Annotated[str, Parameter(help="Further places to visit.")],
+    steps: Annotated[int, Parameter(help="Pictures from one place to the next, both ends included.")] = 6,
+    path: Annotated[str, Parameter(help="linear, or spherical to stay where samples of the prior are.")] = "linear",
     animate: Animate = False,
     out: Moving = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Walk in latent space from START to END: image files, folders (their mean), groups, or sums of them.
+    """Walk through latent space from one place to another.
 
-    Groups are of the run's own data: label:NAME, or attr:NAME=VALUE,NAME=VALUE. More than two places are gone through
-    in turn.
+    A place is an image file, a folder (the mean of its images), a group of the run's own data, or a sum of these.
+    Groups are written label:NAME or attr:NAME=VALUE,NAME=VALUE.
 
     Example: vaekit interpolate runs/portraits "attr:glasses=0,male=0" "attr:glasses=1,male=1" --out walk.png
     """
@@ -123,24 +100,26 @@ def interpolate(
     save(walk, out, run, "interpolate", json_, moves=moves, inputs=(start, end, *more))
 
 
-@app.command
+@command(LATENT)
 def traverse(
-    run: Path,
-    image: str | None = None,
+    run: Run,
+    image: Annotated[
+        str | None, Parameter(help="Image file or folder. Default: the mean of the training images.")
+    ] = None,
     /,
     *,
-    count: Annotated[int, Parameter(help="Dimensions, and principal components, to show.")] = 5,
-    steps: Annotated[int, Parameter(help="Pictures along each.")] = 7,
-    reach: Annotated[float, Parameter(help="How far to go to either side, in standard deviations of the codes.")] = 2.0,
+    count: Annotated[int, Parameter(help="Number of dimensions, and of principal components.")] = 5,
+    steps: Annotated[int, Parameter(help="Pictures per row.")] = 7,
+    reach: Annotated[float, Parameter(help="Distance to each side, in standard deviations of the latents.")] = 2.0,
     animate: Animate = False,
     out: Moving = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Show what the most active dimensions of the latent space and its principal components do to IMAGE.
+    """Show what each latent dimension changes in an image.
 
-    A row each. Beside a dimension stands what it changes, in levels of 0 to 255, beside a component its share of the
-    variance. Without IMAGE: to the mean of the training images.
+    The sheet has a row for each of the most active dimensions and principal components. Next to a dimension is the
+    change that it makes, in gray levels from 0 to 255; next to a component is its share of the variance.
 
     Example: vaekit traverse runs/portraits --out traverse.png
     """
@@ -151,41 +130,48 @@ def traverse(
     save(found, out, run, "traverse", json_, moves=moves, inputs=(image,))
 
 
-@app.command
+@command(LATENT)
 def edit(
-    run: Path,
-    image: str,
+    run: Run,
+    image: Annotated[str, Parameter(help="Image file or folder.")],
     /,
     *,
     add: Annotated[
-        tuple[str, ...], Parameter(negative="", show_default=False, help="NAME or NAME=STRENGTH; repeatable.")
+        tuple[str, ...],
+        Parameter(negative="", show_default=False, help="Attribute to add, NAME or NAME=STRENGTH; repeatable."),
     ] = (),
     remove: Annotated[
-        tuple[str, ...], Parameter(negative="", show_default=False, help="NAME or NAME=STRENGTH; repeatable.")
+        tuple[str, ...],
+        Parameter(negative="", show_default=False, help="Attribute to remove, NAME or NAME=STRENGTH; repeatable."),
     ] = (),
     direction: Annotated[
         tuple[str, ...],
-        Parameter(negative="", show_default=False, help="NAME=WITH,WITHOUT: a new one, of two folders of images."),
+        Parameter(
+            negative="", show_default=False, help="New direction from two folders, NAME=WITH,WITHOUT; repeatable."
+        ),
     ] = (),
     method: Annotated[
         str,
         Parameter(
-            help="adjusted: difference of the means of images with and without it, at equal other attributes; means: "
-            "as they are; classifier: across the best border between them."
+            help="How a direction is found: adjusted (difference of the means with and without the attribute, other "
+            "attributes held equal), means (without that adjustment) or classifier (normal of the best linear "
+            "boundary)."
         ),
     ] = "adjusted",
     orthogonal: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Leave out what other attributes' directions share.")
+        bool, Parameter(negative="", show_default=False, help="Remove what other directions share with it.")
     ] = False,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Add attributes to IMAGE, a file or a folder, or take them away: originals, reconstructions, and edited.
+    """Add attributes to images or remove them.
 
-    NAME is a label or an attribute of the run's data, COLUMN=VALUE of a column of words, or a --direction. A strength
-    of 1 goes as far as from images without it to images with it. Directions are kept in the run. Their accuracy is that
-    of telling held-out images with it from those without; 0.5 is chance.
+    NAME is a label or an attribute of the run's data, COLUMN=VALUE for a column of words, or the name of a
+    --direction. A strength of 1 is the distance from the images without the attribute to those with it. The sheet
+    shows originals, reconstructions and edited images.
+
+    Directions are stored in the run. Their accuracy is measured on held-out images; 0.5 is chance.
 
     Example: vaekit edit runs/portraits me.png --add glasses --remove smiling=0.5 --out edited.png
     """
@@ -198,42 +184,45 @@ def edit(
     save(opened.edit_sheet(image, moves, known), out, run, "edit", json_, inputs=(image,))
 
 
-@app.command
+@command(LATENT)
 def arithmetic(
-    run: Path,
-    expression: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    run: Run,
+    expression: Annotated[str, Parameter(help="What to compute.", allow_leading_hyphen=True)],
     /,
     *,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Add and subtract latents of image files, folders (their mean) and groups, and draw the result.
+    """Add and subtract latents, and decode the result.
 
-    Operators stand between spaces, names with spaces are quoted, a number and * give a weight.
+    EXPRESSION combines image files, folders (the mean of their images) and groups with + and -, and weights them with
+    a number and *. Put spaces around the operators and quotes around names with spaces.
 
     Example: vaekit arithmetic runs/portraits "attr:glasses=1,male=1 - attr:glasses=1,male=0 + attr:glasses=0,male=0"
     """
     save(loaded(run, device).arithmetic(expression), out, run, "arithmetic", json_)
 
 
-@app.command
+@command(LOOK)
 def denoise(
-    run: Path,
-    data: str | None = None,
+    run: Run,
+    data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,
     /,
     *,
     noise_std: Annotated[
-        float | None, Parameter(help="Add this much noise to clean images ([0,1] scale), report the gain.")
+        float | None, Parameter(help="Standard deviation of noise to add first, on the [0, 1] scale.")
     ] = None,
     split: Split = None,
-    count: Annotated[int, Parameter(help="How many images.")] = 10,
-    seed: Annotated[int, Parameter(help="Of the added noise.", validator=SEED)] = 0,
+    count: Annotated[int, Parameter(help="Number of images.")] = 10,
+    seed: Seed = 0,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Clean noisy images of DATA. With --noise-std the images are taken as clean, noise is added, the gain reported.
+    """Remove noise from images.
+
+    With --noise-std the images are taken as clean: noise is added first, and the gain in PSNR is reported.
 
     Example: vaekit denoise runs/digits --noise-std 0.3 --out denoised.png
     """
@@ -242,23 +231,25 @@ def denoise(
     save(found, out, run, "denoise", json_, inputs=(data,))
 
 
-@app.command
+@command(LOOK)
 def inpaint(
-    run: Path,
-    data: str | None = None,
+    run: Run,
+    data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,
     /,
     *,
     mask: Annotated[
-        str, Parameter(help="center:HxW, random:HxW, box:TOP,LEFT,HxW, or a picture whose white is hidden.")
+        str, Parameter(help="Hidden part: center:HxW, random:HxW, box:TOP,LEFT,HxW, or a picture, white where hidden.")
     ],
     split: Split = None,
-    count: Annotated[int, Parameter(help="How many images.")] = 10,
-    seed: Annotated[int, Parameter(help="Of random masks and starting points.", validator=SEED)] = 0,
+    count: Annotated[int, Parameter(help="Number of images.")] = 10,
+    seed: Seed = 0,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Hide part of the images of DATA and fill it in; visible pixels stay as they are.
+    """Hide part of the images and fill it in.
+
+    Visible pixels stay as they are.
 
     Example: vaekit inpaint runs/digits --mask center:4x4 --out filled.png
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter, validators
 from vaekit.config.options import GROUPS, OUTPUT, PYTHON, Help, TrainOptions, helps
 from vaekit.errors import UserError, argument
 
-__all__ = ["OUTPUT_GROUP", "TrainFlags", "keywords"]
+__all__ = ["OUTPUT_GROUP", "FormFlags", "TrainFlags", "keywords"]
 
 _GROUPS = {name: Group.create_ordered(name) for name in GROUPS}
 OUTPUT_GROUP = _GROUPS[OUTPUT]
@@ -27,7 +27,7 @@ _VALIDATORS = {"seed": validators.Number(gte=0, lt=2**63)}
 
 
 def keywords(flags: Any) -> dict[str, Any]:
-    """What the user gave, as keywords of :func:`vaekit.train`."""
+    """The values of the flags, as keywords of :func:`vaekit.train`."""
     values = dataclasses.asdict(flags)
     return {name: _READ[name][1](value) if name in _READ else value for name, value in values.items()}
 
@@ -60,14 +60,15 @@ def _in_shell(kind: Any) -> Any:
     return str if kind is Any else kind
 
 
-def _flags() -> type:
+def _flags(class_name: str, names: Collection[str] = ()) -> Any:
+    """A dataclass with a field for each of the named options, by default for all that have a flag."""
     hints = typing.get_type_hints(TrainOptions)
     made = [
         _flag(each.name, hints[each.name], each.default, helps()[each.name])
         for each in dataclasses.fields(TrainOptions)
-        if helps()[each.name].group != PYTHON
+        if helps()[each.name].group != PYTHON and (not names or each.name in names)
     ]
-    return dataclasses.make_dataclass("TrainFlags", made, frozen=True, namespace={"__module__": __name__})
+    return dataclasses.make_dataclass(class_name, made, frozen=True, namespace={"__module__": __name__})
 
 
 def _settings(texts: tuple[str, ...]) -> dict[str, str]:
@@ -80,4 +81,5 @@ def _settings(texts: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
-TrainFlags: Any = _flags()
+TrainFlags = _flags("TrainFlags")
+FormFlags = _flags("FormFlags", ("size", "channels", "fit", "background", "frames"))

@@ -1,4 +1,4 @@
-"""Verbs that take images: train a model of them, say what they are."""
+"""Commands that take images: train a model on them, describe them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import Background, Channels, Fit, Frames, Json, Size, app
+from vaekit.cli.app import TRAIN, Json, Run, Seed, command
 from vaekit.cli.output import say
-from vaekit.cli.shared import check_overwrites_no_input
-from vaekit.cli.train_flags import OUTPUT_GROUP, TrainFlags, keywords
+from vaekit.cli.shared import check_overwrites_no_input, loaded
+from vaekit.cli.train_flags import OUTPUT_GROUP, FormFlags, TrainFlags, keywords
 from vaekit.errors import UserError
 from vaekit.system.notes import note
 
-__all__ = ["data", "recipes", "train"]
+__all__ = ["data", "fit_prior", "recipes", "train"]
 
 
-@app.command
+@command(TRAIN)
 def train(
     data: Annotated[str, Parameter(help="Images to train on.")],
     /,
@@ -31,10 +31,10 @@ def train(
         Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON.", group=OUTPUT_GROUP),
     ] = False,
 ) -> None:
-    """Train a model on images.
+    """Train a model on images, or resume a training.
 
-    The result is a run folder. Run the same command again to resume an interrupted training. More epochs extend a
-    finished one.
+    The result is a run folder. Run the same command again to resume an interrupted training; give more epochs to
+    extend a finished one.
 
     DATA is a folder of images, with class subfolders or a metadata.csv or metadata.jsonl if you have labels; a .zip or
     .tar archive of such a folder; the binary files of MNIST or CIFAR-10; a .npy or .npz file; or the name of a data
@@ -58,46 +58,42 @@ def train(
         say({"run": str(run.path), **named, **run.final_numbers()}, True)
 
 
-@app.command
+@command(TRAIN)
 def data(
-    data: str | None = None,
+    data: Annotated[str | None, Parameter(help="Images to look at.")] = None,
     /,
     *,
-    size: Size = None,
-    channels: Channels = None,
-    fit: Fit = "crop",
-    background: Background = "white",
-    frames: Frames = "first",
+    flags: Annotated[FormFlags, Parameter(name="*")] = FormFlags(),  # noqa: B008  (frozen)
     write: Annotated[
-        Path | None, Parameter(help="Write the images as PNG files with a metadata.csv into this folder.")
+        Path | None, Parameter(help="Folder to write the images to, as PNG files with a metadata.csv.")
     ] = None,
     sheet: Annotated[
         Path | None,
-        Parameter(help="Draw a picture of it: .png, .webp or .jpg; a row per class where there are labels."),
+        Parameter(help="Picture of the data set to write: .png, .webp or .jpg, with a row per class."),
     ] = None,
-    count: Annotated[int | None, Parameter(help="How many of a drawn built-in (portraits).")] = None,
+    count: Annotated[int | None, Parameter(help="Number of images of portraits, which are drawn.")] = None,
     prune: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Take all decoded images out of the cache; without DATA.")
+        bool, Parameter(negative="", show_default=False, help="Empty the cache of decoded images; takes no DATA.")
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Say what is in DATA, draw it at a glance, or write it out as a folder.
+    """Show what is in a data set, or write it as a folder.
 
-    DATA is what 'vaekit train' takes: a folder, an archive, a file, a built-in, or a set to fetch by name.
+    DATA is anything that 'vaekit train' takes.
 
     Example: vaekit data portraits --write faces --count 200 --size 128
     """
     from vaekit import data as images_of
 
     if prune == (data is not None):
-        raise UserError("vaekit data takes DATA (a folder, an archive, a built-in), or --prune alone")
+        raise UserError("give DATA (a folder, an archive, the name of a data set), or --prune without it")
     if prune:
         say({"freed_bytes": images_of.prune()}, json_)
         return
     if write is not None and sheet is not None:
-        raise UserError("--sheet and --write do different things; give one of them")
+        raise UserError("--sheet and --write exclude each other; give one of them")
     source = f"{data}:{count}" if count is not None else data
-    form = images_of.Form.of(size, channels, fit, background, frames)
+    form = images_of.Form.of(**keywords(flags))
     if write is not None:
         images = images_of.open_in(source, form)
         images_of.write_folder(images, write)
@@ -118,9 +114,11 @@ def data(
     say({**found, "sheet": str(sheet)}, json_)
 
 
-@app.command
+@command(TRAIN)
 def recipes(*, json_: Json = False) -> None:
-    """Show the table of recipes; cost is the time per image, in times of vae's.
+    """List the recipes.
+
+    The cost is the training time per image, relative to the recipe vae.
 
     Example: vaekit recipes
     """
@@ -136,3 +134,29 @@ def recipes(*, json_: Json = False) -> None:
     for row in RECIPES.values():
         table.add_row(row.name, row.latent, row.summary, row.paper, row.cost)
     Console().print(table)
+
+
+@command(TRAIN, name="fit-prior")
+def fit_prior(
+    run: Run,
+    /,
+    *,
+    kind: Annotated[str, Parameter(help="mixture (of normals), flow, or none to remove the fitted prior.")] = "mixture",
+    components: Annotated[
+        int | None,
+        Parameter(help="Components of the mixture. Default: the best of 1, 2, 5 and 10."),
+    ] = None,
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Fit a prior to the latents of a finished run.
+
+    New images are then sampled from it, which also lets an autoencoder generate. The fit is stored in the run. The
+    command prints the log density of held-out latents under it and under a single normal; higher is better.
+
+    Example: vaekit fit-prior runs/portraits --components 20
+    """
+    opened = loaded(run, "cpu")
+    found = opened.fit_prior(kind, components, seed)
+    if opened.leads:
+        say(found.numbers, json_)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaekit import __version__
+from vaekit._version import __version__
 from vaekit.data import Form, to_float
 from vaekit.errors import UserError, argument, nearest
 from vaekit.export.bundle import SUMS, TOLERANCES, Session, differences, digest_of, sums_of

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
 
-from vaekit import __version__
+from vaekit._version import __version__
 from vaekit.errors import storable
 from vaekit.runs.report.card import cli_example, limits, python_example
 from vaekit.runs.report.curves import draw, panels
