@@ -11,7 +11,7 @@ import types
 import typing
 from typing import Any
 
-from vaekit.cli import app
+from vaekit.cli.app import COMMANDS, command
 from vaekit.config.options import GROUPS
 
 __all__ = ["commands_page"]
@@ -26,23 +26,18 @@ generated from the same tables.
 
 def commands_page() -> str:
     """Markdown with a list of all commands, then a section for each, in the order of ``vaekit --help``."""
-    shown = [name for name in app if not name.startswith("-") and app[name].show]
-    names = sorted(shown, key=lambda name: (_group(name).sort_key, app[name].sort_key))
-    index = [f"| {_group(name).name} | [`{name}`](#{name}) | {_escaped(_summary(name))} |" for name in names]
+    rows = [(group, name) for group, names in COMMANDS.items() for name in names]
+    index = [f"| {group} | [`{name}`](#{name}) | {_escaped(_summary(name))} |" for group, name in rows]
     table = "\n".join(["| group | command | what it does |", "|---|---|---|", *index])
-    return _INTRODUCTION + table + "\n\n" + "\n".join(_section(name) for name in names)
-
-
-def _group(name: str) -> Any:
-    return app[name].group[0]
+    return _INTRODUCTION + table + "\n\n" + "\n".join(_section(name) for _, name in rows)
 
 
 def _section(name: str) -> str:
-    arguments = [each for each in app[name].assemble_argument_collection() if each.show]
+    arguments = [each for each in command(name).assemble_argument_collection() if each.show]
     positional = [each for each in arguments if each.index is not None]
     options = [each for each in arguments if each.index is None]
     usage = " ".join(["vaekit", name, *map(_usage, positional), *(["[OPTIONS]"] if options else [])])
-    parts = [f"## {name}", f"```text\n{usage}\n```", _description(app[name].help)]
+    parts = [f"## {name}", f"```text\n{usage}\n```", _description(command(name).help)]
     described = [each for each in positional if each.parameter.help]
     if described:
         parts.append(_table("Argument", described))
@@ -88,7 +83,7 @@ def _paragraph(text: str) -> str:
 
 
 def _summary(name: str) -> str:
-    return " ".join(re.split(r"\n\s*\n", inspect.cleandoc(app[name].help))[0].split())
+    return " ".join(re.split(r"\n\s*\n", inspect.cleandoc(command(name).help))[0].split())
 
 
 def _value(argument: Any) -> str:

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import vaekit as vk
-from vaekit.cli import app
+from vaekit.cli.app import COMMANDS, OLD_NAMES, app, command
 from vaekit.config import table as recipes
 from vaekit.config.table import RECIPES
 from vaekit.data.portraits import portraits
@@ -105,10 +105,21 @@ def test_help_wraps_at_words(vaekit: Callable, columns: int, monkeypatch: pytest
 
 def test_every_command_is_one_line_of_the_help(vaekit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     width(80, monkeypatch)
-    shown = [line.strip("│ ") for line in vaekit("--help").out.splitlines() if line.startswith("│")]
-    summaries = {f"{name} {app[name].help.splitlines()[0]}" for name in (*VERBS, "fit-prior")}
-    assert {" ".join(line.split()) for line in shown[:-2]} == summaries
-    assert [line.split()[0] for line in shown[:4]] == ["train", "data", "recipes", "fit-prior"]
+    shown = [" ".join(line.strip("│ ").split()) for line in vaekit("--help").out.splitlines() if line[0:1] == "│"]
+    assert shown[:-2] == [f"{name} {text}" for names in COMMANDS.values() for name, (_, text) in names.items()]
+    assert set(VERBS) | {"fit-prior"} == {name for names in COMMANDS.values() for name in names}
+
+
+@pytest.mark.parametrize("group", COMMANDS)
+def test_the_help_of_a_command_begins_with_its_line_in_the_list(group: str) -> None:
+    for name, (_, summary) in COMMANDS[group].items():
+        assert command(name).help.splitlines()[0] == summary
+
+
+def test_an_old_name_has_the_help_of_the_new_one(vaekit: Callable) -> None:
+    for old, place in OLD_NAMES.items():
+        (new,) = (name for names in COMMANDS.values() for name, row in names.items() if row[0] == place)
+        assert vaekit(old, "--help").out == vaekit(new, "--help").out.replace(f"vaekit {new} [", f"vaekit {old} [")
 
 
 def test_help_of_a_terminal_without_columns_ends(vaekit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

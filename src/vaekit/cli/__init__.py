@@ -19,20 +19,17 @@ from typing import NoReturn, TextIO
 
 from cyclopts import CycloptsError
 
-from vaekit.cli import evaluation as measuring
-from vaekit.cli import export as shipping
-from vaekit.cli import latent as playing
-from vaekit.cli import training
-from vaekit.cli.app import app
+from vaekit.cli.app import app, command
 from vaekit.cli.flags import shown_by
 from vaekit.errors import Interrupted, UserError, endings, lacks_memory, printable
 from vaekit.system.notes import naming, note, spoken, stderr
 
-__all__ = ["app", "main", "measuring", "playing", "shipping", "training"]
+__all__ = ["app", "main"]
 
 
 def main(tokens: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; a mistake of the user's is one sentence on stderr."""
+    tokens = sys.argv[1:] if tokens is None else tokens
     _prepare_terminal()
     # What torch itself prints about a lost connection is a stack of C++ frames.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -44,9 +41,11 @@ def main(tokens: list[str] | None = None) -> int:
     return code
 
 
-def _run(tokens: list[str] | None) -> int:
+def _run(tokens: list[str]) -> int:
     try:
         with _interruption():
+            if tokens and tokens[0] in app and not tokens[0].startswith("-"):
+                command(tokens[0])
             app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
             sys.stdout.flush()
     except UserError as error:

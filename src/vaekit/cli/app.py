@@ -1,25 +1,24 @@
-"""The program ``vaekit``: how a command joins it, and the arguments that several commands share."""
+"""The program ``vaekit``: the list of its commands, and the arguments that several of them share.
+
+A command is imported when it is used, so that ``vaekit --help`` stays fast.
+"""
 
 from __future__ import annotations
 
 import inspect
-import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, get_args
 
 from cyclopts import App, Group, Parameter, Token, convert, validators
 
 from vaekit._version import __version__
 
 __all__ = [
-    "LATENT", "LOOK", "MEASURE", "PORT", "SEED", "SHIP", "TRAIN", "AllSplit", "Animate", "Device", "Json", "Moving",
-    "Out", "Run", "Seed", "Split", "app", "command", "unwrapped",
+    "COMMANDS", "OLD_NAMES", "PORT", "SEED", "AllSplit", "Animate", "Device", "Json", "Moving", "Out", "Run", "Seed",
+    "Split", "app", "command",
 ]  # fmt: skip
-
-_Function = TypeVar("_Function", bound=Callable[..., None])
-_ORDER = itertools.count()  # of the commands in their groups
 
 
 def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
@@ -31,9 +30,42 @@ def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
     return convert(kind, tokens)
 
 
-TRAIN, LOOK, LATENT, MEASURE, SHIP, OTHER = map(
-    Group.create_ordered, ("Train", "Look", "Latent space", "Measure", "Ship", "Other")
-)
+#: group → command → where it is implemented, and what the list of commands says of it: the first line of its help.
+COMMANDS = {
+    "Train": {
+        "train": ("training:train", "Train a model on images, or resume a training."),
+        "data": ("training:data", "Show what is in a data set, or write it as a folder."),
+        "recipes": ("training:recipes", "List the recipes."),
+        "fit-prior": ("training:fit_prior", "Fit a prior to the latents of a finished run."),
+    },
+    "Look": {
+        "generate": ("latent:generate", "Generate new images."),
+        "reconstruct": ("latent:reconstruct", "Encode images and decode them again."),
+        "denoise": ("latent:denoise", "Remove noise from images."),
+        "inpaint": ("latent:inpaint", "Hide part of the images and fill it in."),
+        "explore": ("export:explore", "Explore a run in the browser."),
+    },
+    "Latent space": {
+        "interpolate": ("latent:interpolate", "Walk through latent space from one place to another."),
+        "traverse": ("latent:traverse", "Show what each latent dimension changes in an image."),
+        "edit": ("latent:edit", "Add attributes to images or remove them."),
+        "arithmetic": ("latent:arithmetic", "Add and subtract latents, and decode the result."),
+        "encode": ("evaluation:encode", "Write the latents of images to a file, with names and labels."),
+        "neighbors": ("evaluation:neighbors", "Find the images that are most like a given one."),
+        "map": ("evaluation:map_", "Draw a map of images on which similar ones are close."),
+    },
+    "Measure": {
+        "evaluate": ("evaluation:evaluate", "Measure the quality of a run on its test images or on others."),
+        "score": ("evaluation:score", "Find unusual images and show where they are unusual."),
+        "doctor": ("evaluation:doctor", "Diagnose a training and suggest the next command."),
+    },
+    "Ship": {
+        "export": ("export:export", "Export a run to ONNX, for use without PyTorch."),
+        "verify": ("export:verify", "Check an exported folder."),
+        "publish": ("export:publish", "Write the page of 'vaekit explore' as a static site."),
+    },
+}
+OLD_NAMES = {"neighbours": "evaluation:neighbors"}  #: still understood, and not listed
 
 app = App(
     name="vaekit",
@@ -44,30 +76,23 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
+for _group, _commands in COMMANDS.items():
+    _shown = Group.create_ordered(_group)
+    for _order, (_name, (_place, _summary)) in enumerate(_commands.items()):
+        app.command(f"vaekit.cli.{_place}", name=_name, help=_summary, group=_shown, sort_key=_order)
+for _name, _place in OLD_NAMES.items():
+    app.command(f"vaekit.cli.{_place}", name=_name, show=False)
+_other = Group.create_ordered("Other")
 for _flag in ("--help", "--version"):
-    app[_flag].group = OTHER
+    app[_flag].group = _other
 
 
-def command(group: Group, name: str | None = None, old_name: str | None = None) -> Callable[[_Function], _Function]:
-    """Adds a function as a command of a group; its docstring is the help, which begins with one plain line.
-
-    ``old_name`` still works and is not listed.
-    """
-
-    def add(function: _Function) -> _Function:
-        text = unwrapped(function.__doc__ or "")
-        app.command(function, name=name, help=text, group=group, sort_key=next(_ORDER))
-        if old_name:
-            app.command(function, name=old_name, help=text, show=False)
-        return function
-
-    return add
-
-
-def unwrapped(text: str) -> str:
-    """A docstring with one line per paragraph, which a terminal of any width wraps itself."""
-    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+def command(name: str) -> App:
+    """The command, imported, with its docstring as help: one line for each paragraph, which any terminal can wrap."""
+    found = app[name]
+    paragraphs = re.split(r"\n\s*\n", inspect.getdoc(found.default_command) or "")
+    found.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return found
 
 
 PORT = validators.Number(gte=1, lte=65535)

@@ -7,14 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import LATENT, MEASURE, AllSplit, Device, Json, Out, Run, Seed, Split, command
+from vaekit.cli.app import AllSplit, Device, Json, Out, Run, Seed, Split
 from vaekit.cli.output import say
 from vaekit.cli.shared import check_out, check_overwrites_no_input, counted, loaded, save
 
 __all__ = ["doctor", "encode", "evaluate", "map_", "neighbors", "score"]
 
 
-@command(LATENT)
 def encode(
     run: Run,
     data: Annotated[str | None, Parameter(help="Images to use. Default: all images of the run.")] = None,
@@ -36,7 +35,6 @@ def encode(
         say(written.numbers, json_)
 
 
-@command(LATENT, old_name="neighbours")
 def neighbors(
     run: Run,
     image: Annotated[str, Parameter(help="Image file or folder.")],
@@ -63,7 +61,6 @@ def neighbors(
     save(found, out, run, "neighbors", json_, shown, inputs=(image, data))
 
 
-@command(LATENT, name="map")
 def map_(
     run: Run,
     data: Annotated[str | None, Parameter(help="Images to use. Default: all images of the run.")] = None,
@@ -87,7 +84,6 @@ def map_(
     save(found, out, run, "map", json_, shown, inputs=(data,))
 
 
-@command(MEASURE)
 def evaluate(
     run: Run,
     data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,
@@ -133,7 +129,6 @@ def evaluate(
         say(found.numbers, json_)
 
 
-@command(MEASURE)
 def score(
     run: Run,
     data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,
@@ -180,7 +175,6 @@ def score(
     save(found, out, run, "score", json_, inputs=(data, normal_images))
 
 
-@command(MEASURE)
 def doctor(
     run: Run,
     /,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import LOOK, PORT, SHIP, Json, Run, command
+from vaekit.cli.app import PORT, Json, Run
 from vaekit.cli.output import say
 from vaekit.cli.shared import loaded
 from vaekit.errors import printable
@@ -17,7 +17,6 @@ from vaekit.system.notes import note
 __all__ = ["explore", "export", "publish", "verify"]
 
 
-@command(SHIP)
 def export(
     run: Run,
     data: Annotated[
@@ -42,7 +41,6 @@ def export(
         say(opened.export(out, data, precision=precision).numbers, json_)
 
 
-@command(LOOK)
 def explore(
     run: Run,
     /,
@@ -85,7 +83,6 @@ def explore(
     explorer.explore(opened, port, ready)
 
 
-@command(SHIP)
 def publish(
     run: Run,
     site: Annotated[Path, Parameter(help="Folder to write.")],
@@ -117,7 +114,6 @@ def publish(
         say(explorer.publish(opened, site, count, with_images=not without_images), json_)
 
 
-@command(SHIP)
 def verify(
     folder: Annotated[Path, Parameter(help="Exported folder.")],
     /,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -16,7 +15,7 @@ __all__ = ["shown_by"]
 _RENAMED = {"iwae_samples": "iwae", "is_orthogonal": "orthogonal", "compiled": "compile", "settings": "set"}
 
 
-def shown_by(app: App, tokens: Sequence[str] | None) -> Callable[[str, str | None], str]:
+def shown_by(app: App, tokens: Sequence[str]) -> Callable[[str, str | None], str]:
     """How the command in ``tokens`` writes arguments; a recipe value without a flag is written as ``--set NAME=VALUE``.
 
     >>> from vaekit.cli.app import app
@@ -27,7 +26,7 @@ def shown_by(app: App, tokens: Sequence[str] | None) -> Callable[[str, str | Non
 
     @cache
     def names() -> dict[str, str]:
-        return _names(app, sys.argv[1:] if tokens is None else tokens)
+        return _names(app, tokens)
 
     def shown(name: str, value: str | None) -> str:
         name = _RENAMED.get(name, name)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import LATENT, LOOK, Animate, Device, Json, Moving, Out, Run, Seed, Split, command
+from vaekit.cli.app import Animate, Device, Json, Moving, Out, Run, Seed, Split
 from vaekit.cli.shared import check_out, loaded, save
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
 ]
 
 
-@command(LOOK)
 def generate(
     run: Run,
     /,
@@ -50,7 +49,6 @@ def generate(
     save(loaded(run, device).generate(count, seed, condition), out, run, "generate", json_)
 
 
-@command(LOOK)
 def reconstruct(
     run: Run,
     data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,
@@ -72,7 +70,6 @@ def reconstruct(
     save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct", json_, inputs=(data,))
 
 
-@command(LATENT)
 def interpolate(
     run: Run,
     start: Annotated[str, Parameter(help="Where to begin.")],
@@ -100,7 +97,6 @@ def interpolate(
     save(walk, out, run, "interpolate", json_, moves=moves, inputs=(start, end, *more))
 
 
-@command(LATENT)
 def traverse(
     run: Run,
     image: Annotated[
@@ -130,7 +126,6 @@ def traverse(
     save(found, out, run, "traverse", json_, moves=moves, inputs=(image,))
 
 
-@command(LATENT)
 def edit(
     run: Run,
     image: Annotated[str, Parameter(help="Image file or folder.")],
@@ -184,7 +179,6 @@ def edit(
     save(opened.edit_sheet(image, moves, known), out, run, "edit", json_, inputs=(image,))
 
 
-@command(LATENT)
 def arithmetic(
     run: Run,
     expression: Annotated[str, Parameter(help="What to compute.", allow_leading_hyphen=True)],
@@ -204,7 +198,6 @@ def arithmetic(
     save(loaded(run, device).arithmetic(expression), out, run, "arithmetic", json_)
 
 
-@command(LOOK)
 def denoise(
     run: Run,
     data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,
@@ -231,7 +224,6 @@ def denoise(
     save(found, out, run, "denoise", json_, inputs=(data,))
 
 
-@command(LOOK)
 def inpaint(
     run: Run,
     data: Annotated[str | None, Parameter(help="Images to use. Default: the run's own test images.")] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import TRAIN, Json, Run, Seed, command
+from vaekit.cli.app import Json, Run, Seed
 from vaekit.cli.output import say
 from vaekit.cli.shared import check_overwrites_no_input, loaded
 from vaekit.cli.train_flags import OUTPUT_GROUP, FormFlags, TrainFlags, keywords
@@ -17,7 +17,6 @@ from vaekit.system.notes import note
 __all__ = ["data", "fit_prior", "recipes", "train"]
 
 
-@command(TRAIN)
 def train(
     data: Annotated[str, Parameter(help="Images to train on.")],
     /,
@@ -58,7 +57,6 @@ def train(
         say({"run": str(run.path), **named, **run.final_numbers()}, True)
 
 
-@command(TRAIN)
 def data(
     data: Annotated[str | None, Parameter(help="Images to look at.")] = None,
     /,
@@ -114,7 +112,6 @@ def data(
     say({**found, "sheet": str(sheet)}, json_)
 
 
-@command(TRAIN)
 def recipes(*, json_: Json = False) -> None:
     """List the recipes.
 
@@ -136,7 +133,6 @@ def recipes(*, json_: Json = False) -> None:
     Console().print(table)
 
 
-@command(TRAIN, name="fit-prior")
 def fit_prior(
     run: Run,
     /,
