@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 import vaekit as vk
-from vaekit.cli.app import COMMANDS, OLD_NAMES, app, command
+from vaekit.cli.app import COMMANDS, OLD_NAMES, app
+from vaekit.cli.app import command as imported
 from vaekit.config import table as recipes
 from vaekit.config.table import RECIPES
 from vaekit.data.portraits import portraits
@@ -113,7 +114,7 @@ def test_every_command_is_one_line_of_the_help(vaekit: Callable, monkeypatch: py
 @pytest.mark.parametrize("group", COMMANDS)
 def test_the_help_of_a_command_begins_with_its_line_in_the_list(group: str) -> None:
     for name, (_, summary) in COMMANDS[group].items():
-        assert command(name).help.splitlines()[0] == summary
+        assert imported(name).help.splitlines()[0] == summary
 
 
 def test_an_old_name_has_the_help_of_the_new_one(vaekit: Callable) -> None:
