@@ -25,6 +25,7 @@ from vaekit.system.cpu import torch_threads
 from vaekit.system.device import pick_device
 from vaekit.system.distributed import join
 from vaekit.system.notes import note
+from vaekit.training.callbacks import both
 from vaekit.training.loop import train as _train
 from vaekit.training.plan import largest_batch, make_plan
 from vaekit.training.setup import choose_threads
@@ -57,6 +58,7 @@ def train(data: Any, options: TrainOptions) -> Run:
         row = _largest_batch(row, images, len(images), out, options)
     for remark in images.remarks:
         shown.say(remark)
+    options = replace(options, on_epoch=both(shown.epoch, options.on_epoch))
     _train(images, row, out, options, progress=shown, started=started)
     return load(out, options.device)
 

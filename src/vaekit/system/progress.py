@@ -1,16 +1,28 @@
-"""Progress of training and other long loops: a live bar in a terminal, plain lines elsewhere, or nothing."""
+"""Progress of training and other long loops: a live bar in a terminal or a notebook, plain lines, or nothing."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vaekit.errors import printable
 from vaekit.system.durations import duration_text
 from vaekit.system.notes import note, spoken, stderr
 
-__all__ = ["Bar", "Counted", "Lines", "Progress", "Silent", "choose", "count_silently", "counter_on_stderr"]
+__all__ = [
+    "Bar",
+    "Counted",
+    "Lines",
+    "Progress",
+    "Silent",
+    "choose",
+    "count_silently",
+    "counter_on_stderr",
+    "described",
+    "pace",
+]
 
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_BEFORE_FIRST_LINE = 5.0  # outside of training
@@ -50,6 +62,9 @@ class Progress:
     def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
         """Report the number of images seen, images per second and the latest means per image."""
 
+    def epoch(self, record: Mapping[str, object], pictures: Sequence[Path]) -> None:
+        """Report the validation record of an epoch and the picture files drawn after it."""
+
     def say(self, text: str) -> None:
         """Show a sentence that stays on the screen."""
 
@@ -72,7 +87,7 @@ class Lines(Progress):
         now = time.monotonic()
         if now - self._last >= _SECONDS_BETWEEN_LINES or images >= self._total:
             self._last = now
-            self.say(f"{100 * images / self._total:5.1f} %  {_pace(self._total - images, rate)}  {_describe(numbers)}")
+            self.say(f"{100 * images / self._total:5.1f} %  {pace(self._total - images, rate)}  {described(numbers)}")
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -102,7 +117,7 @@ class Bar(Progress):
 
     def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
         """Move the bar."""
-        text = f"{_pace(self._total - images, rate)}  {_describe(numbers)}"
+        text = f"{pace(self._total - images, rate)}  {described(numbers)}"
         self._bar.update(self._task, completed=images, text=text)
 
     def say(self, text: str) -> None:
@@ -115,13 +130,18 @@ class Bar(Progress):
 
 
 def choose(quiet: bool = False) -> Progress:
-    """Return a bar if stderr is a terminal and plain lines otherwise, or nothing if ``quiet``."""
+    """Return a bar in a notebook or a terminal and plain lines elsewhere, or nothing if ``quiet``."""
+    from vaekit.system.notebook import NotebookBar, is_notebook
+
     if quiet:
         return Silent()
+    if is_notebook():
+        return NotebookBar()
     return Bar() if stderr().isatty() else Lines()
 
 
-def _pace(images_left: int, rate: float) -> str:
+def pace(images_left: int, rate: float) -> str:
+    """Return images per second and the time left, in a fixed width."""
     if not images_left:
         return f"{'trained; measuring the result':>31}"
     if not rate:
@@ -129,6 +149,7 @@ def _pace(images_left: int, rate: float) -> str:
     return f"{rate:6.0f} images/s  {duration_text(images_left / rate):>8} left"
 
 
-def _describe(numbers: dict[str, Any]) -> str:
+def described(numbers: dict[str, Any]) -> str:
+    """Return the numbers in nats, by name."""
     shown = [(k.removesuffix("_nats"), v) for k, v in numbers.items() if k.endswith("_nats") and v is not None]
     return "  ".join(f"{name} {value:.1f}" for name, value in shown) + ("  nats" if shown else "")

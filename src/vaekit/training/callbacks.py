@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-__all__ = ["Callbacks", "OnEpoch", "OnLog"]
+__all__ = ["Callbacks", "OnEpoch", "OnLog", "both"]
 
 OnLog = Callable[[dict[str, object]], object]
 OnEpoch = Callable[[dict[str, object], Sequence[Path]], object]
+
+
+def both(first: OnEpoch, second: OnEpoch | None) -> OnEpoch:
+    """One callback that calls two."""
+
+    def call(record: dict[str, object], pictures: Sequence[Path]) -> None:
+        first(record, pictures)
+        if second is not None:
+            second(record, pictures)
+
+    return call
 
 
 class Callbacks:
