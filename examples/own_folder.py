@@ -17,7 +17,7 @@ print(images)
 run = vk.train(images, recipe="vae", out=out, budget=budget)
 print(run.doctor())
 
-run.neighbours(images.pixels[:3], count=6).save(out / "alike.png")
+run.neighbors(images.pixels[:3], count=6).save(out / "alike.png")
 run.save_codes(out / "codes.npz")
 
 if not (out / "onnx").exists():

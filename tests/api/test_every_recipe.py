@@ -84,7 +84,7 @@ def test_it_works_on_codes(run: vk.Run, tmp_path: Path) -> None:
     hidden[..., :4, :4] = True
     does(run, "interpolate", lambda: run.interpolate(group, group, steps=3))
     does(run, "arithmetic", lambda: run.arithmetic(f"{group} + {group} - {group}"))
-    does(run, "neighbours", lambda: run.neighbours(one, count=2))
+    does(run, "neighbors", lambda: run.neighbors(one, count=2))
     does(run, "inpaint", lambda: run.inpaint(one / 255, hidden))
     does(run, "traverse", lambda: run.traverse(count=2, steps=3))
     does(run, "encode", lambda: run.save_codes(tmp_path / "codes.npz"))
@@ -128,6 +128,6 @@ def test_it_is_shipped_and_shown(run: vk.Run, tmp_path: Path) -> None:
 
 
 def test_the_table_of_verbs_is_whole() -> None:
-    asked = {"generate", "reconstruct", "denoise", "evaluate", "doctor", "interpolate", "arithmetic", "neighbours"}
+    asked = {"generate", "reconstruct", "denoise", "evaluate", "doctor", "interpolate", "arithmetic", "neighbors"}
     asked |= {"inpaint", "traverse", "encode", "map", "score", "edit", "export"}
     assert asked | {"fit-prior", "factors"} == set(NEEDS)

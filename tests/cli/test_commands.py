@@ -480,9 +480,9 @@ def test_neighbours(here: Path, vaekit: Callable) -> None:
     told = vaekit(*shlex.split(command.removesuffix("--json")))
     assert told.code == 0 and re.search(r"0000\d\d.png \d", told.out)
     answer = json.loads(vaekit(*shlex.split(command)).out)
-    sheet, numbers = vk.load("faces").neighbours(["me.png"], "portraits:30", "all", 4)
-    found = numbers["neighbours"]
-    assert answer["neighbours"] == found and len(found) == 1 and len(found[0]) == 4
+    sheet, numbers = vk.load("faces").neighbors(["me.png"], "portraits:30", "all", 4)
+    found = numbers["neighbors"]
+    assert answer["neighbors"] == found and len(found) == 1 and len(found[0]) == 4
     assert (_picture("n.png") == np.asarray(sheet.image())).all()
     assert vaekit("neighbours", "faces", "me.png", "--count", "0").code == 2  # the name that it had
 

@@ -73,8 +73,8 @@ def test_an_atlas_has_frames_where_colours_suffice(channels: int, classes: int) 
 def test_an_image_is_its_own_neighbour_and_distances_do_not_depend_on_the_scale_of_codes(portraits_vae: str) -> None:
     run = vk.load(portraits_vae)
     images = run.images("test")
-    sheet, numbers = run.neighbours(images.pixels[:2], images, count=3)
-    found = numbers["neighbours"]
+    sheet, numbers = run.neighbors(images.pixels[:2], images, count=3)
+    found = numbers["neighbors"]
     assert [row[0]["name"] for row in found] == list(images.names[:2])
     assert all(row[0]["distance"] < 1e-3 and row[0]["distance"] <= row[1]["distance"] for row in found)
     assert len(sheet) == 2 * 4 and torch.equal(sheet.pixels[0], sheet.pixels[1])
@@ -82,4 +82,4 @@ def test_an_image_is_its_own_neighbour_and_distances_do_not_depend_on_the_scale_
     noise = standardised(run.model, codes)
     assert found[0][1]["distance"] == pytest.approx(float((noise[1:] - noise[0]).norm(dim=1).min()), rel=1e-3)
     with pytest.raises(UserError, match="give 10 at most"):
-        run.neighbours(torch.zeros(11, *run.shape, dtype=torch.uint8))
+        run.neighbors(torch.zeros(11, *run.shape, dtype=torch.uint8))

@@ -66,7 +66,7 @@ def test_every_verb_works(run: vk.Run, images: vk.Images, tmp_path: Path) -> Non
         run.edit_sheet(faces, {"glasses": 1}),
         run.denoise_sheet(faces, 0.1),
         run.inpaint_sheet(faces, "center:4x4"),
-        run.neighbours(faces, count=2),
+        run.neighbors(faces, count=2),
         run.map(),
         run.score(faces, normal_images=images.part("val"), false_alarms=0.5),
         run.doctor(),

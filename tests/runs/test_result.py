@@ -105,7 +105,7 @@ def test_every_verb_gives_a_result(portraits_vae: Path, tmp_path: Path) -> None:
         run.edit_sheet(faces, {"glasses": 1}),
         run.denoise_sheet(faces, 0.1),
         run.inpaint_sheet(faces, "center:4x4"),
-        run.neighbours(faces, count=2),
+        run.neighbors(faces, count=2),
         run.map(),
         run.score(faces, false_alarms=0.5),
     ]
@@ -114,6 +114,12 @@ def test_every_verb_gives_a_result(portraits_vae: Path, tmp_path: Path) -> None:
     assert all(result.figure is not None and not result.numbers for result in drawn)
     assert all(result.figure is not None and result.numbers for result in both)
     assert all(result.figure is None and result.numbers for result in measured)
+
+
+def test_old_names_still_work(portraits_vae: Path) -> None:
+    run = vk.load(portraits_vae)
+    face = run.images("test").pixels[:1]
+    assert run.neighbours(face, count=2) == run.neighbors(face, count=2)
 
 
 def test_measured_images_have_a_line_each_in_the_table(portraits_vae: Path, tmp_path: Path) -> None:

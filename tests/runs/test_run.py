@@ -104,7 +104,7 @@ def test_what_training_says_of_images_is_said_of_those_a_verb_is_given(
         lambda: vae.reconstruct(folder),
         lambda: vae.save_codes(tmp_path / "codes.csv", folder),
         lambda: vae.evaluate(folder),
-        lambda: vae.neighbours(folder),
+        lambda: vae.neighbors(folder),
     )
     for verb in verbs:
         verb()

@@ -55,9 +55,9 @@ def neighbors(
 
     Example: vaekit neighbors runs/portraits me.png --count 9 --out alike.png
     """
-    found = loaded(run, device).neighbours(image, data, split, count)
-    lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found["neighbours"]]
-    shown = None if json_ else {"neighbours": {"nearest first": lines}}
+    found = loaded(run, device).neighbors(image, data, split, count)
+    lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found["neighbors"]]
+    shown = None if json_ else {"neighbors": {"nearest first": lines}}
     save(found, out, run, "neighbors", json_, shown, inputs=(image, data))
 
 

@@ -28,7 +28,7 @@ NEEDS: dict[str, Need] = {
     "encode": Need(),
     "generate": Need(_ANY, prior=True),
     "reconstruct": Need(_ANY),
-    "neighbours": Need(),
+    "neighbors": Need(),
     "map": Need(),
     "interpolate": Need(),
     "arithmetic": Need(),

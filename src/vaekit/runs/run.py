@@ -460,7 +460,7 @@ class Run:
 
     # Search
 
-    def neighbours(self, image: Any, data: Any = None, split: str | None = None, count: int = 9) -> Result:
+    def neighbors(self, image: Any, data: Any = None, split: str | None = None, count: int = 9) -> Result:
         """The images whose latents are nearest to those of one or more others.
 
         Args:
@@ -470,10 +470,12 @@ class Run:
             count: how many neighbors of each.
 
         Returns:
-            A figure with a row for each image, itself first and at most twenty neighbors; and under ``neighbours`` a
+            A figure with a row for each image, itself first and at most twenty neighbors; and under ``neighbors`` a
             list for each image of names, labels and distances, nearest first (:mod:`vaekit.latent.neighbours`).
         """
-        return search.neighbours(self.context, image, data, split, count)
+        return search.neighbors(self.context, image, data, split, count)
+
+    neighbours = neighbors  # the spelling that it had
 
     def map(self, data: Any = None, split: str | None = None) -> Result:
         """Images laid out in the plane of the first two principal components of their latents.

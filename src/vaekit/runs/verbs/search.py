@@ -19,18 +19,18 @@ from vaekit.latent.codes_file import check_codes_file, write_codes
 from vaekit.runs.context import RunContext, files_of
 from vaekit.runs.result import Result
 
-__all__ = ["map_", "neighbours", "save_codes"]
+__all__ = ["map_", "neighbors", "save_codes"]
 
 _MOST_QUERIES = 10
 _MOST_SHOWN = 20  # neighbors of one image on a sheet
 
 
-def neighbours(run: RunContext, image: Any, data: Any, split: str | None, count: int) -> Result:
+def neighbors(run: RunContext, image: Any, data: Any, split: str | None, count: int) -> Result:
     """The images nearest to each of one or more others; a row for each of them, itself first."""
-    run.needs("neighbours")
+    run.needs("neighbors")
     given = run.pixels(files_of(image))
     if len(given) > _MOST_QUERIES:
-        raise UserError(f"there are {len(given):,} images to find the neighbours of; give {_MOST_QUERIES} at most")
+        raise UserError(f"there are {len(given):,} images to find the neighbors of; give {_MOST_QUERIES} at most")
     found = _encoded(run, data, split)
     known, queries = (search.standardised(run.model, z) for z in (found.latents, ops.encode(run.model, given)))
     distances, rows = search.nearest(known, queries, count)
@@ -41,7 +41,7 @@ def neighbours(run: RunContext, image: Any, data: Any, split: str | None, count:
     rows, distances = rows[:, :_MOST_SHOWN], distances[:, :_MOST_SHOWN]
     shown = torch.cat([torch.cat([this[None], found.pixels[row]]) for this, row in zip(given, rows, strict=True)])
     captions = [text for row in distances.tolist() for text in ("this", *(f"{d:.2f}" for d in row))]
-    return Result(Sheet(shown, 1 + rows.shape[1], captions=tuple(captions)), {"neighbours": nearest})
+    return Result(Sheet(shown, 1 + rows.shape[1], captions=tuple(captions)), {"neighbors": nearest})
 
 
 def map_(run: RunContext, data: Any, split: str | None) -> Result:
