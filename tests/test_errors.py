@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,3 +43,32 @@ def test_notes_name_arguments_as_the_user_knows_them(capsys) -> None:
         note(text)
     assert capsys.readouterr().err == "give a larger patience\ngive a larger --patience\n"
     assert spoken(text) == "give a larger patience"
+
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "vaekit"
+#: Modules outside of ``cli/`` that print whole shell commands; texts about other programs, and examples of texts.
+SHELL_COMMANDS = {"evaluation/doctor/next_command.py", "runs/report/card.py", "system/distributed.py"}
+OTHER_PROGRAMS = {
+    "sha256sum --check",
+    "vaekit --help",
+    '``"see --json"``',
+    "``--batch-size``",
+    "'give a smaller --batch-size'",
+}
+
+
+def flags_in(path: Path) -> Iterator[str]:
+    """The lines of string literals, docstrings included, that hold a flag."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for line in node.value.splitlines():
+                if re.search(r"(?<![\w-])--[a-z][a-z-]+", line) and "var(--" not in line:
+                    yield line.strip()
+
+
+def test_the_library_names_no_flags() -> None:
+    paths = [path for path in SOURCE.rglob("*.py") if path.relative_to(SOURCE).parts[0] != "cli"]
+    allowed = {SOURCE / name for name in SHELL_COMMANDS}
+    assert all(any(flags_in(path)) for path in allowed), "shrink the list"
+    found = {f"{path.relative_to(SOURCE)}: {line}" for path in paths if path not in allowed for line in flags_in(path)}
+    assert {line for line in found if not any(known in line for known in OTHER_PROGRAMS | EXAMPLES)} == set()

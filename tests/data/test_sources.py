@@ -250,7 +250,7 @@ def test_colour_is_told_by_the_mode(tmp_path: Path) -> None:
 def test_unequal_sizes_want_a_size(tmp_path: Path) -> None:
     fill(tmp_path, "a.png", size=(70, 100))
     fill(tmp_path, "b.png", size=(90, 90))
-    with pytest.raises(UserError, match=r"from 70x100 to 90x90.*--size 64"):
+    with pytest.raises(UserError, match=r"from 70x100 to 90x90.*size=64"):
         open_images(tmp_path)
     assert open_images(tmp_path, size=32).shape == (1, 32, 32)
     assert open_images(tmp_path, size="16x24").shape == (1, 16, 24)
@@ -311,7 +311,7 @@ def test_folders_without_images(tmp_path: Path, content: dict[str, bytes], said:
         ({"source": "digits", "size": -4}, "expected a positive number"),
         ({"source": "digits", "channels": 2}, "expected 1"),
         ({"source": "digits", "split": "tset"}, "did you mean 'test'"),
-        ({"source": "digits", "size": 10_000_000}, "smaller --size"),
+        ({"source": "digits", "size": 10_000_000}, "smaller size"),
         ({"source": []}, "is empty"),
         ({"source": ["nowhere.png"]}, "there is no file"),
         ({"source": 7}, "cannot read images from int"),
@@ -499,7 +499,7 @@ def test_survey_of_files_of_different_sizes(tmp_path: Path) -> None:
     assert (found["sizes"]["smallest"], found["sizes"]["largest"]) == ([20, 40], [60, 30])
     assert found["sizes"]["aspect_ratio"] == {"min": 0.5, "median": 2.0, "max": 2.0}
     assert found["shape"] == [3, 32, 32] and found["suggested"]["size"] == 32  # a crop would drop half of each
-    assert any("differ in size" in note and "--size 32 --fit pad" in note for note in found["notes"])
+    assert any("differ in size" in note and "size=32 fit=pad" in note for note in found["notes"])
     assert survey(str(tmp_path), Form((8, 8)))["shape"] == [3, 8, 8]
     assert survey(torch.zeros(2, 1, 9, 9, dtype=torch.uint8))["sizes"] == {}
 
@@ -515,7 +515,7 @@ def test_idx_files_are_what_the_arrays_in_them_are(tmp_path: Path, monkeypatch) 
         assert open_images(folder / "t10k-images-idx4-ubyte.gz", **options).pixels.equal(plain.pixels[12:])
         assert open_images(zipped(folder, tmp_path / "a.zip"), **options).fingerprint == whole.fingerprint
     write_idx(folder, test=pixels[:3, :, :, 0])
-    with pytest.raises(UserError, match="different sizes; choose one with --size"):
+    with pytest.raises(UserError, match="different sizes; choose one with size"):
         open_images(folder)
     assert open_images(folder, channels=3).shape == (3, 4, 8)
 

@@ -14,11 +14,15 @@ import torch
 from PIL import Image
 
 from vaekit.data import open_images, peek, survey
-from vaekit.errors import UserError
+from vaekit.errors import UserError, worded
 from vaekit.pixels.image_form import Form, fit
 from vaekit.pixels.sizes import crop_notes, kept_share, suggested
 
-DROPS = "center crop (--fit crop) to {} drops {} % of the average image"
+DROPS = "the center crop to {} drops {} % of the average image"
+
+
+def as_flag(name: str, value: str | None) -> str:
+    return f"--{name} {value}"
 
 
 @pytest.mark.parametrize("size", [(40, 40), (60, 20), (20, 90)])
@@ -61,7 +65,7 @@ def test_pictures_that_a_crop_ruins_are_padded_or_left_as_they_are(
     sizes: list, fit: str, flags: str, reason: str
 ) -> None:
     found = suggested(sizes, fit)
-    assert found.flags == flags
+    assert worded(found.arguments, as_flag) == flags
     with pytest.raises(ValueError, match=reason):
         raise ValueError(found.reason)
 
@@ -110,5 +114,5 @@ def test_it_is_said_of_arrays_and_images_too(tmp_path: Path) -> None:
         assert any(DROPS.format("8x8", 90) in note for note in open_images(source, 8).notes)
         assert not open_images(source).notes and not open_images(source, "4x40").notes
     assert any("drops 88 %" in note for note in open_images("digits", (8, 64)).notes)
-    with pytest.raises(UserError, match="the data set differ in size .* for example --size 64 --fit pad"):
+    with pytest.raises(UserError, match="the data set differ in size .* for example size=64 fit=pad"):
         open_images([array[0], array[1, :, :70]])

@@ -216,5 +216,5 @@ def test_a_connection_has_only_so_long_to_ask(port: int, monkeypatch: pytest.Mon
 def test_it_listens_to_this_machine_alone(port: int) -> None:
     with bind({}) as other:
         assert other.server_address[0] == "127.0.0.1"
-        with pytest.raises(UserError, match="--port .* is not available"):
+        with pytest.raises(UserError, match="port .* is not available"):
             bind({}, other.server_address[1])

@@ -13,6 +13,7 @@ import torch
 
 import vaekit as vk
 from vaekit.config.run_config import Engine
+from vaekit.errors import argument, worded
 from vaekit.system import machine_load as busy
 from vaekit.system.machine_load import Choice, Load, Others, choose, recent_load, spin_less
 from vaekit.training.trainer import Trainer
@@ -154,7 +155,12 @@ BUSY = "The machine is busy (1 of 2 cores used by other processes): training wit
 @pytest.mark.parametrize(
     ("named", "stored", "taken", "expected"),
     [
-        (None, None, 1.0, Choice(1, False, BUSY + "1 thread, without pinning. Override with `--threads 2`.")),
+        (
+            None,
+            None,
+            1.0,
+            Choice(1, False, BUSY + f"1 thread, without pinning. Override with {argument('threads', 2)}."),
+        ),
         (2, None, 1.0, Choice(2, False, BUSY + "2 threads, without pinning.")),
         (2, None, 0.0, Choice(2)),
         (1, None, 0.0, Choice(1)),
@@ -170,9 +176,9 @@ def test_a_run_goes_on_with_its_threads_unless_others_are_named() -> None:
     """The number of threads decides the order of sums, so an exact resume needs the same."""
     kept = choose(None, 2, 2, Load(2, 1.0))
     assert (kept.threads, kept.is_pinned) == (2, False)
-    assert kept.note.startswith(BUSY + "2 threads") and "`--threads 1` may be faster" in kept.note
+    assert kept.note.startswith(BUSY + "2 threads") and "threads=1 may be faster" in worded(kept.note)
     fewer = choose(None, 1, 2, Load(2, 0.0))
-    assert fewer.threads == 1 and "`--threads 2` may be faster" in fewer.note
+    assert fewer.threads == 1 and "threads=2 may be faster" in worded(fewer.note)
     other = choose(2, 1, 2, Load(2, 0.0))
     assert other.threads == 2
     assert other.note.startswith("The run was trained with 1 thread so far and resumes with 2. ")
@@ -244,7 +250,7 @@ def test_the_number_of_threads_is_stored_with_the_run_and_said(
     assert BUSY + "1 thread" in capsys.readouterr().err
     load(0.0)
     assert trained(tmp_path / "run", 2).threads == 1, "as it began"
-    assert "`--threads 2` may be faster" in capsys.readouterr().err
+    assert "threads=2 may be faster" in capsys.readouterr().err
     assert set(used) == {1}
     assert trained(tmp_path / "run", 3, threads=2).threads == 2
     assert "trained with 1 thread so far and resumes with 2" in capsys.readouterr().err

@@ -112,7 +112,7 @@ def frame_notes(names: Sequence[str], has_more: np.ndarray) -> list[str]:
     subject = "1 file has" if len(several) == 1 else f"{len(several)} files have"
     return [
         f"{subject} more than one frame or page, such as {names[several[0]]}; only the first is used "
-        "(--frames all of train and data uses all)"
+        "(frames=all uses all)"
     ]
 
 

@@ -120,7 +120,7 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; give the --out of a 'vaekit export'")
+        raise UserError(f"{folder}: there is no such folder; give the folder that 'vaekit export' wrote")
     sums = _read_sums(folder)
     found = digest_of(folder)
     if digest is not None and digest.strip().lower() != found:
@@ -248,7 +248,7 @@ def _read_sums(folder: Path) -> dict[str, str]:
         lines = read_plain(folder / SUMS, _MOST_TEXT_BYTES).decode("ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{folder} is not an export: {SUMS} cannot be read; give the --out of a 'vaekit export'"
+            f"{folder} is not an export: {SUMS} cannot be read; give the folder that 'vaekit export' wrote"
         ) from error
     found = [_LINE.fullmatch(line) for line in lines]
     if not all(found) or not found:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.figures.grid import Picture, Sheet, check_ending, check_side
 
 __all__ = ["Animation", "animated", "check_animated", "is_animated"]
@@ -25,7 +25,9 @@ class Animation(Picture):
 
     def __post_init__(self) -> None:
         if len(self.frames) < 2:
-            raise UserError(f"an animation needs 2 frames at least, here are {len(self.frames)}; give more --steps")
+            raise UserError(
+                f"an animation needs 2 frames at least, here are {len(self.frames)}; give more {argument('steps')}"
+            )
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -63,7 +63,7 @@ def load_directions(folder: Path, images_seen: int, latent_dim: int) -> dict[Key
     path = folder / _NAME
     if not path.exists():
         return {}
-    lost = f"those of labels and attributes are fitted again; for folders repeat vaekit edit {folder} with --direction"
+    lost = "those of labels and attributes are fitted again; add those of folders again"
     try:
         tensors, facts = load_tensors(path)
         kept, found = _read(path, tensors, facts, latent_dim)

@@ -134,7 +134,7 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | N
     path = folder / _NAME
     if not path.exists():
         return None, None
-    again = f"vaekit fit-prior {folder} makes it anew, with --kind none it is forgotten"
+    again = "fit it again with fit-prior, or remove it with the kind none"
     try:
         tensors, plain = load_tensors(path)
         facts = record(_Facts, plain, str(path), remedy="the file is damaged")

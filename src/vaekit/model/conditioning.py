@@ -157,7 +157,7 @@ def _value(condition: Condition, text: str, word: str) -> Any:
     if not condition.low - slack <= number <= condition.high + slack:
         raise UserError(
             f"condition {word}: expected a number from {condition.low:g} to {condition.high:g}, as in training, and "
-            "one --condition for each name",
+            "each name once",
             "condition",
         )
     return number

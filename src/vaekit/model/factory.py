@@ -240,9 +240,9 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
 
 
 def _sizes_to_give(shape: tuple[int, int, int]) -> str:
-    """The flags that bring images to a size that can be trained, as ``vaekit data`` suggests them."""
+    """The arguments that bring images to a size that can be trained, as ``vaekit data`` suggests them."""
     wanted = suggested([shape[1:]])
-    return f"{wanted.flags} ({wanted.reason})" if wanted.fit != "crop" else wanted.flags
+    return f"{wanted.arguments} ({wanted.reason})" if wanted.fit != "crop" else wanted.arguments
 
 
 def _refuse_weights(row: Recipe) -> None:

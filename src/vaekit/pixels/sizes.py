@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vaekit.errors import argument
 from vaekit.pixels.image_form import Form
 
 __all__ = ["Suggestion", "crop_notes", "kept_share", "suggested"]
@@ -28,7 +29,7 @@ class Suggestion:
 
     @property
     def size_text(self) -> str:
-        """The size as ``--size`` accepts it.
+        """The size as text.
 
         >>> Suggestion((64, 64), "crop", "").size_text, Suggestion((64, 96), "crop", "").size_text
         ('64', '64x96')
@@ -37,9 +38,10 @@ class Suggestion:
         return str(height) if height == width else f"{height}x{width}"
 
     @property
-    def flags(self) -> str:
-        """The options for the command line; cropping is the default and needs none."""
-        return f"--size {self.size_text}" + (f" --fit {self.fit}" if self.fit != "crop" else "")
+    def arguments(self) -> str:
+        """The arguments that choose it, for an error; cropping is the default and needs none."""
+        fit = f" {argument('fit', self.fit)}" if self.fit != "crop" else ""
+        return argument("size", self.size_text) + fit
 
 
 def kept_share(sizes: Sequence[tuple[int, ...]], size: tuple[int, int]) -> float:
@@ -57,7 +59,7 @@ def crop_notes(sizes: Sequence[tuple[int, ...]], form: Form) -> list[str]:
     """Report a crop that cuts off more than a third of the average image.
 
     >>> crop_notes([(200, 5000)], Form((64, 64)))[0]
-    'center crop (--fit crop) to 64x64 drops 96 % of the average image; --fit pad or --fit stretch keeps all of it'
+    'the center crop to 64x64 drops 96 % of the average image; fit=pad or fit=stretch keeps all of it'
     """
     if not sizes or form.size is None or form.fit != "crop":
         return []
@@ -66,16 +68,17 @@ def crop_notes(sizes: Sequence[tuple[int, ...]], form: Form) -> list[str]:
         return []
     height, width = form.size
     return [
-        f"center crop (--fit crop) to {height}x{width} drops {_percent(1 - kept)} of the average image; "
-        "--fit pad or --fit stretch keeps all of it"
+        f"the center crop to {height}x{width} drops {_percent(1 - kept)} of the average image; fit=pad or fit=stretch "
+        "keeps all of it"
     ]
 
 
 def suggested(sizes: Sequence[tuple[int, int]], fit: str = "crop") -> Suggestion:
     """Suggest a training size for images of these sizes; padding replaces a crop that cuts off more than a third.
 
-    >>> suggested([(28, 28)]).flags, suggested([(64, 200)]).flags, suggested([(200, 5000)]).flags
-    ('--size 28', '--size 64x200', '--size 256 --fit pad')
+    >>> from vaekit.errors import worded
+    >>> [worded(suggested(sizes).arguments) for sizes in ([(28, 28)], [(64, 200)], [(200, 5000)])]
+    ['size=28', 'size=64x200', 'size=256 fit=pad']
     >>> suggested([(64, 70)] * 39 + [(5, 5)])
     Suggestion(size=(64, 64), fit='crop', reason='the files differ in size; all but a few sides are at least 64')
     """

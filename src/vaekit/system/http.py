@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.system.regular_files import is_plain, open_plain
 
 __all__ = ["HEADERS", "HOST", "bind", "files_in", "serve"]
@@ -98,7 +98,7 @@ def bind(files: Mapping[str, Path], port: int | None = None) -> Server:
     except OSError as error:
         if port is not None and error.errno in (errno.EADDRINUSE, errno.EACCES):
             raise UserError(
-                f"--port {port} is not available ({error.strerror}); choose another port, or omit the option"
+                f"{argument('port')} {port} is not available ({error.strerror}); choose another, or omit it"
             ) from error
         raise
 

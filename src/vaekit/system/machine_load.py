@@ -18,7 +18,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaekit.errors import counted
+from vaekit.errors import argument, counted
 
 __all__ = ["Choice", "Load", "Others", "choose", "is_set_by_user", "recent_load", "spin_less", "usable_cores"]
 
@@ -190,12 +190,12 @@ def choose(named: int | None, stored: int | None, limit: int, load: Load | None,
     elif stored is not None and named is None and threads != free:
         notes.append(
             f"The run resumes with {counted(threads, 'thread')} as before, so that it ends with the same weights. "
-            f"`--threads {free}` may be faster, but rounds differently."
+            f"{argument('threads', free)} may be faster, but rounds differently."
         )
     return Choice(threads, is_pinned, " ".join(notes))
 
 
 def _busy_note(load: Load, threads: int, limit: int, is_open: bool) -> str:
     choice = f"training with {counted(threads, 'thread')}, without pinning."
-    hint = f" Override with `--threads {limit}`." if is_open and threads < limit else ""
+    hint = f" Override with {argument('threads', limit)}." if is_open and threads < limit else ""
     return f"The machine is busy ({load.taken_cores} of {load.cores} cores used by other processes): {choice}{hint}"

@@ -251,7 +251,7 @@ def refuse_unequal(sizes: Sequence[tuple[int, int]], where: str, fit: str = "cro
     why = f" ({suggestion.reason})" if suggestion.fit != fit else ""
     raise _Unfit(
         f"the images in {where} differ in size (from {low[0]}x{low[1]} to {high[0]}x{high[1]}, "
-        f"height x width); choose the size to convert them to, for example {suggestion.flags}{why}"
+        f"height x width); choose the size to convert them to, for example {suggestion.arguments}{why}"
     )
 
 

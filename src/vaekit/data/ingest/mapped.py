@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 
 __all__ = ["cache_folder", "copy", "empty", "is_large", "is_mapped", "make_room", "mapped_limit_bytes", "pack"]
 
@@ -39,7 +39,9 @@ def empty(shape: tuple[int, ...]) -> np.ndarray:
     try:
         return np.empty(shape, np.uint8)
     except (MemoryError, ValueError) as error:
-        raise UserError(f"the images need {_gigabytes(size_bytes)} of memory; use a smaller --size") from error
+        raise UserError(
+            f"the images need {_gigabytes(size_bytes)} of memory; use a smaller {argument('size')}"
+        ) from error
 
 
 def copy(pixels: np.ndarray) -> np.ndarray:
@@ -129,8 +131,8 @@ def _reserve(handle: int, size_bytes: int) -> None:
 def _no_room(folder: Path, size_bytes: int, error: OSError) -> str:
     problem = f"the images need {_gigabytes(size_bytes)} in a file in {folder} ({error.strerror or error}); "
     if error.errno == errno.ENOMEM:
-        return problem + "allow more address space (ulimit -v), or use a smaller --size"
-    return problem + "set VAEKIT_CACHE to a folder with enough space, or use a smaller --size"
+        return problem + f"allow more address space (ulimit -v), or use a smaller {argument('size')}"
+    return problem + f"set VAEKIT_CACHE to a folder with enough space, or use a smaller {argument('size')}"
 
 
 def _gigabytes(size_bytes: int) -> str:

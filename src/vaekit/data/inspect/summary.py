@@ -1,4 +1,4 @@
-"""Statistics of a set of images as plain values, for ``vaekit data --json``."""
+"""Statistics of a set of images as plain values, for ``vaekit data``."""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ def _opened(source: Any, form: Form) -> tuple[Images, list[Header]]:
     else:
         suggestion = suggested([header.size for header in headers.values()], form.fit)
         images = open_in(source, replace(form, size=suggestion.size, fit=suggestion.fit))
-        size_note = f"the files differ in size; pixel statistics are for {suggestion.flags}"
+        chosen = f"size={suggestion.size_text} fit={suggestion.fit}"
+        size_note = f"the files differ in size; pixel statistics are for {chosen}"
         images = replace(images, notes=(*images.notes, size_note))
     unreadable = {name for name, _ in images.skipped}
     return images, [header for name, header in headers.items() if name not in unreadable]

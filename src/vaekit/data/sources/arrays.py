@@ -24,7 +24,7 @@ from vaekit.data.sources.npz import Npz
 from vaekit.data.sources.rows import Rows, number_names, reshape_pixels
 from vaekit.data.sources.targets import NAMES, Targets, array_targets, joined, plain_target, targets_of
 from vaekit.data.splits import split_of
-from vaekit.errors import UserError, lacks_memory
+from vaekit.errors import UserError, argument, lacks_memory
 from vaekit.pixels.bit_depth import PEAK, RANGE
 from vaekit.pixels.decode import reason, upright
 from vaekit.pixels.image_form import Form
@@ -241,7 +241,9 @@ def _read_parts(
         shaped.append(reshape_pixels(pixels, form))
         sizes += [pixels.shape[2:]] * len(pixels)
     if len({pixels.shape[1:] for pixels in shaped}) > 1:
-        raise UserError(f"the parts of {where} differ in shape; choose one with --size and --channels")
+        raise UserError(
+            f"the parts of {where} differ in shape; choose one with {argument('size')} and {argument('channels')}"
+        )
     notes, dim = _range(share, where)
     both = joined(targets, where)
     return Rows(

@@ -24,7 +24,7 @@ from vaekit.data.ingest.files import Files
 from vaekit.data.ingest.mapped import empty
 from vaekit.data.sources.rows import Rows, number_names, reshape_pixels
 from vaekit.data.unused_files import unused
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.pixels.byte_ranges import Span
 from vaekit.pixels.image_form import Form
 
@@ -143,7 +143,7 @@ def _allocate(shapes: list[tuple[int, int, int, int]], where: str, form: Form) -
         raise UserError(f"{where} contains no images; use another source")
     shapes_out = {(form.channels or shape[1], form.size or shape[2:]) for shape in shapes}
     if len(shapes_out) > 1:
-        raise UserError(f"the files in {where} contain images of different sizes; choose one with --size")
+        raise UserError(f"the files in {where} contain images of different sizes; choose one with {argument('size')}")
     channels, size = shapes_out.pop()
     return empty((sum(shape[0] for shape in shapes), channels, *size))
 

@@ -275,7 +275,7 @@ class Evidence:
 
     @property
     def was_patient(self) -> bool:
-        """Whether ``--patience`` ended the run early: held-out images got no better."""
+        """Whether ``patience`` ended the run early: held-out images got no better."""
         return self.has_patience and self.is_finished and self.images_seen < self.total_images
 
     @property
