@@ -245,5 +245,5 @@ def test_a_prior_of_another_run_is_not_taken(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_conditional_recipe_keeps_the_prior_that_is_told(tmp_path: Path) -> None:
     run = train(tmp_path / "told", "conditional-vae")
-    with pytest.raises(UserError, match="draws by what it is told"):
+    with pytest.raises(UserError, match="depends on the condition"):
         run.fit_prior()
