@@ -393,7 +393,8 @@ def judged(case: Case, source: str, folder: Path, stored: dict[str, Any] | None)
         evidence, seconds = Evidence.from_dict(usual | stored["evidence"]), stored["examination_seconds"]
     found = doctor.diagnose(evidence)
     print(
-        f"{folder.name:10} {case.name:24} {'' if found.verdict == case.expected else 'WRONG '}{found.words}", flush=True
+        f"{folder.name:10} {case.name:24} {'' if found.verdict == case.expected else 'WRONG '}{found.summary}",
+        flush=True,
     )
     return {
         "case": case.name,

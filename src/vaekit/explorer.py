@@ -1,16 +1,16 @@
-"""A run as a page that anyone can touch: static files, and a model that computes in the visitor's browser.
+"""The explorer of a run: a static page whose model runs in the visitor's browser.
 
-    index.html, assets/    the page and what computes (onnxruntime, WebAssembly), built from web/ of the repository
-    model/                 the run as an artefact (:mod:`vaekit.export.bundle`), which 'vaekit verify' takes
-    explorer.json          numbers, verdict, curves, axes, names and places of images
-    codes.bin              codes of the images, float32 [N, L] little-endian; then [L, L]: noise = (z − mean) @ matrix
-    images.webp            their thumbnails, row by row
-    pictures/              what was drawn while training
-    SHA256SUMS             of these files; a kept page that does not match is made again
+    index.html, assets/    the page and the runtime (onnxruntime, WebAssembly), built from web/ in the repository
+    model/                 the exported run (:mod:`vaekit.export.bundle`), which 'vaekit verify' accepts
+    explorer.json          metrics, verdict, curves, axes, names and positions of images
+    codes.bin              latents of the images, float32 [N, L] little-endian; then [L, L]: noise = (z − mean) @ matrix
+    images.webp            thumbnails of the images, row by row
+    pictures/              pictures drawn during training
+    SHA256SUMS             checksums of these files; a stored page that does not match is created again
 
-Nothing is sent anywhere: whoever visits downloads the model. `publish` writes all of it. `explore` keeps only the data
-in the run folder; since a run may be a stranger's, it serves the page from the package and, of what is kept, regular
-files of known names alone.
+No data is sent anywhere: visitors download the model. ``publish`` writes all files. ``explore`` stores only the data in
+the run folder. Because the run may come from a stranger, the page itself is served from the package, and only regular
+files with known names are served from the run folder.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from vaekit.data import Images
 from vaekit.errors import UserError, printable
 from vaekit.export.bundle import SUMS
 from vaekit.export.onnx import check_exporter
-from vaekit.figures.mosaic import COLOURS
-from vaekit.latent import neighbours as search
+from vaekit.figures.mosaic import COLORS
+from vaekit.latent import neighbors as search
 from vaekit.latent import ops as edit
 from vaekit.latent.directions_store import directions_digest
 from vaekit.latent.fit_prior import fitted_digest
@@ -60,8 +60,8 @@ __all__ = ["FORMAT_VERSION", "check_page", "explore", "publish"]
 
 FORMAT_VERSION = 1
 
-_PAGE = "page"  # of the package: what `make web` builds
-_FOLDER = "explorer"  # of a run: what `explore` keeps
+_PAGE = "page"  # in the package, built by `make web`
+_FOLDER = "explorer"  # in the run, written by `explore`
 _REQUIRED = (
     "explorer.json",
     "codes.bin",
@@ -74,37 +74,48 @@ _DATA = re.compile(
     "|".join([*map(re.escape, _REQUIRED), r"model/prior\.onnx", r"pictures/\d+-(reconstructions|samples)\.webp"])
 )
 _MOST_FACTS_BYTES = 1 << 26  # of explorer.json
-_TILE_PIXELS = 64  # the longer side of a thumbnail
+_TILE_PIXELS = 64  # longer side of a thumbnail
 _MOST_EPOCHS, _WIDEST_PIXELS = 40, 1400
 _AXES = 12  # most active dimensions
-_SHOWN = 1000  # images on the map, unless another number is asked for
-_MOST_IMAGES = 5000  # so that a sheet of them is no larger than browsers draw
+_SHOWN = 1000  # default number of images on the map
+_MOST_IMAGES = 5000  # browsers cannot draw larger sheets of thumbnails
 
 
 def check_page() -> Path:
-    """The folder of the built page; raises :class:`UserError` if it has not been built."""
+    """Return the folder of the built page; raises :class:`UserError` if it has not been built."""
     folder = Path(str(files("vaekit") / _PAGE))
     if not (folder / "index.html").is_file():
         raise UserError(
-            "the page of the explorer is not built; run 'make web' in the repository (it needs Node 20.19 or newer)"
+            "the page of the explorer has not been built; run 'make web' in the repository (needs Node 20.19 or newer)"
         )
     return folder
 
 
 def publish(run: Run, out: str | Path, count: int = _SHOWN, with_images: bool = True) -> dict[str, Any]:
-    """Writes the page of a run into the folder ``out``, whole or not at all, for any host of static files.
+    """Write the page of a run for any static web host, atomically.
 
-    The map shows up to ``count`` of the run's images, evenly chosen, with their names. ``with_images=False`` publishes
-    none of them, nor their names, codes and reconstructions: the map shows samples of the prior. An autoencoder has
-    none unless one was fitted; there it shows what it makes of the codes of images. Names of classes and attributes
-    stay in either case, and a model remembers of its images what it remembers; so does a prior fitted to their codes.
+    Class and attribute names are published in any case. The model may have memorized images, and a prior that was
+    fitted to their latents too.
+
+    Args:
+        run: The run.
+        out: New folder.
+        count: Most images on the map, evenly chosen from the run's images and shown with their names.
+        with_images: If False, no images, names, latents and reconstructions are published; the map shows samples of the
+            prior instead. An autoencoder without a fitted prior shows reconstructions from the latents of images.
+
+    Returns:
+        The folder, the number of images shown, the size in bytes and the digest of the model.
+
+    Raises:
+        UserError: If the run cannot be exported or the folder cannot be written.
     """
     page = check_page()
     return _write(run, Path(out), count, with_images, files_in(page))
 
 
 def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str, Path]) -> dict[str, Any]:
-    """Writes the data of the page, beside the files of ``page``, into the new folder ``out``."""
+    """Write the data of the page, and copies of the files in ``page``, into the new folder ``out``."""
     run.needs("export")
     if not 1 <= count <= _MOST_IMAGES:
         raise UserError(f"count {count}: expected 1 to {_MOST_IMAGES:,} images", "count")
@@ -116,7 +127,7 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
             shutil.copyfile(path, to)
         own = _own_images(run)
         shown = _shown(run, own, count, with_images)
-        told = run.export(folder / "model", shown.pixels if own is None else None)
+        exported = run.export(folder / "model", shown.pixels if own is None else None)
         _write_codes(run, shown, folder / "codes.bin")
         tiles = _write_tiles(shown.pixels, folder / "images.webp")
         facts = Facts.of(run.path)
@@ -129,59 +140,67 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
         "published": str(out),
         "images_shown": len(shown.codes) if shown.kind == "images" else 0,
         "bytes": size_bytes,
-        "model_digest": told["digest"],
+        "model_digest": exported["digest"],
     }
 
 
 def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = print) -> None:
-    """Serves the page of a run on 127.0.0.1 until interrupted; ``ready`` is called with the address.
+    """Serve the page of a run on 127.0.0.1 until interrupted.
 
-    The data of the page are kept in the run folder, and made anew when the run was trained on, was given another
-    direction or prior, or vaekit has changed; where the folder cannot be written to, they lie in a temporary one.
+    The data of the page is stored in the run folder. It is written again if the run was trained further, directions or
+    the fitted prior changed, or vaekit was updated. If the folder is not writable, a temporary folder is used.
+
+    Args:
+        run: The run.
+        port: Port; None chooses a free one.
+        ready: Called with the address.
+
+    Raises:
+        UserError: If the port is in use or the run cannot be exported.
     """
     run.needs("export")
     page = files_in(check_page())
     check_exporter()
     if port is not None:
-        bind({}, port).server_close()  # a port that is taken is told before the work
-    with _site(run) as folder, contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        bind({}, port).server_close()  # report a port in use before the work
+    with _site(run) as folder, contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the server
         serve({**_data_in(folder), **page}, port, ready)
 
 
 def _data_in(folder: Path) -> dict[str, Path]:
-    """The data files of a kept page, by name; whatever else lies there is not served."""
-    found = {}
+    """Return the data files of a stored page by name; other files are not served."""
+    result = {}
     for inside in ("", "model", "pictures"):
         if is_plain_folder(folder / inside):
             names = (f"{inside}/{path.name}".lstrip("/") for path in (folder / inside).iterdir())
-            found.update({name: folder / name for name in names if _DATA.fullmatch(name) and is_plain(folder / name)})
-    return found
+            result.update({name: folder / name for name in names if _DATA.fullmatch(name) and is_plain(folder / name)})
+    return result
 
 
 def _sums_of(folder: Path) -> str:
-    """A line for each data file of a page, as ``sha256sum --check`` reads it."""
+    """Return a line for each data file of a page, in the format of ``sha256sum --check``."""
     return "".join(f"{file_digest(path)}  {name}\n" for name, path in sorted(_data_in(folder).items()))
 
 
 @contextlib.contextmanager
 def _site(run: Run) -> Iterator[Path]:
-    kept = run.path / _FOLDER
+    stored = run.path / _FOLDER
     clear_drafts(run.path)
-    if _is_current(kept, run):
-        yield kept
+    if _is_current(stored, run):
+        yield stored
         return
-    if is_plain_folder(kept) and (kept / "explorer.json").exists():  # ours, and out of date
-        shutil.rmtree(kept, ignore_errors=True)
-    if not os.path.lexists(kept) and _is_writable(run.path):
-        note(f"vaekit: making the page of {printable(str(run.path))}; it is kept for the next time")
+    if is_plain_folder(stored) and (stored / "explorer.json").exists():  # ours, and outdated
+        shutil.rmtree(stored, ignore_errors=True)
+    if not os.path.lexists(stored) and _is_writable(run.path):
+        note(f"vaekit: preparing the page of {printable(str(run.path))}; it is stored for next time")
         try:
-            _write(run, kept, _SHOWN, True, {})
+            _write(run, stored, _SHOWN, True, {})
         except UserError:
-            if not _is_current(kept, run):  # or another process was faster
+            if not _is_current(stored, run):  # unless another process wrote it meanwhile
                 raise
-        yield kept
+        yield stored
         return
-    note(f"vaekit: making the page of {printable(str(run.path))}")
+    note(f"vaekit: preparing the page of {printable(str(run.path))}")
     with draft(Path(tempfile.gettempdir())) as folder:
         _write(run, folder / _FOLDER, _SHOWN, True, {})
         yield folder / _FOLDER
@@ -196,10 +215,10 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _is_current(folder: Path, run: Run) -> bool:
-    """Whether the data of a page were made of this run as it is, and are all there and unchanged."""
+    """Whether the data of a page belongs to this run in its current state, complete and unchanged."""
     try:
-        found = json.loads(read_plain(folder / "explorer.json", _MOST_FACTS_BYTES))
-        if found["of"] != _origin(run) or not set(_REQUIRED) <= _data_in(folder).keys():
+        stored = json.loads(read_plain(folder / "explorer.json", _MOST_FACTS_BYTES))
+        if stored["of"] != _origin(run) or not set(_REQUIRED) <= _data_in(folder).keys():
             return False
         sums = read_plain(folder / SUMS, _MOST_FACTS_BYTES).decode("ascii").splitlines()
         return set(sums) <= set(_sums_of(folder).splitlines()) and len(sums) >= len(_REQUIRED)
@@ -219,17 +238,17 @@ def _origin(run: Run) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """The images of the map."""
+    """The images on the map."""
 
     codes: Tensor  #: float32 ``[N, L]``
     pixels: Tensor  #: uint8 ``[N, C, H, W]``
-    kind: str  #: images, codes (what the model makes of those of images), or samples of the prior
+    kind: str  #: images, codes (reconstructions from their latents), or samples of the prior
     names: list[str] | None = None
     labels: list[int] | None = None
 
 
 def _own_images(run: Run) -> Images | None:
-    """The images that the run was trained on, unless they have gone or changed."""
+    """Return the images that the run was trained on, or None if they are missing or have changed."""
     try:
         return run.images()
     except UserError:
@@ -237,7 +256,7 @@ def _own_images(run: Run) -> Images | None:
 
 
 def _shown(run: Run, images: Images | None, count: int, with_images: bool) -> _Shown:
-    """Some of the run's own images; where these have gone what is stored of them; where none may be seen samples."""
+    """Choose what the map shows: the run's images, else its stored latents; or samples if images must not be shown."""
     if not with_images and serves("generate", run.model):
         noise = torch.randn(count, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
@@ -255,34 +274,34 @@ def _shown(run: Run, images: Images | None, count: int, with_images: bool) -> _S
     rows = _rows(len(images), count)
     pixels = torch.index_select(images.pixels, 0, rows)
     names = [printable(images.names[i]) for i in rows.tolist()]
-    found = None if images.labels is None else images.labels[rows].tolist()
-    return _Shown(edit.encode(run.model, pixels).cpu(), pixels, "images", names, found)
+    own_labels = None if images.labels is None else images.labels[rows].tolist()
+    return _Shown(edit.encode(run.model, pixels).cpu(), pixels, "images", names, own_labels)
 
 
 def _rows(available: int, count: int) -> Tensor:
-    """``count`` rows at most, evenly spaced."""
+    """Return at most ``count`` evenly spaced rows."""
     return torch.tensor(evenly(list(range(available)), max(2, count))[:count])
 
 
 def _write_codes(run: Run, shown: _Shown, path: Path) -> None:
-    """The codes, and the matrix that makes standard normal noise of them; of an autoencoder that of no change."""
+    """Write the latents, and the matrix that converts them to standard normal noise (identity for an autoencoder)."""
     ends = torch.cat([torch.zeros(1, run.model.latent_dim), torch.eye(run.model.latent_dim)])
-    noise = search.standardised(run.model, ends)
+    noise = search.standardized(run.model, ends)
     whitening = noise[1:] - noise[0]
     data = [shown.codes.numpy(), whitening.numpy()]
-    path.write_bytes(b"".join(np.ascontiguousarray(each, "<f4").tobytes() for each in data))
+    path.write_bytes(b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in data))
 
 
 def _write_tiles(pixels: Tensor, path: Path) -> dict[str, int]:
-    """Thumbnails in a square of tiles; small images as they are."""
+    """Write thumbnails in a square of tiles; small images keep their size."""
     _, channels, height, width = pixels.shape
     scale = min(1.0, _TILE_PIXELS / max(height, width))
     tile = max(1, round(width * scale)), max(1, round(height * scale))
     columns = math.ceil(math.sqrt(len(pixels)))
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
     sheet = Image.new(mode, (columns * tile[0], math.ceil(len(pixels) / columns) * tile[1]))
-    for i, each in enumerate(pixels):
-        picture = Image.fromarray(each.permute(1, 2, 0).numpy().squeeze())
+    for i, image in enumerate(pixels):
+        picture = Image.fromarray(image.permute(1, 2, 0).numpy().squeeze())
         if scale < 1:
             picture = picture.resize(tile, Image.Resampling.BICUBIC)
         sheet.paste(picture, (i % columns * tile[0], i // columns * tile[1]))
@@ -291,10 +310,10 @@ def _write_tiles(pixels: Tensor, path: Path) -> dict[str, int]:
 
 
 def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[str, Any]]:
-    """What was drawn after up to forty epochs; reconstructions stand beside images, which not everyone shows."""
+    """Write the pictures of up to 40 epochs; reconstructions, which are next to images, only on request."""
     folder.mkdir()
     kinds = ("reconstructions", "samples") if with_images else ("samples",)
-    found = []
+    epochs = []
     for epoch in evenly(list(facts.pictures), _MOST_EPOCHS):
         kept: dict[str, Any] = {}
         for kind in kinds:
@@ -307,14 +326,14 @@ def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[
                 if picture.width > _WIDEST_PIXELS:
                     picture = picture.resize((_WIDEST_PIXELS, round(picture.height * _WIDEST_PIXELS / picture.width)))
                 picture.save(folder / name, "WEBP", quality=85)
-            except Exception as error:  # whatever a file of another making brings up
+            except Exception as error:  # a file from a stranger may raise anything
                 (folder / name).unlink(missing_ok=True)
                 say_left_out(source, error)
                 continue
             kept[kind] = {"file": f"pictures/{name}", "width": picture.width, "height": picture.height}
         if kept:
-            found.append({"epoch": epoch, **kept})
-    return found
+            epochs.append({"epoch": epoch, **kept})
+    return epochs
 
 
 def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
@@ -348,5 +367,5 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
             "labels": shown.labels,
         },
         "classes": list(facts.config.data.classes),
-        "colours": list(COLOURS),
+        "colours": list(COLORS),
     }  # fmt: skip

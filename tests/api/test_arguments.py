@@ -332,7 +332,7 @@ WRONG: dict[str, tuple[Callable[[Place], Any], str]] = {
     "runs as a run": (lambda p: vk.load(p.folder), "is not a run: it holds runs; give one of them, such as "),
     "no name as a run": (lambda p: vk.load(""), "^path '': expected a path"),
     "another way to save": (lambda p: p.run.generate(1).save(None), "^path None: expected a path"),  # type: ignore[arg-type]
-    "a sheet of floats": (lambda p: vk.Sheet(torch.zeros(1, 1, 2, 2), 1), "a sheet shows a uint8 tensor .*float32"),
+    "a sheet of floats": (lambda p: vk.Sheet(torch.zeros(1, 1, 2, 2), 1), "a sheet needs a uint8 tensor .*float32"),
     "half a column": (
         lambda p: vk.Sheet(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), 1.5),  # type: ignore[arg-type]
         "^columns 1.5: expected a whole number",

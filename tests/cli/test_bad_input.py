@@ -68,7 +68,7 @@ SOURCES = {
     "data portraits --count 4 --write other": "other is not empty",
     "data portraits --count 4 --write file": "file is a file",
     "data digits --sheet digits.tiff": "choose from: .png, .webp, .jpg",
-    "data digits --sheet file/sheet.png": "cannot make the folder file",
+    "data digits --sheet file/sheet.png": "cannot create the folder file",
     "data digits --sheet digits.png --write new": "give one of them",
 }
 VALUES = {
@@ -156,9 +156,9 @@ RUNS = {
     "arithmetic run label:77": "label:77",
     "arithmetic run attr:glasses=1": "attr:glasses=1",
     "arithmetic run nowhere.png": "'nowhere.png' is neither a file or folder nor a group",
-    "arithmetic run 'label:1 +'": "cannot be read at character",
-    "arithmetic run 'label:1 label:2'": "cannot be read at character",
-    "arithmetic run '- label:1'": "cannot be read at character",
+    "arithmetic run 'label:1 +'": "cannot parse the expression at character",
+    "arithmetic run 'label:1 label:2'": "cannot parse the expression at character",
+    "arithmetic run '- label:1'": "cannot parse the expression at character",
     "encode run": "--out",
     "encode run --out codes.pkl": "codes.pkl: codes are written as .npz, .parquet, .csv",
     "encode run --out nowhere/codes.npz": "its folder does not exist",

@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 import vaekit as vk
 from vaekit.data import to_float, write_folder
 from vaekit.errors import UserError
-from vaekit.evaluation.anomaly import check_score, coloured, found_among, heat_maps, scores_of, separation, threshold_of
+from vaekit.evaluation.anomaly import (
+    check_score,
+    colored,
+    heat_maps,
+    normal_classes,
+    scores_of,
+    separation,
+    threshold_of,
+)
 from vaekit.evaluation.metrics import measure
 
 Cli = Callable[..., Any]
@@ -52,7 +60,7 @@ def test_a_threshold_is_one_of_the_scores_or_is_refused_for_want_of_images(score
 
 def test_a_score_that_is_no_number_is_refused_and_an_infinite_one_is_the_strangest() -> None:
     columns = {"sse": torch.tensor([1.0, math.nan, 2.0]), "elbo_nats": torch.tensor([-1.0, -math.inf, -2.0])}
-    with pytest.raises(UserError, match="^sse of 1 of 3 images is not a number"):
+    with pytest.raises(UserError, match="^sse is NaN for 1 of 3 images"):
         scores_of(columns)
     assert scores_of({"elbo_nats": columns["elbo_nats"]})["negative_elbo_nats"].tolist() == [1.0, math.inf, 2.0]
 
@@ -103,7 +111,7 @@ def test_a_map_sums_to_the_log_probability_of_its_image(digits_vae: Path) -> Non
     torch.testing.assert_close(maps.sum((1, 2)), -log_px, rtol=1e-4, atol=1e-2)
     spoilt = pixels.clone()
     spoilt[0, 0, 0, 0] = 255 - spoilt[0, 0, 0, 0]
-    colours = coloured(heat_maps(run.model, spoilt), maps).float().sum(1)
+    colours = colored(heat_maps(run.model, spoilt), maps).float().sum(1)
     assert colours.shape == (3, *run.shape[1:]) and float(colours[0, 0, 0]) == float(colours[0].max())
 
 
@@ -141,8 +149,8 @@ def test_classes_that_the_run_knows_are_normal(vaekit: Cli, digits_vae: Path, tm
 
 
 def test_what_is_normal_where_nobody_says() -> None:
-    assert found_among(["0", "1"], ["0", "1"]) == []
-    assert found_among(["good", "hole"], ["good"]) == ["good"]
+    assert normal_classes(["0", "1"], ["0", "1"]) == []
+    assert normal_classes(["good", "hole"], ["good"]) == ["good"]
     assert check_score(None, True) == "negative_elbo_nats" and check_score(None, False) == "sse"
     with pytest.raises(UserError, match="autoencoder"):
         check_score("rate_nats", False)

@@ -279,13 +279,15 @@ def test_what_needs_a_second_factor_is_none() -> None:
 def test_what_cannot_be_measured_is_refused() -> None:
     columns = grid(4, 1, 50)
     codes = stacked(columns["a"], columns["a"] ** 2)
-    with pytest.raises(UserError, match="^factors: photos has no column .*neither labels nor attributes.*at least 100"):
+    with pytest.raises(
+        UserError, match="^factors: photos has no usable column .*neither labels nor attributes.*at least 100"
+    ):
         factors_of({}, "photos")
     with pytest.raises(UserError, match="same: one value"):
         disentanglement(codes, {"same": np.ones(200)})
     with pytest.raises(UserError, match="^factors: 1 of 2 latent dimensions vary"):
         disentanglement(codes * [1, 0], columns)
-    with pytest.raises(UserError, match="^factors: some codes are not finite"):
+    with pytest.raises(UserError, match="^factors: some latents are not finite"):
         disentanglement(codes * [1, np.nan], columns)
 
 

@@ -225,7 +225,7 @@ def test_noisy_textures_are_not_called_collapsed() -> None:
     textures = replace(SOUND, explained=0.08, linear_explained=0.05, wider_explained=0.09, rate_nats=6.0)
     found = diagnose(textures)
     assert found.verdict == "healthy" and all(row.is_ok is not False for row in found.rows)
-    assert "a linear code of as many numbers explains 5%" in found.reason
+    assert "a linear code of the same size explains 5%" in found.reason
     assert diagnose(replace(textures, linear_explained=0.3)).verdict == "collapsed"
     assert diagnose(replace(textures, rate_nats=0.2)).verdict == "collapsed"
     noise = replace(textures, neighbour_correlation=0.01, explained=0.04)
@@ -302,7 +302,7 @@ def test_advice_never_turns_in_a_circle(start: Evidence) -> None:
             seen.append(e)
             e = after
         else:
-            pytest.fail(f"no end: {sick} {unusual} {other}: {found.words} {found.changes}")
+            pytest.fail(f"no end: {sick} {unusual} {other}: {found.summary} {found.changes}")
 
 
 def test_longer_always_keeps_the_best_epoch() -> None:
@@ -363,7 +363,7 @@ def test_noise_is_told_from_pictures() -> None:
 def test_plain_images_have_no_variance_and_no_error() -> None:
     found = _examined(_images(np.full((60, 3, 8, 8), 77)))
     assert (found.std_about_mean_image, found.neighbour_correlation, found.explained, found.part_shift) == (0, 0, 0, 0)
-    assert diagnose(found).verdict == "broken data" and "all but equal" in diagnose(found).reason
+    assert diagnose(found).verdict == "broken data" and "almost equal" in diagnose(found).reason
 
 
 def test_copies_are_counted() -> None:
@@ -440,7 +440,7 @@ def test_a_part_of_another_kind_is_seen_whichever_it_is(part: int) -> None:
     pixels = images.pixels.clone()
     pixels[torch.from_numpy(images.parts == part)] ^= 255
     found = diagnose(_examined(replace(images, pixels=pixels)))
-    assert found.verdict == "broken data" and "not of one kind" in found.reason
+    assert found.verdict == "broken data" and "differ in kind" in found.reason
 
 
 def test_a_model_of_the_mean_image_explains_nothing() -> None:

@@ -80,7 +80,7 @@ def test_another_file_under_its_name_is_refused(tmp_path: Path, monkeypatch: pyt
     weights["0.bias"][0] += 1
     save_file(weights, tmp_path / "w.safetensors", facts)
     monkeypatch.setattr(features, "CLASSIFIER_FILE", tmp_path / "w.safetensors")
-    with pytest.raises(UserError, match="install vaekit again"):
+    with pytest.raises(UserError, match="reinstall vaekit"):
         small_classifier()
 
 
@@ -267,7 +267,7 @@ def test_a_pickle_is_refused_whatever_it_is_called(name: str, tmp_path: Path) ->
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}.")
     path.write_bytes(packed.getvalue())
-    with pytest.raises(UserError, match="is a pickle.*refused.*save_file.*give the .safetensors"):
+    with pytest.raises(UserError, match="is a pickle.*refused.*save_file.*use the .safetensors"):
         inception(path)
     path.write_bytes(b"\x80\x02}.")
     with pytest.raises(UserError, match="is a pickle"):

@@ -148,7 +148,7 @@ def test_files_that_cannot_be_written_are_refused_with_a_reason(tmp_path: Path) 
     with pytest.raises(UserError, match=r"choose from"):
         sheet.save(tmp_path / "sheet")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make the folder"):
+    with pytest.raises(UserError, match="cannot create the folder"):
         sheet.save(tmp_path / "file" / "sheet.png")
     (tmp_path / "taken.png").mkdir()
     with pytest.raises(UserError, match=r"taken\.png"):

@@ -16,8 +16,8 @@ TABLE = Table(
         Mutant("covariance += _SHRINKAGE", "covariance += 0 * _SHRINKAGE", "a discriminant that is not regularised"),
         Mutant("normal * (normal @ difference) / (normal @ normal)", "normal / (normal @ normal)", "the length of a classifier's direction"),
         Mutant("vector - basis @ (basis.mT @ vector)", "vector + basis @ (basis.mT @ vector)", "the sign of a projection"),
-        Mutant("(asked[told == 1] > threshold)", "(asked[told == 1] < threshold)", "the accuracy of a direction counts what is told wrong"),
-        Mutant("(known[has == 1].mean() + known[has == 0].mean()) / 2", "known[has == 1].mean()", "the threshold of a direction lies at one mean"),
-        Mutant("np.where(values == \"\", np.nan, values == word)", "np.where(values == \"\", 0.0, values == word)", "what is not known counts as without"),
+        Mutant("(tested[truth == 1] > threshold)", "(tested[truth == 1] < threshold)", "the accuracy of a direction counts what is told wrong"),
+        Mutant("(fitted[has == 1].mean() + fitted[has == 0].mean()) / 2", "fitted[has == 1].mean()", "the threshold of a direction lies at one mean"),
+        Mutant("np.where(values == \"\", np.nan, values == string)", "np.where(values == \"\", 0.0, values == string)", "what is not known counts as without"),
     ],
 )

@@ -88,7 +88,7 @@ def test_accuracy_is_of_images_that_nothing_was_fitted_on() -> None:
     assert found.images_with + found.images_without == 80
     z, table, _ = made(noise=0.1)
     sure = fit_all(z, columns_of(None, (), table), None)["a"]
-    assert sure.accuracy == 1.0 and sure.held_out_from == "a fifth of the stored codes"
+    assert sure.accuracy == 1.0 and sure.held_out_from == "a fifth of the stored latents"
     backwards = columns_of(None, (), {"a": 1 - table["a"]})
     assert fit_all(z, columns_of(None, (), table), (z, backwards, "val"))["a"].accuracy == 0.0
 

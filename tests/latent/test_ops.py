@@ -150,7 +150,7 @@ def test_interpolation_of_several_pairs_at_once() -> None:
 
 
 def test_interpolation_needs_two_ends(vae: LatentModel) -> None:
-    with pytest.raises(UserError, match="expected 2, the two ends"):
+    with pytest.raises(UserError, match="expected 2 .the ends"):
         edit.interpolate(vae, torch.zeros(32), torch.ones(32), 1)
 
 

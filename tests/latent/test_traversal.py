@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaekit.latent import ops as edit
-from vaekit.latent.neighbours import components
+from vaekit.latent.neighbors import components
 from vaekit.latent.traversal import active_axes, principal_axes, walk
 
 

@@ -189,7 +189,7 @@ def run_alone(code: str, *arguments: str) -> str:
     """What ``code`` prints in a fresh interpreter that finds vaekit in the source tree."""
     preamble = "import sys; sys.path.insert(0, sys.argv[1]); names = sys.argv[2:]\n"
     command = [sys.executable, "-c", preamble + code, str(SOURCE), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

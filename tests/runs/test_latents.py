@@ -113,7 +113,7 @@ def test_without_its_images_a_run_holds_out_stored_codes(portraits_vae: Path, mo
     monkeypatch.setattr("vaekit.runs.verbs.directions.load_directions", lambda *_: {})
     monkeypatch.setattr("vaekit.runs.verbs.directions.save_directions", lambda *_: None)
     found = run.directions()["glasses"]
-    assert found.held_out_from == "a fifth of the stored codes"
+    assert found.held_out_from == "a fifth of the stored latents"
     assert found.held_out + found.images_with + found.images_without == run.config.data.train_images
 
 

@@ -202,7 +202,7 @@ def test_an_autoencoder_has_no_empty_figures(tmp_path: Path) -> None:
     assert labels == [f"{name} by images seen" for name in ("PSNR", "Distortion", "Learning rate")]
     assert "ELBO" not in page.text and "no density" in page.text
     assert not page.images("samples") and len(page.images("reconstructions")) == 4
-    assert not re.search(r"\b(None|nan|null)\b", page.text.split("The whole configuration")[0])
+    assert not re.search(r"\b(None|nan|null)\b", page.text.split("Full configuration")[0])
     card = (tmp_path / "run" / "README.md").read_text("utf-8")
     assert "generate" not in card and "vaekit reconstruct run photos/" in card
 
@@ -229,7 +229,7 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
         picture.unlink()
     (run / "metrics.jsonl").write_text('{"images": 0, "kind": "start"}\n')
     page = Reader(page_of(run))
-    assert "No numbers yet" in page.text and not [tag for tag, _ in page.tags if tag in ("svg", "img", "table")]
+    assert "No metrics yet" in page.text and not [tag for tag, _ in page.tags if tag in ("svg", "img", "table")]
     assert "None yet" in (run / "README.md").read_text("utf-8")
 
 
@@ -267,7 +267,7 @@ def test_the_card_says_what_it_is_and_how_to_load_it(vae_run: Path) -> None:
     assert 'run = vk.load("my faces")' in card and "vaekit generate 'my faces' --out new.png" in card
     assert "130, of which 100 were trained on" in card and "`anna`, `bob`" in card and "ab" * 32 in card
     assert "](pictures/epoch-0003-reconstructions.png)" in card
-    assert "saw only 100 different images" in card
+    assert "trained on only 100 images" in card
 
 
 def test_curves_carry_the_values_of_the_metrics(vae_run: Path) -> None:

@@ -72,7 +72,7 @@ def test_the_ending_says_what_is_saved(tmp_path: Path) -> None:
     [
         (vk.Result(numbers={"a": 1}), "x.png", "has no figure; save its numbers as .json"),
         (BOTH, "x.csv", "has no table of images"),
-        (BOTH, "x.txt", "does not end in a format that can be written"),
+        (BOTH, "x.txt", "has an unsupported extension"),
         (BOTH, "no/x.json", "its folder does not exist"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Metrics of models and of their samples, and the doctor."""

@@ -1,12 +1,12 @@
-"""Images that a model finds unlike those it was trained on: scores, a threshold with a promise, and maps.
+"""Anomaly detection: scores, a threshold with a guaranteed false alarm rate, and pixel maps.
 
-    score       a column of what was measured on each image, turned so that more is stranger:
+    score       a per-image metric, with the sign chosen so that higher is more anomalous:
                 sse, distortion_nats, rate_nats, and −elbo_nats as ``negative_elbo_nats``
-    threshold   the k-th smallest score of n held-out normal images, k = ⌈(n + 1)(1 − α)⌉: a further one exceeds it
-                with a probability of at most α (Vovk et al. 2005; Angelopoulos & Bates 2023, Eq. 1 and Theorem 1)
-    map         −log p(x|z) per pixel, summed over channels, z the posterior mean
+    threshold   the k-th smallest score of n held-out normal images, k = ⌈(n + 1)(1 − α)⌉; another normal image exceeds
+                it with probability at most α (Vovk et al. 2005; Angelopoulos & Bates 2023, Eq. 1 and Theorem 1)
+    map         −log p(x|z) per pixel, summed over channels, with z the posterior mean
 
-The promise is one of an average over sets of n images that come as the further image comes.
+The guarantee is an average over sets of n images from the same distribution as the new image.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from vaekit.data import to_float
 from vaekit.errors import NotFinite, UserError, argument, nearest
 from vaekit.model.latent_model import LatentModel
 
-__all__ = ["SCORES", "check_score", "coloured", "found_among", "heat_maps", "scores_of", "separation", "threshold_of"]
+__all__ = [
+    *("SCORES", "check_score", "colored", "heat_maps", "normal_classes", "scores_of", "separation", "threshold_of"),
+]
 
-#: name of a score: the column it comes from, and its sign
+#: Column and sign of each score, by name.
 SCORES = {
     "negative_elbo_nats": ("elbo_nats", -1.0),
     "distortion_nats": ("distortion_nats", 1.0),
@@ -35,38 +37,48 @@ SCORES = {
 
 
 def check_score(name: str | None, has_density: bool) -> str:
-    """The score to judge by, by default the negative bound, of an autoencoder the squared error."""
+    """Return the score to use: by default the negative bound, or the squared error of an autoencoder.
+
+    Raises:
+        UserError: If the score is unknown, or needs a density that the model does not have.
+    """
     known = list(SCORES) if has_density else ["distortion_nats", "sse"]
     if name is None:
         return "negative_elbo_nats" if has_density else "sse"
     if name not in SCORES:
         raise UserError(f"by {name}: {nearest(name, known)}", "by")
     if name not in known:
-        raise UserError(f"by {name}: an autoencoder has none; choose from: {', '.join(known)}", "by")
+        raise UserError(f"by {name}: not available for an autoencoder; choose from: {', '.join(known)}", "by")
     return name
 
 
 def scores_of(columns: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Every score of N images, float64 ``[N]``, from the columns of :func:`vaekit.evaluation.metrics.measure`.
+    """Return every score of N images, float64 ``[N]``, from the columns of :func:`vaekit.evaluation.metrics.measure`.
 
-    Raises :class:`UserError` for a score that is not a number: it would be above no threshold.
+    Raises:
+        UserError: If a score is NaN, which would not exceed any threshold.
     """
     scores = {name: sign * columns[column].numpy() for name, (column, sign) in SCORES.items() if column in columns}
-    for name, each in scores.items():
-        if count := int(np.isnan(each).sum()):
+    for name, values in scores.items():
+        if count := int(np.isnan(values).sum()):
             raise UserError(
-                f"{name} of {count:,} of {len(each):,} images is not a number, so they cannot be judged; the weights "
-                "may have diverged: vaekit doctor tells"
+                f"{name} is NaN for {count:,} of {len(values):,} images, so they cannot be judged; the weights may "
+                "have diverged: run vaekit doctor"
             )
     return scores
 
 
 def threshold_of(normal: np.ndarray, false_alarms: float) -> float:
-    """What a further normal image exceeds with a probability of at most ``false_alarms``; ``normal`` float ``[n]``.
+    """Return a threshold that a normal image exceeds with probability at most ``false_alarms``.
 
-    Raises :class:`UserError` for a probability outside (0, 1), or one that so few images cannot promise.
+    Args:
+        normal: Scores of held-out normal images, float ``[n]``.
+        false_alarms: Probability in (0, 1).
 
-    >>> threshold_of(np.arange(1.0, 20.0), 0.1)  # of 19 images the 18th
+    Raises:
+        UserError: If the probability is out of range, or too small for n images.
+
+    >>> threshold_of(np.arange(1.0, 20.0), 0.1)  # the 18th of 19 scores
     18.0
     """
     if not 0 < false_alarms < 1:
@@ -77,7 +89,7 @@ def threshold_of(normal: np.ndarray, false_alarms: float) -> float:
     if place > len(normal):
         needed = math.ceil(1 / false_alarms - 1 - 1e-9)
         raise UserError(
-            f"false_alarms {false_alarms:g} needs at least {needed:,} held-out normal images, there are "
+            f"false_alarms {false_alarms:g} needs at least {needed:,} held-out normal images, but there are "
             f"{len(normal):,}; use a larger rate, or more images as {argument('normal_images')}",
             "false_alarms",
         )
@@ -85,11 +97,12 @@ def threshold_of(normal: np.ndarray, false_alarms: float) -> float:
 
 
 def separation(scores: np.ndarray, is_anomalous: np.ndarray, threshold: float) -> dict[str, Any]:
-    """How well scores ``[N]`` tell the anomalous (bool ``[N]``) from the others, both of which there are.
+    """Measure how well scores ``[N]`` separate anomalous images (bool ``[N]``, with both values) from normal ones.
 
-    ``auroc``: the probability that an anomalous image scores higher than a normal one, ties counting half. ``aupr``:
-    average precision, whose value by chance is ``anomalous_fraction``. The table counts images above and up to the
-    threshold.
+    Returns:
+        ``auroc``: probability that an anomalous image has a higher score than a normal one, with ties counting half.
+        ``aupr``: average precision, whose chance level is ``anomalous_fraction``. ``confusion``: counts of images above
+        the threshold (flagged) and up to it.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -107,41 +120,46 @@ def separation(scores: np.ndarray, is_anomalous: np.ndarray, threshold: float) -
     }
 
 
-def found_among(classes: Sequence[str], trained_on: Sequence[str]) -> list[str]:
-    """The classes that are normal where nobody says so: those trained on, else those called good or normal.
+def normal_classes(classes: Sequence[str], trained_on: Sequence[str]) -> list[str]:
+    """Guess the normal classes: those trained on, else those named good or normal.
 
-    Empty if that leaves nothing to tell apart.
+    The result is empty if it would contain all classes or none.
 
-    >>> found_among(["0", "1", "2"], ["0", "1"]), found_among(["crack", "good"], []), found_among(["a", "b"], [])
-    (['0', '1'], ['good'], [])
+    >>> normal_classes(["0", "1", "2"], ["0", "1"]), normal_classes(["crack", "good"], []), normal_classes(["a", "b"],
+    []) (['0', '1'], ['good'], [])
     """
     for normal in (set(trained_on), {"good", "normal"}):
-        found = [name for name in classes if name in normal]
-        if 0 < len(found) < len(classes):
-            return found
+        names = [name for name in classes if name in normal]
+        if 0 < len(names) < len(classes):
+            return names
     return []
 
 
 @torch.inference_mode()
 def heat_maps(model: LatentModel, pixels: Tensor, batch_size: int = 64) -> Tensor:
-    """uint8 ``[N, C, H, W]`` → −log p(x|z) per pixel, nats, float32 ``[N, H, W]``; z is the posterior mean.
+    """Map uint8 images ``[N, C, H, W]`` to −log p(x|z) per pixel, with z the posterior mean.
 
-    Raises :class:`NotFinite` if one is not finite: it would have no color.
+    Returns:
+        float32 ``[N, H, W]`` in nats.
+
+    Raises:
+        NotFinite: If a value is not finite, which has no color.
     """
     device = next(model.parameters()).device
     maps = []
-    for some in pixels.split(model.at_once(batch_size)):
-        x = to_float(some.to(device))
+    for batch in pixels.split(model.at_once(batch_size)):
+        x = to_float(batch.to(device))
         maps.append(-model.decode(model.encode(x).mean).log_prob_map(x).sum(1).cpu())
-    found = torch.cat(maps)
-    if not bool(found.isfinite().all()):
+    result = torch.cat(maps)
+    if not bool(result.isfinite().all()):
         raise NotFinite("likelihoods of pixels")
-    return found
+    return result
 
 
-def coloured(maps: Tensor, normal: Tensor) -> Tensor:
-    """Maps ``[N, H, W]`` as pictures uint8 ``[N, 3, H, W]``, from the median of ``normal`` maps, black, to the
-    brightest, which a thousandth of their pixels exceed.
+def colored(maps: Tensor, normal: Tensor) -> Tensor:
+    """Draw maps ``[N, H, W]`` as uint8 images ``[N, 3, H, W]``.
+
+    Black is the median of the ``normal`` maps, and the brightest color their 99.9 % quantile.
     """
     import matplotlib
 

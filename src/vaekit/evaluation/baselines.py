@@ -1,11 +1,11 @@
-"""Simple comparisons that say what a model's numbers are worth: a linear code, a linear probe, the nearest image.
+"""Simple baselines for a model's numbers: a linear code (PCA), a linear probe, and the nearest image.
 
-    linear code     1 − ‖H − H V Vᵀ‖² / ‖H‖², V the first k principal axes of training images, H held-out ones; both
-                    less the mean training image (principal component analysis)
+    linear code     1 − ‖H − H V Vᵀ‖² / ‖H‖², V the first k principal axes of training images, H held-out images; both
+                    minus the mean training image
     probe           W = argmin ‖X W − C‖² + λ ‖W‖² from images X to conditions C (ridge regression)
     nearest image   mean over a of min over b of ‖a − b‖²
 
-These functions take images, not models. Each row is a flattened image. Sums are in double precision.
+These functions operate on images, not models. Each row is a flattened image. Sums are in float64.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from torch import Tensor
 
 __all__ = ["LinearCode", "Probe", "nearest_square"]
 
-_RIDGE = 1e-2  # of the mean variance of the axes that a probe reads
-_AXES = 64  # that a probe reads at most
-_TINY = 1e-12  # of the largest eigenvalue: below it an axis is rounding
+_RIDGE = 1e-2  # relative to the mean variance of the axes that a probe uses
+_AXES = 64  # most axes that a probe uses
+_TINY = 1e-12  # relative to the largest eigenvalue; smaller ones are rounding errors
 
 
 @dataclass(frozen=True)
 class LinearCode:
-    """Principal axes of training images, kept as combinations of these: few images may have many pixels."""
+    """Principal axes of training images, stored as combinations of them, because few images may have many pixels."""
 
     mean: Tensor  #: ``[D]``
-    centered: Tensor  #: training images less the mean ``[N, D]``
-    weights: Tensor  #: ``[N, K]``: axis k is ``centered.T @ weights[:, k]``; by falling variance
+    centered: Tensor  #: training images minus the mean ``[N, D]``
+    weights: Tensor  #: ``[N, K]``: axis k is ``centered.T @ weights[:, k]``; sorted by decreasing variance
 
     @classmethod
     def of(cls, images: Tensor) -> LinearCode:
-        """The principal axes of training images ``[N, D]``."""
+        """Compute the principal axes of training images ``[N, D]``."""
         images = images.double()
         mean = images.mean(0)
         centered = images - mean
@@ -42,11 +42,11 @@ class LinearCode:
         return cls(mean, centered, vectors[:, kept] * squares[kept].rsqrt())
 
     def encode(self, images: Tensor, size: int | None = None) -> Tensor:
-        """The first ``size`` coordinates of images ``[M, D]``."""
+        """Return the first ``size`` coordinates of images ``[M, D]``."""
         return ((images.double() - self.mean) @ self.centered.mT) @ self.weights[:, :size]
 
     def explained(self, images: Tensor, size: int) -> float:
-        """Share of the variance of images about the mean training image that ``size`` numbers reconstruct.
+        """Return the share of the variance about the mean training image that ``size`` coordinates reconstruct.
 
         >>> line = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
         >>> round(LinearCode.of(line).explained(torch.tensor([[3.0, 3.0], [1.0, 3.0]]), 1), 3)
@@ -58,15 +58,15 @@ class LinearCode:
 
 @dataclass(frozen=True)
 class Probe:
-    """Reads conditions off images: what a picture says of each column, linearly."""
+    """A linear predictor of conditions from images."""
 
     code: LinearCode
     weights: Tensor  #: ``[K, C]``
-    center: Tensor  #: mean of each column where it is known ``[C]``
+    center: Tensor  #: mean of the known values of each column ``[C]``
 
     @classmethod
     def of(cls, code: LinearCode, images: Tensor, columns: Tensor, known: Tensor) -> Probe:
-        """Fitted to images ``[N, D]`` and columns ``[N, C]``; ``known`` (bool ``[N, C]``) says which values count."""
+        """Fit images ``[N, D]`` to columns ``[N, C]``; ``known`` (bool ``[N, C]``) marks the values to use."""
         columns, known = columns.double(), known.double()
         center = (columns * known).sum(0) / known.sum(0).clamp(min=1)
         z = code.encode(images, _AXES)
@@ -75,9 +75,9 @@ class Probe:
         return cls(code, torch.linalg.solve(gram + ridge, z.mT @ ((columns - center) * known)), center)
 
     def agreement(self, images: Tensor, columns: Tensor, known: Tensor) -> Tensor:
-        """Σ over images of what is read times what is so, each less its mean, over the square of the latter: ``[C]``.
+        """Return Σ predicted · true / Σ true² over images for each column, both centered: ``[C]``.
 
-        1 where every value is read exactly, 0 where pictures have nothing to do with it.
+        The value is 1 if every value is predicted exactly, and 0 if images carry no information about it.
         """
         wanted = (columns.double() - self.center) * known.double()
         read = self.code.encode(images, _AXES) @ self.weights
@@ -86,7 +86,7 @@ class Probe:
 
 
 def nearest_square(images: Tensor, others: Tensor) -> float:
-    """Mean over images ``[M, D]`` of the squared distance to the nearest of ``others`` ``[N, D]``.
+    """Return the mean over images ``[M, D]`` of the squared distance to the nearest of ``others`` ``[N, D]``.
 
     >>> nearest_square(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [7.0]]))
     2.5

@@ -1,17 +1,18 @@
-"""How far codes keep the known factors of images apart (disentanglement), by four measures; more is better in each.
+"""Four measures of disentanglement: how well latent dimensions separate known factors of images. Higher is better.
 
     MIG         mean over k of  [I(z_a; vₖ) − I(z_b; vₖ)] / H(vₖ)                         (Chen et al. 2018, Eq. 6)
     SAP         mean over k of  S_ak − S_bk, S_ik how well z_i alone predicts vₖ          (Kumar et al. 2018, Sec. 3)
     DCI         D = Σᵢ ρᵢ [1 − H(Pᵢ) / log K],  C = mean over k of  1 − H(Qₖ) / log L     (Eastwood & Williams 2018,
-                R_ik the importance of z_i to a predictor of vₖ from all codes,            Sec. 2)
+                R_ik the importance of z_i to a predictor of vₖ from all of z,             Sec. 2)
                 Pᵢ = R_i· / Σₖ R_ik,  Qₖ = R_·k / Σᵢ R_ik,  ρᵢ = Σₖ R_ik / Σ R;
-                I the mean over k of how well that predictor does on held-out images
-    FactorVAE   of images that share vₖ, one code varies least: how often it tells k      (Kim & Mnih 2018, Sec. 4)
+                I the mean over k of that predictor's score on held-out images
+    FactorVAE   of images that share vₖ, one dimension varies least: how often it         (Kim & Mnih 2018, Sec. 4)
+                identifies k
 
-Codes z are L numbers per image, factors v are K facts about it; a and b are the best and the second best code for a
-factor. Information is of codes cut into 20 equal parts of their range, as Locatello et al. 2019 do. That a factor is
-predicted well means R² = 1 − Σ(v − v̂)² / Σ(v − v̄)² for one of many numbers, and for others the mean over their values
-of the fraction told right (balanced accuracy): 1/V by chance with V values.
+z has L dimensions, and v holds K factors per image; a and b are the best and second best dimension for a factor. Mutual
+information is of z discretized into 20 equal parts of its range, as in Locatello et al. 2019. The score of a predictor
+is R² = 1 − Σ(v − v̂)² / Σ(v − v̄)² for a continuous factor. For a discrete factor it is the balanced accuracy, the mean
+over its values of the fraction classified correctly, which is 1/V by chance with V values.
 """
 
 from __future__ import annotations
@@ -30,37 +31,43 @@ __all__ = [
     "mutual_information_gap", "mutual_information_nats", "sap", "unfit",
 ]  # fmt: skip
 
-_BINS = 20  # equal parts of a range; numbers with more values than that are continuous
+_BINS = 20  # equal parts of a range; numbers with more distinct values are continuous
 _MOST_VALUES = 100  # of a discrete factor
-_FEWEST_SHARING = 5  # images that share a value which is held fixed
-_FEWEST_IMAGES = _BINS * _FEWEST_SHARING  # so that some value is shared by that many
-_MOST_FITTED = 10_000  # images that predictors are fitted on and held to
+_FEWEST_SHARING = 5  # images that must share a value for it to be held fixed
+_FEWEST_IMAGES = _BINS * _FEWEST_SHARING  # ensures that some value is shared by that many
+_MOST_FITTED = 10_000  # images for fitting and scoring predictors
 _TREES, _FEWEST_IN_LEAF = 50, 5  # of a forest
-_DRAWN = 64  # images that share a factor, in a vote (Locatello et al. 2019; of votes they have 10,000 and 5,000 in all)
-_VOTES, _HELD_OUT_VOTES = 1000, 500  # for each factor
+_DRAWN = 64  # images per vote (Locatello et al. 2019, who use 10,000 and 5,000 votes in total)
+_VOTES, _HELD_OUT_VOTES = 1000, 500  # per factor
 _VOTES_AT_ONCE = 100
-_LEAST_STD = 0.05  # of the largest: a code that varies less is taken for inactive
+_LEAST_STD = 0.05  # relative to the largest; dimensions that vary less are inactive
 
 
 @dataclass(frozen=True, eq=False)
 class Factor:
-    """One fact about M of N images, those of which it is known."""
+    """A property of images, for the M of N images for which it is known."""
 
-    rows: np.ndarray  #: int64 ``[M]``: which of the images these are
-    values: np.ndarray  #: ``[M]``: float64 of a continuous factor, of a discrete one int64 from 0 on
+    rows: np.ndarray  #: int64 ``[M]``: rows of these images
+    values: np.ndarray  #: ``[M]``: float64 of a continuous factor; int64 from 0 of a discrete one
     is_continuous: bool
 
     @property
     def bins(self) -> np.ndarray:
-        """int64 ``[M]``: the values of a discrete factor, of a continuous one the part of its range."""
+        """The values of a discrete factor, or the bin of a continuous one, int64 ``[M]``."""
         return binned(self.values) if self.is_continuous else self.values
 
 
 def factors_of(columns: Mapping[str, np.ndarray], source: str = "these images") -> dict[str, Factor]:
-    """The factors that columns ``[N]`` of a data set make, by name; what is :func:`unfit` is left out.
+    """Return the factors in the columns ``[N]`` of a data set by name, without those that are :func:`unfit`.
 
-    Numbers with more than 20 values are continuous, all else is discrete. NaN and "" are unknown. Raises
-    :class:`UserError`, which names ``source``, if there is none.
+    Numbers with more than 20 distinct values are continuous; all others are discrete. NaN and "" mean unknown.
+
+    Args:
+        columns: Columns by name.
+        source: Name of the images, for messages.
+
+    Raises:
+        UserError: If there is no factor.
 
     >>> factors_of({"hair": np.array(["red", "grey"] * 50), "age": np.arange(100.0)})["hair"].values[:3]
     array([1, 0, 1])
@@ -69,7 +76,7 @@ def factors_of(columns: Mapping[str, np.ndarray], source: str = "these images") 
 
 
 def unfit(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """The columns ``[N]`` that are no factors, each with the reason.
+    """Return the columns ``[N]`` that are not usable as factors, with the reason.
 
     >>> unfit({"male": np.array([0, 1] * 50), "on": np.ones(100), "id": np.arange(100).astype(str)})
     {'on': 'one value', 'id': '100 values of 100 images'}
@@ -78,11 +85,19 @@ def unfit(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def disentanglement(codes: Any, columns: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Any]:
-    """All four measures of codes ``[N, L]`` and what is known of the images, columns ``[N]`` by name.
+    """Compute all four measures.
 
-    ``mig_per_factor`` has the gap of each factor, ``factors_left_out`` the columns that are none, with the reason.
-    Which images are fitted on, and which are drawn, follows from ``seed``. What needs a second factor is None where
-    there is one. Raises :class:`UserError` if there is no factor, or fewer than two codes that vary.
+    Args:
+        codes: Latents ``[N, L]``.
+        columns: Known properties of the images, ``[N]`` by name.
+        seed: Seed of the images that predictors are fitted on and of the images drawn.
+
+    Returns:
+        The measures by name. ``mig_per_factor`` has the gap of each factor, and ``factors_left_out`` the columns that
+        are not usable, with the reason. Measures that need two factors are None if there is only one.
+
+    Raises:
+        UserError: If there is no factor, or fewer than two dimensions vary.
 
     >>> levels = np.arange(400) // np.array([[1], [5]]) % 5
     >>> found = disentanglement(levels.T, dict(zip("ab", levels)))
@@ -103,9 +118,9 @@ def disentanglement(codes: Any, columns: Mapping[str, np.ndarray], seed: int = 0
 
 
 def mutual_information_gap(codes: np.ndarray, factors: Mapping[str, Factor]) -> dict[str, float]:
-    """Of each factor [I(z_a; v) − I(z_b; v)] / H(v), codes ``[N, L]``; MIG is the mean (Chen et al. 2018, Eq. 6).
+    """Return [I(z_a; v) − I(z_b; v)] / H(v) of each factor for latents ``[N, L]`` (Chen et al. 2018, Eq. 6).
 
-    Both terms are too large by about the same for few images; the difference is not.
+    MIG is the mean. For few images both terms are overestimated by about the same amount, which cancels.
     """
     found = {}
     for name, factor in factors.items():
@@ -115,10 +130,10 @@ def mutual_information_gap(codes: np.ndarray, factors: Mapping[str, Factor]) -> 
 
 
 def sap(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict[str, float]:
-    """Of each factor the gap S_a − S_b, codes ``[N, L]``; SAP is the mean (Kumar et al. 2018, Sec. 3).
+    """Return the gap S_a − S_b of each factor for latents ``[N, L]``; SAP is the mean (Kumar et al. 2018, Sec. 3).
 
-    S of a continuous factor is the R² of a line, their squared correlation. A discrete one is told by thresholds, which
-    a tree with a leaf per value sets on half of the images: S is its balanced accuracy on the other half.
+    For a continuous factor S is the R² of a line, which is the squared correlation. For a discrete one it is the
+    balanced accuracy, on half of the images, of a tree with one leaf per value that is fitted on the other half.
     """
     found = {}
     for name, factor in factors.items():
@@ -128,18 +143,18 @@ def sap(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict
 
 
 def dci(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict[str, float | None]:
-    """Disentanglement, completeness and informativeness of codes ``[N, L]`` (Eastwood & Williams 2018, Sec. 2).
+    """Return disentanglement, completeness, informativeness of latents ``[N, L]`` (Eastwood & Williams 2018, Sec. 2).
 
-    Predictors are random forests, fitted on half of at most 10,000 images and held to the other half; a code's
-    importance is the impurity that its splits take away. Informativeness is R², not below 0, or balanced accuracy,
-    where the paper has the error.
+    Predictors are random forests, fitted on half of at most 10,000 images and scored on the other half. The importance
+    of a dimension is the impurity reduction of its splits. Informativeness is R², at least 0, or the balanced accuracy,
+    where the paper uses the error.
     """
     importance, told = np.zeros((codes.shape[1], len(factors))), []
     for number, factor in enumerate(factors.values()):
         z, (fitted, held_out) = codes[factor.rows], _halves(factor, seed)
         forest = _forest(factor, seed).fit(z[fitted], factor.values[fitted])
         used = forest.feature_importances_
-        importance[:, number] = used if used.any() else 1 / len(used)  # no split at all: no code tells more than others
+        importance[:, number] = used if used.any() else 1 / len(used)  # without any split all dimensions are equal
         told.append(_score(factor, forest.predict(z[held_out]), held_out))
     return {
         "dci_disentanglement": float(importance.mean(1) @ concentration(importance)) if len(factors) > 1 else None,
@@ -149,15 +164,16 @@ def dci(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict
 
 
 def factor_vae_score(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> float | None:
-    """How often the code that varies least tells which factor is held fixed (Kim & Mnih 2018, Sec. 4); chance is 1/K.
+    """Return how often the dimension that varies least identifies the fixed factor (Kim & Mnih 2018, Sec. 4).
 
-    A vote: of a random image and a factor, 64 images with the same value (of a continuous factor, the same twentieth
-    of its range) are drawn with replacement, and the code with the smallest variance, relative to that over all
-    images, is taken. A code stands for the factor that it was taken for most often in 1,000 votes for each; the score
-    is of 500 further ones for each. A code is left out if its standard deviation is below 0.05 of the largest
-    (Locatello et al. 2019 have 0.05 itself, where the prior's is 1). None with a single factor, which needs no telling.
+    For a vote, a random image and a factor are chosen, and 64 images with the same value (for a continuous factor, the
+    same twentieth of its range) are drawn with replacement. The vote goes to the dimension with the smallest variance
+    relative to that over all images. Each dimension is assigned to the factor that it received most votes for, among
+    1,000 votes per factor. The score is the accuracy on another 500 votes per factor; chance is 1/K. Dimensions with a
+    standard deviation below 0.05 of the largest are excluded (Locatello et al. 2019 use 0.05 itself, where the prior's
+    is 1). The result is None for a single factor.
 
-    The images drawn are those that there are: of a value that few share, the same ones vary least each time.
+    Values that few images share are drawn repeatedly from the same images.
     """
     if len(factors) < 2:
         return None
@@ -167,14 +183,14 @@ def factor_vae_score(codes: np.ndarray, factors: Mapping[str, Factor], seed: int
     votes = np.zeros((2, len(factors), z.shape[1]))
     for number, factor in enumerate(factors.values()):
         taken = _least_varying(z, factor, _VOTES + _HELD_OUT_VOTES, rng)
-        for part, some in enumerate((taken[:_VOTES], taken[_VOTES:])):
-            votes[part, number] = np.bincount(some, minlength=z.shape[1])
+        for part, votes_part in enumerate((taken[:_VOTES], taken[_VOTES:])):
+            votes[part, number] = np.bincount(votes_part, minlength=z.shape[1])
     stands_for, held_out = votes[0].argmax(0), votes[1]
     return float(held_out[stands_for, np.arange(z.shape[1])].sum() / held_out.sum())
 
 
 def mutual_information_nats(a: np.ndarray, b: np.ndarray) -> float:
-    """I(a; b) = Σ p(a, b) log[p(a, b) / (p(a) p(b))] of the frequencies of two columns int ``[N]`` from 0 on.
+    """Return I(a; b) = Σ p(a, b) log[p(a, b) / (p(a) p(b))] of the frequencies of two integer columns ``[N]`` from 0.
 
     >>> a = np.array([0, 0, 1, 1])
     >>> mutual_information_nats(a, a) / math.log(2), mutual_information_nats(a, np.array([0, 1, 0, 1]))
@@ -188,7 +204,7 @@ def mutual_information_nats(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def binned(values: np.ndarray) -> np.ndarray:
-    """Which of 20 equal parts of their range values ``[N]`` are in, int64.
+    """Return the bin, of 20 equal parts of their range, of values ``[N]`` as int64.
 
     >>> binned(np.array([0.0, 0.51, 0.99, 1.0]))
     array([ 0, 10, 19, 19])
@@ -199,7 +215,7 @@ def binned(values: np.ndarray) -> np.ndarray:
 
 
 def concentration(weights: np.ndarray) -> np.ndarray:
-    """1 − H(w) / log B of each row w of weights ``[A, B]``: 1 where one has it all, 0 where all are equal, or none.
+    """Return 1 − H(w) / log B of each row w of weights ``[A, B]``: 1 if one weight has all, 0 if all are equal or 0.
 
     >>> concentration(np.array([[3.0, 0.0], [2.0, 2.0], [0.0, 0.0]]))
     array([1., 0., 0.])
@@ -210,15 +226,15 @@ def concentration(weights: np.ndarray) -> np.ndarray:
 
 
 def _sorted_out(columns: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, Factor], dict[str, str]]:
-    """The factors, and why the other columns are none."""
+    """Return the factors, and the reasons why other columns are not usable."""
     factors = {name: _factor(values) for name, values in columns.items()}
     left_out = _unfit_of(factors)
     if len(left_out) == len(columns):
         alike = {reason: ", ".join(n for n in left_out if left_out[n] == reason) for reason in left_out.values()}
         why = "; ".join(f"{names}: {reason}" for reason, names in alike.items()) or "neither labels nor attributes"
         raise UserError(
-            f"factors: {source} has no column to compare codes with ({why}); use images with labels or attributes, "
-            f"at least {_FEWEST_IMAGES} of them, with several images for each value, or use {argument('split', 'all')}",
+            f"factors: {source} has no usable column ({why}); use at least {_FEWEST_IMAGES} images with labels or "
+            f"attributes, with several images for each value, or {argument('split', 'all')}",
             "factors",
         )
     return {name: factor for name, factor in factors.items() if name not in left_out}, left_out
@@ -240,19 +256,19 @@ def _factor(column: np.ndarray) -> Factor:
 def _unfit(factor: Factor) -> str | None:
     images, values = len(factor.rows), len(np.unique(factor.values))
     if images < _FEWEST_IMAGES:
-        return f"known of {images} images, expected {_FEWEST_IMAGES}"
+        return f"known for {images} images, expected {_FEWEST_IMAGES}"
     if values < 2:
         return "one value"
     if not factor.is_continuous and values > min(_MOST_VALUES, images // _FEWEST_SHARING):
-        return f"{values:,} values of {images:,} images"
+        return f"{values:,} values for {images:,} images"
     return None
 
 
 def _checked(codes: Any) -> np.ndarray:
-    """The codes, float64 ``[N, L]``."""
+    """Convert latents to float64 ``[N, L]`` and validate them."""
     z = np.asarray(codes, dtype=np.float64)
     if not np.isfinite(z).all():
-        raise UserError("factors: some codes are not finite; run vaekit doctor to find out why", "factors")
+        raise UserError("factors: some latents are not finite; run vaekit doctor to find out why", "factors")
     if (varying := int((z.max(0) > z.min(0)).sum())) < 2:
         raise UserError(
             f"factors: {varying} of {z.shape[1]} latent dimensions vary from image to image, expected at least 2; "
@@ -267,13 +283,13 @@ def _mean(values: Any) -> float:
 
 
 def _gap(scores: list[float]) -> float:
-    """The best less the second best."""
+    """Return the difference between the best and the second best score."""
     second, best = sorted(scores)[-2:]
     return best - second
 
 
 def _told_by_one(z: np.ndarray, factor: Factor, halves: tuple[np.ndarray, np.ndarray]) -> float:
-    """How well one code ``[M]`` predicts a factor, by a line or by thresholds."""
+    """Return how well one dimension ``[M]`` predicts a factor, by a line or by thresholds."""
     from sklearn.tree import DecisionTreeClassifier
 
     if factor.is_continuous:
@@ -287,7 +303,7 @@ def _told_by_one(z: np.ndarray, factor: Factor, halves: tuple[np.ndarray, np.nda
 
 
 def _forest(factor: Factor, seed: int) -> Any:
-    """Every split may take any code: offered a few, a forest would split by codes that tell nothing."""
+    """Return a forest whose splits may use every dimension; otherwise it would split on uninformative ones."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     shape: dict[str, Any] = dict(n_estimators=_TREES, min_samples_leaf=_FEWEST_IN_LEAF, max_features=None)
@@ -298,16 +314,16 @@ def _forest(factor: Factor, seed: int) -> Any:
 
 
 def _halves(factor: Factor, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two disjoint samples of the images of which a factor is known, by their place among these.
+    """Return two disjoint random samples of the images for which a factor is known, as positions.
 
-    Drawn at random: every second image of a set in the order of its factors has half of their values.
+    Taking every second image instead would be biased for a set that is sorted by its factors.
     """
     order = np.random.default_rng(seed).permutation(len(factor.rows))[:_MOST_FITTED]
     return order[::2], order[1::2]
 
 
 def _score(factor: Factor, predicted: np.ndarray, rows: np.ndarray) -> float:
-    """R², not below 0, or balanced accuracy, of what was predicted for some of the images."""
+    """Return R², at least 0, or the balanced accuracy of predictions for the given images."""
     true = factor.values[rows]
     if factor.is_continuous:
         spread = ((true - true.mean()) ** 2).sum()
@@ -316,13 +332,13 @@ def _score(factor: Factor, predicted: np.ndarray, rows: np.ndarray) -> float:
 
 
 def _least_varying(z: np.ndarray, factor: Factor, votes: int, rng: np.random.Generator) -> np.ndarray:
-    """int64 ``[votes]``: which code varies least in each of so many draws of images that share a value."""
+    """Return the dimension that varies least, int64 ``[votes]``, in each draw of images that share a value."""
     bins = factor.bins
     by_value, sizes = factor.rows[np.argsort(bins, kind="stable")], np.bincount(bins)
     starts = np.cumsum(sizes) - sizes
-    held = rng.choice(bins[sizes[bins] >= _FEWEST_SHARING], votes)  # a value as often as images have it
-    found = []
-    for some in np.split(held, range(_VOTES_AT_ONCE, votes, _VOTES_AT_ONCE)):
-        places = starts[some, None] + (rng.random((len(some), _DRAWN)) * sizes[some, None]).astype(np.int64)
-        found.append(z[by_value[places]].var(1).argmin(1))
-    return np.concatenate(found)
+    held = rng.choice(bins[sizes[bins] >= _FEWEST_SHARING], votes)  # values weighted by their number of images
+    winners = []
+    for values in np.split(held, range(_VOTES_AT_ONCE, votes, _VOTES_AT_ONCE)):
+        places = starts[values, None] + (rng.random((len(values), _DRAWN)) * sizes[values, None]).astype(np.int64)
+        winners.append(z[by_value[places]].var(1).argmin(1))
+    return np.concatenate(winners)

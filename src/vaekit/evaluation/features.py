@@ -1,10 +1,10 @@
-"""Named functions from images to features: a distance between sets of images means nothing without the name of its own.
+"""Named feature functions of images. A distance between sets of images is meaningful only with their name.
 
-    cifar10-classifier-1            our own small classifier, which comes with the package: 64 numbers, seen at 32 × 32
-    inception-v3 (FILE, SHA-256)    the network of published FID, with weights that the user has: 2,048, at 299 × 299
+    cifar10-classifier-1            a small classifier that ships with vaekit: 64 features, input 32x32
+    inception-v3 (FILE, SHA-256)    the network of published FID, with weights that the user provides: 2,048, 299x299
 
-Both see three channels on the [-1, 1] scale, at one size: gray is repeated, what is transparent lies over white, and
-images of another size are scaled bilinearly, with anti-aliasing when they shrink.
+Both take three channels in [-1, 1] at one size. Gray is repeated, transparent pixels are shown on white, and images of
+another size are scaled bilinearly, with antialiasing when they shrink.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ __all__ = [
     "small_classifier",
 ]
 
-CLASSIFIER = "cifar10-classifier-1"  # a file with other numbers needs another name
+CLASSIFIER = "cifar10-classifier-1"  # other weights need another name
 CLASSIFIER_FILE = Path(__file__).parent / "data_files" / f"{CLASSIFIER}.safetensors"
-METADATA = "vaekit"  # the key of the facts in the file
+METADATA = "vaekit"  # metadata key in the file
 
 _CLASSIFIER_SIDE = 32
 _PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".tar"}
@@ -53,27 +53,34 @@ _CONVERT = (
 
 
 class Features(Protocol):
-    """What a distance between sets of images is taken over."""
+    """Features that a distance between sets of images is computed on."""
 
     @property
     def name(self) -> str:
-        """Which function it is; numbers of two names are never compared."""
+        """Name of the function. Distances are comparable only within one name."""
 
     @property
     def size(self) -> int:
-        """How many numbers an image has, F."""
+        """Number of features F per image."""
 
     def of(self, pixels: Tensor | Selection, batch_size: int = 64) -> Tensor:
-        """Features float32 ``[N, F]``, on the CPU, of images uint8 ``[N, C, H, W]``, C one of 1, 3 (RGB), 4 (RGBA).
+        """Compute the features of images.
 
-        Deterministic; ``batch_size`` bounds the memory and changes the result by rounding alone.
-        Raises :class:`~vaekit.errors.UserError` for another number of channels.
+        Args:
+            pixels: uint8 ``[N, C, H, W]`` with C = 1, 3 (RGB) or 4 (RGBA).
+            batch_size: Limits the memory; affects the result only by rounding.
+
+        Returns:
+            float32 ``[N, F]`` on the CPU. Deterministic.
+
+        Raises:
+            UserError: If the number of channels is another.
         """
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolution of the small classifier, a ReLU after it, and a 2 × 2 maximum where ``pool``."""
+    """A convolution of the small classifier, followed by a ReLU and, if ``pool``, 2x2 max pooling."""
 
     inputs: int
     outputs: int
@@ -82,7 +89,7 @@ class Stage:
     pool: bool = False
 
 
-#: 32 × 32 → 16 × 16 → 8 × 8 → 4 × 4, of which the mean is taken
+#: 32x32 → 16x16 → 8x8 → 4x4, followed by the mean
 CLASSIFIER_STAGES = (
     Stage(3, 32, 5, stride=2),
     Stage(32, 64, 3, pool=True),
@@ -93,7 +100,7 @@ CLASSIFIER_STAGES = (
 
 @dataclass(frozen=True, eq=False)
 class _Network:
-    """A network as :class:`Features`: images are brought to ``side`` × ``side`` and shown to it in pieces."""
+    """A network as :class:`Features`: images are scaled to ``side`` x ``side`` and passed in batches."""
 
     name: str
     size: int
@@ -103,20 +110,24 @@ class _Network:
 
     @torch.inference_mode()
     def of(self, pixels: Tensor | Selection, batch_size: int = 64) -> Tensor:
-        pieces = [self.network(prepare(some.to(self.device), self.side)).cpu() for some in pixels.split(batch_size)]
+        """Compute the features of images; see :meth:`Features.of`."""
+        pieces = [self.network(prepare(batch.to(self.device), self.side)).cpu() for batch in pixels.split(batch_size)]
         return torch.cat([torch.empty(0, self.size), *pieces])
 
 
 def small_classifier(device: torch.device | str = "cpu") -> Features:
-    """The features of :data:`CLASSIFIER`: what a small classifier of CIFAR-10 sees before its logits, 64 numbers ≥ 0.
+    """Return the features of :data:`CLASSIFIER`: the 64 non-negative inputs to the logits of a CIFAR-10 classifier.
 
-    It was trained by ``scripts/train_features.py`` and comes with the package: nothing is fetched. It tells objects,
-    colours and textures of photographs at 32 × 32, and knows nothing finer, so its distances compare models of the
-    same images; they are no FID, which is of another network.
+    The classifier was trained by ``scripts/train_features.py`` and ships with vaekit. It distinguishes objects, colors
+    and textures of photographs at 32x32, and nothing finer. Its distances compare models of the same images. They are
+    not FID, which uses another network.
+
+    Raises:
+        UserError: If the file is damaged.
     """
     weights, facts = _read(CLASSIFIER_FILE)
     if facts.get("name") != CLASSIFIER or facts.get("sha256") != digest(weights):
-        raise UserError(f"{CLASSIFIER_FILE} is not the {CLASSIFIER} that vaekit came with; install vaekit again")
+        raise UserError(f"{CLASSIFIER_FILE} is not the {CLASSIFIER} that ships with vaekit; reinstall vaekit")
     weights = {name: tensor.to(device, torch.float32) for name, tensor in weights.items()}
 
     def network(x: Tensor) -> Tensor:
@@ -126,14 +137,19 @@ def small_classifier(device: torch.device | str = "cpu") -> Features:
 
 
 def inception(path: str | Path, device: torch.device | str = "cpu") -> Features:
-    """Inception-v3 features (Szegedy et al. 2016; Heusel et al. 2017): the mean over the last grid, 2,048 numbers.
+    """Return Inception-v3 features (Szegedy et al. 2016; Heusel et al. 2017): the mean over the last grid.
 
-    ``path`` is a safetensors file with the parameters of torchvision's ``inception_v3`` under its names, which vaekit
-    neither has nor fetches. **Published FID is of other weights**: TensorFlow's of 2015, in a slightly different
-    network. With torchvision's the distance is as good a ruler, but its numbers are not comparable with those in
-    papers; the name says which file they are of.
+    **Published FID uses other weights**: those of TensorFlow from 2015, in a slightly different network. With
+    torchvision's weights the distance is as useful, but not comparable with published numbers. The name identifies the
+    file.
 
-    Raises :class:`~vaekit.errors.UserError` for a file that is missing, pickled, damaged, or of another network.
+    Args:
+        path: safetensors file with the parameters of torchvision's ``inception_v3`` under its names. vaekit neither
+            ships nor downloads it.
+        device: Device to compute on.
+
+    Raises:
+        UserError: If the file is missing, a pickle, damaged, or of another network.
     """
     path = Path(path)
     _refuse_pickle(path)
@@ -144,19 +160,19 @@ def inception(path: str | Path, device: torch.device | str = "cpu") -> Features:
 
 
 def prepare(pixels: Tensor, side: int) -> Tensor:
-    """Images uint8 ``[N, C, H, W]`` as networks are shown them: float32 ``[N, 3, side, side]`` in [-1, 1].
+    """Convert uint8 images ``[N, C, H, W]`` to the input of a network: float32 ``[N, 3, side, side]`` in [-1, 1].
 
     >>> prepare(torch.full((1, 1, 2, 2), 255, dtype=torch.uint8), 1).flatten().tolist()
     [1.0, 1.0, 1.0]
     """
-    x = _colour(to_float(pixels))
+    x = _rgb(to_float(pixels))
     if x.shape[-2:] != (side, side):
         x = functional.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
     return x * 2 - 1
 
 
 def classifier_features(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """The small classifier below its logits: images ``[N, 3, 32, 32]`` in [-1, 1] → ``[N, 64]``."""
+    """Apply the small classifier without its logits to images ``[N, 3, 32, 32]`` in [-1, 1]; returns ``[N, 64]``."""
     for number, stage in enumerate(CLASSIFIER_STAGES):
         weight, bias = weights[f"{number}.weight"], weights[f"{number}.bias"]
         x = functional.conv2d(x, weight, bias, stage.stride, stage.kernel // 2).relu_()
@@ -165,7 +181,7 @@ def classifier_features(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of named tensors: of each in order of names, its name, type, shape and bytes."""
+    """Return the SHA-256 of named tensors: name, type, shape and bytes of each, sorted by name."""
     sha = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
@@ -173,39 +189,39 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     return sha.hexdigest()
 
 
-def _colour(x: Tensor) -> Tensor:
-    """Floats in [0, 1] ``[N, C, H, W]`` in three channels, over white where transparent."""
+def _rgb(x: Tensor) -> Tensor:
+    """Convert floats in [0, 1] ``[N, C, H, W]`` to three channels, on white where transparent."""
     channels = x.shape[1]
     if channels == 4:
         return x[:, :3] * x[:, 3:] + (1 - x[:, 3:])
     if channels not in (1, 3):
-        raise UserError(f"images have {channels} channels; expected 1 (gray), 3 (colour) or 4 (with alpha)")
+        raise UserError(f"images have {channels} channels; expected 1 (gray), 3 (color) or 4 (with alpha)")
     return x.expand(-1, 3, -1, -1)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a safetensors file, and the facts that vaekit wrote beside them."""
+    """Read a safetensors file and the metadata that vaekit wrote."""
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get(METADATA, "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
     except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}; expected weights as safetensors") from error
+        raise UserError(f"{path} does not exist; expected weights as safetensors") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as safetensors ({error})") from error
 
 
 def _refuse_pickle(path: Path) -> None:
-    """A pickle can run code when it is read: it is known by the end of its name or by its first bytes."""
+    """Refuse pickles, which can run code when read; recognized by the extension or the first bytes."""
     try:
         with open(path, "rb") as file:
             start = file.read(2)
     except OSError:
-        start = b""  # what is wrong with it is said when it is read
+        start = b""  # reported when the file is read
     if path.suffix.lower() in _PICKLES or start == b"PK" or start[:1] == b"\x80":
         raise UserError(
             f"{path} is a pickle, which can run code when it is read, so it is refused; "
-            f'convert it once where it is trusted, with python -c "{_CONVERT}", and give the .safetensors file'
+            f'convert it once in a trusted environment, with python -c "{_CONVERT}", and use the .safetensors file'
         )
 
 

@@ -1,8 +1,8 @@
-"""Inception-v3 (Szegedy et al. 2016, Table 1 and Figures 5, 6, 7 and 10) as far as its last grid, written as a table.
+"""Inception-v3 (Szegedy et al. 2016, Table 1 and Figures 5, 6, 7 and 10) up to its last feature grid, as a table.
 
-A unit is a convolution without bias, a batch normalisation (ε = 0.001) with its stored statistics, and a ReLU. A branch
-is some steps one after the other; a block is some branches side by side, whose channels are joined in order. Names and
-shapes of the parameters are those of torchvision's ``inception_v3``, whose average pooling counts the padding.
+A unit is a convolution without bias, a batch normalization (ε = 0.001) with stored statistics, and a ReLU. A branch is
+a sequence of steps; a block is a set of parallel branches whose channels are concatenated in order. Names and shapes of
+the parameters are those of torchvision's ``inception_v3``, whose average pooling includes the padding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vaekit.errors import UserError
 
 __all__ = ["SIDE", "SIZE", "Inception", "check_weights", "shapes"]
 
-SIDE = 299  # pixels of the input, either way
+SIDE = 299  # pixels per side of the input
 SIZE = 2048  # channels of the last grid
 CLASSES = 1000
 
@@ -27,7 +27,7 @@ _EPSILON = 0.001
 
 @dataclass(frozen=True)
 class _Unit:
-    """A convolution named in its block, with output channels and kernel (height, width); padded unless it says no."""
+    """A convolution: name within its block, output channels, kernel (height, width), stride and padding."""
 
     name: str
     outputs: int
@@ -41,8 +41,8 @@ class _Unit:
         return (height // 2, width // 2) if self.padded and self.stride == 1 else (0, 0)
 
 
-_MEAN, _MAX = "mean", "max"  # over 3 × 3: with stride 1, padded; with stride 2, not
-_Step = _Unit | tuple[_Unit, ...] | str  # several units side by side see the same, and their channels are joined
+_MEAN, _MAX = "mean", "max"  # 3x3 pooling: stride 1 with padding, and stride 2 without
+_Step = _Unit | tuple[_Unit, ...] | str  # a tuple is a set of parallel units, whose channels are concatenated
 _Branch = tuple[_Step, ...]
 _Block = tuple[_Branch, ...]
 
@@ -50,7 +50,7 @@ _SQUARE, _ROW, _COLUMN = (3, 3), (1, 7), (7, 1)
 
 
 def _block_a(pooled: int) -> _Block:
-    """On 35 × 35; the 5 × 5 is also two 3 × 3 (Figure 5)."""
+    """Return a block on a 35x35 grid; the 5x5 convolution has a parallel branch of two 3x3 ones (Figure 5)."""
     return (
         (_Unit("branch1x1", 64),),
         (_Unit("branch5x5_1", 48), _Unit("branch5x5_2", 64, (5, 5))),
@@ -60,7 +60,7 @@ def _block_a(pooled: int) -> _Block:
 
 
 def _block_c(width: int) -> _Block:
-    """On 17 × 17; each 7 × 7 is a row and a column (Figure 6)."""
+    """Return a block on a 17x17 grid; each 7x7 convolution is factored into a row and a column (Figure 6)."""
     return (
         (_Unit("branch1x1", 192),),
         (_Unit("branch7x7_1", width), _Unit("branch7x7_2", width, _ROW), _Unit("branch7x7_3", 192, _COLUMN)),
@@ -76,7 +76,7 @@ def _block_c(width: int) -> _Block:
 
 
 def _fork(name: str) -> tuple[_Unit, _Unit]:
-    """A 3 × 3 as a row and a column side by side."""
+    """Factor a 3x3 convolution into a parallel row and column."""
     return _Unit(f"{name}a", 384, (1, 3)), _Unit(f"{name}b", 384, (3, 1))
 
 
@@ -124,20 +124,25 @@ _BLOCKS: tuple[tuple[str, _Block], ...] = (
     ("Mixed_7b.", _BLOCK_E),
     ("Mixed_7c.", _BLOCK_E),
 )
-#: what was above or beside the last grid in training: a file may have it, and its shapes tell other networks apart
+#: parts that are needed for training only; a file may contain them, and their shapes identify the network
 _AUXILIARY: _Branch = (_Unit("AuxLogits.conv0", 128), _Unit("AuxLogits.conv1", 768, (5, 5)))
 _LOGITS = {"AuxLogits.fc": 768, "fc": SIZE}
 
 
 class Inception:
-    """The network below its logits, with each normalisation folded into its convolution: ``weights`` pass the check."""
+    """The network without its logits, with each normalization folded into its convolution.
+
+    Args:
+        weights: Parameters that pass :func:`check_weights`.
+        device: Device to compute on.
+    """
 
     def __init__(self, weights: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
         names = [name for name, _, _ in _units()]
         self._folded = {name: tuple(t.to(device) for t in _folded(weights, name)) for name in names}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Images ``[N, 3, 299, 299]`` in [-1, 1] → the mean over the last grid ``[N, 2048]``."""
+        """Map images ``[N, 3, 299, 299]`` in [-1, 1] to the mean over the last grid, ``[N, 2048]``."""
         for prefix, block in _BLOCKS:
             x = torch.cat([self._branch(prefix, branch, x) for branch in block], 1)
         return x.mean((2, 3))
@@ -149,7 +154,7 @@ class Inception:
             elif step == _MAX:
                 x = functional.max_pool2d(x, 3, stride=2)
             else:
-                x = torch.cat([self._unit(prefix, unit, x) for unit in _side_by_side(step)], 1)
+                x = torch.cat([self._unit(prefix, unit, x) for unit in _parallel(step)], 1)
         return x
 
     def _unit(self, prefix: str, unit: _Unit, x: Tensor) -> Tensor:
@@ -158,20 +163,24 @@ class Inception:
 
 
 def shapes(with_logits: bool = True) -> dict[str, tuple[int, ...]]:
-    """The parameters and buffers by name, as torchvision's ``state_dict`` has them; or only those below the logits."""
-    found: dict[str, tuple[int, ...]] = {}
+    """Return the shapes of parameters and buffers by name, as in torchvision's ``state_dict``.
+
+    Args:
+        with_logits: Whether to include the logits and the auxiliary classifier.
+    """
+    result: dict[str, tuple[int, ...]] = {}
     auxiliary = _units_of("", _AUXILIARY, 768)[0] if with_logits else []
     for name, inputs, unit in (*_units(), *auxiliary):
-        found[f"{name}.conv.weight"] = (unit.outputs, inputs, *unit.kernel)
-        found |= {f"{name}.bn.{part}": (unit.outputs,) for part in ("weight", "bias", "running_mean", "running_var")}
+        result[f"{name}.conv.weight"] = (unit.outputs, inputs, *unit.kernel)
+        result |= {f"{name}.bn.{part}": (unit.outputs,) for part in ("weight", "bias", "running_mean", "running_var")}
     if with_logits:
-        found |= {f"{name}.weight": (CLASSES, inputs) for name, inputs in _LOGITS.items()}
-        found |= {f"{name}.bias": (CLASSES,) for name in _LOGITS}
-    return found
+        result |= {f"{name}.weight": (CLASSES, inputs) for name, inputs in _LOGITS.items()}
+        result |= {f"{name}.bias": (CLASSES,) for name in _LOGITS}
+    return result
 
 
 def check_weights(weights: Mapping[str, Tensor], where: str) -> None:
-    """Raises :class:`UserError` unless the names and shapes are Inception-v3's; those of the logits may be missing."""
+    """Raise :class:`UserError` unless names and shapes are those of Inception-v3, with or without its logits."""
     known, needed = shapes(), shapes(with_logits=False)
     given = {name: tuple(tensor.shape) for name, tensor in weights.items() if not name.endswith("num_batches_tracked")}
     wrong = [f"{name!r} is missing" for name in needed if name not in given]
@@ -179,11 +188,11 @@ def check_weights(weights: Mapping[str, Tensor], where: str) -> None:
     wrong += [f"{n!r} is {list(s)} instead of {list(known[n])}" for n, s in given.items() if s != known.get(n, s)]
     if wrong:
         more = f" (and {len(wrong) - 1} more like this)" if len(wrong) > 1 else ""
-        raise UserError(f"{where} does not hold the weights of torchvision's inception_v3: {wrong[0]}{more}")
+        raise UserError(f"{where} does not contain the weights of torchvision's inception_v3: {wrong[0]}{more}")
 
 
 def _folded(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
-    """The kernel and bias, float32, of a unit: γ (w x − μ) / √(σ² + ε) + β = (γ w / √…) x + (β − γ μ / √…)."""
+    """Fold a normalization into a kernel and bias: γ (w x − μ) / √(σ² + ε) + β = (γ w / √…) x + (β − γ μ / √…)."""
     gamma, beta, mean, variance = (
         weights[f"{name}.bn.{part}"].double() for part in ("weight", "bias", "running_mean", "running_var")
     )
@@ -193,7 +202,7 @@ def _folded(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
 
 
 def _units() -> Iterator[tuple[str, int, _Unit]]:
-    """The name, the input channels and the unit, of all."""
+    """Yield the name, the input channels and the unit of every convolution."""
     channels = 3
     for prefix, block in _BLOCKS:
         joined = 0
@@ -205,16 +214,16 @@ def _units() -> Iterator[tuple[str, int, _Unit]]:
 
 
 def _units_of(prefix: str, branch: _Branch, channels: int) -> tuple[list[tuple[str, int, _Unit]], int]:
-    """What :func:`_units` says of one branch, and the channels that leave it."""
-    found: list[tuple[str, int, _Unit]] = []
+    """Return names, input channels and units of a branch, and its output channels."""
+    units: list[tuple[str, int, _Unit]] = []
     for step in branch:
         if not isinstance(step, str):
-            units = _side_by_side(step)
-            found += [(prefix + unit.name, channels, unit) for unit in units]
-            channels = sum(unit.outputs for unit in units)
-    return found, channels
+            parallel = _parallel(step)
+            units += [(prefix + unit.name, channels, unit) for unit in parallel]
+            channels = sum(unit.outputs for unit in parallel)
+    return units, channels
 
 
-def _side_by_side(step: _Step) -> tuple[_Unit, ...]:
+def _parallel(step: _Step) -> tuple[_Unit, ...]:
     assert not isinstance(step, str)
     return step if isinstance(step, tuple) else (step,)

@@ -1,4 +1,4 @@
-"""Exports a run (:mod:`vaekit.export.bundle`) and compares it with PyTorch on images before it is called done."""
+"""Export a run to ONNX (:mod:`vaekit.export.bundle`), verified against PyTorch on images before it is published."""
 
 from __future__ import annotations
 
@@ -31,37 +31,44 @@ __all__ = ["check_export", "check_exporter", "export"]
 
 _CHECKED_AT_ONCE = 25
 _OPSET = 18
-_MOST_BYTES = 2_000_000_000  # of one protobuf message
+_MOST_BYTES = 2_000_000_000  # limit of a protobuf message
 
 
 class _Encoder(nn.Module):
+    """Image to posterior mean and, if there is one, log-variance."""
+
     def __init__(self, model: LatentModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Encode float images ``[N, C, H, W]``."""
         q = self.model.encode(image)
         return (q.mean, 2 * q.log_std) if isinstance(q, DiagonalNormal) else (q.mean,)
 
 
 class _Decoder(nn.Module):
+    """Latent to picture."""
+
     def __init__(self, model: LatentModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, latent: Tensor) -> Tensor:
+        """Decode latents ``[N, L]``."""
         picture: Tensor = self.model.decode(latent).picture
         return picture
 
 
 class _Prior(nn.Module):
-    """Standard normal noise ``[N, L + 1]`` → latents ``[N, L]``; the last number chooses the component of a mixture."""
+    """Standard normal noise ``[N, L + 1]`` to latents ``[N, L]``; the last number selects a mixture component."""
 
     def __init__(self, pz: LatentDistribution) -> None:
         super().__init__()
         self.pz = pz
 
     def forward(self, noise: Tensor) -> Tensor:
+        """Transform noise to samples of the prior."""
         pz, e = self.pz, noise[:, :-1]
         if not isinstance(pz, Mixture):
             return pz.from_noise(e)
@@ -71,7 +78,7 @@ class _Prior(nn.Module):
 
 
 def check_export(out: Path, precision: str) -> None:
-    """Refuses what could not be written, before the work."""
+    """Check before the work that the export can be written; raises :class:`UserError`."""
     if precision not in TOLERANCES:
         raise UserError(f"precision {precision}: {nearest(precision, TOLERANCES)}", "precision")
     check_new_folder(out)
@@ -79,7 +86,7 @@ def check_export(out: Path, precision: str) -> None:
 
 
 def check_exporter() -> None:
-    """Refuses where the libraries that write ONNX networks are missing."""
+    """Raise :class:`UserError` if the libraries that write ONNX networks are missing."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -97,9 +104,22 @@ def export(
     facts: Mapping[str, Any],
     precision: str = "fp32",
 ) -> dict[str, Any]:
-    """Writes the artefact, whole or not at all, and says how near it is to PyTorch on uint8 ``images``.
+    """Write the export atomically and compare it with PyTorch.
 
-    Raises :class:`UserError` if it is too far (:data:`vaekit.export.bundle.TOLERANCES`); nothing is then left.
+    Args:
+        model: The model in eval mode.
+        out: New folder.
+        images: uint8 images for the comparison.
+        form: Form of the images.
+        directions: Directions by name.
+        facts: Further entries of ``model.json``.
+        precision: "fp32" or "fp16".
+
+    Returns:
+        The folder, the precision, the largest differences and the digest.
+
+    Raises:
+        UserError: If a difference exceeds :data:`vaekit.export.bundle.TOLERANCES`; nothing is then left behind.
     """
     check_export(out, precision)
     model = model.cpu()
@@ -107,7 +127,7 @@ def export(
         pz = model.drawn_from()
     size = 4 * max(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
     if size > _MOST_BYTES:
-        raise UserError(f"the model has a network of {size / 1e9:.1f} GB; ONNX files of one piece hold 2 GB")
+        raise UserError(f"the model has a network of {size / 1e9:.1f} GB, but an ONNX file is limited to 2 GB")
     with whole_folder(out) as folder:
         with _quiet():
             _write_network(_Encoder(model), to_float(_patterns(model)), folder / "encoder.onnx", "image", precision)
@@ -115,21 +135,21 @@ def export(
                 _Decoder(model), torch.zeros(2, model.latent_dim), folder / "decoder.onnx", "latent", precision
             )
             if _needs_network(pz):
-                # of small numbers where halves would choose another component
+                # always fp32, because fp16 could select another component
                 _write_network(_Prior(pz), torch.zeros(2, model.latent_dim + 1), folder / PRIOR, "noise", "fp32")
-        session, found = Session(folder), {"codes": 0.0, "pictures": 0.0}
-        for some in images.split(_CHECKED_AT_ONCE):
-            off = differences(session, _expected(model, pz, to_float(some)))
-            found = {name: max(value, found[name]) for name, value in off.items()}
-        for name, value in found.items():
+        session, largest = Session(folder), {"codes": 0.0, "pictures": 0.0}
+        for batch in images.split(_CHECKED_AT_ONCE):
+            off = differences(session, _expected(model, pz, to_float(batch)))
+            largest = {name: max(value, largest[name]) for name, value in off.items()}
+        for name, value in largest.items():
             if value > TOLERANCES[precision][name]:
                 raise UserError(
-                    f"{name} of the exported networks differ by {value:.2g} from those of PyTorch, at most "
-                    f"{TOLERANCES[precision][name]:.2g} is allowed; nothing was written"
+                    f"{name} of the exported networks differ from PyTorch by {value:.2g}, but at most "
+                    f"{TOLERANCES[precision][name]:.2g} is allowed; no files were written"
                     + (f"; use {argument('precision', 'fp32')}" if precision == "fp16" else "")
                 )
         np.savez(folder / "check.npz", **_expected(model, pz, to_float(_patterns(model))))  # type: ignore[arg-type]
-        checked = {"images": len(images), "largest_difference": found, "allowed": TOLERANCES[precision]}
+        checked = {"images": len(images), "largest_difference": largest, "allowed": TOLERANCES[precision]}
         described = _described(model, pz, form, directions, precision) | {**facts, "compared_with_pytorch": checked}
         (folder / "model.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         (folder / "example.py").write_text(
@@ -162,12 +182,12 @@ def _write_network(network: nn.Module, given: Tensor, path: Path, name: str, pre
 
         proto = convert_float_to_float16(proto, keep_io_types=True)
     for node in proto.graph.node:
-        node.ClearField("metadata_props")  # where in the source, and on whose disk, it was made
+        node.ClearField("metadata_props")  # source code locations and local paths
     onnx.save_model(proto, path)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: the exporter takes it for one of its own."""
+    """Whether Ctrl-C caused an error; the exporter wraps it in its own exception."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, KeyboardInterrupt):
@@ -184,24 +204,24 @@ def _needs_network(pz: LatentDistribution | None) -> TypeGuard[LatentDistributio
 
 @torch.inference_mode()
 def _expected(model: LatentModel, pz: LatentDistribution | None, x: Tensor) -> dict[str, np.ndarray]:
-    """What PyTorch makes of float images, and of latents that are as those of the prior."""
+    """Return PyTorch's outputs for float images, and for latents distributed as those of the prior."""
     q = model.encode(x)
     noise = torch.randn(len(x), model.latent_dim, generator=torch.Generator().manual_seed(0))
     latents = q.mean.flip(0) if pz is None else pz.from_noise(noise)
-    found = {
+    arrays = {
         "images": x, "mean": q.mean, "latents": latents,
         "pictures": model.decode(latents).picture, "round_trips": model.decode(q.mean).picture,
     }  # fmt: skip
     if isinstance(q, DiagonalNormal):
-        found["log_variance"] = 2 * q.log_std
+        arrays["log_variance"] = 2 * q.log_std
     if _needs_network(pz):
-        found["noise"] = torch.cat([noise, noise[:, :1].flip(0)], dim=1)
-        found["drawn"] = _Prior(pz)(found["noise"])
-    return {name: tensor.contiguous().numpy() for name, tensor in found.items()}
+        arrays["noise"] = torch.cat([noise, noise[:, :1].flip(0)], dim=1)
+        arrays["drawn"] = _Prior(pz)(arrays["noise"])
+    return {name: tensor.contiguous().numpy() for name, tensor in arrays.items()}
 
 
 def _patterns(model: LatentModel) -> Tensor:
-    """Four waves and ramps, uint8 ``[4, C, H, W]``, of the shape that the model takes."""
+    """Return four test images with waves and ramps, uint8 ``[4, C, H, W]``."""
     assert model.image_shape is not None
     channels, height, width = model.image_shape
     across = torch.linspace(0, 1, width).expand(channels, height, width)
@@ -227,8 +247,8 @@ def _described(
         "latent_dim": model.latent_dim,
         "prior": None,
         "directions": {
-            name: {"vector": each.vector.tolist(), "method": each.method, "accuracy": each.accuracy}
-            for name, each in directions.items()
+            name: {"vector": item.vector.tolist(), "method": item.method, "accuracy": item.accuracy}
+            for name, item in directions.items()
         },
     }  # fmt: skip
     if pz is not None and pz.moments is not None:
@@ -246,15 +266,15 @@ def _described(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter speaks of its own progress and of what it will change one day."""
+    """Silence the exporter's progress messages and deprecation warnings."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
-    levels = [each.level for each in loggers]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for each in loggers:
-            each.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            for each, level in zip(loggers, levels, strict=True):
-                each.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""Grids of images, animations, mosaics and contact sheets."""

@@ -1,4 +1,4 @@
-"""Sheets shown one after another: .gif, or .webp without loss."""
+"""Animations of sheets: .gif, or lossless .webp."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ENDINGS = (".gif", ".webp")
 
 @dataclass(frozen=True, eq=False)
 class Animation(Picture):
-    """Sheets of one size, shown forward and back again without end."""
+    """Sheets of equal size, played forward and backward in a loop."""
 
     frames: tuple[Sheet, ...]
-    seconds: float = 0.12  #: a frame; the first and the last stay four times as long
+    seconds: float = 0.12  #: duration of a frame; the first and the last are shown four times as long
 
     def __post_init__(self) -> None:
         if len(self.frames) < 2:
@@ -33,25 +33,25 @@ class Animation(Picture):
         return len(self.frames)
 
     def image(self) -> Image.Image:
-        """The first frame."""
+        """Return the first frame as a PIL image."""
         return self.frames[0].image()
 
     def _check(self, path: str | Path) -> Path:
         return check_animated(path)
 
     def _bytes(self, suffix: str) -> bytes:
-        if suffix == ".png":  # what a notebook shows where it can show no other
+        if suffix == ".png":  # for notebooks that cannot show animations
             return super()._bytes(suffix)
-        there = [frame.image() for frame in self.frames]
-        check_side(there[0], suffix)
-        images = there + there[-2:0:-1]
+        forward = [frame.image() for frame in self.frames]
+        check_side(forward[0], suffix)
+        images = forward + forward[-2:0:-1]
         short = round(1000 * self.seconds)
-        times = [short * (4 if i in (0, len(there) - 1) else 1) for i in range(len(images))]
+        times = [short * (4 if i in (0, len(forward) - 1) else 1) for i in range(len(images))]
         buffer = io.BytesIO()
-        if suffix == ".gif":  # one palette for all frames, or they flicker
-            palette = _side_by_side(there).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        if suffix == ".gif":  # one palette for all frames avoids flicker
+            palette = _side_by_side(forward).convert("RGB").quantize(256, dither=Image.Dither.NONE)
             images = [
-                each.convert("RGB").quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for each in images
+                image.convert("RGB").quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images
             ]
             images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=times, loop=0)
         else:
@@ -62,9 +62,9 @@ class Animation(Picture):
 
 
 def animated(sheet: Sheet) -> Animation:
-    """A walk, image after image; of a sheet whose rows have names the columns, one after another.
+    """Animate a walk image by image, or the columns of a sheet whose rows have labels.
 
-    Each walk begins at the image where the one before it ends, which is shown once.
+    Where one walk begins with the last image of the previous one, that image is shown once.
     """
     if sheet.row_labels:
         columns = sheet.pixels.unflatten(0, (-1, sheet.columns)).unbind(1)
@@ -75,15 +75,15 @@ def animated(sheet: Sheet) -> Animation:
 
 
 def check_animated(path: str | Path) -> Path:
-    """The path; raises :class:`UserError` if an animation cannot be saved under such a name."""
+    """Return ``path``; raises :class:`UserError` if its extension is not that of an animation."""
     path = Path(path)
     if path.suffix.lower() not in _ENDINGS:
-        raise UserError(f"{path}: an animation is written as {' or '.join(_ENDINGS)}; give a name that ends so")
+        raise UserError(f"{path}: animations are written as {' or '.join(_ENDINGS)}; use a name that ends so")
     return path
 
 
 def is_animated(path: Path | None, animate: bool) -> bool:
-    """Whether an output is to move: asked for, or a .gif; checks its ending before anything is drawn."""
+    """Whether an output is an animation: on request, or a .gif; checks the extension before anything is drawn."""
     if path is not None and (animate or path.suffix.lower() == ".gif"):
         check_animated(path)
         return True

@@ -1,4 +1,4 @@
-"""A set of images at a glance: a row per class, or images spread evenly over the set."""
+"""An overview of a set of images: a row per class, or images evenly spaced over the set."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from vaekit.figures.grid import Sheet
 __all__ = ["overview"]
 
 _COLUMNS, _ROWS, _CLASSES = 10, 6, 12
-_LARGEST_SIDE = 256  # pixels of one image on the sheet
+_LARGEST_SIDE = 256  # pixels of an image on the sheet
 _LONGEST_NAME = 20
 
 
 def overview(images: Images) -> Sheet:
-    """With labels a row for each of up to 12 classes, with its name and number of images; else up to 60 images.
+    """Draw a row for each of up to 12 classes, with its name and count, or up to 60 images without labels.
 
-    Raises :class:`UserError` where there is no image.
-
+    Raises:
+        UserError: If there are no images.
     >>> from vaekit.data import open_images
     >>> overview(open_images("digits")).row_labels[:2]
     ('0: 178', '1: 182')
     """
     if not len(images):
-        raise UserError(f"{images.source} has no images to draw; name another source")
+        raise UserError(f"{images.source} has no images to draw; use another source")
     if images.labels is None:
         rows = _spread(torch.arange(len(images)), _COLUMNS * _ROWS)
-        # rows of equal length rather than a full one and a rest
+        # prefer rows of equal length
         columns = math.ceil(len(rows) / math.ceil(len(rows) / _COLUMNS))
         return Sheet(_at_most(images.pixels[rows]), columns)
     members = [torch.nonzero(images.labels == label)[:, 0] for label in range(len(images.classes))]
@@ -44,18 +44,18 @@ def overview(images: Images) -> Sheet:
 
 
 def _spread(rows: Tensor, most: int) -> Tensor:
-    """At most ``most`` of the rows, evenly, the first and the last among them."""
+    """Return at most ``most`` of the rows, evenly spaced, including the first and the last."""
     places = torch.linspace(0, len(rows) - 1, min(most, len(rows)), dtype=torch.float64)
     return rows[places.round().long()]
 
 
 def _filled(pixels: Tensor, columns: int) -> Tensor:
-    """The pixels and as many white images as a row wants."""
+    """Pad a row with white images."""
     return torch.cat([pixels, pixels.new_full((columns - len(pixels), *pixels.shape[1:]), 255)])
 
 
 def _at_most(pixels: Tensor) -> Tensor:
-    """The pixels, large images made smaller."""
+    """Shrink large images."""
     height, width = pixels.shape[2:]
     scale = _LARGEST_SIDE / max(height, width)
     if scale >= 1:

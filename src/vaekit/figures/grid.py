@@ -1,6 +1,6 @@
-"""Sheets of pictures: grids of images with white gaps, the same pixels on every machine.
+"""Sheets: grids of images with white gaps, identical on every machine.
 
-Small images are enlarged by a whole factor, each pixel becoming a square, so that they can be seen, exactly.
+Small images are enlarged by an integer factor without interpolation, so that they are visible and exact.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vaekit.errors import UserError
 from vaekit.system.arguments import checked, field_values, shown
 from vaekit.system.files import atomic_write_bytes
 
-__all__ = ["Picture", "Sheet", "check_ending", "check_side", "in_colour", "stacked_sheet"]
+__all__ = ["Picture", "Sheet", "check_ending", "check_side", "in_color", "stacked_sheet"]
 
 _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".png": ("PNG", {}),
@@ -28,31 +28,41 @@ _FORMATS: dict[str, tuple[str, dict[str, int | bool]]] = {
     ".jpeg": ("JPEG", {"quality": 92, "subsampling": 0}),
 }
 _LARGEST_SIDES = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500, ".gif": 65_535}
-_SMALLEST_CELL = 56  # pixels; below it a face or a digit is hard to see
-_LARGEST_DOUBLED = 64  # images up to this side are worth doubling, larger ones speak for themselves
-_LARGEST_ENLARGED = 1024  # a long thin image is not blown up past this side
+_SMALLEST_CELL = 56  # pixels; a face or a digit is hard to recognize below
+_LARGEST_DOUBLED = 64  # larger images are not enlarged
+_LARGEST_ENLARGED = 1024  # limit of the longer side after enlarging
 _SMALLEST_TEXT_CELL = 48
-_BLOCK_GAPS = 6  # the space between two blocks, in gaps
+_BLOCK_GAPS = 6  # space between two blocks, in gaps
 _INK = 64
-_SQUARE, _SQUARE_INK = 8, 40  # of the board behind what is transparent
+_SQUARE, _SQUARE_INK = 8, 40  # checkerboard behind transparent pixels
 
 
 @checked
 class Picture:
-    """What can be drawn, saved, and shown in a notebook."""
+    """Base class of pictures that can be saved and shown in a notebook."""
 
     def image(self) -> Image.Image:
-        """As a PIL image."""
+        """Return the picture as a PIL image."""
         raise NotImplementedError
 
     def save(self, path: str | Path) -> Path:
-        """Writes a .png, .webp (both lossless) or .jpg file, whole or not at all; makes its folder."""
+        """Write a .png, .webp (both lossless) or .jpg file atomically, creating its folder.
+
+        Args:
+            path: Path with one of these extensions.
+
+        Returns:
+            The path.
+
+        Raises:
+            UserError: If the extension is unknown, the picture is too large for the format, or writing fails.
+        """
         path = self._check(path)
         data = self._bytes(path.suffix.lower())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot make the folder {path.parent}: {error.strerror}; choose another path") from error
+            raise UserError(f"cannot create the folder {path.parent}: {error.strerror}; choose another path") from error
         atomic_write_bytes(path, data)
         return path
 
@@ -60,7 +70,7 @@ class Picture:
         return self._bytes(".png")
 
     def _check(self, path: str | Path) -> Path:
-        """The path; raises :class:`UserError` if this cannot be saved under such a name."""
+        """Return ``path``; raises :class:`UserError` if its extension is not supported."""
         return check_ending(path)
 
     def _bytes(self, suffix: str) -> bytes:
@@ -69,36 +79,38 @@ class Picture:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sheet(Picture):
-    """Images in rows of ``columns``, on white; notebooks show it as it is.
+    """Images in rows of ``columns`` on white, which notebooks display.
 
     >>> sheet = Sheet(torch.zeros(6, 1, 28, 28, dtype=torch.uint8), columns=3)
     >>> len(sheet), sheet.image().size  # 28 pixels are shown as 56
     (6, (176, 118))
     """
 
-    pixels: Tensor  #: uint8 ``[N, C, H, W]``, C is 1, 3, or 4: what is transparent then shows a board of squares
-    columns: int  #: images in a row, at most
-    gap: int = 2  #: pixels between two cells and around the sheet
-    captions: tuple[str, ...] = ()  #: one line under each cell; left out where cells are too small
-    row_labels: tuple[str, ...] = ()  #: one line to the left of each row
-    rows_per_block: int = 1  #: rows that belong together (2 for pairs): a block fills its rows evenly
-    walk: int = 0  #: images from one stop of a walk to the next; 0: a row is one
+    pixels: Tensor  #: uint8 ``[N, C, H, W]`` with C = 1, 3 or 4; transparent pixels show a checkerboard
+    columns: int  #: largest number of images in a row
+    gap: int = 2  #: pixels between cells and around the sheet
+    captions: tuple[str, ...] = ()  #: a line under each cell; omitted if cells are too small
+    row_labels: tuple[str, ...] = ()  #: a line to the left of each row
+    rows_per_block: int = 1  #: rows that belong together (2 for pairs); a block fills its rows evenly
+    walk: int = 0  #: images from one stop of a walk to the next; 0: each row is a walk
 
     def __post_init__(self) -> None:
         is_tensor = isinstance(self.pixels, Tensor) and self.pixels.dtype == torch.uint8 and self.pixels.ndim == 4
         if not is_tensor or self.pixels.is_meta or self.pixels.shape[1] not in (1, 3, 4):
             raise UserError(
-                "a sheet shows a uint8 tensor of images [N, 1, 3 or 4, H, W], this is "
+                "a sheet needs a uint8 tensor of images [N, 1, 3 or 4, H, W], got "
                 f"{shown(self.pixels)}; convert it first"
             )
         vars(self).update(field_values(self))
         if not len(self.pixels) or self.columns < 1 or self.gap < 0 or self.rows_per_block < 1:
             raise UserError(
-                f"a sheet of {len(self.pixels)} images in {self.columns} columns cannot be drawn; "
-                "give at least one image and one column, and a gap that is not negative"
+                f"cannot draw a sheet of {len(self.pixels)} images in {self.columns} columns; "
+                "expected at least one image and one column, and a gap of at least 0"
             )
         if len(self.captions) not in (0, len(self.pixels)):
-            raise UserError(f"there are {len(self.captions)} captions for {len(self.pixels)} images; give one for each")
+            raise UserError(
+                f"{len(self.captions)} captions for {len(self.pixels)} images; expected one caption per image"
+            )
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -108,23 +120,30 @@ class Sheet(Picture):
         return f"Sheet({len(self)} images of {shape} in {min(self.columns, len(self))} columns)"
 
     def image(self) -> Image.Image:
-        """The sheet as a PIL image: mode L for gray images, RGB for colour."""
+        """Return the sheet as a PIL image, of mode L for gray images and RGB otherwise."""
         return _draw(self)
 
 
 def check_ending(path: str | Path, *more: str) -> Path:
-    """The path; raises :class:`UserError` if a sheet cannot be saved under such a name. ``more``: other endings."""
+    """Return ``path``; raises :class:`UserError` if its extension is neither an image format nor in ``more``."""
     path = Path(path)
     if path.suffix.lower() not in (*_FORMATS, *more):
         known = ", ".join((*_FORMATS, *more))
-        raise UserError(f"{path} does not end in a format that can be written; choose from: {known}")
+        raise UserError(f"{path} has an unsupported extension; choose from: {known}")
     return path
 
 
 def stacked_sheet(originals: Tensor, *others: Tensor, columns: int = 10, labels: tuple[str, ...] = ()) -> Sheet:
-    """Originals above what was made of them, all uint8 ``[N, C, H, W]``; they wrap after ``columns``.
+    """Arrange originals above their variants, in blocks of ``columns``.
 
-    ``labels``: what each row of a block shows, to its left.
+    Args:
+        originals: uint8 ``[N, C, H, W]``.
+        others: Variants of the same shape, one row of each block per tensor.
+        columns: Images in a row.
+        labels: What each row of a block shows, written to its left.
+
+    Returns:
+        A sheet with 1 + len(others) rows per block.
 
     >>> pixels = torch.zeros(12, 3, 64, 64, dtype=torch.uint8)
     >>> stacked_sheet(pixels, pixels).image().size
@@ -133,13 +152,13 @@ def stacked_sheet(originals: Tensor, *others: Tensor, columns: int = 10, labels:
     stacked = (originals, *others)
     if len({images.shape for images in stacked}) > 1:
         shapes = " and ".join(str(tuple(images.shape)) for images in stacked)
-        raise UserError(f"originals and what was made of them must have one shape, these have {shapes}")
-    blocks = [torch.cat(block) for block in zip(*(each.split(max(1, columns)) for each in stacked), strict=True)]
+        raise UserError(f"originals and their variants must have one shape; these have {shapes}")
+    blocks = [torch.cat(block) for block in zip(*(row.split(max(1, columns)) for row in stacked), strict=True)]
     return Sheet(torch.cat(blocks), columns, row_labels=labels * len(blocks), rows_per_block=len(stacked))
 
 
-def in_colour(pixels: Tensor) -> Tensor:
-    """uint8 ``[N, 1, 3 or 4, H, W]`` as three channels; what is transparent is shown on white."""
+def in_color(pixels: Tensor) -> Tensor:
+    """Convert uint8 ``[N, 1, 3 or 4, H, W]`` to three channels, with white behind transparent pixels."""
     if pixels.shape[1] < 4:
         return pixels.expand(-1, 3, -1, -1)
     alpha = pixels[:, 3:].float() / 255
@@ -153,11 +172,11 @@ def _enlargement(height: int, width: int) -> int:
 
 
 def check_side(image: Image.Image, suffix: str) -> None:
-    """Raises :class:`UserError` if a picture is larger than its format can hold."""
+    """Raise :class:`UserError` if a picture is larger than its format allows."""
     most = _LARGEST_SIDES.get(suffix)
     if most is not None and max(image.size) > most:
         raise UserError(
-            f"the picture is {image.width}x{image.height} pixels, {suffix} holds {most} a side; "
+            f"the picture is {image.width}x{image.height} pixels, but {suffix} allows at most {most} per side; "
             "show fewer images, or write .png"
         )
 
@@ -171,7 +190,7 @@ def _encoded(image: Image.Image, suffix: str) -> bytes:
 
 
 def _positions(sheet: Sheet) -> Iterator[tuple[int, int]]:
-    """Row and column of each image. A block of k images has rows of k / rows_per_block."""
+    """Yield row and column of each image. A block of k images has rows of k / rows_per_block."""
     per_block, n = sheet.columns * sheet.rows_per_block, len(sheet)
     for i in range(n):
         block, within = divmod(i, per_block)
@@ -181,18 +200,20 @@ def _positions(sheet: Sheet) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Geometry:
-    """Where things are on a sheet, in pixels."""
+    """Positions on a sheet, in pixels."""
 
     cell: tuple[int, int]  # height, width
-    left: int  # of the first column
-    pitch: int  # from one row to the next within a block
+    left: int  # left edge of the first column
+    pitch: int  # distance between rows within a block
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont | None
 
     def top(self, sheet: Sheet, row: int) -> int:
+        """Return the top edge of a row."""
         blocks = row // sheet.rows_per_block if sheet.rows_per_block > 1 else 0
         return sheet.gap + row * self.pitch + blocks * (_BLOCK_GAPS - 1) * sheet.gap
 
     def corner(self, sheet: Sheet, position: tuple[int, int]) -> tuple[int, int]:
+        """Return the (left, top) corner of the cell at (row, column)."""
         return self.left + position[1] * (self.cell[1] + sheet.gap), self.top(sheet, position[0])
 
 

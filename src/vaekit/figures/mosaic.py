@@ -1,4 +1,4 @@
-"""A set of images laid out where their codes lie: a mosaic, in which images that are alike are neighbours."""
+"""Images arranged by their position in latent space: a mosaic in which similar images are neighbors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch import Tensor
 
 from vaekit.figures.grid import Picture, Sheet
 
-__all__ = ["COLOURS", "Atlas", "chosen_cells"]
+__all__ = ["COLORS", "Atlas", "chosen_cells"]
 
-#: of classes: seven of Okabe & Ito 2008, which most eyes tell apart, a brown where black would be lost, two greys
-COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c564b", "#999999", "#bbbbdd")
-CELLS = 24  #: along the longer side
+#: Class colors: seven of Okabe & Ito 2008, which are distinguishable for most people, brown instead of black, two
+#: grays.
+COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c564b", "#999999", "#bbbbdd")
+CELLS = 24  #: cells along the longer side
 
 _CELL, _FRAME, _MARGIN, _LINE = 48, 3, 16, 30  # pixels
 _INK = "#404040"
@@ -22,13 +23,13 @@ _INK = "#404040"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Atlas(Picture):
-    """Each cell of a grid over the plane shows the image whose point is nearest to its middle.
+    """A grid over the plane. Each cell shows the image whose point is nearest to the center of the cell.
 
-    Frames have the colour of the class where there are no more than ten.
+    Frames have the color of the class if there are at most ten classes.
     """
 
-    pixels: Tensor  #: uint8 ``[N, C, H, W]``: of the cells that are shown
-    places: Tensor  #: int64 ``[N, 2]``: column and row of each
+    pixels: Tensor  #: uint8 ``[N, C, H, W]``, one image per occupied cell
+    places: Tensor  #: int64 ``[N, 2]``: column and row of each image
     labels: Tensor | None = None  #: int64 ``[N]``
     classes: tuple[str, ...] = ()
 
@@ -37,37 +38,43 @@ class Atlas(Picture):
         return f"Atlas({len(self.pixels)} images on a grid of {rows} rows and {columns} columns)"
 
     def image(self) -> Image.Image:
-        """The mosaic, RGB; below it the colours and names of the classes."""
-        is_coloured = self.labels is not None and len(self.classes) <= len(COLOURS)
+        """Return the mosaic as an RGB image, with the colors and names of the classes below."""
+        has_colors = self.labels is not None and len(self.classes) <= len(COLORS)
         columns, rows = (int(side) + 1 for side in self.places.amax(0))
         font = ImageFont.load_default(size=16)
-        legend = _legend(self.classes, font, columns * _CELL) if is_coloured else []
+        legend = _legend(self.classes, font, columns * _CELL) if has_colors else []
         width, height = (2 * _MARGIN + side * _CELL for side in (columns, rows))
         canvas = Image.new("RGB", (width, height + _LINE * len(legend)), "white")
         draw = ImageDraw.Draw(canvas)
-        inner = _CELL - 2 * _FRAME if is_coloured else _CELL - 2
+        inner = _CELL - 2 * _FRAME if has_colors else _CELL - 2
         for i, (pixels, place) in enumerate(zip(self.pixels, self.places.tolist(), strict=True)):
-            left, top = (_MARGIN + _CELL * at for at in place)
-            if is_coloured and self.labels is not None:
+            left, top = (_MARGIN + _CELL * cell for cell in place)
+            if has_colors and self.labels is not None:
                 box = (left, top, left + _CELL - 1, top + _CELL - 1)
-                draw.rectangle(box, fill=COLOURS[int(self.labels[i])])
+                draw.rectangle(box, fill=COLORS[int(self.labels[i])])
             offset = (_CELL - inner) // 2
             canvas.paste(_thumbnail(pixels, inner), (left + offset, top + offset))
         for line, names in enumerate(legend):
             x, y = _MARGIN, height + _LINE * line
             for name in names:
-                colour = COLOURS[self.classes.index(name)]
-                draw.rectangle((x, y + 2, x + 14, y + 16), fill=colour)
+                color = COLORS[self.classes.index(name)]
+                draw.rectangle((x, y + 2, x + 14, y + 16), fill=color)
                 draw.text((x + 22, y + 9), name, _INK, font, anchor="lm")
                 x += _legend_width(name, font)
         return canvas
 
 
 def chosen_cells(coordinates: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of N points ``[N, 2]`` are shown: rows ``[M]``, and the column and row of the cell of each ``[M, 2]``.
+    """Choose which of N points ``[N, 2]`` are shown.
 
-    Cells are square and as large on both axes; y points upward. Of the points of a cell the one nearest to its middle
-    is taken, of equals the first.
+    Cells are square, and y points upward. Each cell shows the point nearest to its center; of equally near points, the
+    first.
+
+    Args:
+        coordinates: Points ``[N, 2]``.
+
+    Returns:
+        Rows of the chosen points ``[M]``, and column and row of the cell of each ``[M, 2]``.
 
     >>> chosen_cells(torch.tensor([[0.0, 0.0], [24.0, 0.0], [23.6, 0.0]]))
     (tensor([0, 2]), tensor([[ 0,  0],
@@ -91,7 +98,7 @@ def chosen_cells(coordinates: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _thumbnail(pixels: Tensor, side: int) -> Image.Image:
-    """An image fitted into a square, on white, as sheets show it."""
+    """Fit an image into a white square."""
     image = Sheet(pixels[None], 1, gap=0).image().convert("RGB")
     return ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color="white")
 
@@ -103,7 +110,7 @@ def _legend_width(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont)
 def _legend(
     classes: tuple[str, ...], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
 ) -> list[list[str]]:
-    """The names of the classes, in lines that fit."""
+    """Break the class names into lines that fit."""
     lines: list[list[str]] = []
     room = 0
     for name in classes:

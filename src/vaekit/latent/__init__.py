@@ -1,0 +1,1 @@
+"""Operations on latents: edits, directions, traversals, neighbors, inpainting and fitted priors."""

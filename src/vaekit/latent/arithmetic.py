@@ -1,11 +1,11 @@
-"""Sums of codes, in words: ``attr:glasses=1,male=1 - attr:glasses=1,male=0 + 0.5*"my photo.png"``.
+"""Latent arithmetic as text: ``attr:glasses=1,male=1 - attr:glasses=1,male=0 + 0.5*"my photo.png"``.
 
-    expression   term (("+" | "-") term)*      the operators stand between spaces
+    expression   term (("+" | "-") term)*      with spaces around operators
     term         [number "*"] name
     name         label:CLASS, attr:COLUMN=VALUE,…, or the path of an image or a folder
 
-A quote opens at the start of a name or after one of ``: = ,`` and holds spaces, operators and, written twice,
-itself. Everywhere else a quote or an apostrophe is an ordinary character.
+A quoted string starts at the beginning of a name or after one of ``: = ,``. It may contain spaces, operators and,
+doubled, the quote itself. Everywhere else a quote or an apostrophe is an ordinary character.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from vaekit.errors import UserError
 
-if TYPE_CHECKING:  # reading an expression needs no torch
+if TYPE_CHECKING:  # parsing does not need torch
     from torch import Tensor
 
 __all__ = ["Term", "evaluate_expression", "parse", "to_text"]
@@ -27,13 +27,14 @@ Term = tuple[float, str]
 _COEFFICIENT = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*\*\s*")
 _QUOTED = re.compile(r"\"((?:[^\"]|\"\")*)\"|'((?:[^']|'')*)'", re.DOTALL)
 _PLAIN = re.compile(r"[\w./\\:=,~@%+-]+")
-_SHOWN_CHARACTERS = 40  # either side of a mistake
+_SHOWN_CHARACTERS = 40  # on either side of an error
 
 
 def parse(text: str) -> list[Term]:
-    """The terms of an expression, as (coefficient, name).
+    """Parse an expression into terms (coefficient, name).
 
-    Raises :class:`UserError` that points at the place of the mistake.
+    Raises:
+        UserError: If the expression is invalid. The message points at the position.
 
     >>> parse("label:smiling - 1.5*'my photo.png'")
     [(1.0, 'label:smiling'), (-1.5, 'my photo.png')]
@@ -50,23 +51,23 @@ def parse(text: str) -> list[Term]:
 
 
 def to_text(terms: Sequence[Term]) -> str:
-    """The expression that :func:`parse` reads back as ``terms``, quoted where needed.
+    """Format terms so that :func:`parse` returns them again, quoting names where needed.
 
     >>> to_text([(1.0, "a"), (-1.5, "my photo.png")])
     'a - 1.5*"my photo.png"'
     """
-    words: list[str] = []
+    parts: list[str] = []
     for coefficient, name in terms:
         is_negative = math.copysign(1, coefficient) < 0
-        if words:
-            words.append("-" if is_negative else "+")
+        if parts:
+            parts.append("-" if is_negative else "+")
             coefficient = abs(coefficient)
-        words.append(_quote(name) if coefficient == 1 else f"{coefficient!r}*{_quote(name)}")
-    return " ".join(words)
+        parts.append(_quote(name) if coefficient == 1 else f"{coefficient!r}*{_quote(name)}")
+    return " ".join(parts)
 
 
 def evaluate_expression(terms: Sequence[Term], resolve: Callable[[str], Tensor]) -> Tensor:
-    """Σ coefficient · code, where ``resolve`` gives the code ``[L]`` of a name; summed from left to right.
+    """Return Σ coefficient · latent from left to right, where ``resolve`` returns the latent ``[L]`` of a name.
 
     >>> evaluate_expression(parse("a - 0.5*b"), {"a": 3.0, "b": 1.0}.__getitem__)
     2.5
@@ -81,25 +82,25 @@ def evaluate_expression(terms: Sequence[Term], resolve: Callable[[str], Tensor])
 
 def _term(text: str, at: int) -> tuple[Term, int]:
     coefficient, start = 1.0, at
-    if found := _COEFFICIENT.match(text, at):
-        coefficient, at = float(found[1]), found.end()
+    if match := _COEFFICIENT.match(text, at):
+        coefficient, at = float(match[1]), match.end()
         if not math.isfinite(coefficient):
-            _fail(text, start, "expected a coefficient that is a finite number")
+            _fail(text, start, "expected a finite coefficient")
     name, end = _name(text, at)
     return (coefficient, name), end
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
-    """The name that starts at ``at``, its quotes taken off, and where it ends."""
+    """Return the name that starts at ``at``, without quotes, and the position after it."""
     start, parts, may_quote = at, [], True
     while at < len(text) and not text[at].isspace():
         if may_quote and text[at] in "\"'":
-            found = _QUOTED.match(text, at)
-            if found is None:
+            match = _QUOTED.match(text, at)
+            if match is None:
                 _fail(text, at, f"this quote is not closed; expected another {text[at]} after the name")
             quote = text[at]
-            parts.append((found[1] if quote == '"' else found[2]).replace(quote * 2, quote))
-            at, may_quote = found.end(), False
+            parts.append((match[1] if quote == '"' else match[2]).replace(quote * 2, quote))
+            at, may_quote = match.end(), False
         else:
             parts.append(text[at])
             may_quote = text[at] in ":=,"
@@ -117,7 +118,7 @@ def _operator(text: str, at: int) -> tuple[float, int]:
     while end < len(text) and not text[end].isspace():
         end += 1
     if text[at:end] not in ("+", "-"):
-        _fail(text, at, "expected + or - between spaces; a name that contains spaces is written in quotes")
+        _fail(text, at, "expected + or - with spaces around it; put names that contain spaces in quotes")
     return (1.0 if text[at] == "+" else -1.0), _skip_spaces(text, end)
 
 
@@ -134,7 +135,7 @@ def _quote(name: str) -> str:
 
 def _fail(text: str, at: int, what: str) -> NoReturn:
     start = max(0, at - _SHOWN_CHARACTERS)
-    # One line, whatever the text holds, so that the caret stands below its character.
+    # replace line breaks, so that the caret is below its character
     shown = "".join(c if c.isprintable() else " " for c in text[start : at + _SHOWN_CHARACTERS])
     caret = " " * (at - start) + "^"
-    raise UserError(f"the expression cannot be read at character {at + 1}: {what}\n    {shown}\n    {caret}")
+    raise UserError(f"cannot parse the expression at character {at + 1}: {what}\n    {shown}\n    {caret}")

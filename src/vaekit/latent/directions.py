@@ -1,18 +1,19 @@
-"""Directions in the space of codes along which an attribute comes or goes, and how well each tells it.
+"""Latent directions that add or remove an attribute, and how well each separates images.
 
     means       d = E[z | with] − E[z | without]                                (Larsen et al. 2016, Sec. 4.2)
-    adjusted    the same at equal other attributes: d of the least squares fit  z ≈ a + t d + B u,
-                t 1 with the attribute and 0 without, u the other columns of the data
+    adjusted    the same with all other attributes held equal: d of the least squares fit  z ≈ a + t d + B u,
+                t = 1 with the attribute and 0 without, u the other columns of the data
     classifier  d = w (wᵀ δ / wᵀ w), w = (S + λ tr(S)/L · I)⁻¹ δ, δ as in means, S the covariance within both groups:
-                the regularised linear discriminant (Friedman 1989, Eq. 18, with all classes sharing S)
+                the regularized linear discriminant (Friedman 1989, Eq. 18, with all classes sharing S)
 
-A code moved by ``strength · d`` has more of the attribute. At strength 1 it goes as far as from the mean of those
-without to the mean of those with: for means as it is, for adjusted at equal other attributes, for classifier in the
-projection on w. ``orthogonal`` takes out of d what lies in the span of the other attributes' directions, and goes
-less far.
+Moving a latent by ``strength · d`` adds more of the attribute. Strength 1 covers the distance from the mean of images
+without it to the mean of images with it: directly for means, with other attributes held equal for adjusted, and in the
+projection on w for classifier. ``orthogonal`` removes from d its part in the span of the other attributes' directions,
+which shortens it.
 
-The accuracy is that of telling held-out images apart by the projection of their codes on d, with the threshold halfway
-between the projected means of both groups: the mean of the fractions told right with and without, ½ by chance.
+The accuracy is that of separating held-out images by the projection of their latents on d, with the threshold halfway
+between the projected means of both groups. It is the mean of the fractions classified correctly with and without the
+attribute; chance is 1/2.
 """
 
 from __future__ import annotations
@@ -43,50 +44,50 @@ __all__ = [
 
 METHODS = ("adjusted", "means", "classifier")
 
-_SHRINKAGE = 0.1  # λ: of the mean variance, added to every variance
-_ONE = 1e-9  # below 1 by no more than that, an eigenvalue is 1
-_LEAST_LEFT = 1e-3  # of an attribute's variance, or a direction's length, that the others must leave
-_MOST_STRINGS = 50  # values of a column of words that each get a direction
+_SHRINKAGE = 0.1  # λ: added to every variance, relative to the mean variance
+_ONE = 1e-9  # tolerance within which an eigenvalue is 1
+_LEAST_LEFT = 1e-3  # share of an attribute's variance, or of a direction's length, that must remain
+_MOST_STRINGS = 50  # distinct strings of a column for which directions are fitted
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What is known of N images in one respect, and the column of the data that it was made of."""
+    """A binary property of N images, and the data column it was derived from."""
 
-    source: str  #: columns of one source exclude one another, and are not held equal
-    has: np.ndarray  #: float64 ``[N]``: 1 with it, 0 without, NaN where it is not known
-    value: np.ndarray  #: float64 ``[N]``: the number itself where the source has numbers, else as ``has``
-    cut: float | None = None  #: above which a number is "with"
+    source: str  #: columns of one source exclude each other and are not held equal
+    has: np.ndarray  #: float64 ``[N]``: 1 with the property, 0 without, NaN if unknown
+    value: np.ndarray  #: float64 ``[N]``: the number if the source is numeric, else as ``has``
+    cut: float | None = None  #: numbers above this value have the property
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Direction:
-    """One direction ``[L]``, how it was found, and how well it tells held-out images apart."""
+    """A direction ``[L]``, how it was fitted, and how well it separates held-out images."""
 
     vector: Tensor  #: float32 ``[L]``
     method: str
     is_orthogonal: bool
-    images_with: int  #: that it was fitted on
+    images_with: int  #: images with the attribute that it was fitted on
     images_without: int
-    accuracy: float | None  #: held out, balanced; None where there are too few images to hold any out
-    held_out: int  #: images that the accuracy is of
-    held_out_from: str  #: what these are
+    accuracy: float | None  #: held-out, balanced; None if there are too few images
+    held_out: int  #: number of images for the accuracy
+    held_out_from: str  #: description of these images
     source: str = "data"  #: what it was fitted on: the labels and attributes of the run's data, or two folders
 
     def __repr__(self) -> str:
         return record_text(self)
 
     def doubt(self, name: str) -> str:
-        """A warning if the accuracy is within two standard errors of chance, else an empty string."""
+        """Return a warning if the accuracy is within two standard errors of chance, else an empty string."""
         if self.accuracy is None or self.accuracy - 0.5 > 2 * 0.5 / math.sqrt(self.held_out):
             return ""
         return (
-            f"{name}: held-out images with and without it are not told apart better than by chance "
-            f"(accuracy {self.accuracy:.2f} of {self.held_out:,} images); the edit may show something else"
+            f"{name}: the direction does not separate held-out images better than chance "
+            f"(accuracy {self.accuracy:.2f} on {self.held_out:,} images); the edit may show something else"
         )
 
     def facts(self) -> dict[str, Any]:
-        """Everything but the vector."""
+        """Return all fields except the vector."""
         return {name: value for name, value in asdict(self).items() if name != "vector"}
 
 
@@ -96,37 +97,52 @@ def columns_of(
     attributes: Mapping[str, np.ndarray],
     like: Mapping[str, Column] | None = None,
 ) -> dict[str, Column]:
-    """What directions the columns of a data set make, by name: ``glasses``, ``hair=blond``, and each class.
+    """Return the properties for which directions can be fitted, such as ``glasses``, ``hair=blond`` or a class name.
 
-    A column of numbers with two values has its higher one as "with"; of more values, those above the median. Of a
-    column of words each value is one, ``COLUMN=VALUE``; a class is called by its name, and ``label:NAME`` where a
-    column has that name. What all images or none have is left out.
+    A numeric column with two values has the property at the higher one; with more values, above the median. Each string
+    of a text column is a property ``COLUMN=VALUE``. A class has its own name, or ``label:NAME`` if a column has that
+    name. Properties that all or no images have are omitted.
+
+    Args:
+        labels: int ``[N]`` or None.
+        classes: Names of the labels.
+        attributes: Columns ``[N]`` by name.
+        like: Columns whose thresholds are reused.
 
     >>> columns_of(np.array([0, 1]), ("cat", "dog"), {"age": np.array([3.0, 9.0])})["age"].has
     array([0., 1.])
     """
-    found: dict[str, Column] = {}
+    columns: dict[str, Column] = {}
     for name, values in attributes.items():
         if values.dtype.kind in "fiub":
             numbers = np.where(np.isfinite(values.astype(float)), values.astype(float), np.nan)
             cut = like[name].cut if like and name in like else _cut(numbers)
-            found[name] = Column(name, np.where(np.isnan(numbers), np.nan, numbers > cut), numbers, cut)
+            columns[name] = Column(name, np.where(np.isnan(numbers), np.nan, numbers > cut), numbers, cut)
             continue
-        words = sorted({str(value) for value in values} - {""})
-        for word in words if len(words) <= _MOST_STRINGS else ():
-            has = np.where(values == "", np.nan, values == word)
-            found[f"{name}={word}"] = Column(name, has, has)
+        strings = sorted({str(value) for value in values} - {""})
+        for string in strings if len(strings) <= _MOST_STRINGS else ():
+            has = np.where(values == "", np.nan, values == string)
+            columns[f"{name}={string}"] = Column(name, has, has)
     for number, name in enumerate(classes if labels is not None else ()):
         has = np.equal(labels, number).astype(float)  # type: ignore[arg-type]
-        found[name if name not in attributes else f"label:{name}"] = Column("label:", has, has)
-    return {name: column for name, column in found.items() if {0.0, 1.0} <= set(column.has[~np.isnan(column.has)])}
+        columns[name if name not in attributes else f"label:{name}"] = Column("label:", has, has)
+    return {name: column for name, column in columns.items() if {0.0, 1.0} <= set(column.has[~np.isnan(column.has)])}
 
 
 def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarray | None = None) -> Tensor:
-    """The direction float64 ``[L]`` of an attribute: codes ``[N, L]``, ``has`` float ``[N]`` of 0 and 1.
+    """Fit the direction of an attribute.
 
-    ``others`` float ``[N, M]`` are the columns that ``adjusted`` holds equal. Raises :class:`UserError` if they
-    determine the attribute.
+    Args:
+        codes: Latents ``[N, L]``.
+        has: float ``[N]`` of 0 and 1.
+        method: One of :data:`METHODS`.
+        others: Columns float ``[N, M]`` that ``adjusted`` holds equal.
+
+    Returns:
+        float64 ``[L]``.
+
+    Raises:
+        UserError: If ``others`` determine the attribute.
     """
     check_method(method)
     z, t = codes.double(), torch.from_numpy(has).double()
@@ -147,17 +163,17 @@ def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarra
 
 
 def _adjusted(z: Tensor, t: Tensor, left: Tensor) -> Tensor:
-    """The direction at equal other attributes, where ``left`` ``[N]`` is what these leave of ``t``."""
+    """Return the direction with other attributes held equal; ``left`` ``[N]`` is what they leave of ``t``."""
     if float(left @ t) < _LEAST_LEFT * float(((t - t.mean()) ** 2).sum()):
         raise UserError(f"{argument('method', 'adjusted')}: the other columns determine this one; use means")
-    return left @ z / (left @ t)  # Frisch & Waugh 1933: what the others leave of t explains what they leave of z
+    return left @ z / (left @ t)  # Frisch & Waugh 1933: regress the residuals of z on those of t
 
 
 class _Others:
-    """What the columns of all other sources leave of a vector, from one decomposition of all columns X = U S Vᵀ.
+    """Residuals after projection on the columns of all other sources, from one SVD of all columns X = U S Vᵀ.
 
-    With v the rows of V that belong to a source, an eigenvector q of v vᵀ with eigenvalue 1 marks a direction
-    U S⁻¹ vᵀ q of the span that the other columns do not reach.
+    With v the rows of V that belong to a source, an eigenvector q of v vᵀ with eigenvalue 1 yields a direction U S⁻¹ vᵀ
+    q that the other columns do not span.
     """
 
     def __init__(self, matrix: Tensor, sources: Sequence[str], tolerance: float) -> None:
@@ -170,13 +186,13 @@ class _Others:
         self._alone: dict[str, Tensor] = {}
 
     def left(self, vector: Tensor, source: str) -> Tensor:
-        """The part of a vector ``[N]`` outside the span of the columns of other sources."""
+        """Return the part of a vector ``[N]`` outside of the span of the columns of other sources."""
         alone = self._reached_by(source)
         inside = self._basis.mT @ vector
         return vector - self._basis @ (inside - alone @ (alone.mT @ inside))
 
     def _reached_by(self, source: str) -> Tensor:
-        """An orthonormal basis ``[r, d]``, in coordinates of U, of what only the columns of ``source`` reach."""
+        """Return an orthonormal basis ``[r, d]``, in coordinates of U, of what only the columns of ``source`` span."""
         if source not in self._alone:
             rows = self._rows[self._places[source]]
             values, vectors = torch.linalg.eigh(rows @ rows.mT)
@@ -193,18 +209,25 @@ def fit_all(
     is_orthogonal: bool = False,
     apart_from: Sequence[Tensor] = (),
 ) -> dict[str, Direction]:
-    """A direction for every column, fitted on codes ``[N, L]``; where the others leave nothing of one it is left out.
+    """Fit a direction for every column that the others do not determine.
 
-    ``is_orthogonal`` makes each orthogonal to those of other sources, and to ``apart_from``, each ``[L]``.
+    Args:
+        codes: Latents ``[N, L]``.
+        columns: Properties of the images.
+        held_out: Latents, columns and description of the images for the accuracy. If None, every fifth of the given
+            images is held out.
+        method: One of :data:`METHODS`.
+        is_orthogonal: Whether to make each direction orthogonal to those of other sources and to ``apart_from``.
+        apart_from: Further vectors ``[L]``.
 
-    ``held_out`` gives codes, columns and words for images that the accuracy is of; without it every fifth of the given
-    images is kept for that, and nothing is fitted on it.
+    Returns:
+        Directions by name.
     """
     check_method(method)
     if held_out is None:
         kept = np.arange(len(codes)) % 5 == 4
-        held_out = (codes[torch.from_numpy(kept)], _some(columns, kept), "a fifth of the stored codes")
-        codes, columns = codes[torch.from_numpy(~kept)], _some(columns, ~kept)
+        held_out = (codes[torch.from_numpy(kept)], _rows(columns, kept), "a fifth of the stored latents")
+        codes, columns = codes[torch.from_numpy(~kept)], _rows(columns, ~kept)
     codes, held_out = codes.double(), (held_out[0].double(), *held_out[1:])
     vectors = _fitted(codes, columns, method)
     if is_orthogonal and vectors:
@@ -223,11 +246,11 @@ def fit_all(
 
 
 def _fitted(codes: Tensor, columns: Mapping[str, Column], method: str) -> dict[str, Tensor]:
-    """The directions of all columns that have one."""
+    """Fit the directions of all columns for which it is possible."""
     vectors = {}
     sources = ["", *(column.source for column in columns.values())]
     design = _design(columns) if method == "adjusted" and columns else torch.zeros(0)
-    others: dict[bytes, _Others] = {}  # by which images a column is known of
+    others: dict[bytes, _Others] = {}  # by the set of images for which a column is known
     for name, column in columns.items():
         known = ~np.isnan(column.has)
         if not {0.0, 1.0} <= set(column.has[known]):
@@ -243,13 +266,13 @@ def _fitted(codes: Tensor, columns: Mapping[str, Column], method: str) -> dict[s
         t = torch.from_numpy(column.has[known]).double()
         try:
             vectors[name] = _adjusted(codes[rows], t, others[key].left(t, column.source))
-        except UserError:  # another method has it
+        except UserError:  # other methods can fit it
             continue
     return vectors
 
 
 def orthogonal(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
-    """What is left of a vector ``[L]`` outside the span of others."""
+    """Return the part of a vector ``[L]`` outside of the span of others."""
     if not others:
         return vector
     basis, values, _ = torch.linalg.svd(torch.stack(list(others), 1), full_matrices=False)
@@ -258,14 +281,14 @@ def orthogonal(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
 
 
 def named(directions: Mapping[str, Direction], name: str, left_out: Collection[str] = ()) -> Direction:
-    """One of them; raises :class:`UserError` that says which there are, or that this one was ``left_out``."""
+    """Return a direction by name; raises :class:`UserError` if it is unknown or ``left_out``."""
     if name in left_out:
         raise UserError(
-            f"the other columns of the data determine {name!r}, which leaves no direction of its own; "
+            f"the other columns of the data determine {name!r}, so it has no direction of its own; "
             f"use {argument('method', 'means')} without {argument('is_orthogonal')}"
         )
     if name not in directions:
-        known = nearest(name, directions) if directions else "the data of this run have neither labels nor attributes"
+        known = nearest(name, directions) if directions else "the data of this run has neither labels nor attributes"
         raise UserError(
             f"there is no direction {name!r}; {known}; two folders of images, with it and without it, make a new one"
         )
@@ -273,36 +296,36 @@ def named(directions: Mapping[str, Direction], name: str, left_out: Collection[s
 
 
 def check_method(method: str) -> None:
-    """Raises :class:`UserError` if there is no such method."""
+    """Raise :class:`UserError` if the method is unknown."""
     if method not in METHODS:
         raise UserError(f"method {method}: {nearest(method, METHODS)}", "method")
 
 
 def _cut(values: np.ndarray) -> float:
-    """Between two values the middle, of more the median."""
+    """Return the midpoint of two distinct values, or the median of more."""
     known = values[~np.isnan(values)]
     distinct = np.unique(known)
     return float(distinct.mean() if len(distinct) == 2 else np.median(known) if len(known) else 0.0)
 
 
-def _some(columns: Mapping[str, Column], rows: np.ndarray) -> dict[str, Column]:
+def _rows(columns: Mapping[str, Column], rows: np.ndarray) -> dict[str, Column]:
     return {name: replace(column, has=column.has[rows], value=column.value[rows]) for name, column in columns.items()}
 
 
 def _design(columns: Mapping[str, Column]) -> Tensor:
-    """Ones, then every column, ``[N, 1 + M]``, of mean 0 and variance 1; the unknown counts as the mean."""
-    centred = [np.nan_to_num(column.value - np.nanmean(column.value)) for column in columns.values()]
-    scaled = [each / (each.std() or 1.0) for each in centred]
+    """Return ones and all columns, standardized, ``[N, 1 + M]``; unknown values count as the mean."""
+    centered = [np.nan_to_num(column.value - np.nanmean(column.value)) for column in columns.values()]
+    scaled = [values / (values.std() or 1.0) for values in centered]
     return torch.from_numpy(np.stack([np.ones(len(scaled[0])), *scaled], 1)).double()
 
 
 def _accuracy(
     vector: Tensor, codes: Tensor, has: np.ndarray, held_out: Tensor, column: Column | None
 ) -> tuple[float | None, int]:
-    told = np.zeros(0) if column is None else column.has
-    if not {0.0, 1.0} <= set(told[~np.isnan(told)]):
+    truth = np.zeros(0) if column is None else column.has
+    if not {0.0, 1.0} <= set(truth[~np.isnan(truth)]):
         return None, 0
-    known, asked = ((each.double() @ vector).numpy() for each in (codes, held_out))
-    threshold = (known[has == 1].mean() + known[has == 0].mean()) / 2
-    right = ((asked[told == 1] > threshold).mean() + (asked[told == 0] <= threshold).mean()) / 2
-    return float(right), int((~np.isnan(told)).sum())
+    fitted, tested = ((z.double() @ vector).numpy() for z in (codes, held_out))
+    threshold = (fitted[has == 1].mean() + fitted[has == 0].mean()) / 2
+    right = ((tested[truth == 1] > threshold).mean() + (tested[truth == 0] <= threshold).mean()) / 2
+    return float(right), int((~np.isnan(truth)).sum())

@@ -1,7 +1,7 @@
-"""The directions that were found in a run, kept in its folder as ``directions.safetensors``.
+"""Store the directions of a run in its folder, as ``directions.safetensors``.
 
-Those of labels and attributes follow from the run and are fitted again when the file is damaged. Those of folders are
-not, so a file that is not used is said in a note. Where the folder cannot be written to, none is kept.
+Directions of labels and attributes can be fitted again if the file is damaged; those of folders cannot. A note
+therefore says when the file is not used. If the folder is not writable, nothing is stored.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from vaekit.system.tensor_layouts import Layout, fault
 
 __all__ = ["Key", "directions_digest", "load_directions", "save_directions"]
 
-Key = tuple[str, str, bool]  #: name, method, whether orthogonal
+Key = tuple[str, str, bool]  #: name, method, is_orthogonal
 
 _NAME = "directions.safetensors"
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """Everything of a :class:`Direction` but its vector."""
+    """All fields of a :class:`Direction` except its vector."""
 
     method: Annotated[str, Choice(METHODS)]
     is_orthogonal: bool
@@ -51,56 +51,56 @@ class _Named:
 @dataclass(frozen=True)
 class _File:
     images_seen: Annotated[int, COUNT]
-    directions: dict[str, Any]  #: number of the tensor → :class:`_Named`
+    directions: dict[str, Any]  #: :class:`_Named` by number of the tensor
 
 
 def load_directions(folder: Path, images_seen: int, latent_dim: int) -> dict[Key, Direction]:
-    """What is kept: directions ``[latent_dim]``.
+    """Load the stored directions, vectors ``[latent_dim]``.
 
-    Nothing if the file is damaged, or if the weights have been trained on since (they had seen another number of
-    images). Directions of folders are then lost, and a note says so.
+    The result is empty if the file is damaged, or belongs to other weights, which have seen another number of images. A
+    note says if directions of folders are lost.
     """
     path = folder / _NAME
     if not path.exists():
         return {}
-    lost = "those of labels and attributes are fitted again; add those of folders again"
+    lost = "directions of labels and attributes are fitted again; add those of folders again"
     try:
         tensors, facts = load_tensors(path)
-        kept, found = _read(path, tensors, facts, latent_dim)
+        stored, directions = _read(path, tensors, facts, latent_dim)
     except UserError as error:
         note_once(f"{path} is damaged and not used: {str(error).removeprefix(str(path)).strip(': ')}; {lost}")
         return {}
-    if kept.images_seen == images_seen:
-        return found
-    if any(each.source != "data" for each in found.values()):
+    if stored.images_seen == images_seen:
+        return directions
+    if any(direction.source != "data" for direction in directions.values()):
         note_once(f"{path} belongs to earlier weights of the run and is not used; {lost}")
     return {}
 
 
 def _read(path: Path, tensors: dict[str, Tensor], facts: Any, latent_dim: int) -> tuple[_File, dict[Key, Direction]]:
-    kept = record(_File, facts, str(path), remedy="the file is damaged")
+    stored = record(_File, facts, str(path), remedy="the file is damaged")
     named = {
-        number: record(_Named, each, str(path), f"directions.{number}.", "the file is damaged")
-        for number, each in kept.directions.items()
+        number: record(_Named, entry, str(path), f"directions.{number}.", "the file is damaged")
+        for number, entry in stored.directions.items()
     }
     if wrong := fault(tensors, dict.fromkeys(named, Layout((latent_dim,)))):
         raise UserError(wrong)
-    found = {}
-    for number, each in named.items():
-        key = (each.name, each.direction.method, each.direction.is_orthogonal)
-        found[key] = Direction(tensors[number], **asdict(each.direction))
-    return kept, found
+    directions = {}
+    for number, entry in named.items():
+        key = (entry.name, entry.direction.method, entry.direction.is_orthogonal)
+        directions[key] = Direction(tensors[number], **asdict(entry.direction))
+    return stored, directions
 
 
 def directions_digest(folder: Path) -> str | None:
-    """The SHA-256 of what is kept, if anything is."""
+    """Return the SHA-256 of the stored directions, or None if there are none."""
     return file_digest(folder / _NAME)
 
 
 def save_directions(folder: Path, directions: Mapping[Key, Direction], images_seen: int) -> None:
-    """Keeps them, if the folder can be written to."""
-    named = {str(i): (key[0], each) for i, (key, each) in enumerate(sorted(directions.items(), key=lambda kv: kv[0]))}
-    tensors = {number: each.vector for number, (_, each) in named.items()}
-    facts = {number: {"name": name, "direction": each.facts()} for number, (name, each) in named.items()}
+    """Store directions, if the folder is writable."""
+    named = {str(i): (key[0], item) for i, (key, item) in enumerate(sorted(directions.items(), key=lambda kv: kv[0]))}
+    tensors = {number: direction.vector for number, (_, direction) in named.items()}
+    facts = {number: {"name": name, "direction": direction.facts()} for number, (name, direction) in named.items()}
     with contextlib.suppress(UserError):
         save_tensors(folder / _NAME, tensors, {"images_seen": images_seen, "directions": facts})

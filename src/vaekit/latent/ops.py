@@ -1,10 +1,9 @@
-"""What a trained model can do with images: encode, decode, generate, interpolate, add and subtract, denoise.
+"""What a trained model can do with images: encode, decode, generate, interpolate and denoise.
 
-    z = E[q(z|x)]        an image's code is its posterior mean: no sampling unless a sample is asked for
-    x̂ = E[p(x|z)]        a code's picture is the likelihood's mean
+    z = E[q(z|x)]        the latent of an image is its posterior mean; samples are drawn only on request
+    x̂ = E[p(x|z)]        the picture of a latent is the mean of the likelihood
 
-Everything here is a pure function of a model in eval mode and tensors: deterministic, without gradients, in
-chunks.
+All functions are pure functions of a model in eval mode and tensors: deterministic, without gradients, in chunks.
 """
 
 from __future__ import annotations
@@ -44,36 +43,44 @@ __all__ = [
     "stored_columns",
 ]
 
-PATHS = ("linear", "spherical")  #: between two codes
+PATHS = ("linear", "spherical")  #: kinds of paths between two latents
 
-MOST_STEPS = 1000  #: of a walk
-MOST_STORED_LATENTS = 20_000  #: of the training images, kept in the run
+MOST_STEPS = 1000  #: in a walk
+MOST_STORED_LATENTS = 20_000  #: of the training images, stored in the run
 _GENERATED_AT_ONCE = 16
 _TINY = 1e-12
-_NO_PLANE = 1e-3  # sine of an angle below which two directions span none
+_NO_PLANE = 1e-3  # sine of the angle below which two directions do not span a plane
 
 
 @torch.inference_mode()
 def encode(model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128, team: Team = ALONE) -> Tensor:
-    """Posterior means ``[N, L]``, float32 on the CPU, of uint8 images ``[N, C, H, W]``. Deterministic.
+    """Encode images to posterior means.
 
-    Each process of a ``team`` encodes some of the chunks, and all get all.
+    Args:
+        model: The model in eval mode; in training mode BatchNorm would mix the images of a batch.
+        pixels: uint8 ``[N, C, H, W]``.
+        batch_size: Images per batch.
+        team: Processes that share the work; all of them get the complete result.
 
-    The model must be in eval mode (an assertion): in training mode BatchNorm would mix the images of a batch.
+    Returns:
+        float32 ``[N, L]`` on the CPU. Deterministic.
+
+    Raises:
+        NotFinite: If a latent is NaN or infinite.
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     device = _device(model)
-    codes = torch.zeros(len(pixels), model.latent_dim)  # at once: small pieces would lie between large freed blocks
+    codes = torch.zeros(len(pixels), model.latent_dim)  # allocated at once, to avoid fragmentation by small pieces
     for start in range(team.rank * batch_size, len(pixels), team.size * batch_size):
         chunk = to_float(pixels[start : start + batch_size].to(device))
         codes[start : start + len(chunk)] = model.encode(chunk).mean
     team.sum_(codes)
-    return finite(codes, "codes")
+    return finite(codes, "latents")
 
 
 @torch.inference_mode()
 def decode(model: LatentModel, z: Tensor, batch_size: int = 128) -> Tensor:
-    """The pictures, uint8 ``[N, C, H, W]`` on the CPU, of codes ``[N, L]``: the likelihood's mean."""
+    """Decode latents ``[N, L]`` to the mean of the likelihood, uint8 ``[N, C, H, W]`` on the CPU."""
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     if z.ndim != 2 or z.shape[1] != model.latent_dim:
         raise UserError(f"latents have shape {tuple(z.shape)}; expected [N, {model.latent_dim}]")
@@ -84,19 +91,30 @@ def decode(model: LatentModel, z: Tensor, batch_size: int = 128) -> Tensor:
 
 
 def reconstruct(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Tensor:
-    """uint8 images ``[N, C, H, W]`` → the pictures of their posterior means, of the same shape."""
+    """Encode and decode uint8 images ``[N, C, H, W]`` by their posterior means; the result has the same shape."""
     return decode(model, encode(model, pixels, batch_size), batch_size)
 
 
 def generate(
     model: LatentModel, count: int, seed: int = 0, recipe: str = "", condition: Tensor | None = None
 ) -> Tensor:
-    """``count`` new images, uint8 ``[count, C, H, W]``, from samples of the prior, or of what was fitted to the codes.
+    """Generate images from samples of the prior, or of the prior that was fitted afterward.
 
-    Image i of a seed is the same bytes whatever ``count`` is: its noise has its own stream, and it is always
-    computed at the same place of a batch of the same size, since sums may round differently in another.
-    ``condition`` ``[C]`` is what a conditional model is told. Raises :class:`UserError` if the model has no prior; it
-    then names ``recipe``.
+    Image i of a seed is the same for every ``count``: its noise has its own stream, and it is computed at the same
+    position of a batch of constant size, because sums in other batches may round differently.
+
+    Args:
+        model: The model in eval mode.
+        count: Number of images.
+        seed: Random seed.
+        recipe: Name of the recipe, for messages.
+        condition: Condition ``[C]`` of a conditional model.
+
+    Returns:
+        uint8 ``[count, C, H, W]``.
+
+    Raises:
+        UserError: If the model has no prior, or ``count`` is below 1.
     """
     refuse("generate", model, recipe)
     if count < 1:
@@ -107,7 +125,7 @@ def generate(
 def generate_in_pieces(
     model: LatentModel, count: int, seed: int = 0, condition: Tensor | None = None
 ) -> Iterator[Tensor]:
-    """The images of :func:`generate` piece by piece, for more of them than memory holds."""
+    """Yield the images of :func:`generate` in batches, for more than fit into memory."""
     for start in range(0, count, _GENERATED_AT_ONCE):
         noise = image_noise(seed, SAMPLES, start, _GENERATED_AT_ONCE, (model.latent_dim,))
         yield _sample(model, noise, condition)[: count - start]
@@ -116,12 +134,17 @@ def generate_in_pieces(
 def encode_set(
     model: LatentModel, images: Images, mask: np.ndarray | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What a run keeps of its training images: the codes of up to 20,000, evenly spaced, with their columns.
+    """Encode the training images that a run stores: up to 20,000, evenly spaced, with their labels and attributes.
 
-    ``mask`` (bool ``[N]``) says which are the training images; without it all are. Returns tensors ``latents``
-    float32 ``[n, L]``, ``labels`` int64 ``[n]`` if there are any, and one ``attribute.NAME`` ``[n]`` per column:
-    float64, or int64 positions in its strings; and the facts that name the classes and the strings.
-    :func:`group_latents` reads them.
+    Args:
+        model: The model in eval mode.
+        images: The images.
+        mask: Training images, bool ``[N]``; all if omitted.
+
+    Returns:
+        Tensors ``latents`` float32 ``[n, L]``, ``labels`` int64 ``[n]`` if there are any, and ``attribute.NAME``
+        ``[n]`` for each column, float64 or int64 indices into its strings; and facts with the class names and the
+        strings. :func:`group_latents` reads them.
     """
     rows = np.arange(len(images)) if mask is None else np.flatnonzero(mask)
     if len(rows) > MOST_STORED_LATENTS:
@@ -141,9 +164,10 @@ def encode_set(
 
 
 def group_latents(tensors: dict[str, Tensor], facts: dict[str, Any], query: str) -> Tensor:
-    """The stored codes ``[M, L]`` of a group, ``label:smiling`` or ``attr:glasses=1,male=0``.
+    """Return the stored latents ``[M, L]`` of a group such as ``label:smiling`` or ``attr:glasses=1,male=0``.
 
-    Raises :class:`UserError` that names what is known if the group is unknown or empty.
+    Raises:
+        UserError: If the group is unknown or empty. The message lists what exists.
     """
     mask = match_group(query, *stored_columns(tensors, facts))
     return tensors["latents"][torch.from_numpy(mask)]
@@ -152,7 +176,7 @@ def group_latents(tensors: dict[str, Tensor], facts: dict[str, Any], query: str)
 def stored_columns(
     tensors: dict[str, Tensor], facts: dict[str, Any]
 ) -> tuple[np.ndarray | None, tuple[str, ...], dict[str, np.ndarray]]:
-    """Labels, classes and attributes of what :func:`encode_set` kept."""
+    """Return labels, classes and attributes from the result of :func:`encode_set`."""
     strings = facts.get("strings", {})
     attributes = {}
     for key in tensors:
@@ -164,24 +188,34 @@ def stored_columns(
 
 
 def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: str = "linear") -> Tensor:
-    """Pictures uint8 ``[steps, ..., C, H, W]`` on a path between codes ``[..., L]``, its ends included.
+    """Decode a path between latents, including its ends.
 
-    ``linear``: the straight line, in equal steps. ``spherical``: through the noise that a normal prior makes the codes
-    of (:func:`spherical`), where samples lie near a sphere; of a prior that is not normal the normal with its moments
-    stands for it. Of an autoencoder it turns about the origin of its codes. Raises
-    :class:`UserError` for fewer than two steps and for another path.
+    Args:
+        model: The model in eval mode.
+        z_a: Start ``[..., L]``.
+        z_b: End ``[..., L]``.
+        steps: Number of pictures.
+        path: ``linear`` is a straight line in equal steps. ``spherical`` follows a great circle in the noise of a
+            normal prior (:func:`spherical`), where samples are close to a sphere. For a prior that is not normal, the
+            normal with its moments is used; for an autoencoder, the circle is around the origin of the latent space.
+
+    Returns:
+        uint8 ``[steps, ..., C, H, W]``.
+
+    Raises:
+        UserError: If there are fewer than two steps, or ``path`` is unknown.
     """
     check_steps(steps)
     if path not in PATHS:
         raise UserError(f"path {path}: {nearest(path, PATHS)}", "path")
     weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
-    z = z_a * (1 - weights) + z_b * weights if path == "linear" else _turned(model, z_a, z_b, weights)
+    z = z_a * (1 - weights) + z_b * weights if path == "linear" else _spherical(model, z_a, z_b, weights)
     return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
 
 
 @torch.inference_mode()
-def _turned(model: LatentModel, z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
-    """From one code to the other on a sphere of noise."""
+def _spherical(model: LatentModel, z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
+    """Interpolate latents on a sphere in noise space."""
     pz, device = model.drawn_from(), _device(model)
     normal = None if pz is None else pz.moments
     if normal is None:
@@ -191,16 +225,15 @@ def _turned(model: LatentModel, z_a: Tensor, z_b: Tensor, weights: Tensor) -> Te
 
 
 def check_steps(steps: int) -> None:
-    """Raises :class:`UserError` for a walk without two ends, and for one that nobody could look at."""
+    """Raise :class:`UserError` unless a walk has 2 to :data:`MOST_STEPS` steps."""
     if not 2 <= steps <= MOST_STEPS:
-        raise UserError(f"steps {steps:,}: expected 2, the two ends, to {MOST_STEPS:,}", "steps")
+        raise UserError(f"steps {steps:,}: expected 2 (the ends) to {MOST_STEPS:,}", "steps")
 
 
 def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
-    """From a to b, ``[..., L]``, turning at an even rate (Shoemake 1985, Eq. 1) while the length goes straight.
+    """Interpolate from a to b, ``[..., L]``: direction by slerp (Shoemake 1985, Eq. 1), length linearly.
 
-    ``weights`` 0 to 1, broadcastable. Where a and b point the same way, opposite ways, or nowhere, it is the
-    straight line.
+    Parallel and opposite vectors, and zero vectors, are interpolated linearly. ``weights`` from 0 to 1 are broadcast.
 
     >>> round(float(spherical(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([0.5])).norm()), 4)
     2.0
@@ -216,21 +249,23 @@ def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
 
 
 def add_noise(x: Tensor, std: float, seed: int = 0) -> Tensor:
-    """Float images ``[N, C, H, W]`` in [0, 1] plus normal noise of standard deviation ``std``, not clamped.
+    """Add normal noise of standard deviation ``std`` to float images ``[N, C, H, W]`` in [0, 1], without clamping.
 
-    The noise of an image depends on the seed and its own bytes alone. Raises :class:`UserError` if
-    ``std`` is negative or not finite.
+    The noise of an image depends only on the seed and its own bytes.
+
+    Raises:
+        UserError: If ``std`` is negative or not finite.
     """
     if not 0 <= std < float("inf"):
-        raise UserError(f"noise_std {std}: expected a standard deviation, for example 0.3", "noise_std")
+        raise UserError(f"noise_std {std}: expected a standard deviation such as 0.3", "noise_std")
     return x + std * noise_of(keys_of(to_uint8(x)), seed, VERB_NOISE, tuple(x.shape[1:])).to(x.device)
 
 
 @torch.inference_mode()
 def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
-    """Noisy float images ``[N, C, H, W]`` → their reconstructions, float in [0, 1] on the CPU; N ≥ 1.
+    """Reconstruct noisy float images ``[N, C, H, W]``, N ≥ 1, as floats in [0, 1] on the CPU.
 
-    The noisy values may leave [0, 1]: they are not clamped.
+    Input values may be out of [0, 1]; they are not clamped.
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     check_float(x)
@@ -246,7 +281,7 @@ def _sample(model: LatentModel, noise: Tensor, condition: Tensor | None) -> Tens
 
 
 def finite(numbers: Tensor, what: str) -> Tensor:
-    """The numbers, or :class:`NotFinite`: as bytes NaN would be a black picture."""
+    """Return ``numbers``, or raise :class:`NotFinite`; converted to bytes, NaN would be black."""
     if not bool(numbers.isfinite().all()):
         raise NotFinite(what)
     return numbers
@@ -256,4 +291,4 @@ def _device(model: LatentModel) -> torch.device:
     return next(model.parameters()).device
 
 
-ATTRIBUTE = "attribute."  #: begins the name of a stored column
+ATTRIBUTE = "attribute."  #: prefix of the name of a stored column

@@ -1,4 +1,4 @@
-"""Axes of the space of codes that are worth walking along: the most active dimensions, and the principal directions."""
+"""Axes of the latent space worth traversing: the most active dimensions, and the principal components."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaekit.latent.neighbours import components
+from vaekit.latent.neighbors import components
 from vaekit.system.arguments import record_text
 
 __all__ = ["Axis", "active_axes", "principal_axes", "walk"]
@@ -15,21 +15,26 @@ __all__ = ["Axis", "active_axes", "principal_axes", "walk"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Axis:
-    """One direction of the space of codes."""
+    """One direction of the latent space."""
 
     name: str
-    step: Tensor  #: float64 ``[L]``: one standard deviation of the codes along it
-    size: float  #: how much it does: see the function that made it
+    step: Tensor  #: float64 ``[L]``: one standard deviation of the latents along the axis
+    size: float  #: importance; its meaning depends on the function that created the axis
 
     def __repr__(self) -> str:
         return record_text(self)
 
 
 def active_axes(codes: Tensor, effects: Tensor, count: int) -> list[Axis]:
-    """The dimensions of codes ``[N, L]`` that change the picture most, by ``effects`` ``[L]``, ``z0`` …, and those.
+    """Return the ``count`` dimensions with the largest effect on the picture, named ``z0``, ``z1`` and so on.
 
-    ``size`` is the effect. The variance of a dimension does not tell how much of the picture hangs on it: under a prior
-    that is fitted to the codes all of them vary as much as the prior does.
+    The variance of a dimension does not show its effect: under a prior that is fitted to the latents, all of them vary
+    as much as the prior does.
+
+    Args:
+        codes: Latents ``[N, L]``.
+        effects: Effect of each dimension ``[L]``, which becomes ``size``.
+        count: Number of axes.
     """
     spread = codes.double().std(0, unbiased=False)
     order = effects.argsort(descending=True, stable=True)[:count].tolist()
@@ -38,21 +43,21 @@ def active_axes(codes: Tensor, effects: Tensor, count: int) -> list[Axis]:
 
 
 def principal_axes(codes: Tensor, count: int) -> list[Axis]:
-    """The first principal components of codes ``[N, L]``, ``pc1`` …; ``size`` is their share of the variance."""
+    """Return the first principal components of latents ``[N, L]``, named ``pc1`` …; ``size`` is the variance share."""
     axes, variances = components(codes)
-    whole = max(float(variances.sum()), 1e-300)
+    total = max(float(variances.sum()), 1e-300)
     return [
-        Axis(f"pc{i + 1}", axis * variance.sqrt(), float(variance) / whole)
+        Axis(f"pc{i + 1}", axis * variance.sqrt(), float(variance) / total)
         for i, (axis, variance) in enumerate(zip(axes[:count], variances[:count], strict=True))
     ]
 
 
 def walk(start: Tensor, axes: list[Axis], steps: int, reach: float) -> Tensor:
-    """Codes ``[A, steps, L]`` from ``-reach`` to ``reach`` standard deviations about a code ``[L]`` along each axis.
+    """Return latents ``[A, steps, L]`` along each axis, from ``-reach`` to ``reach`` deviations about ``start``.
 
     >>> walk(torch.zeros(2), [Axis("z1", torch.tensor([0.0, 2.0]), 1.0)], 3, 1.5)[0, :, 1].tolist()
     [-3.0, 0.0, 3.0]
     """
-    ways = torch.stack([axis.step for axis in axes])
+    directions = torch.stack([axis.step for axis in axes])
     places = torch.linspace(-reach, reach, steps, dtype=torch.float64)
-    return (start.double() + places[:, None] * ways[:, None]).float()
+    return (start.double() + places[:, None] * directions[:, None]).float()

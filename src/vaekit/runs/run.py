@@ -471,7 +471,7 @@ class Run:
 
         Returns:
             A figure with a row for each image, itself first and at most twenty neighbors; and under ``neighbors`` a
-            list for each image of names, labels and distances, nearest first (:mod:`vaekit.latent.neighbours`).
+            list for each image of names, labels and distances, nearest first (:mod:`vaekit.latent.neighbors`).
         """
         return search.neighbors(self.context, image, data, split, count)
 

@@ -312,7 +312,7 @@ def _finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progr
     progress.say(
         f"{out}: {_final_words(final.numbers, final.part, config.data.binarize)}{_memory_words(images.is_mapped)}"
     )
-    progress.say(f"{out}: {diagnose(final.evidence).words} More: vaekit doctor {shlex.quote(str(out))}")
+    progress.say(f"{out}: {diagnose(final.evidence).summary} More: vaekit doctor {shlex.quote(str(out))}")
 
 
 def _final_words(numbers: Numbers, part: str, binarize: str | None) -> str:

@@ -1,0 +1,1 @@
+"""Face portraits drawn by vaekit, with exactly known attributes."""

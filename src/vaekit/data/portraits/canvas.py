@@ -1,13 +1,12 @@
-"""A batch of pictures to paint on, with edges that are right at every size.
+"""A batch of images to paint on, with antialiased edges at every size.
 
-Idea: a shape is a function whose zero line is its outline (positive inside). Dividing it by the length of
-its gradient per pixel gives the signed distance to the outline in pixels, `d`, and the share of a pixel that
-the shape covers is `clip(1/2 + d, 0, 1)`. Only `+ - * /` and square roots are used on pixels, so that the
-bytes do not depend on the platform, the chunk or the number of threads.
+A shape is a function whose zero level set is its outline (positive inside). Dividing it by the length of its gradient
+per pixel gives the signed distance ``d`` to the outline in pixels, and the shape covers the share ``clip(1/2 + d, 0,
+1)`` of a pixel. Pixels are computed with ``+ - * /`` and square roots only, so that the bytes do not depend on the
+platform, the chunk size or the number of threads.
 
-The unit of length is the shorter side. `x` is 0 in the middle, `y` is 0 at the top of the centred square and
-1 at its bottom; a longer side reaches beyond. Arrays are `[batch, rows, columns]`, values per picture
-`[batch, 1, 1]`.
+The unit of length is the shorter side. ``x`` is 0 in the middle. ``y`` is 0 at the top of the centered square and 1 at
+its bottom; a longer side extends beyond. Arrays are ``[batch, rows, columns]``, values per image ``[batch, 1, 1]``.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _TINY = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A rectangle of the canvas: its colours (a view) and the head's own coordinates there."""
+    """A rectangle of the canvas: its colors (a view) and the head coordinates of its pixels."""
 
     rgb: Array  # [batch, 3, rows, columns]
     u: Array  # [batch, rows, columns], to the right of the middle of the face
@@ -36,20 +35,23 @@ class Patch:
     y: Array  # [1, rows, 1]
     pixel: Array  # [batch, 1, 1], size of a pixel in head coordinates
 
-    def paint(self, share: Array, colour: Array) -> None:
-        """Lay a colour, [batch, 3, 1, 1] or per pixel, over a share [batch, rows, columns] of each pixel."""
+    def paint(self, share: Array, color: Array) -> None:
+        """Blend a color, ``[batch, 3, 1, 1]`` or per pixel, over a share ``[batch, rows, columns]`` of each pixel."""
         for channel in range(3):
             layer = self.rgb[:, channel]
-            change = colour[:, channel] - layer
+            change = color[:, channel] - layer
             change *= share
             layer += change
 
 
 class Canvas:
-    """Pictures of `height` × `width` pixels in [0, 1], with a head placed in each.
+    """Images of ``height`` x ``width`` pixels in [0, 1], with a head placed in each.
 
-    Arguments: place maps "x", "y", "scale", "tilt" to [batch, 1, 1]: the middle of the face in canvas units,
-    its size and its turn in the plane (radians, small).
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+        place: "x", "y", "scale" and "tilt", each ``[batch, 1, 1]``: center of the face in canvas units, its size, and
+            its rotation in the image plane (small angles in radians).
     """
 
     def __init__(self, height: int, width: int, place: dict[str, Array]) -> None:
@@ -59,7 +61,7 @@ class Canvas:
         batch = len(place["x"])
         self.rgb: Array = np.zeros((batch, 3, height, width), np.float32)
         tilt, scale = place["tilt"], place["scale"]
-        # the series is exact to 1e-5 for the few degrees used, and the same on every platform
+        # the series is exact to 1e-5 for a few degrees, and the same on every platform
         cosine, sine = (1 - tilt * tilt / 2) / scale, (tilt - tilt * tilt * tilt / 6) / scale
         across, down = self.x - place["x"], self.y - place["y"]
         self.u: Array = cosine * across + sine * down
@@ -67,7 +69,7 @@ class Canvas:
         self.pixel: Array = (self.step / scale).astype(np.float32)
 
     def patch(self, left: float, right: float, top: float, bottom: float) -> Patch:
-        """The pixels that touch a rectangle given in canvas units."""
+        """Return the pixels that touch a rectangle, given in canvas units."""
         rows, columns = self._slice(self.y.ravel(), top, bottom), self._slice(self.x.ravel(), left, right)
         return Patch(
             self.rgb[:, :, rows, columns],
@@ -79,7 +81,7 @@ class Canvas:
         )
 
     def bytes(self, finer: int = 1) -> NDArray[np.uint8]:
-        """The pictures as uint8 [batch, height / finer, width / finer, 3]; blocks of finer² are averaged."""
+        """Return uint8 ``[batch, height / finer, width / finer, 3]``; blocks of finer² pixels are averaged."""
         levels = np.clip(self.rgb, 0, 1) * 255
         batch, _, height, width = levels.shape
         if finer > 1:
@@ -89,13 +91,13 @@ class Canvas:
         levels += 0.5
         return np.ascontiguousarray(levels.astype(np.uint8).transpose(0, 2, 3, 1))
 
-    def _slice(self, centres: Array, low: float, high: float) -> slice:
-        start = int(np.searchsorted(centres, low - self.step))
-        return slice(start, max(start + 1, int(np.searchsorted(centres, high + self.step))))
+    def _slice(self, centers: Array, low: float, high: float) -> slice:
+        start = int(np.searchsorted(centers, low - self.step))
+        return slice(start, max(start + 1, int(np.searchsorted(centers, high + self.step))))
 
 
 def cover(distance: Array, pixel: Array) -> Array:
-    """Share of each pixel inside a shape, from the signed distance to its outline (positive inside)."""
+    """Return the share of each pixel inside a shape, from the signed distance to its outline (positive inside)."""
     share: Array = distance / pixel
     share += 0.5
     np.maximum(share, 0, out=share)
@@ -104,7 +106,7 @@ def cover(distance: Array, pixel: Array) -> Array:
 
 
 def edge(inside: Array) -> Array:
-    """Share of each pixel where a function of the pixel is positive, whatever its scale."""
+    """Return the share of each pixel where a function is positive, whatever its scale."""
     across, down = _slope(inside, 2), _slope(inside, 1)
     across *= across
     down *= down
@@ -118,7 +120,7 @@ def edge(inside: Array) -> Array:
 
 
 def glow(u: Array, v: Array, width: Array | float, height: Array | float) -> Array:
-    """A soft spot: 1 in the middle, smoothly 0 on the ellipse with these half axes and beyond."""
+    """Return a soft spot: 1 in the center, smoothly 0 on and beyond the ellipse with the given half axes."""
     across, down = u / width, v / height
     spot: Array = across * across + down * down
     np.subtract(1, spot, out=spot)
@@ -128,7 +130,7 @@ def glow(u: Array, v: Array, width: Array | float, height: Array | float) -> Arr
 
 
 def rounded(u: Array, v: Array, wide: Array, tall: Array | float, corner: Array | float) -> Array:
-    """Signed distance (positive inside) to a rectangle with rounded corners and these half sizes."""
+    """Return the signed distance (positive inside) to a rounded rectangle with the given half sides."""
     a, b = np.abs(u) - wide + corner, np.abs(v) - tall + corner
     outside = np.sqrt(np.maximum(a, 0) ** 2 + np.maximum(b, 0) ** 2)
     distance: Array = corner - outside - np.minimum(np.maximum(a, b), 0)
@@ -136,7 +138,7 @@ def rounded(u: Array, v: Array, wide: Array, tall: Array | float, corner: Array 
 
 
 def smooth(value: Array) -> Array:
-    """The smooth step: 0 below 0, 1 above 1, `3t² - 2t³` between."""
+    """Return the smooth step: 0 below 0, 1 above 1, ``3t² - 2t³`` in between."""
     t = np.minimum(np.maximum(value, 0), 1)
     bend = 3 - 2 * t
     t *= t
@@ -145,7 +147,7 @@ def smooth(value: Array) -> Array:
 
 
 def _slope(field: Array, axis: int) -> Array:
-    """Difference per pixel along an axis: central inside, one-sided on the rim."""
+    """Return the difference per pixel along an axis: central inside, one-sided at the border."""
     if field.shape[axis] < 2:
         return np.zeros_like(field)
     slope = np.empty_like(field)

@@ -1,4 +1,4 @@
-"""Painters of the small things: eyes, brows, nose, mouth, beard and glasses."""
+"""Painters of small parts: eyes, brows, nose, mouth, beard and glasses."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def _rgb(red: int, green: int, blue: int) -> Array:
 
 
 _EYEWHITE, _PUPIL, _GLINT = _rgb(246, 243, 240), _rgb(18, 14, 16), _rgb(255, 255, 255)
-_LENS_WIDE, _LENS_TALL, _LENS_ROUND = 0.083, 0.062, 0.043  # half the sides of a lens, and the radius of its corners
-_RIM = 0.0165  # half the thickness of a frame: two pixels of 64 in all
+_LENS_WIDE, _LENS_TALL, _LENS_ROUND = 0.083, 0.062, 0.043  # half sides of a lens, and the radius of its corners
+_RIM = 0.0165  # half the thickness of a frame, which is two pixels of 64 in total
 _LASH, _TEETH, _THROAT, _LENS = _rgb(34, 24, 24), _rgb(252, 248, 242), _rgb(104, 34, 36), _rgb(206, 226, 240)
 
 
 def _at(look: Look, across: Array | float, depth: float) -> Array:
-    """Where a point of the face, `across` from its middle and `depth` towards us, lies after its turn."""
+    """Return the horizontal position of a point, ``across`` from the middle at ``depth`` toward us, after turning."""
     return across * look["facing"] + depth * look["turn"]
 
 
 def cheeks(canvas: Canvas, look: Look) -> None:
-    """Blush, and the lit roundness of the cheeks that a smile lifts."""
+    """Paint blush, and the highlights of the cheeks that a smile lifts."""
     for side in (-1.0, 1.0):
         patch = canvas.patch(side * 0.14 - 0.15, side * 0.14 + 0.15, 0.46, 0.80)
         u = patch.u - _at(look, side * 0.138, 0.16)
@@ -39,12 +39,12 @@ def cheeks(canvas: Canvas, look: Look) -> None:
 
 
 def eyes(canvas: Canvas, look: Look) -> None:
-    """Almond eyes with iris, pupil and a glint, under lids with lashes."""
+    """Paint almond-shaped eyes with iris, pupil and highlight, under lids with lashes."""
     for side in (-1, 1):
         patch = canvas.patch(side * 0.11 - 0.115, side * 0.11 + 0.115, 0.38, 0.62)
         wide = look["eye_wide"] * (1 - side * 0.7 * look["turn"])
         u = patch.u - _at(look, side * look["eye_x"], 0.2)
-        v = patch.v - look["eye_y"] + 0.10 * side * u  # the outer corners sit a little higher
+        v = patch.v - look["eye_y"] + 0.10 * side * u  # the outer corners are slightly higher
         patch.paint(glow(u, v + 0.022, 0.095, 0.065) * 0.36, look["skin_shade"])
         t = u / wide
         steep = 1 / np.sqrt(1 + (2 * look["eye_tall"] / wide * np.minimum(np.abs(t), 1)) ** 2)
@@ -59,7 +59,7 @@ def eyes(canvas: Canvas, look: Look) -> None:
 
 
 def _ball(patch: Patch, look: Look, u: Array, v: Array, inside: Array) -> None:
-    """The ball of an eye within its lids, with iris, pupil, the shadow of the lid and a glint."""
+    """Paint an eyeball within its lids, with iris, pupil, the shadow of the lid and a highlight."""
     ball = cover(inside, patch.pixel)
     patch.paint(ball, _EYEWHITE)
     radius = look["eye_tall"] * 0.96
@@ -72,7 +72,7 @@ def _ball(patch: Patch, look: Look, u: Array, v: Array, inside: Array) -> None:
 
 
 def _wing(u: Array, v: Array, wide: Array, pixel: Array) -> Array:
-    """The outer lashes: a short stroke outwards and upwards from the corner of the eye."""
+    """Paint the outer lashes: a short stroke outward and upward from the corner of the eye."""
     a, b = u - wide * 0.82, v + 0.004
     along = np.clip(a * 0.8 - b * 0.6, 0, 0.030)
     distance = np.sqrt((a - along * 0.8) ** 2 + (b + along * 0.6) ** 2)
@@ -80,7 +80,7 @@ def _wing(u: Array, v: Array, wide: Array, pixel: Array) -> Array:
 
 
 def brows(canvas: Canvas, look: Look) -> None:
-    """Arched strokes that thin out towards the temples."""
+    """Paint arched brows that thin out toward the temples."""
     for side in (-1.0, 1.0):
         patch = canvas.patch(side * 0.11 - 0.13, side * 0.11 + 0.13, 0.32, 0.50)
         u = (patch.u - _at(look, side * (look["eye_x"] + 0.004), 0.2)) * side
@@ -93,7 +93,7 @@ def brows(canvas: Canvas, look: Look) -> None:
 
 
 def nose(canvas: Canvas, look: Look) -> None:
-    """A lit bridge and tip, the shadow beside and under it, and the nostrils."""
+    """Paint a lit bridge and tip, the shadow beside and below, and the nostrils."""
     patch = canvas.patch(-0.16, 0.16, 0.38, 0.70)
     tip = _at(look, 0.0, 0.32)
     u, v = patch.u - tip, patch.v - look["nose_y"]
@@ -111,7 +111,7 @@ def nose(canvas: Canvas, look: Look) -> None:
 
 
 def mouth(canvas: Canvas, look: Look) -> None:
-    """Lips; closed and nearly straight, or in a wide smile that shows the teeth."""
+    """Paint lips, either closed and nearly straight, or in a wide smile that shows the teeth."""
     patch = canvas.patch(-0.20, 0.20, 0.58, 0.86)
     u, v = patch.u - _at(look, 0.0, 0.24), patch.v - look["mouth_y"]
     t = u / look["mouth_wide"]
@@ -131,7 +131,7 @@ def mouth(canvas: Canvas, look: Look) -> None:
 
 
 def _between_lips(patch: Patch, look: Look, under: Array, over: Array, bow: Array, rim: Array) -> None:
-    """Teeth in an open mouth, or the dark line of a closed one; distances `under` and `over` the lips."""
+    """Paint teeth in an open mouth, or the dark line of a closed one; ``under`` and ``over`` are lip distances."""
     inside = np.minimum(under, over)
     patch.paint(cover(inside, patch.pixel) * rim * look["smiling"], _THROAT)
     teeth = np.minimum(inside - 0.002, look["mouth_open"] * 0.70 * bow - under)
@@ -141,7 +141,7 @@ def _between_lips(patch: Patch, look: Look, under: Array, over: Array, bow: Arra
 
 
 def beard(canvas: Canvas, look: Look) -> None:
-    """A full beard with a moustache, along the jaw and a little beyond the chin."""
+    """Paint a full beard with a mustache, along the jaw and slightly beyond the chin."""
     patch = canvas.patch(-0.34, 0.34, 0.42, 0.98)
     u, v = patch.u - look["turn"] * 0.12, patch.v
     side = np.abs(u) / look["wide"]
@@ -153,7 +153,7 @@ def beard(canvas: Canvas, look: Look) -> None:
 
 
 def glasses(canvas: Canvas, look: Look) -> None:
-    """A thick frame with a bridge and temples, around hardly tinted lenses."""
+    """Paint a thick frame with a bridge and temples, around slightly tinted lenses."""
     patch = canvas.patch(-0.33, 0.33, 0.36, 0.64)
     v = patch.v - 0.006
     u = patch.u - _at(look, 0.0, 0.27)
@@ -169,12 +169,12 @@ def glasses(canvas: Canvas, look: Look) -> None:
 
 
 def _lens(patch: Patch, look: Look, u: Array, v: Array, share: Array) -> None:
-    """Hardly tinted glass with a slanted reflection."""
+    """Paint slightly tinted glass with a slanted reflection."""
     patch.paint(share * 0.08, _LENS)
     patch.paint(glow(u + 0.03 + 0.35 * v, v + 0.018, 0.022, 0.045) * share * 0.20, _GLINT)
 
 
 def _temple(patch: Patch, look: Look, out: Array, v: Array) -> Array:
-    """The share covered by the bar from the frame to the ear; `out` is the distance from the lens."""
+    """Return the share covered by the bar from the frame to the ear; ``out`` is the distance from the lens."""
     bar = np.minimum(0.012 - np.abs(v + 0.022), np.minimum(out, 0.075 - out))
     return cover(bar, patch.pixel) * head_share(patch, look)

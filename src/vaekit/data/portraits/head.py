@@ -1,7 +1,7 @@
-"""Painters of the large things: background, clothes, neck, hair and the skin of the head.
+"""Painters of large parts: background, clothes, neck, hair and the skin of the head.
 
-Each paints one layer over the canvas, from the back to the front; the light comes from above, from the side
-that `lighting` says.
+Each paints one layer over the canvas, from back to front. Light comes from above, and from the side given by
+``lighting``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from vaekit.data.portraits.look import Look
 
 __all__ = ["background", "back_hair", "body", "ears", "front_hair", "head_share", "neck", "skin"]
 
-_EVER = 1e9  # beyond any canvas
+_EVER = 1e9  # outside of any canvas
 
 
 def background(canvas: Canvas, look: Look) -> None:
-    """A plain colour that is brighter towards the light and darker at the bottom."""
+    """Paint a plain background, brighter toward the light and darker at the bottom."""
     x, y = np.clip(canvas.x, -0.5, 0.5), np.clip(canvas.y, 0, 1)
     shade = 1.02 + 0.20 * look["lighting"] * x - 0.22 * y
     canvas.rgb[:] = look["backdrop"] * shade[:, None]
@@ -26,7 +26,7 @@ def background(canvas: Canvas, look: Look) -> None:
 
 
 def body(canvas: Canvas, look: Look) -> None:
-    """Shoulders in a plain garment."""
+    """Paint shoulders in plain clothes."""
     patch = canvas.patch(-_EVER, _EVER, 0.82, _EVER)
     x = patch.x - look["x"]
     spread = x * x
@@ -38,7 +38,7 @@ def body(canvas: Canvas, look: Look) -> None:
 
 
 def back_hair(canvas: Canvas, look: Look) -> None:
-    """Hair that falls behind the face onto the shoulders, and a bun for women with tied hair."""
+    """Paint hair that falls behind the face onto the shoulders, and a bun for women with tied hair."""
     patch = canvas.patch(-0.46, 0.46, 0.2, 1.2)
     wide = look["wide"] + look["hair_side"]
     top, bottom = -0.05, look["hair_bottom"]
@@ -61,7 +61,7 @@ def _bun(canvas: Canvas, look: Look) -> None:
 
 
 def neck(canvas: Canvas, look: Look) -> None:
-    """Neck, the skin that the neckline leaves free, and the shadow of the chin."""
+    """Paint the neck, the skin that the neckline leaves visible, and the shadow of the chin."""
     patch = canvas.patch(-0.25, 0.25, 0.66, 1.1)
     x = patch.x - look["x"]
     below = np.maximum(patch.y - 0.80, 0)
@@ -78,7 +78,7 @@ def neck(canvas: Canvas, look: Look) -> None:
 
 
 def ears(canvas: Canvas, look: Look) -> None:
-    """Both ears, where hair does not hide them; the one on the far side disappears behind the head."""
+    """Paint both ears where hair does not hide them; the one on the far side disappears behind the head."""
     for side in (-1, 1):
         patch = canvas.patch(side * 0.25 - 0.09, side * 0.25 + 0.09, 0.38, 0.66)
         u = patch.u - side * (look["wide"] + 0.008) + look["turn"] * 0.12
@@ -91,7 +91,7 @@ def ears(canvas: Canvas, look: Look) -> None:
 
 
 def skin(canvas: Canvas, look: Look) -> None:
-    """The head, lit like a rounded body."""
+    """Paint the head, shaded like a rounded body."""
     patch = canvas.patch(-0.34, 0.34, 0.08, 0.94)
     across, down, radius = _round_head(patch, look)
     share = edge(1 - radius)
@@ -101,13 +101,13 @@ def skin(canvas: Canvas, look: Look) -> None:
 
 
 def head_share(patch: Patch, look: Look, grow: Array | float = 0.0) -> Array:
-    """Share of each pixel inside the outline of the head, made wider by `grow` (relative)."""
+    """Return the share of each pixel inside the outline of the head, widened by the relative amount ``grow``."""
     _, _, radius = _round_head(patch, look)
     return edge((1 + grow) * (1 + grow) - radius)
 
 
 def front_hair(canvas: Canvas, look: Look) -> None:
-    """Hair on top of the head and beside the face: all of its outline that lies above the hairline."""
+    """Paint hair on top of the head and beside the face: the part of its outline above the hairline."""
     patch = canvas.patch(-0.36, 0.36, 0.0, 0.98)
     across, height, share = _hair_outline(patch, look)
     line = _hairline(patch.u, look)
@@ -125,7 +125,7 @@ def front_hair(canvas: Canvas, look: Look) -> None:
 
 
 def _hair_outline(patch: Patch, look: Look) -> tuple[Array, Array, Array]:
-    """Position within the hair in its half widths and heights, and the share inside its outline."""
+    """Return the position within the hair in units of its half width and height, and the share inside its outline."""
     across = patch.u / (look["wide"] + look["hair_side"])
     v = patch.v + 0.02
     rise = (look["crown"] + look["hair_top"]) * (1 + look["quiff"] * across)
@@ -136,7 +136,7 @@ def _hair_outline(patch: Patch, look: Look) -> tuple[Array, Array, Array]:
 
 
 def _hairline(u: Array, look: Look) -> Array:
-    """The lowest v that hair covers, at each u: high at the parting, drooping to both sides to the ears."""
+    """Return the lowest v that hair covers at each u: high at the parting, falling to the ears on both sides."""
     shifted = u - look["turn"] * 0.12
     off = shifted - look["part"]
     from_part = np.sqrt(off * off + 0.0016) - 0.04
@@ -149,7 +149,7 @@ def _hairline(u: Array, look: Look) -> Array:
 
 
 def _strands(u: Array, v: Array, look: Look) -> Array:
-    """Soft, wide locks that fan out from the parting: a gentle wave between -0.1 and 0.1."""
+    """Return soft, wide locks that fan out from the parting: a gentle wave between -0.1 and 0.1."""
     fan = (u - look["part"]) / (np.maximum(v, -0.36) + 0.52) * 5.5
     wave = fan - np.floor(fan) - 0.5
     wave = wave * wave * (1 - 2 * wave * wave) * 3.2
@@ -157,7 +157,7 @@ def _strands(u: Array, v: Array, look: Look) -> Array:
 
 
 def _paint_hair(patch: Patch, look: Look, share: Array, lit: Array) -> None:
-    """Hair in three tones: `lit` is 0 for the plain colour, towards 1 lighter, towards -1 darker."""
+    """Return hair in three tones: ``lit`` 0 is the plain color, 1 lighter, -1 darker."""
     up = smooth((lit - 0.1) * 1.1)[:, None]
     down = smooth(-(lit + 0.05) * 1.1)[:, None]
     plain = look["hair"]
@@ -165,7 +165,7 @@ def _paint_hair(patch: Patch, look: Look, share: Array, lit: Array) -> None:
 
 
 def _skin_tone(look: Look, tone: Array) -> Array:
-    """Skin in three tones: at 0.5 the plain colour, at 1 the lit one, at 0 the shaded one."""
+    """Return skin in three tones: 0.5 is the plain color, 1 the lit one, 0 the shaded one."""
     up = smooth((tone - 0.45) * 1.7)[:, None]
     down = smooth((0.5 - tone) * 1.25)[:, None]
     plain = look["skin"]
@@ -174,7 +174,7 @@ def _skin_tone(look: Look, tone: Array) -> Array:
 
 
 def _round_head(patch: Patch, look: Look) -> tuple[Array, Array, Array]:
-    """Position on the head in its half widths and heights, and a squared radius that is 1 on its outline."""
+    """Return the position on the head in units of its half width and height, and a squared radius, 1 on its outline."""
     down = patch.v / np.where(patch.v < 0, look["crown"], look["chin"])
     lower = np.maximum(down, 0)
     lower *= lower

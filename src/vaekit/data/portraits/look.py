@@ -1,8 +1,8 @@
-"""From traits to what the painters read: lengths in head units and colours, one value per picture.
+"""Map traits to what the painters use: lengths in head units and colors, one value per portrait.
 
-Idea: each length is `middle + spread * (2u - 1)`, with different middles for men and women where faces
-differ; each colour is a point on a short chain of sRGB colours. The head's unit is that of the canvas at
-scale 1; the origin is the middle of the face, so the eyes lie near v = 0 and the chin near v = 0.34.
+Each length is ``middle + spread * (2u - 1)``, with different middles for men and women where faces differ. Each color
+is a point on a short chain of sRGB colors. The unit of the head is that of the canvas at scale 1. The origin is the
+center of the face, so the eyes are near v = 0 and the chin near v = 0.34.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from vaekit.data.portraits.traits import BACKGROUNDS, HAIR_COLOURS, Columns
 
 __all__ = ["Look", "look"]
 
+#: Values by name: float32 ``[batch, 1, 1]`` for numbers, ``[batch, 3, 1, 1]`` for colors (sRGB in [0, 1]).
 Look = dict[str, Array]
-"""name -> float32 [batch, 1, 1] for numbers, [batch, 3, 1, 1] for colours (sRGB in [0, 1])."""
 
 _Values = NDArray[np.float64]
 _Stream = Mapping[str, _Values]
@@ -42,13 +42,13 @@ _CLOTHES = [
     (142, 58, 68), (108, 74, 116), (108, 112, 124), (216, 206, 190), (54, 56, 64),
 ]  # fmt: skip
 _IRIS = [(70, 42, 26), (104, 66, 36), (116, 104, 62), (92, 122, 92), (86, 124, 152), (92, 112, 134)]
-#: How much darker than the skin a frame is. One shape, and a colour that follows from the skin: what glasses look like
-#: on a face is then known from the face, and adding them can be measured against the truth.
+#: How much darker than the skin a frame is. All frames have one shape and a color that depends on the skin. The face
+#: thus determines what glasses look like on it, so that adding them can be compared with the truth.
 _FRAME_DARKER = (0.46, 0.42, 0.37)
 
 
 def look(u: _Stream, columns: Columns) -> Look:
-    """The numbers and colours to paint rows from, given their uniforms and attribute columns."""
+    """Return the numbers and colors for painting rows, given their uniforms and attribute columns."""
     w = {name: 2 * value - 1 for name, value in u.items()}  # in [-1, 1)
     male = columns["male"].astype(np.float64)
     numbers = {
@@ -62,8 +62,8 @@ def look(u: _Stream, columns: Columns) -> Look:
     turn = 0.15 * numbers["pose"]
     numbers |= {"turn": turn, "facing": 1 - turn * turn / 2}
     shaped = {name: value.astype(np.float32)[:, None, None] for name, value in numbers.items()}
-    colours = _colours(u, w, columns)
-    return shaped | {name: value.astype(np.float32)[:, :, None, None] for name, value in colours.items()}
+    colors = _colours(u, w, columns)
+    return shaped | {name: value.astype(np.float32)[:, :, None, None] for name, value in colors.items()}
 
 
 _NUMERIC = ("glasses", "male", "smiling", "beard", "hair_length", "skin_tone", "pose", "lighting")
@@ -114,7 +114,7 @@ def _features(w: _Stream, male: _Values, smiling: _Values) -> dict[str, _Values]
 
 
 def _hair(u: _Stream, w: _Stream, male: _Values, length: _Values) -> dict[str, _Values]:
-    short = (length < 0.31).astype(np.float64)  # the ears and the neck are free
+    short = (length < 0.31).astype(np.float64)  # ears and neck are visible
     bun = short * (1 - male)
     fringe = u["hair_fringe"]
     return {
@@ -155,7 +155,7 @@ def _colours(u: _Stream, w: _Stream, columns: Columns) -> dict[str, _Values]:
     backdrop = backdrop + 0.05 * w["backdrop_light"][:, None]
     light = skin + 0.45 * (_rgb(1.0, 0.95, 0.88) - skin) * (0.35 + 0.65 * skin[:, :1])
     sheen = hair + 0.30 * (_rgb(1.0, 0.92, 0.80) - hair) * (0.35 + 0.65 * hair[:, :1])
-    colours = {
+    colors = {
         "skin": skin, "skin_light": light, "skin_shade": skin * _rgb(0.70, 0.56, 0.52),
         "blush": skin * _rgb(1.0, 0.72, 0.70), "lips": lips,
         "hair": hair, "hair_light": sheen,
@@ -165,7 +165,7 @@ def _colours(u: _Stream, w: _Stream, columns: Columns) -> dict[str, _Values]:
         "iris": _chain(_IRIS, u["eye_colour"] * (1 - 0.8 * np.clip(columns["skin_tone"] * 1.6 - 0.3, 0, 1))),
         "frame": np.maximum(skin - _rgb(*_FRAME_DARKER), 0.03),
     }  # fmt: skip
-    return {name: np.clip(colour * warm, 0, 1) for name, colour in colours.items()}
+    return {name: np.clip(color * warm, 0, 1) for name, color in colors.items()}
 
 
 def _by(male: _Values, man: Any, woman: Any) -> _Values:
@@ -177,7 +177,7 @@ def _rgb(red: float, green: float, blue: float) -> _Values:
 
 
 def _chain(stops: list[tuple[int, int, int]], t: _Values) -> _Values:
-    """Points [batch, 3] on a chain of colours; t in [0, 1] runs from the first to the last."""
+    """Interpolate a chain of colors, ``[batch, 3]``; t in [0, 1] runs from the first to the last."""
     table: _Values = np.array(stops) / 255
     place = np.clip(t, 0, 1) * (len(table) - 1)
     first = np.minimum(place.astype(np.int64), len(table) - 2)
@@ -185,8 +185,8 @@ def _chain(stops: list[tuple[int, int, int]], t: _Values) -> _Values:
     return points
 
 
-def _named(colours: dict[str, tuple[int, int, int]], names: tuple[str, ...], column: NDArray[Any]) -> _Values:
-    table: _Values = np.array([colours[name] for name in names]) / 255
+def _named(colors: dict[str, tuple[int, int, int]], names: tuple[str, ...], column: NDArray[Any]) -> _Values:
+    table: _Values = np.array([colors[name] for name in names]) / 255
     index = np.array([names.index(name) for name in column.tolist()], dtype=np.int64)
     points: _Values = table[index]
     return points

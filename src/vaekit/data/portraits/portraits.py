@@ -1,10 +1,9 @@
-"""Portraits: colour faces drawn by our own code, with attributes that are known exactly.
+"""Color portraits of faces, drawn procedurally, with attributes that are known exactly.
 
-Idea: row `i` of a seed owns a fixed list of uniforms; they become attributes, lengths and colours, and a few
-dozen anti-aliased soft shapes are laid over each other. The same row is the same picture at every size, and
-an override changes what it names and nothing else, so that an edit in latent space can be measured against
-the truth.
-`glasses` has a uniform of its own and depends on nothing else.
+Row ``i`` of a seed owns a fixed list of uniform random numbers. They determine attributes, lengths and colors, and a
+few dozen antialiased soft shapes are painted over each other. A row shows the same person at every size. An override
+changes only what it names, so edits in latent space can be compared with the truth. ``glasses`` has its own random
+number and is independent of everything else.
 """
 
 from __future__ import annotations
@@ -24,18 +23,29 @@ from vaekit.errors import UserError
 
 __all__ = ["ATTRIBUTES", "draw", "table"]
 
-_CHUNK_PIXELS = 65536  # temporary arrays of this many floats stay in the cache
-_FINE = 48  # below this many pixels, shapes thinner than a pixel: draw finer, then average
+_CHUNK_PIXELS = 65536  # temporary float arrays of this size fit into the CPU cache
+_FINE = 48  # smaller images are drawn at a higher resolution and averaged, because shapes are thinner than a pixel
 
 
 def table(count: int, seed: int = 0, start: int = 0, overrides: Mapping[str, Any] | None = None) -> Columns:
-    """The attributes of portraits start .. start + count - 1, as columns of `count` values.
+    """Return the attributes of portraits ``start`` to ``start + count - 1`` as columns.
 
-    `glasses`, `male`, `smiling` and `beard` are 0 or 1 (int64; a beard only on men); `hair_length` runs from
-    0 (cropped) to 1 (long); `hair_colour` and `background` are words; `skin_tone` runs from 0 (very light) to
-    1 (very dark), `pose` from -1 (turned to the left of the picture) to 1, `lighting` from -1 (light from the
-    left) to 1. Row i depends on (seed, i) and its overrides alone.
+    Row i depends only on (seed, i) and its overrides.
 
+    Args:
+        count: Number of portraits.
+        seed: Random seed.
+        start: Index of the first portrait.
+        overrides: Attribute values that replace the random ones, one value or ``count`` values each.
+
+    Returns:
+        ``glasses``, ``male``, ``smiling`` and ``beard`` are 0 or 1 (int64; only men have a beard). ``hair_length``
+        ranges from 0 (cropped) to 1 (long), ``skin_tone`` from 0 (very light) to 1 (very dark), ``pose`` from -1
+        (facing the left of the image) to 1, and ``lighting`` from -1 (light from the left) to 1. ``hair_colour`` and
+        ``background`` are strings.
+
+    Raises:
+        UserError: If the count, the start or an override is invalid.
     >>> sorted(table(3)) == sorted(ATTRIBUTES)
     True
     >>> table(4, overrides={"male": 0})["beard"]
@@ -52,12 +62,21 @@ def draw(
     start: int = 0,
     overrides: Mapping[str, Any] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draws portraits start .. start + count - 1 as uint8 [count, height, width, 3] (sRGB).
+    """Draw portraits ``start`` to ``start + count - 1``.
 
-    Arguments: size is one number or (height, width), in pixels: the portrait fills the centred square, the
-    background and the shoulders continue beyond it. overrides maps attribute names to one or `count`
-    values. Raises UserError for impossible counts, sizes and overrides.
+    Args:
+        count: Number of portraits.
+        size: Side or (height, width) in pixels. The portrait fills the centered square; background and shoulders extend
+            beyond it.
+        seed: Random seed.
+        start: Index of the first portrait.
+        overrides: As for :func:`table`.
 
+    Returns:
+        uint8 ``[count, height, width, 3]`` (sRGB).
+
+    Raises:
+        UserError: If the count, the size or an override is invalid.
     >>> pair = [draw(1, 32, seed=7, overrides={"glasses": g}) for g in (0, 1)]
     >>> pair[0].shape, bool((pair[0] == pair[1])[:, 26:].all())
     ((1, 32, 32, 3), True)
@@ -76,7 +95,7 @@ def draw(
 
 
 def _paint(numbers: Look, height: int, width: int, finer: int) -> NDArray[np.uint8]:
-    """One chunk of portraits, layer by layer from the back."""
+    """Paint one chunk of portraits, layer by layer from back to front."""
     canvas = Canvas(height * finer, width * finer, numbers)
     head.background(canvas, numbers)
     head.body(canvas, numbers)
@@ -103,5 +122,5 @@ def _check(count: int, start: int) -> None:
 def _size(size: int | tuple[int, int]) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int | np.integer) else size
     if height < 1 or width < 1:
-        raise UserError(f"portraits: size {height}x{width} is too small; give at least 1 pixel each way")
+        raise UserError(f"portraits: size {height}x{width} is too small; expected at least 1 pixel per side")
     return int(height), int(width)

@@ -1,9 +1,9 @@
-"""What a portrait is made of: numbers for each row, from a counter-based stream.
+"""Random numbers and attributes of portraits, from a counter-based generator.
 
-Idea: row `i` of seed `s` owns the uniforms `u[i, p] = mix(mix(mix(s) + i) + p)`, one for each slot `p`, where
-`mix` is the finaliser of SplitMix64 (Steele, Lea & Flood 2014). Every slot exists for every row, whether it
-is used or not: toggling an attribute never shifts the others. New slots are appended; none is
-inserted or removed without a new `_DRAWING` in builtin.py.
+Row ``i`` of seed ``s`` owns the uniforms ``u[i, p] = mix(mix(mix(s) + i) + p)``, one for each slot ``p``, where ``mix``
+is the finalizer of SplitMix64 (Steele, Lea & Flood 2014). Every slot exists for every row, used or not, so changing an
+attribute never shifts the others. Append new slots at the end; inserting or removing one requires a new ``_DRAWING`` in
+builtin.py.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ SLOTS = (
 HAIR_COLOURS = ("black", "darkbrown", "brown", "auburn", "ginger", "darkblond", "blond", "grey", "white")
 BACKGROUNDS = ("sky", "teal", "sage", "sand", "peach", "rose", "lavender", "slate")
 
-# share of each hair colour for the lightest and for the darkest skin; between them, the mixture
+# share of each hair color for the lightest and the darkest skin; interpolated in between
 _HAIR_LIGHT = (0.07, 0.15, 0.20, 0.12, 0.10, 0.13, 0.13, 0.06, 0.04)
 _HAIR_DARK = (0.56, 0.26, 0.06, 0.02, 0.00, 0.00, 0.00, 0.07, 0.03)
 _MASK = (1 << 64) - 1
 
 
 def uniforms(count: int, seed: int, start: int = 0) -> dict[str, NDArray[np.float64]]:
-    """The stream: slot -> [count] float64 in [0, 1), for rows start .. start + count - 1."""
+    """Return the uniforms of rows ``start`` to ``start + count - 1`` by slot, float64 ``[count]`` in [0, 1)."""
     rows = np.arange(start, start + count, dtype=np.uint64)
     key = _mix(_mix(np.array([seed & _MASK], np.uint64)) + rows * np.uint64(0x9E3779B97F4A7C15))
     steps = [np.uint64((p + 1) * 0xD1B54A32D192ED03 & _MASK) for p in range(len(SLOTS))]
@@ -54,9 +54,10 @@ def uniforms(count: int, seed: int, start: int = 0) -> dict[str, NDArray[np.floa
 
 
 def attributes(u: Mapping[str, NDArray[np.float64]], overrides: Mapping[str, Any] | None = None) -> Columns:
-    """The attribute columns of rows with the uniforms `u`, some overridden by one or [count] values.
+    """Return the attribute columns for the uniforms ``u``, with overrides of one or ``[count]`` values.
 
-    Raises UserError for an unknown column, an unknown colour or a value out of range.
+    Raises:
+        UserError: If an override has an unknown name or color, or is out of range.
     """
     chosen = _overrides(overrides or {}, len(u["male"]))
     out: Columns = {}
@@ -67,7 +68,7 @@ def attributes(u: Mapping[str, NDArray[np.float64]], overrides: Mapping[str, Any
     out["hair_length"] = chosen.get("hair_length", np.where(out["male"] == 1, 0.3 * u["hair_length"], female))
     tone = u["skin_tone"] * (0.6 + 0.4 * u["skin_tone"])
     out["skin_tone"] = chosen.get("skin_tone", tone)
-    # from the row's own tone, so that an override of the skin leaves the hair alone
+    # based on the random skin tone, so that overriding the skin does not change the hair
     out["hair_colour"] = chosen.get("hair_colour", _hair_colour(u["hair_colour"], tone))
     out["pose"] = chosen.get("pose", _peaked(u["pose"]))
     out["background"] = chosen.get("background", np.array(BACKGROUNDS)[_index(u["background"], BACKGROUNDS)])
@@ -83,7 +84,7 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _peaked(u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A uniform on [0, 1) made triangular on (-1, 1), by its quantile function."""
+    """Map a uniform on [0, 1) to a triangular distribution on (-1, 1) by its quantile function."""
     return np.where(u < 0.5, np.sqrt(2 * u) - 1, 1 - np.sqrt(2 * np.maximum(1 - u, 0)))
 
 
@@ -107,25 +108,25 @@ def _column(name: str, value: Any, count: int) -> NDArray[Any]:
         raise UserError(f"overrides: portraits have no attribute {name!r}; {nearest(name, ATTRIBUTES)}")
     column = np.asarray(value)
     if column.ndim > 1 or (column.ndim == 1 and len(column) != count):
-        raise UserError(f"overrides: {name} has shape {column.shape}; give one value or {count} values")
+        raise UserError(f"overrides: {name} has shape {column.shape}; expected one value or {count} values")
     column = np.broadcast_to(column, count)
-    words = {"hair_colour": HAIR_COLOURS, "background": BACKGROUNDS}.get(name)
-    if words:
-        strange = sorted(set(column.astype(str)) - set(words))
-        if strange:
-            raise UserError(f"overrides: {name} {strange[0]!r} is unknown; {nearest(strange[0], words)}")
+    choices = {"hair_colour": HAIR_COLOURS, "background": BACKGROUNDS}.get(name)
+    if choices:
+        unknown = sorted(set(column.astype(str)) - set(choices))
+        if unknown:
+            raise UserError(f"overrides: {name} {unknown[0]!r} is unknown; {nearest(unknown[0], choices)}")
         return column.astype(str)
     return _number(name, column)
 
 
 def _number(name: str, column: NDArray[Any]) -> NDArray[Any]:
-    boolean = name in ("glasses", "male", "smiling", "beard")
+    is_boolean = name in ("glasses", "male", "smiling", "beard")
     low = -1 if name in ("pose", "lighting") else 0
     if column.dtype.kind not in "biuf":
         raise UserError(f"overrides: {name} must be a number, not {column[0]!r}")
     numbers = column.astype(np.float64)
-    good = np.isin(numbers, (0, 1)) if boolean else (numbers >= low) & (numbers <= 1)
-    if not good.all():
-        wrong = numbers[~good][0]
-        raise UserError(f"overrides: {name} is {wrong:g}; give {'0 or 1' if boolean else f'{low} to 1'}")
-    return numbers.astype(np.int64) if boolean else numbers
+    is_valid = np.isin(numbers, (0, 1)) if is_boolean else (numbers >= low) & (numbers <= 1)
+    if not is_valid.all():
+        wrong = numbers[~is_valid][0]
+        raise UserError(f"overrides: {name} is {wrong:g}; expected {'0 or 1' if is_boolean else f'{low} to 1'}")
+    return numbers.astype(np.int64) if is_boolean else numbers

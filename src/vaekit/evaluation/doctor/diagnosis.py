@@ -1,8 +1,8 @@
-"""What is wrong with a training, if anything: numbers → a verdict, in words and with what to do about it.
+"""Diagnose a training from its numbers: a verdict, the reason and what to do.
 
 Evidence  →  the first of RULES whose predicate holds  →  Diagnosis
 
-The rules are in :mod:`vaekit.evaluation.doctor.rules`, what to do in :mod:`vaekit.evaluation.doctor.remedies`.
+The rules are in :mod:`vaekit.evaluation.doctor.rules`, the remedies in :mod:`vaekit.evaluation.doctor.remedies`.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ __all__ = ["RULES", "VERDICTS", "Diagnosis", "diagnose"]
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A verdict, why, what it rests on, and what to do next."""
+    """A verdict, its reason, the evidence, and what to do next."""
 
     verdict: str  #: one of VERDICTS
     reason: str  #: one sentence
     advice: str  #: one sentence
-    #: what the next command does: use or reconstruct (with the run), data (look at it), fit-prior, resume or train
+    #: kind of the next command: use or reconstruct (the run), data (inspect it), fit-prior, resume or train
     remedy: str
-    changes: Mapping[str, Any]  #: values of the recipe, or ``images`` or ``patience``, to train with
+    changes: Mapping[str, Any]  #: values of the recipe, ``images`` or ``patience`` for the next training
     rows: tuple[Row, ...]
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The verdict and its reason in one line."""
         return f"{self.verdict}: {self.reason}"
 
     def table(self) -> list[str]:
-        """The rows of evidence as lines of text; those that are not as expected are marked."""
+        """Return the evidence as lines of text, with marks on values out of range."""
         cells = [(_MARKS[row.is_ok], row.name, row.text, row.expected) for row in self.rows]
-        wide = [max(len(cell[i]) for cell in cells) for i in range(3)]
-        return [f"{m:<{wide[0]}}  {n:<{wide[1]}}  {v:>{wide[2]}}  {e}".rstrip() for m, n, v, e in cells]
+        widths = [max(len(cell[i]) for cell in cells) for i in range(3)]
+        return [f"{m:<{widths[0]}}  {n:<{widths[1]}}  {v:>{widths[2]}}  {e}".rstrip() for m, n, v, e in cells]
 
 
 _MARKS = {True: "ok", False: "!", None: ""}
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
-    """The first of :data:`RULES` that holds; healthy if none does."""
+    """Apply the first of :data:`RULES` that holds; the last one, healthy, always does."""
     rule = next(rule for rule in RULES if rule.holds(evidence))
     remedy, changes = rule.remedy(evidence)
     advice = rule.advice if isinstance(rule.advice, str) else rule.advice(evidence)

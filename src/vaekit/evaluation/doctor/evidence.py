@@ -1,7 +1,7 @@
-"""The numbers that a verdict on a training rests on, and the thresholds they are compared with.
+"""The numbers that a verdict is based on, and their thresholds.
 
-Nothing here opens a file or a model; :mod:`vaekit.evaluation.doctor.examine` gathers the numbers. ``docs/numbers.md``
-says which runs the thresholds were chosen on and which they were judged on.
+This module opens no files and no models; :mod:`vaekit.evaluation.doctor.examine` collects the numbers.
+``docs/numbers.md`` describes the runs that the thresholds were chosen on and the runs that they were tested on.
 """
 
 from __future__ import annotations
@@ -21,94 +21,97 @@ __all__ = ["LIMITS", "Evidence"]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where health ends, each with its reason."""
+    """Limits of healthy values, with reasons."""
 
-    #: Levels of 255, of the standard deviation about the mean image: below two, images differ by rounding alone.
+    #: Standard deviation about the mean image in levels of 255. Below two levels, images differ only by rounding.
     least_std_levels: float = 2.0
-    #: Levels of 255 that an image stands out from the mean image at its brightest or darkest pixel, in standard
-    #: deviations about the mean image: 2 to 6 in noise and in photographs, 10 and more where most pixels are empty.
+    #: Largest deviation of an image from the mean image, in standard deviations about the mean image: 2 to 6 for noise
+    #: and photographs, 10 or more if most pixels are empty.
     sparse_peak: float = 10.0
-    #: Standard deviation about the mean image over that of all pixel values: below a twentieth, images are one picture
-    #: with small changes.
+    #: Standard deviation about the mean image, relative to that of all pixel values. Below 0.05, all images are one
+    #: picture with small changes.
     least_own_contrast: float = 0.05
-    #: Training images where none is held out: with fewer nothing can be told but that they are few.
+    #: Training images if none are held out. With fewer, the only conclusion is that there are too few.
     fewest_images: int = 10
-    #: Training images: of fewer, about three are held out, so that no number of held-out images means anything.
+    #: Training images. With fewer, about three are held out, and metrics on them are meaningless.
     fewest_trained: int = 25
-    #: Share of validation or test images that equal a training image: one or two are an accident, more are a mistake in
-    #: the split, and held-out numbers are partly those of training images.
+    #: Share of validation or test images that equal a training image. A few are an accident; more indicate a mistake in
+    #: the split, and held-out metrics are then partly those of training images.
     most_leaked: float = 0.02
-    #: Share of different images among those trained on: below half, most are copies, and held-out images are few.
+    #: Share of distinct training images. Below half, most are copies.
     least_distinct: float = 0.5
-    #: Correlation of pixels side by side: 0 in noise, 0.3 and more even in digits of 8 by 8 pixels.
+    #: Correlation of adjacent pixels: 0 for noise, at least 0.3 even for digits of 8x8 pixels.
     noise_correlation: float = 0.05
-    #: ‖mean of training images − mean of held-out‖² over the variance of an image: a little above 0 where both are of
-    #: one set; 0.5 is a difference of seven tenths of a standard deviation in every pixel.
+    #: ‖mean of training images − mean of held-out images‖² / variance of an image: slightly above 0 if both come from
+    #: one distribution; 0.5 is a difference of 0.7 standard deviations in every pixel.
     most_part_shift: float = 0.5
-    #: How many times the average shift of sets of this size is still chance: few images may differ in brightness alone.
+    #: Multiple of the average shift of sets of this size that is still chance. Few images may differ in brightness
+    #: alone.
     chances: float = 5.0
-    #: Share of held-out variance that reconstructions explain: below this they are the mean image.
+    #: Share of held-out variance that reconstructions explain. Below this, they are the mean image.
     mean_image: float = 0.1
-    #: … and below this they lack much, which is an illness where the loss is what keeps it away.
+    #: The same; below this much is missing, which is a problem if the loss causes it.
     least_explained: float = 0.7
-    #: … and below this most is missing, which is an illness where a linear code of more numbers has it.
+    #: The same; below this most is missing, which is a problem if a larger linear code explains it.
     half_explained: float = 0.5
-    #: Share of the variance that a linear code of the same size must explain beyond the model before the model is to
-    #: blame; a larger one must explain twice that.
+    #: Share of the variance by which a linear code of the same size must exceed the model before the model is to blame.
+    #: A larger code must exceed it by twice as much.
     linear_margin: float = 0.1
-    #: Numbers of that linear code: so many times those of the latent …
+    #: Size of the larger linear code, as a multiple of the latent dimension.
     wider: int = 4
-    #: … and so many at least.
+    #: Its smallest size.
     least_wider: int = 16
-    #: Share of the variance that L numbers explain of noise of D pixel values, beyond L/D, by chance.
+    #: Share of the variance of noise with D pixel values that L numbers explain by chance, beyond L/D.
     noise_margin: float = 0.02
-    #: Nats per image: a code that says less could not tell three images apart (log 3 is 1.1).
+    #: Nats per image. A latent that carries less could not distinguish three images (log 3 is 1.1).
     least_rate_nats: float = 1.0
-    #: Share of the units of a code that are active.
+    #: Share of active units.
     few_active: float = 0.25
-    #: ‖mean image − mean of samples‖² over the variance of an image: up to 0.02 where samples are like images (128 of
-    #: them give 0.008 by chance), 0.36 and more where the prior is elsewhere than the codes.
+    #: ‖mean image − mean of samples‖² / variance of an image: up to 0.02 if samples resemble images (0.008 by chance
+    #: for 128 samples), 0.36 or more if the prior does not match the latents.
     most_sample_shift: float = 0.1
-    #: Squared distance of samples to the nearest training image, over that of reconstructions: 1 to 2.8 where they are
-    #: alike, 3.8 and more where the prior is elsewhere than the codes.
+    #: Squared distance of samples to the nearest training image, relative to that of reconstructions: 1 to 2.8 if they
+    #: resemble each other, 3.8 or more if the prior does not match the latents.
     most_sample_distance: float = 3.3
-    #: Variance of samples about their mean over that of reconstructions: 0.6 to 1.3 where they are alike.
+    #: Variance of samples about their mean, relative to that of reconstructions: 0.6 to 1.3 if they resemble each
+    #: other.
     least_sample_variety: float = 0.25
-    #: What samples show of the condition they were drawn with, over what real images show of theirs: 0.9 and more where
-    #: a model obeys, 0.4 where the prior draws codes of another kind of image than was asked for.
+    #: How strongly samples show their condition, relative to real images: 0.9 or more if the model follows the
+    #: condition, 0.4 if the prior draws latents of other images than requested.
     least_obedience: float = 0.6
-    #: β s² over the mean squared error: the noise that the loss allows for over what there is. 1 where the scale s is
-    #: learned and β is 1.
+    #: β s² / mean squared error: the noise that the loss assumes, relative to the actual noise. It is 1 if the scale s
+    #: is learned and β is 1.
     most_over_weight: float = 4.0
-    #: … and where β makes it so large, no code holds what it could, however much is still explained.
+    #: The same; if β makes it this large, the latent holds less than it could, however much is still explained.
     far_over_weight: float = 10.0
-    #: dB of PSNR by which training images are reconstructed better than held-out ones.
+    #: PSNR gap between training and held-out images in dB.
     most_gap_db: float = 3.0
-    #: … and by which they are so after any number of steps: no beginning looks like that.
+    #: The same; this large, it counts after any number of steps.
     far_gap_db: float = 6.0
-    #: Times the recipe's learning rate below which a model that has learnt nothing was not given the chance to.
+    #: Learning rate relative to the recipe's. Below this, a model that has learned nothing was trained too slowly.
     slow_rate: float = 0.25
-    #: dB of quality on held-out images that the weights in use are behind the best epoch.
+    #: Quality on held-out images in dB by which the current weights are behind the best epoch.
     most_rise_db: float = 0.5
-    #: Share of held-out variance that the second half of a run may have added to what reconstructions explain: what the
-    #: last doubling of the length was worth. The last epochs add little however short a run was: a cosine ends there.
+    #: Share of held-out variance by which the second half of a run improved reconstructions, which is what the last
+    #: doubling of the length was worth. The last epochs never add much, because a cosine schedule ends there.
     most_gain: float = 0.04
-    #: Share of that gain which counts where a cosine ends without averaged weights: the rest is noise of the weights,
-    #: which the falling learning rate takes away. Such runs showed 7 points; twice the length was worth 2 to 3.
+    #: Share of that gain that counts if a cosine schedule ends without averaged weights. The rest is noise of the
+    #: weights that the falling learning rate removes: such runs gained 7 points, where twice the length was worth 2 to
+    #: 3.
     share_of_unaveraged_gain: float = 0.5
-    #: Fewer steps are a beginning.
+    #: With fewer steps, training has only begun.
     fewest_steps: int = 300
-    #: Fewer passes over the images give no curve to judge from, and nothing can have been learnt by heart.
+    #: With fewer passes over the images there is no curve to judge, and overfitting is impossible.
     fewest_epochs: float = 2.0
-    #: After so many passes, more of the same are no remedy.
+    #: After this many passes, training longer is not recommended.
     most_epochs: float = 500.0
-    #: Times the length of a run that may be asked for at once.
+    #: Largest factor by which a longer run is recommended at once.
     most_longer: float = 10.0
 
 
 LIMITS = Thresholds()
 
-#: Which numbers of the evidence may be negative, and which are at least 1. All others are not negative.
+#: Fields that may be negative, and fields that are at least 1. All others are at least 0.
 _SIGNED = (
     *("neighbour_correlation", "explained", "psnr_db", "train_psnr_db", "gain", "rise_db"),
     *("elbo_nats", "train_elbo_nats", "rate_nats", "kl_per_dim_nats"),
@@ -121,42 +124,42 @@ _PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Evidence:
-    """The numbers that a verdict rests on. None: the model or the run has no such number."""
+    """The numbers that a verdict is based on. None means that the model or the run does not have the number."""
 
-    # Of the recipe
-    has_density: bool  #: not of an autoencoder
+    # Recipe
+    has_density: bool  #: False for an autoencoder
     beta: float  #: weight of the rate
     latent_dim: int
     learning_rate: float
-    is_scale_fixed: bool  #: that of a likelihood which has one
+    is_scale_fixed: bool  #: for a likelihood with a scale
     free_bits_nats: float
     shift: int
     has_patience: bool
-    # Of the run
-    images_seen: int  #: in training, repeats counted
-    total_images: int  #: that the run was to see
-    steps: int  #: taken
+    # Run
+    images_seen: int  #: in training, including repeats
+    total_images: int  #: planned
+    steps: int  #: done
     epochs: float  #: passes over the training images
     is_finished: bool
-    # Of the data: uint8 pixels on the [0, 1] scale
-    part: str  #: that is held out: val, test, or train where there is none
+    # Data: uint8 pixels on the [0, 1] scale
+    part: str  #: the part that is held out: val, test, or train if there is none
     train_count: int  #: training images measured
     held_out_count: int  #: held-out images measured
     data_mean: float
     data_std: float  #: of all pixel values
-    std_about_mean_image: float  #: √ of the mean over pixels of the variance over images
-    distinct: float  #: share of different images among those trained on
-    neighbour_correlation: float  #: of deviations from the mean image, of pixels side by side
-    part_shift: float | None  #: ‖mean of training images − mean of another part‖² / variance of an image, the largest
-    part_count: int  #: images of that part that were looked at
-    # Of the fit
+    std_about_mean_image: float  #: square root of the mean over pixels of the variance over images
+    distinct: float  #: share of distinct training images
+    neighbour_correlation: float  #: of adjacent pixels, in deviations from the mean image
+    part_shift: float | None  #: ‖mean of training images − mean of another part‖² / variance of an image; the largest
+    part_count: int  #: images of that part that were measured
+    # Fit
     explained: float  #: 1 − SSE / Σ(x − mean training image)², on held-out images
     psnr_db: float  #: on held-out images
     train_psnr_db: float
-    gain: float | None  #: what the second half of the run added to ``explained``
-    rise_db: float | None  #: that the best epoch was better on held-out images than the weights in use
-    observation_std: float | None  #: of the likelihood, where it is one number
-    # Of a model with a density, on held-out images
+    gain: float | None  #: increase of ``explained`` in the second half of the run
+    rise_db: float | None  #: by how much the best epoch was better on held-out images than the current weights
+    observation_std: float | None  #: of the likelihood, if it is a single number
+    # Models with a density, on held-out images
     elbo_nats: float | None = None
     train_elbo_nats: float | None = None
     rate_nats: float | None = None
@@ -164,132 +167,132 @@ class Evidence:
     active_units: int | None = None
     mutual_information_nats: float | None = None
     marginal_kl_nats: float | None = None
-    mutual_information_at_least_nats: float | None = None  #: where the images are too few to tell it
+    mutual_information_at_least_nats: float | None = None  #: if there are too few images for an estimate
     marginal_kl_at_most_nats: float | None = None  #: likewise
-    # Of samples of the prior
+    # Samples of the prior
     sample_mean: float | None = None
     sample_std: float | None = None
     sample_shift: float | None = None  #: ‖mean of training images − mean of samples‖² / variance of an image
-    sample_distance: float | None = None  #: squared, to the nearest training image, over that of reconstructions
-    sample_variety: float | None = None  #: variance about their mean, over that of reconstructions
-    obedience: float | None = None  #: what samples show of their condition over what images do; the median
-    # Of the table of recipes
+    sample_distance: float | None = None  #: squared, to the nearest training image, relative to reconstructions
+    sample_variety: float | None = None  #: variance about their mean, relative to reconstructions
+    obedience: float | None = None  #: how strongly samples show their condition, relative to images; the median
+    # Table of recipes
     usual_learning_rate: float | None = None
-    # What a remedy must know of the recipe
-    is_grid: bool = False  #: latents are codes on a grid, whose number follows from the image
+    # Properties of the recipe that a remedy depends on
+    is_grid: bool = False  #: latents are codes on a grid, whose number depends on the image size
     is_conditional: bool = False
     has_conditional_prior: bool = False
     is_prior_fitted: bool = False  #: by ``fit-prior``
-    can_free_bits: bool = True  #: the objective has free bits
-    # Of the data again
+    can_free_bits: bool = True  #: whether the objective supports free bits
+    # More about the data
     values: int | None = None  #: pixel values of an image: C · H · W
     peak: float | None = None  #: mean over images of the largest |x − mean image|
-    leaked: float | None = None  #: share of validation or test images that equal a training image, the larger
-    linear_explained: float | None = None  #: of held-out images, by principal components, as many as the latent has
-    wider_explained: float | None = None  #: … by four times as many, 16 at least
+    leaked: float | None = None  #: share of validation or test images that equal a training image; the larger one
+    linear_explained: float | None = None  #: by as many principal components as the latent has dimensions, held-out
+    wider_explained: float | None = None  #: by four times as many, at least 16
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; raises :class:`NotFinite` if a number is not finite."""
+        """Convert to plain JSON values; raises :class:`NotFinite` if a number is not finite."""
         self.check_finite()
         return json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "the evidence") -> Evidence:
-        """The inverse of :meth:`to_dict`; raises :class:`UserError` for other names, types and ranges."""
-        found = record(cls, values, where)
-        for name, value in dataclasses.asdict(found).items():
-            for each in value if isinstance(value, tuple) else (value,):
-                is_number = isinstance(each, int | float)
+        """Invert :meth:`to_dict`; raises :class:`UserError` for unknown names, wrong types and values out of range."""
+        evidence = record(cls, values, where)
+        for name, value in dataclasses.asdict(evidence).items():
+            for number in value if isinstance(value, tuple) else (value,):
+                is_number = isinstance(number, int | float)
                 least = -_MOST if name in _SIGNED else 1 if name in _POSITIVE else 0
-                if is_number and not least <= each <= _MOST:
-                    raise UserError(f"{where} has {name} = {each}, expected a number from {least:g} to {_MOST:g}")
-        if max(abs(found.psnr_db), abs(found.train_psnr_db)) > _MOST_DB or found.part not in _PARTS:
-            raise UserError(f"{where} has a part or a PSNR that no run has")
-        return found
+                if is_number and not least <= number <= _MOST:
+                    raise UserError(f"{where} has {name} = {number}, expected a number from {least:g} to {_MOST:g}")
+        if max(abs(evidence.psnr_db), abs(evidence.train_psnr_db)) > _MOST_DB or evidence.part not in _PARTS:
+            raise UserError(f"{where} has an impossible part or PSNR")
+        return evidence
 
     def check_finite(self) -> None:
-        """Raises :class:`NotFinite` if a number is not finite: no rule could judge it."""
+        """Raise :class:`NotFinite` if a number is not finite, because no rule could judge it."""
         for value in vars(self).values():
             parts = value if isinstance(value, tuple) else (value,)
-            if any(isinstance(each, float) and not math.isfinite(each) for each in parts):
+            if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
                 raise NotFinite("numbers")
 
     @property
     def gap_db(self) -> float | None:
-        """PSNR of training images less that of held-out ones."""
+        """PSNR of training images minus that of held-out images."""
         return None if self.part == "train" else self.train_psnr_db - self.psnr_db
 
     @property
     def over_weight(self) -> float | None:
-        """β s² / mean squared error of training images: the noise that the loss allows for over what there is."""
+        """β s² / mean squared error of training images: the noise assumed by the loss, relative to the actual noise."""
         if not self.has_density:
             return None
-        if self.observation_std is None:  # a likelihood without one scale says itself how sure it is
+        if self.observation_std is None:  # a likelihood without a single scale states its own uncertainty
             return self.beta
         return self.beta * self.observation_std**2 * 10 ** (self.train_psnr_db / 10)
 
     @property
     def is_mean_image(self) -> bool:
-        """Whether reconstructions are no better than the mean image, though there is more to explain."""
+        """Whether reconstructions are no better than the mean image, although a linear code is."""
         is_learnable = self.linear_explained is None or self.linear_explained > self.explained + LIMITS.linear_margin
         return self.explained < LIMITS.mean_image and is_learnable
 
     @property
     def is_sparse(self) -> bool:
-        """Whether single pixels stand out from the mean image, and most do not."""
+        """Whether a few pixels deviate strongly from the mean image and most do not."""
         return (self.peak or 0.0) > LIMITS.sparse_peak * self.std_about_mean_image
 
     @property
     def wider_size(self) -> int:
-        """Numbers of the linear code that :attr:`wider_explained` is of."""
+        """Size of the linear code of :attr:`wider_explained`."""
         return max(LIMITS.least_wider, LIMITS.wider * self.latent_dim)
 
     @property
     def is_plain(self) -> bool:
-        """Whether images are all but equal: they differ by little, and not as dim or sparse pictures do."""
+        """Whether images are almost equal: they differ little, and are neither dim nor sparse."""
         is_related = abs(self.neighbour_correlation) >= LIMITS.noise_correlation
         is_picture = is_related and self.own_contrast >= LIMITS.least_own_contrast
         return self.std_about_mean_image * 255 < LIMITS.least_std_levels and not (is_picture or self.is_sparse)
 
     @property
     def is_noise(self) -> bool:
-        """Whether pixels have nothing to do with their neighbors, and reconstructions show no more than by chance."""
+        """Whether adjacent pixels are unrelated, and reconstructions explain no more than by chance."""
         chance = LIMITS.mean_image if self.values is None else self.latent_dim / self.values + LIMITS.noise_margin
         is_unrelated = abs(self.neighbour_correlation) < LIMITS.noise_correlation
         return is_unrelated and self.explained < chance and not self.is_sparse
 
     @property
     def own_contrast(self) -> float:
-        """Standard deviation about the mean image over that of all pixel values; 0 where nothing varies."""
+        """Standard deviation about the mean image relative to that of all pixel values; 0 if constant."""
         return self.std_about_mean_image / self.data_std if self.data_std else 0.0
 
     @property
     def trained_images(self) -> float:
-        """Training images, those that were not measured too."""
+        """Number of training images, including those that were not measured."""
         return self.images_seen / self.epochs if self.epochs else float(self.train_count)
 
     @property
     def planned_epochs(self) -> float:
-        """Passes over the training images that the run was to make."""
+        """Planned passes over the training images."""
         return self.total_images / max(1.0, self.trained_images)
 
     @property
     def was_patient(self) -> bool:
-        """Whether ``patience`` ended the run early: held-out images got no better."""
+        """Whether early stopping ended the run because held-out images no longer improved."""
         return self.has_patience and self.is_finished and self.images_seen < self.total_images
 
     @property
     def is_slow(self) -> bool:
-        """Whether the learning rate is far below what the recipe has by itself."""
+        """Whether the learning rate is far below the recipe's default."""
         return self.learning_rate < LIMITS.slow_rate * (self.usual_learning_rate or 0.0)
 
     @property
     def most_part_shift(self) -> float:
-        """The largest :attr:`part_shift` that may be chance: on average it is 1/n + 1/m for n and m images."""
+        """The largest :attr:`part_shift` that may be chance; its average is 1/n + 1/m for n and m images."""
         by_chance = 1 / max(1, self.train_count) + 1 / max(1, self.part_count)
         return LIMITS.most_part_shift + LIMITS.chances * by_chance
 
     @property
     def active_share(self) -> float | None:
-        """Share of the units that are active."""
+        """Share of active units."""
         return None if self.active_units is None else self.active_units / self.latent_dim

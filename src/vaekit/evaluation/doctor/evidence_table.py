@@ -1,4 +1,4 @@
-"""The evidence of the doctor as a table: each number with its unit, and what was expected of it."""
+"""The evidence of the doctor as a table: each number with its unit and the expected range."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["Row", "rows_of"]
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table of evidence."""
+    """A row of the evidence table."""
 
     name: str
     value: float | int | None
     unit: str
     expected: str
-    is_ok: bool | None  #: None: no illness shows in it alone
+    is_ok: bool | None  #: None if the number alone indicates nothing
 
     @property
     def text(self) -> str:
-        """The value with its unit, for the eye."""
+        """The value with its unit, formatted for reading."""
         if self.value is None:
             return "–"
         shown = f"{self.value:,}" if isinstance(self.value, int) else f"{self.value:,.{_decimals(self.value)}f}"
@@ -32,7 +32,7 @@ class Row:
 
 
 def rows_of(e: Evidence) -> Iterator[Row]:
-    """The table: every number that a rule reads, and what belongs beside it."""
+    """Yield a row for every number that a rule uses, and for related numbers."""
     yield from _rows_of_run(e)
     yield from _rows_of_fit(e)
     if e.has_density:
@@ -116,7 +116,7 @@ def _rows_of_images(e: Evidence) -> Iterator[Row]:
 
 
 def _row(name: str, value: float | None, unit: str, at_least: float | None = None, at_most: float | None = None) -> Row:
-    """A row that is as expected within a limit; one without a value tells nothing."""
+    """Return a row that is ok within a limit; a missing value is neither ok nor not."""
     expected = f"at least {at_least:.3g}" if at_least is not None else f"at most {at_most:.3g}"
     if value is None:
         return Row(name, None, unit, expected, None)

@@ -1,14 +1,14 @@
-"""Measures what :mod:`vaekit.evaluation.doctor.diagnosis` needs to know of a run.
+"""Measure what :mod:`vaekit.evaluation.doctor.diagnosis` needs to know about a run.
 
-The same numbers on training images and on held-out ones, how the run went,
-what the images are like, and what samples of the prior are like beside them.
+The evidence has metrics on training and on held-out images, the course of the run, properties of the images, and
+properties of samples compared with them.
 
-What is lost after the best epoch is in decibel, so that one threshold serves every likelihood (:func:`quality_db`):
+The loss since the best epoch is in decibels, so that one threshold serves every likelihood (:func:`quality_db`):
 
-    PSNR                            of an autoencoder, and of a likelihood whose scale is fixed
-    −20/ln 10 · loss / (C · H · W)  of all others; where the scale σ is learned, a normal's −20 log₁₀ σ − rate + …
+    PSNR                            for an autoencoder, and for a likelihood whose scale is fixed
+    −20/ln 10 · loss / (C · H · W)  for all others; if the scale σ is learned, a normal's −20 log₁₀ σ − rate + …
 
-Deterministic: nothing here draws from the global random stream, changes a weight, or looks at a clock.
+Deterministic: nothing here uses the global random generator, changes weights, or reads a clock.
 """
 
 from __future__ import annotations
@@ -37,22 +37,29 @@ from vaekit.model.latent_model import LatentModel
 
 __all__ = ["examine", "gain_of_second_half", "quality_db"]
 
-_WITH_A_SCALE = ("normal", "laplace", "discretized-logistic", "discretized-normal")
-_BEST_PSNR_DB = 99.0  # a copy without any error counts as this; 8-bit rounding alone is 59 dB
+_WITH_SCALE = ("normal", "laplace", "discretized-logistic", "discretized-normal")
+_BEST_PSNR_DB = 99.0  # cap for perfect copies; 8-bit rounding alone gives 59 dB
 
 
 def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequence[dict[str, Any]]) -> Evidence:
-    """The evidence on a run from its model (in eval mode), its images as they were trained on, and its metrics.
+    """Collect the evidence on a run.
 
-    Raises :class:`UserError` if the model gives no finite numbers.
+    Args:
+        model: The model in eval mode.
+        config: Configuration of the run.
+        images: The images, prepared as in training.
+        lines: The run's metrics.
+
+    Raises:
+        UserError: If the model returns NaN or infinity.
     """
     row = config.recipe
     part, rows = held_out(images, row)
     trained = np.flatnonzero(is_trained_on(images, row))
-    # A conditional model is told what is known of images, as it is in training and by evaluate.
-    train, held = (selected(images, evenly(images, some), config.conditions) for some in (trained, rows))
+    # A conditional model is conditioned on the known values, as in training and evaluate.
+    train, held = (selected(images, evenly(images, part_rows), config.conditions) for part_rows in (trained, rows))
     fit = [measure(model, pixels) for pixels in (train, held)]
-    on_train, on_held = (found.numbers() for found in fit)
+    on_train, on_held = (measurement.numbers() for measurement in fit)
     if not math.isfinite(on_held["sse_per_image"] or 0.0):
         raise UserError(
             "the model draws pictures that are not finite, because its weights have diverged; train a new run with a "
@@ -90,7 +97,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         gain=_gain(curve, row, spread),
         rise_db=None if best is None else best.quality_db - curve[-1].quality_db,
         observation_std=model.likelihood.observation_std(),
-        **_codes(fit[1], on_train, on_held),
+        **_latents(fit[1], on_train, on_held),
         **check_samples(model, pixels, train, held, code, config.conditions),
         **_linear(code, held, model.latent_dim),
         **_recipe(model, row),
@@ -104,11 +111,11 @@ def _capped(psnr_db: float | int | None) -> float:
     return min(float(psnr_db), _BEST_PSNR_DB)
 
 
-# Of the run
+# The run
 
 
 def quality_db(loss_nats: float, psnr_db: float, values: int, is_scale_fixed: bool) -> float:
-    """How good a model is on images of so many pixel values, in dB; higher is better.
+    """Return the quality of a model on images with this many pixel values, in dB; higher is better.
 
     >>> round(quality_db(-1000.0, 20.0, 1000, False) - quality_db(-900.0, 20.0, 1000, False), 3)  # 0.1 nats per value
     0.869
@@ -117,10 +124,10 @@ def quality_db(loss_nats: float, psnr_db: float, values: int, is_scale_fixed: bo
 
 
 def gain_of_second_half(curve: Sequence[tuple[int, float]]) -> float | None:
-    """What the second half of a run gained, of a curve of (images seen, value) in order.
+    """Return the gain of the second half of a run from a curve of (images seen, value).
 
-    From the last point within the first half; where that lies further back, the share of the gain that falls to a half.
-    None where there is no such point.
+    It starts from the last point within the first half. If that point is earlier, the gain is scaled down to one half
+    of the run. The result is None if there is no such point.
 
     >>> gain_of_second_half([(100, 10.0), (200, 12.0), (300, 13.0), (400, 13.5)])
     1.5
@@ -133,7 +140,7 @@ def gain_of_second_half(curve: Sequence[tuple[int, float]]) -> float | None:
 
 
 def _gain(curve: Sequence[_Point], row: Recipe, spread: float) -> float | None:
-    """What the second half of the run added to what reconstructions explain."""
+    """Return how much the second half of the run increased the explained variance."""
     gain = gain_of_second_half([(p.images, _share(10 ** (-p.psnr_db / 10), spread)) for p in curve])
     is_noise_removed = row.schedule == "cosine" and not row.ema_power
     return gain if gain is None or not is_noise_removed else gain * LIMITS.share_of_unaveraged_gain
@@ -146,19 +153,19 @@ class _Point(NamedTuple):
 
 
 def _curve(lines: Sequence[dict[str, Any]], row: Recipe, values: int, total: int) -> list[_Point]:
-    """After each epoch from which on the weight of the rate was what it is now."""
+    """Return the points after each epoch since the weight of the rate reached its final value."""
     is_relative = not row.has_bound or _is_scale_fixed(row)
-    found = []
+    points = []
     for line, numbers in _validations(lines):
         if line["images"] >= row.kl_warmup * total:
             loss, psnr = loss_nats(numbers, row), numbers.get("psnr_db")
             if loss is not None and psnr is not None and math.isfinite(loss) and math.isfinite(psnr):
-                found.append(_Point(line["images"], psnr, quality_db(loss, psnr, values, is_relative)))
-    return found
+                points.append(_Point(line["images"], psnr, quality_db(loss, psnr, values, is_relative)))
+    return points
 
 
 def _is_scale_fixed(row: Recipe) -> bool:
-    return row.scale == "fixed" and row.likelihood in _WITH_A_SCALE
+    return row.scale == "fixed" and row.likelihood in _WITH_SCALE
 
 
 def _validations(lines: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], Numbers]]:
@@ -170,28 +177,28 @@ def _validations(lines: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], 
     ]
 
 
-# Of the fit
+# The fit
 
 
 def _mean_square(held: Selection, mean: Tensor) -> float:
-    """Mean over held-out pixel values of (x − mean training image)²."""
+    """Return the mean over held-out pixel values of (x − mean training image)²."""
     return float((to_float(held[:]) - mean).double().square().mean())
 
 
 def _share(mean_squared_error: float, whole: float) -> float:
-    """What a reconstruction with this error explains; 0 where there is nothing to explain."""
+    """Return the explained share of the variance; 0 if there is none."""
     return 1 - mean_squared_error / whole if whole else 0.0
 
 
 def _linear(code: LinearCode, held: Selection, latent_dim: int) -> dict[str, Any]:
-    """What linear codes explain of held-out images: one of the size of the latent, and a larger one."""
+    """Return the share of held-out variance explained by linear codes, of the latent's size and larger."""
     images = to_float(held[:]).flatten(1)
     wider = max(LIMITS.least_wider, LIMITS.wider * latent_dim)
     return {"linear_explained": code.explained(images, latent_dim), "wider_explained": code.explained(images, wider)}
 
 
 def _recipe(model: LatentModel, row: Recipe) -> dict[str, Any]:
-    """What a remedy must know."""
+    """Return properties of the recipe that remedies depend on."""
     return {
         "usual_learning_rate": RECIPES[row.name].learning_rate if row.name in RECIPES else None,
         "is_grid": row.latent == "codes",
@@ -202,10 +209,10 @@ def _recipe(model: LatentModel, row: Recipe) -> dict[str, Any]:
     }
 
 
-def _codes(found: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str, Any]:
+def _latents(measurement: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str, Any]:
     of_all = ("mutual_information", "mutual_information_at_least", "marginal_kl", "marginal_kl_at_most")
     names = ("elbo_nats", "rate_nats", "active_units", *(f"{name}_nats" for name in of_all))
-    codes: dict[str, Any] = {name: on_held[name] for name in names}
-    if found.kl_per_dim is not None:
-        codes["kl_per_dim_nats"] = tuple(found.kl_per_dim.tolist())
-    return codes | {"train_elbo_nats": on_train["elbo_nats"]}
+    result: dict[str, Any] = {name: on_held[name] for name in names}
+    if measurement.kl_per_dim is not None:
+        result["kl_per_dim_nats"] = tuple(measurement.kl_per_dim.tolist())
+    return result | {"train_elbo_nats": on_train["elbo_nats"]}

@@ -1,6 +1,6 @@
-"""What images are like before anything is learned of them: for :mod:`vaekit.evaluation.doctor.examine`.
+"""Properties of the images themselves, for :mod:`vaekit.evaluation.doctor.examine`.
 
-Numbers are of up to 500 images of a part, evenly spaced; copies are looked for in up to 64 MB of a part.
+Statistics use up to 500 evenly spaced images per part. Copies are searched in up to 64 MB per part.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from vaekit.data import PARTS, Images, Selection, to_float
 
 __all__ = ["check_images", "evenly", "mean_shift"]
 
-_MOST_IMAGES = 500  # of each part, measured
-_FEWEST_IMAGES = 100  # … however large they are
-_MOST_VALUES = 1 << 24  # pixel values of a part that is measured: seconds, for the largest net
-_MOST_COMPARED_BYTES = 1 << 26  # of images of a part that are compared with others
+_MOST_IMAGES = 500  # measured per part
+_FEWEST_IMAGES = 100  # measured per part, however large they are
+_MOST_VALUES = 1 << 24  # pixel values measured per part: seconds for the largest network
+_MOST_COMPARED_BYTES = 1 << 26  # per part, when searching copies
 
 
 def check_images(images: Images, trained: np.ndarray, pixels: Tensor) -> dict[str, Any]:
-    """The evidence on images: ``trained`` are the rows that were trained on, ``pixels`` some of these as floats."""
+    """Return the evidence about images; ``trained`` are the rows trained on, ``pixels`` a sample of them as floats."""
     mean, variance = pixels.mean(0), float(pixels.var(0, correction=0).mean())
     centered = pixels - mean
     return {
@@ -38,13 +38,13 @@ def check_images(images: Images, trained: np.ndarray, pixels: Tensor) -> dict[st
 
 
 def evenly(images: Images, rows: np.ndarray) -> np.ndarray:
-    """Five hundred of the rows, evenly spaced; fewer of large images."""
+    """Return 500 evenly spaced rows, or fewer for large images."""
     most = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _MOST_VALUES // math.prod(images.shape)))
     return _spread(rows, most)
 
 
 def mean_shift(mean: Tensor, variance: float, other: Tensor) -> float:
-    """‖mean − other‖² per pixel value over the variance per pixel value; 0 where nothing varies and nothing differs."""
+    """Return ‖mean − other‖² / variance, both per pixel value; 0 if the means are equal."""
     square = float((mean - other).double().square().mean())
     return square / max(variance, 1e-12) if square else 0.0
 
@@ -54,48 +54,48 @@ def _spread(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def _others(images: Images, trained: np.ndarray) -> list[np.ndarray]:
-    """The rows of each part that was not trained on."""
+    """Return the rows of each part that was not trained on."""
     parts = (np.setdiff1d(np.flatnonzero(images.parts == part), trained) for part in range(len(PARTS)))
     return [rows for rows in parts if len(rows)]
 
 
 def _parts(images: Images, trained: np.ndarray, mean: Tensor, variance: float) -> dict[str, Any]:
-    """The part that was not trained on whose mean image is furthest from that of the training images."""
-    found: dict[str, Any] = {"part_shift": None, "part_count": 0}
+    """Return the largest shift of the mean image between the training images and another part."""
+    result: dict[str, Any] = {"part_shift": None, "part_count": 0}
     for rows in _others(images, trained):
-        some = images.selection(evenly(images, rows))
-        shift = mean_shift(mean, variance, to_float(some[:]).mean(0))
-        if found["part_shift"] is None or shift > found["part_shift"]:
-            found = {"part_shift": shift, "part_count": len(some)}
-    return found
+        sample = images.selection(evenly(images, rows))
+        shift = mean_shift(mean, variance, to_float(sample[:]).mean(0))
+        if result["part_shift"] is None or shift > result["part_shift"]:
+            result = {"part_shift": shift, "part_count": len(sample)}
+    return result
 
 
 def _copies(images: Images, trained: np.ndarray) -> dict[str, Any]:
-    """Share of different images among those trained on, and of images of another part that are among those.
+    """Return the share of distinct training images, and of images in another part that equal a training image.
 
-    Of training images beyond 64 MB some are looked at, and what of another part is found among these is as much less.
+    If the training images exceed 64 MB, a sample of them is compared, and the share of leaked images is scaled up.
     """
-    looked_at = _comparable(images, trained)
-    seen = _contents(images.selection(looked_at))
-    known = set(seen)
-    found: dict[str, Any] = {"distinct": len(known) / len(seen), "leaked": None}
+    compared = _comparable(images, trained)
+    contents_trained = _contents(images.selection(compared))
+    known = set(contents_trained)
+    result: dict[str, Any] = {"distinct": len(known) / len(contents_trained), "leaked": None}
     for rows in _others(images, trained):
         contents = _contents(images.selection(_comparable(images, rows)))
-        share = sum(content in known for content in contents) / len(contents) * len(trained) / len(looked_at)
-        found["leaked"] = max(found["leaked"] or 0.0, min(1.0, share))
-    return found
+        share = sum(content in known for content in contents) / len(contents) * len(trained) / len(compared)
+        result["leaked"] = max(result["leaked"] or 0.0, min(1.0, share))
+    return result
 
 
 def _comparable(images: Images, rows: np.ndarray) -> np.ndarray:
     return _spread(rows, max(_MOST_IMAGES, _MOST_COMPARED_BYTES // math.prod(images.shape)))
 
 
-def _contents(some: Selection) -> list[bytes]:
-    return [row.numpy().tobytes() for piece in some.split(_MOST_IMAGES) for row in piece]
+def _contents(images: Selection) -> list[bytes]:
+    return [row.numpy().tobytes() for piece in images.split(_MOST_IMAGES) for row in piece]
 
 
 def _neighbour_correlation(centered: Tensor) -> float:
-    """Of deviations from the mean image ``[N, C, H, W]``, between pixels side by side; 0 where nothing varies."""
+    """Return the correlation of adjacent pixels in deviations from the mean image ``[N, C, H, W]``; 0 if constant."""
     product = square = 0.0
     for a, b in ((centered[..., 1:], centered[..., :-1]), (centered[..., 1:, :], centered[..., :-1, :])):
         product += float((a * b).double().sum())

@@ -1,4 +1,4 @@
-"""The command that trains a run again, with some values changed: only what differs from the defaults is written."""
+"""Build the command to run next. Options that equal their defaults are omitted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vaekit.model.factory import resolve
 
 __all__ = ["next_command", "train_command"]
 
-#: Values that have a flag of their own.
+#: Recipe values that have their own option.
 _FLAGS = ("batch_size", "learning_rate", "latent_dim", "flip", "shift", "jitter", "noise_std")
 _NOT_SET = ("name", *DESCRIPTIONS, "epochs", "likelihood", "condition_size")
 
 
 def next_command(config: RunConfig, diagnosis: Diagnosis, source: str, run: str) -> str:
-    """What to do after a diagnosis of the run in the folder ``run``, as one command."""
+    """Return the command that follows from a diagnosis of the run in the folder ``run``."""
     source = "DATA" if source in ("array", "files") else source
     if diagnosis.remedy == "use":
         verb = "generate" if serves("generate", config.recipe) else "reconstruct"
@@ -44,10 +44,15 @@ def _drawn(verb: str, run: str) -> str:
 
 
 def train_command(config: RunConfig, source: str, out: str, changes: Mapping[str, Any] | None = None) -> str:
-    """``vaekit train`` on ``source`` into ``out`` as the run was trained, but for ``changes``: ``images``, ``patience``
-    or values of the recipe. To be pasted into a shell.
+    """Build the ``vaekit train`` command that repeats a run with changes, ready to paste into a shell.
 
-    A recipe that is not in the table is written as what it changes of ``vae`` or ``ae``.
+    A recipe that is not in the table is expressed as changes to ``vae`` or ``ae``.
+
+    Args:
+        config: Configuration of the run.
+        source: Images to train on.
+        out: Folder of the new run.
+        changes: ``images``, ``patience`` or values of the recipe.
     """
     values = dict(changes or {})
     total, patience = values.pop("images", config.total_images), values.pop("patience", config.patience)
@@ -74,7 +79,7 @@ def _of_data(data: DataConfig) -> list[str]:
 
 
 def _of_recipe(row: Recipe, base: Recipe, data: DataConfig, changes: Mapping[str, Any]) -> list[str]:
-    """The values of ``row`` that ``base`` does not have by itself for such images, and the changes."""
+    """Return options for values of ``row`` that differ from ``base`` on such images, and for the changes."""
     words = []
     if data.binarize and base.has_bound:
         base = with_likelihood(base, "bernoulli")

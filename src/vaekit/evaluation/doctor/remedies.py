@@ -1,8 +1,8 @@
-"""What to do about an illness: what the next command does, and which values it trains with.
+"""Remedies: what the next command does, and which values it trains with.
 
-Each remedy changes one thing, and none undoes what another did: a run only gets longer, a latent only gets larger, a
-value that departs from the usual goes back to it once. So advice that is followed comes to an end. Training longer
-always comes with early stopping, which keeps the weights of the best epoch: held-out images never pay for it.
+Each remedy changes one setting, and none undoes another: runs only get longer, latents only get larger, and an unusual
+value returns to its default once. Following the advice therefore comes to an end. Training longer is always combined
+with early stopping, which keeps the weights of the best epoch, so that held-out images do not get worse.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = [
     "can_be_longer",
     "fit_the_prior",
     "follow_the_condition",
-    "go_on",
+    "resume",
     "larger_latent",
     "less_pressure",
     "longer",
@@ -27,39 +27,39 @@ __all__ = [
     "use_it",
 ]
 
-#: What the next command does (use the run, reconstruct with it, look at the data, fit a prior, resume or train) and
-#: what it changes: values of the recipe, or ``images`` or ``patience``.
+#: Kind of the next command (use, reconstruct, data, fit-prior, resume or train), and what it changes: values of the
+#: recipe, ``images`` or ``patience``.
 Remedy = tuple[str, dict[str, Any]]
 
 _USUAL_RATE = 1e-3  # of recipes that are not in the table
 _LEAST_PATIENCE = 5  # epochs
-_SHARE_OF_PATIENCE = 1 / 3  # of the epochs of a run: longer than the rate's warm-up, in which losses may rise
+_SHARE_OF_PATIENCE = 1 / 3  # of the epochs of a run; longer than the rate's warm-up, during which losses may increase
 _LEAST_LATENT = 8
-_ALMOST = 0.9  # a tenth more would change nothing
+_ALMOST = 0.9  # a tenth more would make no difference
 
 
 def use_it(_: Evidence) -> Remedy:
-    """Nothing needs to be done."""
+    """Use the run as it is."""
     return "use", {}
 
 
 def look_at_data(_: Evidence) -> Remedy:
-    """What no training can mend."""
+    """Inspect the data, because no training can fix it."""
     return "data", {}
 
 
-def go_on(e: Evidence) -> Remedy:
-    """To the end of the run."""
+def resume(e: Evidence) -> Remedy:
+    """Continue to the end of the run."""
     return "resume", {"images": e.total_images}
 
 
 def can_be_longer(e: Evidence) -> bool:
-    """Whether more of the same may help: not after early stopping, and not after hundreds of passes."""
+    """Whether longer training may help: not after early stopping, and not after hundreds of passes."""
     return not e.was_patient and e.planned_epochs < _ALMOST * LIMITS.most_epochs
 
 
 def longer(e: Evidence) -> Remedy:
-    """Three times as long, or as long as it takes for enough steps; ten times as long at most."""
+    """Train three times as long, or until there are enough steps, but at most ten times as long."""
     enough = 4 * LIMITS.fewest_steps * e.images_seen / max(1, e.steps)
     most = min(LIMITS.most_longer * e.total_images, LIMITS.most_epochs * e.trained_images)
     images = round(min(most, max(3 * e.total_images, enough)))
@@ -67,17 +67,17 @@ def longer(e: Evidence) -> Remedy:
 
 
 def stop_in_time(e: Evidence) -> Remedy:
-    """At the best epoch; a run that has done so needs more images."""
+    """Stop at the best epoch; if the run already did, more images are needed."""
     return look_at_data(e) if e.has_patience else ("train", _patience(e, e.total_images))
 
 
 def usual_rate(e: Evidence) -> Remedy:
-    """The learning rate that the recipe has by itself."""
+    """Use the recipe's default learning rate."""
     return "train", {"learning_rate": e.usual_learning_rate}
 
 
 def less_pressure(e: Evidence) -> Remedy:
-    """What lets the latent hold more: the first of these that there is."""
+    """Allow the latent to hold more, by the first measure that is available."""
     if not e.has_density:
         return _slower(e)
     if e.beta > 1:
@@ -88,23 +88,23 @@ def less_pressure(e: Evidence) -> Remedy:
 
 
 def larger_latent(e: Evidence) -> Remedy:
-    """Four times as many numbers, eight at least; no more than there are pixel values."""
+    """Use four times as many dimensions, at least eight and at most one per pixel value."""
     wanted = max(_LEAST_LATENT, LIMITS.wider * e.latent_dim)
     return "train", {"latent_dim": wanted if e.values is None else min(wanted, e.values)}
 
 
 def follow_the_condition(e: Evidence) -> Remedy:
-    """A prior that knows the condition; where it has one, labels may be wrong."""
+    """Use a prior that depends on the condition; if there is one, the labels may be wrong."""
     if not e.has_conditional_prior:
         return "train", {"prior": "conditional-normal"}
     return _usual_weight(e) or look_at_data(e)
 
 
 def fit_the_prior(e: Evidence) -> Remedy:
-    """The rate at its usual weight, which brings latents to the prior; else a prior that is brought to the latents."""
-    found = _usual_weight(e)
-    if found is not None:
-        return found
+    """Match latents and prior: restore the usual weight of the rate, or else fit the prior to the latents."""
+    weight = _usual_weight(e)
+    if weight is not None:
+        return weight
     if e.is_conditional and not e.has_conditional_prior:
         return "train", {"prior": "conditional-normal"}
     if not (e.is_grid or e.is_conditional or e.is_prior_fitted):
@@ -117,7 +117,7 @@ def _usual_weight(e: Evidence) -> Remedy | None:
 
 
 def _slower(e: Evidence) -> Remedy:
-    """A learning rate that is too high goes back to the usual one, the usual one to a quarter; below that, look."""
+    """Reduce a high learning rate to the usual one, and the usual one to a quarter; below that, inspect the data."""
     usual = e.usual_learning_rate or _USUAL_RATE
     if e.learning_rate < usual:
         return look_at_data(e)
@@ -125,7 +125,7 @@ def _slower(e: Evidence) -> Remedy:
 
 
 def _patience(e: Evidence, images: int) -> dict[str, Any]:
-    """Early stopping for a run of so many images, unless there is one."""
+    """Return early stopping for a run of this length, unless the run already has it."""
     if e.has_patience:
         return {}
     epochs = images / max(1.0, e.trained_images)

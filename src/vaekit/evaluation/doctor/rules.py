@@ -1,7 +1,7 @@
-"""The rules of the doctor, in the order in which they are asked: a verdict, when it holds, why, and what to do.
+"""The rules of the doctor in order of priority: a verdict, its condition, reason, advice and remedy.
 
-Each reads named numbers of :class:`~vaekit.evaluation.doctor.evidence.Evidence`; their limits are in :data:`LIMITS`
-there.
+Each rule uses named numbers of :class:`~vaekit.evaluation.doctor.evidence.Evidence`, whose limits are in
+:data:`LIMITS`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VERDICTS = (
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to be ill."""
+    """A possible problem."""
 
     verdict: str
     holds: Callable[[Evidence], bool]
@@ -34,7 +34,7 @@ class Rule:
     remedy: Callable[[Evidence], Remedy]
 
 
-# The rules, in the order in which they are asked
+# Conditions of the rules
 
 
 def _has_no_held_out_images(e: Evidence) -> bool:
@@ -63,9 +63,9 @@ def _is_over_regularised(e: Evidence) -> bool:
 
 
 def _has_small_latent(e: Evidence) -> bool:
-    by_chance = (1 - e.explained) * e.wider_size / (e.values or math.inf)  # what so many numbers explain of noise
+    by_chance = (1 - e.explained) * e.wider_size / (e.values or math.inf)  # share of noise that so many numbers explain
     is_missed = (e.wider_explained or 0.0) > e.explained + by_chance + 2 * LIMITS.linear_margin
-    is_size = (e.linear_explained or 0.0) <= e.explained + LIMITS.linear_margin  # else so many numbers could hold more
+    is_size = (e.linear_explained or 0.0) <= e.explained + LIMITS.linear_margin  # else this size could hold more
     has_idle_units = e.active_share is not None and e.active_share < 1
     can_grow = not e.is_grid and not has_idle_units and e.latent_dim < (e.values or math.inf)
     return e.explained < LIMITS.half_explained and is_missed and is_size and can_grow
@@ -79,117 +79,115 @@ def _is_off_its_prior(e: Evidence) -> bool:
 
 def _explains(e: Evidence) -> str:
     if e.explained < 0:
-        return "reconstructions are worse than the mean image would be"
-    found = f"reconstructions explain {e.explained:.0%} of the variance of held-out images"
+        return "reconstructions are worse than the mean image"
+    text = f"reconstructions explain {e.explained:.0%} of the variance of held-out images"
     if e.explained < LIMITS.mean_image and e.linear_explained is not None:
-        found += f" (a linear code of as many numbers explains {max(0.0, e.linear_explained):.0%})"
-    return found
+        text += f" (a linear code of the same size explains {max(0.0, e.linear_explained):.0%})"
+    return text
 
 
-def _codes(e: Evidence) -> str:
+def _rate(e: Evidence) -> str:
     if e.rate_nats is None:
         return ""
     units = "" if e.active_units is None else f" and {e.active_units} of {e.latent_dim} units are active"
-    return f", codes hold {e.rate_nats:.1f} nats{units}"
+    return f", latents carry {e.rate_nats:.1f} nats{units}"
 
 
 def _differs(e: Evidence) -> str:
-    """How samples differ from images, the first of these."""
+    """Describe the first difference between samples and images."""
     if (e.sample_shift or 0.0) > LIMITS.most_sample_shift:
         return f"their mean image is off by {math.sqrt(e.sample_shift or 0):.1f} standard deviations"
     if (e.sample_distance or 0.0) > LIMITS.most_sample_distance:
-        return (
-            f"they are {math.sqrt(e.sample_distance or 0):.1f} times as far from training images as reconstructions are"
-        )
-    return f"they vary by {e.sample_variety or 0:.0%} of the variance of reconstructions"
+        return f"they are {math.sqrt(e.sample_distance or 0):.1f} times as far from training images as reconstructions"
+    return f"their variance is {e.sample_variety or 0:.0%} of that of reconstructions"
 
 
 _ADD_IMAGES = "More images help most."
-_DATA_OR = {
+_STOP_OR_ADD = {
     "data": _ADD_IMAGES + " The weights are already those of the best epoch.",
-    "train": _ADD_IMAGES + " Until there are more, stop where held-out images get no better.",
+    "train": _ADD_IMAGES + " Until you have more, stop when held-out images no longer improve.",
 }
-_BY_REMEDY = {
-    "fit-prior": "Fit a prior to the latents: no training is needed.",
-    "reconstruct": "Reconstruct and edit with it, but do not trust its samples.",
-    "train": "Bring prior and latents together.",
+_MATCH_PRIOR = {
+    "fit-prior": "Fit a prior to the latents; this needs no training.",
+    "reconstruct": "Use it to reconstruct and edit, but do not trust its samples.",
+    "train": "Bring the prior and the latents together.",
 }
 _FOLLOW = {
-    "train": "Draw latents from a prior that knows the condition.",
-    "data": "Check the labels: images may not show them.",
+    "train": "Use a prior that depends on the condition.",
+    "data": "Check the labels: the images may not show them.",
 }
 _PRESS_LESS = {
-    "train": "The decoder does without the latent: make it cheaper to use.",
-    "data": "A smaller learning rate did not help: look at the images.",
+    "train": "The decoder ignores the latent: make the latent cheaper to use.",
+    "data": "A smaller learning rate did not help: inspect the images.",
 }
 
 
-def _by(remedy: Callable[[Evidence], Remedy], words: Mapping[str, str]) -> Callable[[Evidence], str]:
-    """The advice that goes with what the next command does."""
-    return lambda e: words[remedy(e)[0]]
+def _by(remedy: Callable[[Evidence], Remedy], texts: Mapping[str, str]) -> Callable[[Evidence], str]:
+    """Return the advice for the kind of command that a remedy leads to."""
+    return lambda e: texts[remedy(e)[0]]
 
 
-_LONGER = "Train it longer, from the start, so that the schedule fits the length; keep the best epoch."
+_LONGER = "Train longer, from the start, so that the schedule fits the length, and keep the best epoch."
 RULES: tuple[Rule, ...] = (
     Rule(
         "broken data",
         _has_no_held_out_images,
         lambda e: (
-            f"of fewer than {LIMITS.fewest_images} images none is held out: a model learns so few by heart, and "
-            "nothing tells what else it learnt."
+            f"no image is held out of fewer than {LIMITS.fewest_images}: a model memorizes so few, and nothing shows "
+            "what else it has learned."
         ),
-        "Add images: a few hundred of one kind are where a latent space begins.",
+        "Add images: a useful latent space needs at least a few hundred of one kind.",
         remedies.look_at_data,
     ),
     Rule(
         "broken data",
         lambda e: e.train_count < LIMITS.fewest_trained,
         lambda e: (
-            f"there are {e.train_count} training images and {e.held_out_count} held out: a model learns so few by "
-            "heart, and so few held out tell nothing."
+            f"there are {e.train_count} training images and {e.held_out_count} held-out images: a model memorizes so "
+            "few, and metrics on so few held-out images are meaningless."
         ),
-        "Add images: a few hundred of one kind are where a latent space begins.",
+        "Add images: a useful latent space needs at least a few hundred of one kind.",
         remedies.look_at_data,
     ),
     Rule(
         "broken data",
         lambda e: e.is_plain,
-        lambda e: f"the images are all but equal, pixels vary by {e.std_about_mean_image * 255:.1f} levels of 255.",
-        "Look at the images: a folder of one picture, of empty files or of a wrong channel has nothing to learn.",
+        lambda e: f"the images are almost equal: pixels vary by {e.std_about_mean_image * 255:.1f} levels of 255.",
+        "Inspect the images: nothing can be learned from one repeated picture, empty files or a wrong channel.",
         remedies.look_at_data,
     ),
     Rule(
         "broken data",
         lambda e: e.distinct < LIMITS.least_distinct,
-        lambda e: f"only {e.distinct:.0%} of the training images differ from one another, the others are copies.",
-        "Take the copies out: a model of them learns a few images by heart.",
+        lambda e: f"only {e.distinct:.0%} of the training images are distinct; the others are copies.",
+        "Remove the copies: a model of them memorizes a few images.",
         remedies.look_at_data,
     ),
     Rule(
         "broken data",
         lambda e: (e.leaked or 0.0) > LIMITS.most_leaked,
-        lambda e: f"{e.leaked:.0%} of the validation or test images are training images too: their numbers flatter.",
-        "Take them out of one of the two parts; vaekit data names images that are equal.",
+        lambda e: f"{e.leaked:.0%} of the validation or test images are training images too, so metrics are too good.",
+        "Remove them from one of the parts; vaekit data lists equal images.",
         remedies.look_at_data,
     ),
     Rule(
         "broken data",
         _has_other_parts,
         lambda e: (
-            "training and held-out images are not of one kind, their mean images differ by "
+            "training and held-out images differ in kind: their mean images differ by "
             f"{math.sqrt(e.part_shift or 0):.1f} standard deviations."
         ),
-        "Look at both parts: one may be inverted, of another source, or scaled in another way.",
+        "Inspect both parts: one may be inverted, from another source, or scaled differently.",
         remedies.look_at_data,
     ),
     Rule(
         "broken data",
         lambda e: e.is_noise,
         lambda e: (
-            f"the images are noise: pixels side by side correlate by {e.neighbour_correlation:.2f}, "
-            "and nothing was learnt."
+            f"the images are noise: adjacent pixels correlate by {e.neighbour_correlation:.2f}, "
+            "and nothing was learned."
         ),
-        "Look at the images: they may have been decoded wrongly, or be of the wrong shape.",
+        "Inspect the images: they may have been decoded incorrectly, or with a wrong shape.",
         remedies.look_at_data,
     ),
     Rule(
@@ -197,50 +195,50 @@ RULES: tuple[Rule, ...] = (
         _overfits,
         lambda e: (
             f"training images are reconstructed {e.gap_db:.1f} dB better than held-out ones"
-            + (", which were better at an earlier epoch." if (e.rise_db or 0) > LIMITS.most_rise_db else ".")
+            + (", which were better in an earlier epoch." if (e.rise_db or 0) > LIMITS.most_rise_db else ".")
         ),
-        _by(remedies.stop_in_time, _DATA_OR),
+        _by(remedies.stop_in_time, _STOP_OR_ADD),
         remedies.stop_in_time,
     ),
     Rule(
         "still improving",
         lambda e: not e.is_finished,
-        lambda e: f"the training was stopped after {e.images_seen:,} of {e.total_images:,} images.",
-        "Run the same command again: it resumes where the training stopped.",
-        remedies.go_on,
+        lambda e: f"training was stopped after {e.images_seen:,} of {e.total_images:,} images.",
+        "Run the same command again: it resumes where training stopped.",
+        remedies.resume,
     ),
     Rule(
         "still improving",
         lambda e: e.steps < LIMITS.fewest_steps and remedies.can_be_longer(e),
-        lambda e: f"{counted(e.steps, 'step')} so far, too few to show what the model can do.",
+        lambda e: f"only {counted(e.steps, 'step')} so far, too few to show what the model can do.",
         _LONGER,
         remedies.longer,
     ),
     Rule(
         "still improving",
         lambda e: e.is_slow and e.explained < LIMITS.mean_image,
-        lambda e: f"{_explains(e)}, the learning rate of {e.learning_rate:g} is too small to have learnt more.",
-        lambda e: f"Train it with the recipe's learning rate, {e.usual_learning_rate:g}.",
+        lambda e: f"{_explains(e)}; the learning rate of {e.learning_rate:g} is too small.",
+        lambda e: f"Train with the recipe's learning rate, {e.usual_learning_rate:g}.",
         remedies.usual_rate,
     ),
     Rule(
         "collapsed",
         _is_collapsed,
-        lambda e: f"{_explains(e)}{_codes(e)}.",
+        lambda e: f"{_explains(e)}{_rate(e)}.",
         _by(remedies.less_pressure, _PRESS_LESS),
         remedies.less_pressure,
     ),
     Rule(
         "over-regularised",
         _is_over_regularised,
-        lambda e: f"the loss allows for {e.over_weight:.0f} times the noise that there is; {_explains(e)}{_codes(e)}.",
-        "Weigh the rate less, or let the observation scale be learned.",
+        lambda e: f"the loss assumes {e.over_weight:.0f} times the actual noise; {_explains(e)}{_rate(e)}.",
+        "Reduce the weight of the rate, or learn the observation scale.",
         remedies.less_pressure,
     ),
     Rule(
         "still improving",
         lambda e: e.epochs < LIMITS.fewest_epochs and not e.was_patient,
-        lambda e: f"each image was seen {e.epochs:.1f} times, too few to learn anything by heart.",
+        lambda e: f"each image was seen {e.epochs:.1f} times, too few to overfit.",
         _LONGER,
         remedies.longer,
     ),
@@ -248,37 +246,37 @@ RULES: tuple[Rule, ...] = (
         "underfitting",
         _has_small_latent,
         lambda e: (
-            f"{_explains(e)}, where a linear code of {e.wider_size} numbers explains {e.wider_explained:.0%}: "
-            f"a latent of {e.latent_dim} is too small."
+            f"{_explains(e)}, but a linear code of {e.wider_size} numbers explains {e.wider_explained:.0%}: "
+            f"{e.latent_dim} latent dimensions are too few."
         ),
-        "Give it a larger latent.",
+        "Use a larger latent.",
         remedies.larger_latent,
     ),
     Rule(
         "condition ignored",
         lambda e: e.obedience is not None and e.obedience < LIMITS.least_obedience,
-        lambda e: f"samples show {max(0.0, e.obedience or 0):.0%} of what real images show of the condition asked for.",
+        lambda e: f"samples show {max(0.0, e.obedience or 0):.0%} of what real images show of the requested condition.",
         _by(remedies.follow_the_condition, _FOLLOW),
         remedies.follow_the_condition,
     ),
     Rule(
         "prior mismatch",
         _is_off_its_prior,
-        lambda e: f"{_explains(e)}, but samples are not like images: {_differs(e)}.",
-        _by(remedies.fit_the_prior, _BY_REMEDY),
+        lambda e: f"{_explains(e)}, but samples differ from images: {_differs(e)}.",
+        _by(remedies.fit_the_prior, _MATCH_PRIOR),
         remedies.fit_the_prior,
     ),
     Rule(
         "still improving",
         lambda e: (e.gain or 0.0) > LIMITS.most_gain and remedies.can_be_longer(e),
-        lambda e: f"{_explains(e)}, {100 * (e.gain or 0):.0f} points more than when half of the training was done.",
+        lambda e: f"{_explains(e)}, {100 * (e.gain or 0):.0f} points more than after half of the training.",
         _LONGER,
         remedies.longer,
     ),
     Rule(
         "healthy",
         lambda _: True,
-        lambda e: f"{_explains(e)}, and nothing points to an illness.",
+        lambda e: f"{_explains(e)}, and no problem was found.",
         "Use it.",
         remedies.use_it,
     ),

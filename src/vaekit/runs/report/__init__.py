@@ -1,4 +1,4 @@
-"""What a run leaves for people: ``report.html``, self-contained, and ``README.md``, a model card."""
+"""Reports of a run: ``report.html``, a self-contained page, and ``README.md``, a model card."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ __all__ = ["write"]
 
 
 def write(run_folder: Path) -> None:
-    """Writes ``README.md`` and ``report.html`` from the other files of a run.
+    """Write ``README.md`` and ``report.html`` from the other files of a run; deterministic.
 
-    Raises :class:`vaekit.UserError` if ``run_folder`` is not a run. The same files give the same report.
+    Raises:
+        UserError: If ``run_folder`` is not a run.
     """
     facts = Facts.of(Path(run_folder))
     atomic_write_text(Path(run_folder) / "README.md", model_card(facts))

@@ -1,4 +1,4 @@
-"""The model card of a run: Markdown that reads well in a terminal, too."""
+"""The model card of a run: Markdown that is also readable in a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["cli_example", "limits", "model_card", "python_example"]
 
 
 def model_card(facts: Facts) -> str:
-    """``README.md``: what the model is, from what, how good, how to load it, and what it is not."""
+    """Return the content of ``README.md``: what the model is, its data, its metrics, how to use it, and its limits."""
     parts = [
         _front_matter(facts),
         f"# {_plain(facts.recipe.name)} on {_code(facts.source)}",
@@ -30,7 +30,7 @@ def model_card(facts: Facts) -> str:
         "## Use",
         f"```python\n{python_example(facts)}\n```",
         f"```sh\n{cli_example(facts)}\n```",
-        "Curves, pictures of every epoch and the configuration are in `report.html`.",
+        "`report.html` has the curves, the pictures of every epoch and the configuration.",
         "## Intended use and limits",
         "\n".join(f"- {sentence}" for sentence in limits(facts)),
     ]
@@ -38,7 +38,7 @@ def model_card(facts: Facts) -> str:
 
 
 def python_example(facts: Facts) -> str:
-    """Lines of Python that load the run from beside its folder and use it."""
+    """Return Python code that loads the run from the folder above it and uses it."""
     name = facts.folder.resolve().name or "run"
     quoted = json.dumps(name, ensure_ascii=not name.isprintable())
     lines = ["import vaekit as vk", "", f"run = vk.load({quoted})"]
@@ -51,7 +51,7 @@ def python_example(facts: Facts) -> str:
 
 
 def cli_example(facts: Facts) -> str:
-    """The same from the command line."""
+    """Return the same for the command line."""
     run = shlex.quote(facts.name)
     lines = [f"vaekit generate {run} --out new.png"] if serves("generate", facts.recipe) else []
     return "\n".join(
@@ -64,19 +64,19 @@ def cli_example(facts: Facts) -> str:
 
 
 def limits(facts: Facts) -> list[str]:
-    """What the model is for and what it is not, in sentences."""
+    """Return the intended use and the limits, as sentences."""
     height, width = facts.config.data.size
     sentences = [
-        f"It is for images like those it was trained on, at {height}×{width} pixels; on others expect less, "
-        "and measure it with `vaekit evaluate`.",
-        "Directions in the latent space follow what goes together in the training images; an edit of one "
-        "attribute can change others.",
-        "Reconstructions and samples are not evidence of anything: details that look real are guesses.",
+        f"It is intended for images like those it was trained on, at {height}×{width} pixels. Expect worse results on "
+        "others, and measure them with `vaekit evaluate`.",
+        "Directions in the latent space follow correlations in the training images: editing one attribute can change "
+        "others.",
+        "Reconstructions and samples are not evidence: details that look real are invented.",
     ]
     if facts.config.data.train_images < 1000:
         sentences.append(
-            f"It saw only {facts.config.data.train_images:,} different images and may repeat parts of them; "
-            "think of that before you share it."
+            f"It was trained on only {facts.config.data.train_images:,} images and may reproduce parts of them; "
+            "consider this before sharing it."
         )
     if facts.has_density:
         sentences.append(_limit_of_the_bound(facts.recipe.likelihood))
@@ -88,14 +88,14 @@ def limits(facts: Facts) -> list[str]:
 def _limit_of_the_bound(likelihood: str) -> str:
     if likelihood in DENSITIES:
         return (
-            "The ELBO is of a density over pixel values in [0, 1]: compare it only between runs on the same images at "
-            "the same size."
+            "The ELBO refers to a density over pixel values in [0, 1]: compare it only between runs on the same images "
+            "at the same size."
         )
     if likelihood == "bernoulli":
         return "Its likelihood is for binary pixels only."
     return (
-        "Its likelihood is a probability of 8-bit values: compare bits per dimension with those of other such models "
-        "of the same images, and not with densities."
+        "Its likelihood is a probability of 8-bit values: compare bits per dimension only with other such models "
+        "on the same images, not with densities."
     )
 
 
@@ -109,7 +109,7 @@ def _about(facts: Facts) -> str:
     kind = "A variational autoencoder" if facts.has_density else "An autoencoder"
     epochs = "1 epoch" if facts.epochs == 1 else f"{facts.epochs:.3g} epochs"
     text = (
-        f"{kind} for {data.size[0]}×{data.size[1]} {_plain(facts.colours)} images with {row.latents} "
+        f"{kind} for {data.size[0]}×{data.size[1]} {_plain(facts.colors)} images with {row.latents} "
         f"and {facts.parameters:,} parameters, trained with vaekit for {epochs} "
         f"({facts.images_seen:,} images seen)."
     )
@@ -133,21 +133,21 @@ def _data(facts: Facts) -> str:
     data = facts.config.data
     rows = [
         f"- source: {_code(facts.source)}",
-        f"- images: {data.images:,}, of which {data.train_images:,} were trained on",
+        f"- images: {data.images:,}, of which {data.train_images:,} for training",
     ]
     if data.classes:
         shown = ", ".join(_code(name) for name in data.classes[:20])
         rows.append(f"- classes: {shown}" + (f" and {len(data.classes) - 20:,} more" if len(data.classes) > 20 else ""))
     if data.attributes:
         rows.append("- attributes: " + ", ".join(_code(name) for name in data.attributes))
-    rows.append(f"- fingerprint of the content: {_code(data.fingerprint)}")
+    rows.append(f"- content fingerprint: {_code(data.fingerprint)}")
     return "\n".join(rows + [f"- note: {_plain(note)}" for note in facts.config.notes])
 
 
 def _numbers(facts: Facts) -> str:
     numbers = facts.numbers
     if not numbers:
-        return "None yet: the run has not ended an epoch."
+        return "None yet: the first epoch has not finished."
     rows = [_row(q, numbers) for q in QUANTITIES if numbers.get(q.key) is not None]
     return "\n".join([f"On {_plain(facts.measured_on)}.", "", "| | value | meaning |", "|---|---:|---|", *rows])
 
@@ -155,7 +155,7 @@ def _numbers(facts: Facts) -> str:
 def _verdict(facts: Facts) -> list[str]:
     if facts.diagnosis is None:
         return []
-    return [f"The training was judged {_plain(facts.diagnosis.words)} (`vaekit doctor` says what that rests on.)"]
+    return [f"Verdict of the doctor: {_plain(facts.diagnosis.summary)} (Run `vaekit doctor` to see the evidence.)"]
 
 
 def _row(quantity: Quantity, numbers: dict[str, Any]) -> str:
@@ -168,12 +168,12 @@ def _row(quantity: Quantity, numbers: dict[str, Any]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text from outside as Markdown that means itself."""
+    """Escape external text for Markdown."""
     return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(text.split()))
 
 
 def _code(text: str) -> str:
-    """Text from outside as a code span, whatever backticks it holds."""
+    """Format external text as a code span, whatever backticks it contains."""
     text = " ".join(text.split()) or " "
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)

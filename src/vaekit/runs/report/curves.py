@@ -1,4 +1,4 @@
-"""Curves of a run as small SVG figures with the colours and the type of the page, light or dark."""
+"""Learning curves as small SVG figures that use the colors and fonts of the page, in light and dark mode."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from vaekit.runs.report.facts import Facts
 __all__ = ["Panel", "Series", "draw", "panels"]
 
 _MOST_POINTS = 300
-_SETTLING = 0.05  # of the run: the fall from the first guess is so deep that it would flatten all that follows
+_SETTLING = 0.05  # start of the run to ignore when scaling, because the initial drop would flatten the rest
 
-#: Stand-ins that matplotlib can write, and the page's own colours.
-_COLOURS = {
+#: Placeholder colors that matplotlib can write, and the page's colors.
+_COLORS = {
     "#010101": "var(--muted)",
     "#020202": "var(--line)",
     "#030303": "var(--train)",
     "#040404": "var(--accent)",
 }
-_MUTED, _LINE, _TRAIN, _ACCENT = _COLOURS
+_MUTED, _LINE, _TRAIN, _ACCENT = _COLORS
 
-#: Title, unit, note and key of the figures, in order. The validation lines have the key with a prefix.
+#: Title, unit, note and key of each figure, in order. Validation lines use the key with a prefix.
 _WANTED = (
     ("PSNR", "dB", "higher is better", "psnr_db"),
     ("ELBO", "nats per image", "higher is better", "elbo_nats"),
@@ -37,7 +37,7 @@ _WANTED = (
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one curve: images seen, and a value."""
+    """Points of a curve: images seen, and values."""
 
     part: str  #: train or validation
     x: tuple[float, ...]
@@ -55,21 +55,21 @@ class Panel:
 
 
 def panels(facts: Facts) -> list[Panel]:
-    """The figures that have something to show: a curve that is not the same all along."""
+    """Return the figures with at least one curve that is not constant."""
     train, validation = facts.of_kind("train"), facts.of_kind("validation")
-    found = []
+    result = []
     for title, unit, note, key in _WANTED:
         candidates = (_series("train", key, train), _series("validation", f"validation_{key}", validation))
         series = tuple(s for s in candidates if s)
         if any(len(set(s.y)) > 1 for s in series) and (key != "rate_weight" or facts.has_density):
-            found.append(_scaled(Panel(title, unit, note, series)))
-    return found
+            result.append(_scaled(Panel(title, unit, note, series)))
+    return result
 
 
 def draw(panel: Panel) -> str:
-    """The figure as an ``<svg>`` element."""
+    """Draw a figure as an ``<svg>`` element."""
     import matplotlib
-    from matplotlib.figure import Figure  # not pyplot: that would choose a window system
+    from matplotlib.figure import Figure  # pyplot would select a window system
 
     style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": panel.title, "font.size": 10}
     with matplotlib.rc_context(style):
@@ -97,14 +97,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Means of neighbours, so that a long run is a line and not a cloud."""
+    """Average neighboring points, so that a long run is drawn as a line and not as a cloud."""
     step = math.ceil(len(points) / _MOST_POINTS)
     groups = [points[i : i + step] for i in range(0, len(points), step)]
     return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups]
 
 
 def _scaled(panel: Panel) -> Panel:
-    """Small values in thousandths or millionths, so that the ticks are short."""
+    """Scale small values by powers of 1000, so that the tick labels are short."""
     largest = max(abs(y) for s in panel.series for y in s.y)
     power = 0 if largest >= 0.05 or largest == 0 else math.ceil(-math.log10(largest * 50) / 3) * 3
     if not power:
@@ -115,10 +115,10 @@ def _scaled(panel: Panel) -> Panel:
 
 
 def _limits(series: tuple[Series, ...]) -> tuple[float, float]:
-    """Of the vertical axis: what comes after the first twentieth of the run, with a margin."""
+    """Return the limits of the vertical axis, from the values after the first 5 % of the run, with a margin."""
     settled = _SETTLING * max(s.x[-1] for s in series)
     if all(s.part == "train" for s in series):
-        settled = 0.0  # a schedule: its start is its point
+        settled = 0.0  # schedules are shown from the start
     values = [y for s in series for x, y in zip(s.x, s.y, strict=True) if x >= settled]
     margin = 0.06 * (max(values) - min(values)) or max(abs(values[0]), 1e-12) * 0.06
     return min(values) - margin, max(values) + margin
@@ -158,7 +158,7 @@ def _dress(axes: Any, panel: Panel) -> None:
 
 
 def _short(value: float) -> str:
-    """A tick: 12000 is 12k, 0.0005 is 0.0005."""
+    """Format a tick label: 12000 is 12k, 0.0005 is 0.0005."""
     size = abs(value)
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= unit:
@@ -167,13 +167,14 @@ def _short(value: float) -> str:
 
 
 def _inline(svg: str, panel: Panel) -> str:
-    """A whole SVG file as an element of a page: no header, no metadata, no names that occur twice."""
+    """Convert an SVG file to an element of a page: without header, metadata and repeated ids."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    for stand_in, colour in _COLOURS.items():
-        svg = svg.replace(stand_in, colour)
+    for placeholder, color in _COLORS.items():
+        svg = svg.replace(placeholder, color)
+
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box
     head = f'<svg {box[0]} role="img" aria-label="{panel.title} by images seen">'

@@ -1,4 +1,4 @@
-"""What is to be said about a run, read from its folder: configuration, numbers, pictures. No markup here."""
+"""Facts about a run for its reports, read from its folder: configuration, metrics, pictures."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _PARTS = {"test": "test", "val": "validation", "train": "training", "all": "all"
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that a run reports: its key in ``metrics.jsonl``, and what it means."""
+    """A reported metric: its key in ``metrics.jsonl``, and its meaning."""
 
     key: str
     name: str
     unit: str
     decimals: int
     meaning: str
-    better: str  #: "higher", "lower", or "" where neither is better by itself
+    better: str  #: "higher", "lower", or "" if neither is better by itself
 
 
 QUANTITIES = (
@@ -55,7 +55,7 @@ QUANTITIES = (
         "SSE",
         "per image",
         2,
-        "sum of squared errors over the pixel values of an image on the [0,\u00a01] scale, mean over images",
+        "sum of squared errors over the pixel values of an image on the [0,\u00a01] scale, averaged over images",
         "lower",
     ),
     Quantity(
@@ -71,7 +71,7 @@ QUANTITIES = (
         "Bits per dimension",
         "bits",
         3,
-        "−ELBO over pixel values and log 2: a code for the images needs no more bits per pixel value",
+        "−ELBO per pixel value, divided by log 2: a lossless code needs no more bits per pixel value",
         "lower",
     ),
     Quantity(
@@ -79,7 +79,7 @@ QUANTITIES = (
         "Distortion",
         "nats per image",
         1,
-        "−log p(x|z) on average: what the latent leaves unsaid",
+        "average −log p(x|z): information that the latent does not carry",
         "lower",
     ),
     Quantity(
@@ -87,14 +87,14 @@ QUANTITIES = (
         "Rate",
         "nats per image",
         1,
-        "KL(q(z|x) ‖ p(z)): what the latent says about an image beyond the prior",
+        "KL(q(z|x) ‖ p(z)): information about an image that the latent carries beyond the prior",
         "",
     ),
 )
 
 
 def number(value: Any, decimals: int) -> str:
-    """A number for people: thousands set apart, a true minus sign, a dash where there is none.
+    """Format a number with thousands separators and a minus sign; a dash if it is missing.
 
     >>> number(-1234.56, 1), number(None, 1), number(float("inf"), 2)
     ('−1,234.6', '–', '∞')
@@ -106,7 +106,7 @@ def number(value: Any, decimals: int) -> str:
 
 
 def part_name(part: Any) -> str:
-    """The name of a part of the data as people write it.
+    """Return the name of a part of the data for readers.
 
     >>> part_name("val")
     'validation'
@@ -116,16 +116,16 @@ def part_name(part: Any) -> str:
 
 @dataclass(frozen=True)
 class Facts:
-    """A run as its report sees it."""
+    """A run as its reports present it."""
 
     folder: Path
     config: RunConfig
     recipe: Recipe
-    lines: list[dict[str, Any]]  #: of ``metrics.jsonl``
+    lines: list[dict[str, Any]]  #: ``metrics.jsonl``
 
     @classmethod
     def of(cls, folder: Path) -> Facts:
-        """Reads a run folder."""
+        """Read a run folder."""
         config = read_config(folder)
         return cls(folder, config, config.recipe, read_metrics(folder))
 
@@ -135,35 +135,35 @@ class Facts:
         return storable(self.folder.resolve().name) or "run"
 
     @property
-    def colours(self) -> str:
-        """What kind of images they are, in a word or two."""
-        kind = {1: "gray", 3: "colour"}.get(self.config.data.channels, "part-transparent colour")
+    def colors(self) -> str:
+        """Description of the color mode."""
+        kind = {1: "gray", 3: "color"}.get(self.config.data.channels, "partially transparent color")
         how = self.config.data.binarize
-        return f"binarised ({how}) {kind}" if how else kind
+        return f"binarized ({how}) {kind}" if how else kind
 
     @property
     def source(self) -> str:
-        """Where the images came from, without the folders above: those are nobody else's business."""
+        """Name of the source, without the folders above it, which are private."""
         return printable(PurePath(self.config.data.source.rstrip("/\\").replace("\\", "/")).name) or "array"
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
-        """The lines of one kind: train, validation or final."""
+        """Return the lines of one kind: train, validation or final."""
         return [line for line in self.lines if line.get("kind") == kind]
 
     def last(self, kind: str) -> dict[str, Any]:
-        """The last numbers of a kind (final, validation) by the keys of ``QUANTITIES``, if any."""
+        """Return the latest numbers of a kind (final, validation) by the keys of ``QUANTITIES``, or an empty dict."""
         line = (self.of_kind(kind) or [{}])[-1]
         own = {key.removeprefix(f"{kind}_"): value for key, value in line.items() if key.startswith(f"{kind}_")}
         return own | {"part": line.get("part")} if own else {}
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """The final numbers, or those of the last epoch of a run that did not end."""
+        """The final metrics, or those of the last epoch of an unfinished run."""
         return self.last("final") or self.last("validation")
 
     @property
     def measured_on(self) -> str:
-        """Which images :attr:`numbers` are about: ``1,000 test images``, ``all 40 images``."""
+        """The images that :attr:`numbers` were measured on: ``1,000 test images``, ``all 40 images``."""
         part, count = self.numbers.get("part"), self.numbers.get("images")
         if part == "all":
             return "all images" if count is None else f"all {count:,} images"
@@ -171,19 +171,19 @@ class Facts:
 
     @property
     def pictured_on(self) -> str:
-        """What the pictured images were to the run."""
+        """Role of the pictured images."""
         lines = self.of_kind("validation")
         seen_in_training = bool(lines) and lines[-1].get("part") == "train"
-        return "images from the training set" if seen_in_training else "images that were never trained on"
+        return "images from the training set" if seen_in_training else "images that were not used for training"
 
     @property
     def has_density(self) -> bool:
-        """Whether rate and bound have a meaning."""
+        """Whether the model has a rate and a bound."""
         return self.recipe.has_density
 
     @property
     def images_seen(self) -> int:
-        """Images trained on so far, repeats counted."""
+        """Images trained on so far, including repeats."""
         return max((int(line.get("images", 0)) for line in self.lines), default=0)
 
     @property
@@ -199,31 +199,31 @@ class Facts:
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:
-        """What the doctor said when the training ended, if it has."""
+        """The diagnosis at the end of training, or None if training has not finished."""
         evidence = load_evidence(self.folder)
         return None if evidence is None else diagnose(evidence)
 
     def next_command(self, diagnosis: Diagnosis) -> str:
-        """The command that follows from a diagnosis, for who has the images and the run in the working folder."""
+        """Return the command that follows from a diagnosis, for a working folder with the images and the run."""
         initial = self.config.initial
         config = replace(self.config, initial=PurePath(initial).name if initial else None)
         return next_command(config, diagnosis, self.source, self.name)
 
     @cached_property
     def parameters(self) -> int:
-        """Numbers that training changed."""
-        with torch.device("meta"):  # shapes alone: nothing is allocated
+        """Number of trained parameters."""
+        with torch.device("meta"):  # shapes only, without allocation
             return parameter_count(build_model(self.recipe, (self.config.data.channels, *self.config.data.size)))
 
     @cached_property
     def pictures(self) -> dict[int, dict[str, Path]]:
-        """Epoch → kind (reconstructions, samples) → file, epochs in order."""
-        found: dict[int, dict[str, Path]] = {}
+        """Files by epoch and kind (reconstructions, samples), in order."""
+        pictures: dict[int, dict[str, Path]] = {}
         folder = self.folder / "pictures"
         if os.path.lexists(folder) and not is_plain_folder(folder):
-            note(f"vaekit: {folder} is left out ({odd_kind(folder) or 'a file'}, not a folder)")
-            return found
+            note(f"vaekit: skipping {folder} ({odd_kind(folder) or 'a file'}, not a folder)")
+            return pictures
         for path in sorted(folder.glob("epoch-*.png")):
             if match := _PICTURE.fullmatch(path.name):
-                found.setdefault(int(match[1]), {})[match[2]] = path
-        return dict(sorted(found.items()))
+                pictures.setdefault(int(match[1]), {})[match[2]] = path
+        return dict(sorted(pictures.items()))

@@ -1,7 +1,7 @@
-"""The pictures of a run as data URIs, few and small enough for one file.
+"""Pictures of a run as data URIs, limited in number and size so that they fit into one file.
 
-A run may be a stranger's, so a picture is a regular PNG file of a limited size inside the run folder. Everything else
-is left out, with a line on stderr that names it.
+The run may come from a stranger, so only regular PNG files of limited size inside the run folder are used. Other files
+are skipped with a note on stderr.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from vaekit.system.regular_files import read_plain
 
 __all__ = ["Frame", "evenly", "frames", "say_left_out", "stored_picture"]
 
-_MOST_BYTES = 1 << 28  # of one file
+_MOST_BYTES = 1 << 28  # per file
 
 _MOST_FRAMES = 40
-_WIDTH, _LAST_WIDTH = 1000, 1400  # pixels: the last frame is the one that people look at closely
+_WIDTH, _LAST_WIDTH = 1000, 1400  # pixels; the last frame is larger, because people look at it closely
 _QUALITY, _LAST_QUALITY = 80, 90
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: when it was taken, and what to put into ``src``. Width and height are the file's."""
+    """A picture: its epoch, the content of ``src``, and the width and height of the file."""
 
     epoch: int
     uri: str
@@ -39,14 +39,14 @@ class Frame:
 
 
 def frames(files: dict[int, Path]) -> list[Frame]:
-    """Epoch → file, as frames in order: at most 40, evenly spaced, without damaged ones."""
+    """Convert files by epoch to frames in order: at most 40, evenly spaced, without damaged ones."""
     epochs = evenly(sorted(files), _MOST_FRAMES)
-    found = (_frame(epoch, files[epoch], epoch == epochs[-1]) for epoch in epochs)
-    return [frame for frame in found if frame]
+    candidates = (_frame(epoch, files[epoch], epoch == epochs[-1]) for epoch in epochs)
+    return [frame for frame in candidates if frame]
 
 
 def evenly(items: list[int], most: int) -> list[int]:
-    """At most ``most`` (at least 2) of the items, evenly spaced, first and last included.
+    """Return at most ``most`` (at least 2) of the items, evenly spaced, including the first and the last.
 
     >>> evenly(list(range(100)), 4)
     [0, 33, 66, 99]
@@ -57,24 +57,26 @@ def evenly(items: list[int], most: int) -> list[int]:
 
 
 def stored_picture(path: Path) -> tuple[bytes, Image.Image]:
-    """A picture that a run keeps: the bytes of the PNG file, and the picture, decoded.
+    """Read a picture of a run: the bytes of the PNG file, and the decoded image.
 
-    Raises OSError for what is no regular file, and whatever Pillow raises for what is no PNG.
+    Raises:
+        OSError: If it is not a regular file.
+        Exception: Whatever Pillow raises if it is not a PNG file.
     """
     original = read_plain(path, _MOST_BYTES)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # checked below
         image = Image.open(io.BytesIO(original), formats=("PNG",))
     if image.width * image.height > MOST_PIXELS:
-        raise ValueError(f"{image.width * image.height:,} pixels, the limit is {MOST_PIXELS:,}")
+        raise ValueError(f"{image.width * image.height:,} pixels; the limit is {MOST_PIXELS:,}")
     image.load()
     return original, image
 
 
 def say_left_out(path: Path, error: Exception) -> None:
-    """Says on stderr that a picture is not shown, and why."""
+    """Print a note that a picture is skipped, and why."""
     why = "not a PNG file" if isinstance(error, Image.UnidentifiedImageError) else reason(error)
-    note(f"vaekit: {printable(str(path))} is left out ({why})")
+    note(f"vaekit: skipping {printable(str(path))} ({why})")
 
 
 def _frame(epoch: int, path: Path, is_last: bool) -> Frame | None:
@@ -83,10 +85,10 @@ def _frame(epoch: int, path: Path, is_last: bool) -> Frame | None:
         shown = _fitted(image, _LAST_WIDTH if is_last else _WIDTH)
         buffer = io.BytesIO()
         shown.save(buffer, "WEBP", quality=_LAST_QUALITY if is_last else _QUALITY, method=2)
-    except Exception as error:  # whatever a file of another making brings up
+    except Exception as error:  # a file from a stranger may raise anything
         say_left_out(path, error)
         return None
-    # Small images enlarged to squares are smaller, and exact, as they are.
+    # small images that were enlarged to squares compress better without loss
     kind, data = ("png", original) if len(original) <= buffer.tell() else ("webp", buffer.getvalue())
     return Frame(epoch, f"data:image/{kind};base64,{base64.b64encode(data).decode()}", *image.size)
 

@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file with style, script and pictures inside, for any browser, offline."""
+"""The report of a run: one HTML file with inline style, script and pictures, for any browser, offline."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from vaekit.runs.report.verdict import verdict
 
 __all__ = ["page"]
 
-_WIDE = 3.0  # width over height from which a sheet scrolls sideways on a phone
+_WIDE = 3.0  # aspect ratio above which a sheet scrolls sideways on a phone
 
 
 def page(facts: Facts) -> str:
-    """``report.html`` as text. Whatever comes from outside is escaped."""
+    """Return the content of ``report.html``. External strings are escaped."""
     title = f"{facts.recipe.name} on {facts.source}"
     parts = (_head(facts), verdict(facts), _pictures(facts), _curves(facts), _numbers(facts), _use(facts), _run(facts))
     style, script = (
@@ -34,14 +34,14 @@ def page(facts: Facts) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(storable(title))}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         + storable("\n".join(part for part in parts if part))
-        + f"\n<footer>Written by vaekit {escape(__version__)}. All that is shown is in this file.</footer>\n"
+        + f"\n<footer>Written by vaekit {escape(__version__)}. This file is self-contained.</footer>\n"
         f"</main>\n<script>\n{script}</script>\n</body>\n</html>\n"
     )
 
 
 def _head(facts: Facts) -> str:
     data, row = facts.config.data, facts.recipe
-    kind = facts.colours
+    kind = facts.colors
     dek = (
         f"{data.size[0]}×{data.size[1]} {kind} images in {row.latents}. "
         f"{facts.parameters:,} parameters, {facts.images_seen:,} images seen ({_epochs(facts.epochs)})."
@@ -59,7 +59,7 @@ def _head(facts: Facts) -> str:
 def _tiles(facts: Facts) -> str:
     numbers = facts.numbers
     if not numbers:
-        return "<p>No numbers yet: the run has not ended an epoch.</p>"
+        return "<p>No metrics yet: the first epoch has not finished.</p>"
     wanted = (
         ("psnr_db", "elbo_nats", "bits_per_dim", "rate_nats") if facts.has_density else ("psnr_db", "sse_per_image")
     )
@@ -92,7 +92,7 @@ def _pictures(facts: Facts) -> str:
         return ""
     captions = {
         "reconstructions": f"{facts.pictured_on.capitalize()}, above their reconstructions from the posterior mean.",
-        "samples": "New images, decoded from draws of the prior; the same draws at every epoch.",
+        "samples": "New images, decoded from samples of the prior; the noise is the same in every epoch.",
     }
     shown = "\n".join(_stack(kind, stack, captions[kind]) for kind, stack in stacks.items() if stack)
     return f'<section>\n<h2>Pictures</h2>\n{_slider(stacks)}\n<div class="prints">\n{shown}\n</div>\n</section>'
@@ -130,7 +130,7 @@ def _curves(facts: Facts) -> str:
         return ""
     lines = facts.of_kind("validation")
     part = escape(part_name(lines[-1].get("part"))) if lines else ""
-    legend = '<span class="train">training, as it goes</span>' + (
+    legend = '<span class="train">training batches</span>' + (
         f"<span>{part} images, after each epoch</span>" if part else ""
     )
     figures = "\n".join(
@@ -151,16 +151,16 @@ def _numbers(facts: Facts) -> str:
     why = (
         ""
         if facts.has_density
-        else '<p class="muted">An autoencoder has no density, so it has no rate and no bound.</p>'
+        else '<p class="muted">An autoencoder has no density, and therefore no rate and no bound.</p>'
     )
     if facts.has_density and facts.recipe.beta != 1:
         why = (
             f'<p class="muted">Training weighted the rate with β = {facts.recipe.beta:g}; '
-            "the ELBO here is the bound itself, with weight 1.</p>"
+            "the ELBO shown here is the bound itself, with weight 1.</p>"
         )
     return (
         '<section>\n<h2>Numbers</h2>\n<div class="scroll"><table>\n'
-        f'<thead><tr><th></th>{heads}<th class="meaning">what it is</th></tr></thead>\n'
+        f'<thead><tr><th></th>{heads}<th class="meaning">meaning</th></tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody></table></div>\n"
         f"{why}</section>"
     )
@@ -195,8 +195,8 @@ def _run(facts: Facts) -> str:
     speed = facts.images_per_second
     rows = [
         ("Recipe", f"{row.name}: {row.summary}" if row.summary else row.name),
-        ("After", row.paper),
-        ("Images", f"{data.images:,} in {facts.source}, {data.train_images:,} of them trained on"),
+        ("Reference", row.paper),
+        ("Images", f"{data.images:,} in {facts.source}, of which {data.train_images:,} for training"),
         ("Classes", ", ".join(data.classes[:20]) + (" …" if len(data.classes) > 20 else "")),
         ("Attributes", ", ".join(data.attributes)),
         ("Fingerprint", data.fingerprint),
@@ -206,13 +206,13 @@ def _run(facts: Facts) -> str:
     listed = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in rows if text)
     return (
         f'<section>\n<h2>Run</h2>\n<dl class="facts">{listed}</dl>\n'
-        "<details><summary>The whole configuration</summary>"
+        "<details><summary>Full configuration</summary>"
         f"<pre><code>{escape(_configuration(facts))}</code></pre></details>\n</section>"
     )
 
 
 def _configuration(facts: Facts) -> str:
-    """``config.json`` without the folders of this machine."""
+    """Return ``config.json`` without folders of this machine."""
     config = asdict(facts.config)
     config["data"]["source"] = facts.source
     if config["initial"]:

@@ -1,4 +1,4 @@
-"""The doctor's block of the page: the verdict, what it rests on, and the command to try next."""
+"""The doctor's section of the page: the verdict, its evidence, and the next command."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["verdict"]
 
 
 def verdict(facts: Facts) -> str:
-    """The block as HTML; empty for a run that has not ended, or ended before there was a doctor."""
-    found = facts.diagnosis
-    if found is None:
+    """Return the section as HTML; empty for a run that has not finished, or has no stored evidence."""
+    diagnosis = facts.diagnosis
+    if diagnosis is None:
         return ""
-    rows = "\n".join(_row(row) for row in found.rows)
+    rows = "\n".join(_row(row) for row in diagnosis.rows)
     return (
-        f'<section class="doctor">\n<h2>Verdict: {escape(found.verdict)}</h2>\n'
-        f"<p>{escape(_sentence(found.reason))}</p>\n"
-        "<details><summary>What that rests on</summary>\n"
+        f'<section class="doctor">\n<h2>Verdict: {escape(diagnosis.verdict)}</h2>\n'
+        f"<p>{escape(_sentence(diagnosis.reason))}</p>\n"
+        "<details><summary>Evidence</summary>\n"
         '<div class="scroll"><table>\n'
         '<thead><tr><th></th><th class="n">value</th><th>expected</th><th></th></tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody></table></div></details>\n"
-        f"<p>{escape(found.advice)}</p>\n<pre><code>{escape(facts.next_command(found))}</code></pre>\n</section>"
+        f"<p>{escape(diagnosis.advice)}</p>\n<pre><code>{escape(facts.next_command(diagnosis))}</code></pre>\n</section>"
     )
 
 

@@ -32,4 +32,4 @@ def doctor(run: RunContext, data: Any) -> Result:
 
 def _text(diagnosis: Diagnosis, command: str) -> str:
     """The verdict, its evidence, and what to do."""
-    return "\n".join([diagnosis.words, "", *diagnosis.table(), "", diagnosis.advice, f"  {command}"])
+    return "\n".join([diagnosis.summary, "", *diagnosis.table(), "", diagnosis.advice, f"  {command}"])

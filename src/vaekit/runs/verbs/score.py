@@ -15,7 +15,7 @@ from vaekit.data.csv_table import check_table, write_table
 from vaekit.data.subsets import held_out
 from vaekit.errors import UserError, argument
 from vaekit.evaluation import anomaly, metrics
-from vaekit.figures.grid import Sheet, in_colour, stacked_sheet
+from vaekit.figures.grid import Sheet, in_color, stacked_sheet
 from vaekit.latent import ops
 from vaekit.runs import folder as runs
 from vaekit.runs.context import ChosenImages, RunContext
@@ -84,8 +84,8 @@ def _sheet(run: RunContext, pixels: Selection, strangest: np.ndarray, normal: Se
     shown = pixels[torch.from_numpy(strangest)]
     made = ops.reconstruct(run.model, shown)
     usual = normal[torch.arange(len(normal))[:: -(-len(normal) // _MAPS_OF_NORMAL)]]
-    heat = anomaly.coloured(*(anomaly.heat_maps(run.model, each) for each in (shown, usual)))
-    pictures = (*(in_colour(each) for each in (shown, made)), heat)
+    heat = anomaly.colored(*(anomaly.heat_maps(run.model, each) for each in (shown, usual)))
+    pictures = (*(in_color(each) for each in (shown, made)), heat)
     return stacked_sheet(*pictures, labels=("strangest", "reconstructed", "unlikely"))
 
 
@@ -97,7 +97,7 @@ def _normal(run: RunContext, images: Images, groups: Sequence[str]) -> np.ndarra
         return np.logical_or.reduce(matched)
     if labels is None:
         return None
-    normal = anomaly.found_among(images.classes, _classes_trained_on(run))
+    normal = anomaly.normal_classes(images.classes, _classes_trained_on(run))
     return np.isin(labels, [images.classes.index(name) for name in normal]) if normal else None
 
 

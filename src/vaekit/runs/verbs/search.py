@@ -13,9 +13,9 @@ from vaekit.data import Selection
 from vaekit.errors import UserError
 from vaekit.figures.grid import Sheet
 from vaekit.figures.mosaic import Atlas, chosen_cells
-from vaekit.latent import neighbours as search
+from vaekit.latent import neighbors as search
 from vaekit.latent import ops
-from vaekit.latent.codes_file import check_codes_file, write_codes
+from vaekit.latent.latents_file import check_latents_file, write_latents
 from vaekit.runs.context import RunContext, files_of
 from vaekit.runs.result import Result
 
@@ -32,7 +32,7 @@ def neighbors(run: RunContext, image: Any, data: Any, split: str | None, count: 
     if len(given) > _MOST_QUERIES:
         raise UserError(f"there are {len(given):,} images to find the neighbors of; give {_MOST_QUERIES} at most")
     found = _encoded(run, data, split)
-    known, queries = (search.standardised(run.model, z) for z in (found.latents, ops.encode(run.model, given)))
+    known, queries = (search.standardized(run.model, z) for z in (found.latents, ops.encode(run.model, given)))
     distances, rows = search.nearest(known, queries, count)
     nearest = [
         [{**found.facts(i), "distance": d} for d, i in zip(distance, row, strict=True)]
@@ -59,10 +59,10 @@ def map_(run: RunContext, data: Any, split: str | None) -> Result:
 def save_codes(run: RunContext, out: Path, data: Any, split: str | None) -> Result:
     """Writes names, labels and latents as .npz, .parquet or .csv."""
     run.needs("encode")
-    check_codes_file(out)
+    check_latents_file(out)
     found = _encoded(run, data, split)
     if run.leads:
-        write_codes(out, found.names, found.latents, found.label_names)
+        write_latents(out, found.names, found.latents, found.label_names)
     return Result(numbers={"written": str(out), "images": len(found.latents), "latents": found.latents.shape[1]})
 
 

@@ -1,4 +1,4 @@
-"""Codes of images as a file that other programs read: .npz, .parquet or .csv."""
+"""Write latents of images to a file for other programs: .npz, .parquet or .csv."""
 
 from __future__ import annotations
 
@@ -14,32 +14,38 @@ from vaekit.data.csv_table import check_place, write_table
 from vaekit.errors import UserError
 from vaekit.system.files import atomic_write_bytes
 
-__all__ = ["check_codes_file", "write_codes"]
+__all__ = ["check_latents_file", "write_latents"]
 
 _ENDINGS = (".npz", ".parquet", ".csv")
 
 
-def check_codes_file(path: Path) -> None:
-    """Refuses a file that could not be written, before a long encoding."""
+def check_latents_file(path: Path) -> None:
+    """Check before a long encoding that latents can be written to ``path``; raises :class:`UserError`."""
     if path.suffix.lower() not in _ENDINGS:
-        raise UserError(f"{path}: codes are written as {', '.join(_ENDINGS)}; give a name that ends so")
+        raise UserError(f"{path}: latents are written as {', '.join(_ENDINGS)}; use a name that ends so")
     check_place(path)
     if path.suffix.lower() == ".parquet":
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
-            raise UserError(f"{path}: Parquet needs pip install 'vaekit[parquet]'; or give .npz or .csv") from error
+            raise UserError(f"{path}: Parquet needs pip install 'vaekit[parquet]'; or use .npz or .csv") from error
 
 
-def write_codes(path: Path, names: Sequence[str], latents: Tensor, labels: Sequence[str] | None = None) -> None:
-    """Writes N names, float32 latents ``[N, L]``, and the names of the labels where there are any; whole or not at all.
+def write_latents(path: Path, names: Sequence[str], latents: Tensor, labels: Sequence[str] | None = None) -> None:
+    """Write names, latents and, if given, labels of N images atomically.
 
-    .npz: arrays ``names``, ``latents`` and ``labels``. .parquet: columns ``name``, ``label`` and ``latent``, a list of
-    float32. .csv: columns ``name``, ``label`` and ``z0`` … ``z(L−1)``.
+    .npz has arrays ``names``, ``latents`` and ``labels``. .parquet has columns ``name``, ``label`` and ``latent``, a
+    list of float32. .csv has columns ``name``, ``label`` and ``z0`` to ``z(L−1)``.
+
+    Args:
+        path: File with one of these extensions.
+        names: Names of the images.
+        latents: float32 ``[N, L]``.
+        labels: Class names of the images.
     """
     values = latents.float().numpy()
-    ending = path.suffix.lower()
-    if ending == ".npz":
+    extension = path.suffix.lower()
+    if extension == ".npz":
         arrays: dict[str, Any] = {"names": np.array(names, dtype=str), "latents": values}
         if labels is not None:
             arrays["labels"] = np.array(labels, dtype=str)
@@ -50,7 +56,7 @@ def write_codes(path: Path, names: Sequence[str], latents: Tensor, labels: Seque
     columns: dict[str, Sequence[object]] = {"name": names}
     if labels is not None:
         columns["label"] = labels
-    if ending == ".csv":
+    if extension == ".csv":
         columns |= {f"z{i}": column.tolist() for i, column in enumerate(values.T)}
         write_table(path, columns)
         return

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import vaekit as vk
 from vaekit.errors import UserError
-from vaekit.figures.mosaic import CELLS, COLOURS, Atlas, chosen_cells
-from vaekit.latent.neighbours import nearest, plane, standardised
+from vaekit.figures.mosaic import CELLS, COLORS, Atlas, chosen_cells
+from vaekit.latent.neighbors import nearest, plane, standardized
 
 
 @settings(max_examples=50, deadline=None)
@@ -57,7 +57,7 @@ def test_a_cell_shows_the_image_nearest_to_its_middle(count: int, seed: int, spr
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("classes", [0, 2, len(COLOURS) + 1])
+@pytest.mark.parametrize("classes", [0, 2, len(COLORS) + 1])
 def test_an_atlas_has_frames_where_colours_suffice(channels: int, classes: int) -> None:
     places = torch.tensor([[0, 0], [2, 1]])
     pixels = torch.full((2, channels, 8, 4), 128, dtype=torch.uint8)
@@ -79,7 +79,7 @@ def test_an_image_is_its_own_neighbour_and_distances_do_not_depend_on_the_scale_
     assert all(row[0]["distance"] < 1e-3 and row[0]["distance"] <= row[1]["distance"] for row in found)
     assert len(sheet) == 2 * 4 and torch.equal(sheet.pixels[0], sheet.pixels[1])
     codes = run.encode(images)
-    noise = standardised(run.model, codes)
+    noise = standardized(run.model, codes)
     assert found[0][1]["distance"] == pytest.approx(float((noise[1:] - noise[0]).norm(dim=1).min()), rel=1e-3)
     with pytest.raises(UserError, match="give 10 at most"):
         run.neighbors(torch.zeros(11, *run.shape, dtype=torch.uint8))

@@ -1,0 +1,99 @@
+"""Compare images by their latents: nearest neighbors, and a projection to the plane.
+
+    d(a, b) = ‖N⁻¹(a) − N⁻¹(b)‖        N: standard normal noise → samples of a normal with the moments of the prior
+
+Latents are compared as the noise from which the prior would produce them. A distance of 1 is then one standard
+deviation of the prior, and does not depend on how the network scales its latents. Latents of an autoencoder without a
+prior are compared directly. Differences that the latent does not encode are invisible. The plane uses the latents
+directly, because all directions of the noise have equal variance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError
+from vaekit.model.latent_model import LatentModel
+
+__all__ = ["Plane", "components", "nearest", "plane", "standardized"]
+
+_AT_ONCE = 1 << 24  # differences per chunk
+
+
+@torch.inference_mode()
+def standardized(model: LatentModel, codes: Tensor) -> Tensor:
+    """Convert latents ``[N, L]`` to the prior's noise, float64 on the CPU; unchanged if there is no prior."""
+    pz = model.drawn_from()
+    normal = None if pz is None else pz.moments
+    if normal is None:
+        return codes.cpu().double()
+    return normal.to_noise(codes.to(next(model.parameters()).device)).cpu().double()
+
+
+def nearest(codes: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the nearest of N latents to each of Q queries.
+
+    The search is exact. Equal distances are in the order of the rows.
+
+    Args:
+        codes: Latents ``[N, L]``.
+        queries: Latents ``[Q, L]``.
+        count: Number of neighbors; fewer are returned if N is smaller.
+
+    Returns:
+        Increasing distances, float64 ``[Q, k]``, and rows ``[Q, k]``.
+
+    Raises:
+        UserError: If ``count`` is below 1.
+
+    >>> nearest(torch.tensor([[0.0], [3.0], [1.0]]), torch.tensor([[0.9]]), 2)[1]
+    tensor([[2, 0]])
+    """
+    if count < 1:
+        raise UserError(f"count {count}: expected at least 1 neighbor", "count")
+    codes, queries = codes.double(), queries.double()
+    piece = max(1, _AT_ONCE // max(1, codes.shape[1]))
+    distances, rows = [], []
+    for query in queries:
+        squares = torch.cat([(chunk - query).square().sum(1) for chunk in codes.split(piece)])
+        square, row = squares.sort(stable=True)
+        distances.append(square[:count].sqrt())
+        rows.append(row[:count])
+    return torch.stack(distances), torch.stack(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Latents projected to the plane with most of their variance."""
+
+    coordinates: Tensor  #: float64 ``[N, 2]``, mean 0
+    shares: tuple[float, float]  #: share of the variance along each axis
+    axes: Tensor  #: float64 ``[2, L]``: unit rows; the second is 0 if L is 1
+
+
+def plane(codes: Tensor) -> Plane:
+    """Project latents ``[N, L]``, N ≥ 1, to their first two principal components (Pearson 1901).
+
+    The sign of an axis is chosen so that its largest loading is positive, which makes the result unique.
+
+    >>> plane(torch.tensor([[0.0, 0.0], [4.0, 0.0], [2.0, 1.0], [2.0, -1.0]])).shares
+    (0.8, 0.2)
+    """
+    axes, variances = components(codes)
+    plane_axes = torch.zeros(2, codes.shape[1], dtype=torch.float64)
+    plane_axes[: len(axes[:2])] = axes[:2]
+    coordinates = (codes.double() - codes.double().mean(0)) @ plane_axes.mT
+    total = max(float(variances.sum()), 1e-300)
+    shares = [float(value) / total for value in variances[:2]] + [0.0]
+    return Plane(coordinates, (shares[0], shares[1]), plane_axes)
+
+
+def components(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the principal axes of latents ``[N, L]``, unit rows float64 ``[L, L]``, and their decreasing variances."""
+    centered = codes.double() - codes.double().mean(0)
+    values, vectors = torch.linalg.eigh(centered.mT @ centered / len(codes))
+    axes = vectors.mT.flip(0)
+    return axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign(), values.flip(0).clamp(min=0)

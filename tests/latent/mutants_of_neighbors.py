@@ -1,0 +1,13 @@
+"""Mistakes in the formulas of ``vaekit.latent.neighbors``: see ``tests/support/mutant.py``."""
+
+from mutant import Mutant, Table
+
+from vaekit.latent import neighbors
+
+TABLE = Table(
+    neighbors,
+    tests=["latent/test_neighbors.py", "latent/test_traversal.py"],
+    mutants=[
+        Mutant("centered.mT @ centered / len(codes)", "centered.mT @ centered", "the variance of a component is a sum"),
+    ],
+)
