@@ -1,4 +1,4 @@
-"""The program ``vaekit``, and ``python -m vaekit``: ready for Ctrl-C before anything is imported that takes time."""
+"""The program ``vaekit``, and ``python -m vaekit``: handles Ctrl-C before anything slow is imported."""
 
 import os
 import signal
@@ -19,18 +19,18 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     code = run()
     if hears_ctrl_c:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: what Python takes down is nobody's loss
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done; Python only shuts down
     return code
 
 
 def _leave(*_: object) -> None:
-    """Ends the program at once: nothing is half written while modules are imported."""
-    os.write(2, b"vaekit: stopped; nothing was left half written\n")
+    """Exits at once: while modules are imported, no file is half written."""
+    os.write(2, b"vaekit: stopped; no half-written files remain\n")
     os._exit(130)
 
 
 def _occupy_standard_streams() -> None:
-    """Opens what the shell closed (``>&-``), or the first file that is opened would take its place."""
+    """Opens the streams that the shell closed (``>&-``); otherwise the next opened file would take their place."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
     os.close(descriptor)

@@ -350,7 +350,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     )
     assert (
         measured.stderr
-        == f"vaekit: {out} is not finished, its weights are those after {seen[1]['images']:,} of {12 * 1611:,} images\n"
+        == f"vaekit: {out} is not finished, its weights have seen {seen[1]['images']:,} of {12 * 1611:,} images\n"
     )
     _train("seed-ae", out, epochs=12)
     _assert_same(out, twelve_epochs)
@@ -376,7 +376,7 @@ def test_a_signal_before_there_is_anything_to_save(
     monkeypatch.setattr(moment, slow)
     handler = signal.getsignal(signal.SIGTERM)
     answer = vaekit("train", "digits", "--recipe", "seed-ae", "--out", tmp_path / "new" / "run")
-    assert answer == (code, "", f"vaekit: stopped{who}; nothing was left half written\n")
+    assert answer == (code, "", f"vaekit: stopped{who}; no half-written files remain\n")
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == handler
 
@@ -566,4 +566,4 @@ def test_a_run_that_lost_its_result_is_told_how_to_get_it(vaekit: Callable, digi
     assert training._is_finished(run)
     (run / "metrics.jsonl").write_text("")
     assert not training._is_finished(run)  # so the same command measures it again
-    assert "its weights are final, its result was not recorded; repeat the train" in vaekit("generate", run).err
+    assert "its weights are final but were not measured; run the train command" in vaekit("generate", run).err

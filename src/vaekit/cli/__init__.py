@@ -1,6 +1,6 @@
-"""The command line: one function per verb, no logic of its own. Heavy imports happen inside the verbs.
+"""The command line: one function per command, without logic of its own. Heavy imports happen inside the functions.
 
-Exit codes: 0 done; 2 a mistake that the user can mend; 1 a fault of ours; 129, 130 or 143 interrupted.
+Exit codes: 0 success; 2 a mistake that the user can fix; 1 a bug in vaekit; 129, 130 or 143 interrupted.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = ["app", "main"]
 
 
 def main(tokens: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code; a mistake of the user's is one sentence on stderr."""
+    """Runs one command and returns its exit code. A mistake of the user prints one sentence to stderr."""
     tokens = sys.argv[1:] if tokens is None else tokens
     _prepare_terminal()
-    # What torch itself prints about a lost connection is a stack of C++ frames.
+    # About a lost connection torch itself prints a stack of C++ frames.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    # A reader of stderr that has gone ends no work, whatever prints there.
+    # If the reader of stderr is gone, the command continues.
     with redirect_stderr(stderr()), naming(shown_by(app, tokens)):
         code = _run(tokens)
-    if not _can_flush(sys.stderr):  # else the interpreter tries once more as it ends, and fails
+    if not _can_flush(sys.stderr):  # otherwise the interpreter tries again at exit, and fails
         _drop_output("stderr")
     return code
 
@@ -55,7 +55,7 @@ def _run(tokens: list[str]) -> int:
     except Interrupted as error:
         return _fail(str(error), error.exit_code)
     except _Terminated as error:
-        return _fail(f"stopped by {error.signal.name}; nothing was left half written", 128 + error.signal)
+        return _fail(f"stopped by {error.signal.name}; no half-written files remain", 128 + error.signal)
     except KeyboardInterrupt:
         return _fail(_STOPPED, 130)
     except (MemoryError, RuntimeError) as error:
@@ -64,16 +64,16 @@ def _run(tokens: list[str]) -> int:
         return _fail(_NO_MEMORY, 2)
     except OSError as error:
         is_gone = isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout)
-        if error.filename is None:  # our own output, perhaps: its buffer is not to be tried again at the end
+        if error.filename is None:  # perhaps stdout: the interpreter must not flush it again at exit
             _drop_output("stdout")
         if is_gone:  # the reader has seen enough
             return 0
-        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and your rights", 2)
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and its permissions", 2)
     return 0
 
 
 def _has_no_reader(stream: TextIO) -> bool:
-    """Whether a stream is a pipe that nobody reads from any more; True where the system cannot say."""
+    """Whether a stream is a pipe without a reader; True where the system cannot tell."""
     try:
         poll = select.poll()
         poll.register(stream.fileno(), 0)
@@ -83,7 +83,7 @@ def _has_no_reader(stream: TextIO) -> bool:
 
 
 def _can_flush(stream: TextIO) -> bool:
-    """Whether what was printed to a stream has left, or can leave, this process."""
+    """Whether everything printed to a stream can be written."""
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -95,20 +95,20 @@ _NO_MEMORY = "there is not enough memory; use smaller images, a smaller batch, a
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP outside of the training loop, which has its own way to stop."""
+    """SIGTERM or SIGHUP outside the training loop, which handles them itself."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.signal = signal.Signals(number)
 
 
-_STOPPED = "stopped; nothing was left half written"
-_NARROWEST = 20  # columns: no help can be laid out in two
+_STOPPED = "stopped; no half-written files remain"
+_NARROWEST = 20  # columns; help cannot be laid out in two
 
 
 @contextmanager
 def _interruption() -> Iterator[None]:
-    """Lets these signals unwind like Ctrl-C, so that what is half written is removed."""
+    """Makes these signals unwind the stack as Ctrl-C does, so that half-written files are removed."""
 
     def stop(number: int, _: object) -> None:
         raise _Terminated(number)
@@ -127,14 +127,14 @@ def _interruption() -> Iterator[None]:
 
 
 def _interrupt(_: int, frame: FrameType | None) -> NoReturn:
-    """Ctrl-C unwinds; while a verb imports what it needs it ends the program, since half a module cannot be unwound."""
+    """Unwinds the stack on Ctrl-C, or exits at once while a command imports modules: an import cannot be undone."""
     if _is_importing(frame):
         os._exit(_fail(_STOPPED, 130))
     raise KeyboardInterrupt
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether the outermost import that is going on was begun by a verb, which has then done nothing yet."""
+    """Whether the outermost import in progress was started by a command, which has then not begun its work."""
     inner_is_import, found = False, False
     while frame is not None:
         is_import = frame.f_code.co_filename.startswith("<frozen importlib")
@@ -145,7 +145,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _prepare_terminal() -> None:
-    """Output that takes any text in any encoding, or that the shell has closed; and a width that help fits into."""
+    """Makes stdout and stderr accept any text, also if the shell closed them, and the width one that help fits into."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -158,7 +158,7 @@ def _prepare_terminal() -> None:
 
 
 def _drop_output(name: str) -> None:
-    """From now on it goes nowhere, what is left in its buffer included."""
+    """Discards all further output to a stream, and what is left in its buffer."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, getattr(sys, name).fileno())

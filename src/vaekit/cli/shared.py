@@ -1,4 +1,4 @@
-"""What several verbs do before and after their work."""
+"""What several commands do before and after their work."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def loaded(run: Path, device: str) -> Any:
     if not opened.is_finished and opened.leads:
         seen, total = opened.images_seen(), opened.config.total_images
         if seen == total:
-            left = "its weights are final, its result was not recorded; repeat the train command to measure it"
+            left = "its weights are final but were not measured; run the train command again to measure them"
         else:
-            left = f"its weights are those after {seen:,} of {total:,} images"
+            left = f"its weights have seen {seen:,} of {total:,} images"
         note(f"vaekit: {printable(str(run))} is not finished, {left}")
     return opened
 
@@ -40,7 +40,7 @@ def save(
 ) -> None:
     """Writes the figure of a :class:`~vaekit.Result` and prints its numbers, or ``shown`` in place of them.
 
-    ``inputs``: what the user named; the picture never replaces it.
+    The picture never replaces one of ``inputs``, which the user named.
     """
     from vaekit.figures.animation import animated
     from vaekit.system.distributed import join
@@ -54,7 +54,7 @@ def save(
 
 
 def check_out(out: Path | None) -> None:
-    """Before long work."""
+    """Raises :class:`UserError` for a picture of an unknown kind, before long work."""
     from vaekit.figures.grid import check_ending
 
     if out is not None:
@@ -73,7 +73,7 @@ def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str |
         place = Path(given).resolve()
         if place.exists() and target.is_relative_to(place):
             where = "is an input of this command" if place == target else f"lies in {given}, where the images are"
-            raise UserError(f"{out} {where}; it would be overwritten: choose another name")
+            raise UserError(f"{out} {where}; choose another name, so that it is not overwritten")
 
 
 def counted(run: Any) -> Any:
