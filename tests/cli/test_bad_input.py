@@ -448,7 +448,10 @@ def test_no_picture_replaces_an_input(here: Path, vaekit: Callable) -> None:
         "data photos --sheet photos/0.png",
     ):
         answer = vaekit(*command.split())
-        assert answer.code == 2 and "choose another name, so that it is not overwritten" in answer.err, (command, answer.err)
+        assert answer.code == 2 and "choose another name, so that it is not overwritten" in answer.err, (
+            command,
+            answer.err,
+        )
     assert {path: path.read_bytes() for path in kept} == kept
     assert vaekit("reconstruct", "mine", "photos", "--count", 2, "--out", "old.png").code == 0
     assert vaekit("reconstruct", "mine", "photos", "--count", 2, "--out", "photos/new.png").code == 0

@@ -68,7 +68,9 @@ def _run(tokens: list[str]) -> int:
             _drop_output("stdout")
         if is_gone:  # the reader has seen enough
             return 0
-        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and its permissions", 2)
+        return _fail(
+            f"{error.filename or 'the system'}: {error.strerror or error}; check the path and its permissions", 2
+        )
     return 0
 
 
