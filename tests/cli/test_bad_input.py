@@ -246,10 +246,10 @@ def test_images_that_changed_are_said_in_words(here: Path, vaekit: Callable) -> 
     assert vaekit(*train).code == 0
     Image.fromarray(_noise(9)).save("photos/9.png")
     answer = vaekit(*train)
-    assert answer.code == 2 and "have changed since --out changed was begun: 4 now, 3 then" in answer.err
+    assert answer.code == 2 and "have changed since --out changed was started: 4 now, 3 then" in answer.err
     Path("photos/9.png").unlink()
     Image.fromarray(_noise(9)).save("photos/2.png")
-    assert "was begun: still 3 images, but not the same;" in vaekit(*train).err
+    assert "was started: still 3 images, but not the same;" in vaekit(*train).err
 
 
 @pytest.mark.parametrize("rate", ["1e30", "1e19"])

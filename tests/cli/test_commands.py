@@ -551,7 +551,7 @@ def test_binary_pixels_a_tighter_bound_and_a_table(here: Path, vaekit: Callable)
     train = "train digits --binarize static --epochs 1 --set net=mlp --latent-dim 3 --out black --json"
     answer = vaekit(*shlex.split(train))
     assert answer.code == 0 and json.loads(answer.out)["binarize"] == "static"
-    assert answer.err.splitlines()[-2].count("on the test images, binarised (static)") == 1
+    assert answer.err.splitlines()[-2].count("on the test images, binarized (static)") == 1
     numbers = json.loads(vaekit(*shlex.split("evaluate black --iwae 20 --samples 30 --per-image each.csv --json")).out)
     assert numbers["binarize"] == "static" and numbers["iwae_nats"] > numbers["elbo_nats"]
     assert numbers["samples"] == 30 and numbers["frechet_distance"] > 0 and "of 30 images" in numbers["warning"]

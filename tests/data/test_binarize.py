@@ -84,7 +84,7 @@ def test_a_run_sees_binary_pixels_everywhere_and_says_so(tmp_path: Path, kind: s
     assert [row["name"] for row in rows] == list(grey.names)
     assert np.mean([float(row["elbo_nats"]) for row in rows]) == pytest.approx(numbers["elbo_nats"], rel=1e-12)
     text = (run.path / "report.html").read_text() + (run.path / "README.md").read_text()
-    assert text.count(f"binarised ({kind})") >= 2
+    assert text.count(f"binarized ({kind})") >= 2
 
 
 def test_dynamic_pixels_change_from_step_to_step_and_static_ones_do_not(tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
-"""The place where a run, or another folder, is written: is it free, does it hold the same, is it left clean if nothing
-came of it."""
+"""The folder that a training writes to: checked, locked, compared with the run in it, and cleaned up on failure."""
 
 from __future__ import annotations
 
@@ -22,16 +21,16 @@ __all__ = ["check_folder", "claim", "meet_folder"]
 
 
 def check_folder(out: Path) -> None:
-    """Refuses an ``out`` that is a file, or a folder that holds something else than a run."""
+    """Refuses an ``out`` that is a file, or a folder with anything but a run in it."""
     refuse_bytes(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"{argument('out')} {out} is a file; give a folder")
     if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
-        raise UserError(f"{argument('out')} {out} holds files that are not a run; give a new or an empty folder")
+        raise UserError(f"{argument('out')} {out} contains files that are not a run; give a new or an empty folder")
     for path in out.iterdir() if out.is_dir() else ():
         if path.is_symlink():
             raise UserError(
-                f"{path} is a link, and a run is not written through links; replace it or give another "
+                f"{path} is a link, and runs are not written through links; replace it or give another "
                 f"{argument('out')}"
             )
 
@@ -39,9 +38,19 @@ def check_folder(out: Path) -> None:
 def meet_folder(
     out: Path, config: RunConfig, length: Length, engine: Mapping[str, Any] | None = None
 ) -> tuple[RunConfig, bool]:
-    """The configuration to train with, and whether the run is new; call it inside of :func:`claim`.
+    """Compares a new configuration with the run in ``out``, if there is one; call it inside :func:`claim`.
 
-    ``engine``: what the user says of it, which ``config`` has already; in a run that goes on the rest stays as it was.
+    Args:
+        out: the run folder.
+        config: the configuration that the user asks for.
+        length: how long to train, as the user says it.
+        engine: the engine fields that the user gives. The others come from the stored run.
+
+    Returns:
+        The configuration to train with, and whether the run is new.
+
+    Raises:
+        UserError: if the stored run has other images or settings.
     """
     if not (out / "config.json").exists():
         return config, True
@@ -60,13 +69,13 @@ def meet_folder(
     ):
         raise UserError(
             f"the images in {config.data.source} {old.data.how_changed} since "
-            f"{argument('out')} {out} was begun: "
+            f"{argument('out')} {out} was started: "
             f"{_counts(config.data.images, old.data.images)}; train with another "
             f"{argument('out')}, and {argument('init', out)} to start from its weights"
         )
     for name, mine, theirs in _differences(config, old):
         raise UserError(
-            f"{argument('out')} {out} holds another run: its {name} is {theirs}, not {mine}; give another "
+            f"{argument('out')} {out} contains another run: its {name} is {theirs}, not {mine}; give another "
             f"{argument('out')}"
         )
     if length.budget_seconds is not None and length.budget_seconds != old.budget_seconds:
@@ -77,11 +86,7 @@ def meet_folder(
     if length.budget_seconds is None and config.total_images > old.total_images:
         old = replace(old, total_images=config.total_images, budget_seconds=None)
     if (old.total_images, old.patience) != (stored.total_images, stored.patience):
-        for derived in (
-            "report.html",
-            "latents.safetensors",
-            "doctor.json",
-        ):  # first: they say that all is done, by the old weights
+        for derived in ("report.html", "latents.safetensors", "doctor.json"):  # of the old weights
             (out / derived).unlink(missing_ok=True)
     if old != stored:
         atomic_write_text(out / "config.json", old.to_json())
@@ -109,9 +114,9 @@ def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any,
 
 @contextmanager
 def claim(out: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """The folder, made if need be, for this process alone; a second one is refused.
+    """Makes the folder if need be and locks it; a second process is refused.
 
-    A new run that ends without a state to go on from leaves nothing behind, nor the folders made for it.
+    A new run that fails before its first state leaves nothing behind, and no folders made for it.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:

@@ -3,8 +3,8 @@
     config.json, state.safetensors (the one before it: state-previous.safetensors), weights.safetensors,
     latents.safetensors, metrics.jsonl, doctor.json, pictures/, report.html, README.md
 
-The state is written first and is enough to go on from; everything else is derived from it. Nothing is unpickled. A run
-may be what a stranger made: only regular files are read, and none is written through a link.
+The state is written first, and training can resume from it alone; everything else is derived from it. Nothing is
+unpickled. A run may come from a stranger: only regular files are read, and nothing is written through a link.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
 
 
 def has_state(folder: Path) -> bool:
-    """Whether there is a state to go on from."""
+    """Whether there is a state to resume from."""
     return any(os.path.lexists(folder / name) for name in _STATES)
 
 
@@ -83,9 +83,9 @@ def load_state(
     say: Callable[[str], None],
     fault_of: Callable[[dict[str, Tensor], dict[str, Any]], str | None] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest state that can be read, or None if there is none yet; a damaged one is told to ``say`` and removed.
+    """The newest readable state, or None if there is none yet. Damaged ones are reported to ``say`` and removed.
 
-    ``fault_of`` says what is wrong with a state that can be read, or None.
+    ``fault_of`` describes what is wrong with a readable state, or returns None.
     """
     damaged: list[tuple[Path, str]] = []
     for path in (folder / name for name in _STATES):
@@ -100,10 +100,10 @@ def load_state(
             damaged.append((path, wrong))
             continue
         for broken, reason in damaged:  # or the next save would put it in the place of this
-            say(f"{broken} is damaged; the state before it is taken ({reason})")
+            say(f"{broken} is damaged; the state before it is used ({reason})")
             broken.unlink()
         if not sums.is_sealed(path):
-            say(f"{path} is of an older vaekit and has no checksum: damage to it would not be noticed")
+            say(f"{path} is from an older vaekit and has no checksum, so damage to it would not be noticed")
         return state
     if damaged:
         raise UserError(
@@ -127,12 +127,12 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def _check_whole(config: RunConfig, where: str) -> None:
-    """Refuses a configuration whose parts do not belong together."""
+    """Refuses a configuration whose parts contradict each other."""
     row = config.recipe
     chosen = {"width": row.width, "patch": row.patch, "latent_dim": row.latent_dim, "batch_size": row.batch_size}
     for name, value in chosen.items():
         if value is None:
-            raise UserError(f"{where} lacks recipe.{name}, which a training chooses; the run folder is damaged")
+            raise UserError(f"{where} is missing recipe.{name}; the run folder is damaged")
     if row.condition_size != size_of(config.conditions):
         raise UserError(
             f"{where} has recipe.condition_size = {row.condition_size}, its conditions need "
@@ -141,7 +141,7 @@ def _check_whole(config: RunConfig, where: str) -> None:
 
 
 def _why_no_run(folder: Path) -> str:
-    """What lies at a place without a config.json, and what to give instead."""
+    """Why a path without a config.json is not a run, and what to give instead."""
     remedy = "give a folder that 'vaekit train' wrote"
     if folder.is_file():
         is_archive = folder.name.lower().endswith(ARCHIVE_ENDINGS)
@@ -161,7 +161,7 @@ def _why_no_run(folder: Path) -> str:
 
 
 def _check_kinds(folder: Path) -> None:
-    """Refuses a run with a link, a pipe or a device where it has a file: a stranger may have made it."""
+    """Refuses a run with a link, a pipe or a device in place of a file: it may come from a stranger."""
     for name in _FILES:
         if what := odd_kind(folder / name):
             raise UserError(
@@ -172,8 +172,8 @@ def _check_kinds(folder: Path) -> None:
 def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[LatentModel, RunConfig]:
     """The trained model of a run, in eval mode, with its configuration.
 
-    Raises :class:`UserError` for weights that do not fit the configuration, or are not finite. Shapes are compared
-    before a network is built, so a damaged configuration allocates nothing.
+    Raises :class:`UserError` for weights that do not fit the configuration or are not finite. Shapes are compared
+    before the network is built, so a damaged configuration allocates nothing.
     """
     config = read_config(folder)
     weights = load_weights(Path(folder), config)
@@ -183,7 +183,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[Latent
 
 
 def load_weights(folder: Path, config: RunConfig) -> dict[str, Tensor]:
-    """The weights of a run; raises :class:`UserError` if they are not those of its configuration, or not finite."""
+    """The weights of a run; raises :class:`UserError` if they do not fit its configuration or are not finite."""
     path = folder / "weights.safetensors"
     weights, facts = load_tensors(path)
     with torch.device("meta"):  # shapes alone
@@ -195,33 +195,31 @@ def load_weights(folder: Path, config: RunConfig) -> dict[str, Tensor]:
 
 
 def load_latents(folder: Path, latent_dim: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The stored encodings ``[N, latent_dim]`` of the training images, if the run was finished."""
+    """The stored latents ``[N, latent_dim]`` of the training images, if the run is finished."""
     path = Path(folder) / "latents.safetensors"
     if not os.path.lexists(path):
         return None
     tensors, facts = load_tensors(path)
     named = record(LatentFacts, facts, str(path), remedy=_again(path))
     if wrong := latents_fault(tensors, named, latent_dim):
-        raise UserError(
-            f"{path} is damaged: {wrong}; {_again(path)}, or delete it: codes are then made from the images"
-        )
+        raise UserError(f"{path} is damaged: {wrong}; {_again(path)}, or delete it: the images are then encoded again")
     return tensors, facts
 
 
 def _again(path: Path) -> str:
-    """How a file that follows from the state is made again."""
+    """How to write a file again that is derived from the state."""
     return f"repeat the training with {argument('out', path.parent)} to write it again"
 
 
 def save_evidence(folder: Path, evidence: Evidence) -> None:
-    """Writes ``doctor.json``, what the doctor found when the training ended."""
+    """Writes ``doctor.json``, the evidence of the doctor at the end of the training."""
     atomic_write_text(folder / "doctor.json", json.dumps(evidence.to_dict(), indent=2) + "\n")
 
 
 def load_evidence(folder: Path) -> Evidence | None:
-    """What the doctor found when the training ended; None if it has not ended.
+    """The evidence of the doctor at the end of the training; None if it has not ended.
 
-    A file that is damaged, or of a vaekit that asked for other numbers, is left out with a note.
+    A file that is damaged, or from a vaekit with other numbers, is ignored with a note.
     """
     path = Path(folder) / "doctor.json"
     if not os.path.lexists(path):
@@ -232,7 +230,7 @@ def load_evidence(folder: Path) -> Evidence | None:
         wrong = f"{path} cannot be read ({error.strerror})"
     except UserError as error:
         wrong = str(error)
-    note_once(f"{wrong}; its verdict is left out, vaekit doctor {folder} gives one")
+    note_once(f"{wrong}; the stored verdict is ignored, vaekit doctor {folder} gives a new one")
     return None
 
 
@@ -244,7 +242,7 @@ def append_metrics(folder: Path, line: dict[str, Any]) -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``; a last line that was cut off by a kill is left out, a damaged one with a note."""
+    """The lines of ``metrics.jsonl``. Damaged lines are ignored with a note, a last line cut off by a kill without."""
     path = Path(folder) / "metrics.jsonl"
     if not os.path.lexists(path):
         return []
@@ -259,7 +257,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             damaged.append(str(number))
     if damaged:
         some = ", ".join(damaged[:5]) + ("" if len(damaged) <= 5 else " and others")
-        note_once(f"{path} has damaged lines, which are left out: {some}")
+        note_once(f"{path} has damaged lines, which are ignored: {some}")
     return lines
 
 
@@ -272,16 +270,16 @@ def _line_of(text: bytes) -> dict[str, Any] | None:
 
 
 def trim_metrics(folder: Path, images: int) -> None:
-    """Cuts ``metrics.jsonl`` back to the lines written when at most ``images`` had been seen.
+    """Cuts ``metrics.jsonl`` back to the lines of the first ``images`` images.
 
-    Numbers of a finished run go as well: they are measured again at its new end.
+    Final numbers are removed too: they are measured again at the new end.
     """
     kept = [line for line in read_metrics(folder) if line["images"] <= images and line.get("kind") != "final"]
     atomic_write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a file is one of ours that a kill left half written.
+    """Whether a file is one of vaekit's that a kill left half written.
 
     >>> is_leftover(Path("run/.config.json.part")), is_leftover(Path("run/config.json"))
     (True, False)
@@ -290,7 +288,7 @@ def is_leftover(path: Path) -> bool:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes from a run folder what kills left half written; earlier versions left ``.part`` and ``.tmp`` files."""
+    """Removes half-written files of killed trainings; earlier versions left ``.part`` and ``.tmp`` files."""
     for inside in (folder, folder / "pictures"):
         clear_drafts(inside)
     for path in (*folder.rglob(".*.part"), *folder.glob(".tmp??????")):

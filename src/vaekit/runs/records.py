@@ -1,6 +1,6 @@
-"""What the files of a run hold: the facts beside tensors, the lines of metrics, the tensors of the stored codes.
+"""Schemas of the files of a run: the metadata of tensors, the lines of metrics, the stored latents.
 
-One description per file. A file is checked against it where it is opened (:mod:`vaekit.runs.folder`), and nowhere else.
+Each file has one schema, and is checked against it where it is opened (:mod:`vaekit.runs.folder`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from vaekit.system.tensor_layouts import Layout, fault
 __all__ = ["LatentFacts", "StateFacts", "WeightFacts", "is_metrics_line", "latents_fault"]
 
 
-_MOST = 1e100  # of a number in metrics.jsonl: curves of larger ones have no axis
+_MOST = 1e100  # larger numbers in metrics.jsonl have no axis to be drawn on
 _KINDS = ("start", "train", "validation", "final")
 _NAMES = ("kind", "part")
 
 
 @dataclass(frozen=True)
 class StateFacts:
-    """Beside the tensors of ``state.safetensors``: how far the training is."""
+    """Metadata of ``state.safetensors``: how far the training is."""
 
     images: Annotated[int, COUNT]
     steps: Annotated[int, COUNT]
@@ -38,21 +38,21 @@ class StateFacts:
 
 @dataclass(frozen=True)
 class WeightFacts:
-    """Beside the tensors of ``weights.safetensors``: how many images they were trained on."""
+    """Metadata of ``weights.safetensors``: how many images they were trained on."""
 
     images: Annotated[int | None, COUNT] = None
 
 
 @dataclass(frozen=True)
 class LatentFacts:
-    """Beside the tensors of ``latents.safetensors``: the names that labels and columns of words point to."""
+    """Metadata of ``latents.safetensors``: the names that labels and text attributes point to."""
 
     classes: tuple[str, ...] = ()
     strings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def is_metrics_line(line: Any) -> bool:
-    """Whether a value is a line of ``metrics.jsonl``: how many images had been seen, of what kind it is, and numbers.
+    """Whether a value is a line of ``metrics.jsonl``: the images seen, the kind of the line, and numbers.
 
     >>> is_metrics_line({"images": 0, "kind": "start"}), is_metrics_line({"images": 0, "kind": "train", "psnr_db": "x"})
     (True, False)
@@ -65,7 +65,7 @@ def is_metrics_line(line: Any) -> bool:
 
 
 def latents_fault(tensors: Mapping[str, Tensor], facts: LatentFacts, latent_dim: int) -> str | None:
-    """The first thing that is wrong with ``latents.safetensors``, in words."""
+    """A description of the first fault in ``latents.safetensors``, or None."""
     columns = {name: t for name, t in tensors.items() if name.startswith(ATTRIBUTE)}
     rows = len(tensors["latents"]) if "latents" in tensors and tensors["latents"].ndim else 0
     expected = {"latents": Layout((-1, latent_dim))}
@@ -75,18 +75,18 @@ def latents_fault(tensors: Mapping[str, Tensor], facts: LatentFacts, latent_dim:
     if found is not None:
         return found
     if not rows:
-        return "it has no codes"
+        return "it has no latents"
     ends = {"labels": len(facts.classes)} if "labels" in tensors else {}
     for name, column in columns.items():
         words = facts.strings.get(name.removeprefix(ATTRIBUTE))
         layout = Layout((rows,), torch.float64 if words is None else torch.int64)
-        if not layout.fits(column):  # numbers may be NaN: not every image has every one
+        if not layout.fits(column):  # numbers may be NaN: an attribute can be unknown
             return fault({name: column}, {name: layout})
         if words is not None:
             ends[name] = len(words)
     for name, end in ends.items():
         if not bool(((tensors[name] >= 0) & (tensors[name] < end)).all()):
-            return f"{name} points to a name that is not there"
+            return f"{name} points to a missing name"
     return None
 
 

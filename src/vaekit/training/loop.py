@@ -322,7 +322,7 @@ def _final_words(numbers: Numbers, part: str, binarize: str | None) -> str:
     if numbers["bits_per_dim"] is not None:
         shown += f", {numbers['bits_per_dim']:.3f} bits per dimension"
     where = "the test images" if part == "test" else "all images (there is no test part)"
-    return f"{shown} on {where}" + (f", binarised ({binarize})" if binarize else "")
+    return f"{shown} on {where}" + (f", binarized ({binarize})" if binarize else "")
 
 
 def _memory_words(is_mapped: bool) -> str:

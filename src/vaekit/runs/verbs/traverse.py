@@ -60,7 +60,7 @@ def _check_dimensions(count: int) -> None:
 def _latents_that_vary(run: RunContext) -> Tensor:
     latents = run.stored()[0]["latents"]
     if len(latents) < 2:
-        raise UserError(f"{run.path} has the code of one image, which varies along nothing; train on more")
+        raise UserError(f"{run.path} has the latent of a single image, which does not vary; train on more images")
     return latents
 
 
