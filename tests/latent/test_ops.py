@@ -182,6 +182,11 @@ def test_at_least_one_image_is_generated(vae: LatentModel) -> None:
         edit.generate(vae, 0)
 
 
+def test_more_images_than_memory_holds_are_refused_at_once(vae: LatentModel) -> None:
+    with pytest.raises(UserError, match="^count 1000000000000: so many images need .* GB of memory, .* another seed"):
+        edit.generate(vae, 10**12)
+
+
 def test_every_verb_serves_what_the_table_says() -> None:
     for name, row in recipes.RECIPES.items():
         served = [verb for verb in verbs.NEEDS if verbs.serves(verb, row)]

@@ -8,6 +8,7 @@ All functions are pure functions of a model in eval mode and tensors: determinis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from vaekit.config.capabilities import refuse
 from vaekit.data import Images, Selection, check_float, match_group, to_float, to_uint8
-from vaekit.errors import NotFinite, UserError, nearest
+from vaekit.errors import NotFinite, UserError, argument, nearest
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.distributed import ALONE, Team
+from vaekit.system.memory import physical_bytes
 from vaekit.system.rng import SAMPLES, VERB_NOISE, image_noise, keys_of, noise_of
 
 __all__ = [
@@ -119,7 +121,20 @@ def generate(
     refuse("generate", model, recipe)
     if count < 1:
         raise UserError(f"count {count}: expected at least 1 image", "count")
+    _check_memory(model, count)
     return torch.cat(list(generate_in_pieces(model, count, seed, condition)))
+
+
+def _check_memory(model: LatentModel, count: int) -> None:
+    """Refuse more images than the memory of this machine holds, before hours of drawing them."""
+    assert model.image_shape is not None
+    needed, memory = 2 * count * math.prod(model.image_shape), physical_bytes()  # in pieces, and together
+    if memory is not None and needed > memory:
+        raise UserError(
+            f"count {count}: so many images need {needed / 1e9:,.0f} GB of memory, and this machine has "
+            f"{memory / 1e9:,.0f} GB; generate fewer at a time, each time with another {argument('seed')}",
+            "count",
+        )
 
 
 def generate_in_pieces(
