@@ -314,6 +314,7 @@ def test_folders_without_images(tmp_path: Path, content: dict[str, bytes], said:
         ({"source": "digits", "size": 10_000_000}, "smaller size"),
         ({"source": []}, "is empty"),
         ({"source": ["nowhere.png"]}, "there is no file"),
+        ({"source": ["digits"]}, "no file or folder 'digits'; (?!.*built-in)"),  # a set is not a file
         ({"source": 7}, "cannot read images from int"),
     ],
 )

@@ -205,7 +205,7 @@ def _checked(paths: list[Path]) -> list[Path]:
         raise UserError("the list of image files is empty; pass at least one")
     for path in paths:
         if not path.exists():
-            raise _missing(str(path), path)
+            raise _missing(str(path), path, sets=())
         if path.is_dir():
             raise UserError(f"{path} is a folder where an image file was expected; list its files, or open it alone")
         _require_regular(path)
@@ -218,8 +218,9 @@ def _require_regular(path: Path) -> None:
         raise UserError(f"{path} is {odd_kind(path.resolve()) or 'not a file'}; name a regular file or a folder")
 
 
-def _missing(source: str, path: Path) -> UserError:
-    names = get_close_matches(source.split(":")[0], (*builtin_names(), *KNOWN), n=1)
+def _missing(source: str, path: Path, sets: Sequence[str] = (*builtin_names(), *KNOWN)) -> UserError:
+    """The error for a path that does not exist, with the nearest of ``sets`` or of the files beside it."""
+    names = get_close_matches(source.split(":")[0], sets, n=1)
     hint = f"did you mean the {'set' if names[0] in KNOWN else 'built-in'} {names[0]!r}?" if names else ""
     if not hint and path.parent.is_dir():
         try:
@@ -227,7 +228,7 @@ def _missing(source: str, path: Path) -> UserError:
         except OSError:
             close = []
         hint = f"did you mean {str(path.parent / close[0])!r}?" if close else ""
-    hint = hint or f"check the path, or use a built-in set: {', '.join(builtin_names())}"
+    hint = hint or "check the path" + (f", or use a built-in set: {', '.join(builtin_names())}" if sets else "")
     return UserError(f"there is no file or folder {source!r}; {hint}")
 
 
