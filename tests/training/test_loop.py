@@ -226,27 +226,38 @@ def train(out: Path, **options: Any) -> vk.Run:
     return vk.train("digits", out=out, quiet=True, settings=settings, **options)
 
 
+#: Overshoots after a few epochs.
+HASTY: dict[str, Any] = {
+    "recipe": "ae",
+    "learning_rate": 0.05,
+    "batch_size": 128,
+    "settings": {"net": "mlp", "hidden": "16", "schedule": "constant", "ema_power": 0},
+}
+
+
+def hasty(out: Path, **options: Any) -> vk.Run:
+    return vk.train("digits", out=out, quiet=True, **HASTY, **options)
+
+
 def test_training_ends_when_it_gets_no_better_and_keeps_the_best_weights(tmp_path: Path) -> None:
-    hasty = {"learning_rate": 0.02, "settings": {"schedule": "constant", "ema_power": 0}, "recipe": "ae"}
-    run = train(tmp_path / "run", epochs=60, patience=2, **hasty)
+    run = hasty(tmp_path / "run", epochs=60, patience=2)
     lines = [line for line in runs.read_metrics(run.path) if line["kind"] == "validation"]
     losses = [line["validation_distortion_nats"] for line in lines]
     assert 3 <= len(losses) < 60 and min(losses) == losses[-3], "two epochs after the best one"
     images = vk.open_images("digits")
     assert run.evaluate(images.part("val"))["distortion_nats"] == pytest.approx(losses[-3], rel=1e-5)
     before = (run.path / "weights.safetensors").read_bytes()
-    train(tmp_path / "run", epochs=60, patience=2, **hasty)
+    hasty(tmp_path / "run", epochs=60, patience=2)
     assert (run.path / "weights.safetensors").read_bytes() == before, "the same command trains no further"
-    train(tmp_path / "run", epochs=80, **hasty)
+    hasty(tmp_path / "run", epochs=80)
     assert (run.path / "weights.safetensors").read_bytes() == before, "its patience is still at an end"
-    longer = train(tmp_path / "run", epochs=80, patience=50, **hasty)
+    longer = hasty(tmp_path / "run", epochs=80, patience=50)
     assert longer.config.patience == 50
     assert sum(line["kind"] == "validation" for line in runs.read_metrics(run.path)) > len(losses)
 
 
 def test_patience_survives_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hasty = {"learning_rate": 0.02, "settings": {"schedule": "constant", "ema_power": 0}, "recipe": "ae"}
-    train(tmp_path / "whole", epochs=20, patience=2, **hasty)
+    hasty(tmp_path / "whole", epochs=20, patience=2)
     step, calls = Trainer.step, 0
 
     def interrupted(self: Trainer, wants_to_stop: bool = False) -> Any:
@@ -259,8 +270,8 @@ def test_patience_survives_an_interruption(tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", interrupted)
         with pytest.raises(vk.errors.Interrupted):
-            train(tmp_path / "parts", epochs=20, patience=2, **hasty)
-    train(tmp_path / "parts", epochs=20, patience=2, **hasty)
+            hasty(tmp_path / "parts", epochs=20, patience=2)
+    hasty(tmp_path / "parts", epochs=20, patience=2)
     for name in ("weights.safetensors", "state.safetensors"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
