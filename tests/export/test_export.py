@@ -27,6 +27,7 @@ from vaekit.errors import UserError
 from vaekit.export import bundle as artefacts
 from vaekit.export import onnx as exporting
 from vaekit.export.bundle import SUMS, TOLERANCES, Session, differences, digest_of, sums_of, verify
+from vaekit.model.distributions import pixel_discrete
 from vaekit.model.factory import build_model, resolve
 
 Cli = Callable[..., Any]
@@ -75,7 +76,9 @@ def test_every_recipe_is_near_to_pytorch(name: str, precision: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_every_likelihood_is_near_to_pytorch(likelihood: str, tmp_path: Path) -> None:
+def test_every_likelihood_is_near_to_pytorch(likelihood: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The mean of a mixture of colors is a sum over pairs of nodes; fewer of them make the same graph, only smaller.
+    monkeypatch.setattr(pixel_discrete, "_GAUSS", pixel_discrete._GAUSS[:1])
     exported(model_of(with_likelihood(RECIPES["vae"], likelihood), (3, 16, 16)), tmp_path / "out", "fp32")
     assert verify(tmp_path / "out")["files"] == 5
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import importlib
 import json
 import os
 import random
@@ -24,11 +25,13 @@ import pytest
 from vaekit import api
 from vaekit.errors import endings
 from vaekit.runs import folder as runs
-from vaekit.runs.report import page
 from vaekit.system import files
 from vaekit.system.files import load_tensors
 from vaekit.system.locks import LOCK, only_writer
 from vaekit.training import loop as training
+
+#: The module; its name in the package is that of a function.
+PAGE = importlib.import_module("vaekit.runs.report.page")
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the kills need fork")
 
@@ -126,7 +129,7 @@ class Injector:
         leaps = iter(range(0, 10**9, 1000))
         patch(training, "time", SimpleNamespace(monotonic=lambda: float(next(leaps))))
         # What these draw takes long and does not matter here.
-        patch(page, "_curves", lambda facts: "")
+        patch(PAGE, "_curves", lambda facts: "")
 
     def _wrap(self, what: str, real: Callable[..., None]) -> Callable[..., None]:
         def call(*arguments: Any) -> None:
