@@ -44,7 +44,7 @@ def takes(
 
         call.__signature__ = _signature(function)  # type: ignore[attr-defined]
         call.__doc__ = _documented(function)
-        return call
+        return typing.cast(Callable[Concatenate[Any, _P], _R], call)
 
     return decorate
 

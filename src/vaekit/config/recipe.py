@@ -1,7 +1,7 @@
-"""What a recipe is: plain names and values, prior × posterior × likelihood × objective over two networks, and how to
-train them; and which values it may have. ``build`` turns it into a model; nothing here imports torch.
+"""A recipe: plain values that name prior, posterior, likelihood, objective and networks, and how they are trained.
 
-A value of ``None`` means "chosen from the size and the number of the images" (see ``build.resolve``).
+``None`` means that the value follows from the size and the number of the images (:func:`vaekit.model.factory.resolve`).
+Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -21,81 +21,81 @@ from vaekit.system.schema import record
 __all__ = ["DENSITIES", "DESCRIPTIONS", "LIKELIHOODS", "Recipe", "check", "override", "with_likelihood"]
 
 
-#: What describes a recipe and changes nothing of a training.
+#: Fields that describe a recipe and do not change a training.
 DESCRIPTIONS = ("summary", "paper", "cost")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One row: the parts of a model and the way it is trained."""
+    """One row: the parts of a model, and how it is trained."""
 
     name: str
     summary: str = ""  #: one line on what it is good for
     paper: str = ""  #: author, year and equation of the objective
     cost: str = "1"  #: time per image relative to ``vae``
-    latent: str = "vector"  #: what a latent is: vector, or codes (words on a grid; posterior vq or fsq)
+    latent: str = "vector"  #: vector, or codes (a grid of indices into a codebook; needs posterior vq or fsq)
 
     net: str = "resnet"  #: mlp, seed-conv or resnet
     hidden: tuple[int, ...] = (200,)  #: widths of the hidden layers (mlp)
-    activation: str = "relu"  #: after each of them: relu or tanh (mlp)
+    activation: str = "relu"  #: of the hidden layers: relu or tanh (mlp)
     width: int | None = None  #: channels at the finest level (resnet)
     depth: int = 1  #: residual blocks per level (resnet)
     patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet)
-    latent_dim: int | None = None  #: numbers in a latent vector; of codes it follows from the grid
-    is_conditional: bool = False  #: both networks are told labels and attributes where they are known
-    condition_size: int = 0  #: in how many numbers; it follows from the images
+    latent_dim: int | None = None  #: dimensions of the latent vector; for codes it follows from the grid
+    is_conditional: bool = False  #: encoder and decoder are conditioned on the labels and attributes that are known
+    condition_size: int = 0  #: numbers in that condition; it follows from the images
     smallest_grid: int = 4  #: cells along the shorter side below which the grid is not halved (resnet)
 
-    #: normal (diagonal), iaf (a normal moved by an autoregressive flow), point, vq (the nearest of learned vectors in
-    #: each cell) or fsq (rounded numbers in each cell)
+    #: normal (diagonal), iaf (a normal transformed by an inverse autoregressive flow), point (one point, without a
+    #: density), vq (the nearest vector of a codebook in each cell) or fsq (rounded numbers in each cell)
     posterior: str = "normal"
-    code_count: int = 512  #: vectors of posterior=vq
-    code_dim: int = 8  #: numbers in each of them
-    code_levels: tuple[int, ...] = (8, 8, 8)  #: values of each number of a cell of posterior=fsq
+    code_count: int = 512  #: vectors in the codebook (vq)
+    code_dim: int = 8  #: dimensions of each vector (vq)
+    code_levels: tuple[int, ...] = (8, 8, 8)  #: levels of each number in a cell (fsq)
     commitment: float = 0.25  #: nats per cell and squared distance of its features from their vector (vq)
-    posterior_std_gain: float = 1.0  #: below 1, the posterior's log standard deviation learns that much more slowly
-    #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (of what the model is told),
-    #: vamp (the posteriors of learned images), flow (learned and invertible), none (autoencoder); of codes words (each
-    #: cell by itself) or autoregressive-words
+    posterior_std_gain: float = 1.0  #: factor of the learning rate of the posterior's log standard deviation
+    #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (depends on the condition),
+    #: vamp (a mixture of the posteriors of learned images), flow (a normalizing flow) or none (autoencoder); for codes
+    #: words (independent cells) or autoregressive-words
     prior: str = "standard-normal"
-    prior_components: int = 100  #: learned images of the vamp prior
-    likelihood: str = "normal"  #: of pixel values: a density, a probability of bytes, or bernoulli (of binary pixels)
-    mixture_components: int = 10  #: of the discretized-logistic-mixture
-    scale: str = "shared"  #: of a likelihood that has one: fixed, shared (one learned number) or pixel (one per pixel)
-    mean: str = "linear"  #: of a likelihood with a scale: linear (0.5 + the output; never saturates) or sigmoid
-    fixed_scale: float = 0.5**0.5  #: standard deviation on the [0,1] scale when scale is fixed
-    #: elbo, iwae, iwae-dreg (doubly reparameterised gradient), capacity, tc (total correlation), mmd, or distortion
+    prior_components: int = 100  #: learned images (vamp)
+    likelihood: str = "normal"  #: of the pixel values: a density, a probability of bytes, or bernoulli (binary pixels)
+    mixture_components: int = 10  #: components of the discretized-logistic-mixture
+    scale: str = "shared"  #: of the likelihood: fixed, shared (one learned number) or pixel (one per pixel)
+    mean: str = "linear"  #: of the likelihood: linear (0.5 + the output, never saturates) or sigmoid
+    fixed_scale: float = 0.5**0.5  #: standard deviation on the [0, 1] scale (scale=fixed)
+    #: elbo, iwae, iwae-dreg (doubly reparameterized gradient), capacity, tc (total correlation), mmd, or distortion
     #: (autoencoder)
     objective: str = "elbo"
-    samples: int = 1  #: codes drawn per image in training; the K of iwae
-    beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 is the evidence lower bound
+    samples: int = 1  #: posterior samples per image in training; the K of iwae
+    beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 gives the evidence lower bound
     kl_warmup: float = 0.0  #: fraction of the run over which the weight of the rate rises from 0 to beta
-    free_bits_nats: float = 0.0  #: mean rate of each dimension that costs nothing (Kingma et al. 2016, Eq. 15)
-    capacity_nats: float = 25.0  #: what the rate is led to by objective=capacity (Burgess et al. 2018, Eq. 8)
-    capacity_weight: float = 100.0  #: γ, of its distance from there
-    tc_weight: float = 6.0  #: β of the total correlation by objective=tc (Chen et al. 2018, Eq. 4)
-    mmd_weight: float = 1000.0  #: λ of the squared maximum mean discrepancy by objective=mmd
-    code_l2: float = 0.0  #: of half the squared length of a code, by objective=distortion (Ghosh et al. 2020, Eq. 5)
-    decoder_l2: float = 0.0  #: of the squared length of the decoder's weights (Ghosh et al. 2020, Eq. 6)
-    noise_std: float = 0.0  #: largest noise added to the input, on the [0,1] scale; the target stays clean
-    flip: bool = False  #: half of the training images are mirrored left to right; wrong for digits and text
-    shift: int = 0  #: training images are moved by up to this many pixels in each direction, their edges repeated
-    jitter: float = 0.0  #: brightness, contrast and saturation of training images change by up to this fraction
+    free_bits_nats: float = 0.0  #: mean rate per dimension that costs nothing (Kingma et al. 2016, Eq. 15)
+    capacity_nats: float = 25.0  #: target of the rate (capacity; Burgess et al. 2018, Eq. 8)
+    capacity_weight: float = 100.0  #: γ, the weight of the distance from that target (capacity)
+    tc_weight: float = 6.0  #: β, the weight of the total correlation (tc; Chen et al. 2018, Eq. 4)
+    mmd_weight: float = 1000.0  #: λ, the weight of the squared maximum mean discrepancy (mmd)
+    code_l2: float = 0.0  #: weight of half the squared length of a latent (distortion; Ghosh et al. 2020, Eq. 5)
+    decoder_l2: float = 0.0  #: weight of the squared length of the decoder's weights (Ghosh et al. 2020, Eq. 6)
+    noise_std: float = 0.0  #: largest noise added to the input, on the [0, 1] scale; the target stays clean
+    flip: bool = False  #: mirror half of the training images left to right; wrong for digits and text
+    shift: int = 0  #: move training images by up to this many pixels in each direction, repeating their edges
+    jitter: float = 0.0  #: change brightness, contrast and saturation of training images by up to this fraction
 
     epochs: float | None = None  #: passes over the training images
-    images_to_train: int = 300_000  #: where no epochs are named, they show about this many images
-    fewest_epochs: int = 10  #: but no fewer than these
-    start_at_mean: bool = False  #: the decoder of a dense net begins with the mean training image
+    images_to_train: int = 300_000  #: without epochs, about this many images are seen
+    fewest_epochs: int = 10  #: but at least this many epochs
+    start_at_mean: bool = False  #: start the decoder at the mean training image (mlp)
     batch_size: int | None = None  #: images per step
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  #: peak learning rate of Adam
     schedule: str = "cosine"  #: constant, or cosine: a linear warm-up, then half a cosine down to a hundredth
-    warmup: float = 0.02  #: fraction of the steps in which the cosine schedule's learning rate rises
-    adam_beta2: float = 0.999  #: of the running mean of squared gradients; a short training wants a shorter memory
-    weight_decay: float = 0.0  #: added to the gradient (L2, not decoupled)
-    clip_norm: float = 0.0  #: largest norm of the gradient of the loss per pixel value; 0: no clipping
-    ema_power: float = 0.0  #: of the weights' moving average (Karras et al. 2024, Eq. 2); 0: none
-    reduction: str = "mean"  #: of the loss over the batch: mean, or sum (the seed systems)
-    train_on_val: bool = False  #: the validation part is trained on as well
+    warmup: float = 0.02  #: fraction of the steps in which the learning rate rises (cosine)
+    adam_beta2: float = 0.999  #: Adam's β₂; a short training needs a smaller one
+    weight_decay: float = 0.0  #: L2 penalty added to the gradient, not decoupled
+    clip_norm: float = 0.0  #: largest norm of the gradient of the loss per pixel value; 0 turns clipping off
+    ema_power: float = 0.0  #: power of the moving average of the weights (Karras et al. 2024, Eq. 2); 0 turns it off
+    reduction: str = "mean"  #: of the loss over the batch: mean, or sum (the founding systems)
+    train_on_val: bool = False  #: train on the validation part too
 
     @property
     def has_bound(self) -> bool:
@@ -104,17 +104,17 @@ class Recipe:
 
     @property
     def code_size(self) -> int:
-        """Numbers in the vector of a cell, where latents are codes."""
+        """Dimensions of the vector in a cell, for codes."""
         return self.code_dim if self.posterior == "vq" else len(self.code_levels)
 
     @property
     def words(self) -> int:
-        """How many vectors there are for a cell."""
+        """Number of different vectors that a cell may hold."""
         return self.code_count if self.posterior == "vq" else math.prod(self.code_levels)
 
     @property
     def latents(self) -> str:
-        """What an image becomes, in words; of a resolved row."""
+        """The latent of an image in words; the row must be resolved."""
         if self.latent == "codes":
             return f"{(self.latent_dim or 0) // self.code_size} codes of {self.words} words"
         return f"{self.latent_dim} latent dimensions"
@@ -126,7 +126,7 @@ class Recipe:
 
     @property
     def has_density(self) -> bool:
-        """Whether images have a rate and a bound by it, whatever it trains on: not by an autoencoder."""
+        """Whether images have a rate and a bound, whatever the objective. An autoencoder has none."""
         return self.posterior != "point" and self.prior != "none"
 
     @property
@@ -252,8 +252,8 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 def with_likelihood(recipe: Recipe, name: str) -> Recipe:
     """A copy of the row with another likelihood, whose scale is learned and whose mean is linear.
 
-    What the row fixes was chosen for its own: a normal of variance 1/2 makes nats of squared errors, a probability of
-    that width makes grey pictures.
+    A fixed scale suits one likelihood only: a normal of variance 1/2 turns squared errors into nats, but a probability
+    of that width gives gray pictures.
 
     >>> with_likelihood(Recipe("mine", scale="fixed"), "laplace").scale
     'shared'

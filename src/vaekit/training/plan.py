@@ -90,7 +90,7 @@ def largest_batch(
         kept[size] = _measure(trainer)[1]
     fixed = 4 * 5 * parameter_count(trainer.model) + images.pixels[0].numel() * count
     fitting = int((_FILL * free_bytes - fixed) / (2 * max(1, kept[2] - kept[1])))
-    return 2 ** int(math.log2(max(1, min(fitting, _LARGEST_BATCH, count))))
+    return 1 << int(math.log2(max(1, min(fitting, _LARGEST_BATCH, count))))
 
 
 def _measure(trainer: Trainer) -> tuple[float, int]:
