@@ -26,10 +26,14 @@ generated from the same tables.
 
 def commands_page() -> str:
     """Markdown with a list of all commands, then a section for each, in the order of ``vaekit --help``."""
-    rows = [(group, name) for group, names in COMMANDS.items() for name in names]
-    index = [f"| {group} | [`{name}`](#{name}) | {_escaped(_summary(name))} |" for group, name in rows]
-    table = "\n".join(["| group | command | what it does |", "|---|---|---|", *index])
-    return _INTRODUCTION + table + "\n\n" + "\n".join(_section(name) for _, name in rows)
+    tables = "\n\n".join(_index(group, list(names)) for group, names in COMMANDS.items())
+    return _INTRODUCTION + tables + "\n\n" + "\n".join(_section(name) for names in COMMANDS.values() for name in names)
+
+
+def _index(group: str, names: list[str]) -> str:
+    """A table of the commands of a group."""
+    rows = [f"| [`{name}`](#{name}) | {_escaped(_summary(name))} |" for name in names]
+    return "\n".join([f"| {group} | |", "|---|---|", *rows])
 
 
 def _section(name: str) -> str:

@@ -1,7 +1,7 @@
 """The hooks of ``mkdocs.yml``: pages made from the code, links that work on the site, and checks of what was built.
 
 A page in ``docs/`` replaces the one that is made here. Links are written as they work in the repository. A link to a
-file that is not on the site becomes its path, or a link to the repository if ``mkdocs.yml`` sets ``repo_url``.
+file that is not on the site becomes its name, or a link to the repository if ``mkdocs.yml`` sets ``repo_url``.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Place:
         if self.repo_url:
             return f"[{text}]({self.repo_url.rstrip('/')}/blob/main/{path})"
         plain = text.strip("`/")
-        return f"`{path}`" if path.endswith(plain) else f"{text} (`{path}`)"
+        return f"`{plain}`" if path.endswith(plain) else f"{text} (`{path}`)"
 
     def image(self, target: str) -> str:
         """The address of a picture in HTML, which MkDocs does not touch."""
