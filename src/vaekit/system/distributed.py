@@ -11,14 +11,13 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import secrets
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,7 +25,9 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.system.heartbeat import SILENCE_SECONDS, Pulse
 from vaekit.system.notes import note
-from vaekit.system.shared_memory import Shards, opened_together
+
+if TYPE_CHECKING:  # not every build of torch has it
+    from torch.distributed import Work
 
 __all__ = ["ALONE", "Team", "join"]
 
@@ -40,7 +41,6 @@ class Team:
 
     rank: int = 0
     size: int = 1
-    is_one_host: bool = False
     pulse: Pulse | None = None
 
     def __deepcopy__(self, memo: object) -> Team:
@@ -68,29 +68,25 @@ class Team:
     def sum_(self, *tensors: Tensor) -> None:
         """Replaces tensors of one dtype by their sums over all processes, in one message."""
         if self.size > 1:
+            joined = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(self.device)
             with _others_named():
-                joined = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(self.device)
                 self._wait_for(torch.distributed.all_reduce(joined, async_op=True))
             for tensor, total in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):
                 tensor.copy_(total.view_as(tensor))
 
-    def shards(self, groups: Sequence[Sequence[Tensor]]) -> Shards | None:
-        """``groups`` of tensors moved to memory that all processes share; None where they cannot, and do not compute
-        on one host's cores."""
-        first = groups[0][0]
-        if self.size == 1 or not self.is_one_host or first.device.type != "cpu":
-            return None
-        name = self.text_of_leader(f"vaekit-{secrets.token_hex(16)}")
-        memory = opened_together(Shards.bytes_needed(groups, self.size), self.leads, self._all, name)
-        return None if memory is None else Shards(groups, memory, self.rank, self.size, self.wait)
-
     def wait(self) -> None:
         """Until every process is here."""
-        with _others_named():
-            self._wait_for(torch.distributed.barrier(async_op=True))
+        if self.size > 1:
+            self.wait_for([torch.distributed.barrier(async_op=True)])
 
-    def _wait_for(self, work: Any) -> None:
-        """Waits for a message to be passed; :class:`UserError` if a process is silent all the while."""
+    def wait_for(self, sent: Iterable[Work]) -> None:
+        """Waits until messages that were started have been passed; :class:`UserError` if another process is lost."""
+        with _others_named():
+            for work in sent:
+                self._wait_for(work)
+
+    def _wait_for(self, work: Work) -> None:
+        """Waits for one message; :class:`UserError` if a process is silent all the while."""
         if self.pulse is None:
             work.wait()
             return
@@ -135,9 +131,6 @@ class Team:
                         "start all processes with the same command and the same images"
                     )
 
-    def _all(self, flag: bool) -> bool:
-        return not self.any(not flag)
-
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` is true in any process."""
         votes = torch.tensor([float(flag)], device=self.device)
@@ -178,7 +171,6 @@ def join() -> Team:
     rank = _number("RANK", 0, "")
     if rank >= size:
         raise UserError(f"RANK is {rank}, and WORLD_SIZE is {size}; expected a rank below it: {_HOW_TO_START}")
-    is_one_host = os.environ.get("LOCAL_WORLD_SIZE") == str(size)
     if not torch.distributed.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(_number("LOCAL_RANK", 0, "0"))
@@ -190,7 +182,7 @@ def join() -> Team:
         if backend == "gloo":  # the other one may wait for ever for a process that died
             atexit.register(torch.distributed.destroy_process_group)
             _PULSES.append(Pulse(rank, size))
-    return Team(torch.distributed.get_rank(), size, is_one_host, _PULSES[0] if _PULSES else None)
+    return Team(torch.distributed.get_rank(), size, _PULSES[0] if _PULSES else None)
 
 
 _HOW_TO_START = (

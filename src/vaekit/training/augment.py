@@ -60,7 +60,7 @@ def _moved(x: Tensor, is_flipped: Tensor | None, offsets: Tensor) -> Tensor:
     )
     if is_flipped is not None:
         columns = torch.where(is_flipped.unsqueeze(-1), width - 1 - columns, columns)
-    index = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).view(len(x), 1, -1)
+    index = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).view(len(x), 1, height * width)
     return x.flatten(2).gather(2, index.expand(-1, x.shape[1], -1)).view(x.shape)
 
 

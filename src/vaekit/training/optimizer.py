@@ -24,11 +24,6 @@ class Adam:
         self.exp_avg = [torch.zeros_like(p) for p in parameters]
         self.exp_avg_sq = [torch.zeros_like(p) for p in parameters]
         self.step_count = torch.zeros((), device=parameters[0].device)
-        self._updated: tuple[list[Tensor], ...] = ([*parameters], self.exp_avg, self.exp_avg_sq)
-
-    def update_only(self, parameters: list[Tensor], exp_avg: list[Tensor], exp_avg_sq: list[Tensor]) -> None:
-        """From now on a step updates these alone: slices of memory in which all lie, of which others do the rest."""
-        self._updated = (parameters, exp_avg, exp_avg_sq)
 
     @torch.no_grad()
     def step(self, gradients: list[Tensor], learning_rate: float, is_bad: Tensor | None = None) -> None:
@@ -36,14 +31,13 @@ class Adam:
         if is_bad is not None and is_bad.device.type == "mps" and bool(is_bad):  # its kernel does not look
             return
         self.step_count.add_(1)
-        parameters, exp_avg, exp_avg_sq = self._updated
         torch._fused_adam_(
-            parameters,
+            self.parameters,
             gradients,
-            exp_avg,
-            exp_avg_sq,
+            self.exp_avg,
+            self.exp_avg_sq,
             [],
-            [self.step_count] * len(parameters),
+            [self.step_count] * len(self.parameters),
             lr=learning_rate,
             beta1=_BETA1,
             beta2=self.beta2,

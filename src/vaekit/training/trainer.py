@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -30,11 +31,11 @@ from vaekit.runs.records import StateFacts
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.rng import AUGMENTATION, BINARIZATION, CORRUPTION, HIDING, NOISE, stream
 from vaekit.system.schema import record
-from vaekit.system.shared_memory import Shards
 from vaekit.system.tensor_layouts import Layout, fault
 from vaekit.training.augment import DRAWS, augment
 from vaekit.training.capture import Tape
 from vaekit.training.optimizer import Adam
+from vaekit.training.parallel import ParallelStep
 from vaekit.training.schedules import epoch_order, learning_rate, ramp
 
 __all__ = ["Trainer"]
@@ -84,10 +85,7 @@ class Trainer:
         self.bad = torch.zeros(4, dtype=torch.int64, device=device)
         self._in_bad_row = False
         self._stop_votes = torch.zeros(())
-        self._shards: Shards | None = None
-        self._is_shared = team.size == 1
-        self._updated: list[Tensor] = [*self.parameters]  # by this process: all, or a slice of the memory of all
-        self._averaged: list[Tensor] = [] if self.average is None else [*self.average.parameters()]
+        self._parallel: ParallelStep | None = None  # created at the first step, when the weights are what they will be
         self._order: tuple[int, Tensor] | None = None
         self._fetched = (0, torch.empty(0))  # the image count at the first of them
 
@@ -96,8 +94,8 @@ class Trainer:
 
         A step whose loss or gradient is not finite changes nothing but the counts.
         """
-        if not self._is_shared:
-            self._share()
+        if self.team.size > 1 and self._parallel is None:
+            self._parallel = ParallelStep(self.step_module, self.team)
         index = self.next_index()
         buffers = [buffer.clone() for buffer in self.buffers]
         for parameter in self.parameters:
@@ -115,8 +113,6 @@ class Trainer:
         self.steps += 1
         if self.average is not None:
             self._update_average()
-        if self._shards is not None:
-            self._shards.updated()
         return terms
 
     def someone_wants_to_stop(self) -> bool:
@@ -215,27 +211,14 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(weights)
 
-    def _share(self) -> None:
-        """Lets the processes of one host hold their weights together, and this one update a slice of them."""
-        self._is_shared = True
-        averages = [] if self.average is None else [list(self.average.parameters())]
-        self._shards = self.team.shards([self.parameters, *self.adam.moments().values(), *averages])
-        if self._shards is not None:
-            parameters, exp_avg, exp_avg_sq, *self._averaged = self._shards.own
-            self._updated = [parameters]
-            self.adam.update_only([parameters], [exp_avg], [exp_avg_sq])
-
     def _summed(self, number: Tensor, wants_to_stop: bool) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Sums over the team: of the gradients that this process updates with and of ``number``; and their norm."""
-        gradients: list[Tensor] = [parameter.grad for parameter in self.parameters]  # type: ignore[misc]
-        if self.team.size > 1:
+        """Gradients and ``number`` summed over the team, and the norm of the gradients."""
+        if self._parallel is not None:
+            self._parallel.wait()
             numbers = torch.stack([number, torch.full_like(number, float(wants_to_stop))])
-            if self._shards is not None:
-                gradient, numbers = self._shards.sums(gradients, numbers)
-                number, self._stop_votes = numbers
-                return [gradient], number, self._shards.norm(gradient)
-            self.team.sum_(*gradients, numbers)
+            self.team.sum_(numbers)
             number, self._stop_votes = numbers
+        gradients: list[Tensor] = [parameter.grad for parameter in self.parameters]  # type: ignore[misc]
         return gradients, number, torch.stack(torch._foreach_norm(gradients)).norm()
 
     def _accumulate(self, index: Tensor) -> Terms:
@@ -250,13 +233,16 @@ class Trainer:
         parts = []
         with nullcontext() if is_whole else self.model.observed():
             for piece, e in zip(pieces, noise.split(size, 1), strict=True):
-                parts.append(self._differentiate(piece, e, warmth, divisor))
+                is_last = len(parts) + 1 == len(pieces)
+                with nullcontext() if self._parallel is None or is_last else self._parallel.no_sync():
+                    parts.append(self._differentiate(piece, e, warmth, divisor))
         return parts[0] if is_whole else Terms.join(parts)
 
     def _differentiate(self, batch: Batch, noise: Tensor, warmth: Tensor, divisor: int) -> Terms:
         """Leaves the gradients of some images, added to those of earlier pieces; returns the terms, detached."""
         if not self._is_recorded:
-            terms: Terms = self.step_module(batch, noise, warmth)
+            step: Callable[..., Terms] = self._parallel or self.step_module
+            terms = step(batch, noise, warmth)
             (terms.loss.sum() / divisor).backward()
             return terms.detach()
         told = {"target": batch.target, "condition": batch.condition}
@@ -378,7 +364,7 @@ class Trainer:
         # Karras et al. 2024, Eq. 2: the weight of the past is (1 − 1/t)^(power + 1), so the average always spans the
         # same fraction of the run and forgets the start even in a short one.
         keep = (1 - 1 / self.steps) ** (self.row.ema_power + 1)
-        torch._foreach_lerp_(self._averaged, self._updated, 1 - keep)
+        torch._foreach_lerp_([*self.average.parameters()], self.parameters, 1 - keep)
         for mean, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mean.lerp_(now, 1 - keep) if mean.is_floating_point() else mean.copy_(now)
 

@@ -1,0 +1,77 @@
+"""Gradients summed over processes while the backward pass still runs.
+
+    gradient of a batch = Σ over processes of the gradient of a share
+
+:class:`torch.nn.parallel.DistributedDataParallel` packs gradients into buckets and sends each one as soon as the backward
+pass has filled it (Li et al. 2020, "PyTorch Distributed", Section 3.2). It averages over processes by default, which
+is wrong for shares of different sizes, so its communication hook sums instead.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.futures import Future
+from torch.nn.parallel import DistributedDataParallel
+
+from vaekit.model.contracts import Terms
+from vaekit.model.inference import Batch
+from vaekit.system.distributed import Team
+
+if TYPE_CHECKING:  # not every build of torch has it
+    from torch.distributed import GradBucket, Work
+
+__all__ = ["ParallelStep"]
+
+
+class ParallelStep:
+    """A step module whose backward pass leaves gradients summed over the ``team``, once :meth:`wait` has returned.
+
+    Every process creates one of the same module with the same weights. Buffers are left alone: the parts that keep
+    running statistics sum them over the team themselves.
+    """
+
+    def __init__(self, step: nn.Module, team: Team) -> None:
+        self._team = team
+        self._sent: list[Work] = []
+        self._is_first_step = True
+        with warnings.catch_warnings():
+            # newer versions call it forward_sync_buffers, older ones know only this name
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+            self._module = DistributedDataParallel(
+                step, broadcast_buffers=False, init_sync=False, gradient_as_bucket_view=True
+            )
+        self._module.register_comm_hook(None, lambda state, bucket: self._send(bucket))
+
+    def __call__(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
+        terms = self._module(batch, noise, ramp)
+        assert isinstance(terms, Terms)
+        return terms
+
+    def no_sync(self) -> AbstractContextManager[None]:
+        """While all but the last piece of a batch pass forward and backward: their gradients are kept, not sent."""
+        return self._module.no_sync()
+
+    def wait(self) -> None:
+        """Waits until all gradients are summed; raises :class:`UserError` if another process has ended or is silent."""
+        self._team.wait_for(self._sent)
+        self._sent.clear()
+        if self._is_first_step:  # in the next one the processes settle the buckets, and nothing guards that wait
+            self._team.wait()
+            self._is_first_step = False
+
+    def _send(self, bucket: GradBucket) -> Future[Tensor]:
+        """Starts the sum of a bucket in place.
+
+        The future is complete at once, since a wait inside the backward pass could not watch the other processes. The
+        gradients are views of the bucket, so they hold the sums when :meth:`wait` returns.
+        """
+        gradients = bucket.buffer()
+        self._sent.append(torch.distributed.all_reduce(gradients, async_op=True))
+        done: Future[Tensor] = Future(devices=[gradients.device] if gradients.is_cuda else None)
+        done.set_result(gradients)
+        return done
