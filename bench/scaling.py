@@ -68,7 +68,8 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64], help="totals over all processes")
     given = parser.parse_args()
     batches = {str(b): measure(given.processes, given.rounds, given.images, b) for b in given.batch_sizes}
-    result = {"processes": given.processes, "recipe": "vae", "size": 64, "batch_sizes": batches}
+    result = {"processes": given.processes, "recipe": "vae", "size": 64, "gradients": "DistributedDataParallel"}
+    result["batch_sizes"] = batches
     print(json.dumps(batches, indent=2))
     print(f"written to {write_result('scaling', result).name}")
 

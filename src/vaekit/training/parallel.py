@@ -2,9 +2,9 @@
 
     gradient of a batch = Σ over processes of the gradient of a share
 
-:class:`torch.nn.parallel.DistributedDataParallel` packs gradients into buckets and sends each one as soon as the backward
-pass has filled it (Li et al. 2020, "PyTorch Distributed", Section 3.2). It averages over processes by default, which
-is wrong for shares of different sizes, so its communication hook sums instead.
+:class:`torch.nn.parallel.DistributedDataParallel` packs gradients into buckets and sends each one as soon as the
+backward pass has filled it (Li et al. 2020, "PyTorch Distributed", Section 3.2). By default it averages over processes,
+which is wrong for shares of different sizes, so its communication hook sums instead.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class ParallelStep:
     def __init__(self, step: nn.Module, team: Team) -> None:
         self._team = team
         self._sent: list[Work] = []
-        self._is_first_step = True
-        with warnings.catch_warnings():
-            # newer versions call it forward_sync_buffers, older ones know only this name
+        self._steps = 0
+        self._is_settled = False
+        with warnings.catch_warnings():  # newer versions of torch call it forward_sync_buffers
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
             self._module = DistributedDataParallel(
                 step, broadcast_buffers=False, init_sync=False, gradient_as_bucket_view=True
@@ -48,6 +48,11 @@ class ParallelStep:
         self._module.register_comm_hook(None, lambda state, bucket: self._send(bucket))
 
     def __call__(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
+        if (
+            self._steps == 1 and not self._is_settled
+        ):  # now the processes agree on buckets, and nothing watches that wait
+            self._team.wait()
+            self._is_settled = True
         terms = self._module(batch, noise, ramp)
         assert isinstance(terms, Terms)
         return terms
@@ -60,9 +65,7 @@ class ParallelStep:
         """Waits until all gradients are summed; raises :class:`UserError` if another process has ended or is silent."""
         self._team.wait_for(self._sent)
         self._sent.clear()
-        if self._is_first_step:  # in the next one the processes settle the buckets, and nothing guards that wait
-            self._team.wait()
-            self._is_first_step = False
+        self._steps += 1
 
     def _send(self, bucket: GradBucket) -> Future[Tensor]:
         """Starts the sum of a bucket in place.
