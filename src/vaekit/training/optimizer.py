@@ -32,7 +32,7 @@ class Adam:
             return
         self.step_count.add_(1)
         torch._fused_adam_(
-            self.parameters,
+            [*self.parameters],
             gradients,
             self.exp_avg,
             self.exp_avg_sq,

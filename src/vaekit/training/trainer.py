@@ -230,7 +230,7 @@ class Trainer:
         pieces = [batch] if is_whole else batch.split(size)
         if not is_whole:
             self.model.observe_all(pieces)
-        parts = []
+        parts: list[Terms] = []
         with nullcontext() if is_whole else self.model.observed():
             for piece, e in zip(pieces, noise.split(size, 1), strict=True):
                 is_last = len(parts) + 1 == len(pieces)
@@ -364,7 +364,7 @@ class Trainer:
         # Karras et al. 2024, Eq. 2: the weight of the past is (1 − 1/t)^(power + 1), so the average always spans the
         # same fraction of the run and forgets the start even in a short one.
         keep = (1 - 1 / self.steps) ** (self.row.ema_power + 1)
-        torch._foreach_lerp_([*self.average.parameters()], self.parameters, 1 - keep)
+        torch._foreach_lerp_([*self.average.parameters()], [*self.parameters], 1 - keep)
         for mean, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mean.lerp_(now, 1 - keep) if mean.is_floating_point() else mean.copy_(now)
 
