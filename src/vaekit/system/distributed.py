@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, lacks_memory
 from vaekit.system.heartbeat import SILENCE_SECONDS, Pulse
 from vaekit.system.notes import note
 
 if TYPE_CHECKING:  # not every build of torch has it
     from torch.distributed import Work
 
-__all__ = ["ALONE", "Team", "join"]
+__all__ = ["ALONE", "Team", "join", "lost_processes_named"]
 
 _PATIENCE = timedelta(minutes=30)  # for a process that is at work; others are noticed by their pulse or connections
 _SECONDS_BEFORE_A_NOTE = 10.0
@@ -69,7 +69,7 @@ class Team:
         """Replaces tensors of one dtype by their sums over all processes, in one message."""
         if self.size > 1:
             joined = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(self.device)
-            with _others_named():
+            with lost_processes_named():
                 self._wait_for(torch.distributed.all_reduce(joined, async_op=True))
             for tensor, total in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):
                 tensor.copy_(total.view_as(tensor))
@@ -81,7 +81,7 @@ class Team:
 
     def wait_for(self, sent: Iterable[Work]) -> None:
         """Waits until messages that were started have been passed; :class:`UserError` if another process is lost."""
-        with _others_named():
+        with lost_processes_named():
             for work in sent:
                 self._wait_for(work)
 
@@ -141,7 +141,7 @@ class Team:
         """Replaces tensors by those of the leader."""
         for tensor in tensors if self.size > 1 else ():
             sent = tensor.detach().to(self.device).contiguous()
-            with _others_named():
+            with lost_processes_named():
                 self._wait_for(torch.distributed.broadcast(sent, 0, async_op=True))
             tensor.detach().copy_(sent)
 
@@ -233,10 +233,13 @@ def _leave_at_once() -> None:
 
 
 @contextmanager
-def _others_named() -> Iterator[None]:
+def lost_processes_named() -> Iterator[None]:
+    """Turns what the backends raise when a connection ends into a :class:`UserError`."""
     try:
         yield
-    except RuntimeError as error:  # what the backends raise when a connection ends
+    except RuntimeError as error:
+        if lacks_memory(error):
+            raise
         reason = str(error).splitlines()[0]
         raise UserError(
             f"another process of this training has ended or cannot be reached ({reason}); the last state is kept, "

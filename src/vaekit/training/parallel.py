@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vaekit.model.contracts import Terms
 from vaekit.model.inference import Batch
-from vaekit.system.distributed import Team
+from vaekit.system.distributed import Team, lost_processes_named
 
 if TYPE_CHECKING:  # not every build of torch has it
     from torch.distributed import GradBucket, Work
@@ -48,14 +48,10 @@ class ParallelStep:
         self._module.register_comm_hook(None, lambda state, bucket: self._send(bucket))
 
     def __call__(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
-        if (
-            self._steps == 1 and not self._is_settled
-        ):  # now the processes agree on buckets, and nothing watches that wait
-            self._team.wait()
+        if self._steps == 1 and not self._is_settled:
             self._is_settled = True
-        terms = self._module(batch, noise, ramp)
-        assert isinstance(terms, Terms)
-        return terms
+            return self._settle(batch, noise, ramp)
+        return self._forward(batch, noise, ramp)
 
     def no_sync(self) -> AbstractContextManager[None]:
         """While all but the last piece of a batch pass forward and backward: their gradients are kept, not sent."""
@@ -66,6 +62,20 @@ class ParallelStep:
         self._team.wait_for(self._sent)
         self._sent.clear()
         self._steps += 1
+
+    def _forward(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
+        terms = self._module(batch, noise, ramp)
+        assert isinstance(terms, Terms)
+        return terms
+
+    def _settle(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
+        """The first forward pass of the second step, in which the processes agree on the buckets.
+
+        Nothing watches that wait, so all of them begin it together.
+        """
+        self._team.wait()
+        with lost_processes_named():
+            return self._forward(batch, noise, ramp)
 
     def _send(self, bucket: GradBucket) -> Future[Tensor]:
         """Starts the sum of a bucket in place.
