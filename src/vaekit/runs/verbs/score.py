@@ -42,41 +42,62 @@ class Scoring:
 
 def score(run: RunContext, data: Any, split: str | None, seed: int, scoring: Scoring, counted: Counted) -> Result:
     """The scores of ``data``, or of the run's own test part, and its strangest images."""
+    by = _checked(run, scoring)
+    judged = run.choose(data, split)
+    check_pixels(run, judged.opened)
+    is_normal = _normal(run, judged.opened, scoring.normal)
+    calm = _calm(run, scoring.normal_images, judged)
+    anomaly.threshold_of(np.zeros(len(calm)), scoring.false_alarms)  # before a long measurement
+    team = run.team(judged, seed=seed)
+    usual, scores = (
+        anomaly.scores_of(metrics.measure(run.model, pixels, seed, team=team, counted=counted).columns)
+        for pixels in (calm, judged.pixels)
+    )
+    threshold = anomaly.threshold_of(usual[by], scoring.false_alarms)
+    table = _table(judged, scores, scores[by] > threshold)
+    if scoring.table is not None and run.leads:
+        write_table(Path(scoring.table), table)
+    strangest = np.argsort(-scores[by], kind="stable")[: scoring.count].copy()
+    numbers = {
+        "part": judged.part,
+        "images": len(judged.pixels),
+        "by": by,
+        "threshold": threshold,
+        "false_alarms": scoring.false_alarms,
+        "calibrated_on": len(calm),
+        "flagged": sum(table["flagged"]),
+        **_separation(judged, is_normal, scores[by], threshold),
+        "strangest": [{"name": table["name"][i], by: float(scores[by][i])} for i in strangest],
+    }
+    return Result(_sheet(run, judged.pixels, strangest, calm), numbers, table)
+
+
+def _checked(run: RunContext, scoring: Scoring) -> str:
+    """The score to judge by, once the settings are checked."""
     by = anomaly.check_score(scoring.by, run.recipe.has_density)
     if scoring.count < 1:
         raise UserError(f"count {scoring.count}: expected at least 1 image", "count")
     if scoring.table is not None:
         check_table(Path(scoring.table))
-    images = run.choose(data, split)
-    check_pixels(run, images.opened)
-    is_normal = _normal(run, images.opened, scoring.normal)
-    calm = _calm(run, scoring.normal_images, images)
-    anomaly.threshold_of(np.zeros(len(calm)), scoring.false_alarms)  # before a long measurement
-    team, chosen = run.team(images, seed=seed), images.pixels
-    usual = metrics.measure(run.model, calm, seed, team=team, counted=counted).columns
-    scores = anomaly.scores_of(metrics.measure(run.model, chosen, seed, team=team, counted=counted).columns)
-    threshold = anomaly.threshold_of(anomaly.scores_of(usual)[by], scoring.false_alarms)
-    is_flagged = scores[by] > threshold
-    table: dict[str, list[Any]] = {"name": images.names, **{k: v.tolist() for k, v in scores.items()}}
-    table["flagged"] = is_flagged.astype(int).tolist()
-    if scoring.table is not None and run.leads:
-        write_table(Path(scoring.table), table)
-    numbers: dict[str, Any] = {
-        "part": images.part,
-        "images": len(chosen),
-        "by": by,
-        "threshold": threshold,
-        "false_alarms": scoring.false_alarms,
-        "calibrated_on": len(calm),
-        "flagged": int(is_flagged.sum()),
-    }
-    if is_normal is not None:
-        is_anomalous = ~is_normal[images.rows]
-        if is_anomalous.any() and not is_anomalous.all():
-            numbers |= anomaly.separation(scores[by], is_anomalous, threshold)
-    strangest = np.argsort(-scores[by], kind="stable")[: scoring.count].copy()
-    numbers["strangest"] = [{"name": table["name"][i], by: float(scores[by][i])} for i in strangest]
-    return Result(_sheet(run, chosen, strangest, calm), numbers, table)
+    return by
+
+
+def _table(judged: ChosenImages, scores: dict[str, np.ndarray], is_flagged: np.ndarray) -> dict[str, list[Any]]:
+    """A row for each image: its name, its scores, and whether it is flagged."""
+    columns = {name: values.tolist() for name, values in scores.items()}
+    return {"name": judged.names, **columns, "flagged": is_flagged.astype(int).tolist()}
+
+
+def _separation(
+    judged: ChosenImages, is_normal: np.ndarray | None, scores: np.ndarray, threshold: float
+) -> dict[str, Any]:
+    """How well normal and other images are told apart, if both kinds are known."""
+    if is_normal is None:
+        return {}
+    is_anomalous = ~is_normal[judged.rows]
+    if is_anomalous.all() or not is_anomalous.any():
+        return {}
+    return anomaly.separation(scores, is_anomalous, threshold)
 
 
 def _sheet(run: RunContext, pixels: Selection, strangest: np.ndarray, normal: Selection) -> Sheet:
