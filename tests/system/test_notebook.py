@@ -43,7 +43,7 @@ def test_training_shows_one_bar_that_was_updated_to_the_end(outputs: list[list[A
     bars = [each for each in outputs[0] if "data" in each and "<progress" in html(each)]
     assert len(bars) == 1
     assert re.search(r'<progress value="2850" max="2850"', html(bars[0]))
-    assert "2,850 of 2,850 images" in html(bars[0]) and "distortion" in html(bars[0])
+    assert "2,850 of 2,850 images · distortion" in html(bars[0])
 
 
 def test_the_pictures_are_those_of_the_newest_epoch(outputs: list[list[Any]], tmp_path: Path) -> None:

@@ -35,16 +35,16 @@ class NotebookBar(Progress):
 
     def __init__(self) -> None:
         self._bar, self._pictures = _Display(), _Display()
-        self._total, self._images, self._text, self._last = 1, 0, "", 0.0
+        self._total, self._images, self._pace, self._numbers, self._last = 1, 0, "starting", "", 0.0
 
     def start(self, total_images: int, done_images: int) -> None:
         """Shows the bar."""
-        self._total, self._images, self._text = total_images, done_images, "starting"
+        self._total, self._images = total_images, done_images
         self._draw()
 
     def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
         """Moves the bar, five times a second at most."""
-        self._images, self._text = images, f"{pace(self._total - images, rate)}  {described(numbers)}"
+        self._images, self._pace, self._numbers = images, pace(self._total - images, rate), described(numbers)
         now = time.monotonic()
         if now - self._last >= _SECONDS_BETWEEN_UPDATES or images >= self._total:
             self._last = now
@@ -60,13 +60,17 @@ class NotebookBar(Progress):
     def say(self, text: str) -> None:
         """Prints a sentence, which stays in the output of the cell."""
         print(printable(spoken(text)))
+        if self._images >= self._total:  # the result was measured
+            self._pace = ""
+            self._draw()
 
     def stop(self) -> None:
         """Leaves the bar where training ended."""
         self._draw()
 
     def _draw(self) -> None:
-        text = f"{self._images:,} of {self._total:,} images  {' '.join(self._text.split())}"
+        parts = (f"{self._images:,} of {self._total:,} images", self._pace, self._numbers)
+        text = " · ".join(" ".join(part.split()) for part in parts if part)
         bar = f'<progress value="{self._images}" max="{self._total}" style="width: 16em"></progress>'
         self._bar.show(f"<div>{bar} {html.escape(text)}</div>", text)
 
