@@ -9,7 +9,18 @@ from vaekit._version import __version__ as __version__
 
 TYPE_CHECKING = False  # checkers take it for true; typing takes as long to import as the rest of the start
 __all__ = [
+    "Batch",
     "Images",
+    "Inference",
+    "LatentDistribution",
+    "LatentModel",
+    "Likelihood",
+    "Network",
+    "NormalDistribution",
+    "Objective",
+    "PixelDistribution",
+    "Posterior",
+    "Prior",
     "Recipe",
     "Result",
     "Run",
@@ -20,6 +31,10 @@ __all__ = [
     "plan",
     "recipes",
     "register",
+    "register_likelihood",
+    "register_network",
+    "register_objective",
+    "register_prior",
     "train",
 ]
 
@@ -30,11 +45,27 @@ if TYPE_CHECKING:
     from vaekit.data import Images, open_images
     from vaekit.errors import UserError
     from vaekit.figures.grid import Sheet
+    from vaekit.model.contracts import Likelihood, Network, Objective, Posterior, Prior
+    from vaekit.model.distributions.base import LatentDistribution, NormalDistribution, PixelDistribution
+    from vaekit.model.inference import Batch, Inference
+    from vaekit.model.latent_model import LatentModel
+    from vaekit.model.registry import register_likelihood, register_network, register_objective, register_prior
     from vaekit.runs.result import Result
     from vaekit.runs.run import Run
 
 _HOMES = {
+    "Batch": "model.inference",
     "Images": "data",
+    "Inference": "model.inference",
+    "LatentDistribution": "model.distributions.base",
+    "LatentModel": "model.latent_model",
+    "Likelihood": "model.contracts",
+    "Network": "model.contracts",
+    "NormalDistribution": "model.distributions.base",
+    "Objective": "model.contracts",
+    "PixelDistribution": "model.distributions.base",
+    "Posterior": "model.contracts",
+    "Prior": "model.contracts",
     "Recipe": "config.table",
     "Result": "runs.result",
     "Run": "runs.run",
@@ -44,6 +75,10 @@ _HOMES = {
     "open_images": "data",
     "plan": "api",
     "register": "config.table",
+    "register_likelihood": "model.registry",
+    "register_network": "model.registry",
+    "register_objective": "model.registry",
+    "register_prior": "model.registry",
     "train": "api",
 }
 

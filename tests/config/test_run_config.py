@@ -74,7 +74,7 @@ def test_a_configuration_survives_its_file(
         ),
         (changed(format_version="1"), "format_version"),
         (changed(data={"source": "x"}), "is missing data.size, data.channels, data.fingerprint"),
-        (changed(data=None), "a JSON object was expected"),
+        (changed(data=None), "expected object, got null"),
         (changed(data=3), "a JSON object was expected"),
         (changed(data=[]), "a JSON object was expected"),
         (json.dumps({"format_version": FORMAT_VERSION}), "is missing recipe, data, total_images"),

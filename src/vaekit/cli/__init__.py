@@ -44,9 +44,10 @@ def main(tokens: list[str] | None = None) -> int:
 def _run(tokens: list[str]) -> int:
     try:
         with _interruption():
-            if tokens and tokens[0] in app and not tokens[0].startswith("-"):
-                command(tokens[0])
-            app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
+            name = next((token for token in tokens if token in app and not token.startswith("-")), None)
+            if name is not None:
+                command(name)
+            app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_none")
             sys.stdout.flush()
     except UserError as error:
         return _fail(spoken(error.text), 2)

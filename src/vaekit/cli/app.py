@@ -95,6 +95,29 @@ def command(name: str) -> App:
     return found
 
 
+@app.meta.default
+def with_imports(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    import_: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--import",
+            negative="",
+            show_default=False,
+            group=Group("Extensions"),
+            help="Python file or installed module that registers parts of your own; repeatable.",
+        ),
+    ] = (),
+) -> None:
+    """Imports the user's parts, then runs the command in ``tokens``."""
+    if import_:
+        from vaekit.config.imports import import_parts
+
+        for source in import_:
+            import_parts(source)
+    app(tokens, exit_on_error=False, print_error=False, result_action="return_none")
+
+
 PORT = validators.Number(gte=1, lte=65535)
 SEED = validators.Number(gte=0, lt=2**63)
 

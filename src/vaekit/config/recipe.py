@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vaekit.config import parts
 from vaekit.errors import UserError, argument, nearest
 from vaekit.system.arguments import checked, checked_fields
 from vaekit.system.schema import record
@@ -100,7 +101,7 @@ class Recipe:
     @property
     def has_bound(self) -> bool:
         """Whether it trains on a bound of log p(x), and not on reconstruction alone."""
-        return self.objective != "distortion" and self.posterior != "point"
+        return parts.trains_on_bound(self.objective) and self.posterior != "point"
 
     @property
     def code_size(self) -> int:
@@ -132,7 +133,7 @@ class Recipe:
     @property
     def bound_samples(self) -> int:
         """K of the importance-weighted bound that it trains on; 0: on another objective."""
-        return self.samples if self.objective.startswith("iwae") else 0
+        return self.samples if self.objective in ("iwae", "iwae-dreg") else 0
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain JSON values."""
@@ -152,35 +153,19 @@ class Recipe:
             raise UserError(f"{where}: recipe.{error}") from error
 
 
-#: Those that give a density and not a probability: their nats are no bits of anything.
-DENSITIES = ("normal", "laplace", "continuous-bernoulli")
-LIKELIHOODS = (
-    *DENSITIES,
-    *("bernoulli", "discretized-logistic", "discretized-logistic-mixture", "discretized-normal", "categorical"),
-)
+#: Likelihoods of vaekit, and those that give a density and not a probability: their nats are no bits of anything.
+LIKELIHOODS = parts.names("likelihood")
+DENSITIES = LIKELIHOODS[:3]
 
 _CHOICES = {
     "latent": ("vector", "codes"),
-    "net": ("mlp", "seed-conv", "resnet"),
-    "posterior": ("normal", "iaf", "point", "vq", "fsq"),
-    "prior": (
-        "standard-normal",
-        "fitted-normal",
-        "conditional-normal",
-        "vamp",
-        "flow",
-        "words",
-        "autoregressive-words",
-        "none",
-    ),
-    "likelihood": LIKELIHOODS,
     "scale": ("fixed", "shared", "pixel"),
     "mean": ("linear", "sigmoid"),
-    "objective": ("elbo", "iwae", "iwae-dreg", "capacity", "tc", "mmd", "distortion"),
     "activation": ("relu", "tanh"),
     "schedule": ("constant", "cosine"),
     "reduction": ("mean", "sum"),
 }
+_PARTS = ("net", "posterior", "prior", "likelihood", "objective")
 _POSITIVE = (
     *("samples", "prior_components", "smallest_grid", "code_count", "code_dim", "width", "depth", "patch"),
     *("latent_dim", "posterior_std_gain", "fixed_scale", "mixture_components"),
@@ -268,10 +253,12 @@ def with_likelihood(recipe: Recipe, name: str) -> Recipe:
 def check(recipe: Recipe) -> Recipe:
     """Returns the row if each of its values is of its type and within range, else raises :class:`UserError`."""
     recipe = checked_fields(recipe)
-    for name, choices in _CHOICES.items():
+    for name in (*_CHOICES, *_PARTS):
         value = getattr(recipe, name)
-        if value not in choices:
-            raise UserError(f"{argument(name, value)}: {nearest(str(value), choices)}")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise UserError(f"{argument(name, value)}: {nearest(str(value), _CHOICES[name])}")
+        if name in _PARTS and value not in parts.names(name):
+            raise UserError(f"{argument(name, value)}: {parts.expected(name, str(value))}")
     for name in (*_POSITIVE, *_NOT_NEGATIVE, *_FRACTION):
         _check_range(name, getattr(recipe, name))
     if recipe.adam_beta2 == 1:

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from vaekit.config.parts import OwnPart, check_registered
 from vaekit.config.recipe import Recipe, check
 from vaekit.errors import UserError
 from vaekit.pixels.choices import FITS, FRAMES
@@ -115,10 +116,14 @@ class RunConfig:
     conditions: tuple[Condition, ...] = ()  #: what a conditional model is told of each image
     format_version: int = FORMAT_VERSION
     notes: tuple[str, ...] = field(default=())  #: what the user should know of the data, in plain words
+    parts: tuple[OwnPart, ...] = ()  #: parts of the recipe that are not vaekit's; without any it is not in the file
 
     def to_json(self) -> str:
         """The record as indented JSON with a final newline."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        values = dataclasses.asdict(self)
+        if not self.parts:
+            del values["parts"]
+        return json.dumps(values, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = "config.json") -> RunConfig:
@@ -133,6 +138,7 @@ class RunConfig:
         if version != FORMAT_VERSION:
             raise UserError(f"{where} has format_version {version}, this vaekit reads {FORMAT_VERSION}; upgrade vaekit")
         config = record(cls, raw, where)
+        check_registered(config.recipe, config.parts, where)
         try:
             check(config.recipe)
         except UserError as error:

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.config.recipe import Recipe
+from vaekit.errors import UserError
 from vaekit.model.distributions.base import LatentDistribution, PixelDistribution
+from vaekit.model.dry_run import output_for
 from vaekit.model.inference import Inference
 from vaekit.system.distributed import ALONE, Team
 
@@ -43,7 +45,7 @@ class Network(ABC):
 
     @abstractmethod
     def encoder(self, shape: Shape) -> nn.Module:
-        """The module that maps images ``[B, *shape]`` in [0, 1] to features ``[B, F]``; F is found by calling it."""
+        """The module that maps images ``[B, *shape]`` in [0, 1] to features ``[B, F]``."""
 
     @abstractmethod
     def decoder(self, shape: Shape, latent_dim: int) -> nn.Module:
@@ -52,6 +54,16 @@ class Network(ABC):
         ``shape`` has the channels that the likelihood asks for, most often those of the images; ``latent_dim`` includes
         the numbers of a condition.
         """
+
+    def features(self, encoder: nn.Module, shape: Shape) -> int:
+        """How many features ``encoder`` makes of an image of ``shape``: by default it is called, in eval mode."""
+        features = output_for(encoder, shape, f"the encoder of net={self.recipe.net}")
+        if features.ndim != 2 or len(features) != 1:
+            raise UserError(
+                f"net={self.recipe.net}: its encoder returns {list(features.shape)} for images {[1, *shape]}; expected "
+                "features [B, F], one row per image: end it with nn.Flatten()"
+            )
+        return features.shape[1]
 
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:

@@ -11,7 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["autoregressive_flow", "coupling_flow"]
+from vaekit.config.recipe import Recipe
+from vaekit.errors import argument
+
+__all__ = ["autoregressive_flow", "coupling_flow", "refused_by_flows"]
+
+_MOST_LATENTS = 4096  #: its masks grow with their square
+
+
+def refused_by_flows(recipe: Recipe) -> str | None:
+    """One sentence on why no flow suits the latents of a resolved recipe, or None."""
+    if 2 <= (recipe.latent_dim or 0) <= _MOST_LATENTS:
+        return None
+    return (
+        f"recipe {recipe.name!r}: a flow needs two latents at least, and serves {_MOST_LATENTS:,} at most; give "
+        f"another {argument('latent_dim')}"
+    )
 
 
 def coupling_flow(features: int, layers: int, hidden: int) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.config.recipe import Recipe
-from vaekit.model.contracts import Likelihood
+from vaekit.model.contracts import Likelihood, Shape
 from vaekit.model.distributions.base import PixelDistribution
 from vaekit.model.distributions.latent import wide
 from vaekit.model.distributions.pixel import BernoulliImage, ContinuousBernoulli, Laplace, NormalImage
@@ -98,6 +98,17 @@ class LocationScaleHead(Likelihood):
     def is_unbounded(cls, recipe: Recipe) -> bool:
         return not cls.is_discrete and recipe.scale != "fixed"
 
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        """Float32 cannot divide by the probabilities of bins that are far too wide or too narrow."""
+        low, high = (math.exp(bound) for bound in DISCRETIZED_LOG_SCALES)
+        if not cls.is_discrete or recipe.scale != "fixed" or low <= recipe.fixed_scale <= high:
+            return None
+        return (
+            f"fixed_scale={recipe.fixed_scale:g}: with likelihood={recipe.likelihood} give {low:.2g} to {high:.2g}, on "
+            "the [0, 1] scale of pixels, or scale=shared"
+        )
+
     def log_scale(self) -> Tensor:
         """The logarithm of the one scale of a fixed or shared head; a learned one is kept in its range."""
         return self.fixed_log_scale if self.scale == "fixed" else self._in_range(self.free_log_scale * _SCALE_GAIN)
@@ -165,6 +176,12 @@ class BernoulliHead(Likelihood):
     """Decoder output → Bernoulli likelihood, the output being its logits."""
 
     is_discrete = is_binary = can_start_at_mean = True
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if not recipe.jitter:
+            return None
+        return "jitter makes pixels gray, likelihood=bernoulli is for binary ones; set jitter=0"
 
     def output_of(self, mean: Tensor) -> Tensor:
         """The logits ``[C, H, W]`` of a mean, kept a hundredth away from 0 and 1, where they would no longer learn."""

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.config.recipe import Recipe
-from vaekit.model.contracts import Objective, Terms, over_samples
+from vaekit.errors import argument
+from vaekit.model.contracts import Objective, Shape, Terms, over_samples
 from vaekit.model.distributions.latent import DiagonalNormal
 from vaekit.model.inference import Batch, Inference, sum_levels
 from vaekit.model.latent_model import LatentModel
@@ -99,6 +100,15 @@ class TotalCorrelation(Objective):
     def from_recipe(cls, recipe: Recipe) -> Self:
         return cls(recipe.tc_weight)
 
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if (recipe.prior, recipe.posterior) != ("standard-normal", "normal"):
+            return (
+                f"recipe {recipe.name!r}: objective=tc takes the rate apart by dimension; "
+                "set prior=standard-normal and posterior=normal"
+            )
+        return _without_pairs(recipe)
+
     def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         assert rate is not None
         _, correlation, _ = decomposition(inference)
@@ -120,6 +130,12 @@ class MMD(Objective):
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         return cls(recipe.beta, recipe.mmd_weight)
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if recipe.prior != "standard-normal":
+            return f"recipe {recipe.name!r}: objective=mmd holds codes to a standard normal; set prior=standard-normal"
+        return _without_pairs(recipe)
 
     def loss_of_means(self, distortion: float, rate: float) -> float:
         return distortion + self.beta * rate
@@ -168,6 +184,20 @@ class IWAE(Objective):
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         return cls(recipe.objective == "iwae-dreg")
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if (recipe.beta, recipe.kl_warmup, recipe.free_bits_nats) != (1, 0, 0):
+            return (
+                f"recipe {recipe.name!r}: objective={recipe.objective} is the bound itself and weighs nothing; "
+                "set beta=1, kl_warmup=0 and free_bits_nats=0, or objective=elbo"
+            )
+        if recipe.objective == "iwae-dreg" and recipe.posterior == "iaf":
+            return (
+                f"recipe {recipe.name!r}: the density of posterior=iaf is known of its own samples alone; set "
+                "objective=iwae"
+            )
+        return None
 
     def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         log_w = inference.log_px + inference.log_pz
@@ -229,3 +259,11 @@ def mmd_squared(z: Tensor, draws: Tensor) -> Tensor:
 
     pairs = kernel(z, z) + kernel(draws, draws) - kernel(z, draws) - kernel(draws, z)
     return (pairs.sum() - pairs.diagonal().sum()) / (count * (count - 1))
+
+
+def _without_pairs(recipe: Recipe) -> str | None:
+    if recipe.batch_size != 1:
+        return None
+    return (
+        f"objective={recipe.objective} compares images with one another; give a {argument('batch_size')} of 2 or more"
+    )

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vaekit.config.recipe import Recipe
 from vaekit.model.contracts import Posterior, Shape
 from vaekit.model.distributions.latent import DiagonalNormal, PointMass, Transformed
-from vaekit.model.flows import autoregressive_flow
+from vaekit.model.flows import autoregressive_flow, refused_by_flows
 
 __all__ = ["FlowPosterior", "NormalPosterior", "PointPosterior"]
 
@@ -16,6 +16,12 @@ class PointPosterior(Posterior):
     """Features ``[B, F]`` → a point ``[B, L]``: the encoder of a plain autoencoder."""
 
     uses_noise = False
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if recipe.samples == 1:
+            return None
+        return f"samples={recipe.samples}: an autoencoder has one code per image; set samples=1"
 
     def __init__(self, features: int, latent_dim: int) -> None:
         super().__init__()
@@ -63,6 +69,10 @@ class FlowPosterior(Posterior):
     def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
         assert recipe.latent_dim is not None
         return cls(features, recipe.latent_dim, recipe.posterior_std_gain)
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        return refused_by_flows(recipe)
 
     def forward(self, features: Tensor) -> Transformed:
         return Transformed(self.base(features), self.flow(self.context(features).relu()))

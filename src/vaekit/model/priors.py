@@ -11,7 +11,8 @@ from vaekit.config.recipe import Recipe
 from vaekit.model.contracts import EncodingModel, Prior, Shape
 from vaekit.model.distributions.base import LatentDistribution
 from vaekit.model.distributions.latent import DiagonalNormal, FullNormal, Mixture, Transformed
-from vaekit.model.flows import coupling_flow
+from vaekit.model.flows import coupling_flow, refused_by_flows
+from vaekit.model.registry import network
 
 __all__ = ["ConditionalNormal", "FittedNormal", "FlowPrior", "MixturePrior", "StandardNormal", "VampPrior"]
 
@@ -60,6 +61,10 @@ class FittedNormal(Prior):
     def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> FullNormal:
         return FullNormal.of(self.mean, self.covariance)
 
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        return _without_normal_posteriors(recipe)
+
     @torch.no_grad()
     def observe(self, qz: LatentDistribution) -> None:
         """Moves the moments towards those of a batch of normal posteriors over ``[B, L]``."""
@@ -95,6 +100,12 @@ class ConditionalNormal(Prior):
         assert recipe.latent_dim is not None
         return cls(recipe.condition_size, recipe.latent_dim)
 
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if recipe.is_conditional:
+            return None
+        return f"recipe {recipe.name!r}: prior={recipe.prior} is of what a model is told; set is_conditional=true"
+
     def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> DiagonalNormal:
         told = self.last.weight.new_zeros(self.size) if condition is None else condition.to(self.last.weight)
         mean, log_std = self.last(self.first(told).relu()).chunk(2, dim=-1)
@@ -112,6 +123,20 @@ class VampPrior(Prior):
     @classmethod
     def from_recipe(cls, recipe: Recipe, shape: Shape) -> Prior:
         return cls(shape, recipe.prior_components)
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if recipe.is_conditional:
+            return (
+                f"recipe {recipe.name!r}: of the learned images of prior=vamp nothing can be told; set "
+                "is_conditional=false"
+            )
+        if network(recipe.net).has_batch_norm:
+            return (
+                f"recipe {recipe.name!r}: prior=vamp encodes learned images, which would mix with the batch in the "
+                f"normalization of net={recipe.net}; set net=resnet or net=mlp"
+            )
+        return _without_normal_posteriors(recipe)
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
@@ -133,6 +158,10 @@ class FlowPrior(Prior):
         super().__init__()
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
         self.flow = coupling_flow(latent_dim, layers, hidden)
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        return refused_by_flows(recipe)
 
     def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> Transformed:
         return Transformed(DiagonalNormal(self.zeros, self.zeros), self.flow())
@@ -163,3 +192,12 @@ class MixturePrior(Prior):
 def _identity(size: int) -> Tensor:
     """A unit matrix. On the meta device ``torch.eye`` would import all of torch._dynamo, which takes a second."""
     return torch.zeros(size, size).fill_diagonal_(1)
+
+
+def _without_normal_posteriors(recipe: Recipe) -> str | None:
+    if recipe.posterior == "normal":
+        return None
+    return (
+        f"recipe {recipe.name!r}: prior={recipe.prior} is made of normal posteriors; "
+        "set posterior=normal, or prior=standard-normal"
+    )

@@ -234,6 +234,19 @@ class CodePosterior(Posterior):
     def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
         return cls(_coarsest_grid(recipe, shape), ScalarQuantiser(recipe.code_levels), recipe.commitment)
 
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        name = f"recipe {recipe.name!r}"
+        if (recipe.net, recipe.objective) != ("resnet", "elbo"):
+            return f"{name}: codes lie on the grid of net=resnet and train by objective=elbo; set both"
+        if recipe.prior not in ("words", "autoregressive-words"):
+            return f"{name}: prior={recipe.prior} is of vectors; set prior=autoregressive-words or words"
+        if recipe.is_conditional:
+            return f"{name}: codes are of images that nothing is told of; set is_conditional=false"
+        if recipe.samples > 1:
+            return f"samples={recipe.samples}: an image has one code per cell; set samples=1"
+        return None
+
     def forward(self, features: Tensor) -> Words:
         return self._of(self.project(features.unflatten(1, self.grid)).flatten(2).mT.contiguous())
 

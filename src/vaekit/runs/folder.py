@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vaekit.config.run_config import RunConfig
 from vaekit.data.sources.archive import ARCHIVE_ENDINGS
-from vaekit.errors import UserError, argument
+from vaekit.errors import UserError, argument, printable
 from vaekit.evaluation.doctor.evidence import Evidence
 from vaekit.model.conditioning import size_of
 from vaekit.model.factory import build_model
@@ -123,6 +123,10 @@ def read_config(folder: Path) -> RunConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); name another folder") from error
     _check_whole(config, str(path))
+    for part in config.parts:
+        if part.has_changed:
+            named = f"{printable(part.source)}, which defines {part.kind}={part.name},"
+            note_once(f"{named} has changed since the run {folder} began")
     return config
 
 

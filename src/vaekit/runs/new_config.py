@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vaekit.config.options import TrainOptions
+from vaekit.config.parts import own_parts
 from vaekit.config.run_config import Condition, DataConfig, RunConfig
-from vaekit.config.table import DENSITIES, Recipe
+from vaekit.config.table import Recipe
 from vaekit.data import Images
 from vaekit.data.subsets import is_binary, is_trained_on
 from vaekit.errors import UserError, argument
+from vaekit.model import registry
 from vaekit.model.conditioning import conditions_of, size_of
 from vaekit.model.factory import resolve
 
@@ -56,17 +58,13 @@ def make_config(
         frames=images.form.frames,
         binarize=options.binarize,
     )
-    if (
-        row.likelihood == "bernoulli"
-        and options.binarize is None
-        and not all(map(is_binary, images.pixels.split(1024)))
-    ):
+    likelihood = registry.likelihood(row.likelihood)
+    if likelihood.is_binary and options.binarize is None and not all(map(is_binary, images.pixels.split(1024))):
         raise UserError(
-            "likelihood=bernoulli needs binary pixels, and these images have gray levels; "
+            f"likelihood={row.likelihood} needs binary pixels, and these images have gray levels; "
             f"give {argument('binarize', 'dynamic')} or {argument('likelihood', 'normal')}"
         )
-    is_unbounded = row.likelihood in DENSITIES and (row.scale != "fixed" or row.likelihood == "continuous-bernoulli")
-    if options.binarize and row.has_bound and is_unbounded:
+    if options.binarize and row.has_bound and likelihood.is_unbounded(row):
         raise UserError(
             f"{argument('likelihood', row.likelihood)} is a density, which grows without bound on the two values of "
             f"{argument('binarize')}; leave it out for bernoulli, or give a probability such as discretized-logistic"
@@ -81,5 +79,6 @@ def make_config(
         window_images=max(1, _WINDOW_BYTES // images.pixels[0].numel()) if images.is_mapped else 0,
         patience=options.patience,
         notes=images.remarks,
+        parts=own_parts(row),
         conditions=conditions,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -60,7 +61,7 @@ def make_plan(
         "memory_bytes": sample.pixels[0].numel() * count + 4 * copies * weights + activations,
         "steps": steps,
         "estimated_seconds": round(steps * seconds, 1),
-        "config": dataclasses.asdict(config),
+        "config": json.loads(config.to_json()),
     }
 
 

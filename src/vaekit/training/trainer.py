@@ -74,7 +74,7 @@ class Trainer:
             self.step_module = torch.compile(self.step_module, dynamic=False)
         # elsewhere the graph costs little beside the arithmetic, or the device works on meanwhile
         is_whole = team.size == 1 and not config.engine.compiled and not config.engine.micro_batch
-        self._is_recorded = is_whole and self.row.net == "mlp" and device.type == "cpu"
+        self._is_recorded = is_whole and self.row.net == "mlp" and device.type == "cpu" and not config.parts
         self._tapes: dict[int, Tape] = {}  # by batch size
         self.names = [name for name, _ in self.model.named_parameters()]
         self.parameters = list(self.model.parameters())

@@ -65,6 +65,8 @@ def train_command(config: RunConfig, source: str, out: str, changes: Mapping[str
         words += [] if value is None else [f"--{name}", str(value)]
     if config.engine.micro_batch is not None:
         words += ["--micro-batch", str(config.engine.micro_batch)]
+    for source_of_part in dict.fromkeys(part.source for part in config.parts):
+        words += ["--import", source_of_part]
     return shlex.join([*words, "--out", out])
 
 

@@ -15,7 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Grid", "ResNetDecoder", "ResNetEncoder", "default_patch", "level_widths"]
+from vaekit.config.recipe import Recipe
+from vaekit.model.contracts import Network, Shape
+from vaekit.pixels.sizes import suggested
+
+__all__ = ["Grid", "ResNet", "ResNetDecoder", "ResNetEncoder", "default_patch", "level_widths"]
 
 _SMALLEST_GRID = 4
 _WIDEST = 4  #: channels grow at most this many times
@@ -42,6 +46,35 @@ def level_widths(cells: int, width: int, smallest: int = _SMALLEST_GRID) -> list
     return [width * min(2**level, _WIDEST) for level in range(levels + 1)]
 
 
+class ResNet(Network):
+    """``net=resnet``, of ``recipe.width``, ``depth``, ``patch`` and ``smallest_grid``."""
+
+    prefers_channels_last = True
+
+    def encoder(self, shape: Shape) -> ResNetEncoder:
+        width, patch = self._sizes()
+        return ResNetEncoder(shape, width, self.recipe.depth, patch, self.recipe.smallest_grid)
+
+    def decoder(self, shape: Shape, latent_dim: int) -> ResNetDecoder:
+        (width, patch), row = self._sizes(), self.recipe
+        return ResNetDecoder(shape, width, row.depth, patch, latent_dim, row.smallest_grid, row.latent == "codes")
+
+    def features(self, encoder: nn.Module, shape: Shape) -> int:
+        return math.prod(Grid(shape, *self._sizes(), self.recipe.smallest_grid).coarsest)
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if all(8 <= side <= 512 for side in shape[1:]):
+            return None
+        wanted = suggested([shape[1:]])
+        sizes = f"{wanted.arguments} ({wanted.reason})" if wanted.fit != "crop" else wanted.arguments
+        return f"net=resnet serves sides from 8 to 512 pixels, the images are {shape[1]}x{shape[2]}; give {sizes}"
+
+    def _sizes(self) -> tuple[int, int]:
+        assert self.recipe.width is not None and self.recipe.patch is not None, "the recipe is resolved"
+        return self.recipe.width, self.recipe.patch
+
+
 class ResBlock(nn.Module):
     """``x + conv(silu(conv(silu(x))))``, the identity at the start."""
 
@@ -59,7 +92,7 @@ class ResBlock(nn.Module):
 class Grid:
     """The arithmetic that encoder and decoder share: padded size, folded grid, widths of the levels."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int, patch: int, smallest: int = _SMALLEST_GRID) -> None:
+    def __init__(self, shape: Shape, width: int, patch: int, smallest: int = _SMALLEST_GRID) -> None:
         self.channels, self.height, self.image_width = shape
         self.widths = level_widths(math.ceil(min(self.height, self.image_width) / patch), width, smallest)
         stride = patch * 2 ** (len(self.widths) - 1)
@@ -90,7 +123,7 @@ class Fold(nn.Module):
 class ResNetEncoder(nn.Module):
     """Images ``[B, C, H, W]`` in [0, 1] → features ``[B, encoder.features]``, those of the coarsest grid in a row."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int, depth: int, patch: int, smallest: int = 4) -> None:
+    def __init__(self, shape: Shape, width: int, depth: int, patch: int, smallest: int = 4) -> None:
         super().__init__()
         grid = Grid(shape, width, patch, smallest)
         self.padding = grid.padding
@@ -118,7 +151,7 @@ class ResNetDecoder(nn.Module):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: Shape,
         width: int,
         depth: int,
         patch: int,

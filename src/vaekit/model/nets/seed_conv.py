@@ -1,16 +1,19 @@
 """The network of founding system B, layer by layer as specified for 256×256 colour images.
 
 The third convolution has no padding, so a side of S pixels becomes S/8 − 1; its transpose restores S/4 when S is a
-multiple of 8. Other sides are refused by ``build``.
+multiple of 8. Other sides are refused.
 """
 
 from __future__ import annotations
 
 from torch import nn
 
+from vaekit.config.recipe import Recipe
+from vaekit.errors import argument
+from vaekit.model.contracts import Network, Shape
 from vaekit.model.nets.linear import Linear
 
-__all__ = ["SeedConvDecoder", "SeedConvEncoder", "seed_grid"]
+__all__ = ["SeedConv", "SeedConvDecoder", "SeedConvEncoder", "seed_grid"]
 
 
 def seed_grid(side: int) -> int:
@@ -22,12 +25,36 @@ def seed_grid(side: int) -> int:
     return side // 8 - 1
 
 
+class SeedConv(Network):
+    """``net=seed-conv``."""
+
+    has_batch_norm = True
+
+    def encoder(self, shape: Shape) -> SeedConvEncoder:
+        return SeedConvEncoder(shape)
+
+    def decoder(self, shape: Shape, latent_dim: int) -> SeedConvDecoder:
+        return SeedConvDecoder(shape, latent_dim)
+
+    def features(self, encoder: nn.Module, shape: Shape) -> int:
+        return SeedConvEncoder.features
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if all(side % 8 == 0 and side >= 16 for side in shape[1:]):
+            return None
+        return (
+            f"recipe {recipe.name!r} needs sides that are multiples of 8 and at least 16, the images are "
+            f"{shape[1]}x{shape[2]}; give {argument('size', 256)} (its specification) or another such size"
+        )
+
+
 class SeedConvEncoder(nn.Sequential):
     """Images ``[B, C, H, W]`` → features ``[B, 1024]``."""
 
     features = 1024
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    def __init__(self, shape: Shape) -> None:
         channels, height, width = shape
         super().__init__(
             nn.Conv2d(channels, 8, 3, stride=2, padding=1),
@@ -46,7 +73,7 @@ class SeedConvEncoder(nn.Sequential):
 class SeedConvDecoder(nn.Sequential):
     """Latents ``[B, L]`` → ``[B, C, H, W]``."""
 
-    def __init__(self, shape: tuple[int, int, int], latent_dim: int) -> None:
+    def __init__(self, shape: Shape, latent_dim: int) -> None:
         channels, height, width = shape
         grid = (32, seed_grid(height), seed_grid(width))
         super().__init__(

@@ -8,8 +8,8 @@ import shlex
 from typing import Any
 
 from vaekit.config.capabilities import serves
-from vaekit.config.table import DENSITIES
 from vaekit.errors import storable
+from vaekit.model import registry
 from vaekit.runs.report.facts import QUANTITIES, Facts, Quantity, number
 
 __all__ = ["cli_example", "limits", "model_card", "python_example"]
@@ -86,12 +86,13 @@ def limits(facts: Facts) -> list[str]:
 
 
 def _limit_of_the_bound(likelihood: str) -> str:
-    if likelihood in DENSITIES:
+    head = registry.likelihood(likelihood)
+    if not head.is_discrete:
         return (
             "The ELBO refers to a density over pixel values in [0, 1]: compare it only between runs on the same images "
             "at the same size."
         )
-    if likelihood == "bernoulli":
+    if head.is_binary:
         return "Its likelihood is for binary pixels only."
     return (
         "Its likelihood is a probability of 8-bit values: compare bits per dimension only with other such models "

@@ -77,7 +77,7 @@ def evaluate(run: RunContext, data: Any, split: str | None, seed: int, measures:
 
 def check_pixels(run: RunContext, images: Images) -> None:
     """Refuses gray levels for a likelihood of black and white pixels."""
-    if run.recipe.likelihood == "bernoulli" and not all(map(is_binary, images.pixels.split(1024))):
+    if run.model.likelihood.is_binary and not all(map(is_binary, images.pixels.split(1024))):
         raise UserError(
             f"{run.path} gives binary pixels a probability, and {images.source} has gray levels; give other images"
         )

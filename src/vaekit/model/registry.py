@@ -1,0 +1,152 @@
+"""The classes of the parts that a recipe names, and the decorators that register parts of your own.
+
+    @vk.register_network("mine")
+    class Mine(vk.Network): ...
+
+The part is then known by its name: ``net=mine`` in a recipe, ``--set net=mine`` on the command line.
+"""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from collections.abc import Callable
+from typing import TypeVar
+
+from vaekit.config import parts
+from vaekit.errors import UserError
+from vaekit.model.contracts import Likelihood, Network, Objective, Posterior, Prior
+
+__all__ = [
+    "likelihood",
+    "network",
+    "objective",
+    "posterior",
+    "prior",
+    "register_likelihood",
+    "register_network",
+    "register_objective",
+    "register_prior",
+]
+
+_Network = TypeVar("_Network", bound=Network)
+_Prior = TypeVar("_Prior", bound=Prior)
+_Likelihood = TypeVar("_Likelihood", bound=Likelihood)
+_Objective = TypeVar("_Objective", bound=Objective)
+
+
+def register_network(name: str) -> Callable[[type[_Network]], type[_Network]]:
+    """Class decorator: ``net=name`` means this :class:`~vaekit.model.contracts.Network`.
+
+    Args:
+        name: letters, digits, dots, dashes and underscores; not the name of another network.
+
+    Raises:
+        UserError: for a name that is taken, and for a class that is no network or lacks a method.
+    """
+
+    def register(part: type[_Network]) -> type[_Network]:
+        _check(part, Network, f"net={name}")
+        parts.add("net", name, part)
+        return part
+
+    return register
+
+
+def register_prior(name: str) -> Callable[[type[_Prior]], type[_Prior]]:
+    """Class decorator: ``prior=name`` means this :class:`~vaekit.model.contracts.Prior`.
+
+    Args:
+        name: letters, digits, dots, dashes and underscores; not the name of another prior.
+
+    Raises:
+        UserError: for a name that is taken, and for a class that is no prior or lacks a method.
+    """
+
+    def register(part: type[_Prior]) -> type[_Prior]:
+        _check(part, Prior, f"prior={name}")
+        parts.add("prior", name, part)
+        return part
+
+    return register
+
+
+def register_likelihood(name: str) -> Callable[[type[_Likelihood]], type[_Likelihood]]:
+    """Class decorator: ``likelihood=name`` means this :class:`~vaekit.model.contracts.Likelihood`.
+
+    Args:
+        name: letters, digits, dots, dashes and underscores; not the name of another likelihood.
+
+    Raises:
+        UserError: for a name that is taken, and for a class that is no likelihood or lacks a method.
+    """
+
+    def register(part: type[_Likelihood]) -> type[_Likelihood]:
+        _check(part, Likelihood, f"likelihood={name}")
+        parts.add("likelihood", name, part)
+        return part
+
+    return register
+
+
+def register_objective(name: str) -> Callable[[type[_Objective]], type[_Objective]]:
+    """Class decorator: ``objective=name`` means this :class:`~vaekit.model.contracts.Objective`.
+
+    Args:
+        name: letters, digits, dots, dashes and underscores; not the name of another objective.
+
+    Raises:
+        UserError: for a name that is taken, and for a class that is no objective or lacks a method.
+    """
+
+    def register(part: type[_Objective]) -> type[_Objective]:
+        _check(part, Objective, f"objective={name}")
+        parts.add("objective", name, part, trains_on_bound=part.has_rate)
+        return part
+
+    return register
+
+
+def network(name: str) -> type[Network]:
+    """The class that ``net=name`` means."""
+    found = parts.part("net", name)
+    assert issubclass(found, Network)
+    return found
+
+
+def posterior(name: str) -> type[Posterior]:
+    """The class that ``posterior=name`` means."""
+    found = parts.part("posterior", name)
+    assert issubclass(found, Posterior)
+    return found
+
+
+def prior(name: str) -> type[Prior] | None:
+    """The class that ``prior=name`` means; None for ``none``."""
+    if name == "none":
+        return None
+    found = parts.part("prior", name)
+    assert issubclass(found, Prior)
+    return found
+
+
+def likelihood(name: str) -> type[Likelihood]:
+    """The class that ``likelihood=name`` means."""
+    found = parts.part("likelihood", name)
+    assert issubclass(found, Likelihood)
+    return found
+
+
+def objective(name: str) -> type[Objective]:
+    """The class that ``objective=name`` means."""
+    found = parts.part("objective", name)
+    assert issubclass(found, Objective)
+    return found
+
+
+def _check(part: object, contract: type, named: str) -> None:
+    """Raises :class:`UserError` unless ``part`` is a concrete subclass of the contract."""
+    if not isinstance(part, type) or not issubclass(part, contract):
+        raise UserError(f"{named}: expected a subclass of vaekit.{contract.__name__}, got {part!r}")
+    if isinstance(part, ABCMeta) and part.__abstractmethods__:
+        lacking = ", ".join(sorted(part.__abstractmethods__))
+        raise UserError(f"{named}: class {part.__name__} lacks {lacking}, which vaekit.{contract.__name__} asks for")
