@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from vaekit.config import parts
 from vaekit.config.table import DENSITIES, LIKELIHOODS, get, override
-from vaekit.model.factory import _LIKELIHOODS
+from vaekit.model import registry
 from vaekit.model.likelihoods import (
     DISCRETIZED_LOG_SCALES,
     QUANTISATION_STD,
@@ -115,7 +116,7 @@ def test_bernoulli_logits_are_the_output() -> None:
 
 
 def head_of(likelihood: str, **values: object) -> Any:
-    return _LIKELIHOODS[likelihood].from_recipe(override(get("vae"), {"likelihood": likelihood, **values}))
+    return registry.likelihood(likelihood).from_recipe(override(get("vae"), {"likelihood": likelihood, **values}))
 
 
 def images(*shape: int) -> Tensor:
@@ -123,9 +124,10 @@ def images(*shape: int) -> Tensor:
 
 
 def test_the_table_knows_every_likelihood_and_which_are_densities() -> None:
-    assert set(_LIKELIHOODS) == set(LIKELIHOODS)
+    assert parts.names("likelihood") == LIKELIHOODS
     for name in LIKELIHOODS:
         head = head_of(name)
+        assert head.is_discrete == (name not in DENSITIES)
         assert head(torch.zeros(head.outputs(1), 2, 2)).is_discrete == (name not in DENSITIES)
 
 
