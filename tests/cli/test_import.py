@@ -61,7 +61,7 @@ VERBS = (
     "edit run photos/00.png --add 3=2",
     "traverse run photos/00.png",
     "encode run --out codes.npz",
-    "neighbours run photos/00.png",
+    "neighbors run photos/00.png",
     "map run",
     "denoise run --noise-std 0.2",
     "inpaint run --mask center:4x4",
