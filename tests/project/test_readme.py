@@ -74,6 +74,12 @@ def test_every_link_resolves(page: Path) -> None:
         assert not anchor or anchor in anchors(other), target
 
 
+def test_every_page_that_the_program_names_exists() -> None:
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
+    pages = set(re.findall(r"docs/[\w/-]+\.md", sources))
+    assert pages and all((ROOT / page).exists() for page in pages), pages
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of the headings of a page, as MkDocs and GitHub make them of plain headings."""
     titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S), re.M)

@@ -160,7 +160,7 @@ def score(
 
     The sheet shows the most unusual images, their reconstructions, and in bright the pixels that the model finds
     unlikely. If labels say which images are normal, the command also prints how well the score separates the two
-    kinds. The page docs/anomalies.md says where this is weak.
+    kinds. The page docs/evaluation.md describes the limitations.
 
     Example: vaekit score runs/portraits photos/ --false-alarms 0.05 --out strange.png
     """
@@ -185,8 +185,8 @@ def doctor(
 ) -> None:
     """Diagnose a training and suggest the next command.
 
-    The verdict is one of healthy, still improving, collapsed, over-regularized, overfitting and broken data, and comes
-    with the numbers behind it. The page docs/numbers.md explains each verdict and its thresholds.
+    The verdict is healthy, or names a problem such as overfitting or broken data. The command also prints the numbers
+    behind it. The page docs/numbers.md explains each verdict and its thresholds.
 
     Example: vaekit doctor runs/portraits
     """

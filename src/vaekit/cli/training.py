@@ -35,10 +35,12 @@ def train(
     The result is a run folder. Run the same command again to resume an interrupted training; give more epochs to
     extend a finished one.
 
-    DATA is a folder of images, with class subfolders or a metadata.csv or metadata.jsonl if you have labels; a .zip or
-    .tar archive of such a folder; the binary files of MNIST or CIFAR-10; a .npy or .npz file; or the name of a data
-    set. digits, portraits and portraits:COUNT are built in. mnist, fashion-mnist and cifar10 are downloaded once, and
-    hf://OWNER/NAME[:SPLIT] is read from the Hugging Face hub (needs the extra "hub").
+    DATA is a folder of images, a .zip or .tar archive of such a folder, a .npy or .npz file, or a folder with the
+    binary files of MNIST or CIFAR-10. Labels and attributes come from the names of subfolders, and from a metadata.csv
+    or metadata.jsonl.
+
+    DATA can also be a name. digits, portraits and portraits:COUNT are built in. mnist, fashion-mnist and cifar10 are
+    downloaded once. hf://OWNER/NAME[:SPLIT] is a data set of the Hugging Face hub (needs the extra "hub").
 
     Example: vaekit train photos/ --size 64 --budget 10m
     """

@@ -68,7 +68,7 @@ class TrainOptions:
     ] = None
     channels: Annotated[
         int | None,
-        Help("1 (gray), 3 (color) or 4 (with transparency). Default: 1 or 3, as the images are.", DATA),
+        Help("1 (gray), 3 (color) or 4 (with transparency). Default: 1 or 3, depending on the images.", DATA),
     ] = None
     fit: Annotated[
         str, Help("Images of another shape: crop to the middle, pad with the background, or stretch.", DATA, FITS)
@@ -111,7 +111,7 @@ class TrainOptions:
     ] = None
     init: Annotated[str | Path | None, Help("Start from the weights of this run.", MODEL)] = None
     epochs: Annotated[float | None, Help("Passes over the training images.", TRAINING)] = None
-    images: Annotated[int | None, Help("Training images to see, repeats counted.", TRAINING)] = None
+    images: Annotated[int | None, Help("Number of training images in total, counting repeats.", TRAINING)] = None
     budget: Annotated[str | float | None, Help("Time to train, such as 90s, 10m or 1h30m.", TRAINING)] = None
     batch_size: Annotated[
         int | Literal["auto"] | None, Help("Images per step, or auto: as many as fit on the GPU.", TRAINING)
@@ -123,7 +123,7 @@ class TrainOptions:
     seed: Annotated[int, Help("Random seed.", TRAINING)] = 0
     device: Annotated[Any, Help("cpu, cuda, mps, or auto: a GPU if there is one.", HARDWARE)] = "auto"
     threads: Annotated[
-        int | None, Help("CPU threads. Default: as the run was started, or one per free core.", HARDWARE)
+        int | None, Help("CPU threads. Default: as stored in the run, or one per free core.", HARDWARE)
     ] = None
     precision: Annotated[
         str | None, Help("Precision of the networks. Default: the faster one on the device.", HARDWARE, PRECISIONS)
