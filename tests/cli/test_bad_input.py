@@ -77,6 +77,7 @@ VALUES = {
     "--size 8x": "--size '8x': expected",
     "--channels 2": "--channels 2: expected",
     "--recipe sed-ae": "did you mean 'seed-ae'",
+    "--latent-dim 3 --set latent_dim=4": "--latent-dim 3 and --set latent_dim=4 contradict each other",
     "--set betta=1": "--set betta=1: a recipe has no value 'betta'; did you mean 'beta'",
     "--set beta=x": "--set beta=x: expected a number",
     "--set beta": "expected NAME=VALUE",
@@ -160,7 +161,7 @@ RUNS = {
     "arithmetic run 'label:1 label:2'": "cannot parse the expression at character",
     "arithmetic run '- label:1'": "cannot parse the expression at character",
     "encode run": "--out",
-    "encode run --out codes.pkl": "codes.pkl: codes are written as .npz, .parquet, .csv",
+    "encode run --out codes.pkl": "codes.pkl: latents are written as .npz, .parquet, .csv",
     "encode run --out nowhere/codes.npz": "its folder does not exist",
     "neighbors run missing.png": "missing.png",
     "neighbors run empty": "empty is empty",
@@ -168,6 +169,7 @@ RUNS = {
     "map run --out map.gif": "map.gif",
     "denoise run --noise-std -1": "--noise-std -1",
     "denoise run --noise-std nan": "--noise-std nan",
+    "traverse run --reach 1e308": "--reach 1e+308: expected standard deviations above 0, such as 2",
     "inpaint run": "--mask",
     "inpaint run --mask nonsense": "vaekit: --mask 'nonsense' is not a file",
     "inpaint run --mask center:0x0": "0x0",
@@ -397,9 +399,9 @@ def test_data_that_changed_or_went(here: Path, vaekit: Callable) -> None:
     assert again.code == 2 and "have changed since" in again.err
     assert vaekit("evaluate", "faces-run", "faces").code == 0
     shutil.rmtree("faces")
-    for verb in ("evaluate", "doctor"):
+    for verb, name in {"evaluate": "DATA", "doctor": "--data"}.items():
         gone = vaekit(verb, "faces-run")
-        assert gone.code == 2 and "no longer at" in gone.err and "give the images to use as DATA" in gone.err
+        assert gone.code == 2 and "no longer at" in gone.err and f"give the images to use as {name}" in gone.err
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "latents.safetensors", "state.safetensors"])
@@ -414,7 +416,7 @@ def test_a_damaged_run_is_mended_by_its_train_command(here: Path, vaekit: Callab
         return
     if name == "weights.safetensors":
         answer = vaekit("evaluate", "damaged")
-        assert answer.code == 2 and "repeat the training" in answer.err
+        assert answer.code == 2 and "repeat the train command" in answer.err
     assert vaekit(*command).code == 0
     assert Path("damaged", name).read_bytes() == whole
 

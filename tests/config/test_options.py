@@ -125,3 +125,12 @@ def test_british_spellings_of_values_are_known() -> None:
     options = TrainOptions("vae", likelihood="discretised-normal", settings={"beta": 2})
     assert options.row().likelihood == "discretized-normal"
     assert TrainOptions(settings={"likelihood": "discretised-logistic"}).row().likelihood == "discretized-logistic"
+
+
+def test_a_value_is_given_once_or_twice_the_same() -> None:
+    assert TrainOptions(latent_dim=4, settings={"latent_dim": "4"}).row().latent_dim == 4
+    for options in ({"latent_dim": 3, "settings": {"latent_dim": 4}}, {"flip": True, "settings": {"flip": "no"}}):
+        with pytest.raises(UserError, match=r"\d|True and settings \w+=.* contradict each other"):
+            TrainOptions(**options).row()
+    with pytest.raises(UserError, match="likelihood laplace and settings likelihood=normal contradict"):
+        TrainOptions(likelihood="laplace", settings={"likelihood": "normal"}).row()

@@ -22,6 +22,8 @@ def shown_by(app: App, tokens: Sequence[str]) -> Callable[[str, str | None], str
     >>> shown = shown_by(app, ["train", "photos/"])
     >>> shown("batch_size", None), shown("size", "64"), shown("beta", "4"), shown("data", None)
     ('--batch-size', '--size 64', '--set beta=4', 'DATA')
+    >>> shown_by(app, ["generate", "run"])("learning_rate", None)
+    '--learning-rate'
     """
 
     @cache
@@ -30,7 +32,7 @@ def shown_by(app: App, tokens: Sequence[str]) -> Callable[[str, str | None], str
 
     def shown(name: str, value: str | None) -> str:
         name = _RENAMED.get(name, name)
-        flag = names().get(name)
+        flag = names().get(name) or _names(app, ["train"]).get(name)  # an error of any command may advise a training
         if flag is None and name in _recipe_values():
             return f"--set {name}" if value is None else f"--set {name}={value}"
         flag = flag or "--" + name.replace("_", "-")

@@ -195,7 +195,9 @@ class TrainOptions:
             likelihood = "bernoulli"
         if likelihood is not None:
             row = with_likelihood(row, likelihood)
-        row = override(row, {**settings, **self._recipe_values(), **({"likelihood": likelihood} if likelihood else {})})
+        values = self._recipe_values() | ({"likelihood": likelihood} if likelihood else {})
+        _refuse_two_values(row, settings, values)
+        row = override(row, settings | values)
         if likelihood is not None and not row.has_bound:
             known = ", ".join(name for name, each in RECIPES.items() if each.has_bound)
             raise UserError(
@@ -216,6 +218,17 @@ def helps() -> dict[str, Help]:
     """The documentation of each field, in order."""
     hints = typing.get_type_hints(TrainOptions, include_extras=True)
     return {each.name: hints[each.name].__metadata__[0] for each in fields(TrainOptions)}
+
+
+def _refuse_two_values(row: Recipe, settings: dict[str, Any], values: dict[str, Any]) -> None:
+    """Refuses a recipe value that an option and ``settings`` name differently."""
+    for name in sorted(settings.keys() & values.keys()):
+        other = getattr(override(row, {name: settings[name]}), name)
+        if other != values[name]:
+            raise UserError(
+                f"{argument(name)} {values[name]} and {argument('settings')} {name}={other} contradict each other; "
+                "give one of them"
+            )
 
 
 def _american(value: Any) -> Any:

@@ -19,6 +19,7 @@ from vaekit.runs.verbs.walk import latent
 __all__ = ["axes", "traverse"]
 
 _DIMENSIONS_AT_ONCE = 16
+_MOST_REACH = 1000  # standard deviations; far beyond what any decoder draws sensibly
 
 
 def traverse(run: RunContext, image: Any, count: int, steps: int, reach: float) -> Result:
@@ -26,8 +27,10 @@ def traverse(run: RunContext, image: Any, count: int, steps: int, reach: float) 
     run.needs("traverse")
     ops.check_steps(steps)
     _check_dimensions(count)
-    if not 0 < reach < float("inf"):
-        raise UserError(f"reach {reach:g}: expected a positive number of standard deviations, such as 2", "reach")
+    if not 0 < reach <= _MOST_REACH:
+        raise UserError(
+            f"reach {reach:g}: expected standard deviations above 0, such as 2, and at most {_MOST_REACH:,}", "reach"
+        )
     latents = _latents_that_vary(run)
     start = latents.mean(0) if image is None else latent(run, image)
     active, principal = axes(run, count, start), principal_axes(latents, count)
