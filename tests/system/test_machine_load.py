@@ -152,15 +152,13 @@ def test_a_training_leaves_others_their_cores(cores: int, taken: float, threads:
 BUSY = "The machine is busy (1 of 2 cores used by other processes): training with "
 
 
+TWO_THREADS = f"{argument('threads', 2)}."
+
+
 @pytest.mark.parametrize(
     ("named", "stored", "taken", "expected"),
     [
-        (
-            None,
-            None,
-            1.0,
-            Choice(1, False, BUSY + f"1 thread, without pinning. Override with {argument('threads', 2)}."),
-        ),
+        (None, None, 1.0, Choice(1, False, BUSY + "1 thread, without pinning. Override with " + TWO_THREADS)),
         (2, None, 1.0, Choice(2, False, BUSY + "2 threads, without pinning.")),
         (2, None, 0.0, Choice(2)),
         (1, None, 0.0, Choice(1)),

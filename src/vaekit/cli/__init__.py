@@ -52,7 +52,8 @@ def _run(tokens: list[str]) -> int:
     except UserError as error:
         return _fail(spoken(error.text), 2)
     except CycloptsError as error:
-        return _fail(f"{' '.join(str(error).split())} See 'vaekit --help'.", 2)
+        name = f"{tokens[0]} " if tokens and tokens[0] in app else ""
+        return _fail(f"{' '.join(str(error).split())} See 'vaekit {name}--help'.", 2)
     except Interrupted as error:
         return _fail(str(error), error.exit_code)
     except _Terminated as error:
