@@ -101,7 +101,7 @@ def test_weights_of_another_model_are_refused(copy: Path) -> None:
 
 def test_missing_weights_are_named(copy: Path) -> None:
     (copy / "weights.safetensors").unlink()
-    with pytest.raises(UserError, match=r"weights\.safetensors is missing.*repeat the train command"):
+    with pytest.raises(UserError, match=r"weights\.safetensors is missing.*repeat the training"):
         vk.load(copy)
 
 

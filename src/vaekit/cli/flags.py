@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
+from typing import Any
 
 from cyclopts import App, CycloptsError
 
@@ -47,8 +48,14 @@ def _names(app: App, tokens: Sequence[str]) -> dict[str, str]:
         _, (*_, command), _ = app.parse_commands(list(tokens))
         if command is not app:
             found = command.assemble_argument_collection()
-            return {each.field_info.name.strip("_"): each.names[0] for each in found}
+            return {each.field_info.name.strip("_"): _shown(each) for each in found}
     return {}
+
+
+def _shown(argument: Any) -> str:
+    """The name of a positional argument in capitals, or the first name of a flag."""
+    name: str = argument.field_info.name.upper() if argument.index is not None else argument.names[0]
+    return name
 
 
 def _recipe_values() -> frozenset[str]:

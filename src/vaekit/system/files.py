@@ -89,9 +89,9 @@ def readable(path: Path) -> Iterator[None]:
         check_plain(path)
         yield
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; repeat the train command to create it") from error
+        raise UserError(f"{path} is missing; repeat the training to create it") from error
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}); repeat the train command to write it again") from error
+        raise UserError(f"{path} cannot be read ({error}); repeat the training to write it again") from error
 
 
 def file_digest(path: Path) -> str | None:
