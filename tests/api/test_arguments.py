@@ -306,7 +306,7 @@ WRONG: dict[str, tuple[Callable[[Place], Any], str]] = {
     "a table": (lambda p: vk.train(Table()), r"cannot read images from a Table; pass a list of paths"),
     "a dict": (lambda p: vk.train({"images": FACES}), "cannot read images from a dict"),
     "latents of another size": (lambda p: p.run.decode(np.zeros((2, 3))), r"^latents have shape \(2, 3\); expected"),
-    "latents that are none": (lambda p: p.run.decode([[NAN] * 16]), "^latents hold NaN"),
+    "latents that are none": (lambda p: p.run.decode([[NAN] * 16]), "^latents contain NaN"),
     "latents that hold nothing": (lambda p: p.run.decode(meta(1, 16)), "^latents: the tensor is on the meta device"),
     "noisy images of another size": (
         lambda p: p.run.denoise(np.zeros((2, 3, 9, 9))),
@@ -315,7 +315,7 @@ WRONG: dict[str, tuple[Callable[[Place], Any], str]] = {
     "bytes as noisy images": (lambda p: p.run.denoise(FACES), "^noisy are torch.uint8; expected floats"),
     "visible pixels that are none": (
         lambda p: p.run.inpaint(np.full((1, 3, 8, 8), NAN), np.arange(64).reshape(1, 1, 8, 8) < 5),
-        "^images hold NaN",
+        "^images contain NaN",
     ),
     "a mask of numbers": (lambda p: p.run.inpaint(np.zeros((1, 3, 8, 8)), [[0, 1]]), "^hidden is torch.int64"),
     "epochs as text": (lambda p: vk.train(FACES, epochs="3"), "^epochs '3': expected a number"),  # type: ignore[arg-type]
