@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vaekit.cli import app
+from vaekit.config import parts
 from vaekit.config.table import RECIPES
 from vaekit.data import open_images, write_folder
 
@@ -93,9 +94,10 @@ def test_the_commands_run(here: Path, vaekit: Callable) -> None:
 
 
 @pytest.fixture
-def as_before() -> Iterator[None]:
-    """Recipes that a program registers are gone after it."""
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Recipes and parts that a program registers are gone after it."""
     recipes = dict(RECIPES)
+    monkeypatch.setattr(parts, "_registered", {kind: {} for kind in parts.KINDS})
     yield
     RECIPES.clear()
     RECIPES.update(recipes)
