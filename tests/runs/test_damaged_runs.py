@@ -76,7 +76,7 @@ def config(copy: Path) -> Callable[..., None]:
         ("recipe", "depth", 10**6, "recipe.depth=1000000: must be at most 100"),
         ("recipe", "beta", NAN, "recipe.beta = nan, expected a finite number"),
         ("recipe", "hidden", [200, "x"], "invalid value at recipe.hidden[1]: expected int, got str"),
-        ("recipe", "batch_size", None, "lacks recipe.batch_size"),
+        ("recipe", "batch_size", None, "is missing recipe.batch_size"),
         ("recipe", "prior_components", 10**9, "recipe.prior_components=1000000000: must be at most 10,000"),
         ("recipe", "latent_dim", 2**20, "do not fit its config.json"),
         ("recipe", "condition_size", 3, "recipe.condition_size = 3, its conditions need 0"),

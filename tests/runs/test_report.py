@@ -265,7 +265,7 @@ def test_the_card_says_what_it_is_and_how_to_load_it(vae_run: Path) -> None:
     assert "| PSNR | 19.94 dB |" in card and "| SSE | 7.97 per image |" in card
     assert r"KL(q(z\|x) ‖ p(z))" in card  # an unescaped bar would end the cell
     assert 'run = vk.load("my faces")' in card and "vaekit generate 'my faces' --out new.png" in card
-    assert "130, of which 100 were trained on" in card and "`anna`, `bob`" in card and "ab" * 32 in card
+    assert "130, of which 100 for training" in card and "`anna`, `bob`" in card and "ab" * 32 in card
     assert "](pictures/epoch-0003-reconstructions.png)" in card
     assert "trained on only 100 images" in card
 
