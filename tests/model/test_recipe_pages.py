@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,9 +22,8 @@ from vaekit.model.factory import build_model, build_objective, resolve
 from vaekit.model.inference import Batch
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.objectives import Step
-from vaekit.system.distributed import ALONE
 from vaekit.system.rng import CORRUPTION, stream
-from vaekit.training.trainer import Trainer
+from vaekit.training.batches import corrupt
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "recipes"
@@ -72,11 +70,10 @@ def drawn(row: Recipe, model: LatentModel) -> tuple[Tensor, Tensor, Batch, Any]:
         return x, noise, Batch(x, condition=told), (noise, told)
     if not row.noise_std:
         return x, noise, Batch(x), noise
-    trainer: Any = SimpleNamespace(config=SimpleNamespace(seed=SEED), steps=STEP, team=ALONE, device="cpu", row=row)
     same = stream(SEED, CORRUPTION, STEP)
     strength, coin = torch.rand(2, COUNT, 1, 1, 1, generator=same)
     grain = torch.randn(x.shape, generator=same)
-    return x, noise, Batch(Trainer._corrupt(trainer, x, COUNT), x), (strength, grain, coin)
+    return x, noise, Batch(corrupt(x, COUNT, row.noise_std, SEED, STEP), x), (strength, grain, coin)
 
 
 def both(row: Recipe, model: LatentModel, ramp: float) -> tuple[Tensor, Tensor]:

@@ -297,5 +297,5 @@ def test_what_couples_a_batch_is_refused_by_name(tmp_path: Path) -> None:
     words = ("train", "portraits:40", "--recipe", "seed-vae", "--size", 16, "--epochs", 1, "--out", tmp_path / "run")
     for code, _, said in ends(start(CLI, *words, size=2)):
         assert code == 2
-        assert "recipe 'seed-vae' normalises over the batch" in said or "another process" in said
+        assert "recipe 'seed-vae' normalizes over the batch" in said or "another process" in said
     assert not (tmp_path / "run").exists()

@@ -25,6 +25,8 @@ from vaekit.model.factory import resolve
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.rng import AUGMENTATION, CORRUPTION, MASKS, NOISE, ORDER, SAMPLES, VERB_NOISE, stream
 from vaekit.training.augment import DRAWS, augment
+from vaekit.training.batches import corrupt
+from vaekit.training.starting import start_at_mean
 from vaekit.training.trainer import Trainer
 
 PIXELS = torch.from_numpy(draw(11, 16)).movedim(-1, 1).contiguous()
@@ -218,7 +220,7 @@ def test_denoising_adds_its_noise_to_the_augmented_image_which_is_the_target() -
     draws = torch.rand(11, DRAWS, generator=stream(0, AUGMENTATION, 0))
     assert batch.target is not None
     assert torch.equal(batch.target, augment(to_float(PIXELS[index]), draws, **ALL))
-    assert torch.equal(batch.x, trainer._corrupt(batch.target, 11))
+    assert torch.equal(batch.x, corrupt(batch.target, 11, trainer.row.noise_std, 0, 0))
 
 
 @pytest.mark.parametrize("name", ["vae", "denoising-ae"])
@@ -245,7 +247,7 @@ def test_pieces_of_a_batch_are_the_whole_to_rounding(name: str) -> None:
 def test_the_first_picture_of_a_decoder_is_the_mean_of_images_as_they_are() -> None:
     plain, changed = trainer_of("fast-ae"), trainer_of("fast-ae", **ALL)
     for trainer in (plain, changed):
-        trainer.start_at_mean()
+        start_at_mean(trainer)
     assert_equal(plain.state()[0], changed.state()[0])
 
 

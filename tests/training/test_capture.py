@@ -50,14 +50,14 @@ def trainer_of(values: dict[str, Any], precision: str = "fp32") -> Trainer:
 @pytest.mark.parametrize("values", CASES, ids=str)
 def test_a_repeated_step_equals_one_with_its_graph(values: dict[str, Any], precision: str) -> None:
     taped, plain = trainer_of(values, precision), trainer_of(values, precision)
-    plain._is_recorded = False
+    plain.gradients.is_recorded = False
     for _ in range(11):  # over three epochs, each of which ends with a smaller batch
         terms, expected = taped.step(), plain.step()
         assert torch.equal(terms.loss, expected.loss)
         assert torch.equal(terms.distortion, expected.distortion)
         assert (terms.rate is None) == (expected.rate is None)
         assert terms.rate is None or torch.equal(terms.rate, expected.rate)
-    assert set(taped._tapes) == {32, 16}
+    assert set(taped.gradients.tapes) == {32, 16}
     for name, tensor in plain.state()[0].items():
         assert torch.equal(taped.state()[0][name], tensor), name
 

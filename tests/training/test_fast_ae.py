@@ -13,6 +13,7 @@ from vaekit.config.table import get, override
 from vaekit.data import to_float
 from vaekit.errors import UserError
 from vaekit.model.factory import resolve
+from vaekit.training.starting import start_at_mean
 from vaekit.training.trainer import Trainer
 
 
@@ -27,7 +28,7 @@ def test_a_dense_decoder_begins_with_the_mean_image(values: dict[str, object]) -
     pixels = vk.open_images("digits").pixels[:200]
     trainer = trainer_of(pixels, **values)
     torch.nn.init.zeros_(trainer.model.decoder.last.weight)
-    trainer.start_at_mean()
+    start_at_mean(trainer)
     shown = trainer.model.decode(torch.randn(3, 20)).mean
     expected = to_float(pixels).mean(0).clamp(0.01, 0.99).expand(3, -1, -1, -1)
     torch.testing.assert_close(shown, expected, rtol=0, atol=0.011)

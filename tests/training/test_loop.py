@@ -61,7 +61,7 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_whole(name: str, micro_batch
 @pytest.mark.parametrize(
     ("name", "values", "reason"),
     [
-        ("seed-vae", {}, "normalises over the batch"),
+        ("seed-vae", {}, "normalizes over the batch"),
         ("vae", {"free_bits_nats": 0.1}, "averages free bits"),
         ("beta-tcvae", {}, "estimates the total correlation"),
         ("wae-mmd", {}, "compares the codes of a batch"),

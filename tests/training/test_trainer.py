@@ -24,6 +24,7 @@ from vaekit.model.inference import Batch
 from vaekit.runs import folder as runs
 from vaekit.system.rng import NOISE, ORDER, stream
 from vaekit.training.schedules import epoch_order, learning_rate, rate_weight
+from vaekit.training.starting import start_from
 from vaekit.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -286,12 +287,12 @@ def test_weights_that_broke_never_step_again(prior: str) -> None:
 def test_other_weights_are_taken_by_model_and_average_or_refused() -> None:
     source, target = finish(trainer_of("vae", epochs=1)), trainer_of("vae", seed=3)
     weights = {name: t.clone() for name, t in source.model.state_dict().items()}
-    target.start_from(weights, "runs/x")
+    start_from(target, weights, "runs/x")
     assert target.average is not None
     for model in (target.model, target.average):
         assert all(torch.equal(t, weights[name]) for name, t in model.state_dict().items())
     with pytest.raises(UserError, match="init runs/x"):
-        trainer_of("vae", latent_dim=5).start_from(weights, "runs/x")
+        start_from(trainer_of("vae", latent_dim=5), weights, "runs/x")
 
 
 def test_eight_images_can_be_learnt_by_heart() -> None:

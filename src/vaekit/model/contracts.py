@@ -217,6 +217,7 @@ class Objective(nn.Module, ABC):
     needs_density: bool = True  #: whether posterior and prior must have densities
     uses_beta: bool = False  #: whether it reads ``recipe.beta``
     uses_noise: bool = False  #: whether it reads ``inference.noise``, of posteriors too that do not
+    compile_remedy: str = ""  #: what to do instead, if ``torch.compile`` loses its gradient; empty: it may be compiled
     couples_batch: str = ""  #: what of a batch it compares with one another, in words; empty: each image is by itself
 
     @classmethod

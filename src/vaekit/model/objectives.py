@@ -180,6 +180,8 @@ class IWAE(Objective):
     def __init__(self, is_doubly_reparameterised: bool = False) -> None:
         super().__init__()
         self.is_doubly_reparameterised = is_doubly_reparameterised
+        # its gradient passes a hook, which is lost in a compiled graph
+        self.compile_remedy = "set objective=iwae" if is_doubly_reparameterised else ""
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:

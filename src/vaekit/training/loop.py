@@ -44,6 +44,7 @@ from vaekit.training.early_stopping import Patience
 from vaekit.training.meters import Clock, Means
 from vaekit.training.schedules import epoch_order, learning_rate, rate_weight
 from vaekit.training.setup import choose_threads, with_engine
+from vaekit.training.starting import start_at_images, start_at_mean, start_from
 from vaekit.training.tracking import Tracker
 from vaekit.training.trainer import Trainer
 
@@ -162,11 +163,10 @@ def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
     runs.clear_leftovers(out)
     initial = trainer.config.initial
     if trainer.row.start_at_mean:
-        trainer.start_at_mean()
-    if trainer.model.prior is not None and trainer.model.prior.starting_images:
-        trainer.start_at_images()
+        start_at_mean(trainer)
+    start_at_images(trainer)
     if initial:
-        trainer.start_from(runs.load_weights(Path(initial), runs.read_config(Path(initial))), initial)
+        start_from(trainer, runs.load_weights(Path(initial), runs.read_config(Path(initial))), initial)
         _check_same_function(trainer.row, trainer.config.conditions, initial)
     atomic_write_text(out / "metrics.jsonl", "")
     runs.append_metrics(out, {"images": 0, "kind": "start"})

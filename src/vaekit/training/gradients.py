@@ -1,0 +1,118 @@
+"""The gradients of a batch: in one piece or several, compiled, recorded, or summed over processes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.config.recipe import Recipe
+from vaekit.config.run_config import RunConfig
+from vaekit.errors import UserError, argument
+from vaekit.model.contracts import Objective, Terms
+from vaekit.model.inference import Batch
+from vaekit.model.latent_model import LatentModel
+from vaekit.model.nets import MLPEncoder
+from vaekit.model.objectives import Step
+from vaekit.system.distributed import Team
+from vaekit.training.capture import Tape
+from vaekit.training.parallel import ParallelStep
+
+__all__ = ["Gradients", "refuse_coupled"]
+
+
+class Gradients:
+    """Runs a ``step``, which maps (batch, noise, ramp) to terms, and leaves the gradients of its loss.
+
+    Raises:
+        UserError: if the objective cannot be compiled, and ``config`` asks for it.
+    """
+
+    def __init__(self, step: Step, config: RunConfig, device: torch.device, team: Team) -> None:
+        engine, remedy = config.engine, step.objective.compile_remedy
+        if engine.compiled and remedy:
+            name = config.recipe.objective
+            raise UserError(f"{argument('compiled')}: objective={name} cannot be compiled; {remedy}")
+        self._model, self._parameters, self._team = step.model, list(step.model.parameters()), team
+        self._micro_batch = engine.micro_batch
+        self._step: nn.Module = torch.compile(step, dynamic=False) if engine.compiled else step  # type: ignore[assignment]
+        self._parallel: ParallelStep | None = None  # created at the first step, when the weights have their types
+        # With other networks the graph costs little beside the arithmetic; on a GPU it is built in the meantime.
+        # Parts from outside the package may do more than a recording sees.
+        is_whole = team.size == 1 and not engine.compiled and not engine.micro_batch and not config.parts
+        self.is_recorded = is_whole and isinstance(step.model.encoder, MLPEncoder) and device.type == "cpu"
+        self.tapes: dict[int, Tape] = {}  #: recorded steps, by batch size
+
+    def accumulate(self, batch: Batch, noise: Tensor, ramp: Tensor, divisor: int) -> Terms:
+        """Leaves the gradients of Σ loss / ``divisor`` over this process's share of a batch; returns detached terms.
+
+        With several processes they are summed once :meth:`wait` has returned.
+        """
+        if self._team.size > 1 and self._parallel is None:
+            self._parallel = ParallelStep(self._step, self._team)
+        size = self._micro_batch or max(1, len(batch.x))
+        if len(batch.x) <= size:
+            return self._differentiate(batch, noise, ramp, divisor)
+        *pieces, last = zip(batch.split(size), noise.split(size, 1), strict=True)
+        self._model.observe_all(batch.split(size))
+        with self._model.observed():
+            with nullcontext() if self._parallel is None else self._parallel.no_sync():
+                terms = [self._differentiate(piece, e, ramp, divisor) for piece, e in pieces]
+            return Terms.join([*terms, self._differentiate(*last, ramp, divisor)])
+
+    def wait(self) -> None:
+        """Waits until the gradients of all processes are summed."""
+        if self._parallel is not None:
+            self._parallel.wait()
+
+    def _differentiate(self, batch: Batch, noise: Tensor, ramp: Tensor, divisor: int) -> Terms:
+        """Leaves the gradients of some images, added to those of earlier pieces; returns the terms, detached."""
+        if self.is_recorded:
+            return self._repeat(batch, noise, ramp, divisor)
+        terms: Terms = (self._parallel or self._step)(batch, noise, ramp)
+        (terms.loss.sum() / divisor).backward()
+        return terms.detach()
+
+    def _repeat(self, batch: Batch, noise: Tensor, ramp: Tensor, divisor: int) -> Terms:
+        """The same by a recorded step, or by one that is recorded now. A recorded batch has no other pieces."""
+        optional = {"target": batch.target, "condition": batch.condition}
+        given = {name: tensor for name, tensor in optional.items() if tensor is not None}
+        inputs = [batch.x, noise, ramp, *given.values()]
+        if len(batch.x) in self.tapes:
+            found = self.tapes[len(batch.x)](*inputs)
+        else:
+            found, tape = Tape.record(partial(self._terms_and_gradients, divisor, tuple(given)), inputs)
+            self.is_recorded = tape is not None
+            if tape is not None:
+                self.tapes[len(batch.x)] = tape
+        count = len(found) - len(self._parameters)
+        for parameter, gradient in zip(self._parameters, found[count:], strict=True):
+            parameter.grad = gradient
+        return Terms(found[0], found[1], found[2] if count > 2 else None)
+
+    def _terms_and_gradients(
+        self, divisor: int, names: tuple[str, ...], x: Tensor, noise: Tensor, ramp: Tensor, *more: Tensor
+    ) -> tuple[Tensor, ...]:
+        """``names`` are those of the fields of the batch that ``more`` holds."""
+        terms: Terms = self._step(Batch(x, **dict(zip(names, more, strict=True))), noise, ramp)
+        gradients = torch.autograd.grad(terms.loss.sum() / divisor, self._parameters)
+        rate = () if terms.rate is None else (terms.rate.detach(),)
+        return terms.loss.detach(), terms.distortion.detach(), *rate, *gradients
+
+
+def refuse_coupled(
+    recipe: Recipe, model: LatentModel, objective: Objective, micro_batch: int | None, team: Team
+) -> None:
+    """Raises :class:`UserError` where a batch in pieces would not train as the whole one.
+
+    That is so if the model mixes the images of a batch without gathering them, or the objective compares them.
+    """
+    if team.size == 1 and micro_batch is None:
+        return
+    normalizes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    reason = "normalizes over the batch" if normalizes else objective.couples_batch
+    if reason:
+        remedy = "train it in one process" if team.size > 1 else f"leave out {argument('micro_batch')}"
+        raise UserError(f"recipe {recipe.name!r} {reason}, so its parts are not independent; {remedy}")

@@ -1,0 +1,51 @@
+"""The weights that a training begins with, where they are not drawn at random alone."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError, argument
+from vaekit.model.latent_model import LatentModel
+from vaekit.model.nets import MLPDecoder
+from vaekit.training.trainer import Trainer
+
+__all__ = ["start_at_images", "start_at_mean", "start_from"]
+
+_MEAN_IMAGES = 4096
+
+
+def start_at_mean(trainer: Trainer) -> None:
+    """Lets the decoder's last layer give the mean of (up to 4,096) training images, whatever the latent."""
+    count = len(trainer.pixels)
+    seen = torch.arange(0, count, math.ceil(count / _MEAN_IMAGES))
+    mean = torch.stack([trainer.batches.floats(part).sum(0) for part in seen.split(256)]).sum(0) / len(seen)
+    bias = trainer.model.likelihood.output_of(mean).flatten()
+    for model in _models(trainer):
+        assert isinstance(model.decoder, MLPDecoder), "others are refused with start_at_mean"
+        with torch.no_grad():
+            model.decoder.last.bias.copy_(bias)
+
+
+def start_at_images(trainer: Trainer) -> None:
+    """Lets a prior that takes training images begin with some of them, evenly spaced."""
+    for model in _models(trainer):
+        if model.prior is not None and model.prior.starting_images:
+            count = model.prior.starting_images
+            model.prior.start_from(trainer.batches.floats(torch.arange(count) * len(trainer.pixels) // count))
+
+
+def start_from(trainer: Trainer, weights: dict[str, Tensor], where: str) -> None:
+    """Takes the weights of the run ``where`` as the initial ones."""
+    for model in _models(trainer):
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"{argument('init')} {where}: its weights do not fit this recipe and image size") from error
+
+
+def _models(trainer: Trainer) -> list[LatentModel]:
+    """The model, and its average where the recipe averages."""
+    return [trainer.model] if trainer.average is None else [trainer.model, trainer.average]
