@@ -209,7 +209,7 @@ def test_no_strength_is_no_augmentation_and_any_is_one(name: str, monkeypatch: p
     for kind, value in ALL.items():
         changed = stepped(trainer_of(name, **{kind: value}))
         assert any(not torch.equal(plain[key], tensor) for key, tensor in changed.items())
-    monkeypatch.setattr("vaekit.training.trainer.augment", None)  # it is not even called
+    monkeypatch.setattr("vaekit.training.batches.augment", None)  # it is not even called
     assert_equal(plain, stepped(trainer_of(name, flip=False, shift=0, jitter=0.0)))
 
 
