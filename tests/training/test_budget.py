@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainers import small_trainer
 
-from vaekit.config.run_config import RunConfig
+from vaekit.config.run_config import Engine, RunConfig
 from vaekit.config.steps import steps_to_see
 from vaekit.data import Selection
 from vaekit.runs.watched import Watched
@@ -33,18 +33,21 @@ class Machine:
     encode: float  #: an image
     evaluate: float  #: an image
     first: float = 0.0  #: seconds more for the first step, and for the first pass of each kind
+    start: float = 0.0  #: seconds more for the first step alone
     now: float = 1000.0
     steps: int = 0
     passes: int = 0
 
-    def fit(self, seconds: float) -> RunConfig:
+    def fit(self, seconds: float, is_compiled: bool = False) -> RunConfig:
         """What a budget of so many seconds comes to, on this machine."""
         pixels = torch.arange(TRAINED * 16, dtype=torch.int64).remainder(256).to(torch.uint8).view(TRAINED, 1, 4, 4)
         config = small_trainer("ae", pixels, 1, net="mlp", hidden="4", batch_size=BATCH).config
-        config = replace(config, data=replace(config.data, images=IMAGES))
+        config = replace(config, data=replace(config.data, images=IMAGES), engine=Engine(compiled=is_compiled))
         chosen, device = Selection(pixels, torch.arange(TRAINED)), torch.device("cpu")
         watched = Watched("val", pixels[:1], replace(chosen, rows=chosen.rows[:VALIDATION]))
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
+            patch.setattr(torch, "compile", lambda function, **_: function)
             patch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: self.now))
             patch.setattr(Trainer, "step", self._taking(Trainer.step, lambda *_: self.step, "steps"))
             patch.setattr(budget, "encode", self._taking(budget.encode, lambda _, p: self.encode * len(p), "passes"))
@@ -57,7 +60,7 @@ class Machine:
         seen: list[int] = []
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            self.now += seconds(*args) + (0 if seen else self.first)
+            self.now += seconds(*args) + (0 if seen else self.first + self.start * (count == "steps"))
             seen.append(1)
             setattr(self, count, getattr(self, count) + 1)
             return work(*args, **kwargs)
@@ -94,6 +97,13 @@ def test_a_usual_budget_is_measured_on_many_steps_and_on_passes_that_are_warm() 
     expected = left / (0.05 * 7 / TRAINED + (0.3 + 0.001 * VALIDATION) / TRAINED)
     assert found % TRAINED % BATCH == 0 and found == pytest.approx(expected, rel=2e-3)
     assert usual.now - 1000 + usual.training(found) <= 600
+
+
+def test_what_comes_before_the_first_step_is_not_taken_for_its_time() -> None:
+    """Compiling, loading kernels of a device and connecting processes take longer than the deadline."""
+    slow_to_start = Machine(step=0.05, encode=0.0002, evaluate=0.001, start=60.0)
+    found = slow_to_start.fit(300, is_compiled=True).total_images
+    assert found == pytest.approx((300 - (slow_to_start.now - 1000) - 4) / (0.05 * 7 + 0.35) * TRAINED, rel=0.02)
 
 
 @settings(max_examples=30)

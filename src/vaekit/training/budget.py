@@ -98,8 +98,8 @@ def _measured(
     before = time.monotonic()
     trial = Trainer(replace(config, total_images=10**9), pixels, device, team)
     begun = time.monotonic()
-    if device.type != "cpu" or config.engine.compiled:
-        trial.step()  # which loads or compiles kernels, and may take a minute: no measure of a step
+    if device.type != "cpu" or config.engine.compiled or team.size > 1:
+        trial.step()  # connects processes, loads or compiles kernels: may take a minute, and says nothing about a step
     now = time.monotonic()
     deadline = now + _SHARE * budget
     train = _seconds_per_image(trial, now + min(_MOST_STEP_SECONDS, _SHARE_OF_STEPS * budget), deadline)
