@@ -81,7 +81,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
 KINDS = ("net", "prior", "likelihood", "objective")  #: values of a recipe that may name parts of the user
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
-_MAIN = "__main__"  # the module of a script, and of a notebook
+_MAIN = ("__main__", "builtins")  # modules of a script or notebook, and of code that was executed as text
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class OwnPart:
     def how_to_import(self) -> str:
         """What the user must do before a run with this part can be opened."""
         source = printable(self.source)
-        if source == _MAIN:
+        if source in _MAIN:
             return "run the script or notebook that registers it in the same process, or move it to a .py file"
         module = source.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
         return f"give {argument('import', shlex.quote(source))}, or in Python import {module} first"
