@@ -1,4 +1,4 @@
-"""``--import``: a Python file or an installed module of the user, whose code may register parts and recipes."""
+"""Imports a Python file or an installed module of the user, whose code may register parts and recipes."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     @vk.register_network("mine")
     class Mine(vk.Network): ...
 
-The part is then known by its name: ``net=mine`` in a recipe, ``--set net=mine`` on the command line.
+The part is then known by its name, as ``net="mine"`` in a recipe or in the settings of a training.
 """
 
 from __future__ import annotations
