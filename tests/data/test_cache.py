@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import time
 import zipfile
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Forked
 from PIL import Image
 
 from vaekit.data import Form, Images, open_images, prune
@@ -296,10 +296,8 @@ print(images.fingerprint, images.pixels.numpy().sum())
 """
 
 
-def opened_elsewhere(source: Path, cache: Path, *words: object) -> subprocess.Popen:
-    command = [sys.executable, "-c", KILLED, str(source), *map(str, words)]
-    environment = {**os.environ, "VAEKIT_CACHE": str(cache)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+def opened_elsewhere(source: Path, cache: Path, *words: object) -> Forked:
+    return Forked(KILLED, source, *words, env={**os.environ, "VAEKIT_CACHE": str(cache)})
 
 
 def test_killed_at_every_step_and_repeated_it_ends_with_the_same_bytes(tmp_path: Path, monkeypatch) -> None:

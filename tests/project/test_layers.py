@@ -195,9 +195,10 @@ def run_alone(code: str, *arguments: str) -> str:
 
 
 ALONE = """
-import importlib, traceback
+import gc, importlib, traceback
 for heavy in ("torch", "numpy", "matplotlib", "PIL"):
     importlib.import_module(heavy)
+gc.freeze()  # or each collection would go through all of torch
 for name in names:
     for loaded in [m for m in sys.modules if m == "vaekit" or m.startswith("vaekit.")]:
         del sys.modules[loaded]
