@@ -22,7 +22,7 @@ help:
 	@echo "make web       build the explorer's page (needs Node 20.19 or newer); the others do so where Node is found"
 	@echo "make docs      the documentation site, into build/site"
 	@echo "make dist      source distribution and wheel, checked, into dist/ (needs Node 20.19 or newer)"
-	@echo "make bench     name the script of each figure in README, then measure speed, memory and 200 kills"
+	@echo "make bench     name what is not measured yet, then measure speed, memory and 200 kills"
 	@echo "               (MNIST=folder; over an hour)"
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    let ruff mend what it can"
