@@ -95,6 +95,9 @@ def command(name: str) -> App:
     return found
 
 
+app.meta.suppress_keyboard_interrupt = False  # as of the program itself: main() tells signals apart
+
+
 @app.meta.default
 def with_imports(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
