@@ -181,9 +181,13 @@ def _check_same_function(row: Recipe, conditions: Sequence[Condition], initial: 
         raise UserError(
             f"{argument('init')} {initial} was trained with different conditions (labels or attributes); leave it out"
         )
-    for name in ("posterior_std_gain", "activation", "code_levels"):
-        if getattr(row, name) != getattr(theirs, name):
-            value = getattr(theirs, name)
+    pairs = {
+        "posterior_std_gain": (row.posterior_std_gain, theirs.posterior_std_gain),
+        "activation": (row.activation, theirs.activation),
+        "code_levels": (row.code_levels, theirs.code_levels),
+    }
+    for name, (mine, value) in pairs.items():
+        if mine != value:
             raise UserError(
                 f"{argument('init')} {initial} was trained with another {name}; give {argument(name, value)}"
             )
