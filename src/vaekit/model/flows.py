@@ -69,7 +69,7 @@ def _coupling() -> Any:
     from zuko.flows.coupling import GeneralCouplingTransform
     from zuko.transforms import CouplingTransform
 
-    class Transform(CouplingTransform):
+    class Transform(CouplingTransform):  # type: ignore[misc]
         def __init__(self, meta: Any, mask: Tensor) -> None:
             super().__init__(meta, mask)
             self.mask = mask
@@ -78,7 +78,7 @@ def _coupling() -> Any:
         def inv(self) -> Any:
             return Transform(lambda stays: self.meta(stays).inv, self.mask)
 
-    class Coupling(GeneralCouplingTransform):
+    class Coupling(GeneralCouplingTransform):  # type: ignore[misc]
         def forward(self, c: Tensor | None = None) -> Transform:
             return Transform(partial(self.meta, c), self.mask)
 

@@ -20,6 +20,7 @@ from PIL import (
     PngImagePlugin,
     PpmImagePlugin,
     TiffImagePlugin,
+    UnidentifiedImageError,
     WebPImagePlugin,
 )
 
@@ -218,7 +219,7 @@ def reason(error: Exception) -> str:
         return f"more than {MOST_PIXELS:,} pixels, the limit (a decompression bomb?)"
     if isinstance(error, MemoryError):
         return "not enough memory"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "not an image, or truncated in its header"
     if isinstance(error, PermissionError):
         return "permission denied"

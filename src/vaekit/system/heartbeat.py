@@ -27,7 +27,9 @@ class Pulse:
         address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         timeout = timedelta(seconds=2 * SILENCE_SECONDS)
         # a separate connection, because a waiting request would block the process group's own
-        self._store = torch.distributed.TCPStore(*address, is_master=False, timeout=timeout, wait_for_workers=False)
+        self._store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
+            *address, is_master=False, timeout=timeout, wait_for_workers=False
+        )
         self._heard = [time.monotonic()] * size
         self._round = time.monotonic()
         threading.Thread(target=self._beat, name="vaekit-pulse", daemon=True).start()

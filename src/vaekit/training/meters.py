@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from vaekit.model.objectives import Terms
+from vaekit.model.contracts import Terms
 from vaekit.system.distributed import ALONE, Team
 
 __all__ = ["Clock", "Means"]

@@ -23,7 +23,7 @@ from vaekit.model.inference import Batch
 from vaekit.system.distributed import Team, lost_processes_named
 
 if TYPE_CHECKING:  # not every build of torch has it
-    from torch.distributed import GradBucket, Work
+    from torch.distributed import GradBucket, Work  # type: ignore[attr-defined]
 
 __all__ = ["ParallelStep"]
 

@@ -12,7 +12,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +142,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator:
+def _replacing(path: Path) -> Iterator[Callable[[bytes], None]]:
     """Yield a function that writes to a temporary file, which replaces ``path`` if the body succeeds."""
     path.with_name(f".{path.name}.part").unlink(missing_ok=True)  # left by an earlier version of vaekit
     with ExitStack() as stack:

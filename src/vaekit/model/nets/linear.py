@@ -27,7 +27,7 @@ class Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim != 2 or not _is_for_onednn(input, self.weight):
             return super().forward(input)
-        output: Tensor = _Product.apply(input, self.weight, self.bias)
+        output: Tensor = _Product.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return output
 
 

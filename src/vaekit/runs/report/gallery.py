@@ -12,7 +12,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vaekit.errors import printable
 from vaekit.pixels.decode import MOST_PIXELS, reason
@@ -75,7 +75,7 @@ def stored_picture(path: Path) -> tuple[bytes, Image.Image]:
 
 def say_left_out(path: Path, error: Exception) -> None:
     """Print a note that a picture is skipped, and why."""
-    why = "not a PNG file" if isinstance(error, Image.UnidentifiedImageError) else reason(error)
+    why = "not a PNG file" if isinstance(error, UnidentifiedImageError) else reason(error)
     note(f"vaekit: skipping {printable(str(path))} ({why})")
 
 
