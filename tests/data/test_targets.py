@@ -84,15 +84,15 @@ def test_arrays_beside_images_are_attributes_too(tmp_path: Path) -> None:
     assert images.attributes["height"].tolist() == [1, 3, 5, 7] and not images.notes[1:]
     np.savez(tmp_path / "c.npz", x_train=pixels[:3], y_train=table[:3] / 2, x_test=pixels[3:4])
     images = vk.open_images(tmp_path / "c.npz")
-    assert not images.attributes and any("no attributes: some arrays" in note for note in images.notes)
+    assert not images.attributes and any("no attributes: some image arrays" in note for note in images.notes)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         (np.zeros(3), "4 images but 3 rows of attributes"),
-        (np.zeros((4, 1001)), "1,001 numbers for each image; expected 1,000 at most"),
-        (np.zeros(4, complex), "labels of type complex128; expected whole numbers, texts or floats"),
+        (np.zeros((4, 1001)), "1,001 numbers per image; expected at most 1,000"),
+        (np.zeros(4, complex), "labels of type complex128; expected whole numbers, strings or floats"),
     ],
 )
 def test_arrays_that_are_no_targets_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:

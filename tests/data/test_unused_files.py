@@ -149,11 +149,11 @@ def test_a_table_with_other_separators_is_refused_with_the_reason() -> None:
 def test_labels_of_a_data_set_that_are_none_are_said() -> None:
     pixels = torch.zeros(1, 8, 8, dtype=torch.uint8)
     for labels, said in (
-        ([1j, 2j], "that of item 0 is of type complex; expected a number, a text or a vector of numbers"),
+        ([1j, 2j], "that of item 0 is of type complex; expected a number, a string or a vector of numbers"),
         ([1, torch.zeros(3, 2)], "that of item 1 is of type torch.float32 with 6 values"),
         ([1, torch.zeros(3)], "that of item 0 is a whole number; that of item 1 is a vector of 3 numbers"),
         ([torch.zeros(2), torch.zeros(3)], "that of item 0 is a vector of 2 numbers; that of item 1 is a vector of 3"),
-        (["a", 0.5], "that of item 0 is a text; that of item 1 is a number with decimals"),
+        (["a", 0.5], "that of item 0 is a string; that of item 1 is a decimal number"),
         ([1, None], "1 of 2 items have none"),
     ):
         images = open_images([(pixels, label) for label in labels])

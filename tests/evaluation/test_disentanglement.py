@@ -249,7 +249,7 @@ def test_columns_that_are_no_factors_are_named() -> None:
         **grid(2, 1, 60), "same": np.ones(120), "name": np.arange(120).astype(str), "flag": np.arange(120) % 2 == 0,
         "rare": np.where(np.arange(120) < 99, 1.0 * (np.arange(120) % 2), np.nan), "age": np.arange(120),
     }  # fmt: skip
-    reasons = {"same": "one value", "name": "120 values of 120 images", "rare": "known of 99 images, expected 100"}
+    reasons = {"same": "one value", "name": "120 values for 120 images", "rare": "known for 99 images, expected 100"}
     assert unfit(columns) == reasons
     assert {name: each.is_continuous for name, each in factors_of(columns).items()} == {
         "a": False,

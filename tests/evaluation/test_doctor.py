@@ -544,7 +544,7 @@ def test_the_command_says_the_verdict_first(digits_vae: Path, vaekit: Callable) 
 
 def test_training_ends_with_a_line_from_the_doctor(tmp_path: Path, vaekit: Callable) -> None:
     answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 1, "--out", tmp_path / "run")
-    assert f"{tmp_path / 'run'}: still improving: 51 steps so far, too few" in answer.err.splitlines()[-1]
+    assert f"{tmp_path / 'run'}: still improving: only 51 steps so far, too few" in answer.err.splitlines()[-1]
 
 
 def test_images_that_have_gone_are_one_sentence(tmp_path: Path, vaekit: Callable) -> None:
@@ -632,7 +632,7 @@ def test_the_report_gives_the_verdict_near_the_top(digits_vae: Path) -> None:
     card = (digits_vae / "README.md").read_text("utf-8")
     assert page.index("Verdict: still improving") < page.index("<h2>Pictures</h2>")
     assert "train-validation gap, PSNR" in page and "vaekit train digits --recipe vae" in page
-    assert "judged still improving: " in card
+    assert "doctor: still improving: " in card
 
 
 def test_what_comes_from_outside_is_escaped_in_the_verdict(digits_vae: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_what_is_added_or_changed_with_its_sum_is_seen(artefact: Path, tmp_path:
     (folder / "model.json").write_text(json.dumps(facts))
     (folder / SUMS).write_text(sums_of(folder))
     assert verify(folder)["files"] == 5  # whole by its own word
-    with pytest.raises(UserError, match="not that export"):
+    with pytest.raises(UserError, match="another export"):
         verify(folder, digest)
 
 
@@ -119,7 +119,7 @@ def test_what_is_told_of_the_networks_fits_them(
     change(facts)
     (folder / "model.json").write_text(json.dumps(facts))
     (folder / SUMS).write_text(sums_of(folder))
-    with pytest.raises(UserError, match=f"tells of other {what}"):
+    with pytest.raises(UserError, match=f"describes other {what}"):
         verify(folder)
 
 
@@ -157,7 +157,7 @@ def test_export_and_verify_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: 
         (["export", portraits_vae, "--out", tmp_path / "x", "--precision", "int8"], "--precision int8"),
         (["verify", tmp_path / "nothing"], "no such folder"),
         (["verify", tmp_path], "is not an export"),
-        (["verify", out, "--digest", "0" * 64], "not that export"),
+        (["verify", out, "--digest", "0" * 64], "another export"),
     ):
         wrong = vaekit(*words)
         assert wrong.code == 2 and said in wrong.err, wrong.err
@@ -212,11 +212,11 @@ def test_no_change_of_the_network_of_a_prior_goes_unseen(with_network: Path, tmp
         (lambda folder, prior: (folder / "prior.onnx").unlink(), True, r"names prior\.onnx .* there is none"),
         (lambda folder, prior: prior.update(network=None), True, r"names no network .* there is prior\.onnx"),
         (lambda folder, prior: prior.update(network="decoder.onnx"), False, r"names decoder\.onnx"),
-        (lambda folder, prior: None, True, r"check\.npz does not tell what prior\.onnx should give"),
+        (lambda folder, prior: None, True, r"check\.npz lacks the expected output of prior\.onnx"),
         (
             lambda folder, prior: shutil.copy(folder / "decoder.onnx", folder / "prior.onnx"),
             False,
-            "cannot be computed",
+            "cannot compute with",
         ),
     ],
 )
@@ -285,7 +285,7 @@ def greedy(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"), [(endless, "after 6 seconds, so one of them may never end"), (greedy, "cannot be computed")]
+    ("make", "said"), [(endless, "in 6 seconds, so they may never finish"), (greedy, "cannot compute with")]
 )
 def test_networks_of_a_stranger_have_limits(
     artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], said: str

@@ -124,9 +124,9 @@ def test_a_flow_is_that_of_its_best_step(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (bundles(), "mixtur", 3, "did you mean 'mixture'"),
         (bundles(10), "mixture", 3, "10 codes .* at least 20"),
-        (bundles(), "mixture", 0, "^components 0: expected 1 to 108, one for every 5 of the 540 codes"),
+        (bundles(), "mixture", 0, "^components 0: expected 1 to 108, one for every 5 of the 540 latents"),
         (bundles(), "mixture", 5000, "^components 5000"),
-        (torch.full((50, 2), torch.nan), "mixture", 3, "not all finite"),
+        (torch.full((50, 2), torch.nan), "mixture", 3, "not finite"),
         (torch.randn(50, 1), "flow", None, "two latents at least"),
         (bundles(), "flow", 3, "a flow has none"),
     ],
@@ -173,7 +173,7 @@ def test_after_more_training_it_is_not_used_and_said_so(tmp_path: Path, capsys: 
     run.fit_prior(components=3)
     train(tmp_path / "vae", "vae", images=128)
     again = vk.load(tmp_path / "vae")
-    assert "other weights" in capsys.readouterr().err
+    assert "earlier weights" in capsys.readouterr().err
     assert not torch.equal(again.generate(4).pixels, drawn) and again.model.fitted_prior is None
 
 
@@ -197,7 +197,7 @@ def test_the_verb_prints_how_well_it_fits(tmp_path: Path, vaekit: Callable) -> N
 def test_a_fit_that_a_normal_beats_says_so_and_any_seed_serves() -> None:
     normal = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
     _, facts = fit(normal, "mixture", 10, seed=99_999_999_999)
-    assert "a single normal fits held-out codes better" in facts["warning"]
+    assert "a single normal fits held-out latents better" in facts["warning"]
     assert "warning" not in fit(bundles(), "mixture", 3)[1]
 
 
@@ -205,7 +205,7 @@ def test_components_are_chosen_by_held_out_codes() -> None:
     normal = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
     one, facts = fit(normal, seed=3)
     assert facts["components"] == 1 and "warning" not in facts
-    assert facts["choice"] == "1 component, since held-out codes are less likely with 2, 5, 10"
+    assert facts["choice"] == "1 component, because held-out latents are less likely with 2, 5, 10"
     assert facts["held_out_nats"] == pytest.approx(facts["held_out_nats_of_a_normal"], abs=1e-4)
     again = fit(normal, seed=3)[0]
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in one.state_dict().items())
@@ -219,7 +219,7 @@ def test_components_are_chosen_by_held_out_codes() -> None:
 def test_the_choice_is_printed_and_kept(tmp_path: Path, vaekit: Callable) -> None:
     train(tmp_path / "ae")
     answer = vaekit("fit-prior", tmp_path / "ae")
-    assert answer.code == 0 and "since held-out codes are less likely with" in answer.out
+    assert answer.code == 0 and "because held-out latents are less likely with" in answer.out
     kept = vk.load(tmp_path / "ae").model.fitted_prior
     assert kept is not None and f"choice                     {len(kept.log_weights)} component" in answer.out
 
@@ -240,7 +240,7 @@ def test_a_prior_of_another_run_is_not_taken(tmp_path: Path, capsys: pytest.Capt
     vk.train("digits", recipe="vae", out=tmp_path / "two", images=64, seed=1, settings={"net": "mlp"}, quiet=True)
     shutil.copy(tmp_path / "vae" / "prior.safetensors", tmp_path / "two")
     assert vk.load(tmp_path / "two").model.fitted_prior is None
-    assert "other weights" in capsys.readouterr().err
+    assert "earlier weights" in capsys.readouterr().err
 
 
 def test_a_conditional_recipe_keeps_the_prior_that_is_told(tmp_path: Path) -> None:

@@ -59,13 +59,13 @@ def test_a_mask_image_hides_where_it_is_white_and_is_fitted_as_the_images_are(tm
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("center:", "cannot be understood"),
-        ("center:3,4,5x5", "cannot be understood"),
-        ("box:5x5", "cannot be understood"),
-        ("random:-3", "cannot be understood"),
+        ("center:", "cannot be parsed"),
+        ("center:3,4,5x5", "cannot be parsed"),
+        ("box:5x5", "cannot be parsed"),
+        ("random:-3", "cannot be parsed"),
         ("random:0x4", "hides nothing"),
         ("random:29x2", "does not fit"),
-        ("center:" + "9" * 5000, "cannot be understood"),
+        ("center:" + "9" * 5000, "cannot be parsed"),
         ("box:20,20,10x2", "at row 20, column 20 does not fit"),
         ("center:28", "hides the whole image"),
         ("no-such-file.png", "is not a file"),

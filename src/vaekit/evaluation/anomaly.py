@@ -125,8 +125,10 @@ def normal_classes(classes: Sequence[str], trained_on: Sequence[str]) -> list[st
 
     The result is empty if it would contain all classes or none.
 
-    >>> normal_classes(["0", "1", "2"], ["0", "1"]), normal_classes(["crack", "good"], []), normal_classes(["a", "b"],
-    []) (['0', '1'], ['good'], [])
+    >>> normal_classes(["0", "1", "2"], ["0", "1"]), normal_classes(["crack", "good"], [])
+    (['0', '1'], ['good'])
+    >>> normal_classes(["a", "b"], [])
+    []
     """
     for normal in (set(trained_on), {"good", "normal"}):
         names = [name for name in classes if name in normal]

@@ -79,7 +79,7 @@ def unfit(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
     """Return the columns ``[N]`` that are not usable as factors, with the reason.
 
     >>> unfit({"male": np.array([0, 1] * 50), "on": np.ones(100), "id": np.arange(100).astype(str)})
-    {'on': 'one value', 'id': '100 values of 100 images'}
+    {'on': 'one value', 'id': '100 values for 100 images'}
     """
     return _unfit_of({name: _factor(values) for name, values in columns.items()})
 

@@ -1,22 +1,21 @@
-"""Numbers about a model on images, each with a unit; ``NAME_error`` is the standard error of a mean over images.
+"""Metrics of a model on images, each with a unit; ``NAME_error`` is the standard error of a mean over images.
 
 sse_per_image    Σ over pixel values of (x − x̂)², x̂ decoded from the posterior mean, [0, 1] scale; mean over images
 ssim             structural similarity of x and x̂ (Wang et al. 2004, Eq. 13), at most 1; mean over images
 psnr_db          −10 log10 of the mean of (x − x̂)² over all pixel values of all images
-distortion_nats  −E_q[log p(x|z)], one posterior sample per image; for an autoencoder at its one code
+distortion_nats  −E_q[log p(x|z)] with one posterior sample per image; for an autoencoder, at its latent
 rate_nats        KL(q(z|x)‖p(z)); null for an autoencoder
 elbo_nats        −distortion − rate (Kingma & Welling 2014, Eq. 3); null for an autoencoder
 iwae_nats        log 1/K Σₖ p(x, zₖ)/q(zₖ|x), zₖ ~ q(z|x) (Burda et al. 2016, Eq. 8): between elbo and log p(x)
-bits_per_dim     −elbo_nats / (C · H · W · ln 2), of likelihoods that are probabilities; null for densities
+bits_per_dim     −elbo_nats / (C · H · W · ln 2) for discrete likelihoods; null for densities
 
-Of the codes of all images together (:mod:`vaekit.evaluation.aggregate_posterior`): ``active_units``,
-``mutual_information_nats`` and
-``marginal_kl_nats``. Where there are too few images to estimate them, both are null, and the bounds
-``mutual_information_at_least_nats`` and ``marginal_kl_at_most_nats`` take their place; elsewhere the bounds are null.
-The standard error of a bound is always null: where the estimate saturates, every image gives nearly log N, and their
-small spread says nothing about the distance to the true value.
+``active_units``, ``mutual_information_nats`` and ``marginal_kl_nats`` describe the latents of all images together
+(:mod:`vaekit.evaluation.aggregate_posterior`). If there are too few images to estimate the last two, both are null, and
+the bounds ``mutual_information_at_least_nats`` and ``marginal_kl_at_most_nats`` are given instead; otherwise the bounds
+are null. The standard error of a bound is always null: where the estimate saturates, every image gives almost log N,
+and the small spread says nothing about the distance to the true value.
 
-The noise of an image follows from the seed and from its pixels: its numbers are the same in any set, order and batch.
+The noise of an image depends on the seed and its pixels, so its metrics are the same in every set, order and batch.
 """
 
 from __future__ import annotations
@@ -44,33 +43,33 @@ __all__ = ["Measurement", "Numbers", "evaluate", "loss_nats", "measure", "psnr_d
 
 Numbers = dict[str, float | int | None]
 
-_MOST_PAIRED = 10_000  # images whose codes are compared with one another: the cost is the square of it
+_MOST_PAIRED = 10_000  # images whose latents are compared with each other, which has quadratic cost
 _WEIGHTS_AT_ONCE = 512  # images times samples of the importance-weighted bound
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What was found on N images, before anything is averaged. A column is float64 ``[N]``, in the order of the images.
+    """Metrics of N images before averaging. A column is float64 ``[N]``, in the order of the images.
 
-    Autoencoders have the columns ``sse`` and ``distortion_nats`` alone, no ``codes`` and no ``kl_per_dim``.
+    Autoencoders have only the columns ``sse`` and ``distortion_nats``, and neither ``codes`` nor ``kl_per_dim``.
     """
 
-    values: int  #: of an image: C · H · W
+    values: int  #: pixel values per image, C · H · W
     is_discrete: bool  #: whether the likelihood is a probability
     columns: dict[str, Tensor]
     kl_per_dim: Tensor | None = None  #: float64 ``[L]``: mean over images, nats
-    kl_per_dim_error: Tensor | None = None  #: its standard error; None of one image
+    kl_per_dim_error: Tensor | None = None  #: its standard error; None for a single image
     active_units: int | None = None
-    codes: Codes | None = None  #: of evenly spaced images, 10,000 at most
+    codes: Codes | None = None  #: posteriors of evenly spaced images, at most 10,000
     codes_rate_nats: Tensor | None = None  #: their rates
     iwae_samples: int = 0
-    is_told: bool = False  #: whether the prior knew something of each image, and is not one for all
+    is_conditional: bool = False  #: whether the prior depends on conditions of the image
 
     def numbers(self) -> Numbers:
-        """Means, with their standard errors, by name; what a model does not have is None."""
+        """Return means and standard errors by name; None for those that the model does not have."""
         sse = self.columns["sse"]
         mean, error = float(sse.mean()), _standard_error(sse)
-        found: Numbers = {
+        numbers: Numbers = {
             "images": len(sse),
             "sse_per_image": mean,
             "sse_per_image_error": error,
@@ -78,23 +77,23 @@ class Measurement:
             "psnr_db_error": None if error is None or not mean else 10 / math.log(10) * error / mean,
         }
         if "ssim" in self.columns:
-            found |= _mean_and_error("ssim", self.columns["ssim"])
+            numbers |= _mean_and_error("ssim", self.columns["ssim"])
         bounds = {"elbo_nats": "bits_per_dim"}
         if self.iwae_samples:
             bounds["iwae_nats"] = "iwae_bits_per_dim"
-            found["iwae_samples"] = self.iwae_samples
+            numbers["iwae_samples"] = self.iwae_samples
         for name in ("distortion_nats", "rate_nats", *bounds):
-            found |= _mean_and_error(name, self.columns.get(name))
+            numbers |= _mean_and_error(name, self.columns.get(name))
         for bound, name in bounds.items():
             nats = self.columns.get(bound) if self.is_discrete else None
-            found |= _mean_and_error(name, None if nats is None else nats / (-self.values * math.log(2)))
-        return found | {"active_units": self.active_units} | self._of_codes()
+            numbers |= _mean_and_error(name, None if nats is None else nats / (-self.values * math.log(2)))
+        return numbers | {"active_units": self.active_units} | self._of_codes()
 
     def _of_codes(self) -> Numbers:
-        """I(x; z), and KL(q(z) ‖ p(z)), the rest of the rate; as bounds where the images are too few to tell."""
+        """Return I(x; z) and KL(q(z) ‖ p(z)), the rest of the rate; as bounds if there are too few images."""
         information = None if self.codes is None else self.codes.log_ratios()
         marginal = None
-        if information is not None and self.codes_rate_nats is not None and not self.is_told:
+        if information is not None and self.codes_rate_nats is not None and not self.is_conditional:
             marginal = self.codes_rate_nats - information
         known, bounds = (information, marginal), (None, None)
         if information is not None and is_saturated(information):
@@ -115,16 +114,18 @@ def evaluate(
     team: Team = ALONE,
     iwae_samples: int = 0,
 ) -> Numbers:
-    """The numbers of :func:`measure`."""
+    """Return the averaged metrics of :func:`measure`."""
     return measure(model, pixels, seed, batch_size, team, iwae_samples).numbers()
 
 
 def loss_nats(numbers: Numbers, row: Recipe) -> float | None:
-    """What the recipe minimises once its warm-up is over, nats per image, from :meth:`Measurement.numbers`.
+    """Return the recipe's loss after warm-up in nats per image, from :meth:`Measurement.numbers`.
 
-    Of a capacity it is that of the mean rate, since rates of single images are not among the numbers. What it takes a
-    batch of codes or the weights to know is left out: MMD, total correlation, penalties. None where the numbers, which
-    a metrics file may hold, have no distortion.
+    For an objective with a capacity, it is computed from the mean rate, because rates of single images are not
+    available. Terms that need a batch of latents or the weights are omitted: MMD, total correlation and penalties.
+
+    Returns:
+        The loss, or None if the numbers, which may come from a metrics file, have no distortion.
     """
     bound, distortion = numbers.get("iwae_nats"), numbers.get("distortion_nats")
     if bound is not None:
@@ -145,38 +146,44 @@ def measure(
     with_ssim: bool = False,
     counted: Counted = count_silently,
 ) -> Measurement:
-    """Measures uint8 images ``[N, C, H, W]``, N ≥ 1; the model must be in eval mode. Deterministic in ``seed``.
+    """Measure images. Deterministic.
 
-    ``iwae_samples`` is K of the importance-weighted bound, which takes K times as long; 0 leaves it out.
-    ``with_ssim`` adds the structural similarity, which takes long for large images. A ``team`` shares the work: each
-    process takes some of the chunks, and all get what was found on all. ``counted`` hears how many are done.
+    Args:
+        model: The model in eval mode.
+        pixels: uint8 ``[N, C, H, W]``, N ≥ 1.
+        seed: Seed of the noise.
+        batch_size: Images per batch.
+        team: Processes that share the work; all of them get the complete result.
+        iwae_samples: K of the importance-weighted bound, which takes K times as long; 0 omits it.
+        with_ssim: Whether to compute the structural similarity, which is slow for large images.
+        counted: Called with the number of images done.
     """
     assert not model.training
-    found = _Gathered(model, pixels, iwae_samples, with_ssim)
+    gathered = _Gathered(model, pixels, iwae_samples, with_ssim)
     device = next(model.parameters()).device
     counted("measured", 0, len(pixels))
     for number, chunk in enumerate(pixels.split(batch_size)):
         if number % team.size != team.rank:
             continue
         start, size = number * batch_size, model.at_once(batch_size)
-        for some in chunk.split(size):
-            x, keys = to_float(some.to(device)), keys_of(some)
+        for images in chunk.split(size):
+            x, keys = to_float(images.to(device)), keys_of(images)
             batch = Batch(x, condition=_conditions_of(pixels, start, len(x)))
             noise = noise_of(keys, seed, EVALUATION, (model.latent_dim,)).unsqueeze(0)
-            found.add(start, batch, model.infer(batch, noise.to(device)))
+            gathered.add(start, batch, model.infer(batch, noise.to(device)))
             done = start
-            if "iwae_nats" in found.columns:
+            if "iwae_nats" in gathered.columns:
                 for bounds in _iwae(model, batch, iwae_samples, seed, keys):
-                    found.columns["iwae_nats"][done : done + len(bounds)] = bounds
+                    gathered.columns["iwae_nats"][done : done + len(bounds)] = bounds
                     done += len(bounds)
                     counted("measured", done, len(pixels))
             start += len(x)
             counted("measured", start, len(pixels))
-    return found.joined(team)
+    return gathered.joined(team)
 
 
 class _Gathered:
-    """Room for what is found on N images; what other processes find is zero here, and summed in the end."""
+    """Accumulates metrics of N images. Entries of other processes are zero, and are summed at the end."""
 
     def __init__(self, model: LatentModel, pixels: Tensor | Selection, iwae_samples: int, with_ssim: bool) -> None:
         self.model, self.pixels, self.iwae_samples = model, pixels, iwae_samples
@@ -197,7 +204,7 @@ class _Gathered:
         self.codes = torch.zeros(3, kept, latents, dtype=torch.float64)
 
     def add(self, start: int, batch: Batch, inference: Inference) -> None:
-        """What was found on the images from ``start`` on."""
+        """Store the metrics of the images from index ``start``."""
         level, x = inference.levels[0], batch.x
         rows = slice(start, start + len(x))
         picture = self.model.decode(level.qz.mean, batch.condition).picture
@@ -220,12 +227,12 @@ class _Gathered:
         self.codes[:, first : first + kept.shape[1]] = kept
 
     def _active_units(self, variance_of_means: Tensor) -> int | None:
-        """None where latents are codes, which have no units."""
+        """Return None for discrete latents, which have no units."""
         moments = None if self.prior is None else self.prior.moments
         return None if moments is None else active_units(variance_of_means, moments.variance)
 
     def joined(self, team: Team) -> Measurement:
-        """What all processes found."""
+        """Combine the results of all processes."""
         team.sum_(*self.columns.values(), self.kl_moments, self.moments, self.codes)
         values = math.prod(self.pixels.shape[1:])
         if not self.has_density:
@@ -241,28 +248,28 @@ class _Gathered:
             kl_per_dim=kl,
             kl_per_dim_error=_error_of_moments(kl, kl_square, count) if count > 1 else None,
             active_units=self._active_units(square - mean.square()) if count > 1 else None,
-            codes=Codes(*self.codes) if count > 1 and self.is_normal else None,  # one image is told from none
+            codes=Codes(*self.codes) if count > 1 and self.is_normal else None,  # undefined for a single image
             codes_rate_nats=rate[:: self.every],
             iwae_samples=self.iwae_samples,
-            is_told=isinstance(self.pixels, Selection) and self.pixels.conditions is not None,
+            is_conditional=isinstance(self.pixels, Selection) and self.pixels.conditions is not None,
         )
 
 
 def _conditions_of(pixels: Tensor | Selection, start: int, count: int) -> Tensor | None:
-    """What is known of some of the images, for a conditional model."""
+    """Return the conditions of a range of images for a conditional model."""
     return pixels.conditions_of(slice(start, start + count)) if isinstance(pixels, Selection) else None
 
 
 def _iwae(model: LatentModel, batch: Batch, samples: int, seed: int, keys: Sequence[int]) -> Iterator[Tensor]:
-    """The importance-weighted bound of each image, float64, nats, a few at a time."""
+    """Yield the importance-weighted bound of a few images at a time, float64 in nats."""
     done = 0
-    for some in batch.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)):  # they share a pass where K is small
-        yield _bound(model, some, samples, seed, keys[done : done + len(some.x)])
-        done += len(some.x)
+    for part in batch.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)):  # for small K, images share a pass
+        yield _bound(model, part, samples, seed, keys[done : done + len(part.x)])
+        done += len(part.x)
 
 
 def _bound(model: LatentModel, batch: Batch, samples: int, seed: int, keys: Sequence[int]) -> Tensor:
-    """The bound of images that share a pass, float64 ``[B]``; no more than a piece of the K samples is ever held."""
+    """Return the bound of images that share a pass, float64 ``[B]``, holding only a part of the K samples at a time."""
     x = batch.x
     streams = [stream(seed, IMPORTANCE, key) for key in keys]
     total = torch.full((len(x),), -math.inf, dtype=torch.float64)
@@ -270,14 +277,14 @@ def _bound(model: LatentModel, batch: Batch, samples: int, seed: int, keys: Sequ
         piece = (min(_WEIGHTS_AT_ONCE, samples - done), model.latent_dim)
         noise = torch.stack([torch.randn(piece, generator=generator) for generator in streams], dim=1).to(x.device)
         for e in noise.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // len(x))):
-            found = model.infer(batch, e)
-            weights = _double(found.log_px) + _double(found.log_pz) - _double(found.log_qz)
+            inference = model.infer(batch, e)
+            weights = _double(inference.log_px) + _double(inference.log_pz) - _double(inference.log_qz)
             total = torch.logaddexp(total, weights.logsumexp(0))
     return total - math.log(samples)
 
 
 def psnr_db(images: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
-    """Peak signal-to-noise ratio of float images on the [0, 1] scale, from the mean squared error over all values.
+    """Return the peak signal-to-noise ratio of float images on the [0, 1] scale, from the overall mean squared error.
 
     ``where`` (bool, broadcastable) restricts it to some pixels.
 
@@ -289,7 +296,7 @@ def psnr_db(images: Tensor, truth: Tensor, where: Tensor | None = None) -> float
 
 
 def _double(tensor: Tensor) -> Tensor:
-    """In double precision, which not every device has."""
+    """Convert to float64 on the CPU, because not every device supports it."""
     return tensor.cpu().double()
 
 
@@ -300,17 +307,17 @@ def _mean_and_error(name: str, column: Tensor | None) -> Numbers:
 
 
 def _without_error(name: str, column: Tensor | None) -> Numbers:
-    """A bound, whose distance to the true value no spread over images tells."""
+    """Return a bound without a standard error, because its spread does not measure its distance to the true value."""
     return {name: None if column is None else float(column.mean()), f"{name}_error": None}
 
 
 def _standard_error(column: Tensor) -> float | None:
-    """Of the mean of independent values: their standard deviation (by N − 1) over √N; None of one."""
+    """Return the standard error of the mean of independent values, std (N − 1) / √N; None for a single value."""
     return float(column.std() / math.sqrt(len(column))) if len(column) > 1 else None
 
 
 def _error_of_moments(mean: Tensor, second: Tensor, count: int) -> Tensor:
-    """The standard error of means of N > 1 values, from these and the means of their squares."""
+    """Return the standard errors of means of N > 1 values, from the means and the means of squares."""
     return ((second - mean.square()).clamp(min=0) / (count - 1)).sqrt()
 
 

@@ -1,0 +1,1 @@
+"""Export of a model to ONNX networks, and verification of exports."""

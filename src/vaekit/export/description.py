@@ -1,4 +1,4 @@
-"""``model.json`` of an export: the type and the range of every value, checked when the file is read."""
+"""Schema of ``model.json`` in an export: the type and range of every value, checked when the file is read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIDE = Range(1, 2**16)
 
 @dataclass(frozen=True)
 class ImageForm:
-    """What the encoder takes: how an image becomes float32 ``[C, H, W]`` in [0, 1]."""
+    """Preprocessing: how an image becomes the encoder's input, float32 ``[C, H, W]`` in [0, 1]."""
 
     channels: Annotated[int, Choice((1, 3, 4))]
     height: Annotated[int, _SIDE]
@@ -36,17 +36,17 @@ class ImageForm:
 
 @dataclass(frozen=True)
 class PriorFacts:
-    """How new latents are drawn: ``mean + noise @ factor``, or by a network; these are then its moments."""
+    """How to sample latents: ``mean + noise @ factor``, or by a network that has these moments."""
 
     formula: str
     mean: tuple[float, ...]  #: ``[L]``
     factor: tuple[tuple[float, ...], ...]  #: ``[L, L]``
-    network: str | None = None  #: exports written before priors were networks do not have it
+    network: str | None = None  #: missing in exports that predate network priors
 
 
 @dataclass(frozen=True)
 class DirectionFacts:
-    """A direction of the latent space. The fields with defaults are of early exports only."""
+    """A direction of the latent space. Fields with defaults occur only in early exports."""
 
     vector: tuple[float, ...]  #: ``[L]``
     method: Annotated[str, Choice(("adjusted", "means", "classifier"))]
@@ -61,7 +61,7 @@ class DirectionFacts:
 
 @dataclass(frozen=True)
 class Distances:
-    """How far codes and pictures are from those of PyTorch, or may be."""
+    """Measured or allowed differences of latents (codes) and pictures from PyTorch."""
 
     codes: Annotated[float, _NOT_NEGATIVE]
     pictures: Annotated[float, _NOT_NEGATIVE]
@@ -69,7 +69,7 @@ class Distances:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found when the export was written."""
+    """The comparison with PyTorch when the export was written."""
 
     images: Annotated[int, COUNT]
     largest_difference: Distances
@@ -78,14 +78,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Description:
-    """All of ``model.json``."""
+    """The content of ``model.json``."""
 
     format_version: int
     made_by: str
     precision: Annotated[str, Choice(("fp32", "fp16"))]
     image: ImageForm
     latent_dim: Annotated[int, POSITIVE]
-    prior: PriorFacts | None  #: None: an autoencoder, which has no prior
+    prior: PriorFacts | None  #: None for an autoencoder without a fitted prior
     directions: dict[str, DirectionFacts]
     recipe: str
     compared_with_pytorch: Comparison
@@ -94,10 +94,10 @@ class Description:
 
 
 def read_description(folder: Path) -> Description:
-    """``model.json`` of an export; raises :class:`UserError` for a value of another type or out of range."""
+    """Read ``model.json`` of an export; raises :class:`UserError` for invalid values."""
     path = folder / "model.json"
     raw = parse(read_plain(path, _MOST_BYTES), str(path), _REMEDY)
     version = raw.get("format_version", FORMAT_VERSION) if isinstance(raw, dict) else FORMAT_VERSION
     if isinstance(version, int) and version != FORMAT_VERSION:
-        raise UserError(f"{folder} has format {version}, this vaekit reads {FORMAT_VERSION}; {_REMEDY}")
+        raise UserError(f"{folder} has format {version}, but this vaekit reads {FORMAT_VERSION}; {_REMEDY}")
     return record(Description, raw, str(path), remedy=_REMEDY)

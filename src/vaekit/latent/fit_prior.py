@@ -1,11 +1,10 @@
-"""A density fitted to the codes of a trained model, which new latents are then drawn from (Ghosh et al. 2020, Sec. 4).
+"""Fit a density to the latents of a trained model, for sampling (Ghosh et al. 2020, Sec. 4).
 
-    mixture    Σₖ πₖ N(z; μₖ, Σₖ), by expectation maximisation (scikit-learn's)
-    flow       a standard normal through affine couplings and a scaling, by the likelihood of the codes
+    mixture    Σₖ πₖ N(z; μₖ, Σₖ), by expectation maximization (scikit-learn)
+    flow       a standard normal transformed by affine couplings and a scaling, by maximum likelihood
 
-It makes samples of an autoencoder meaningful, and better those of a model whose codes do not lie where its prior does.
-The model itself stays what it is: bounds are of the prior that it was trained with. A tenth of the codes is held out;
-what is left is fitted to.
+It makes samples of an autoencoder meaningful, and improves those of a model whose latents do not match its prior. The
+model does not change: bounds refer to the prior that it was trained with. A tenth of the latents is held out.
 """
 
 from __future__ import annotations
@@ -33,21 +32,21 @@ __all__ = ["KINDS", "FittedFlow", "fit", "fitted_digest", "forget_fitted", "load
 KINDS = ("mixture", "flow")
 
 _NAME, _WEIGHTS = "prior.safetensors", "weights.safetensors"
-_HELD_OUT = 10  # every such code
+_HELD_OUT = 10  # every tenth latent is held out
 _FEWEST_CODES = 20
-_COUNTS = (1, 2, 5, 10)  # of components, to choose from
-_CODES_EACH = 5  # of a component at least, on average: one of a single code would publish it
+_COUNTS = (1, 2, 5, 10)  # numbers of components to choose from
+_CODES_EACH = 5  # average latents per component, at least; a component of a single latent would reveal it
 _LEAST_SPREAD = 1e-6
-_RIDGE = 1e-4  # added to variances of codes of spread 1
-_HIDDEN = 64  # a wider flow knows the codes by heart sooner
+_RIDGE = 1e-4  # added to the variances of standardized latents
+_HIDDEN = 64  # wider flows overfit sooner
 _STEPS, _BATCH, _LEARNING_RATE, _WEIGHT_DECAY = 2000, 256, 2e-3, 0.3  # of a flow
-_BETTER = {"mixture": "leave out components to have their number chosen", "flow": "fit a mixture"}
-_WARMUP, _CLIP_NORM = 100, 1.0  # without them the first steps leave some seeds where no later one gains
-_LOOK_EVERY, _PATIENCE = 50, 6  # codes by the thousand are known by heart long before the last step
+_BETTER = {"mixture": "omit components to have their number chosen", "flow": "fit a mixture"}
+_WARMUP, _CLIP_NORM = 100, 1.0  # without them, the first steps of some seeds end in a state that never improves
+_LOOK_EVERY, _PATIENCE = 50, 6  # early stopping, because thousands of latents are overfitted long before the last step
 
 
 class FittedFlow(FlowPrior):
-    """A flow over codes of any mean and spread."""
+    """A flow for latents with any mean and scale."""
 
     mean: Tensor
     std: Tensor
@@ -58,11 +57,12 @@ class FittedFlow(FlowPrior):
         self.register_buffer("std", torch.ones(latent_dim))
 
     def scale(self, mean: Tensor, std: Tensor) -> None:
-        """Takes codes of mean 0 and spread 1 to where they came from."""
+        """Set the transformation from standardized latents to their original mean and scale."""
         self.mean.copy_(mean)
         self.std.copy_(std)
 
     def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> Transformed:
+        """Return the density of the latents."""
         from torch.distributions import AffineTransform
         from zuko.transforms import ComposedTransform
 
@@ -74,32 +74,33 @@ class FittedFlow(FlowPrior):
 def fit(
     codes: Tensor, kind: str = "mixture", components: int | None = None, seed: int = 0
 ) -> tuple[Prior, dict[str, Any]]:
-    """A prior over codes ``[N, L]`` and what it is like: nats of held-out codes by it, and by one normal.
+    """Fit a prior to latents, and compare it with a single normal on held-out latents. Deterministic.
 
     Args:
-        codes: float ``[N, L]``, 20 or more.
-        kind: one of :data:`KINDS`.
-        components: of a mixture. By default 1, 2, 5 or 10, whichever gives held-out codes the highest likelihood.
-        seed: the fit is deterministic in it.
+        codes: Latents, float ``[N, L]``, N ≥ 20.
+        kind: One of :data:`KINDS`.
+        components: Number of components of a mixture. By default 1, 2, 5 or 10, whichever gives held-out latents the
+            highest likelihood.
+        seed: Random seed.
 
     Returns:
-        The prior, and facts about it. Held-out codes choose the components of a mixture and end the training of a flow,
-        so their log likelihood is slightly optimistic.
+        The prior, and facts about it. Held-out latents choose the number of components and stop the training of a flow,
+        so their log-likelihood is slightly optimistic.
 
     Raises:
-        UserError: for an unknown kind, too few codes, and codes that are not finite.
+        UserError: If the kind is unknown, there are too few latents, or they are not finite.
     """
     _check_kind(kind, components)
     if len(codes) < _FEWEST_CODES:
-        raise UserError(f"there are {len(codes)} codes to fit a prior to; expected at least {_FEWEST_CODES}")
+        raise UserError(f"there are only {len(codes)} latents to fit a prior to; expected at least {_FEWEST_CODES}")
     if not bool(codes.isfinite().all()):
-        raise UserError("the codes are not all finite numbers; the model has diverged, train it again")
+        raise UserError("some latents are not finite; the model has diverged, train it again")
     is_held = torch.arange(len(codes)) % _HELD_OUT == _HELD_OUT - 1
     train, held = codes[~is_held].double(), codes[is_held].double()
     mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
     scaled = ((train - mean) / std, (held - mean) / std)
     prior: FittedFlow | MixturePrior
-    prior, found = _flow(*scaled, seed) if kind == "flow" else _mixture(*scaled, components, seed)
+    prior, result = _flow(*scaled, seed) if kind == "flow" else _mixture(*scaled, components, seed)
     prior.scale(mean, std)
     prior = prior.eval().requires_grad_(False)
     with torch.no_grad():
@@ -107,30 +108,30 @@ def fit(
         by_prior = prior(None).log_prob(held.float()).double()
     facts: dict[str, Any] = {
         "kind": kind,
-        **found,
+        **result,
         "codes": len(train),
         "held_out_nats": float(by_prior.mean()),
         "held_out_nats_of_a_normal": float(by_normal.mean()),
     }
     if "choice" not in facts and facts["held_out_nats"] < facts["held_out_nats_of_a_normal"]:
-        facts["warning"] = f"a single normal fits held-out codes better; {_BETTER[kind]}, or train on more images"
+        facts["warning"] = f"a single normal fits held-out latents better; {_BETTER[kind]}, or train on more images"
     return prior, facts
 
 
 def save_fitted(folder: Path, prior: nn.Module, facts: dict[str, Any]) -> None:
-    """Keeps it in a run, for the weights that the run has now."""
+    """Store a fitted prior in a run, for its current weights."""
     save_tensors(folder / _NAME, prior.state_dict(), {**facts, "weights": file_digest(folder / _WEIGHTS)})
 
 
 def forget_fitted(folder: Path) -> bool:
-    """Takes it out of a run; says whether there was one."""
+    """Delete the fitted prior of a run; return whether there was one."""
     was_there = (folder / _NAME).exists()
     (folder / _NAME).unlink(missing_ok=True)
     return was_there
 
 
 def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | None]:
-    """What :func:`save_fitted` kept, on the model's device, and where it cannot be used why not."""
+    """Load what :func:`save_fitted` stored, on the model's device, or the reason why it cannot be used."""
     path = folder / _NAME
     if not path.exists():
         return None, None
@@ -139,7 +140,7 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | N
         tensors, plain = load_tensors(path)
         facts = record(_Facts, plain, str(path), remedy="the file is damaged")
         if facts.weights != file_digest(folder / _WEIGHTS):
-            return None, f"{path} was fitted to other weights than the run has now and is not used; {again}"
+            return None, f"{path} was fitted to earlier weights of the run and is not used; {again}"
         prior = _restored(tensors, facts, model.latent_dim)
     except UserError as error:
         reason = str(error).removeprefix(str(path)).strip(": ")
@@ -149,27 +150,27 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | N
 
 @dataclass(frozen=True)
 class _Facts:
-    """Beside the tensors of ``prior.safetensors``."""
+    """Metadata of ``prior.safetensors``."""
 
     kind: Annotated[str, Choice(KINDS)]
     codes: Annotated[int, COUNT]
     held_out_nats: float
     held_out_nats_of_a_normal: float
-    weights: str | None  #: the SHA-256 of those that it was fitted to
+    weights: str | None  #: SHA-256 of the weights that it was fitted to
     components: Annotated[int | None, Range(1, 2**20)] = None
     choice: str | None = None  #: how the components were chosen
     warning: str | None = None
 
 
 def _restored(tensors: dict[str, Tensor], facts: _Facts, latent_dim: int) -> Prior:
-    """The prior with these values; raises :class:`UserError` if they are not those of one."""
+    """Restore a prior from its tensors; raises :class:`UserError` if they do not fit."""
     if (facts.components is None) != (facts.kind == "flow"):
         raise UserError(f"a {facts.kind} with components = {facts.components}")
-    with torch.device("meta"):  # shapes alone
+    with torch.device("meta"):  # shapes only
         expected = layouts_of(_unfitted(latent_dim, facts.components))
     if wrong := fault(tensors, expected):
         raise UserError(wrong)
-    with torch.random.fork_rng(devices=[]):  # what is drawn to begin with is replaced at once
+    with torch.random.fork_rng(devices=[]):  # the initialization must not advance the global generator
         prior = _unfitted(latent_dim, facts.components)
     prior.load_state_dict(tensors)
     prior = prior.eval().requires_grad_(False)
@@ -181,30 +182,30 @@ def _restored(tensors: dict[str, Tensor], facts: _Facts, latent_dim: int) -> Pri
 
 
 def fitted_digest(folder: Path) -> str | None:
-    """The SHA-256 of what is kept, if anything is."""
+    """Return the SHA-256 of the stored prior, or None if there is none."""
     return file_digest(folder / _NAME)
 
 
 def _check_kind(kind: str, components: int | None) -> None:
-    """Raises :class:`UserError` for a kind that there is not, and for components of what has none."""
+    """Raise :class:`UserError` for an unknown kind, or if components are given for another kind than a mixture."""
     if kind not in KINDS:
         raise UserError(f"kind {kind}: {nearest(kind, (*KINDS, 'none'))}", "kind")
     if components is not None and kind != "mixture":
-        raise UserError(f"components {components}: a {kind} has none; leave it out, or take a mixture", "components")
+        raise UserError(f"components {components}: a {kind} has none; omit it, or use a mixture", "components")
 
 
 def _unfitted(latent_dim: int, components: int | None) -> FittedFlow | MixturePrior:
-    """A mixture, or a flow, which has no components, before its values are known."""
+    """Create a mixture, or a flow if there are no components, without values."""
     return FittedFlow(latent_dim) if components is None else MixturePrior(latent_dim, components)
 
 
 def _mixture(train: Tensor, held: Tensor, components: int | None, seed: int) -> tuple[MixturePrior, dict[str, Any]]:
-    """A mixture of so many normals, or of the number that suits held-out codes best; the smaller one of two equals."""
+    """Fit a mixture with the given number of normals, or the best number for held-out latents; ties prefer fewer."""
     most = len(train) // _CODES_EACH
     if components is not None and not 1 <= components <= most:
         raise UserError(
-            f"components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} codes "
-            "that are fitted to; a component of fewer codes would be a copy of them",
+            f"components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} latents "
+            "it is fitted to; components of fewer latents would be copies of them",
             "components",
         )
     if components is not None:
@@ -212,49 +213,49 @@ def _mixture(train: Tensor, held: Tensor, components: int | None, seed: int) -> 
     fits = {count: _mixture_of(train, count, seed) for count in _COUNTS if count <= most}
     best = max(fits, key=lambda count: _nats(fits[count], held.float()))
     others = ", ".join(str(count) for count in fits if count != best)
-    choice = f"{counted(best, 'component')}, since held-out codes are less likely with {others}"
+    choice = f"{counted(best, 'component')}, because held-out latents are less likely with {others}"
     return fits[best], {"components": best, "choice": choice}
 
 
 def _mixture_of(scaled: Tensor, components: int, seed: int) -> MixturePrior:
-    from sklearn.exceptions import ConvergenceWarning  # takes seconds to import
+    from sklearn.exceptions import ConvergenceWarning  # importing takes seconds
     from sklearn.mixture import GaussianMixture
 
-    found = GaussianMixture(components, reg_covar=_RIDGE, random_state=seed % 2**32, max_iter=300)
+    fitted = GaussianMixture(components, reg_covar=_RIDGE, random_state=seed % 2**32, max_iter=300)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that is still moving after so many steps is one
-        found.fit(scaled.numpy())
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the fit is usable without full convergence
+        fitted.fit(scaled.numpy())
     prior = MixturePrior(scaled.shape[1], components)
-    prior.log_weights.copy_(torch.from_numpy(found.weights_).log())
-    prior.mean.copy_(torch.from_numpy(found.means_))
-    prior.factor.copy_(torch.linalg.cholesky(torch.from_numpy(found.covariances_)))
+    prior.log_weights.copy_(torch.from_numpy(fitted.weights_).log())
+    prior.mean.copy_(torch.from_numpy(fitted.means_))
+    prior.factor.copy_(torch.linalg.cholesky(torch.from_numpy(fitted.covariances_)))
     return prior
 
 
 def _flow(train: Tensor, held: Tensor, seed: int) -> tuple[FittedFlow, dict[str, Any]]:
-    """Fitted to codes of mean 0 and spread 1 until those held out gain no more; the step that was best for them."""
+    """Fit a flow to standardized latents until held-out ones no longer improve; return the best step."""
     if train.shape[1] < 2:
-        raise UserError("kind flow needs two latents at least; use mixture", "kind")
+        raise UserError("kind flow needs at least two latent dimensions; use mixture", "kind")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prior = FittedFlow(train.shape[1])
     train, held, generator = train.float(), held.float(), torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(prior.flow.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
+    optimizer = torch.optim.AdamW(prior.flow.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
     best, best_step, kept = -math.inf, 0, prior.state_dict()
     for step in range(_STEPS + 1):
         if step % _LOOK_EVERY == 0:
-            found = _nats(prior, held)
-            if found > best:
-                best, best_step, kept = found, step, {k: v.clone() for k, v in prior.state_dict().items()}
+            nats = _nats(prior, held)
+            if nats > best:
+                best, best_step, kept = nats, step, {k: v.clone() for k, v in prior.state_dict().items()}
             if step == _STEPS or step - best_step >= _PATIENCE * _LOOK_EVERY:
                 break
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = _learning_rate(step)
         rows = torch.randint(len(train), (min(_BATCH, len(train)),), generator=generator)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (-prior().log_prob(train[rows]).mean()).backward()
         nn.utils.clip_grad_norm_(prior.flow.parameters(), _CLIP_NORM)
-        optimiser.step()
+        optimizer.step()
     prior.load_state_dict(kept)
     return prior, {}
 
@@ -269,6 +270,6 @@ def _nats(prior: nn.Module, codes: Tensor) -> float:
 
 
 def _factor(scaled: Tensor) -> Tensor:
-    centred = scaled - scaled.mean(0)
+    centered = scaled - scaled.mean(0)
     floor = _RIDGE * torch.eye(scaled.shape[1]).to(scaled)
-    return torch.linalg.cholesky(centred.mT @ centred / len(scaled) + floor)
+    return torch.linalg.cholesky(centered.mT @ centered / len(scaled) + floor)

@@ -1,10 +1,10 @@
-"""What comes with each image of a data set or an array: a class, or attributes.
+"""Targets of the images in a data set or an array: a class label, or attributes.
 
-    whole numbers, texts                    labels; the names of the classes are those of the data set, or the values
-    numbers with decimals                   one attribute; NaN and a missing number are unknown
-    vectors of numbers, one length for all  an attribute for each entry
+    whole numbers, strings                  labels; class names are those of the data set, or the values
+    floating-point numbers                  one attribute; NaN and missing numbers are unknown
+    vectors of numbers of equal length      an attribute per entry
 
-Attributes have the names that the data set gives them, or ``attribute_0``, ``attribute_1`` …
+Attributes have the names that the data set gives them, or ``attribute_0``, ``attribute_1`` and so on.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from vaekit.errors import UserError
 
 __all__ = ["NAMES", "Target", "Targets", "array_targets", "joined", "plain_target", "targets_of"]
 
-NAMES = ("attribute_names", "attr_names", "target_names")  #: where a data set, or a .npz, may name its attributes
-_MOST_ENTRIES = 1000  # of a vector; a longer one is data of another kind
+NAMES = ("attribute_names", "attr_names", "target_names")  #: where a data set or .npz may name its attributes
+_MOST_ENTRIES = 1000  # of a vector; longer ones are other data
 
 
 @dataclass(frozen=True)
 class Unused:
-    """A target that is neither a class nor attributes."""
+    """A target that is neither a label nor attributes."""
 
-    kind: str  #: what it is, in words
+    kind: str  #: description
 
 
-#: One target in plain form; a vector is float64 ``[K]``.
+#: A target as a plain value; a vector is float64 ``[K]``.
 Target = int | str | float | np.ndarray | Unused | None
 
 
@@ -41,14 +41,14 @@ Target = int | str | float | np.ndarray | Unused | None
 class Targets:
     """The targets of N images."""
 
-    labels: list[str] | None = None  #: names of classes
+    labels: list[str] | None = None  #: class names
     classes: list[str] | None = None  #: in the order of the data set, if it has one
     attributes: dict[str, np.ndarray] = field(default_factory=dict)  #: float64 ``[N]`` each
     notes: list[str] = field(default_factory=list)
 
 
 def plain_target(value: Any) -> Target:
-    """A target as a data set gives it, in plain form.
+    """Convert a target of a data set to a plain value.
 
     >>> plain_target(torch.tensor(7)), plain_target(np.float32(0.5)), plain_target("cat"), plain_target([1, 0])
     (7, 0.5, 'cat', array([1., 0.]))
@@ -61,75 +61,78 @@ def plain_target(value: Any) -> Target:
         value = value.item()
     if isinstance(value, int | float | str | None):
         return value
-    if isinstance(value, list | tuple) and value and all(isinstance(each, int | float) for each in value):
+    if isinstance(value, list | tuple) and value and all(isinstance(item, int | float) for item in value):
         value = np.asarray(value, np.float64)
     is_vector = isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fiub"
     return value.astype(np.float64) if is_vector and 0 < len(value) <= _MOST_ENTRIES else Unused(kind)
 
 
 def targets_of(targets: Sequence[Target], source: object) -> Targets:
-    """What the targets of all images are. ``source`` is the data set, which may name classes or attributes."""
-    given = [(index, each) for index, each in enumerate(targets) if each is not None]
+    """Decide whether the targets are labels or attributes; ``source`` may name classes or attributes."""
+    given = [(index, target) for index, target in enumerate(targets) if target is not None]
     if not given:
         return Targets()
-    for index, each in given:
-        if isinstance(each, Unused):
-            return _unused(f"that of item {index} is {each.kind}; expected a number, a text or a vector of numbers")
-    kinds: dict[str, int] = {}  # with the first item of each
-    for index, each in given:
-        kinds.setdefault(_kind(each), index)
-    if set(kinds) == {"whole number", "number with decimals"}:
+    for index, target in given:
+        if isinstance(target, Unused):
+            return _unused(f"that of item {index} is {target.kind}; expected a number, a string or a vector of numbers")
+    kinds: dict[str, int] = {}  # index of the first item of each kind
+    for index, target in given:
+        kinds.setdefault(_kind(target), index)
+    if set(kinds) == {"whole number", "decimal number"}:
         del kinds["whole number"]
-    if len(kinds) > 1 and set(kinds) != {"whole number", "text"}:
+    if len(kinds) > 1 and set(kinds) != {"whole number", "string"}:
         return _unused("; ".join(f"that of item {index} is a {kind}" for kind, index in kinds.items()))
     kind = next(iter(kinds))
-    if kind in ("whole number", "text"):
+    if kind in ("whole number", "string"):
         return _classes(targets, len(targets) - len(given), getattr(source, "classes", None))
     width = len(given[0][1]) if isinstance(given[0][1], np.ndarray) else 1
-    rows = [np.full(width, np.nan if each is None else each, np.float64) for each in targets]
+    rows = [np.full(width, np.nan if target is None else target, np.float64) for target in targets]
     return Targets(attributes=_columns(np.stack(rows), _names(source)))
 
 
 def array_targets(values: np.ndarray, count: int, names: Any, where: str) -> Targets:
-    """What an array beside ``count`` images is: labels ``[N]``, or attributes ``[N]`` or ``[N, K]``.
+    """Convert an array of targets for ``count`` images to labels ``[N]``, or attributes ``[N]`` or ``[N, K]``.
 
-    Raises :class:`UserError` for another number of rows, or another type.
+    Raises:
+        UserError: If the number of rows or the type is wrong.
     """
     if values.dtype.kind == "f" or (values.ndim == 2 and values.shape[1] > 1 and values.dtype.kind in "iub"):
         table = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
         if len(table) != count:
-            raise UserError(f"{where} holds {count} images but {len(table)} rows of attributes; expected one each")
+            raise UserError(
+                f"{where} contains {count} images but {len(table)} rows of attributes; expected one per image"
+            )
         if table.shape[1] > _MOST_ENTRIES:
             raise UserError(
-                f"{where} holds {table.shape[1]:,} numbers for each image; expected {_MOST_ENTRIES:,} at most"
+                f"{where} contains {table.shape[1]:,} numbers per image; expected at most {_MOST_ENTRIES:,}"
             )
         return Targets(attributes=_columns(table.astype(np.float64), names))
     flat = values.reshape(-1)
     if len(flat) != count:
-        raise UserError(f"{where} holds {count} images but {len(flat)} labels; expected one each")
+        raise UserError(f"{where} contains {count} images but {len(flat)} labels; expected one label per image")
     if flat.dtype.kind not in "iubU":
-        raise UserError(f"{where} holds labels of type {flat.dtype}; expected whole numbers, texts or floats")
+        raise UserError(f"{where} contains labels of type {flat.dtype}; expected whole numbers, strings or floats")
     return Targets([str(value) for value in flat.tolist()])
 
 
 def joined(parts: Sequence[Targets], where: str) -> Targets:
-    """The targets of several arrays of images, one after another; those that not all of them have are left out."""
+    """Concatenate the targets of several arrays of images; targets that some of them lack are dropped with a note."""
     names = list(parts[0].attributes)
     have_labels = [part.labels is not None for part in parts]
     have_attributes = [list(part.attributes) == names for part in parts]
     labels = [label for part in parts for label in part.labels or ()] if all(have_labels) else None
     columns = {name: [part.attributes[name] for part in parts] for name in names} if all(have_attributes) else {}
-    left_out = ["labels"] if any(have_labels) and not all(have_labels) else []
-    left_out += [] if all(have_attributes) else ["attributes"]
-    notes = [f"no {kind}: some arrays of images in {where} have them and some do not" for kind in left_out]
+    dropped = ["labels"] if any(have_labels) and not all(have_labels) else []
+    dropped += [] if all(have_attributes) else ["attributes"]
+    notes = [f"no {kind}: some image arrays in {where} have them and some do not" for kind in dropped]
     return Targets(labels, None, {name: np.concatenate(column) for name, column in columns.items()}, notes)
 
 
 def _kind(target: Target) -> str:
     if isinstance(target, np.ndarray):
         return f"vector of {len(target)} numbers"
-    kinds = {int: "whole number", bool: "whole number", float: "number with decimals", str: "text"}
-    return next(kinds[each] for each in type(target).mro() if each in kinds)
+    kinds = {int: "whole number", bool: "whole number", float: "decimal number", str: "string"}
+    return next(kinds[base] for base in type(target).mro() if base in kinds)
 
 
 def _unused(reason: str) -> Targets:
@@ -143,24 +146,24 @@ def _described(value: Any) -> str:
 
 
 def _classes(targets: Sequence[Target], missing: int, classes: Any) -> Targets:
-    """Labels, if every image has one; the numbers may point into a list of names."""
+    """Return labels, if every image has one; integers may be indices into class names."""
     if missing:
         return _unused(f"{missing:,} of {len(targets):,} items have none")
-    numbers = [each for each in targets if isinstance(each, int)]
+    numbers = [target for target in targets if isinstance(target, int)]
     if len(numbers) == len(targets) and isinstance(classes, list | tuple):
         order = [str(name) for name in classes]
         if len(set(order)) == len(order) and all(0 <= number < len(order) for number in numbers):
             return Targets([order[number] for number in numbers], order)
-    return Targets([str(each) for each in targets])
+    return Targets([str(target) for target in targets])
 
 
 def _names(source: object) -> Any:
-    """The names of attributes that a data set has, if any."""
-    return next((found for name in NAMES if (found := getattr(source, name, None)) is not None), None)
+    """Return the attribute names of a data set, or None."""
+    return next((names for name in NAMES if (names := getattr(source, name, None)) is not None), None)
 
 
 def _columns(table: np.ndarray, names: Any) -> dict[str, np.ndarray]:
-    """The columns of float64 ``[N, K]``, with K different names if there are such, else numbered."""
+    """Return the columns of float64 ``[N, K]`` by the K distinct names given, else numbered."""
     known = [str(name) for name in names if str(name)] if isinstance(names, list | tuple | np.ndarray) else []
     if len(known) != table.shape[1] or len(set(known)) != len(known):
         known = [f"attribute_{index}" for index in range(table.shape[1])]
