@@ -15,6 +15,7 @@ __all__ = ["check_out", "check_overwrites_no_input", "counted", "loaded", "save"
 
 
 def loaded(run: Path, device: str) -> Any:
+    """Load a run, with a note if its training has not finished."""
     from vaekit import api
 
     opened = api.load(run, device)
@@ -77,6 +78,7 @@ def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str |
 
 
 def counted(run: Any) -> Any:
+    """Return the callback that reports progress, which only the leading process prints."""
     from vaekit.system.progress import count_silently, counter_on_stderr
 
     return counter_on_stderr() if run.leads else count_silently

@@ -1,0 +1,1 @@
+"""Recipes, their table and the configuration of a run."""

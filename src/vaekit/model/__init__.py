@@ -1,0 +1,1 @@
+"""Networks, distributions, posteriors, priors, likelihoods and objectives."""

@@ -64,8 +64,10 @@ def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -
 
 @cache
 def _coupling() -> Any:
-    """A class: zuko's coupling, of which the inverse is one too. Its own asks the network for the value, and again for
-    the volume."""
+    """Return a subclass of zuko's coupling whose inverse is a coupling too.
+
+    The inverse of zuko's own calls the network for the value and again for the volume.
+    """
     from zuko.flows.coupling import GeneralCouplingTransform
     from zuko.transforms import CouplingTransform
 

@@ -223,10 +223,10 @@ class CategoricalHead(Likelihood):
 
 
 class MixtureHead(Likelihood):
-    """Decoder output → a mixture of K discretised logistics: K logits, then K · C locations, K · C log scales, and in
-    colour 3 K coefficients, through tanh (Salimans et al. 2017, Sec. 2.1 and 2.2).
+    """Decoder output → a mixture of K discretized logistics (Salimans et al. 2017, Sec. 2.1 and 2.2).
 
-    Components begin at even distances over [0, 1]: began they all at one place, they would learn to be one.
+    The outputs are K logits, K · C locations, K · C log scales and, for color, 3 K coefficients, through tanh. The
+    locations start evenly spaced over [0, 1]. If all started at one value, they would stay equal.
     """
 
     is_discrete = can_start_at_mean = True

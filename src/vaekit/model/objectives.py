@@ -227,11 +227,11 @@ class Step(nn.Module):
 
 
 def decomposition(inference: Inference) -> tuple[Tensor, Tensor, Tensor]:
-    """What the rate is made of, from the first sample of each of B images; each ``[B]``, nats, and their sum is
-    log q(z|x) − log p(z): the information about the image, the total correlation, and the rate per dimension.
+    """Decompose the rate of B images into mutual information, total correlation and dimension-wise rate.
 
-    q(z) and each q(zᵢ) are the mean of the B posteriors; Chen et al. 2018, Eq. 2, with the estimate of their Eq. 5 but
-    for its constant log N, which has no gradient. A batch sees no more than log B nats of either.
+    Each is ``[B]`` in nats, from the first sample; their sum is log q(z|x) − log p(z). q(z) and each q(zᵢ) are the mean
+    of the B posteriors (Chen et al. 2018, Eq. 2, with the estimate of their Eq. 5 without its constant log N, which has
+    no gradient). In a batch, the first two are at most log B nats.
     """
     level = inference.levels[0]
     qz, pz, z = level.qz, level.pz, level.z[0]

@@ -1,0 +1,1 @@
+"""The run folder, and a trained run with its verbs."""

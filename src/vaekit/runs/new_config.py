@@ -26,10 +26,16 @@ def make_config(
     options: TrainOptions,
     counts: tuple[int, int] | None = None,
 ) -> RunConfig:
-    """The full configuration of a new run of ``recipe``.
+    """Return the full configuration of a new run.
 
     Args:
-        counts: the numbers of all images and of training images, if ``images`` is a sample of them.
+        images: The images, or a sample of them.
+        recipe: The recipe to train.
+        options: All other options.
+        counts: Numbers of all images and of training images, if ``images`` is a sample.
+
+    Raises:
+        UserError: If there are no training images.
     """
     length = options.length()
     total_count, count = counts or (len(images), int(is_trained_on(images, recipe).sum()))

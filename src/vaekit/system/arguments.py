@@ -151,15 +151,11 @@ def _as_kind(value: Any, kind: Any) -> Any:
     if origin is Sequence and typing.get_args(kind) == (str,):
         return _strings(value)
     if origin is tuple:
-        if not isinstance(value, tuple | list):
-            raise _WrongKind("a tuple")
-        return tuple(_as_kind(item, typing.get_args(kind)[0]) for item in value)
+        return _tuple(value, typing.get_args(kind)[0])
     if origin in (Mapping, dict):
         return _mapping(value, typing.get_args(kind)[1])
     if origin is Callable:
-        if not callable(value):
-            raise _WrongKind("a function")
-        return value
+        return _function(value)
     if origin is Any or not isinstance(origin, type) or origin.__name__ in _CONVERTED_ELSEWHERE:
         return value
     if not isinstance(value, origin):
@@ -168,6 +164,18 @@ def _as_kind(value: Any, kind: Any) -> Any:
 
 
 _CONVERTED_ELSEWHERE = ("Tensor", "ndarray")
+
+
+def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
+    if not isinstance(value, tuple | list):
+        raise _WrongKind("a tuple")
+    return tuple(_as_kind(item, kind) for item in value)
+
+
+def _function(value: Any) -> Any:
+    if not callable(value):
+        raise _WrongKind("a function")
+    return value
 
 
 def _scalar(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""The training loop, single steps, budgets and plans."""

@@ -64,12 +64,15 @@ def train(
     progress: Progress | None = None,
     started: float | None = None,
 ) -> Path:
-    """Trains ``recipe`` on the training part of ``images`` into the folder ``out``, or resumes the run in it.
+    """Train ``recipe`` on the training part of ``images`` into the folder ``out``, or resume the run in it.
 
     Args:
-        recipe: the row to train, the values of ``options`` already in place.
-        options: everything else; its ``recipe`` and ``out`` are not read.
-        started: the ``time.monotonic()`` from which a budget counts.
+        images: The images.
+        recipe: The recipe, with the values of ``options`` already applied.
+        out: The run folder.
+        options: All other options; its ``recipe`` and ``out`` are not used.
+        progress: Receives the progress of the training.
+        started: The ``time.monotonic()`` from which a budget counts.
 
     Returns:
         The folder.

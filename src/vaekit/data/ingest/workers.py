@@ -66,12 +66,16 @@ class Target:
     handles: tuple[int, ...] = ()  #: open file descriptors that spans refer to
 
 
+#: Batches of results, what a thread raised, and None when a thread has ended.
+_Results = Queue[list[FileResult] | BaseException | None]
+
+
 def decode_all(
     tasks: Iterable[Task], count: int, target: Target, form: Form
 ) -> Generator[list[FileResult], None, None]:
     """Decode ``count`` tasks and yield batches of results in order of completion."""
     chunks = _Chunks(tasks)
-    results: Queue[list[FileResult] | BaseException | None] = Queue()
+    results: _Results = Queue()
     workers: list[_Worker] = []
     number = max(1, min(cores(), -(-count // _CHUNK)))
 
@@ -89,20 +93,7 @@ def decode_all(
     for thread in threads:
         thread.start()
     try:
-        running = number
-        while running:
-            try:
-                answer = results.get(timeout=1)
-            except Empty:
-                for worker in list(workers):
-                    worker.kill_if_stuck()
-                continue
-            if isinstance(answer, BaseException):
-                raise answer
-            if answer is None:
-                running -= 1
-            else:
-                yield answer
+        yield from _batches(results, number, workers)
     finally:
         chunks.end()
         for worker in list(workers):
@@ -111,6 +102,23 @@ def decode_all(
             thread.join()
         for worker in workers:  # started while the threads were ending
             worker.end()
+
+
+def _batches(results: _Results, running: int, workers: list[_Worker]) -> Iterator[list[FileResult]]:
+    """Yield batches until all ``running`` threads have ended; raises what a thread raised."""
+    while running:
+        try:
+            answer = results.get(timeout=1)
+        except Empty:
+            for worker in list(workers):
+                worker.kill_if_stuck()
+            continue
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer is None:
+            running -= 1
+        else:
+            yield answer
 
 
 def cores() -> int:

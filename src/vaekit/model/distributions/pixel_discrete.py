@@ -203,12 +203,14 @@ def _log_logistic_bin(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
 
 
 def _log_normal_bin(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
-    """log P(v) of a normal, from the end of the bin that is nearer to the location, l, and the other, l + w, in scales:
+    """Return log P(v) of a normal.
+
+    With l the end of the bin that is nearer to the location, and l + w the other end, both in units of the scale:
 
         l < 0 (within the bin)   log ½[erf((l + w)/√2) − erf(l/√2)]
         l ≥ 0                    −l²/2 + log ½[erfcx(l/√2) − erfcx((l + w)/√2) e^(−w (l + w/2))]
 
-    erfcx(t) = e^(t²) erfc(t) is what is left of a tail without its size. The tails of the edges have no other end.
+    erfcx(t) = e^(t²) erfc(t) is a tail without its magnitude. The tails at the edges have no other end.
     """
     level, rate = _byte(x), (-log_scale).exp()
     centre, width = (level / 255 - location) * rate, rate / 255
