@@ -123,11 +123,11 @@ def test_a_flow_is_that_of_its_best_step(monkeypatch: pytest.MonkeyPatch) -> Non
     ("codes", "kind", "components", "message"),
     [
         (bundles(), "mixtur", 3, "did you mean 'mixture'"),
-        (bundles(10), "mixture", 3, "10 codes .* at least 20"),
+        (bundles(10), "mixture", 3, "10 latents .* at least 20"),
         (bundles(), "mixture", 0, "^components 0: expected 1 to 108, one for every 5 of the 540 latents"),
         (bundles(), "mixture", 5000, "^components 5000"),
         (torch.full((50, 2), torch.nan), "mixture", 3, "not finite"),
-        (torch.randn(50, 1), "flow", None, "two latents at least"),
+        (torch.randn(50, 1), "flow", None, "at least two latent dimensions"),
         (bundles(), "flow", 3, "a flow has none"),
     ],
 )
