@@ -49,6 +49,7 @@ class Team:
 
     @property
     def leads(self) -> bool:
+        """Whether this is the main process, which writes files and messages."""
         return self.rank == 0
 
     @property
