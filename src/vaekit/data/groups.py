@@ -61,7 +61,8 @@ def _match_label(name: str, labels: np.ndarray | None, classes: Sequence[str], q
         )
     if name not in classes:
         raise UserError(f"the group {query!r} has an unknown label; {nearest(name, classes)}")
-    return np.asarray(labels) == list(classes).index(name)
+    result: np.ndarray = np.asarray(labels) == list(classes).index(name)
+    return result
 
 
 def _match_attributes(text: str, attributes: Mapping[str, np.ndarray], query: str) -> np.ndarray:
@@ -78,7 +79,8 @@ def _match_attributes(text: str, attributes: Mapping[str, np.ndarray], query: st
         if column not in attributes:
             raise UserError(f"the group {query!r} has an unknown attribute; {nearest(column, attributes)}")
         masks.append(_match_value(column, value, np.asarray(attributes[column]), query))
-    return np.logical_and.reduce(masks)
+    result: np.ndarray = np.logical_and.reduce(masks)
+    return result
 
 
 def _match_value(column: str, value: str, values: np.ndarray, query: str) -> np.ndarray:

@@ -19,7 +19,10 @@ def is_binary(pixels: Tensor) -> bool:
 
 def is_trained_on(images: Images, recipe: Recipe) -> np.ndarray:
     """Return a mask ``[N]`` of the images to train on: the train part, plus validation for the original systems."""
-    return images.parts != PARTS.index("test") if recipe.train_on_val else images.parts == PARTS.index("train")
+    result: np.ndarray = (
+        images.parts != PARTS.index("test") if recipe.train_on_val else images.parts == PARTS.index("train")
+    )
+    return result
 
 
 def held_out(images: Images, recipe: Recipe) -> tuple[str, np.ndarray]:

@@ -211,7 +211,8 @@ def binned(values: np.ndarray) -> np.ndarray:
     """
     low = values.min()
     width = (values.max() - low) or 1.0
-    return np.minimum((values - low) / width * _BINS, _BINS - 1).astype(np.int64)
+    result: np.ndarray = np.minimum((values - low) / width * _BINS, _BINS - 1).astype(np.int64)
+    return result
 
 
 def concentration(weights: np.ndarray) -> np.ndarray:
@@ -222,7 +223,8 @@ def concentration(weights: np.ndarray) -> np.ndarray:
     """
     whole, width = weights.sum(1, keepdims=True), weights.shape[1]
     share = np.where(whole > 0, weights / np.where(whole > 0, whole, 1), 1 / width)
-    return 1 + (share * np.log(np.where(share > 0, share, 1))).sum(1) / math.log(width)
+    result: np.ndarray = 1 + (share * np.log(np.where(share > 0, share, 1))).sum(1) / math.log(width)
+    return result
 
 
 def _sorted_out(columns: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, Factor], dict[str, str]]:

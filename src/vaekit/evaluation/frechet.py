@@ -147,7 +147,8 @@ def _covariance(features: Tensor) -> Tensor:
 def _root(covariance: Tensor) -> Tensor:
     """Return the symmetric square root of a covariance matrix."""
     values, vectors = torch.linalg.eigh(covariance)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    result: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return result
 
 
 def _mmd(a: Tensor, b: Tensor) -> float:

@@ -159,7 +159,8 @@ def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarra
     covariance = within.mT @ within / max(1, len(z) - 2)
     covariance += _SHRINKAGE * max(float(covariance.diagonal().mean()), 1e-12) * torch.eye(z.shape[1]).double()
     normal = torch.linalg.solve(covariance, difference)
-    return normal * (normal @ difference) / (normal @ normal).clamp(min=1e-300)
+    result: Tensor = normal * (normal @ difference) / (normal @ normal).clamp(min=1e-300)
+    return result
 
 
 def _adjusted(z: Tensor, t: Tensor, left: Tensor) -> Tensor:
@@ -189,7 +190,8 @@ class _Others:
         """Return the part of a vector ``[N]`` outside of the span of the columns of other sources."""
         alone = self._reached_by(source)
         inside = self._basis.mT @ vector
-        return vector - self._basis @ (inside - alone @ (alone.mT @ inside))
+        result: Tensor = vector - self._basis @ (inside - alone @ (alone.mT @ inside))
+        return result
 
     def _reached_by(self, source: str) -> Tensor:
         """Return an orthonormal basis ``[r, d]``, in coordinates of U, of what only the columns of ``source`` span."""
@@ -277,7 +279,8 @@ def orthogonal(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
         return vector
     basis, values, _ = torch.linalg.svd(torch.stack(list(others), 1), full_matrices=False)
     basis = basis[:, values > 1e-9 * values.max()]
-    return vector - basis @ (basis.mT @ vector)
+    result: Tensor = vector - basis @ (basis.mT @ vector)
+    return result
 
 
 def named(directions: Mapping[str, Direction], name: str, left_out: Collection[str] = ()) -> Direction:

@@ -225,7 +225,8 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
         raise UserError(f"path {path}: {nearest(path, PATHS)}", "path")
     weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
     z = z_a * (1 - weights) + z_b * weights if path == "linear" else _spherical(model, z_a, z_b, weights)
-    return decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+    result: Tensor = decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+    return result
 
 
 @torch.inference_mode()

@@ -124,7 +124,8 @@ def _column(condition: Condition, images: Images) -> Sequence[Any] | None:
     column = images.attributes.get(condition.name)
     if column is None or (column.dtype.kind == "f") == bool(condition.values):
         return None
-    return column.tolist() if not condition.values else column.astype(str).tolist()
+    result: Sequence[Any] | None = column.tolist() if not condition.values else column.astype(str).tolist()
+    return result
 
 
 def _part(condition: Condition, column: Sequence[Any] | None, count: int) -> np.ndarray:

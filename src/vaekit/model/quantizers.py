@@ -357,7 +357,8 @@ class WordsDistribution(LatentDistribution):
         found = self.quantiser.words_of(z.unflatten(-1, (-1, self.quantiser.size)))
         flat = found.flatten(0, -2)
         each = self.words.log_probs(flat).gather(-1, flat.unsqueeze(-1))
-        return each.sum((-2, -1)).unflatten(0, found.shape[:-1])
+        result: Tensor = each.sum((-2, -1)).unflatten(0, found.shape[:-1])
+        return result
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """Samples, of the shape of ``noise`` ``[..., P · D]``: word i is where Φ of its i-th number falls."""
@@ -367,7 +368,8 @@ class WordsDistribution(LatentDistribution):
             ends = self.words.log_probs(words[:, : place + 1])[:, place].exp().cumsum(-1)
             chosen = torch.searchsorted(ends, fractions[:, place, None].contiguous())[:, 0]
             words[:, place] = chosen.clamp(max=self.quantiser.count - 1)
-        return self.quantiser.vectors_of(words).flatten(1).unflatten(0, noise.shape[:-1])
+        result: Tensor = self.quantiser.vectors_of(words).flatten(1).unflatten(0, noise.shape[:-1])
+        return result
 
 
 def _coarsest_grid(recipe: Recipe, shape: Shape) -> tuple[int, int, int]:

@@ -77,7 +77,8 @@ def from_floats(values: np.ndarray) -> np.ndarray:
         raise ValueError("values that are not finite")
     if not floats_in_range(low := float(values.min()), high := float(values.max())):
         raise ValueError(_range_text(low, high, 1))
-    return np.rint(np.clip(values, 0, 1) * values.dtype.type(255)).astype(np.uint8)
+    result: np.ndarray = np.rint(np.clip(values, 0, 1) * values.dtype.type(255)).astype(np.uint8)
+    return result
 
 
 def floats_in_range(low: float, high: float) -> bool:
@@ -115,7 +116,8 @@ def _color(high: Image.Image, low: Any) -> np.ndarray:
         raw = raw[:-3] + swap[raw[-3:]]
         low.tile[index] = tile._replace(args=(raw, *args[1:]) if isinstance(tile[3], tuple) else raw)
     low.load()
-    return np.asarray(high).astype(np.uint32) * 256 + np.asarray(low)
+    result: np.ndarray = np.asarray(high).astype(np.uint32) * 256 + np.asarray(low)
+    return result
 
 
 def _gray_alpha(low: Any) -> np.ndarray:

@@ -105,7 +105,7 @@ def record(kind: type[_T], raw: Any, where: str, prefix: str = "", remedy: str =
 
     _check_keys(kind, raw, where, prefix, remedy)
     try:
-        result = _with_defaults(msgspec.convert(raw, kind))
+        result: _T = _with_defaults(msgspec.convert(raw, kind))
     except ValueError as error:  # msgspec.ValidationError, or text that is not Unicode
         reason, _, place = str(error).partition(" - at `$")
         path = (prefix + place.rstrip("`").lstrip(".")).rstrip(".")

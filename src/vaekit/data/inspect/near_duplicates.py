@@ -108,7 +108,8 @@ def _areas(pixels: int, areas: int) -> torch.Tensor:
 
 def _ones(values: np.ndarray) -> np.ndarray:
     """Count the bits set in each uint64."""
-    return _ONES[values.view(np.uint16).reshape(-1, 4)].sum(1)
+    result: np.ndarray = _ONES[values.view(np.uint16).reshape(-1, 4)].sum(1)
+    return result
 
 
 def _close(thumbnails: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

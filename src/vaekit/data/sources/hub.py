@@ -242,7 +242,8 @@ def _image_column(features: Any, where: str) -> str:
     columns = [column for column, feature in features.items() if isinstance(feature, Image)]
     if not columns:
         raise UserError(f"{where} has no image column (it has {', '.join(features) or 'none'}); use another set")
-    return columns[0]
+    result: str = columns[0]
+    return result
 
 
 def _columns(features: Any) -> tuple[str | None, list[str], list[str]]:

@@ -194,7 +194,8 @@ class Evidence:
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain JSON values; raises :class:`NotFinite` if a number is not finite."""
         self.check_finite()
-        return json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        return result
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "the evidence") -> Evidence:

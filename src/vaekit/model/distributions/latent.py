@@ -119,7 +119,8 @@ class FullNormal(NormalDistribution):
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density per vector ``[...]``, nats."""
         log_scales = self.whitening.diagonal(dim1=-2, dim2=-1).log()
-        return (-0.5 * self.to_noise(z).square() - _HALF_LOG_TWO_PI + log_scales).sum(-1)
+        result: Tensor = (-0.5 * self.to_noise(z).square() - _HALF_LOG_TWO_PI + log_scales).sum(-1)
+        return result
 
     def detach(self) -> FullNormal:
         """The same distribution, cut from the graph."""
@@ -230,7 +231,8 @@ def kl_divergence(q: DiagonalNormal, p: DiagonalNormal | FullNormal) -> Tensor:
     if isinstance(p, FullNormal):
         white_variance = (2 * q.log_std).exp() @ p.whitening.square().mT
         white_distance = ((q.mean - p.mean) @ p.whitening.mT).square()
-        return 0.5 * (white_variance + white_distance - 1) - q.log_std - p.whitening.diagonal().log()
+        result: Tensor = 0.5 * (white_variance + white_distance - 1) - q.log_std - p.whitening.diagonal().log()
+        return result
     variance_ratio = (2 * (q.log_std - p.log_std)).exp()
     distance = ((q.mean - p.mean) * (-p.log_std).exp()).square()
     return 0.5 * (variance_ratio + distance - 1) - (q.log_std - p.log_std)

@@ -52,7 +52,8 @@ class NormalImage(PixelsWithScale):
         sse = F.mse_loss(mean, target, reduction="none").sum(IMAGE_DIMS)
         log_scale = self.log_scale.reshape(())
         constant = math.prod(mean.shape[-3:]) * (log_scale + _HALF_LOG_TWO_PI)
-        return -constant - sse * (0.5 * (-2 * log_scale).exp())
+        result: Tensor = -constant - sse * (0.5 * (-2 * log_scale).exp())
+        return result
 
 
 class Laplace(PixelsWithScale):

@@ -277,4 +277,5 @@ def _nodes(location: Tensor, scale: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 def _integral_of_ndtr(z: Tensor) -> Tensor:
     """∫ Φ = z Φ(z) + φ(z)."""
-    return z * torch.special.ndtr(z) + (-0.5 * z.square()).exp() / math.sqrt(2 * math.pi)
+    result: Tensor = z * torch.special.ndtr(z) + (-0.5 * z.square()).exp() / math.sqrt(2 * math.pi)
+    return result

@@ -33,7 +33,8 @@ def default_patch(height: int, width: int) -> int:
     >>> [default_patch(s, s) for s in (8, 28, 64, 256)]
     [1, 2, 4, 16]
     """
-    return 2 ** max(0, math.ceil(math.log2(max(height, width) / 16)))
+    result: int = 2 ** max(0, math.ceil(math.log2(max(height, width) / 16)))
+    return result
 
 
 def level_widths(cells: int, width: int, smallest: int = _SMALLEST_GRID) -> list[int]:
@@ -86,7 +87,8 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.conv1(F.silu(x))
-        return x + self.conv2(F.silu(hidden))
+        result: Tensor = x + self.conv2(F.silu(hidden))
+        return result
 
 
 class Grid:
@@ -117,7 +119,8 @@ class Fold(nn.Module):
         is_rounded = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if is_rounded else x.dtype
         cells = x.unflatten(3, (-1, self.patch)).unflatten(2, (-1, self.patch)).permute(0, 2, 4, 1, 3, 5)
-        return cells.to(dtype, memory_format=torch.contiguous_format).flatten(3).permute(0, 3, 1, 2)
+        result: Tensor = cells.to(dtype, memory_format=torch.contiguous_format).flatten(3).permute(0, 3, 1, 2)
+        return result
 
 
 class ResNetEncoder(nn.Module):
@@ -194,7 +197,8 @@ class _Cells(nn.Module):
         self.rows, self.columns = rows, columns
 
     def forward(self, z: Tensor) -> Tensor:
-        return z.unflatten(1, (self.rows, self.columns, -1)).permute(0, 3, 1, 2)
+        result: Tensor = z.unflatten(1, (self.rows, self.columns, -1)).permute(0, 3, 1, 2)
+        return result
 
 
 def _laid_out(latent_dim: int, grid: Grid) -> tuple[nn.Module, nn.Module]:

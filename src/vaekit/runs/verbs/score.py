@@ -115,7 +115,8 @@ def _normal(run: RunContext, images: Images, groups: Sequence[str]) -> np.ndarra
     labels = None if images.labels is None else images.labels.numpy()
     if groups:
         matched = [match_group(group, labels, images.classes, images.attributes) for group in groups]
-        return np.logical_or.reduce(matched)
+        result: np.ndarray | None = np.logical_or.reduce(matched)
+        return result
     if labels is None:
         return None
     normal = anomaly.normal_classes(images.classes, _classes_trained_on(run))
