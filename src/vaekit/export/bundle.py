@@ -75,17 +75,20 @@ class Session:
 
     def encode(self, images: np.ndarray) -> list[np.ndarray]:
         """Return mean and log-variance, or only the mean, of float32 images ``[N, C, H, W]``."""
-        return self._networks["encoder"].run(None, {"image": images})
+        result: list[np.ndarray] = self._networks["encoder"].run(None, {"image": images})
+        return result
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Decode latents ``[N, L]`` to float32 pictures ``[N, C, H, W]``."""
-        return self._networks["decoder"].run(None, {"latent": latents})[0]
+        result: np.ndarray = self._networks["decoder"].run(None, {"latent": latents})[0]
+        return result
 
     def draw(self, noise: np.ndarray) -> np.ndarray:
         """Transform noise ``[N, L + 1]`` to float32 latents ``[N, L]``, if the prior is a network."""
         if "prior" not in self._networks:
             raise UserError(f"{PRIOR} is missing; export the run again")
-        return self._networks["prior"].run(None, {"noise": noise})[0]
+        result: np.ndarray = self._networks["prior"].run(None, {"noise": noise})[0]
+        return result
 
 
 def differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[str, float]:

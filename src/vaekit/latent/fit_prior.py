@@ -272,4 +272,5 @@ def _nats(prior: nn.Module, codes: Tensor) -> float:
 def _factor(scaled: Tensor) -> Tensor:
     centered = scaled - scaled.mean(0)
     floor = _RIDGE * torch.eye(scaled.shape[1]).to(scaled)
-    return torch.linalg.cholesky(centered.mT @ centered / len(scaled) + floor)
+    result: Tensor = torch.linalg.cholesky(centered.mT @ centered / len(scaled) + floor)
+    return result
