@@ -11,7 +11,7 @@ TABLE = Table(
         Mutant("return best - second", "return best", "a gap that is the best score"),
         Mutant("np.log(joint[seen] / apart[seen])", "np.log(apart[seen] / joint[seen])", "the sign of the information"),
         Mutant("_gap(known) / mutual_information_nats(factor.bins, factor.bins)", "_gap(known)", "a gap of information in nats"),
-        Mutant("return 1 + (share", "return 1 - (share", "the sign of an entropy"),
+        Mutant("= 1 + (share", "= 1 - (share", "the sign of an entropy"),
         Mutant("float(importance.mean(1) @ concentration(importance))", "float(concentration(importance).mean())", "disentanglement that counts every code the same"),
         Mutant("concentration(importance.T)", "concentration(importance)", "completeness that is of codes"),
         Mutant("order[::2], order[1::2]", "order[::2], order[::2]", "predictors that are held to what they were fitted on"),

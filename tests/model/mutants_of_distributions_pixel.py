@@ -10,7 +10,7 @@ TABLE = Table(
     mutants=[
         Mutant("math.prod(mean.shape[-3:])", "math.prod(mean.shape[-2:])", "the constant of one channel alone"),
         Mutant("(log_scale + _HALF_LOG_TWO_PI)", "log_scale", "the constant of a normal with one scale"),
-        Mutant("return -constant - sse", "return constant - sse", "the sign of that constant"),
+        Mutant("= -constant - sse", "= constant - sse", "the sign of that constant"),
         Mutant("(0.5 * (-2 * log_scale).exp())", "(-2 * log_scale).exp()", "the half of its squared error"),
         Mutant("(-2 * log_scale).exp()", "(-log_scale).exp()", "its squared error by the standard deviation"),
         Mutant("self.log_scale.numel() > 1", "self.log_scale.numel() > 10**9", "a scale per pixel is taken for one scale"),

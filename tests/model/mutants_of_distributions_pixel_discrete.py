@@ -34,7 +34,7 @@ TABLE = Table(
         # their means
         Mutant("integral((location - 1) / scale)", "integral(location / scale - 1)", "the mean of a density clamped elsewhere than at 1"),
         Mutant("return (scale * (integral(", "return ((integral(", "the scale of a clamped mean"),
-        Mutant("return z * torch.special.ndtr(z) + ", "return z * torch.special.ndtr(z) - ", "a sign in the integral of Φ"),
+        Mutant("= z * torch.special.ndtr(z) + ", "= z * torch.special.ndtr(z) - ", "a sign in the integral of Φ"),
         Mutant("/ math.sqrt(2 * math.pi)", "/ math.sqrt(math.pi)", "a constant in the integral of Φ"),
         Mutant("_clamped_mean(_integral_of_ndtr, ", "_clamped_mean(F.softplus, ", "the mean of a logistic for that of a normal"),
         # mixtures
