@@ -134,6 +134,11 @@ def test_an_autoencoder_has_no_rows_of_a_density() -> None:
     assert diagnose(replace(AUTOENCODER, explained=0.02)).changes == {"learning_rate": 2.5e-4}
 
 
+def test_samples_may_show_the_opposite_of_their_condition() -> None:
+    evidence = replace(SOUND, obedience=-0.01)
+    assert Evidence.from_dict(evidence.to_dict()) == evidence
+
+
 def test_evidence_survives_json_and_a_foreign_one_is_left_alone(tmp_path: Path) -> None:
     runs.save_evidence(tmp_path, SOUND)
     assert runs.load_evidence(tmp_path) == SOUND

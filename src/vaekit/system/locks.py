@@ -43,7 +43,7 @@ def only_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
             "another folder"
         )
 
-    with _held(folder, say, refuse, f"{argument('out')} {folder} cannot be written: {{}}; choose another folder"):
+    with _held(folder, say, refuse, f"{argument('out')} ", "choose another folder"):
         yield
 
 
@@ -59,13 +59,19 @@ def wait_for_turn(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
             say(f"waiting for process {owner}, which is writing {folder}")
         time.sleep(_SECONDS_BETWEEN_TRIES)
 
-    with _held(folder, say, wait, f"{folder} cannot be written: {{}}; set VAEKIT_CACHE to another folder"):
+    with _held(folder, say, wait, "", "set VAEKIT_CACHE to another folder"):
         yield
 
 
 @contextmanager
-def _held(folder: Path, say: Callable[[str], None], busy: Callable[[str], None], denied: str) -> Iterator[None]:
-    descriptor = _acquired(folder, say, busy, denied)
+def _held(
+    folder: Path, say: Callable[[str], None], busy: Callable[[str], None], prefix: str, remedy: str
+) -> Iterator[None]:
+    """Hold the lock. The error for a folder that cannot be written begins with ``prefix`` and ends with ``remedy``."""
+    try:
+        descriptor = _acquired(folder, say, busy)
+    except OSError as error:
+        raise UserError(f"{prefix}{folder} cannot be written: {error.strerror}; {remedy}") from error
     try:
         yield
     finally:
@@ -74,7 +80,7 @@ def _held(folder: Path, say: Callable[[str], None], busy: Callable[[str], None],
         os.close(descriptor)
 
 
-def _acquired(folder: Path, say: Callable[[str], None], busy: Callable[[str], None], denied: str) -> int:
+def _acquired(folder: Path, say: Callable[[str], None], busy: Callable[[str], None]) -> int:
     """Return the locked descriptor of the lock file.
 
     The previous owner may remove the file before we lock it, so the descriptor must still belong to the file in the
@@ -86,8 +92,6 @@ def _acquired(folder: Path, say: Callable[[str], None], busy: Callable[[str], No
             descriptor = open_descriptor(path, os.O_RDWR | os.O_CREAT)  # refuses links: the folder may be a stranger's
         except OddFile as error:
             raise UserError(f"cannot lock {folder}: {path} is {error}; remove it") from error
-        except OSError as error:
-            raise UserError(denied.format(error.strerror)) from error
         try:
             _lock(descriptor)
         except OSError as error:

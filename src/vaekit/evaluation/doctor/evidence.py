@@ -113,7 +113,7 @@ LIMITS = Thresholds()
 
 #: Fields that may be negative, and fields that are at least 1. All others are at least 0.
 _SIGNED = (
-    *("neighbour_correlation", "explained", "psnr_db", "train_psnr_db", "gain", "rise_db"),
+    *("neighbour_correlation", "explained", "psnr_db", "train_psnr_db", "gain", "rise_db", "obedience"),
     *("elbo_nats", "train_elbo_nats", "rate_nats", "kl_per_dim_nats"),
     *("mutual_information_nats", "mutual_information_at_least_nats", "marginal_kl_nats", "marginal_kl_at_most_nats"),
 )
