@@ -135,7 +135,7 @@ def test_missing_and_unknown_keys_are_named(place: tuple[Any, ...], tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "has format 2, this vaekit reads 1"),
+        ({"format_version": 2}, "has format 2, but this vaekit reads 1"),
         ({"precision": "int8"}, "has precision = 'int8', expected one of fp32, fp16"),
         ({"latent_dim": "x"}, "invalid value at latent_dim: expected int, got str"),
         ({"image": EARLY["image"] | {"width": 10**6}}, "has image.width = 1000000, expected a number from 1 to 65,536"),

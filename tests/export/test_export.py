@@ -134,7 +134,7 @@ def test_networks_that_compute_otherwise_are_seen(artefact: Path, tmp_path: Path
         assert max(differences(session, spoilt).values()) > 1e-3
         np.savez(folder / "check.npz", **spoilt)
         (folder / SUMS).write_text(sums_of(folder))
-        with pytest.raises(UserError, match="differ by"):
+        with pytest.raises(UserError, match="differ from PyTorch by"):
             verify(folder)
 
 
@@ -208,9 +208,9 @@ def test_no_change_of_the_network_of_a_prior_goes_unseen(with_network: Path, tmp
 @pytest.mark.parametrize(
     ("change", "without_check", "message"),
     [
-        (lambda folder, prior: (folder / "prior.onnx").unlink(), False, r"names prior\.onnx .* there is none"),
-        (lambda folder, prior: (folder / "prior.onnx").unlink(), True, r"names prior\.onnx .* there is none"),
-        (lambda folder, prior: prior.update(network=None), True, r"names no network .* there is prior\.onnx"),
+        (lambda folder, prior: (folder / "prior.onnx").unlink(), False, r"names prior\.onnx .* the folder has none"),
+        (lambda folder, prior: (folder / "prior.onnx").unlink(), True, r"names prior\.onnx .* the folder has none"),
+        (lambda folder, prior: prior.update(network=None), True, r"names no network .* the folder has prior\.onnx"),
         (lambda folder, prior: prior.update(network="decoder.onnx"), False, r"names decoder\.onnx"),
         (lambda folder, prior: None, True, r"check\.npz lacks the expected output of prior\.onnx"),
         (
@@ -242,7 +242,7 @@ def test_a_prior_that_draws_otherwise_is_seen(with_network: Path, tmp_path: Path
         expected = {name: file[name] for name in file.files}
     np.savez(folder / "check.npz", **expected | {"drawn": expected["drawn"] + 0.01})
     (folder / SUMS).write_text(sums_of(folder))
-    with pytest.raises(UserError, match="codes differ by"):
+    with pytest.raises(UserError, match="codes differ from PyTorch by"):
         verify(folder)
 
 

@@ -184,8 +184,8 @@ def test_the_flag_names_the_likelihood(tmp_path: Path, vaekit: Callable, monkeyp
             "--likelihood laplace: recipe 'ae' is an autoencoder.*vae, beta-vae, iwae, .*seed-vae",
         ),
         ("--recipe seed-ae --likelihood normal", "--likelihood normal: recipe 'seed-ae' is an autoencoder"),
-        ("--likelihood laplacian", "likelihood=laplacian: did you mean 'laplace'"),
-        ("--likelihood bernoulli", "likelihood=bernoulli is for binary pixels"),
+        ("--likelihood laplacian", "--likelihood laplacian: did you mean 'laplace'"),
+        ("--likelihood bernoulli", "likelihood=bernoulli needs binary pixels"),
         ("--likelihood categorical --set mixture_components=0", "mixture_components=0: must be greater than 0"),
     ],
 )

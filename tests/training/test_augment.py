@@ -288,7 +288,7 @@ def test_a_run_that_names_none_of_it_has_none() -> None:
         ({"jitter": 1}, "jitter=1: must be below 1, or an image may turn black"),
         ({"jitter": float("nan")}, "jitter=nan: must be a finite number"),
         ({"flip": "perhaps"}, "flip 'perhaps': expected True or False"),
-        ({"jitter": 0.1, "settings": {"likelihood": "bernoulli"}}, "jitter makes pixels grey.*set jitter=0"),
+        ({"jitter": 0.1, "settings": {"likelihood": "bernoulli"}}, "jitter makes pixels gray.*set jitter=0"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(values: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ __all__ = ["Result"]
 class Result:
     """What a verb of a run returns: a figure, numbers, or both.
 
-    A notebook shows it, ``print`` writes it as lines, and it unpacks into the figure and the numbers. Indexing by name
-    reads a number, as do the methods of a dict.
+    A notebook shows it, and ``print`` writes it as lines. Indexing by name reads a number, as do the methods of a dict.
+    A result with a figure unpacks into the figure and the numbers; without one it iterates over the names, as a dict.
 
     Attributes:
         figure: the picture, or None.
@@ -41,7 +41,8 @@ class Result:
     >>> result = Result(numbers={"images": 186, "psnr_db": 21.5})
     >>> result["psnr_db"], "elbo_nats" in result
     (21.5, False)
-    >>> figure, numbers = result
+    >>> list(result)
+    ['images', 'psnr_db']
     >>> print(result)
     images   186
     psnr_db  21.50
@@ -115,7 +116,7 @@ class Result:
         return name in self.numbers
 
     def __iter__(self) -> Iterator[Any]:
-        return iter((self.figure, self.numbers))
+        return iter(self.numbers) if self.figure is None else iter((self.figure, self.numbers))
 
     def __len__(self) -> int:
         """The number of images in the figure; without a figure that of the numbers."""
