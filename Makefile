@@ -82,9 +82,10 @@ test-web: $(INSTALLED) $(PAGE)
 	cd web && PYTHON="$(abspath $(BIN)/python)" SCREENSHOTS="$(SCREENSHOTS:%=$(abspath $(SCREENSHOTS)))" npm run e2e
 
 # Strict: a broken link, an unrendered role or anything loaded from another host ends it. The variable silences an
-# announcement of the theme.
+# announcement of the theme. The tests of its scripts need what only this target installs.
 docs: $(DOCS_INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m pytest tests/project/test_site.py
 	@echo "build/site/index.html"
 
 dist: $(RELEASE_INSTALLED) $(PAGE)
