@@ -100,9 +100,9 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     rounds = sum("seconds" in row for case in cases for row in case["rounds"])
     worse = sum(bool(case["worse"]) for case in cases)
     yield Headline(
-        "Advice of `vaekit doctor`, followed literally on small trainings that lack something",
-        f"{len(cases)} cases, {rounds} rounds of training; in {worse} cases a held-out number fell by more than two "
-        "standard errors",
+        "Advice of `vaekit doctor`, followed to the letter on small runs with known problems",
+        f"{len(cases)} cases, {rounds} new runs; a held-out number got worse by more than two standard errors "
+        f"in {worse} of the cases",
     )
 
 

@@ -135,12 +135,12 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     """Area under the ROC curve beside published figures and plain statistics."""
     for model in result["digits"]["models"]:
         yield Headline(
-            f"`vaekit score` on MNIST, dense `vae`, {model['latent_dim']} latents: mean AUROC, each digit left out of "
-            "training in turn",
+            f"`vaekit score` on MNIST, dense `vae`, {model['latent_dim']} latents: mean AUROC, each digit in turn "
+            "left out of training, as the anomaly",
             f"{model['mean_auroc']['negative_elbo_nats']:.2f}",
-            f"published with another network: {model['published_mean_auroc']:.2f}; chance: 0.5",
+            f"published, with another network: {model['published_mean_auroc']:.2f}; chance: 0.5",
         )
-    what = "`vaekit score`, photographs of things against faces, all gray: AUROC of the bound of a `vae` of faces"
+    what = "`vaekit score`, photographs of objects among faces, all gray: AUROC of the ELBO of a `vae` of faces"
     if "things" not in result:
         yield Headline(what, "")
         return
@@ -150,8 +150,8 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     yield Headline(
         what,
         f"{found['auroc']['negative_elbo_nats']:.3f}",
-        f"PCA with as many components: {found['baselines']['pca_sse']:.3f}; best plain statistic "
-        f"({best[1:].replace('_', ' ')}): {plain[best]:.3f}; mean saturation, in color: "
+        f"squared error of PCA with as many components: {found['baselines']['pca_sse']:.3f}; best simple statistic "
+        f"({best[1:].replace('_', ' ')}): {plain[best]:.3f}; mean saturation of the color images: "
         f"{found['in_color']['mean_saturation']:.3f}",
     )
 

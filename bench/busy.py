@@ -114,8 +114,8 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
         medians = dict(found["median_images_per_second"])
         automatic = medians.pop("automatic")
         yield Headline(
-            f"`{result['recipe']}` at {result['size']} px, {_LOADS[load]}: images per second with the automatic number "
-            "of threads",
+            f"`{result['recipe']}` at {result['size']} px, {_LOADS[load]}: training images per second with the default "
+            "number of threads",
             f"{automatic:.0f}",
             ", ".join(f"{side}: {speed:.0f}" for side, speed in medians.items()),
         )

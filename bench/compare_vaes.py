@@ -177,27 +177,27 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     """Reconstructions and samples of both recipes beside PCA."""
-    what = "Gray photographs of faces at 64 px, enlarged to 256 px, 100 latents, mirrored, float32, a short training: "
+    what = "Gray photographs of faces at 64 px, enlarged to 256 px, 100 latents, a short training run: "
     if "pca" not in result:
         yield Headline(f"{what}PSNR and Fréchet distance", "")
         return
     seen = [row["run"]["images_trained_on"] for name in ("vae", "seed-vae") for row in result[name]["seeds"]]
     low, high = min(seen), max(seen)
     images = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    what = what.replace("training:", f"training ({images} images):")
+    what = what.replace("run:", f"run ({images} images):")
     for key, digits, kind, others in (
         ("psnr_db", 1, "test PSNR", f"PCA with as many components: {result['pca']['psnr_db']:.1f} dB"),
         (
             "frechet_prior_samples",
             0,
-            "Fréchet distance of samples, which are all soft",
+            "Fréchet distance of samples, which are all blurry, over the features of a small classifier (not FID)",
             f"PCA: {result['pca']['frechet_prior_samples']:.0f}, "
             f"real training images: {result['frechet_real_train_images']:.1f}",
         ),
     ):
         unit = " dB" if key == "psnr_db" else ""
         figures = (f"`{name}` {_span(result[name][key], digits)}{unit}" for name in ("vae", "seed-vae"))
-        yield Headline(f"{what}{kind} (lowest and highest of three seeds)", "; ".join(figures), others)
+        yield Headline(f"{what}{kind} (range over three seeds)", "; ".join(figures), others)
 
 
 def _span(found: dict[str, float], digits: int) -> str:

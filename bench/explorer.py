@@ -50,11 +50,14 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     """Delays in the browser."""
     for size in ("64 px", "128 px"):
         threads, alone = (result[size][side]["slider_milliseconds"]["median"] for side in ("threads", "one_thread"))
-        what = f"Explorer with the default `vae` at {size} in Chromium: from slider to new pixels, with threads"
+        what = f"Explorer with the default `vae` at {size} in Chromium: from slider to new pixels, several threads"
         yield Headline(what, f"{threads:.0f} ms", f"one thread: {alone:.0f} ms")
     sides = [result[size][side] for size in ("64 px", "128 px") for side in ("threads", "one_thread")]
     ready = max(statistics.median(side["ready_milliseconds"]) for side in sides)
-    yield Headline("Explorer: page ready, from an empty cache (slowest of these)", f"{ready / 1000:.1f} s")
+    yield Headline(
+        "Explorer: time until the page is ready, empty browser cache (slowest of the four cases above)",
+        f"{ready / 1000:.1f} s",
+    )
 
 
 def main() -> None:

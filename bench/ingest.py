@@ -241,14 +241,14 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     for name, what in (("photos", "JPEG files of 1024 px, resized to"), ("small", "images of")):
         found = result[name]
         yield Headline(
-            f"First opening of {what} {found['size']} px: images per second, divided by those of a plain DataLoader",
+            f"First opening of {what} {found['size']} px: images per second relative to a plain DataLoader",
             f"{found['times_as_fast']:.1f}",
-            "as many workers: 1",
+            "DataLoader with as many workers: 1",
         )
     reopen, memory = result["reopen"], result["memory"]
-    yield Headline(f"Second opening of {reopen['images']:,} images", f"{reopen['seconds']:.1f} s")
+    yield Headline(f"Second opening of {reopen['images']:,} images, from the cache: time", f"{reopen['seconds']:.1f} s")
     peak = max(value for name, value in memory.items() if name.endswith("peak_rss_anon_bytes"))
-    yield Headline(f"Opening of {memory['images']:,} images: memory of its own", f"{peak / 1e9:.2f} GB")
+    yield Headline(f"Opening {memory['images']:,} images: peak private memory", f"{peak / 1e9:.2f} GB")
 
 
 def main() -> int:

@@ -140,10 +140,12 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     """What kills and damaged files lead to."""
     kills, mutations = result["kills"], result["mutations"]
     yield Headline(
-        "Openings killed at random moments", f"{kills['kills']}; {kills['caches_that_differ']} caches differ afterwards"
+        "Openings of a dataset killed at random moments and repeated",
+        f"{kills['kills']} kills; {kills['caches_that_differ']} of the caches differ afterwards",
     )
     yield Headline(
-        f"{mutations['files']:,} damaged image files", f"{mutations['lost']} are neither read nor named as unreadable"
+        f"{mutations['files']:,} damaged image files",
+        f"{mutations['files'] - mutations['lost']:,} were decoded or reported",
     )
 
 

@@ -96,9 +96,12 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     """Kills, and runs whose bytes differ."""
     runs = sum(each["runs"] for each in result["recipes"].values())
     differ = result["runs_that_differ"]
-    what = "Trainings killed at random moments and resumed"
-    yield Headline(what, f"{result['kills']} kills in {runs} runs; the final files of {differ} differ by a byte")
-    yield Headline(what, f"{result['kills']} kills in {runs} runs; {differ} end with other weights", in_readme=True)
+    same = (
+        f"{differ} differ" if differ else "weights, state, latents, and settings byte-identical to an uninterrupted run"
+    )
+    what = "Training runs killed at random moments and resumed"
+    yield Headline(what, f"{result['kills']} kills in {runs} runs; {same}")
+    yield Headline(what, f"{result['kills']} kills in {runs} runs; {same}", in_readme=True)
 
 
 def main() -> int:

@@ -133,8 +133,8 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     """Memory beside the size of the pixels."""
     own, pixels = f"{result['peak_rss_anon_bytes'] / 1e9:.2f} GB", f"{result['pixel_bytes'] / 1e9:.1f} GB"
     images = f"{result['images']:,} images of {result['size']} px"
-    yield Headline(f"Training `vae` on {images}: peak memory of its own", own, f"pixels: {pixels}")
-    yield Headline(f"Memory to train `vae` on {images}", f"{own} for {pixels} of pixels", in_readme=True)
+    yield Headline(f"Training `vae` on {images}: peak private memory", own, f"pixels: {pixels}")
+    yield Headline(f"Peak memory to train `vae` on {images}", f"{own} for {pixels} of pixels", in_readme=True)
 
 
 def main() -> int:

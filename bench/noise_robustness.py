@@ -139,16 +139,16 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     """Denoising and inpainting beside linear methods."""
     found = result["denoise"]
     yield Headline(
-        f"MNIST with noise of standard deviation {found['noise_std']}: PSNR of `denoising-ae` (paired gain over ridge "
-        "regression)",
+        f"MNIST with noise of standard deviation {found['noise_std']}: PSNR of the mean squared error, "
+        "`denoising-ae` (paired gain over ridge regression in dB, mean over images)",
         f"{found['denoising_psnr_db']:.1f} dB ({_paired(found['denoising_over_ridge'])})",
         f"ridge regression: {found['ridge_psnr_db']:.1f}; plain `seed-ae`: {found['plain_psnr_db']:.1f}; noisy input: "
         f"{found['noisy_psnr_db']:.1f}",
     )
     found = result["inpaint"]
     yield Headline(
-        f"MNIST with a hidden square of {found['square']} px: PSNR of inpainting with `vae` there (paired gain over "
-        "the Gaussian conditional mean)",
+        f"MNIST with a hidden square of {found['square']} px: PSNR of the mean squared error there, "
+        "`vaekit inpaint` with `vae` (paired gain over the Gaussian conditional mean in dB, mean over images)",
         f"{found['inpaint_psnr_db']:.1f} dB ({_paired(found['inpaint_over_conditional_mean'])})",
         f"Gaussian conditional mean: {found['gaussian_conditional_mean_psnr_db']:.1f}; nearest training image: "
         f"{found['nearest_training_image_psnr_db']:.1f}; mean image: {found['mean_fill_psnr_db']:.1f}",

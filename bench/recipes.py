@@ -182,7 +182,7 @@ def _bounds(found: dict[str, Any]) -> Headline:
     gains = (f"{name} {gain['mean']:+.2f} ± {gain['error']:.2f}" for name, gain in found["gain_nats"].items())
     return Headline(
         f"Statically binarized MNIST, one dense network, {found['images']:,} images, three seeds: paired gain in the "
-        f"bound of {found['iwae_samples']} samples, in nats",
+        f"importance-weighted bound of {found['iwae_samples']} samples, in nats",
         "; ".join(gains),
         f"standard normal prior: {statistics.mean(base):.2f}",
     )
@@ -191,7 +191,8 @@ def _bounds(found: dict[str, Any]) -> Headline:
 def _samples(found: dict[str, Any]) -> Headline:
     plain, short = found["models"]
     return Headline(
-        "MNIST, Fréchet distance of 10,000 samples of an `ae` with a fitted mixture, one seed",
+        "MNIST, `ae` with a fitted mixture as the prior, one seed: Fréchet distance of 10,000 samples, over vaekit's "
+        "own features (not FID)",
         f"{plain['frechet_mixture']:.2f}",
         f"standard normal latents: {plain['frechet_standard_normal']:.1f}; a fitted normal: "
         f"{plain['frechet_one_normal']:.2f}; `rae-l2` with a mixture: "
@@ -201,7 +202,7 @@ def _samples(found: dict[str, Any]) -> Headline:
 
 def _words(found: dict[str, Any]) -> Headline:
     figures = (f"`{row['recipe']}` {row['used']:.0%} ({row['perplexity']:.0f})" for row in found["models"])
-    return Headline("MNIST: share of 512 tokens in use on test images (perplexity)", ", ".join(figures))
+    return Headline("MNIST: share of 512 codes in use on test images (perplexity)", ", ".join(figures))
 
 
 def _factors(found: dict[str, Any]) -> Headline:
@@ -209,7 +210,9 @@ def _factors(found: dict[str, Any]) -> Headline:
     for name, mean in found["mean_mig"].items():
         each = ", ".join(f"{row['mig']:.3f}" for row in found["models"] if row["recipe"] == name)
         figures.append(f"`{name}` {mean:.3f} ({each})")
-    return Headline("MIG of the drawn portraits' attributes: mean (three seeds)", "; ".join(figures))
+    return Headline(
+        "Disentanglement (MIG) of the attributes of drawn portraits: mean (three seeds)", "; ".join(figures)
+    )
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
 #: group → command → where it is implemented, and what the list of commands says of it: the first line of its help.
 COMMANDS = {
     "Train": {
-        "train": ("training:train", "Train a model on images, or resume a training."),
+        "train": ("training:train", "Train a model on images, or resume a run."),
         "data": ("training:data", "Show what is in a data set, or write it as a folder."),
         "recipes": ("training:recipes", "List the recipes."),
         "fit-prior": ("training:fit_prior", "Fit a prior to the latents of a finished run."),
@@ -57,7 +57,7 @@ COMMANDS = {
     "Measure": {
         "evaluate": ("evaluation:evaluate", "Measure the quality of a run on its test images or on others."),
         "score": ("evaluation:score", "Find unusual images and show where they are unusual."),
-        "doctor": ("evaluation:doctor", "Diagnose a training and suggest the next command."),
+        "doctor": ("evaluation:doctor", "Diagnose a run and suggest the next command."),
     },
     "Ship": {
         "export": ("export:export", "Export a run to ONNX, for use without PyTorch."),

@@ -50,7 +50,7 @@ def neighbors(
     """Find the images that are most like a given one.
 
     Every image is compared. Distances between latents are in standard deviations of the prior; an autoencoder has
-    none, so its distances are those of the latents themselves. A folder gives one row per image. The sheet shows at
+    none, so its distances are those of the latents themselves. A folder gives one row per image. The picture shows at
     most 20 neighbors of each image, --json all of them.
 
     Example: vaekit neighbors runs/portraits me.png --count 9 --out alike.png
@@ -137,7 +137,10 @@ def score(
     split: Split = None,
     by: Annotated[
         str | None,
-        Parameter(help="negative_elbo_nats, distortion_nats, rate_nats or sse. Default: the first one available."),
+        Parameter(
+            help="negative_elbo_nats, distortion_nats, rate_nats or sse. Default: negative_elbo_nats, or sse for an "
+            "autoencoder."
+        ),
     ] = None,
     false_alarms: Annotated[float, Parameter(help="Fraction of normal images that may be flagged.")] = 0.05,
     normal_images: Annotated[
@@ -158,8 +161,8 @@ def score(
 ) -> None:
     """Find unusual images and show where they are unusual.
 
-    The sheet shows the most unusual images, their reconstructions, and in bright the pixels that the model finds
-    unlikely. If labels say which images are normal, the command also prints how well the score separates the two
+    The picture shows the most unusual images, their reconstructions, and maps that are bright where the model finds
+    pixels unlikely. If labels say which images are normal, the command also prints how well the score separates the two
     kinds. The page docs/evaluation.md describes the limitations.
 
     Example: vaekit score runs/portraits photos/ --false-alarms 0.05 --out strange.png
@@ -183,7 +186,7 @@ def doctor(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Diagnose a training and suggest the next command.
+    """Diagnose a run and suggest the next command.
 
     The verdict is healthy, or names a problem such as overfitting or broken data. The command also prints the numbers
     behind it. The page docs/numbers.md explains each verdict and its thresholds.

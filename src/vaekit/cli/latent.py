@@ -62,7 +62,7 @@ def reconstruct(
 ) -> None:
     """Encode images and decode them again.
 
-    The sheet shows the originals above their reconstructions.
+    The picture shows the originals above their reconstructions.
 
     Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
     """
@@ -72,20 +72,20 @@ def reconstruct(
 
 def interpolate(
     run: Run,
-    start: Annotated[str, Parameter(help="Where to begin.")],
-    end: Annotated[str, Parameter(help="Where to go.")],
+    start: Annotated[str, Parameter(help="First endpoint.")],
+    end: Annotated[str, Parameter(help="Second endpoint.")],
     /,
-    *more: Annotated[str, Parameter(help="Further places to visit.")],
-    steps: Annotated[int, Parameter(help="Pictures from one place to the next, both ends included.")] = 6,
-    path: Annotated[str, Parameter(help="linear, or spherical to stay where samples of the prior are.")] = "linear",
+    *more: Annotated[str, Parameter(help="Further endpoints, in order.")],
+    steps: Annotated[int, Parameter(help="Pictures from one endpoint to the next, including both.")] = 6,
+    path: Annotated[str, Parameter(help="linear (straight line) or spherical (great circle).")] = "linear",
     animate: Animate = False,
     out: Moving = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Walk through latent space from one place to another.
+    """Walk through latent space from one point to another.
 
-    A place is an image file, a folder (the mean of its images), a group of the run's own data, or a sum of these.
+    Each endpoint is an image file, a folder (the mean of its images), a group of the run's own data, or a sum of these.
     Groups are written label:NAME or attr:NAME=VALUE,NAME=VALUE.
 
     Example: vaekit interpolate runs/portraits "attr:glasses=0,male=0" "attr:glasses=1,male=1" --out walk.png
@@ -114,7 +114,7 @@ def traverse(
 ) -> None:
     """Show what each latent dimension changes in an image.
 
-    The sheet has a row for each of the most active dimensions and principal components. Next to a dimension is the
+    The picture has a row for each of the most active dimensions and principal components. Next to a dimension is the
     change that it makes, in gray levels from 0 to 255; next to a component is its share of the variance.
 
     Example: vaekit traverse runs/portraits --out traverse.png
@@ -154,7 +154,7 @@ def edit(
         ),
     ] = "adjusted",
     orthogonal: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Remove what other directions share with it.")
+        bool, Parameter(negative="", show_default=False, help="Project out the directions of the other attributes.")
     ] = False,
     out: Out = None,
     device: Device = "auto",
@@ -162,9 +162,9 @@ def edit(
 ) -> None:
     """Add attributes to images or remove them.
 
-    NAME is a label or an attribute of the run's data, COLUMN=VALUE for a column of words, or the name of a
-    --direction. A strength of 1 is the distance from the images without the attribute to those with it. The sheet
-    shows originals, reconstructions and edited images.
+    NAME is an attribute or a label of the run's data, or a --direction. For an attribute whose values are text, NAME is
+    COLUMN=VALUE. A strength of 1 moves a latent by the difference between the average image without the attribute and
+    the average image with it. The picture shows originals, reconstructions and edited images.
 
     Directions are stored in the run. Their accuracy is measured on held-out images; 0.5 is chance.
 
@@ -204,7 +204,7 @@ def denoise(
     /,
     *,
     noise_std: Annotated[
-        float | None, Parameter(help="Standard deviation of noise to add first, on the [0, 1] scale.")
+        float | None, Parameter(help="Add noise of this standard deviation first; pixels are in [0, 1].")
     ] = None,
     split: Split = None,
     count: Annotated[int, Parameter(help="Number of images.")] = 10,
@@ -215,7 +215,7 @@ def denoise(
 ) -> None:
     """Remove noise from images.
 
-    With --noise-std the images are taken as clean: noise is added first, and the gain in PSNR is reported.
+    With --noise-std, the command adds noise to the images, removes it again, and reports the gain in PSNR.
 
     Example: vaekit denoise runs/digits --noise-std 0.3 --out denoised.png
     """

@@ -30,9 +30,9 @@ def train(
         Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON.", group=OUTPUT_GROUP),
     ] = False,
 ) -> None:
-    """Train a model on images, or resume a training.
+    """Train a model on images, or resume a run.
 
-    The result is a run folder. Run the same command again to resume an interrupted training; give more epochs to
+    The result is a run folder. Run the same command again to resume an interrupted run; give more epochs to
     extend a finished one.
 
     DATA is a folder of images, a .zip or .tar archive of such a folder, a .npy or .npz file, or a folder with the

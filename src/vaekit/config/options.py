@@ -71,7 +71,10 @@ class TrainOptions:
         Help("1 (gray), 3 (color) or 4 (with transparency). Default: 1 or 3, depending on the images.", DATA),
     ] = None
     fit: Annotated[
-        str, Help("Images of another shape: crop to the middle, pad with the background, or stretch.", DATA, FITS)
+        str,
+        Help(
+            "Images with a different aspect ratio: crop to the middle, pad with the background, or stretch.", DATA, FITS
+        ),
     ] = "crop"
     background: Annotated[str, Help("Color behind transparent pixels and around padded images.", DATA)] = "white"
     frames: Annotated[str, Help("Frames to read from animations and multi-page files: first or all.", DATA, FRAMES)] = (

@@ -30,7 +30,7 @@ _BOUND: dict[str, Any] = {"posterior_std_gain": 0.125, "kl_warmup": 0.3, **_STEA
 _ROWS = [
     Recipe(
         "vae",
-        summary="the default: a residual network and a learned observation scale; sharp images, good samples",
+        summary="the default: a residual network and a learned observation scale; a good start for any images",
         paper="Kingma & Welling 2014, Eq. 10; learned scale: Rybkin et al. 2021, Eq. 4",
         prior="fitted-normal",
         **_BOUND,
@@ -87,7 +87,7 @@ _ROWS = [
     ),
     Recipe(
         "vamp-vae",
-        summary="a prior made of the posteriors of learned images: a better bound, diverse samples",
+        summary="a prior made of the posteriors of learned images, for a better bound",
         paper="Tomczak & Welling 2018, Eq. 9",
         cost="2.5",
         prior="vamp",
@@ -118,7 +118,7 @@ _ROWS = [
     ),
     Recipe(
         "wae-mmd",
-        summary="an autoencoder whose latents follow a normal distribution: sharp, and it can be sampled",
+        summary="an autoencoder whose latents follow a normal distribution, so it can be sampled",
         paper="Tolstikhin et al. 2018, Eq. 4 and Algorithm 2",
         posterior="point",
         objective="mmd",
@@ -138,7 +138,7 @@ _ROWS = [
     ),
     Recipe(
         "vq-vae",
-        summary="a grid of codes from a learned codebook: sharp and compact, with an autoregressive prior",
+        summary="a grid of codes from a learned codebook, with an autoregressive prior",
         paper="van den Oord et al. 2017, Eq. 3 and Appendix A.1; normalized codes: Yu et al. 2022, Sec. 3.2",
         cost="0.9",
         latent="codes",
@@ -160,7 +160,7 @@ _ROWS = [
     ),
     Recipe(
         "ae",
-        summary="a plain autoencoder: the best reconstructions, but no density and no samples",
+        summary="a plain autoencoder: accurate reconstructions, no density; samples only after fit-prior",
         paper="Hinton & Salakhutdinov 2006",
         posterior="point",
         prior="none",
