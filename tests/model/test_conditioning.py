@@ -13,7 +13,7 @@ import vaekit as vk
 from vaekit.config.run_config import Condition
 from vaekit.data import Images
 from vaekit.errors import UserError
-from vaekit.model.conditioning import asked, conditions_of, hidden_parts, matrix, size_of
+from vaekit.model.conditioning import conditions_of, hidden_parts, matrix, parse_condition, size_of
 
 TOLD = (
     Condition("label", ("cat", "dog")),
@@ -62,8 +62,8 @@ def test_columns_that_images_lack_are_not_known() -> None:
 
 
 def test_words_ask_for_some_parts_and_the_rest_is_not_known() -> None:
-    assert asked(TOLD, ["age=20", "label=dog"]).tolist() == [0, 1, 1, 0.5, 1, 0, 0, 0, 0]
-    assert asked(TOLD, ["hair = red"]).tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1]
+    assert parse_condition(TOLD, ["age=20", "label=dog"]).tolist() == [0, 1, 1, 0.5, 1, 0, 0, 0, 0]
+    assert parse_condition(TOLD, ["hair = red"]).tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ def test_words_ask_for_some_parts_and_the_rest_is_not_known() -> None:
 )
 def test_what_cannot_be_asked_is_named(word: str, message: str) -> None:
     with pytest.raises(UserError, match=f"^condition {word}.*{message}"):
-        asked(TOLD, [word])
+        parse_condition(TOLD, [word])
 
 
 def test_what_an_error_says_of_a_range_can_be_typed_back() -> None:
     told = (Condition("hair", (), 0.00095515587, 0.98911754),)
     for text in (f"{told[0].low:g}", f"{told[0].high:g}"):
-        assert asked(told, [f"hair={text}"])[1] == 1
-    with pytest.raises(UserError, match="hair is asked for twice"):
-        asked(told, ["hair=0.5", "hair=0.6"])
+        assert parse_condition(told, [f"hair={text}"])[1] == 1
+    with pytest.raises(UserError, match="hair is given twice"):
+        parse_condition(told, ["hair=0.5", "hair=0.6"])
 
 
 def test_parts_are_hidden_whole_all_or_each() -> None:
@@ -143,7 +143,7 @@ def test_a_reopened_run_knows_what_it_was_told(trained: vk.Run) -> None:
 
 def test_without_labels_and_columns_there_is_nothing_to_tell(tmp_path: Path) -> None:
     bare = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8)
-    with pytest.raises(UserError, match="needs labels .* or attributes"):
+    with pytest.raises(UserError, match="no labels .* and no attributes"):
         vk.train(bare, recipe="conditional-vae", out=tmp_path / "run", images=10, quiet=True)
 
 

@@ -1,5 +1,5 @@
-"""Codes: words and vectors lead to one another, gradients pass straight through, a codebook follows what it stands for,
-and a prior over words is a probability."""
+"""Discrete latents: tokens and vectors are inverses, gradients pass straight through, a codebook follows its features,
+and a prior over tokens is a probability."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from vaekit.model.factory import build_model, build_objective, resolve
 from vaekit.model.inference import Batch
 from vaekit.model.objectives import Step
 from vaekit.model.quantizers import (
-    AutoregressiveWords,
+    AutoregressiveTokens,
     CodePosterior,
-    IndependentWords,
-    ScalarQuantiser,
-    VectorQuantiser,
-    WordsDistribution,
+    IndependentTokens,
+    ScalarQuantizer,
+    TokenDistribution,
+    VectorQuantizer,
 )
 
 LEVELS = st.lists(st.integers(2, 9), min_size=1, max_size=4)
@@ -33,44 +33,44 @@ def randoms(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def vectors(count: int = 12, size: int = 3) -> VectorQuantiser:
+def vectors(count: int = 12, size: int = 3) -> VectorQuantizer:
     torch.manual_seed(0)
-    return VectorQuantiser(count, size)
+    return VectorQuantizer(count, size)
 
 
 @given(LEVELS)
 def test_every_word_of_rounded_numbers_has_a_vector_and_every_vector_its_word(levels: list[int]) -> None:
-    quantiser = ScalarQuantiser(levels)
-    words = torch.arange(quantiser.count)
-    found = quantiser.vectors_of(words)
-    assert torch.equal(quantiser.words_of(found), words)
-    assert len(found.unique(dim=0)) == quantiser.count and found.abs().max() <= 1
+    quantizer = ScalarQuantizer(levels)
+    tokens = torch.arange(quantizer.count)
+    found = quantizer.vectors_of(tokens)
+    assert torch.equal(quantizer.tokens_of(found), tokens)
+    assert len(found.unique(dim=0)) == quantizer.count and found.abs().max() <= 1
 
 
 @given(LEVELS, st.integers(0, 100))
 def test_rounding_reaches_every_level_and_no_other(levels: list[int], seed: int) -> None:
-    quantiser = ScalarQuantiser(levels)
-    z, words, apart = quantiser(8 * randoms(200, len(levels), seed=seed))
-    torch.testing.assert_close(z, quantiser.vectors_of(words), rtol=0, atol=1e-5)
-    assert not apart.any() and words.min() >= 0 and words.max() < quantiser.count
+    quantizer = ScalarQuantizer(levels)
+    z, tokens, apart = quantizer(8 * randoms(200, len(levels), seed=seed))
+    torch.testing.assert_close(z, quantizer.vectors_of(tokens), rtol=0, atol=1e-5)
+    assert not apart.any() and tokens.min() >= 0 and tokens.max() < quantizer.count
 
 
 def test_features_of_nothing_are_rounded_to_the_middle() -> None:
     """Mentzer et al. 2024, Sec. 3.1: an odd number of levels has 0 in the middle, an even one is shifted by half."""
-    z, _, _ = ScalarQuantiser([5, 3])(torch.zeros(1, 2))
+    z, _, _ = ScalarQuantizer([5, 3])(torch.zeros(1, 2))
     assert z.tolist() == [[0, 0]]
-    far, _, _ = ScalarQuantiser([4])(torch.tensor([[-50.0], [50.0]]))
+    far, _, _ = ScalarQuantizer([4])(torch.tensor([[-50.0], [50.0]]))
     assert far.tolist() == [[-1.0], [0.5]]
 
 
-def test_all_words_of_rounded_numbers_are_used_by_spread_features() -> None:
-    quantiser = ScalarQuantiser([8, 8, 8])
-    words = quantiser(2 * randoms(20_000, 3))[1]
-    assert len(words.unique()) > 0.9 * 512
+def test_all_tokens_of_rounded_numbers_are_used_by_spread_features() -> None:
+    quantizer = ScalarQuantizer([8, 8, 8])
+    tokens = quantizer(2 * randoms(20_000, 3))[1]
+    assert len(tokens.unique()) > 0.9 * 512
 
 
 def _features_of(levels: list[int]) -> Tensor:
-    """One for each word, in the middle between the thresholds of Mentzer et al. 2024, Sec. 3.1, which are known."""
+    """One for each token, in the middle between the thresholds of Mentzer et al. 2024, Sec. 3.1, which are known."""
     columns = []
     for count in levels:
         half = (count - 1) * 1.001 / 2
@@ -82,53 +82,53 @@ def _features_of(levels: list[int]) -> Tensor:
 
 
 @given(LEVELS)
-def test_all_words_of_any_list_of_levels_are_reached(levels: list[int]) -> None:
-    assert len(ScalarQuantiser(levels)(_features_of(levels))[1].unique()) == math.prod(levels)
+def test_all_tokens_of_any_list_of_levels_are_reached(levels: list[int]) -> None:
+    assert len(ScalarQuantizer(levels)(_features_of(levels))[1].unique()) == math.prod(levels)
 
 
 @given(LEVELS)
 def test_normal_features_use_all_levels_of_any_list(levels: list[int]) -> None:
-    quantiser = ScalarQuantiser(levels)
-    z = quantiser(randoms(4000, len(levels)))[0]
+    quantizer = ScalarQuantizer(levels)
+    z = quantizer(randoms(4000, len(levels)))[0]
     for place, count in enumerate(levels):
         share = torch.unique(z[:, place].detach(), return_counts=True)[1] / 4000
         assert len(share) == count and share.min() > 0.25 / count
 
 
 def test_two_levels_are_used_alike() -> None:
-    words = ScalarQuantiser([2, 2])(randoms(10_000, 2))[1]
-    torch.testing.assert_close(words.bincount(minlength=4) / 10_000, torch.full((4,), 0.25), rtol=0, atol=0.02)
+    tokens = ScalarQuantizer([2, 2])(randoms(10_000, 2))[1]
+    torch.testing.assert_close(tokens.bincount(minlength=4) / 10_000, torch.full((4,), 0.25), rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize("count", [1001, 1002, 5000])
 def test_thousands_of_levels_have_no_word_beyond_the_last(count: int) -> None:
-    words = ScalarQuantiser([count])(torch.tensor([[-50.0], [50.0]]))[1]
-    assert words.tolist() == [0, count - 1]
+    tokens = ScalarQuantizer([count])(torch.tensor([[-50.0], [50.0]]))[1]
+    assert tokens.tolist() == [0, count - 1]
 
 
 @pytest.mark.parametrize("levels", [[8, 8, 8], [5, 4], [3, 2], [2]])
 def test_stored_codes_keep_their_meaning(levels: list[int]) -> None:
     """The formula as it was; what was stored with it has no shift."""
-    quantiser, features = ScalarQuantiser(levels), 3 * randoms(2000, len(levels))
-    quantiser.load_state_dict({})
+    quantizer, features = ScalarQuantizer(levels), 3 * randoms(2000, len(levels))
+    quantizer.load_state_dict({})
     count = torch.tensor(levels)
     half, offset = (count - 1) * (1 + 1e-3) / 2, 0.5 * (count % 2 == 0)
     before = ((features + (offset / half).atanh()).tanh() * half - offset).round()
-    z, words, _ = quantiser(features)
+    z, tokens, _ = quantizer(features)
     torch.testing.assert_close(z, before / (count // 2))
     places = torch.tensor([1, *levels[:-1]]).cumprod(0)
-    assert torch.equal(words, ((before.long() + count // 2) * places).sum(-1))
-    again = ScalarQuantiser(levels)
-    again.load_state_dict(quantiser.state_dict())
-    assert torch.equal(again(features)[1], quantiser(features)[1])
+    assert torch.equal(tokens, ((before.long() + count // 2) * places).sum(-1))
+    again = ScalarQuantizer(levels)
+    again.load_state_dict(quantizer.state_dict())
+    assert torch.equal(again(features)[1], quantizer(features)[1])
 
 
 @pytest.mark.parametrize("kind", ["vq", "fsq"])
 def test_the_gradient_passes_straight_through(kind: str) -> None:
-    quantiser = vectors() if kind == "vq" else ScalarQuantiser([5, 5, 5])
+    quantizer = vectors() if kind == "vq" else ScalarQuantizer([5, 5, 5])
     features, pull = randoms(7, 3).requires_grad_(), randoms(7, 3, seed=1)
-    z, words, _ = quantiser(features)
-    torch.testing.assert_close(z.detach(), quantiser.vectors_of(words))
+    z, tokens, _ = quantizer(features)
+    torch.testing.assert_close(z.detach(), quantizer.vectors_of(tokens))
     (found,) = torch.autograd.grad((z * pull).sum(), features)
     smooth = F.normalize(features, dim=-1) if kind == "vq" else features.tanh()  # half width 2 by 2 levels: tanh · 2/2
     (expected,) = torch.autograd.grad((smooth * pull).sum(), features)
@@ -136,64 +136,64 @@ def test_the_gradient_passes_straight_through(kind: str) -> None:
 
 
 def test_a_word_is_the_nearest_vector() -> None:
-    quantiser, features = vectors(), randoms(50, 3, seed=2)
-    unit, codes = F.normalize(features, dim=-1), F.normalize(quantiser.vectors, dim=-1)
-    _, words, apart = quantiser(features)
+    quantizer, features = vectors(), randoms(50, 3, seed=2)
+    unit, codes = F.normalize(features, dim=-1), F.normalize(quantizer.vectors, dim=-1)
+    _, tokens, apart = quantizer(features)
     distances = (unit.unsqueeze(1) - codes).square().sum(-1)
-    assert torch.equal(words, distances.argmin(1))
+    assert torch.equal(tokens, distances.argmin(1))
     torch.testing.assert_close(apart, distances.min(1).values, rtol=1e-4, atol=1e-6)
 
 
 def test_a_codebook_goes_to_where_its_features_are() -> None:
     """Three tight bundles of features, twelve vectors: each bundle gets vectors of its own, and all end up in one."""
-    quantiser, centres = vectors(), torch.eye(3)
+    quantizer, centres = vectors(), torch.eye(3)
     for step in range(600):
         features = centres[torch.arange(90) % 3] + 0.02 * randoms(90, 3, seed=step)
-        quantiser.observe(features, quantiser(features)[1])
-    similarity = (quantiser.vectors @ centres.mT).max(1).values
+        quantizer.observe(features, quantizer(features)[1])
+    similarity = (quantizer.vectors @ centres.mT).max(1).values
     assert similarity.min() > 0.99
-    assert set((quantiser.vectors @ centres.mT).argmax(1).tolist()) == {0, 1, 2}
+    assert set((quantizer.vectors @ centres.mT).argmax(1).tolist()) == {0, 1, 2}
 
 
 def test_a_batch_moves_the_codebook_by_a_hundredth() -> None:
-    quantiser = vectors(3, 2)
-    quantiser.sums.copy_(torch.tensor([[2.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]))
-    quantiser.uses.copy_(torch.tensor([2.0, 1.0, 1.0]))
-    features, words = (
+    quantizer = vectors(3, 2)
+    quantizer.sums.copy_(torch.tensor([[2.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]))
+    quantizer.uses.copy_(torch.tensor([2.0, 1.0, 1.0]))
+    features, tokens = (
         torch.tensor([[[3.0, 4.0], [0.0, 0.5]], [[10.0, 0.0], [-7.0, 0.0]]]),
         torch.tensor([[0, 1], [0, 2]]),
     )
-    quantiser.observe(features, words)
-    torch.testing.assert_close(quantiser.uses, torch.tensor([2.0, 1.0, 1.0]))
+    quantizer.observe(features, tokens)
+    torch.testing.assert_close(quantizer.uses, torch.tensor([2.0, 1.0, 1.0]))
     sums = torch.tensor([[1.98 + 0.016, 0.008], [0.0, 1.0], [-0.99 - 0.01, -0.99]])
-    torch.testing.assert_close(quantiser.sums, sums)
-    torch.testing.assert_close(quantiser.vectors, F.normalize(sums, dim=1))
-    quantiser.observe(features[:, :1], torch.zeros(2, 1, dtype=torch.long))
-    torch.testing.assert_close(quantiser.uses, torch.tensor([2.0, 0.99, 0.99]))
+    torch.testing.assert_close(quantizer.sums, sums)
+    torch.testing.assert_close(quantizer.vectors, F.normalize(sums, dim=1))
+    quantizer.observe(features[:, :1], torch.zeros(2, 1, dtype=torch.long))
+    torch.testing.assert_close(quantizer.uses, torch.tensor([2.0, 0.99, 0.99]))
 
 
 def test_a_dead_vector_takes_half_of_the_one_that_is_used_most() -> None:
-    quantiser = vectors(3, 2)
+    quantizer = vectors(3, 2)
     start = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    quantiser.vectors.copy_(start)
-    quantiser.uses.copy_(torch.tensor([8.0, 4.0, 0.01]))
-    quantiser.sums.copy_(torch.tensor([[6.0, 2.0], [0.0, 4.0], [0.0, -0.01]]))
-    quantiser._revive()
-    torch.testing.assert_close(quantiser.uses, torch.tensor([4.0, 4.0, 4.0]))
-    torch.testing.assert_close(quantiser.sums, torch.tensor([[3.0, 1.0], [0.0, 4.0], [3.0, 1.0 - 0.4]]))
+    quantizer.vectors.copy_(start)
+    quantizer.uses.copy_(torch.tensor([8.0, 4.0, 0.01]))
+    quantizer.sums.copy_(torch.tensor([[6.0, 2.0], [0.0, 4.0], [0.0, -0.01]]))
+    quantizer._revive()
+    torch.testing.assert_close(quantizer.uses, torch.tensor([4.0, 4.0, 4.0]))
+    torch.testing.assert_close(quantizer.sums, torch.tensor([[3.0, 1.0], [0.0, 4.0], [3.0, 1.0 - 0.4]]))
 
 
 def test_vectors_that_nobody_uses_come_back() -> None:
     """All vectors but one begin where no feature is."""
-    quantiser = vectors(64, 4)
-    quantiser.vectors.copy_(F.normalize(-torch.ones(64, 4) + 0.01 * randoms(64, 4), dim=-1))
-    quantiser.vectors[0] = 0.5
-    quantiser.sums.copy_(quantiser.vectors)
+    quantizer = vectors(64, 4)
+    quantizer.vectors.copy_(F.normalize(-torch.ones(64, 4) + 0.01 * randoms(64, 4), dim=-1))
+    quantizer.vectors[0] = 0.5
+    quantizer.sums.copy_(quantizer.vectors)
     for step in range(400):
         features = torch.ones(256, 4) + randoms(256, 4, seed=step)
-        words = quantiser(features)[1]
-        quantiser.observe(features, words)
-    assert len(words.unique()) > 32
+        tokens = quantizer(features)[1]
+        quantizer.observe(features, tokens)
+    assert len(tokens.unique()) > 32
 
 
 def test_the_commitment_is_of_each_image_by_itself() -> None:
@@ -204,7 +204,7 @@ def test_the_commitment_is_of_each_image_by_itself() -> None:
     for i in range(6):
         torch.testing.assert_close(head(features[i : i + 1]).commitment, whole.commitment[i : i + 1])
     cells = head.project(features.unflatten(1, (4, 2, 2))).flatten(2).mT
-    apart = (F.normalize(cells, dim=-1) - head.quantiser.vectors_of(whole.words)).square().sum((1, 2))
+    apart = (F.normalize(cells, dim=-1) - head.quantiser.vectors_of(whole.tokens)).square().sum((1, 2))
     torch.testing.assert_close(whole.commitment, 0.5 * apart)
 
 
@@ -220,34 +220,34 @@ def test_losses_do_not_depend_on_the_size_of_the_batch(recipe: str) -> None:
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [IndependentWords, AutoregressiveWords])
-def test_a_prior_over_words_sums_to_one(kind: type) -> None:
+@pytest.mark.parametrize("kind", [IndependentTokens, AutoregressiveTokens])
+def test_a_prior_over_tokens_sums_to_one(kind: type) -> None:
     torch.manual_seed(0)
     prior = kind(3, 4)
     with torch.no_grad():
         for parameter in prior.parameters():
             parameter.add_(torch.randn(parameter.shape))
-        words = torch.tensor(list(itertools.product(range(4), repeat=3)))
-        each = prior.log_probs(words).gather(-1, words.unsqueeze(-1)).sum((1, 2))
+        tokens = torch.tensor(list(itertools.product(range(4), repeat=3)))
+        each = prior.log_probs(tokens).gather(-1, tokens.unsqueeze(-1)).sum((1, 2))
     assert each.exp().sum().item() == pytest.approx(1, abs=1e-5)
     assert each.exp().max() < 0.9
 
 
 def test_a_word_hangs_on_those_before_it_alone() -> None:
     torch.manual_seed(0)
-    prior = AutoregressiveWords(5, 4).eval()
+    prior = AutoregressiveTokens(5, 4).eval()
     with torch.no_grad():
         prior.last.weight.normal_()
-        words = torch.randint(4, (2, 5))
-        changed = words.clone()
+        tokens = torch.randint(4, (2, 5))
+        changed = tokens.clone()
         changed[:, 2] = (changed[:, 2] + 1) % 4
-        before, after = prior.log_probs(words), prior.log_probs(changed)
+        before, after = prior.log_probs(tokens), prior.log_probs(changed)
     torch.testing.assert_close(before[:, :3], after[:, :3])
     assert (before[:, 3:] - after[:, 3:]).abs().amax(-1).min() > 1e-3
 
 
 @pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
-def test_samples_of_words_are_as_frequent_as_they_are_probable(recipe: str) -> None:
+def test_samples_of_tokens_are_as_frequent_as_they_are_probable(recipe: str) -> None:
     values = {"width": 8, "code_count": 4, "code_dim": 3, "code_levels": "2,2", "smallest_grid": 4}
     row = resolve(override(get(recipe), {**values, "prior": "words"}), (1, 8, 8))
     model = build_model(row, (1, 8, 8)).eval()
@@ -255,24 +255,24 @@ def test_samples_of_words_are_as_frequent_as_they_are_probable(recipe: str) -> N
         model.prior.logits.copy_(randoms(*model.prior.logits.shape))
         pz = model.drawn_from()
         z = pz.from_noise(randoms(4000, model.latent_dim, seed=3))
-        words = pz.quantiser.words_of(z.unflatten(-1, (-1, pz.quantiser.size)))
-        found = F.one_hot(words, 4).float().mean(0)
+        tokens = pz.quantizer.tokens_of(z.unflatten(-1, (-1, pz.quantizer.size)))
+        found = F.one_hot(tokens, 4).float().mean(0)
         torch.testing.assert_close(found, model.prior.logits.softmax(-1), rtol=0, atol=0.035)
-        each = model.prior.logits.log_softmax(-1).expand(4000, -1, -1).gather(-1, words.unsqueeze(-1)).sum((1, 2))
+        each = model.prior.logits.log_softmax(-1).expand(4000, -1, -1).gather(-1, tokens.unsqueeze(-1)).sum((1, 2))
         torch.testing.assert_close(pz.log_prob(z), each)
 
 
-def test_words_are_drawn_given_those_before_them() -> None:
-    """All 4³ sentences of three words, as often as they are probable."""
+def test_tokens_are_drawn_given_those_before_them() -> None:
+    """All 4³ sentences of three tokens, as often as they are probable."""
     torch.manual_seed(0)
-    prior, quantiser = AutoregressiveWords(3, 4, width=16, layers=1).eval(), ScalarQuantiser([2, 2])
+    prior, quantizer = AutoregressiveTokens(3, 4, width=16, layers=1).eval(), ScalarQuantizer([2, 2])
     with torch.no_grad():
         prior.last.weight.normal_(0, 0.7)
-        pz = WordsDistribution(prior, quantiser)
-        words = quantiser.words_of(pz.from_noise(randoms(20_000, 6)).unflatten(1, (3, 2)))
-        found = (words * torch.tensor([16, 4, 1])).sum(1).bincount(minlength=64) / len(words)
+        pz = TokenDistribution(prior, quantizer)
+        tokens = quantizer.tokens_of(pz.from_noise(randoms(20_000, 6)).unflatten(1, (3, 2)))
+        found = (tokens * torch.tensor([16, 4, 1])).sum(1).bincount(minlength=64) / len(tokens)
         sentences = torch.tensor(list(itertools.product(range(4), repeat=3)))
-        expected = pz.log_prob(quantiser.vectors_of(sentences).flatten(1)).exp()
+        expected = pz.log_prob(quantizer.vectors_of(sentences).flatten(1)).exp()
     assert expected.sum().item() == pytest.approx(1, abs=1e-5)
     torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
     assert expected.max() > 4 * expected.min()
@@ -284,12 +284,12 @@ def test_in_training_a_codebook_has_moved_before_it_is_used() -> None:
     before = model.posterior.quantiser.vectors.clone()
     qz = model.infer(Batch(torch.rand(4, 1, 16, 16)), torch.zeros(1, 4, model.latent_dim)).levels[0].qz
     assert not torch.equal(model.posterior.quantiser.vectors, before)
-    vectors = model.posterior.quantiser.vectors_of(qz.words).flatten(1)
+    vectors = model.posterior.quantiser.vectors_of(qz.tokens).flatten(1)
     torch.testing.assert_close(qz.mean, vectors)
 
 
 @pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
-def test_the_rate_is_the_surprise_of_the_words_and_teaches_the_prior_alone(recipe: str) -> None:
+def test_the_rate_is_the_surprise_of_the_tokens_and_teaches_the_prior_alone(recipe: str) -> None:
     row = resolve(override(get(recipe), {"width": 8, "code_count": 16}), (1, 16, 16))
     model = build_model(row, (1, 16, 16)).train()
     terms = Step(model, build_objective(row))(
@@ -298,5 +298,5 @@ def test_the_rate_is_the_surprise_of_the_words_and_teaches_the_prior_alone(recip
     assert terms.rate is not None
     terms.rate.sum().backward()
     assert all(p.grad is None for name, p in model.named_parameters() if not name.startswith("prior"))
-    words = model.encode(torch.rand(4, 1, 16, 16)).words
-    assert words.shape == (4, model.latent_dim // model.posterior.quantiser.size)
+    tokens = model.encode(torch.rand(4, 1, 16, 16)).tokens
+    assert tokens.shape == (4, model.latent_dim // model.posterior.quantiser.size)

@@ -55,8 +55,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "conditional-normal": "priors:ConditionalNormal",
         "vamp": "priors:VampPrior",
         "flow": "priors:FlowPrior",
-        "words": "quantizers:IndependentWords",
-        "autoregressive-words": "quantizers:AutoregressiveWords",
+        "words": "quantizers:IndependentTokens",
+        "autoregressive-words": "quantizers:AutoregressiveTokens",
     },
     "likelihood": {
         "normal": "likelihoods:NormalHead",

@@ -109,15 +109,15 @@ class Recipe:
         return self.code_dim if self.posterior == "vq" else len(self.code_levels)
 
     @property
-    def words(self) -> int:
-        """Number of different vectors that a cell may hold."""
+    def codebook_size(self) -> int:
+        """The number of vectors that a cell can take."""
         return self.code_count if self.posterior == "vq" else math.prod(self.code_levels)
 
     @property
     def latents(self) -> str:
         """The latent of an image in words; the row must be resolved."""
         if self.latent == "codes":
-            return f"{(self.latent_dim or 0) // self.code_size} codes of {self.words} words"
+            return f"{(self.latent_dim or 0) // self.code_size} codes, each one of {self.codebook_size:,}"
         return f"{self.latent_dim} latent dimensions"
 
     @property

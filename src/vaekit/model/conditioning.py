@@ -1,9 +1,9 @@
-"""What a model is told of an image beside its pixels: the class, and the columns that came with it.
+"""The condition of an image: its class and its attributes, as one vector.
 
-    c = [one-hot class, is it known] ++ [one-hot value, is it known] ++ [(number − low) / (high − low), is it known] …
+    c = [one-hot class, is known] ++ [one-hot value, is known] ++ [(number − low) / (high − low), is known] …
 
-A part that is not known is all zero. In training parts are hidden at random, so that a model can be asked with all of
-them, with some, or with none (the unconditional model of Ho & Salimans 2021, Sec. 3.2, for every part).
+A part that is unknown is all zero. In training, parts are hidden at random, so a trained model can be conditioned on
+all parts, on some, or on none (the unconditional model of Ho & Salimans 2021, Sec. 3.2, applied to every part).
 """
 
 from __future__ import annotations
@@ -20,47 +20,52 @@ from vaekit.config.run_config import Condition
 from vaekit.data import Images, Selection
 from vaekit.errors import UserError, nearest, storable
 
-__all__ = ["asked", "conditions_of", "hidden_parts", "known_in", "matrix", "places", "selected", "size_of"]
+__all__ = ["parse_condition", "conditions_of", "hidden_parts", "known_in", "matrix", "places", "selected", "size_of"]
 
 LABEL = "label"
-_MOST_VALUES = 50  # of a column of words; more are names
-_ROUNDED = 1e-5
-_HIDE_ALL, _HIDE_EACH = 0.1, 0.1
+_MOST_VALUES = 50  # of a text column; with more, it holds names or identifiers
+_ROUNDED = 1e-5  # relative: numbers are shown to six digits
+_HIDE_ALL, _HIDE_EACH = 0.1, 0.1  # probabilities
 
 
 def conditions_of(images: Images, rows: np.ndarray) -> tuple[Condition, ...]:
-    """What can be told of the training images (``rows``, bool ``[N]``): their class, and columns that vary.
+    """Return what a model can be conditioned on: the class, and the attributes that vary over the training images.
 
-    Raises :class:`UserError` if there is nothing.
+    Args:
+        images: All images.
+        rows: Which of them are for training, bool ``[N]``.
+
+    Raises:
+        UserError: There are no labels, and no attributes that vary.
     """
     found = [Condition(LABEL, tuple(images.classes))] if images.labels is not None and len(images.classes) > 1 else []
     for name, column in images.attributes.items():
         if found and name == LABEL:
-            continue  # the class is called so
+            continue  # the name is taken by the class
         known = column[rows]
         if known.dtype.kind == "f":
             known = known[np.isfinite(known)]
             if len(known) and known.min() < known.max():
                 found.append(Condition(name, (), float(known.min()), float(known.max())))
         else:
-            values = tuple(np.unique(known[known.astype(str) != ""].astype(str)).tolist())  # "" is a missing one
+            values = tuple(np.unique(known[known.astype(str) != ""].astype(str)).tolist())  # "": missing
             if 1 < len(values) <= min(_MOST_VALUES, len(known) // 2):
                 found.append(Condition(name, values))
     if not found:
         raise UserError(
-            f"{images.source}: a conditional recipe needs labels (class subfolders) or attributes that vary "
-            "(columns of metadata.csv), these images have none; train another recipe, such as vae"
+            f"{images.source}: these images have no labels (class subfolders) and no attributes that vary (columns of "
+            "metadata.csv), and a conditional recipe needs either; train another recipe, such as vae"
         )
     return tuple(found)
 
 
 def size_of(conditions: Sequence[Condition]) -> int:
-    """How many numbers stand for all parts."""
+    """Return the length C of the condition vector."""
     return sum(_width(each) + 1 for each in conditions)
 
 
 def places(conditions: Sequence[Condition]) -> list[tuple[slice, int]]:
-    """For each condition: the columns of :func:`matrix` that hold its values, and the column that says if it is known.
+    """Return, per condition, the columns of :func:`matrix` with its values and the column with its known flag.
 
     >>> places([Condition("label", ("cat", "dog")), Condition("age", (), 0.0, 90.0)])
     [(slice(0, 2, None), 2), (slice(3, 4, None), 4)]
@@ -70,19 +75,27 @@ def places(conditions: Sequence[Condition]) -> list[tuple[slice, int]]:
 
 
 def matrix(conditions: Sequence[Condition], images: Images) -> Tensor:
-    """What is known of each of N images, float32 ``[N, C]``; columns that images lack are not known."""
+    """Return the condition vectors of N images, float32 ``[N, C]``; attributes that the images lack are unknown."""
     parts = [_part(each, _column(each, images), len(images)) for each in conditions]
     return torch.from_numpy(np.concatenate(parts, axis=1)).float()
 
 
-def asked(conditions: Sequence[Condition], words: Sequence[str]) -> Tensor:
-    """The condition ``[C]`` that words such as ``glasses=1`` or ``label=7`` ask for; the rest is not known.
+def parse_condition(conditions: Sequence[Condition], pairs: Sequence[str]) -> Tensor:
+    """Parse a condition such as ``["glasses=1", "label=7"]``; parts that are not named are unknown.
 
-    Raises :class:`UserError` for what is not known, and says what is.
+    Args:
+        conditions: What the model was conditioned on in training.
+        pairs: Texts of the form ``NAME=VALUE``.
+
+    Returns:
+        The condition vector, float32 ``[C]``.
+
+    Raises:
+        UserError: A name or a value did not occur in training, or a name is given twice.
     """
     known = {each.name: each for each in conditions}
-    told: dict[str, Any] = {}
-    for word in words:
+    given: dict[str, Any] = {}
+    for word in pairs:
         name, equals, value = (storable(part.strip()) for part in word.partition("="))
         if not equals or not value:
             raise UserError(f"condition {word}: expected NAME=VALUE, such as {_example(conditions)}", "condition")
@@ -90,28 +103,36 @@ def asked(conditions: Sequence[Condition], words: Sequence[str]) -> Tensor:
             raise UserError(
                 f"condition {word}: the model was not trained with {name!r}; {nearest(name, known)}", "condition"
             )
-        if name in told:
-            raise UserError(f"condition {word}: {name} is asked for twice; give it once", "condition")
-        told[name] = _value(known[name], value, word)
-    parts = [_part(each, [told[each.name]] if each.name in told else None, 1) for each in conditions]
+        if name in given:
+            raise UserError(f"condition {word}: {name} is given twice; give it once", "condition")
+        given[name] = _value(known[name], value, word)
+    parts = [_part(each, [given[each.name]] if each.name in given else None, 1) for each in conditions]
     return torch.from_numpy(np.concatenate(parts, axis=1)).float()[0]
 
 
 def hidden_parts(conditions: Sequence[Condition], draws: Tensor) -> Tensor:
-    """1 where a number of the condition is kept and 0 where it is hidden, ``[B, C]``, from uniform ``[B, parts + 1]``.
+    """Return a random mask of the condition: 1 keeps a number, 0 hides it.
 
-    One image in ten has all of its parts hidden, and each part of the others is hidden in one of ten.
+    All parts of an image are hidden with probability 0.1. Otherwise each part is hidden with probability 0.1.
+
+    Args:
+        conditions: The parts.
+        draws: Uniform random numbers ``[B, parts + 1]``.
+
+    Returns:
+        The mask, float32 ``[B, C]``.
     """
     kept = (draws[:, :1] >= _HIDE_ALL) & (draws[:, 1:] >= _HIDE_EACH)
     widths = torch.tensor([_width(each) + 1 for each in conditions])
     return kept.float().repeat_interleave(widths, dim=1)
 
 
-def known_in(conditions: Sequence[Condition], told: Tensor | None) -> list[str]:
-    """The names of the parts that are known of some of the images ``[N, C]``."""
-    if told is None:
+def known_in(conditions: Sequence[Condition], values: Tensor | None) -> list[str]:
+    """Return the names of the parts that are known for at least one row of the condition vectors ``[N, C]``."""
+    if values is None:
         return []
-    return [each.name for each, (_, at) in zip(conditions, places(conditions), strict=True) if bool(told[:, at].any())]
+    parts = zip(conditions, places(conditions), strict=True)
+    return [each.name for each, (_, flag) in parts if bool(values[:, flag].any())]
 
 
 def _width(condition: Condition) -> int:
@@ -154,11 +175,10 @@ def _value(condition: Condition, text: str, word: str) -> Any:
         number = float(text)
     except ValueError:
         number = float("nan")
-    slack = _ROUNDED * max(abs(condition.low), abs(condition.high))  # of what is told to six digits
+    slack = _ROUNDED * max(abs(condition.low), abs(condition.high))
     if not condition.low - slack <= number <= condition.high + slack:
         raise UserError(
-            f"condition {word}: expected a number from {condition.low:g} to {condition.high:g}, as in training, and "
-            "each name once",
+            f"condition {word}: expected a number from {condition.low:g} to {condition.high:g}, the range of training",
             "condition",
         )
     return number
@@ -170,6 +190,6 @@ def _example(conditions: Sequence[Condition]) -> str:
 
 
 def selected(images: Images, rows: np.ndarray, conditions: Sequence[Condition]) -> Selection:
-    """Some of the images, with what a conditional model is told of them."""
+    """Select images by ``rows`` (bool ``[N]``), with their condition vectors if the model is conditional."""
     chosen = images.selection(rows)
     return replace(chosen, conditions=matrix(conditions, images)) if conditions else chosen

@@ -27,9 +27,15 @@ _MOST_EPOCHS = 500  #: where the recipe names none
 
 
 def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
-    """Fills the values left to be chosen from the image shape ``(C, H, W)`` and the number of training images.
+    """Fill in the values that a recipe leaves open: they depend on the image shape and on how many images there are.
 
-    Refuses impossible pairs with a :class:`UserError`.
+    Args:
+        recipe: The recipe, with open values.
+        shape: Shape of an image, ``(C, H, W)``.
+        train_images: Number of training images.
+
+    Raises:
+        UserError: The recipe's values do not work together or with the image size.
     """
     longer = max(shape[1:])
     width = recipe.width or (32 if longer <= 16 else 64)
@@ -55,9 +61,17 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
 
 
 def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
-    """The model of a resolved row for images of ``shape`` ``(C, H, W)``, its weights drawn from ``seed``.
+    """Build the model of a recipe, with random weights.
 
-    Raises :class:`UserError` if it does not fit into memory. Its size is known before anything is allocated.
+    The size of the model is computed on the meta device first, before memory is allocated.
+
+    Args:
+        recipe: The recipe.
+        shape: Shape of an image, ``(C, H, W)``.
+        seed: Seed of the weights.
+
+    Raises:
+        UserError: The recipe is invalid for these images, or the model does not fit into memory.
     """
     row, is_meta = resolve(recipe, shape), torch.empty(0).device.type == "meta"
     try:
@@ -68,11 +82,11 @@ def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
     except RuntimeError as error:
         if not lacks_memory(error):
             raise
-        raise UserError(_too_large(row, "more memory than can be counted")) from error
+        raise UserError(_too_large(row, "more memory than a machine can address")) from error
 
 
 def _refuse_huge(row: Recipe, model: nn.Module) -> None:
-    """Refuses a model whose numbers alone fill the memory of this machine."""
+    """Refuse a model whose parameters and buffers exceed the memory of this machine."""
     needed = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
     whole = physical_bytes()
     if whole is not None and needed > whole:
@@ -81,8 +95,8 @@ def _refuse_huge(row: Recipe, model: nn.Module) -> None:
 
 def _too_large(row: Recipe, needed: str) -> str:
     return (
-        f"a model of recipe {row.name!r} with these values does not fit into memory: it needs {needed}; give smaller "
-        f"ones ({argument('latent_dim')}, {argument('size')}, {argument('width')})"
+        f"recipe {row.name!r}: a model with these values does not fit into memory: it needs {needed}; set smaller "
+        f"values ({argument('latent_dim')}, {argument('size')}, {argument('width')})"
     )
 
 
@@ -125,17 +139,17 @@ def _check_own_network(row: Recipe, encoder: nn.Module, decoder: nn.Module, outp
 
 
 def build_objective(recipe: Recipe) -> Objective:
-    """The objective of a row."""
+    """Return the objective of a recipe."""
     return registry.objective(recipe.objective).from_recipe(recipe)
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Numbers that training changes."""
+    """Return the number of trainable parameters."""
     return sum(p.numel() for p in model.parameters())
 
 
 def can_free_bits(row: Recipe) -> bool:
-    """Whether each dimension of the latent has a rate of its own, which may cost nothing."""
+    """Whether each latent dimension has its own rate, of which some can be free."""
     prior = registry.prior(row.prior)
     return row.objective == "elbo" and row.posterior == "normal" and prior is not None and prior.is_normal
 
@@ -176,14 +190,14 @@ def _unused_weights(row: Recipe, objective: type[Objective]) -> str | None:
         return f"beta={row.beta:g}: objective={row.objective} has weights of its own; set beta=1"
     if row.free_bits_nats and not can_free_bits(row):
         return (
-            f"free_bits_nats={row.free_bits_nats:g}: it is of the dimensions of a normal posterior under a normal "
-            "prior, by objective=elbo; set free_bits_nats=0"
+            f"free_bits_nats={row.free_bits_nats:g}: free bits need a normal posterior, a normal prior and "
+            "objective=elbo; set free_bits_nats=0"
         )
     return None
 
 
 def _mixed_latents(row: Recipe, posterior: type[Posterior], prior: type[Prior] | None) -> str | None:
-    """Codes come with their own posteriors and priors, and these with codes."""
+    """Refuse codes without their posteriors and priors, and these without codes."""
     is_of_codes = prior is not None and prior.latents == "codes"
     if row.latent == posterior.latent and (row.latent == "codes" or not is_of_codes):
         return None

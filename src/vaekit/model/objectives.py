@@ -104,7 +104,7 @@ class TotalCorrelation(Objective):
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if (recipe.prior, recipe.posterior) != ("standard-normal", "normal"):
             return (
-                f"recipe {recipe.name!r}: objective=tc takes the rate apart by dimension; "
+                f"recipe {recipe.name!r}: objective=tc decomposes the rate by dimension; "
                 "set prior=standard-normal and posterior=normal"
             )
         return _without_pairs(recipe)
@@ -134,7 +134,7 @@ class MMD(Objective):
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if recipe.prior != "standard-normal":
-            return f"recipe {recipe.name!r}: objective=mmd holds codes to a standard normal; set prior=standard-normal"
+            return f"recipe {recipe.name!r}: objective=mmd uses the standard normal; set prior=standard-normal"
         return _without_pairs(recipe)
 
     def loss_of_means(self, distortion: float, rate: float) -> float:
@@ -191,12 +191,12 @@ class IWAE(Objective):
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if (recipe.beta, recipe.kl_warmup, recipe.free_bits_nats) != (1, 0, 0):
             return (
-                f"recipe {recipe.name!r}: objective={recipe.objective} is the bound itself and weighs nothing; "
+                f"recipe {recipe.name!r}: objective={recipe.objective} is the bound itself and takes no weights; "
                 "set beta=1, kl_warmup=0 and free_bits_nats=0, or objective=elbo"
             )
         if recipe.objective == "iwae-dreg" and recipe.posterior == "iaf":
             return (
-                f"recipe {recipe.name!r}: the density of posterior=iaf is known of its own samples alone; set "
+                f"recipe {recipe.name!r}: the density of posterior=iaf is only available at its own samples; set "
                 "objective=iwae"
             )
         return None

@@ -21,7 +21,7 @@ class PointPosterior(Posterior):
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if recipe.samples == 1:
             return None
-        return f"samples={recipe.samples}: an autoencoder has one code per image; set samples=1"
+        return f"samples={recipe.samples}: an autoencoder has one latent vector per image; set samples=1"
 
     def __init__(self, features: int, latent_dim: int) -> None:
         super().__init__()

@@ -67,7 +67,7 @@ class FittedNormal(Prior):
 
     @torch.no_grad()
     def observe(self, qz: LatentDistribution) -> None:
-        """Moves the moments towards those of a batch of normal posteriors over ``[B, L]``."""
+        """Move the moments towards those of a batch of normal posteriors over ``[B, L]``."""
         assert isinstance(qz, DiagonalNormal)
         self.observed += 1
         keep = torch.clamp(self.observed / (self.observed + _LAG), max=_KEEP)
@@ -81,9 +81,9 @@ class FittedNormal(Prior):
 
 
 class ConditionalNormal(Prior):
-    """p(z|c): a diagonal normal that a small network makes of what is told (Sohn et al. 2015, Eq. 4), at first N(0, I).
+    """p(z|c): a diagonal normal, computed from the condition by a network (Sohn et al. 2015, Eq. 4), N(0, I) at first.
 
-    Where something is told the code need not hold it, where nothing is it must: one prior for both would be of neither.
+    Latents need not encode what the condition says. One prior for all conditions would fit none of them.
     """
 
     is_normal = True
@@ -104,7 +104,7 @@ class ConditionalNormal(Prior):
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if recipe.is_conditional:
             return None
-        return f"recipe {recipe.name!r}: prior={recipe.prior} is of what a model is told; set is_conditional=true"
+        return f"recipe {recipe.name!r}: prior={recipe.prior} needs a conditional model; set is_conditional=true"
 
     def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> DiagonalNormal:
         told = self.last.weight.new_zeros(self.size) if condition is None else condition.to(self.last.weight)
@@ -127,20 +127,17 @@ class VampPrior(Prior):
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if recipe.is_conditional:
-            return (
-                f"recipe {recipe.name!r}: of the learned images of prior=vamp nothing can be told; set "
-                "is_conditional=false"
-            )
+            return f"recipe {recipe.name!r}: prior=vamp cannot be conditional; set is_conditional=false"
         if network(recipe.net).has_batch_norm:
             return (
-                f"recipe {recipe.name!r}: prior=vamp encodes learned images, which would mix with the batch in the "
-                f"normalization of net={recipe.net}; set net=resnet or net=mlp"
+                f"recipe {recipe.name!r}: prior=vamp encodes learned images, which would enter the batch "
+                f"statistics of net={recipe.net}; set net=resnet or net=mlp"
             )
         return _without_normal_posteriors(recipe)
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
-        """Takes as many images ``[K, C, H, W]`` in [0, 1] as there are components for the first ones."""
+        """Initialize the K learned images with ``x`` ``[K, C, H, W]`` in [0, 1]."""
         self.images.copy_(x)
 
     def forward(self, model: EncodingModel, condition: Tensor | None = None) -> Mixture:
@@ -168,7 +165,7 @@ class FlowPrior(Prior):
 
 
 class MixturePrior(Prior):
-    """K normals with covariances of their own, fitted to codes elsewhere; nothing in it learns."""
+    """A mixture of K normals with full covariances, fitted to latents after training, without trainable parameters."""
 
     log_weights: Tensor
     mean: Tensor
@@ -181,7 +178,7 @@ class MixturePrior(Prior):
         self.register_buffer("factor", _identity(latent_dim).repeat(components, 1, 1))
 
     def scale(self, mean: Tensor, std: Tensor) -> None:
-        """Takes normals over codes of mean 0 and spread 1 to where these came from."""
+        """Undo the standardization of the latents, by their ``mean`` and ``std``, in the fitted normals."""
         self.mean.copy_(self.mean * std + mean)
         self.factor.copy_(std.unsqueeze(-1) * self.factor)
 
@@ -198,6 +195,6 @@ def _without_normal_posteriors(recipe: Recipe) -> str | None:
     if recipe.posterior == "normal":
         return None
     return (
-        f"recipe {recipe.name!r}: prior={recipe.prior} is made of normal posteriors; "
+        f"recipe {recipe.name!r}: prior={recipe.prior} is computed from normal posteriors; "
         "set posterior=normal, or prior=standard-normal"
     )

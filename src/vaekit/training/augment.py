@@ -19,7 +19,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PIL's conversion to "L"
 
 
 def augment(x: Tensor, draws: Tensor, flip: bool = False, shift: int = 0, jitter: float = 0.0) -> Tensor:
-    """Images changed by what was drawn for them; what is not asked for changes nothing.
+    """Augment images with the random numbers drawn for them.
 
     In this order, for an image whose draws are u₀ … u₅:
 
@@ -52,7 +52,10 @@ def augment(x: Tensor, draws: Tensor, flip: bool = False, shift: int = 0, jitter
 
 
 def _moved(x: Tensor, is_flipped: Tensor | None, offsets: Tensor) -> Tensor:
-    """Each pixel read where it comes from: ``is_flipped`` ``[B]``, ``offsets`` ``[B, 2]`` down and to the right."""
+    """Flip and shift images by reading each pixel from its source.
+
+    ``is_flipped`` ``[B]``; ``offsets`` ``[B, 2]`` in pixels, down and to the right.
+    """
     height, width = x.shape[2:]
     rows, columns = (
         (torch.arange(side, device=x.device) - offset).clamp(0, side - 1)
@@ -65,7 +68,7 @@ def _moved(x: Tensor, is_flipped: Tensor | None, offsets: Tensor) -> Tensor:
 
 
 def _recoloured(x: Tensor, factors: Tensor) -> Tensor:
-    """``factors`` ``[B, 3]`` of brightness, contrast and saturation."""
+    """Scale brightness, contrast and saturation by ``factors`` ``[B, 3]``."""
     brightness, contrast, saturation = factors[..., None, None, None].unbind(1)
     if x.shape[1] == 4:
         return torch.cat([_recoloured(x[:, :3], factors), x[:, 3:]], 1)

@@ -12,7 +12,7 @@ OnEpoch = Callable[[dict[str, object], Sequence[Path]], object]
 
 
 def both(first: OnEpoch, second: OnEpoch | None) -> OnEpoch:
-    """One callback that calls two."""
+    """Combine two callbacks into one."""
 
     def call(record: dict[str, object], pictures: Sequence[Path]) -> None:
         first(record, pictures)
@@ -39,19 +39,19 @@ class Callbacks:
         return self._failure is not None
 
     def log(self, record: dict[str, object]) -> None:
-        """Passes on one record of ``metrics.jsonl``."""
+        """Pass on one record of ``metrics.jsonl``."""
         if self._on_log is not None and not self.failed:
             on_log = self._on_log
             self._call(lambda: on_log(dict(record)))
 
     def epoch(self, record: dict[str, object], pictures: Sequence[Path]) -> None:
-        """Passes on the validation record of an epoch, and the picture files drawn after it."""
+        """Pass on the validation record of an epoch, and the picture files drawn after it."""
         if self._on_epoch is not None and not self.failed:
             on_epoch = self._on_epoch
             self._call(lambda: on_epoch(dict(record), tuple(pictures)))
 
     def raise_failure(self) -> None:
-        """Raises the exception of the callback, if there was one."""
+        """Raise the exception of the callback, if there was one."""
         if self._failure is not None:
             raise self._failure
 

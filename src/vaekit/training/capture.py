@@ -1,4 +1,4 @@
-"""A step as the list of operations that it came down to, repeated without its graph.
+"""Record a step as a list of operations, and replay it without building an autograd graph.
 
 A small network spends as long on building and walking the graph of a step as on its arithmetic. Every step of one
 batch size does the same operations in the same order, so the first one is recorded, below the level of gradients, and
@@ -18,7 +18,7 @@ __all__ = ["Tape"]
 
 
 class Tape:
-    """The operations between some inputs and what a function made of them."""
+    """The recorded operations from the inputs of a function to its outputs."""
 
     def __init__(self, run: Callable[..., tuple[Tensor, ...]]) -> None:
         self._run = run
@@ -43,7 +43,7 @@ class Tape:
 
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The function's outputs for inputs of the recorded shapes."""
+        """Return the function's outputs for inputs of the recorded shapes."""
         return self._run(*inputs)
 
 
@@ -54,7 +54,7 @@ class _Recorder(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # there is nothing here to hide from the compiler, and importing it takes a second
+        return False  # nothing needs the compiler, whose import takes a second
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -65,7 +65,7 @@ class _Recorder(TorchDispatchMode):
 
 
 class _Program:
-    """Python source with one line per operation, which forgets every tensor after its last use."""
+    """Python source with one line per operation; every tensor is freed after its last use."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         self.parameters = [f"x{number}" for number in range(len(inputs))]
@@ -76,7 +76,7 @@ class _Program:
         self.used: set[str] = set()
 
     def add(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> bool:
-        """Whether the operation can be repeated; it is written down then."""
+        """Record an operation; return whether it can be replayed."""
         is_list = isinstance(result, (tuple, list))
         results = list(result) if is_list else [result]
         if not results or not all(isinstance(each, Tensor) or each is None for each in results):
@@ -99,7 +99,7 @@ class _Program:
         return True
 
     def compiled(self, outputs: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-        """The program as a function of its inputs."""
+        """Compile the program to a function of its inputs."""
         returned = [self._text(tensor) for tensor in outputs]
         needed, body = set(returned) | set(self.parameters), []
         for names, line, used in reversed(self.lines):
@@ -114,7 +114,7 @@ class _Program:
         return run
 
     def _text(self, value: Any) -> str:
-        """How an argument is written."""
+        """Return the source text of an argument."""
         if isinstance(value, (list, tuple)):
             return f"[{', '.join(self._text(each) for each in value)}]"
         if value is None or isinstance(value, (bool, int)):

@@ -23,7 +23,7 @@ class Patience:
     epochs_since_best: int = 0
 
     def improves(self, loss: float) -> bool:
-        """Takes note of the loss of one more epoch; whether it is the best so far."""
+        """Record the loss of an epoch; return whether it is the best so far."""
         better = loss < self.best
         self.epochs_since_best = 0 if better else self.epochs_since_best + 1
         if better:
@@ -40,13 +40,13 @@ class Patience:
         return self.limit is not None and self.best < math.inf
 
     def facts(self) -> dict[str, Any]:
-        """What a restart needs, as JSON values."""
+        """Return what a resume needs, as JSON values."""
         if self.limit is None:
             return {}
         return {"best_loss": self.best if self.has_best else None, "epochs_since_best": self.epochs_since_best}
 
     def take(self, facts: dict[str, Any]) -> None:
-        """Goes back to what :meth:`facts` said."""
+        """Restore the values of :meth:`facts`."""
         best = facts.get("best_loss")
         self.best = math.inf if best is None else best
         self.epochs_since_best = facts.get("epochs_since_best", 0)

@@ -1,4 +1,4 @@
-"""What the loop reads while it runs: means of the terms, and images per second."""
+"""Meters of the training loop: means of the terms, and images per second."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Means:
         self._count = end
 
     def means(self, team: Team = ALONE) -> dict[str, float | None]:
-        """Means of all processes since the last call, nats per image; None for what the objective does not have."""
+        """Return the means over all processes since the last call, nats per image; None for terms without a value."""
         distortion = _mean(self._kept[0, : self._count], team)
         rate = _mean(self._kept[1, : self._count], team) if self._has_rate else None
         self._count = 0
@@ -48,7 +48,7 @@ class Means:
 
 
 def _mean(values: torch.Tensor, team: Team) -> float | None:
-    """The mean of the finite values (a step with others is skipped), None if there are none."""
+    """Return the mean of the finite values, or None if there are none. Steps with other values were skipped."""
     finite = values[values.isfinite()]
     # summed in double precision on the CPU, for not every device has it; sent from where the team sends
     total = torch.tensor([float(finite.cpu().double().sum()), len(finite)], dtype=torch.float64, device=team.device)
@@ -57,7 +57,7 @@ def _mean(values: torch.Tensor, team: Team) -> float | None:
 
 
 class Clock:
-    """Images per second, pauses for pictures and saving left out."""
+    """Images per second, without the pauses for pictures and saving."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()

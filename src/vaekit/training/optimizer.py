@@ -27,7 +27,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradients: list[Tensor], learning_rate: float, is_bad: Tensor | None = None) -> None:
-        """One update, from a gradient for each of the parameters. Where ``is_bad`` is 1.0, nothing changes."""
+        """Update the parameters from their gradients. If ``is_bad`` is 1.0, nothing changes."""
         if is_bad is not None and is_bad.device.type == "mps" and bool(is_bad):  # its kernel does not look
             return
         self.step_count.add_(1)
@@ -51,5 +51,5 @@ class Adam:
             self.step_count.sub_(is_bad)
 
     def moments(self) -> dict[str, list[Tensor]]:
-        """The running means of the gradients and of their squares, one per parameter under each name."""
+        """Return the running means of the gradients and of their squares, by name, one tensor per parameter."""
         return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq}

@@ -1,4 +1,4 @@
-"""What a training would cost, said before it starts: parameters, memory, steps, seconds, the full configuration."""
+"""The cost of a training before it starts: parameters, memory, steps, seconds and the full configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vaekit.training.trainer import Trainer
 __all__ = ["largest_batch", "make_plan"]
 
 _TIMED_STEPS = 3
-_FILL = 0.8  # of the memory that is free; the rest is for what the kernels want beside
+_FILL = 0.8  # of the free memory; the rest is for the workspaces of kernels
 _LARGEST_BATCH = 4096
 
 
@@ -95,7 +95,7 @@ def largest_batch(
 
 
 def _measure(trainer: Trainer) -> tuple[float, int]:
-    """Median seconds of a step, and bytes that it keeps for the backward pass."""
+    """Return the median seconds of a step, and the bytes that it keeps for the backward pass."""
     kept: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:

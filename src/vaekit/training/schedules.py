@@ -1,4 +1,4 @@
-"""What a run does where: the order of its images, the learning rate and the weight of the rate, from its position.
+"""Schedules: the order of the images, the learning rate and the weight of the rate, as functions of the position.
 
 Nothing here remembers anything: a restart recomputes all of it from (seed, images seen).
 """
@@ -15,7 +15,7 @@ from vaekit.system.rng import ORDER, stream
 
 __all__ = ["epoch_order", "learning_rate", "ramp", "rate_weight"]
 
-_BLOCK = 64  # neighbours that stay together when images lie on a disk: one read instead of sixty-four
+_BLOCK = 64  # images that stay together if they are read from disk: one read instead of sixty-four
 
 
 def epoch_order(seed: int, epoch: int, count: int, window: int = 0) -> Tensor:
@@ -33,7 +33,7 @@ def epoch_order(seed: int, epoch: int, count: int, window: int = 0) -> Tensor:
 
 
 def learning_rate(row: Recipe, fraction: float) -> float:
-    """The learning rate when ``fraction`` of the run is done."""
+    """Return the learning rate at ``fraction`` of the run, 0 to 1."""
     if row.schedule == "constant":
         return float(row.learning_rate)
     if fraction < row.warmup:
@@ -43,7 +43,7 @@ def learning_rate(row: Recipe, fraction: float) -> float:
 
 
 def ramp(row: Recipe, fraction: float) -> float:
-    """Rises from 0 to 1 during the warm-up: what an objective weighs with it comes slowly."""
+    """Return the ramp at ``fraction`` of the run: it rises from 0 to 1 during the warm-up of the objective."""
     return min(1.0, fraction / row.kl_warmup) if row.kl_warmup else 1.0
 
 

@@ -1,4 +1,4 @@
-"""Before the first step: how a training is computed on a device, and with how many threads."""
+"""Settings before the first step: precision, compilation and the number of threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LARGE_DENSE_BATCH = 128  # from here on the products of a dense network take lo
 
 
 def with_engine(config: RunConfig, device: torch.device, asked: Mapping[str, Any] | None = None) -> RunConfig:
-    """The configuration with what is fastest on a device, and with what of :class:`Engine` was ``asked`` for."""
+    """Return the configuration with the fastest engine for a device; values in ``asked`` take precedence."""
     row, most = config.recipe, (asked or {}).get("micro_batch") or config.data.train_images
     batch = min(row.batch_size or 0, most)
     return replace(config, engine=replace(_fastest_engine(device, row.net, batch), **asked or {}))

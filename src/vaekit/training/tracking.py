@@ -1,4 +1,4 @@
-"""Where the numbers of a training are written: ``metrics.jsonl`` always, TensorBoard where it is asked for."""
+"""Write the numbers of a training: always to ``metrics.jsonl``, optionally to TensorBoard."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Tracker:
         self._writer = _tensorboard(out, images) if tensorboard else None
 
     def add(self, line: dict[str, Any]) -> None:
-        """Writes one line."""
+        """Write one line."""
         runs.append_metrics(self._out, line)
         if self._writer is not None:
             _add_scalars(self._writer, line)
@@ -37,7 +37,7 @@ class Tracker:
             self._on_log(line)
 
     def close(self) -> None:
-        """Writes out what is still held back."""
+        """Flush buffered lines."""
         if self._writer is not None:
             self._writer.close()
 
@@ -49,7 +49,11 @@ def _add_scalars(writer: Any, line: dict[str, Any]) -> None:
 
 
 def check_tensorboard() -> None:
-    """Raises :class:`UserError` if TensorBoard's writer is not installed."""
+    """Check that TensorBoard's writer is installed.
+
+    Raises:
+        UserError: It is not.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

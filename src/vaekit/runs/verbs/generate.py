@@ -10,7 +10,7 @@ from torch import Tensor
 from vaekit.data.number_inputs import as_latents
 from vaekit.errors import UserError
 from vaekit.latent import ops
-from vaekit.model.conditioning import asked
+from vaekit.model.conditioning import parse_condition
 from vaekit.runs.context import RunContext, sheet_of
 from vaekit.runs.result import Result
 
@@ -40,4 +40,4 @@ def _condition_of(run: RunContext, condition: Mapping[str, Any] | Sequence[str])
         )
     if isinstance(condition, Mapping):
         condition = [f"{name}={int(value) if isinstance(value, bool) else value}" for name, value in condition.items()]
-    return asked(conditions, condition)
+    return parse_condition(conditions, condition)
