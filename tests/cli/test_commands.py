@@ -74,7 +74,8 @@ def test_no_heavy_import_before_a_verb_needs_it() -> None:
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
-def test_the_verbs_are_those_that_work(vaekit: Callable) -> None:
+def test_the_verbs_are_those_that_work(vaekit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    width(80, monkeypatch)
     answer = vaekit("--help")
     assert (answer.code, answer.err) == (0, "")
     assert sorted(re.findall(r"^│ ([a-z]+) {2,}", answer.out, re.M)) == sorted(VERBS)
