@@ -34,7 +34,7 @@ def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
 COMMANDS = {
     "Train": {
         "train": ("training:train", "Train a model on images, or resume a run."),
-        "data": ("training:data", "Show what is in a data set, or write it as a folder."),
+        "data": ("training:data", "Show what is in a dataset, or write it as a folder."),
         "recipes": ("training:recipes", "List the recipes."),
         "fit-prior": ("training:fit_prior", "Fit a prior to the latents of a finished run."),
     },

@@ -40,7 +40,7 @@ def train(
     or metadata.jsonl.
 
     DATA can also be a name. digits, portraits and portraits:COUNT are built in. mnist, fashion-mnist and cifar10 are
-    downloaded once. hf://OWNER/NAME[:SPLIT] is a data set of the Hugging Face hub (needs the extra "hub").
+    downloaded once. hf://OWNER/NAME[:SPLIT] is a dataset of the Hugging Face hub (needs the extra "hub").
 
     Example: vaekit train photos/ --size 64 --budget 10m
     """
@@ -69,7 +69,7 @@ def data(
     ] = None,
     sheet: Annotated[
         Path | None,
-        Parameter(help="Picture of the data set to write: .png, .webp or .jpg, with a row per class."),
+        Parameter(help="Picture of the dataset to write: .png, .webp or .jpg, with a row per class."),
     ] = None,
     count: Annotated[int | None, Parameter(help="Number of images of portraits, which are drawn.")] = None,
     prune: Annotated[
@@ -77,7 +77,7 @@ def data(
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Show what is in a data set, or write it as a folder.
+    """Show what is in a dataset, or write it as a folder.
 
     DATA is anything that 'vaekit train' takes.
 
@@ -86,7 +86,7 @@ def data(
     from vaekit import data as images_of
 
     if prune == (data is not None):
-        raise UserError("give DATA (a folder, an archive, the name of a data set), or --prune without it")
+        raise UserError("give DATA (a folder, an archive, the name of a dataset), or --prune without it")
     if prune:
         say({"freed_bytes": images_of.prune()}, json_)
         return
