@@ -1,7 +1,8 @@
 """
 The network and the loss are those of `seed-ae`. Only the training settings differ, and the run is much shorter. The
 output of the decoder starts at the mean image, the learning rate rises and falls once (Smith & Topin 2019), and the
-loss of a batch is the mean over its images. """
+loss of a batch is the mean over its images.
+"""
 
 import math
 
