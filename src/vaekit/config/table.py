@@ -179,7 +179,7 @@ _ROWS = [
     ),
     Recipe(
         "seed-ae",
-        summary="founding system A: a dense 784-200-20-200-784 autoencoder for handwritten digits",
+        summary="the first original system: a dense 784-200-20-200-784 autoencoder for handwritten digits",
         paper="Hinton & Salakhutdinov 2006",
         cost="0.03",
         net="mlp",
@@ -221,7 +221,7 @@ _ROWS = [
     ),
     Recipe(
         "seed-vae",
-        summary="founding system B: a convolutional VAE for 256x256 faces; blurry because of its fixed scale",
+        summary="the second original system: a convolutional VAE for 256x256 faces; blurry because of its fixed scale",
         paper="Kingma & Welling 2014, Eq. 10 and Appendix B",
         cost="2.5",
         net="seed-conv",
