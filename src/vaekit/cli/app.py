@@ -46,7 +46,7 @@ COMMANDS = {
         "explore": ("export:explore", "Explore a run in the browser."),
     },
     "Latent space": {
-        "interpolate": ("latent:interpolate", "Walk through latent space from one place to another."),
+        "interpolate": ("latent:interpolate", "Walk through latent space from one point to another."),
         "traverse": ("latent:traverse", "Show what each latent dimension changes in an image."),
         "edit": ("latent:edit", "Add attributes to images or remove them."),
         "arithmetic": ("latent:arithmetic", "Add and subtract latents, and decode the result."),
