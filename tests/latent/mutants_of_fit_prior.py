@@ -12,6 +12,8 @@ TABLE = Table(
         Mutant("codes[~is_held].double(), codes[is_held].double()", "codes.double(), codes[is_held].double()", "codes that are held out are fitted to"),
         Mutant("log_prob(scaled[1]) - std.log().sum()", "log_prob(scaled[1]) + std.log().sum()", "the sign of the change of units"),
         Mutant("prior(None).log_prob(held.float())", "prior(None).log_prob(train.float())", "nats of what was fitted to"),
+        Mutant("best = max(fits, key=", "best = min(fits, key=", "the number of components that suits held-out latents least"),
+        Mutant("_nats(fits[count], held.float())", "_nats(fits[count], train.float())", "the number of components that suits what was fitted to"),
         Mutant("torch.from_numpy(fitted.weights_).log()", "torch.from_numpy(fitted.weights_)", "weights for log weights of a fitted mixture"),
         Mutant("torch.linalg.cholesky(torch.from_numpy(fitted.covariances_))", "torch.from_numpy(fitted.covariances_)", "covariances for their factors"),
         Mutant("ComposedTransform(plain.transform, scaling)", "ComposedTransform(scaling, plain.transform)", "codes are scaled on the wrong side of a flow"),
