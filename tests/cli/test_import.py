@@ -136,7 +136,7 @@ def test_a_training_goes_on_and_says_that_the_file_has_changed(here: Path, vaeki
     answer = vaekit(*shlex.split(TRAIN.replace("--images 200", "--images 400")))
     assert answer.code == 0
     assert "own_network.py, which defines net=mine, has changed since the run run began" in answer.err
-    assert "going on from image 200" in answer.err
+    assert "resuming from image 200" in answer.err
 
 
 def test_the_next_command_imports_too(here: Path, vaekit: Callable) -> None:

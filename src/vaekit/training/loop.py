@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vaekit.config.options import TrainOptions
-from vaekit.config.run_config import Condition, RunConfig
+from vaekit.config.run_config import Condition, Length, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import Images
 from vaekit.data.subsets import is_trained_on
@@ -33,7 +33,7 @@ from vaekit.runs.results import write_results
 from vaekit.runs.watched import Watched
 from vaekit.system.cpu import one_thread_per_core, torch_threads
 from vaekit.system.device import pick_device
-from vaekit.system.distributed import join
+from vaekit.system.distributed import Team, join
 from vaekit.system.files import atomic_write_text, save_tensors
 from vaekit.system.malloc import freed_memory_is_kept
 from vaekit.system.memory import peak_resident_bytes
@@ -94,35 +94,24 @@ def train(
     computing, engine = choose_threads(out, chosen, options.engine(), team)
     config = with_engine(config, chosen, engine)
     team.agree(_agreed(config, images, engine, out))
-    grey, images = images, images.binarized(binarize)
-    told = config.conditions
-    pixels = selected(grey if binarize == "dynamic" else images, is_trained_on(images, recipe), told)
-    watched = Watched.of(images, recipe, told)
+    gray, images = images, images.binarized(binarize)
+    source = gray if binarize == "dynamic" else images
+    pixels = selected(source, is_trained_on(images, recipe), config.conditions)
+    watched = Watched.of(images, recipe, config.conditions)
     with ExitStack() as held:
         held.enter_context(claim(out, progress.say) if team.leads else nullcontext())
         held.enter_context(torch_threads(computing.threads))
         if computing.is_pinned:
             held.enter_context(one_thread_per_core())
         held.enter_context(freed_memory_is_kept())
-        is_new = False
-        if team.leads:
-            config, is_new = meet_folder(out, config, length, engine)
-        config = RunConfig.from_json(team.text_of_leader(config.to_json()))
-        if team.any(is_new) and length.budget_seconds:
+        config, is_new = _settled(out, config, length, engine, team)
+        if is_new and length.budget_seconds:
             fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
-            config = RunConfig.from_json(team.text_of_leader(fitted.to_json()))
+            config = _of_leader(fitted, team)
         trainer = Trainer(config, pixels, chosen, team)
-        saved = runs.load_state(out, progress.say, trainer.state_fault) if team.leads else None
-        if team.leads and saved is None:
-            _begin(trainer, out, watched)
-        best = Patience(config.patience)
-        if saved is not None:
-            trainer.load_state(*saved)
-            best.take(saved[1])
-        trainer.follow_leader()
-        best.take(json.loads(team.text_of_leader(json.dumps(best.facts()))))
+        best, was_saved = _restored(trainer, out, watched, progress)
         is_over = trainer.images == config.total_images or best.is_exhausted
-        if team.any(saved is not None and is_over and _is_finished(out)):
+        if team.any(was_saved and is_over and _is_finished(out)):
             if team.leads:
                 runs.clear_leftovers(out)
             advice = f"give a larger {argument('patience')}" if best.is_exhausted else f"give more {argument('epochs')}"
@@ -132,8 +121,8 @@ def train(
             progress.say(computing.note)
         if config.engine.compiled:
             progress.say("the step is compiled first, which may take a minute or two")
-        if saved is not None:
-            progress.say(f"{out}: going on from image {trainer.images:,} of {config.total_images:,}")
+        if was_saved:
+            progress.say(f"{out}: resuming from image {trainer.images:,} of {config.total_images:,}")
             _repair(trainer, out, best)
         with (
             closing(Tracker(out, options.tensorboard, trainer.images, callbacks.log))
@@ -146,6 +135,40 @@ def train(
     team.any(False)  # nobody returns before the folder is whole
     callbacks.raise_failure()  # of the final record
     return out
+
+
+def _settled(
+    out: Path, config: RunConfig, length: Length, engine: Mapping[str, Any], team: Team
+) -> tuple[RunConfig, bool]:
+    """The configuration that all processes train with, that of the run if there is one, and whether the run is new."""
+    is_new = False
+    if team.leads:
+        config, is_new = meet_folder(out, config, length, engine)
+    return _of_leader(config, team), team.any(is_new)
+
+
+def _of_leader(config: RunConfig, team: Team) -> RunConfig:
+    """The leader's configuration, in every process."""
+    return RunConfig.from_json(team.text_of_leader(config.to_json()))
+
+
+def _restored(trainer: Trainer, out: Path, watched: Watched, progress: Progress) -> tuple[Patience, bool]:
+    """Load the saved state into every process, or start a new one.
+
+    Returns:
+        The state of early stopping, and whether this process found a saved state. Only the leader looks for one.
+    """
+    team = trainer.team
+    saved = runs.load_state(out, progress.say, trainer.state_fault) if team.leads else None
+    if team.leads and saved is None:
+        _begin(trainer, out, watched)
+    best = Patience(trainer.config.patience)
+    if saved is not None:
+        trainer.load_state(*saved)
+        best.take(saved[1])
+    trainer.follow_leader()
+    best.take(json.loads(team.text_of_leader(json.dumps(best.facts()))))
+    return best, saved is not None
 
 
 def _agreed(config: RunConfig, images: Images, engine: Mapping[str, Any], out: Path) -> dict[str, Any]:
