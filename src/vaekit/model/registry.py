@@ -32,6 +32,7 @@ _Network = TypeVar("_Network", bound=Network)
 _Prior = TypeVar("_Prior", bound=Prior)
 _Likelihood = TypeVar("_Likelihood", bound=Likelihood)
 _Objective = TypeVar("_Objective", bound=Objective)
+_Part = TypeVar("_Part")
 
 
 def register_network(name: str) -> Callable[[type[_Network]], type[_Network]]:
@@ -43,13 +44,7 @@ def register_network(name: str) -> Callable[[type[_Network]], type[_Network]]:
     Raises:
         UserError: for a name that is taken, and for a class that is no network or lacks a method.
     """
-
-    def register(part: type[_Network]) -> type[_Network]:
-        _check(part, Network, f"net={name}")
-        parts.add("net", name, part)
-        return part
-
-    return register
+    return _registering("net", name, Network)
 
 
 def register_prior(name: str) -> Callable[[type[_Prior]], type[_Prior]]:
@@ -61,13 +56,7 @@ def register_prior(name: str) -> Callable[[type[_Prior]], type[_Prior]]:
     Raises:
         UserError: for a name that is taken, and for a class that is no prior or lacks a method.
     """
-
-    def register(part: type[_Prior]) -> type[_Prior]:
-        _check(part, Prior, f"prior={name}")
-        parts.add("prior", name, part)
-        return part
-
-    return register
+    return _registering("prior", name, Prior)
 
 
 def register_likelihood(name: str) -> Callable[[type[_Likelihood]], type[_Likelihood]]:
@@ -79,13 +68,7 @@ def register_likelihood(name: str) -> Callable[[type[_Likelihood]], type[_Likeli
     Raises:
         UserError: for a name that is taken, and for a class that is no likelihood or lacks a method.
     """
-
-    def register(part: type[_Likelihood]) -> type[_Likelihood]:
-        _check(part, Likelihood, f"likelihood={name}")
-        parts.add("likelihood", name, part)
-        return part
-
-    return register
+    return _registering("likelihood", name, Likelihood)
 
 
 def register_objective(name: str) -> Callable[[type[_Objective]], type[_Objective]]:
@@ -97,13 +80,7 @@ def register_objective(name: str) -> Callable[[type[_Objective]], type[_Objectiv
     Raises:
         UserError: for a name that is taken, and for a class that is no objective or lacks a method.
     """
-
-    def register(part: type[_Objective]) -> type[_Objective]:
-        _check(part, Objective, f"objective={name}")
-        parts.add("objective", name, part, trains_on_bound=part.has_rate)
-        return part
-
-    return register
+    return _registering("objective", name, Objective)
 
 
 def network(name: str) -> type[Network]:
@@ -141,6 +118,18 @@ def objective(name: str) -> type[Objective]:
     found = parts.part("objective", name)
     assert issubclass(found, Objective)
     return found
+
+
+def _registering(kind: str, name: str, contract: type) -> Callable[[type[_Part]], type[_Part]]:
+    """Class decorator that checks a part against its contract and registers it."""
+
+    def register(part: type[_Part]) -> type[_Part]:
+        _check(part, contract, f"{kind}={name}")
+        trains_on_bound = part.has_rate if issubclass(part, Objective) else True
+        parts.add(kind, name, part, trains_on_bound=trains_on_bound)
+        return part
+
+    return register
 
 
 def _check(part: object, contract: type, named: str) -> None:
