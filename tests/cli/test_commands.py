@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation_numbers import NUMBERS, OF_CODES, SSIM
 from PIL import Image
 
 import vaekit as vk
@@ -33,14 +34,6 @@ TOOLS = (
     *("neighbors", "map", "encode", "evaluate", "score", "export"),
 )
 VERBS = ("train", "data", "recipes", "doctor", *TOOLS, "explore", "publish", "verify")
-MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
-SSIM = {"ssim", "ssim_error"}  #: of the verb alone: too slow after every epoch
-OF_ALL_CODES = {
-    f"{name}_nats"
-    for name in ("mutual_information", "mutual_information_at_least", "marginal_kl", "marginal_kl_at_most")
-}
-OF_CODES = {"active_units"} | OF_ALL_CODES | {f"{name}_error" for name in OF_ALL_CODES}
-NUMBERS = {"images"} | MEANS | {f"{name}_error" for name in MEANS} | OF_CODES
 PLAN = {"parameters", "memory_bytes", "steps", "estimated_seconds", "config"}
 
 

@@ -164,12 +164,17 @@ def test_unreadable_files_leave_no_gap(tmp_path: Path, decoded: list[str], monke
     assert len(again) == COUNT - 2 and same(again, plain(source, monkeypatch, size=8))
 
 
-def test_colour_that_turns_up_late(tmp_path: Path, monkeypatch) -> None:
-    source = tmp_path / "gray"
-    source.mkdir()
+def gray_and_one_red(folder: Path) -> Path:
+    """Writes a folder of gray images whose last one is red."""
+    folder.mkdir()
     for index in range(COUNT):
-        Image.new("L", (10, 10), index).save(source / f"{index:03d}.png")
-    Image.new("RGB", (10, 10), "red").save(source / "zzz.png")
+        Image.new("L", (10, 10), index).save(folder / f"{index:03d}.png")
+    Image.new("RGB", (10, 10), "red").save(folder / "zzz.png")
+    return folder
+
+
+def test_colour_that_turns_up_late(tmp_path: Path, monkeypatch) -> None:
+    source = gray_and_one_red(tmp_path / "gray")
     monkeypatch.setattr(load, "_BLOCK", 8)
     images = open_images(source, size=8)
     assert images.shape == (3, 8, 8) and images.pixels[-1, :, 0, 0].tolist() == [255, 0, 0]
@@ -390,11 +395,7 @@ def test_the_time_of_the_first_reading_counts_after_a_kill(tmp_path: Path, folde
 
 
 def test_colour_found_once_is_remembered_after_a_kill(tmp_path: Path, folder_of_cache: Path, monkeypatch) -> None:
-    source = tmp_path / "gray"
-    source.mkdir()
-    for index in range(COUNT):
-        Image.new("L", (10, 10), index).save(source / f"{index:03d}.png")
-    Image.new("RGB", (10, 10), "red").save(source / "zzz.png")
+    source = gray_and_one_red(tmp_path / "gray")
     monkeypatch.setattr(load, "_BLOCK", 8)
     with monkeypatch.context() as patch:
         patch.setattr(building.Building, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

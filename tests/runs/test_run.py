@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluation_numbers import NUMBERS, SSIM
 from PIL import Image
 
 import vaekit as vk
@@ -23,15 +24,6 @@ from vaekit.errors import UserError
 from vaekit.evaluation.metrics import psnr_db
 from vaekit.latent import ops as edit
 from vaekit.runs import folder as runs
-
-MEANS = {"sse_per_image", "psnr_db", "elbo_nats", "rate_nats", "distortion_nats", "bits_per_dim"}
-SSIM = {"ssim", "ssim_error"}  #: of the verb alone: too slow after every epoch
-OF_ALL_CODES = {
-    f"{name}_nats"
-    for name in ("mutual_information", "mutual_information_at_least", "marginal_kl", "marginal_kl_at_most")
-}
-OF_CODES = {"active_units"} | OF_ALL_CODES | {f"{name}_error" for name in OF_ALL_CODES}
-KEYS = {"images"} | MEANS | {f"{name}_error" for name in MEANS} | OF_CODES
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +212,7 @@ def test_evaluate_of_a_vae(vae: vk.Run) -> None:
     numbers = dict(vae.evaluate())
     assert len(numbers.pop("kl_per_dim_nats")) == len(numbers.pop("kl_per_dim_nats_error")) == vae.model.latent_dim
     assert numbers.pop("part") == "test"
-    assert numbers.keys() == KEYS | SSIM and numbers["images"] == len(vae.images("test")) == 186
+    assert numbers.keys() == NUMBERS | SSIM and numbers["images"] == len(vae.images("test")) == 186
     assert numbers["elbo_nats"] == pytest.approx(-numbers["distortion_nats"] - numbers["rate_nats"])
     assert numbers["rate_nats"] > 0
     pixels = vae.images("test").pixels
@@ -236,7 +228,7 @@ def test_evaluate_of_a_vae(vae: vk.Run) -> None:
 
 def test_evaluate_of_an_autoencoder_claims_no_bound(ae: vk.Run) -> None:
     numbers = ae.evaluate()
-    assert numbers.keys() == KEYS | SSIM | {"part"}
+    assert numbers.keys() == NUMBERS | SSIM | {"part"}
     assert numbers["elbo_nats"] is None and numbers["rate_nats"] is None
     # A normal likelihood with variance 1/2: distortion = SSE + (D/2) log π.
     assert numbers["distortion_nats"] == pytest.approx(numbers["sse_per_image"] + 32 * np.log(np.pi), rel=1e-5)
@@ -323,7 +315,7 @@ def test_the_numbers_of_a_run_and_what_they_are_called(recipe: str, source: str,
     for name in ("kl_per_dim_nats", "kl_per_dim_nats_error"):
         numbers.pop(name, None)
     assert numbers.pop("part") == "test"
-    assert numbers.keys() == KEYS | SSIM
+    assert numbers.keys() == NUMBERS | SSIM
     assert np.isfinite([value for value in numbers.values() if value is not None]).all()
     assert (numbers["elbo_nats"] is None) == (not row.has_bound)
     pixels = run.images("test").pixels[:3]
