@@ -3,7 +3,7 @@ The encoder maps each image to one latent, and the decoder reconstructs the imag
 
     loss = −log p(x|z)
 
-Nothing controls how latents are distributed. So there is no density and no prior to sample from.
+The distribution of the latents is not constrained, so there is no density and no prior to sample from.
 
 The likelihood is a normal with one learned standard deviation for all pixels. Its optimum is the smallest squared
 error.

@@ -202,7 +202,7 @@ def trains_on_bound(objective: str) -> bool:
 
 @contextmanager
 def imported_as(source: str) -> Iterator[None]:
-    """What is registered meanwhile comes from ``source``, a file or module as the user named it."""
+    """Record ``source``, the file or module that the user named, for each part registered inside the context."""
     _importing.append(source)
     try:
         yield

@@ -64,7 +64,7 @@ class Animation(Picture):
 def animated(sheet: Sheet) -> Animation:
     """Animate a walk image by image, or the columns of a sheet whose rows have labels.
 
-    Where one walk begins with the last image of the previous one, that image is shown once.
+    If a walk starts with the last image of the previous walk, that image is shown only once.
     """
     if sheet.row_labels:
         columns = sheet.pixels.unflatten(0, (-1, sheet.columns)).unbind(1)

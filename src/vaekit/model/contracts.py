@@ -235,7 +235,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
-        """What is minimized, nats per example ``[B]``.
+        """Compute the loss of each example ``[B]``, in nats.
 
         Args:
             inference: K samples of each of B images.

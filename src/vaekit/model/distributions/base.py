@@ -82,7 +82,7 @@ class NormalDistribution(LatentDistribution):
     @property
     @abstractmethod
     def variance(self) -> Tensor:
-        """Of each dimension, of the shape of ``mean``."""
+        """The value for each dimension, in the shape of ``mean``."""
 
     @abstractmethod
     def to_noise(self, z: Tensor) -> Tensor:

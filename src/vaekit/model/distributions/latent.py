@@ -32,7 +32,7 @@ class DiagonalNormal(NormalDistribution):
 
     @property
     def variance(self) -> Tensor:
-        """Of each dimension, of the shape of ``mean``."""
+        """The value for each dimension, in the shape of ``mean``."""
         return (2 * self.log_std).exp()
 
     def from_noise(self, noise: Tensor) -> Tensor:

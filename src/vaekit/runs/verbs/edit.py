@@ -58,7 +58,7 @@ def _step(run: RunContext, moves: Mapping[str, float], known: Mapping[str, Direc
 
 
 def _numbers(moves: Mapping[str, float], known: Mapping[str, Direction]) -> dict[str, Any]:
-    """What is known of each direction, and a warning about those that are no better than chance."""
+    """The strength, accuracy and method of each direction, and a warning about directions no better than chance."""
     facts = {
         name: {"strength": strength, "accuracy": known[name].accuracy, "method": known[name].method}
         for name, strength in moves.items()
