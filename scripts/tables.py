@@ -120,12 +120,10 @@ def scaling() -> list[str]:
         rows.append(f"| {batch} | {one:.0f} | {several:.0f} | {found['ratio']:.2f} |")
     count = result["processes"]
     head = f"| total batch | images/s, one process, {count} threads | images/s, {count} processes | ratio |"
-    source = ["Default `vae` at 64 px ([scaling.json](../bench/results/scaling.json), made by `bench/scaling.py`)."]
-    if result.get("gradients") != "DistributedDataParallel":
-        source += [
-            "Measured before `DistributedDataParallel` was used, when the processes of one host summed gradients in",
-            "shared memory. The current version has not been measured yet.",
-        ]
+    source = [
+        "Default `vae` at 64 px, medians of the rounds, taken in turns "
+        "([scaling.json](../bench/results/scaling.json), made by `bench/scaling.py`)."
+    ]
     return [head, "|---|---|---|---|", *rows, "", *source]
 
 

@@ -117,7 +117,7 @@ def test_it_is_shipped_and_shown(run: vk.Run, tmp_path: Path) -> None:
     check_page()
     if not serves("export", run.model):
         for act in (lambda: publish(run, tmp_path / "site", 10), lambda: run.export(tmp_path / "out")):
-            with pytest.raises(UserError, match="export: recipe .* makes words on a grid"):
+            with pytest.raises(UserError, match="export: recipe .* has discrete codes, and this needs a latent vector"):
                 act()
         assert not list(tmp_path.iterdir())
         return

@@ -11,8 +11,8 @@ TABLE = Table(
         # evaluation
         Mutant("(picture - x).square().flatten(1).sum(1)", "(picture - x).square().flatten(1).mean(1)", "the squared error is a mean over pixels"),
         Mutant("(picture - x).square().flatten(1).sum(1)", "(picture - x).abs().flatten(1).sum(1)", "absolute for squared errors"),
-        Mutant("self.model.decode(level.qz.mean, batch.condition).picture", "self.model.decode(level.z[0], batch.condition).picture", "the picture of a sample, not of the mean"),
-        Mutant("self.model.decode(level.qz.mean, batch.condition).picture", "self.model.decode(level.qz.mean, batch.condition).mean", "errors of a mean that is not clamped"),
+        Mutant("self.model.decode(latents, batch.condition).picture", "self.model.decode(level.z[0], batch.condition).picture", "the picture of a sample, not of the mean"),
+        Mutant("self.model.decode(latents, batch.condition).picture", "self.model.decode(level.qz.mean, batch.condition).mean", "errors of a mean that is not clamped"),
         Mutant("[rows] = kl.sum(1)", "[rows] = kl.mean(1)", "the rate that is printed is a mean over dimensions"),
         Mutant("[rows] = -_double(inference.log_px.mean(0))", "[rows] = _double(inference.log_px.mean(0))", "the sign of the distortion that is printed"),
         Mutant("self.kl_moments += torch", "self.kl_moments = torch", "the divergences of the last chunk alone"),
@@ -49,7 +49,7 @@ TABLE = Table(
         Mutant("and is_saturated(information)", "and False", "information that is log N is taken for that of the set"),
         # what is told
         Mutant("_conditions_of(pixels, start, len(x))", "_conditions_of(pixels, 0, len(x))", "all images are told what the first ones are"),
-        Mutant("self.model.decode(level.qz.mean, batch.condition).picture", "self.model.decode(level.qz.mean).picture", "pictures of a decoder that is told nothing"),
+        Mutant("self.model.decode(latents, batch.condition).picture", "self.model.decode(level.qz.mean).picture", "pictures of a decoder that is told nothing"),
         Mutant("return -bound", "return bound", "the sign of the bound as a loss"),
     ],
 )

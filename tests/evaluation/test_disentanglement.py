@@ -328,5 +328,7 @@ def test_images_without_labels_and_few_images_are_refused(portraits_vae: Path, t
 def test_latents_that_are_no_vector_are_refused(digits_ae: Path) -> None:
     run = vk.load(digits_ae)
     object.__setattr__(run.model, "latent", "codes")
-    with pytest.raises(UserError, match="^factors: recipe 'seed-ae' makes words on a grid"):
+    with pytest.raises(
+        UserError, match="^factors: recipe 'seed-ae' has discrete codes, and this needs a latent vector"
+    ):
         run.evaluate(factors=True)

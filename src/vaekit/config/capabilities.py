@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from vaekit.config.recipe import LATENTS
 from vaekit.config.table import RECIPES, Recipe
 from vaekit.errors import UserError, nearest
 
@@ -18,31 +19,36 @@ __all__ = ["NEEDS", "Able", "Need", "refuse", "serves"]
 class Need:
     """What a verb asks of a model."""
 
-    latents: tuple[str, ...] = ("vector",)  #: kinds of latent it can handle
+    latents: tuple[str, ...]  #: kinds of latent it can handle
     prior: bool = False  #: whether it draws from the prior, or weighs against it
 
 
-_ANY = ("vector", "codes")
+_NUMBERS = ("vector", "grid", "levels")
+_ANY = LATENTS
 
 NEEDS: dict[str, Need] = {
-    "encode": Need(),
+    "encode": Need(_NUMBERS),
     "generate": Need(_ANY, prior=True),
     "reconstruct": Need(_ANY),
-    "neighbors": Need(),
-    "map": Need(),
-    "interpolate": Need(),
-    "arithmetic": Need(),
-    "traverse": Need(),
-    "edit": Need(),
+    "neighbors": Need(_NUMBERS),
+    "map": Need(_NUMBERS),
+    "interpolate": Need(_NUMBERS),
+    "arithmetic": Need(_NUMBERS),
+    "traverse": Need(_NUMBERS),
+    "edit": Need(_NUMBERS),
     "denoise": Need(_ANY),
-    "inpaint": Need(),
+    "inpaint": Need(_NUMBERS),
     "evaluate": Need(_ANY),
-    "factors": Need(),  # of evaluate
+    "factors": Need(_NUMBERS),  # of evaluate
     "score": Need(_ANY),
-    "export": Need(),
-    "fit-prior": Need(),
+    "export": Need(_NUMBERS),
+    "fit-prior": Need(("vector",)),
     "doctor": Need(_ANY),
 }
+
+
+#: Kind of latent → what a model has of that kind, in words.
+_KINDS = {"vector": "a latent vector", "grid": "a latent grid", "levels": "latent levels", "codes": "discrete codes"}
 
 
 class Able(Protocol):
@@ -50,7 +56,7 @@ class Able(Protocol):
 
     @property
     def latent(self) -> str:
-        """The kind of latent: vector or codes."""
+        """The kind of latent: vector, grid, levels or codes."""
 
     @property
     def can_draw(self) -> bool:
@@ -90,7 +96,7 @@ def _lacks(verb: str, model: Able) -> str | None:
         raise UserError(f"there is no verb {verb!r}; {nearest(verb, NEEDS)}")
     need = NEEDS[verb]
     if model.latent not in need.latents:
-        return "makes words on a grid of an image, and this needs a latent vector"
+        return f"has {_KINDS[model.latent]}, and this needs {' or '.join(_KINDS[kind] for kind in need.latents)}"
     if need.prior and not model.can_draw:
         return "has no prior to draw latents from"
     return None

@@ -44,6 +44,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
     "posterior": {
         "normal": "posteriors:NormalPosterior",
+        "grid-normal": "posteriors:GridPosterior",
         "iaf": "posteriors:FlowPosterior",
         "point": "posteriors:PointPosterior",
         "vq": "quantizers:CodebookPosterior",

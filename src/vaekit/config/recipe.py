@@ -19,7 +19,7 @@ from vaekit.errors import UserError, argument, nearest
 from vaekit.system.arguments import checked, checked_fields
 from vaekit.system.schema import record
 
-__all__ = ["DENSITIES", "DESCRIPTIONS", "LIKELIHOODS", "Recipe", "check", "override", "with_likelihood"]
+__all__ = ["DENSITIES", "DESCRIPTIONS", "LATENTS", "LIKELIHOODS", "Recipe", "check", "override", "with_likelihood"]
 
 
 #: Fields that describe a recipe and do not change a training.
@@ -34,7 +34,9 @@ class Recipe:
     summary: str = ""  #: one line on what it is good for
     paper: str = ""  #: author, year and equation of the objective
     cost: str = "1"  #: time per image relative to ``vae``
-    latent: str = "vector"  #: vector, or codes (a grid of indices into a codebook; needs posterior vq or fsq)
+    #: vector, grid (a vector in each cell of a grid), levels (a hierarchy: a small latent, then finer grids) or codes
+    #: (a grid of indices into a codebook; needs posterior vq or fsq)
+    latent: str = "vector"
 
     net: str = "resnet"  #: mlp, seed-conv or resnet
     hidden: tuple[int, ...] = (200,)  #: widths of the hidden layers (mlp)
@@ -42,13 +44,14 @@ class Recipe:
     width: int | None = None  #: channels at the finest level (resnet)
     depth: int = 1  #: residual blocks per level (resnet)
     patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet)
-    latent_dim: int | None = None  #: dimensions of the latent vector; for codes it follows from the grid
+    latent_dim: int | None = None  #: dimensions of the latent vector; it follows for other kinds of latent
     is_conditional: bool = False  #: encoder and decoder are conditioned on the labels and attributes that are known
     condition_size: int = 0  #: numbers in that condition; it follows from the images
     smallest_grid: int = 4  #: cells along the shorter side below which the grid is not halved (resnet)
 
-    #: normal (diagonal), iaf (a normal transformed by an inverse autoregressive flow), point (one point, without a
-    #: density), vq (the nearest vector of a codebook in each cell) or fsq (rounded numbers in each cell)
+    #: normal (diagonal), grid-normal (diagonal, in each cell of a grid), iaf (a normal transformed by an inverse
+    #: autoregressive flow), point (one point, without a density), vq (the nearest vector of a codebook in each cell) or
+    #: fsq (rounded numbers in each cell)
     posterior: str = "normal"
     code_count: int = 512  #: vectors in the codebook (vq)
     code_dim: int = 8  #: dimensions of each vector (vq)
@@ -118,7 +121,8 @@ class Recipe:
         """The latent of an image in words; the row must be resolved."""
         if self.latent == "codes":
             return f"{(self.latent_dim or 0) // self.code_size} codes, each one of {self.codebook_size:,}"
-        return f"{self.latent_dim} latent dimensions"
+        where = {"grid": " on a grid", "levels": " on several levels"}
+        return f"{self.latent_dim} latent dimensions{where.get(self.latent, '')}"
 
     @property
     def can_draw(self) -> bool:
@@ -157,8 +161,10 @@ class Recipe:
 LIKELIHOODS = parts.names("likelihood")
 DENSITIES = LIKELIHOODS[:3]
 
+LATENTS = ("vector", "grid", "levels", "codes")  #: kinds of latent
+
 _CHOICES = {
-    "latent": ("vector", "codes"),
+    "latent": LATENTS,
     "scale": ("fixed", "shared", "pixel"),
     "mean": ("linear", "sigmoid"),
     "activation": ("relu", "tanh"),

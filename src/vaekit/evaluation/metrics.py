@@ -4,13 +4,14 @@ sse_per_image    Σ over pixel values of (x − x̂)², x̂ decoded from the pos
 ssim             structural similarity of x and x̂ (Wang et al. 2004, Eq. 13), at most 1; mean over images
 psnr_db          −10 log10 of the mean of (x − x̂)² over all pixel values of all images
 distortion_nats  −E_q[log p(x|z)] with one posterior sample per image; for an autoencoder, at its latent
-rate_nats        KL(q(z|x)‖p(z)); null for an autoencoder
+rate_nats        KL(q(z|x)‖p(z)); null for an autoencoder. A hierarchy has ``rate_nats_level_1`` and so on, top first
 elbo_nats        −distortion − rate (Kingma & Welling 2014, Eq. 3); null for an autoencoder
 iwae_nats        log 1/K Σₖ p(x, zₖ)/q(zₖ|x), zₖ ~ q(z|x) (Burda et al. 2016, Eq. 8): between elbo and log p(x)
 bits_per_dim     −elbo_nats / (C · H · W · ln 2) for discrete likelihoods; null for densities
 
 ``active_units``, ``mutual_information_nats`` and ``marginal_kl_nats`` describe the latents of all images together
-(:mod:`vaekit.evaluation.aggregate_posterior`). If there are too few images to estimate the last two, both are null, and
+(:mod:`vaekit.evaluation.aggregate_posterior`). The last two are measured for latent vectors, and units are not counted
+for a hierarchy; elsewhere they are null. If there are too few images to estimate the last two, both are null, and
 the bounds ``mutual_information_at_least_nats`` and ``marginal_kl_at_most_nats`` are given instead; otherwise the bounds
 are null. The standard error of a bound is always null: where the estimate saturates, every image gives almost log N,
 and the small spread says nothing about the distance to the true value.
@@ -39,9 +40,11 @@ from vaekit.system.distributed import ALONE, Team
 from vaekit.system.progress import Counted, count_silently
 from vaekit.system.rng import EVALUATION, IMPORTANCE, keys_of, noise_of, stream
 
-__all__ = ["Measurement", "Numbers", "evaluate", "loss_nats", "measure", "psnr_db"]
+__all__ = ["LEVEL_RATE", "Measurement", "Numbers", "evaluate", "loss_nats", "measure", "psnr_db"]
 
 Numbers = dict[str, float | int | None]
+
+LEVEL_RATE = "rate_nats_level_"  #: prefix of the name of a level's rate
 
 _MOST_PAIRED = 10_000  # images whose latents are compared with each other, which has quadratic cost
 _WEIGHTS_AT_ONCE = 512  # images times samples of the importance-weighted bound
@@ -82,7 +85,8 @@ class Measurement:
         if self.iwae_samples:
             bounds["iwae_nats"] = "iwae_bits_per_dim"
             numbers["iwae_samples"] = self.iwae_samples
-        for name in ("distortion_nats", "rate_nats", *bounds):
+        levels = [name for name in self.columns if name.startswith(LEVEL_RATE)]
+        for name in ("distortion_nats", "rate_nats", *levels, *bounds):
             numbers |= _mean_and_error(name, self.columns.get(name))
         for bound, name in bounds.items():
             nats = self.columns.get(bound) if self.is_discrete else None
@@ -191,11 +195,15 @@ class _Gathered:
         device = next(model.parameters()).device
         probe = model.infer(Batch(to_float(pixels[:1].to(device))), torch.zeros(1, 1, latents).to(device))
         self.has_density, self.is_discrete = probe.has_density, probe.px.is_discrete
-        self.prior = probe.levels[0].pz
-        self.is_normal = self.has_density and isinstance(probe.levels[0].qz, DiagonalNormal)
+        self.prior = None if len(probe.levels) > 1 else probe.levels[0].pz
+        is_vector = len(model.latent_shapes) == 1 and len(model.latent_shapes[0]) == 1
+        self.is_normal = self.has_density and is_vector and isinstance(probe.levels[0].qz, DiagonalNormal)
         names = ["sse", *["ssim"] * with_ssim, "distortion_nats", *["rate_nats"] * self.has_density]
         names += ["iwae_nats"] * (self.has_density and iwae_samples > 0)
         self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
+        self.has_levels = len(probe.levels) > 1
+        if self.has_levels and self.has_density:
+            names += [f"{LEVEL_RATE}{number}" for number in range(1, 1 + len(probe.levels))]
         dimensions = sum(kl.shape[-1] for kl in probe.kl) if self.has_density else 0
         self.kl_moments = torch.zeros(2, dimensions, dtype=torch.float64)
         self.moments = torch.zeros(2, latents, dtype=torch.float64)
@@ -207,7 +215,8 @@ class _Gathered:
         """Store the metrics of the images from index ``start``."""
         level, x = inference.levels[0], batch.x
         rows = slice(start, start + len(x))
-        picture = self.model.decode(level.qz.mean, batch.condition).picture
+        latents = self.model.encode(x, batch.condition).mean if self.has_levels else level.qz.mean
+        picture = self.model.decode(latents, batch.condition).picture
         self.columns["sse"][rows] = _double((picture - x).square().flatten(1).sum(1))
         if "ssim" in self.columns:
             self.columns["ssim"][rows] = ssim(picture.cpu(), x.cpu())
@@ -216,10 +225,13 @@ class _Gathered:
             return
         kl = _double(torch.cat(inference.kl, dim=-1))
         self.columns["rate_nats"][rows] = kl.sum(1)
+        if self.has_levels:
+            for number, of_level in enumerate(inference.kl, 1):
+                self.columns[f"{LEVEL_RATE}{number}"][rows] = _double(of_level).sum(1)
         self.kl_moments += torch.stack([kl.sum(0), kl.square().sum(0)])
-        mean = _double(level.qz.mean)
+        mean = _double(latents)
         self.moments += torch.stack([mean.sum(0), mean.square().sum(0)])
-        if not isinstance(level.qz, DiagonalNormal):
+        if not self.is_normal or not isinstance(level.qz, DiagonalNormal):
             return
         own = torch.arange(start, start + len(x)) % self.every == 0
         first = math.ceil(start / self.every)
@@ -227,7 +239,7 @@ class _Gathered:
         self.codes[:, first : first + kept.shape[1]] = kept
 
     def _active_units(self, variance_of_means: Tensor) -> int | None:
-        """Return None for discrete latents, which have no units."""
+        """Return None for discrete latents and hierarchies, which have no units with a prior of their own."""
         moments = None if self.prior is None else self.prior.moments
         return None if moments is None else active_units(variance_of_means, moments.variance)
 

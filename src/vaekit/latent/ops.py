@@ -49,6 +49,7 @@ PATHS = ("linear", "spherical")  #: kinds of paths between two latents
 
 MOST_STEPS = 1000  #: in a walk
 MOST_STORED_LATENTS = 20_000  #: of the training images, stored in the run
+_MOST_STORED_NUMBERS = 1 << 26  # in all of them: 256 MiB
 _GENERATED_AT_ONCE = 16
 _TINY = 1e-12
 _NO_PLANE = 1e-3  # sine of the angle below which two directions do not span a plane
@@ -149,7 +150,9 @@ def generate_in_pieces(
 def encode_set(
     model: LatentModel, images: Images, mask: np.ndarray | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Encode the training images that a run stores: up to 20,000, evenly spaced, with their labels and attributes.
+    """Encode the training images that a run stores, with their labels and attributes.
+
+    They are up to 20,000, evenly spaced; fewer if their latents would fill more than 256 MiB.
 
     Args:
         model: The model in eval mode.
@@ -162,8 +165,9 @@ def encode_set(
         strings. :func:`group_latents` reads them.
     """
     rows = np.arange(len(images)) if mask is None else np.flatnonzero(mask)
-    if len(rows) > MOST_STORED_LATENTS:
-        rows = rows[np.arange(MOST_STORED_LATENTS) * len(rows) // MOST_STORED_LATENTS]
+    most = min(MOST_STORED_LATENTS, max(1, _MOST_STORED_NUMBERS // model.latent_dim))
+    if len(rows) > most:
+        rows = rows[np.arange(most) * len(rows) // most]
     tensors = {"latents": encode(model, images.selection(rows))}
     if images.labels is not None:
         tensors["labels"] = images.labels[torch.from_numpy(rows)].to(torch.int64)

@@ -24,9 +24,10 @@ from vaekit.model.dry_run import output_for
 from vaekit.model.inference import Inference
 from vaekit.system.distributed import ALONE, Team
 
-__all__ = ["EncodingModel", "Likelihood", "Network", "Objective", "Posterior", "Prior", "Shape", "Terms"]
+__all__ = ["EncodingModel", "LatentShape", "Likelihood", "Network", "Objective", "Posterior", "Prior", "Shape", "Terms"]
 
 Shape = tuple[int, int, int]  #: channels, height and width
+LatentShape = tuple[int, ...]  #: of one level: ``(L,)`` for a vector, ``(channels, rows, columns)`` for a grid
 
 
 class Network(ABC):
@@ -36,6 +37,8 @@ class Network(ABC):
         recipe: the resolved recipe, whose values such as ``width`` and ``hidden`` may be used.
     """
 
+    latents: tuple[str, ...] = ("vector",)  #: the kinds of latent it is built for
+    latent_settings: tuple[str, ...] = ()  #: the values of a recipe that decide the shapes of grids
     has_batch_norm: bool = False  #: whether it mixes the images of a batch in training
     can_start_at_mean: bool = False  #: whether the decoder is an :class:`~vaekit.model.nets.mlp.MLPDecoder`
     prefers_channels_last: bool = False  #: whether its convolutions are faster in that memory format
@@ -54,6 +57,15 @@ class Network(ABC):
         ``shape`` has the channels that the likelihood asks for, most often those of the images; ``latent_dim`` includes
         the numbers of a condition.
         """
+
+    def latent_shapes(self, shape: Shape) -> tuple[LatentShape, ...]:
+        """The shape of each level of the latent of an image of ``shape``, top first.
+
+        By default there is one level, a vector of ``recipe.latent_dim`` numbers. A network whose latents are grids says
+        how large they are. Everywhere else latents are flat: the levels one after another, each in row-major order.
+        """
+        assert self.recipe.latent_dim is not None, "the recipe is resolved"
+        return ((self.recipe.latent_dim,),)
 
     def features(self, encoder: nn.Module, shape: Shape) -> int:
         """How many features ``encoder`` makes of an image of ``shape``: by default it is called, in eval mode."""
@@ -83,7 +95,7 @@ class EncodingModel(Protocol):
 class Posterior(nn.Module, ABC):
     """Features of the encoder ``[B, F]`` → the posterior q(z|x) over latents ``[B, L]``."""
 
-    latent: str = "vector"  #: the kind of latent it makes: vector or codes
+    latent: str = "vector"  #: the kind of latent it makes: vector, grid, levels or codes
     observes: bool = False  #: whether :meth:`observe` does anything
     uses_noise: bool = True  #: whether samples depend on noise
     team: Team = ALONE  #: the processes whose batches are one batch
@@ -113,7 +125,7 @@ class Posterior(nn.Module, ABC):
 class Prior(nn.Module, ABC):
     """The prior p(z) over latents ``[L]``, or p(z|c) over ``[B, L]``."""
 
-    latents: str = "vector"  #: the kind of latent it is a distribution of: vector or codes
+    latents: tuple[str, ...] = ("vector",)  #: the kinds of latent it can be a distribution of
     is_learned: bool = True  #: whether the bound trains it
     is_normal: bool = False  #: whether it makes normals, of which each dimension has a rate
     observes: bool = False  #: whether :meth:`observe` does anything

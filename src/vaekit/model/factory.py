@@ -6,16 +6,18 @@ Parts that do not go together are refused, by the parts themselves or by what th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from vaekit.config.parts import is_own
-from vaekit.config.table import Recipe, check
+from vaekit.config.recipe import LATENTS
+from vaekit.config.table import RECIPES, Recipe, check
 from vaekit.errors import UserError, argument, lacks_memory
 from vaekit.model import registry
-from vaekit.model.contracts import Likelihood, Network, Objective, Posterior, Prior, Shape
+from vaekit.model.contracts import Likelihood, Network, Objective, Prior, Shape
 from vaekit.model.dry_run import output_for
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.nets import Grid, default_patch
@@ -45,11 +47,15 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
         cells = math.prod(Grid(shape, width, patch, recipe.smallest_grid).coarsest[1:])
         size = recipe.code_size
         latent_dim = cells * size
-        if recipe.latent_dim not in (None, latent_dim):
-            raise UserError(
-                f"latent_dim={recipe.latent_dim}: {cells} cells of {size} numbers make {latent_dim}; leave it out, and "
-                "set code_dim, code_levels or smallest_grid"
-            )
+        settings = ("code_dim", "code_levels", "smallest_grid")
+        _refuse_other_size(recipe, latent_dim, f"{cells} cells of {size} numbers make", settings)
+    elif recipe.latent != "vector":
+        _refuse_mixed_latents(recipe)
+        network = registry.network(recipe.net)(replace(recipe, width=width, patch=patch))
+        shapes = network.latent_shapes(shape)
+        latent_dim = sum(map(math.prod, shapes))
+        levels = " and ".join("×".join(map(str, each)) for each in shapes)
+        _refuse_other_size(recipe, latent_dim, f"{levels} numbers make", network.latent_settings)
     wanted = round(recipe.images_to_train / train_images)
     epochs = recipe.epochs or float(min(_MOST_EPOCHS, max(recipe.fewest_epochs, wanted)))
     # Many small steps beat few large ones at equal time on a CPU, until the overhead of a step shows.
@@ -58,6 +64,15 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
     check(row)
     _refuse_impossible(row, shape)
     return row
+
+
+def _refuse_other_size(recipe: Recipe, latent_dim: int, made_of: str, settings: Sequence[str]) -> None:
+    """Refuse a latent size that does not follow from the grid."""
+    if recipe.latent_dim not in (None, latent_dim):
+        raise UserError(
+            f"latent_dim={recipe.latent_dim}: {made_of} {latent_dim}; leave it out, and set "
+            f"{', '.join(settings[:-1])} or {settings[-1]}"
+        )
 
 
 def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
@@ -116,6 +131,7 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
             _check_own_network(row, encoder, decoder, outputs)
     model = LatentModel(encoder, posterior, made_prior, decoder, likelihood, row.latent_dim)
     model.image_shape, model.decoder_l2 = shape, row.decoder_l2
+    model.latent_shapes = network.latent_shapes(shape)
     model.condition_size = row.condition_size
     if network.prefers_channels_last:  # numbers stay the same
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -163,7 +179,7 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
         _without_density(row, objective),
         objective.refuses(row, shape),
         _unused_weights(row, objective),
-        _mixed_latents(row, posterior, prior),
+        _mixed_latents(row),
         posterior.refuses(row, shape),
         None if prior is None else prior.refuses(row, shape) or _unlearned(row, prior),
         _too_far_moved(row, shape),
@@ -196,15 +212,27 @@ def _unused_weights(row: Recipe, objective: type[Objective]) -> str | None:
     return None
 
 
-def _mixed_latents(row: Recipe, posterior: type[Posterior], prior: type[Prior] | None) -> str | None:
-    """Refuse codes without their posteriors and priors, and these without codes."""
-    is_of_codes = prior is not None and prior.latents == "codes"
-    if row.latent == posterior.latent and (row.latent == "codes" or not is_of_codes):
+def _refuse_mixed_latents(row: Recipe) -> None:
+    if fault := _mixed_latents(row):
+        raise UserError(fault)
+
+
+def _mixed_latents(row: Recipe) -> str | None:
+    """Refuse a network, posterior or prior that is made for another kind of latent."""
+    prior = registry.prior(row.prior)
+    kinds = {
+        "net": registry.network(row.net).latents,
+        "posterior": (registry.posterior(row.posterior).latent,),
+        "prior": LATENTS if prior is None else prior.latents,
+    }
+    wrong = [f"{part}={getattr(row, part)}" for part, latents in kinds.items() if row.latent not in latents]
+    if not wrong:
         return None
+    able = [name for name, other in RECIPES.items() if other.latent == row.latent]
+    begin = f"; begin with {argument('recipe', able[0])}" + (f" or {', '.join(able[1:])}" if able[1:] else "")
     return (
-        f"recipe {row.name!r}: latent=codes goes with posterior=vq or fsq, and these with a prior of words; "
-        f"latent={row.latent}, posterior={row.posterior} and prior={row.prior} do not go together: begin with "
-        f"{argument('recipe', 'vq-vae')} or fsq-vae"
+        f"recipe {row.name!r}: latent={row.latent} does not go together with {' and '.join(wrong)}"
+        f"{begin if row.latent != 'vector' else ''}"
     )
 
 

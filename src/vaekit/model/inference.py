@@ -32,7 +32,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Level:
-    """One latent variable: a sample ``z`` ``[K, B, L]``, its posterior, and its prior (None for an autoencoder)."""
+    """One level of the latent: a sample ``z`` ``[K, B, L]``, its posterior, and its prior (None for an autoencoder).
+
+    Below the top level of a hierarchy, posterior and prior are conditioned on the sample of the levels above:
+    q(zᵢ | z₍₁..ᵢ₋₁₎, x) and p(zᵢ | z₍₁..ᵢ₋₁₎), both over ``[K, B, L]``.
+    """
 
     z: Tensor
     qz: LatentDistribution
@@ -50,9 +54,14 @@ class Level:
 
     @property
     def kl(self) -> Tensor:
-        """KL(q(z|x)‖p(z)) per dimension ``[B, L]`` where it is analytic, else the sampled ``[B, 1]``."""
+        """KL(q(z|x)‖p(z)) per dimension ``[B, L]`` where it is analytic, else the sampled ``[B, 1]``.
+
+        Below the top level, both depend on the levels above, of which there are K samples: the mean over these.
+        """
         analytic = self.qz.analytic_kl(self.prior)
-        return (self.log_qz - self.log_pz).mean(0).unsqueeze(-1) if analytic is None else analytic
+        if analytic is None:
+            return (self.log_qz - self.log_pz).mean(0).unsqueeze(-1)
+        return analytic.mean(0) if analytic.ndim == self.z.ndim else analytic
 
     @property
     def prior(self) -> LatentDistribution:

@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from vaekit.model.contracts import Likelihood, Posterior, Prior, Shape
+from vaekit.model.contracts import LatentShape, Likelihood, Posterior, Prior, Shape
 from vaekit.model.distributions.base import LatentDistribution, PixelDistribution
 from vaekit.model.distributions.latent import wide
 from vaekit.model.inference import Batch, Inference, Level
@@ -47,7 +48,8 @@ class LatentModel(nn.Module):
         self.encoder, self.posterior, self.prior = encoder, posterior, prior
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dim = latent_dim
-        self.latent = posterior.latent  #: the kind of latent: vector or codes
+        self.latent = posterior.latent  #: the kind of latent: vector, grid, levels or codes
+        self.latent_shapes: tuple[LatentShape, ...] = ((latent_dim,),)  #: of each level, top first
         self.condition_size = 0  #: numbers that both networks are told of an image; without them all are zero: unknown
         self.decoder_l2 = 0.0  #: weight of the squared norm of the decoder's weights, in nats per image
         self.fitted_prior = None
@@ -61,6 +63,16 @@ class LatentModel(nn.Module):
             return most
         channels, height, width = self.image_shape
         return max(1, min(most, _OUTPUTS_AT_ONCE // (self.likelihood.outputs(channels) * height * width)))
+
+    @property
+    def level_sizes(self) -> list[int]:
+        """How many numbers each level has, top first; their sum is ``latent_dim``."""
+        return [math.prod(shape) for shape in self.latent_shapes]
+
+    def split_levels(self, z: Tensor) -> tuple[Tensor, ...]:
+        """Flat latents or noise ``[..., latent_dim]`` → one tensor ``[..., Lᵢ]`` per level, top first."""
+        levels: tuple[Tensor, ...] = z.split(self.level_sizes, dim=-1)
+        return levels
 
     @property
     def can_draw(self) -> bool:

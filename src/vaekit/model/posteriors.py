@@ -5,11 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vaekit.config.recipe import Recipe
+from vaekit.errors import UserError
 from vaekit.model.contracts import Posterior, Shape
 from vaekit.model.distributions.latent import DiagonalNormal, PointMass, Transformed
 from vaekit.model.flows import autoregressive_flow, refused_by_flows
 
-__all__ = ["FlowPosterior", "NormalPosterior", "PointPosterior"]
+__all__ = ["FlowPosterior", "GridPosterior", "NormalPosterior", "PointPosterior"]
 
 
 class PointPosterior(Posterior):
@@ -52,6 +53,37 @@ class NormalPosterior(Posterior):
 
     def forward(self, features: Tensor) -> DiagonalNormal:
         return DiagonalNormal(self.mean(features), self.log_std(features) * self.std_gain)
+
+
+class GridPosterior(Posterior):
+    """Features ``[B, 2 · L]``, the means and then the ``log_std / std_gain`` of a grid → a diagonal normal over it."""
+
+    latent = "grid"
+
+    def __init__(self, features: int, latent_dim: int, std_gain: float = 1.0) -> None:
+        super().__init__()
+        assert features == 2 * latent_dim, "two numbers for each of the latent"
+        self.std_gain = std_gain
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
+        assert recipe.latent_dim is not None
+        if features != 2 * recipe.latent_dim:
+            raise UserError(
+                f"net={recipe.net}: its encoder returns {features} features per image; expected "
+                f"{2 * recipe.latent_dim}: a mean and a log standard deviation for each of {recipe.latent_dim} numbers"
+            )
+        return cls(features, recipe.latent_dim, recipe.posterior_std_gain)
+
+    @classmethod
+    def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
+        if not recipe.is_conditional:
+            return None
+        return f"recipe {recipe.name!r}: latent=grid cannot be conditional; set is_conditional=false"
+
+    def forward(self, features: Tensor) -> DiagonalNormal:
+        mean, log_std = features.chunk(2, dim=-1)
+        return DiagonalNormal(mean, log_std * self.std_gain)
 
 
 class FlowPosterior(Posterior):

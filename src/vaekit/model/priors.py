@@ -24,6 +24,7 @@ _LAG = 10  # after n batches n / (n + this) is kept, up to _KEEP
 class StandardNormal(Prior):
     """N(0, I) over ``latent_dim`` numbers."""
 
+    latents = ("vector", "grid")
     is_learned = False
     is_normal = True
     zeros: Tensor

@@ -294,7 +294,7 @@ class CodebookPosterior(CodePosterior):
 class TokenPrior(Prior):
     """A prior over the tokens of P cells, each one of K."""
 
-    latents = "codes"
+    latents = ("codes",)
 
     def __init__(self, cells: int, count: int) -> None:
         super().__init__()

@@ -50,6 +50,7 @@ def level_widths(cells: int, width: int, smallest: int = _SMALLEST_GRID) -> list
 class ResNet(Network):
     """``net=resnet``, of ``recipe.width``, ``depth``, ``patch`` and ``smallest_grid``."""
 
+    latents = ("vector", "codes")
     prefers_channels_last = True
 
     def encoder(self, shape: Shape) -> ResNetEncoder:
