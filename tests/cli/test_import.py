@@ -168,7 +168,7 @@ def test_a_module_is_imported_by_its_name(here: Path, vaekit: Callable, monkeypa
         ),
         (
             "import vaekit as vk\n@vk.register_network('x')\nclass A(vk.Network): pass",
-            "net=x: class A lacks decoder, encoder, which vaekit.Network asks for",
+            "net=x: class A lacks decoder, encoder, which vaekit.Network requires",
         ),
         (
             "import vaekit as vk\n@vk.register_prior('vamp')\nclass A(vk.Prior):\n def forward(self): ...",

@@ -64,7 +64,7 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_whole(name: str, micro_batch
         ("seed-vae", {}, "normalizes over the batch"),
         ("vae", {"free_bits_nats": 0.1}, "averages free bits"),
         ("beta-tcvae", {}, "estimates the total correlation"),
-        ("wae-mmd", {}, "compares the codes of a batch"),
+        ("wae-mmd", {}, "compares the latents of a batch"),
     ],
 )
 def test_what_couples_a_batch_is_refused_in_pieces(name: str, values: dict[str, Any], reason: str) -> None:

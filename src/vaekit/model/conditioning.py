@@ -23,7 +23,7 @@ from vaekit.errors import UserError, nearest, storable
 __all__ = ["parse_condition", "conditions_of", "hidden_parts", "known_in", "matrix", "places", "selected", "size_of"]
 
 LABEL = "label"
-_MOST_VALUES = 50  # of a text column; with more, it holds names or identifiers
+_MOST_VALUES = 50  # distinct values of a text column; a column with more holds names or identifiers
 _ROUNDED = 1e-5  # relative: numbers are shown to six digits
 _HIDE_ALL, _HIDE_EACH = 0.1, 0.1  # probabilities
 

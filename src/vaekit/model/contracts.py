@@ -2,9 +2,9 @@
 
     x (uint8) → encoder → posterior q(z|x) → z → decoder → likelihood p(x|z)
 
-A part is a class. ``from_recipe`` makes one from a resolved recipe; ``refuses`` says in one sentence why a recipe, or
-the shape of its images, does not suit it. Class attributes declare what the part needs. All members but the abstract
-methods have defaults.
+A part is a class. ``from_recipe`` makes one from a resolved recipe. ``refuses`` says in one sentence why the part does
+not work with a recipe or an image shape. Class attributes declare what the part needs. Everything except the abstract
+methods has a default.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LatentShape = tuple[int, ...]  #: of one level: ``(L,)`` for a vector, ``(channe
 
 
 class Network(ABC):
-    """An encoder and a decoder: two :class:`torch.nn.Module` s that compute without knowing of probability.
+    """An encoder and a decoder: two :class:`torch.nn.Module` s from tensors to tensors.
 
     Args:
         recipe: the resolved recipe, whose values such as ``width`` and ``hidden`` may be used.
@@ -41,7 +41,7 @@ class Network(ABC):
     latent_settings: tuple[str, ...] = ()  #: the values of a recipe that decide the shapes of grids
     has_batch_norm: bool = False  #: whether it mixes the images of a batch in training
     can_start_at_mean: bool = False  #: whether the decoder is an :class:`~vaekit.model.nets.mlp.MLPDecoder`
-    prefers_channels_last: bool = False  #: whether its convolutions are faster in that memory format
+    prefers_channels_last: bool = False  #: whether its convolutions are faster in the channels-last format
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -54,21 +54,21 @@ class Network(ABC):
     def decoder(self, shape: Shape, latent_dim: int) -> nn.Module:
         """The module that maps latents ``[B, latent_dim]`` to real numbers ``[B, *shape]``.
 
-        ``shape`` has the channels that the likelihood asks for, most often those of the images; ``latent_dim`` includes
-        the numbers of a condition.
+        ``shape`` has as many channels as the likelihood needs, usually those of the images. ``latent_dim`` includes the
+        condition.
         """
 
     def latent_shapes(self, shape: Shape) -> tuple[LatentShape, ...]:
         """The shape of each level of the latent of an image of ``shape``, top first.
 
-        By default there is one level, a vector of ``recipe.latent_dim`` numbers. A network whose latents are grids says
-        how large they are. Everywhere else latents are flat: the levels one after another, each in row-major order.
+        By default, there is one level, a vector of ``recipe.latent_dim`` numbers. A network whose latents are grids
+        returns their sizes. Everywhere else, latents are flat: all levels concatenated, each in row-major order.
         """
         assert self.recipe.latent_dim is not None, "the recipe is resolved"
         return ((self.recipe.latent_dim,),)
 
     def features(self, encoder: nn.Module, shape: Shape) -> int:
-        """How many features ``encoder`` makes of an image of ``shape``: by default it is called, in eval mode."""
+        """The number of features per image of ``shape``. By default, ``encoder`` is called on zeros in eval mode."""
         features = output_for(encoder, shape, f"the encoder of net={self.recipe.net}")
         if features.ndim != 2 or len(features) != 1:
             raise UserError(
@@ -79,12 +79,12 @@ class Network(ABC):
 
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
-        """One sentence on why this network does not suit a resolved recipe and images of ``shape``, or None."""
+        """Say in one sentence why this network does not work with the recipe or with ``shape``; None if it does."""
         return None
 
 
 class EncodingModel(Protocol):
-    """What a prior may read of the model that it belongs to."""
+    """The members of a model that its prior may use."""
 
     posterior: Posterior
 
@@ -95,14 +95,14 @@ class EncodingModel(Protocol):
 class Posterior(nn.Module, ABC):
     """Features of the encoder ``[B, F]`` → the posterior q(z|x) over latents ``[B, L]``."""
 
-    latent: str = "vector"  #: the kind of latent it makes: vector, grid, levels or codes
+    latent: str = "vector"  #: the kind of latent: vector, grid, levels or codes
     observes: bool = False  #: whether :meth:`observe` does anything
     uses_noise: bool = True  #: whether samples depend on noise
-    team: Team = ALONE  #: the processes whose batches are one batch
+    team: Team = ALONE  #: the processes that share each batch
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
-        """The posterior of a resolved recipe for an encoder with ``features`` numbers per image of ``shape``."""
+        """The posterior of a resolved recipe, for an encoder with ``features`` features per image of ``shape``."""
         return cls(features, recipe.latent_dim)
 
     @abstractmethod
@@ -110,7 +110,7 @@ class Posterior(nn.Module, ABC):
         """Features ``[B, F]`` → q(z|x) over ``[B, L]``."""
 
     def observe(self, qz: LatentDistribution) -> None:
-        """Sees the posterior of every training batch, before the loss."""
+        """Update the state from the posterior of a training batch; called before the loss is computed."""
 
     def renewed(self, qz: LatentDistribution) -> LatentDistribution:
         """The posterior of the same features after :meth:`observe`."""
@@ -118,7 +118,7 @@ class Posterior(nn.Module, ABC):
 
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
-        """One sentence on why this posterior does not suit a resolved recipe and images of ``shape``, or None."""
+        """Say in one sentence why this posterior does not work with the recipe or with ``shape``; None if it does."""
         return None
 
 
@@ -127,34 +127,34 @@ class Prior(nn.Module, ABC):
 
     latents: tuple[str, ...] = ("vector",)  #: the kinds of latent it can be a distribution of
     is_learned: bool = True  #: whether the bound trains it
-    is_normal: bool = False  #: whether it makes normals, of which each dimension has a rate
+    is_normal: bool = False  #: whether it is a normal distribution, so that each dimension has a rate
     observes: bool = False  #: whether :meth:`observe` does anything
-    starting_images: int = 0  #: how many training images :meth:`start_from` takes
-    team: Team = ALONE  #: the processes whose batches are one batch
+    starting_images: int = 0  #: number of training images that :meth:`start_from` takes
+    team: Team = ALONE  #: the processes that share each batch
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, shape: Shape) -> Prior:
-        """The prior of a resolved recipe for images of ``shape``; by default ``cls(L)``, L being its latent_dim."""
+        """The prior of a resolved recipe for images of ``shape``; by default ``cls(latent_dim)``."""
         return cls(recipe.latent_dim)
 
     @abstractmethod
     def forward(self, model: EncodingModel, condition: Tensor | None = None) -> LatentDistribution:
-        """The distribution p(z), as it is now.
+        """Return the distribution p(z), or p(z|c).
 
         Args:
-            model: the model, for priors that are made of its posteriors or codes.
-            condition: what is known of B images ``[B, C]``, or of all ``[C]``; None if nothing.
+            model: the model, for priors that are computed from its posteriors or codes.
+            condition: the conditions of B images ``[B, C]``, or one condition ``[C]``; None if nothing is known.
         """
 
     def observe(self, qz: LatentDistribution) -> None:
-        """Sees the posterior of every training batch, before the loss."""
+        """Update the state from the posterior of a training batch; called before the loss is computed."""
 
     def start_from(self, x: Tensor) -> None:
-        """Takes ``starting_images`` training images ``[N, C, H, W]`` in [0, 1] before the first step."""
+        """Initialize from ``starting_images`` training images ``[N, C, H, W]`` in [0, 1], before the first step."""
 
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
-        """One sentence on why this prior does not suit a resolved recipe and images of ``shape``, or None."""
+        """Say in one sentence why this prior does not work with the recipe or with ``shape``; None if it does."""
         return None
 
 
@@ -162,12 +162,12 @@ class Likelihood(nn.Module, ABC):
     """The head of the decoder: its output → the likelihood p(x|z)."""
 
     is_discrete: bool = False  #: as :attr:`PixelDistribution.is_discrete`
-    is_binary: bool = False  #: whether it is defined for black and white pixels alone
+    is_binary: bool = False  #: whether it is defined for black and white pixels only
     can_start_at_mean: bool = False  #: whether :meth:`output_of` exists
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Likelihood:
-        """The likelihood of a resolved recipe; by default one without arguments."""
+        """The likelihood of a resolved recipe; by default ``cls()``."""
         return cls()
 
     @abstractmethod
@@ -175,7 +175,7 @@ class Likelihood(nn.Module, ABC):
         """The decoder's output ``[..., outputs(C), H, W]`` → p(x|z) over ``[..., C, H, W]``."""
 
     def outputs(self, channels: int) -> int:
-        """How many channels the decoder gives for images of ``channels``."""
+        """The number of decoder channels for images with ``channels`` channels."""
         return channels
 
     def output_of(self, mean: Tensor) -> Tensor:
@@ -183,23 +183,23 @@ class Likelihood(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} does not know the output of a mean")
 
     def observation_std(self) -> float | None:
-        """The standard deviation at every pixel value, on the [0, 1] scale, where it is one number; else None."""
+        """The standard deviation on the [0, 1] scale if all pixel values share one; otherwise None."""
         return None
 
     @classmethod
     def is_unbounded(cls, recipe: Recipe) -> bool:
-        """Whether log p(x|z) grows without limit where all pixels are 0 or 1."""
+        """Whether log p(x|z) grows without bound on binary images."""
         return not cls.is_discrete
 
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
-        """One sentence on why this likelihood does not suit a resolved recipe and images of ``shape``, or None."""
+        """Say in one sentence why this likelihood does not work with the recipe or with ``shape``; None if it does."""
         return None
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Per example ``[B]``, nats: what is minimized, and what it is made of. ``rate`` is None without densities."""
+    """The loss and its terms per example ``[B]``, in nats; ``rate`` is None without densities."""
 
     loss: Tensor
     distortion: Tensor
@@ -207,34 +207,34 @@ class Terms:
 
     @property
     def elbo(self) -> Tensor | None:
-        """The bound itself, whatever the loss weighs: −distortion − rate; None where it is no bound."""
+        """−distortion − rate, without the weights of the loss; None without a rate."""
         return None if self.rate is None else -self.distortion - self.rate
 
     def detach(self) -> Terms:
-        """The same values, cut from the graph."""
+        """The same values, detached from the graph."""
         return Terms(self.loss.detach(), self.distortion.detach(), None if self.rate is None else self.rate.detach())
 
     @staticmethod
     def join(parts: Sequence[Terms]) -> Terms:
-        """The terms of several pieces of a batch as those of the whole."""
+        """Join the terms of the pieces of a batch."""
         rates = [part.rate for part in parts if part.rate is not None]
         loss, distortion = torch.cat([part.loss for part in parts]), torch.cat([part.distortion for part in parts])
         return Terms(loss, distortion, torch.cat(rates) if rates else None)
 
 
 class Objective(nn.Module, ABC):
-    """An :class:`Inference` → its terms. The penalties of the parts are added to every loss."""
+    """An :class:`Inference` → its :class:`Terms`. The penalties of the parts are added to every loss."""
 
-    has_rate: bool = True  #: whether a rate belongs to it: not to an autoencoder
+    has_rate: bool = True  #: whether it has a rate; autoencoders have none
     needs_density: bool = True  #: whether posterior and prior must have densities
     uses_beta: bool = False  #: whether it reads ``recipe.beta``
-    uses_noise: bool = False  #: whether it reads ``inference.noise``, of posteriors too that do not
-    compile_remedy: str = ""  #: what to do instead, if ``torch.compile`` loses its gradient; empty: it may be compiled
-    couples_batch: str = ""  #: what of a batch it compares with one another, in words; empty: each image is by itself
+    uses_noise: bool = False  #: whether it reads ``inference.noise``, even if the posterior does not
+    compile_remedy: str = ""  #: what to set instead, if ``torch.compile`` breaks its gradient; otherwise empty
+    couples_batch: str = ""  #: how it mixes the images of a batch, as the predicate of a sentence; otherwise empty
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """The objective of a resolved recipe; by default one without arguments."""
+        """The objective of a resolved recipe; by default ``cls()``."""
         return cls()
 
     def forward(self, inference: Inference, ramp: Tensor) -> Terms:
@@ -253,16 +253,16 @@ class Objective(nn.Module, ABC):
             inference: K samples of each of B images.
             distortion: −log p(x|z) ``[B]``, averaged over samples.
             rate: KL(q(z|x)‖p(z)) ``[B]``; None without densities.
-            ramp: rises from 0 to 1 over ``recipe.kl_warmup``; weighs what should come slowly.
+            ramp: rises from 0 to 1 over ``recipe.kl_warmup``: the weight of terms that are introduced gradually.
         """
 
     def loss_of_means(self, distortion: float, rate: float) -> float:
-        """The loss after the warm-up, from a mean distortion and rate, as far as these determine it."""
+        """The loss after the warm-up for a mean distortion and a mean rate, without terms that depend on more."""
         return distortion + rate
 
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
-        """One sentence on why this objective does not suit a resolved recipe and images of ``shape``, or None."""
+        """Say in one sentence why this objective does not work with the recipe or with ``shape``; None if it does."""
         return None
 
 

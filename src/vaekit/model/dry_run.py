@@ -1,4 +1,4 @@
-"""One call of a user's module on zeros, so that a wrong shape is one clear sentence and not a traceback."""
+"""Calls a user's module once on zeros, so that a wrong shape gives one clear sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["output_for"]
 
 
 def output_for(module: nn.Module, shape: tuple[int, ...], named: str) -> Tensor:
-    """What ``module`` makes of zeros ``[1, *shape]`` in eval mode; ``named`` is how messages call it.
+    """The output of ``module`` for zeros ``[1, *shape]`` in eval mode; messages call it ``named``.
 
     Raises:
         UserError: if the module raises an exception, or returns anything but a tensor with one row.

@@ -1,6 +1,6 @@
-"""A recipe row and the shape of the images → a model and its objective.
+"""A recipe and the shape of the images → a model and its objective.
 
-Parts that do not go together are refused, by the parts themselves or by what they declare.
+Incompatible parts are refused, by the parts themselves or because of what they declare.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vaekit.system.memory import physical_bytes
 
 __all__ = ["build_model", "build_objective", "can_free_bits", "parameter_count", "resolve"]
 
-_MOST_EPOCHS = 500  #: where the recipe names none
+_MOST_EPOCHS = 500  #: if the recipe names none
 
 
 def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
@@ -58,7 +58,7 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
         _refuse_other_size(recipe, latent_dim, f"{levels} numbers make", network.latent_settings)
     wanted = round(recipe.images_to_train / train_images)
     epochs = recipe.epochs or float(min(_MOST_EPOCHS, max(recipe.fewest_epochs, wanted)))
-    # Many small steps beat few large ones at equal time on a CPU, until the overhead of a step shows.
+    # In equal time on a CPU, many small steps beat few large ones, until the overhead per step dominates.
     batch_size = recipe.batch_size or (32 if longer < 64 else 16)
     row = replace(recipe, latent_dim=latent_dim, width=width, patch=patch, epochs=epochs, batch_size=batch_size)
     check(row)
@@ -91,7 +91,7 @@ def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
     row, is_meta = resolve(recipe, shape), torch.empty(0).device.type == "meta"
     try:
         if not is_meta:
-            with torch.device("meta"):  # shapes alone
+            with torch.device("meta"):  # shapes only
                 _refuse_huge(row, _built(row, shape, seed))
         return _built(row, shape, seed)
     except RuntimeError as error:
@@ -139,7 +139,7 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
 
 
 def _check_own_network(row: Recipe, encoder: nn.Module, decoder: nn.Module, outputs: Shape) -> None:
-    """Raises :class:`UserError` for what a network of the user does not declare and cannot be."""
+    """Raise :class:`UserError` if a user's network has the wrong output shape, or BatchNorm with ``prior=vamp``."""
     inputs = ((row.latent_dim or 0) + row.condition_size,)
     found = output_for(decoder, inputs, f"the decoder of net={row.net}")
     if tuple(found.shape) != (1, *outputs):
@@ -165,13 +165,13 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def can_free_bits(row: Recipe) -> bool:
-    """Whether each latent dimension has its own rate, of which some can be free."""
+    """Whether each latent dimension has its own rate, as free bits require."""
     prior = registry.prior(row.prior)
     return row.objective == "elbo" and row.posterior == "normal" and prior is not None and prior.is_normal
 
 
 def _refuse_impossible(row: Recipe, shape: Shape) -> None:
-    """Raises :class:`UserError` for parts that do not go together, or not with images of this shape."""
+    """Raise :class:`UserError` if parts are incompatible with each other or with images of this shape."""
     objective, network = registry.objective(row.objective), registry.network(row.net)
     posterior, prior = registry.posterior(row.posterior), registry.prior(row.prior)
     likelihood = registry.likelihood(row.likelihood)
@@ -201,7 +201,7 @@ def _without_density(row: Recipe, objective: type[Objective]) -> str | None:
 
 
 def _unused_weights(row: Recipe, objective: type[Objective]) -> str | None:
-    """What the objective would leave aside without a word."""
+    """Refuse values that the objective would ignore."""
     if row.beta != 1 and not objective.uses_beta:
         return f"beta={row.beta:g}: objective={row.objective} has weights of its own; set beta=1"
     if row.free_bits_nats and not can_free_bits(row):
@@ -218,7 +218,7 @@ def _refuse_mixed_latents(row: Recipe) -> None:
 
 
 def _mixed_latents(row: Recipe) -> str | None:
-    """Refuse a network, posterior or prior that is made for another kind of latent."""
+    """Refuse a network, posterior or prior for another kind of latent."""
     prior = registry.prior(row.prior)
     kinds = {
         "net": registry.network(row.net).latents,

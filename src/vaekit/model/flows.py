@@ -1,6 +1,6 @@
-"""Invertible networks, of zuko's parts: each begins as the identity, and knows the logarithm of its determinant.
+"""Invertible networks, built from zuko's: each starts as the identity and computes its log determinant.
 
-zuko is imported when a flow is built, and not before: most recipes have none.
+zuko is imported only when a flow is built, because most recipes have none.
 """
 
 from __future__ import annotations
@@ -16,37 +16,34 @@ from vaekit.errors import argument
 
 __all__ = ["autoregressive_flow", "coupling_flow", "refused_by_flows"]
 
-_MOST_LATENTS = 4096  #: its masks grow with their square
+_MOST_LATENTS = 4096  #: the size of the masks grows with its square
 
 
 def refused_by_flows(recipe: Recipe) -> str | None:
-    """One sentence on why no flow suits the latents of a resolved recipe, or None."""
+    """Say in one sentence why a flow does not work with the latents of a resolved recipe; None if it does."""
     if 2 <= (recipe.latent_dim or 0) <= _MOST_LATENTS:
         return None
-    return (
-        f"recipe {recipe.name!r}: a flow needs two latents at least, and serves {_MOST_LATENTS:,} at most; give "
-        f"another {argument('latent_dim')}"
-    )
+    return f"recipe {recipe.name!r}: a flow needs 2 to {_MOST_LATENTS:,} latents; give another {argument('latent_dim')}"
 
 
 def coupling_flow(features: int, layers: int, hidden: int) -> nn.Module:
     """Affine couplings of alternating halves (Dinh et al. 2017); both directions take one pass.
 
-    Called, it gives the transform, which has ``call_and_ladj`` and ``inv``.
+    A call returns the transform, which has ``call_and_ladj`` and ``inv``.
     """
     from zuko.lazy import LazyComposedTransform
 
-    with torch.device("cpu"):  # where a model is built without values, to count its weights, its masks need theirs
+    with torch.device("cpu"):  # masks need values even on the meta device, where a model is built to count its weights
         halves = [torch.arange(features) % 2 == layer % 2 for layer in range(layers)]
         steps = [_coupling()(features, mask=half, hidden_features=(hidden, hidden)) for half in halves]
     return _from_identity(LazyComposedTransform(*steps))
 
 
 def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -> nn.Module:
-    """Affine steps whose shift and scale of number i hang on those before it and on a ``context`` of the image.
+    """Affine steps whose shift and scale of dimension i depend on those before it and on a ``context`` of the image.
 
-    Noise to sample takes one pass, the inverse one per number (Kingma et al. 2016, Eq. 10; the order turns around from
-    step to step). Called with the context ``[B, context]``, it gives the transform.
+    Sampling takes one pass, the inverse one pass per dimension (Kingma et al. 2016, Eq. 10). The order is reversed from
+    step to step. A call with the context ``[B, context]`` returns the transform.
     """
     from zuko.flows.autoregressive import MaskedAutoregressiveTransform
     from zuko.lazy import LazyComposedTransform
@@ -66,7 +63,7 @@ def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -
 def _coupling() -> Any:
     """Return a subclass of zuko's coupling whose inverse is a coupling too.
 
-    The inverse of zuko's own calls the network for the value and again for the volume.
+    The inverse of zuko's own coupling calls the network twice, for the value and for the determinant.
     """
     from zuko.flows.coupling import GeneralCouplingTransform
     from zuko.transforms import CouplingTransform
@@ -88,7 +85,7 @@ def _coupling() -> Any:
 
 
 def _from_identity(flow: Any) -> nn.Module:
-    """With the last layer of each network at zero: shift 0, scale 1."""
+    """Set the last layer of each network to zero: shift 0, scale 1."""
     for step in flow.transforms:
         *_, weight, bias = step.hyper.parameters()
         nn.init.zeros_(weight)

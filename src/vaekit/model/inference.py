@@ -1,4 +1,4 @@
-"""The narrow waist: what goes into a model, and what objectives, evaluation and tools read of it."""
+"""The interface of a model: its input, and the record that objectives, evaluation and tools read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Batch", "Inference", "Level", "sum_levels"]
 
 @dataclass(frozen=True)
 class Batch:
-    """What goes in: images ``[B, C, H, W]`` in [0, 1], and what should come out if it is not the same."""
+    """The input of a model: images ``[B, C, H, W]`` in [0, 1], and the target if it differs."""
 
     x: Tensor
     target: Tensor | None = None  #: the clean images when ``x`` is noisy
     condition: Tensor | None = None  #: ``[B, C]``: labels and attributes (:mod:`vaekit.model.conditioning`)
 
     def split(self, size: int) -> list[Batch]:
-        """In pieces of at most ``size`` images; no images are one empty piece."""
+        """Split into pieces of at most ``size`` images; an empty batch gives one empty piece."""
         x = self.x.split(size)
         nothing: list[Tensor | None] = [None] * len(x)
         targets = nothing if self.target is None else self.target.split(size)
@@ -54,9 +54,9 @@ class Level:
 
     @property
     def kl(self) -> Tensor:
-        """KL(q(z|x)‖p(z)) per dimension ``[B, L]`` where it is analytic, else the sampled ``[B, 1]``.
+        """KL(q(z|x)‖p(z)) per dimension ``[B, L]`` if it has a closed form, otherwise a sampled one ``[B, 1]``.
 
-        Below the top level, both depend on the levels above, of which there are K samples: the mean over these.
+        Below the top level, it is the mean over the K samples of the levels above.
         """
         analytic = self.qz.analytic_kl(self.prior)
         if analytic is None:
@@ -65,7 +65,7 @@ class Level:
 
     @property
     def prior(self) -> LatentDistribution:
-        """The prior of a model that has one."""
+        """The prior; only for models that have one."""
         assert self.pz is not None, "an autoencoder has no prior"
         return self.pz
 
@@ -74,14 +74,14 @@ class Level:
 class Inference:
     """The result of :meth:`~vaekit.model.latent_model.LatentModel.infer` for K samples of each of B images.
 
-    Terms are derived when read, in nats per example, with constants kept.
+    Terms are computed on access, in nats per example, with all constants.
     """
 
     levels: tuple[Level, ...]
     px: PixelDistribution  #: p(x|z) over ``[K, B, C, H, W]``
-    target: Tensor  #: ``[B, C, H, W]``: what should come out
-    noise: Tensor  #: standard normal ``[K, B, L]``: what the samples are made of
-    penalties: Mapping[str, Tensor] = field(default_factory=dict)  #: what parts add to any loss, nats ``[B]``
+    target: Tensor  #: the expected output ``[B, C, H, W]``
+    noise: Tensor  #: the standard normal noise ``[K, B, L]`` behind the samples
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)  #: terms that parts add to any loss, nats ``[B]``
 
     @cached_property
     def log_px(self) -> Tensor:
@@ -100,12 +100,12 @@ class Inference:
 
     @cached_property
     def kl(self) -> tuple[Tensor, ...]:
-        """KL(q(z|x)‖p(z)) per level and dimension: ``[B, L]`` where it is analytic, else the sampled ``[B, 1]``."""
+        """:attr:`Level.kl` of each level."""
         return tuple(level.kl for level in self.levels)
 
     @property
     def has_density(self) -> bool:
-        """Whether rate and bound exist: not for an autoencoder."""
+        """Whether rate and bound exist; False for autoencoders."""
         return all(level.pz is not None and level.qz.has_density for level in self.levels)
 
 

@@ -2,7 +2,7 @@
 
     x → encoder → q(z|x) → z → decoder → p(x|z)
 
-``infer`` returns an :class:`~vaekit.model.inference.Inference`; objectives, evaluation and tools read only that record.
+``infer`` returns an :class:`~vaekit.model.inference.Inference`. Objectives, evaluation and tools use only this record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vaekit.system.distributed import Team
 
 __all__ = ["LatentModel"]
 
-_OUTPUTS_AT_ONCE = 1 << 26  # of the decoder: 256 MiB of float32
+_OUTPUTS_AT_ONCE = 1 << 26  # decoder outputs: 256 MiB of float32
 
 
 class LatentModel(nn.Module):
@@ -33,7 +33,7 @@ class LatentModel(nn.Module):
     prior: Prior | None
     decoder: nn.Module
     likelihood: Likelihood
-    fitted_prior: Prior | None  #: fitted to the latents after training: what is then drawn from
+    fitted_prior: Prior | None  #: fitted to the latents after training; replaces the prior in sampling
 
     def __init__(
         self,
@@ -49,16 +49,16 @@ class LatentModel(nn.Module):
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dim = latent_dim
         self.latent = posterior.latent  #: the kind of latent: vector, grid, levels or codes
-        self.latent_shapes: tuple[LatentShape, ...] = ((latent_dim,),)  #: of each level, top first
-        self.condition_size = 0  #: numbers that both networks are told of an image; without them all are zero: unknown
+        self.latent_shapes: tuple[LatentShape, ...] = ((latent_dim,),)  #: shape of each level, top first
+        self.condition_size = 0  #: length of the condition vector of both networks; zeros mean unknown
         self.decoder_l2 = 0.0  #: weight of the squared norm of the decoder's weights, in nats per image
         self.fitted_prior = None
-        self.image_shape: Shape | None = None  #: (C, H, W) of what it is built for
-        self.compute_dtype: torch.dtype | None = None  #: of the two networks in training; None: that of the weights
+        self.image_shape: Shape | None = None  #: (C, H, W) of the images
+        self.compute_dtype: torch.dtype | None = None  #: of the networks during training; None: that of the weights
         self._is_observed = False
 
     def at_once(self, most: int) -> int:
-        """How many images, ``most`` or fewer, to decode together: some likelihoods have many outputs per pixel."""
+        """How many images to decode together, at most ``most``: some likelihoods have many outputs per pixel."""
         if self.image_shape is None:
             return most
         channels, height, width = self.image_shape
@@ -76,7 +76,7 @@ class LatentModel(nn.Module):
 
     @property
     def can_draw(self) -> bool:
-        """Whether there is a distribution to draw new latents from."""
+        """Whether there is a distribution to sample new latents from."""
         return self.prior is not None or self.fitted_prior is not None
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> LatentDistribution:
@@ -91,7 +91,7 @@ class LatentModel(nn.Module):
         return px
 
     def infer(self, batch: Batch, noise: Tensor) -> Inference:
-        """The waist: ``noise`` is standard normal ``[K, B, L]`` for K samples per image."""
+        """Encode, sample and decode a batch; ``noise`` is standard normal ``[K, B, L]`` for K samples per image."""
         qz = self.encode(batch.x, batch.condition)
         if self.training and not self._is_observed:
             for part in self._observers():
@@ -105,7 +105,7 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def observe_all(self, pieces: Sequence[Batch]) -> None:
-        """Shows the parts that follow the posteriors all of a batch that is trained on piece by piece."""
+        """Update the parts that follow the posteriors with a whole batch, before its pieces are trained on."""
         observers = self._observers()
         if observers:
             posteriors = [self.encode(piece.x, piece.condition) for piece in pieces]
@@ -114,7 +114,7 @@ class LatentModel(nn.Module):
 
     @contextmanager
     def observed(self) -> Iterator[None]:
-        """While the pieces of a batch pass that :meth:`observe_all` has shown."""
+        """A context for training on the pieces of a batch that :meth:`observe_all` has seen."""
         self._is_observed = True
         try:
             yield
@@ -122,19 +122,19 @@ class LatentModel(nn.Module):
             self._is_observed = False
 
     def join_team(self, team: Team) -> None:
-        """Lets the parts that follow the posteriors of a batch see those of all processes."""
+        """Let the parts that follow the posteriors of a batch use those of all processes."""
         self.posterior.team = team
         if self.prior is not None:
             self.prior.team = team
 
     def drawn_from(self, condition: Tensor | None = None) -> LatentDistribution | None:
-        """The distribution of new latents: what was fitted to the latents, else the prior; None without either."""
+        """The distribution that new latents are sampled from: the fitted prior, else the prior; None without both."""
         prior = self.prior if self.fitted_prior is None else self.fitted_prior
         pz: LatentDistribution | None = None if prior is None else prior(self, condition)
         return pz
 
     def sample(self, noise: Tensor, condition: Tensor | None = None) -> PixelDistribution:
-        """Standard normal noise ``[N, L]`` → likelihoods of N images of latents from :meth:`drawn_from`."""
+        """Standard normal noise ``[N, L]`` → likelihoods of N new images, with latents from :meth:`drawn_from`."""
         source = self.drawn_from(condition)
         return self.decode(noise if source is None else source.from_noise(noise), condition)
 
@@ -143,21 +143,21 @@ class LatentModel(nn.Module):
         return [part for part in (self.posterior, self.prior) if part is not None and part.observes]
 
     def _penalties(self, qz: LatentDistribution, count: int) -> Mapping[str, Tensor]:
-        """What the parts add to any loss, nats per example ``[B]``."""
+        """Terms that the parts add to any loss, nats per example ``[B]``."""
         if not self.decoder_l2:
             return qz.penalties
         squares = torch.stack([p.square().sum() for p in self.decoder.parameters()]).sum()
         return {**qz.penalties, "decoder_l2": (self.decoder_l2 * squares).expand(count)}
 
     def _told(self, tensor: Tensor, condition: Tensor | None) -> Tensor:
-        """Vectors ``[..., F]`` with what is told of their images ``[B, C]`` behind them."""
+        """Vectors ``[..., F]`` with the conditions of their images ``[B, C]`` appended."""
         if not self.condition_size:
             return tensor
         told = tensor.new_zeros(self.condition_size) if condition is None else condition.to(tensor)
         return torch.cat([tensor, told.expand(*tensor.shape[:-1], self.condition_size)], dim=-1)
 
     def _through(self, net: nn.Module, tensor: Tensor) -> Tensor:
-        """One of the networks, in the precision of training; what reads its output computes in float32 again."""
+        """Apply one of the networks in the precision of training; the output is float32 again."""
         output: Tensor
         if self.compute_dtype is None or not self.training:
             output = net(tensor)

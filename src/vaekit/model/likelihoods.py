@@ -1,7 +1,7 @@
 """Likelihoods: the decoder's output → p(x|z).
 
-A head says how many output channels it wants (``outputs``), makes a distribution of them (``forward``), and knows the
-output that a given mean image has (``output_of``).
+A head states how many output channels it needs (``outputs``), turns them into a distribution (``forward``), and
+computes the output that has a given mean image (``output_of``).
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ __all__ = [
     "NormalHead",
 ]
 
-#: Eight-bit values are known to within a uniform error of this standard deviation: a density that is narrower
-#: describes the rounding, not the image, and its likelihood grows without bound. The floor of learned scales.
+#: The standard deviation of the rounding error of 8-bit values, and the floor of learned scales: a narrower density
+#: describes the rounding, not the image, and its likelihood grows without bound.
 QUANTISATION_STD = 1 / (255 * math.sqrt(12))
 
-#: Smallest and largest logarithm of a learned scale of a probability. It never exceeds 1 and needs no floor. But far
-#: from the location, quotients by a smaller scale than an eighth of a level (Salimans et al. 2017: e⁻⁷ of [−1, 1])
-#: leave float32, and beyond seven times the range of the images all scales are one.
+#: Smallest and largest logarithm of a learned scale of a probability, which never exceeds 1 and needs no floor. With a
+#: scale below an eighth of a level (Salimans et al. 2017: e⁻⁷ of [−1, 1]), distances in units of the scale exceed
+#: float32. Scales above seven times the range of the images are indistinguishable.
 DISCRETIZED_LOG_SCALES = (-7 - math.log(2), 2.0)
 
-#: A learned scale is one number among millions that each move by about the learning rate per step; this factor lets
-#: it keep pace with the network.
+#: Adam moves each parameter by about the learning rate per step, and a learned scale is a single parameter. This factor
+#: lets it keep pace with the network.
 _SCALE_GAIN = 10.0
 
 _FIRST_LOG_SCALE = math.log(0.25)
@@ -55,7 +55,7 @@ _FIRST_LOG_SCALE_OF_A_COMPONENT = math.log(0.1)
 
 
 class LocationAndScale(Protocol):
-    """The class of a likelihood that is made of a location and the logarithm of a scale, ``[..., C, H, W]``."""
+    """The class of a likelihood with a location and the logarithm of a scale, ``[..., C, H, W]``."""
 
     def __call__(self, location: Tensor, log_scale: Tensor, /) -> PixelDistribution:
         """The distribution."""
@@ -64,13 +64,13 @@ class LocationAndScale(Protocol):
 class LocationScaleHead(Likelihood):
     """Decoder output → a likelihood ``kind(location, log_scale)`` with a fixed, shared or per-pixel scale.
 
-    The location is ``0.5 + output``, or ``sigmoid(output)``: the latter saturates, and on mostly black images a fast
-    start can leave it where no gradient comes back.
+    The location is ``0.5 + output`` or ``sigmoid(output)``. A sigmoid saturates: on mostly black images, a fast start
+    can move it to where gradients vanish.
     """
 
     kind: ClassVar[LocationAndScale]
     log_scales: ClassVar[tuple[float, float]]  #: smallest and largest logarithm of a learned scale
-    std_per_scale: ClassVar[float] = 1.0  #: the standard deviation of the density, in scales
+    std_per_scale: ClassVar[float] = 1.0  #: the standard deviation of the density, in units of the scale
     can_start_at_mean = True
     fixed_log_scale: Tensor
 
@@ -110,7 +110,7 @@ class LocationScaleHead(Likelihood):
         )
 
     def log_scale(self) -> Tensor:
-        """The logarithm of the one scale of a fixed or shared head; a learned one is kept in its range."""
+        """The logarithm of the scale of a fixed or shared head; a learned one is clamped to its range."""
         return self.fixed_log_scale if self.scale == "fixed" else self._in_range(self.free_log_scale * _SCALE_GAIN)
 
     def forward(self, output: Tensor) -> PixelDistribution:
@@ -123,8 +123,7 @@ class LocationScaleHead(Likelihood):
     def output_of(self, mean: Tensor) -> Tensor:
         """The decoder output ``[outputs(C), H, W]`` whose mean is ``mean`` ``[C, H, W]``, at the first scale.
 
-        A sigmoid's values, and the mean of a probability, are kept a hundredth away from 0 and 1, where they would no
-        longer learn.
+        For a sigmoid or a probability, the mean is clamped to [0.01, 0.99], because gradients vanish at 0 and 1.
         """
         location = mean
         if self.is_discrete:
@@ -173,7 +172,7 @@ class DiscretizedNormalHead(LocationScaleHead):
 
 
 class BernoulliHead(Likelihood):
-    """Decoder output → Bernoulli likelihood, the output being its logits."""
+    """Decoder output → Bernoulli likelihood with the output as logits."""
 
     is_discrete = is_binary = can_start_at_mean = True
 
@@ -184,7 +183,7 @@ class BernoulliHead(Likelihood):
         return "jitter makes pixels gray, likelihood=bernoulli is for binary ones; set jitter=0"
 
     def output_of(self, mean: Tensor) -> Tensor:
-        """The logits ``[C, H, W]`` of a mean, kept a hundredth away from 0 and 1, where they would no longer learn."""
+        """The logits ``[C, H, W]`` of a mean, clamped to [0.01, 0.99] because gradients vanish at 0 and 1."""
         return mean.clamp(0.01, 0.99).logit()
 
     def forward(self, output: Tensor) -> BernoulliImage:
@@ -192,12 +191,12 @@ class BernoulliHead(Likelihood):
 
 
 class ContinuousBernoulliHead(Likelihood):
-    """Decoder output → continuous Bernoulli likelihood, the output being its logits."""
+    """Decoder output → continuous Bernoulli likelihood with the output as logits."""
 
     can_start_at_mean = True
 
     def output_of(self, mean: Tensor) -> Tensor:
-        """The logits ``[C, H, W]`` of a mean, kept a hundredth away from 0 and 1, as for Bernoulli."""
+        """The logits ``[C, H, W]`` of a mean, clamped to [0.01, 0.99] as for Bernoulli."""
         return _solve(lambda logits: ContinuousBernoulli(logits).mean, mean.clamp(0.01, 0.99), 200.0)
 
     def forward(self, output: Tensor) -> ContinuousBernoulli:
@@ -205,7 +204,7 @@ class ContinuousBernoulliHead(Likelihood):
 
 
 class CategoricalHead(Likelihood):
-    """Decoder output → a free probability for each value: output v · C + c is the logit of v in channel c."""
+    """Decoder output → a separate probability for each value: output v · C + c is the logit of v in channel c."""
 
     is_discrete = can_start_at_mean = True
 
@@ -225,8 +224,8 @@ class CategoricalHead(Likelihood):
 class MixtureHead(Likelihood):
     """Decoder output → a mixture of K discretized logistics (Salimans et al. 2017, Sec. 2.1 and 2.2).
 
-    The outputs are K logits, K · C locations, K · C log scales and, for color, 3 K coefficients, through tanh. The
-    locations start evenly spaced over [0, 1]. If all started at one value, they would stay equal.
+    The outputs are K logits, K · C locations, K · C log scales and, for color, 3 K coefficients (before tanh). The
+    locations start evenly spaced over [0, 1]; from one common value they would stay equal.
     """
 
     is_discrete = can_start_at_mean = True
@@ -246,7 +245,7 @@ class MixtureHead(Likelihood):
         return self.components * (1 + 2 * channels + (3 if channels >= 3 else 0))
 
     def output_of(self, mean: Tensor) -> Tensor:
-        """An output ``[outputs(C), H, W]`` with this mean: all components moved by as much, equal and uncoupled."""
+        """An output ``[outputs(C), H, W]`` with this mean: the components are shifted by the same amount."""
         weights = mean.new_zeros(self.components, *mean.shape[1:])
         log_scale = mean.new_tensor(_FIRST_LOG_SCALE_OF_A_COMPONENT)
         moved = _solve(
@@ -275,7 +274,7 @@ class MixtureHead(Likelihood):
 
 
 def _solve(rising: Callable[[Tensor], Tensor], target: Tensor, limit: float) -> Tensor:
-    """Where a rising function meets ``target``, between ``-limit`` and ``limit``, by halving."""
+    """Solve ``rising(t) = target`` for an increasing function by bisection, with t between ``-limit`` and ``limit``."""
     low, high = torch.full_like(target, -limit), torch.full_like(target, limit)
     for _ in range(40):
         middle = (low + high) / 2

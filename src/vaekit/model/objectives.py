@@ -8,8 +8,8 @@ capacity   = distortion + γ |rate − C|                          Burgess et al
 tc         = distortion + rate + (β − 1) TC(z)                  Chen et al. 2018, Eq. 4 with α = γ = 1
 mmd        = distortion + β · rate + λ MMD²(q(z), p(z))         Zhao et al. 2019, Eq. 6; Tolstikhin et al. 2018, Eq. 4
 
-Each takes the ``ramp``, which rises from 0 to 1 over the warm-up, and weighs with it what shall come slowly. Those that
-compare the codes of a batch with one another say so: ``couples_batch``.
+Each takes the ``ramp``, which rises from 0 to 1 over the warm-up: the weight of terms that are introduced gradually.
+Objectives that compare the latents of a batch with each other declare it in ``couples_batch``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
     "mmd_squared",
 ]
 
-_KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # Tolstikhin et al. 2018, in their published code
+_KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # from the published code of Tolstikhin et al. 2018
 
 
 class ELBO(Objective):
@@ -69,7 +69,7 @@ class ELBO(Objective):
 
 
 class Capacity(Objective):
-    """``distortion + γ |rate − C|``: the rate is led to C nats, which rise from 0 (Burgess et al. 2018, Eq. 8)."""
+    """``distortion + γ |rate − C|``: the rate follows C nats, which rise from 0 (Burgess et al. 2018, Eq. 8)."""
 
     def __init__(self, weight: float, capacity_nats: float) -> None:
         super().__init__()
@@ -88,9 +88,9 @@ class Capacity(Objective):
 
 
 class TotalCorrelation(Objective):
-    """``distortion + rate + (β − 1) TC``: only what the latents tell of one another costs more (Chen et al. 2018)."""
+    """``distortion + rate + (β − 1) TC``: only dependence among latents is penalized more (Chen et al. 2018)."""
 
-    couples_batch = "estimates the total correlation from the codes of a batch"
+    couples_batch = "estimates the total correlation from the latents of a batch"
 
     def __init__(self, weight: float) -> None:
         super().__init__()
@@ -116,12 +116,12 @@ class TotalCorrelation(Objective):
 
 
 class MMD(Objective):
-    """``distortion + β · rate + λ MMD²``; with a point posterior, which has no rate, the Wasserstein autoencoder."""
+    """``distortion + β · rate + λ MMD²``; with a point posterior, which has no rate, a Wasserstein autoencoder."""
 
     needs_density = False
     uses_beta = True
     uses_noise = True
-    couples_batch = "compares the codes of a batch with as many draws of the prior"
+    couples_batch = "compares the latents of a batch with as many samples from the prior"
 
     def __init__(self, beta: float, weight: float) -> None:
         super().__init__()
@@ -148,9 +148,9 @@ class MMD(Objective):
 
 
 class Distortion(Objective):
-    """Reconstruction alone: the objective of an autoencoder. Nothing in it is called a bound.
+    """Reconstruction only: the objective of an autoencoder. It is not a bound.
 
-    ``code_l2`` weighs ½ ‖z‖² (Ghosh et al. 2020, Eq. 5 and 7).
+    ``code_l2`` is the weight of ½ ‖z‖² (Ghosh et al. 2020, Eq. 5 and 7).
     """
 
     has_rate = False
@@ -171,16 +171,17 @@ class Distortion(Objective):
 
 
 class IWAE(Objective):
-    """The importance-weighted bound of the K codes that were drawn; it takes no weight of the rate.
+    """The importance-weighted bound of K samples; the rate has no weight.
 
-    Doubly reparameterised, the gradient of the encoder is Σₖ w̃ₖ² ∂log wₖ/∂zₖ ∂zₖ/∂φ with w̃ₖ = wₖ / Σⱼ wⱼ (Tucker et al.
-    2018): the same on average, and its signal does not drown in noise as K grows. That of all else is as it was.
+    With double reparameterization, the gradient of the encoder is Σₖ w̃ₖ² ∂log wₖ/∂zₖ ∂zₖ/∂φ with w̃ₖ = wₖ / Σⱼ wⱼ
+    (Tucker et al. 2018). Its expectation is the same, and its signal-to-noise ratio does not fall as K grows. All other
+    gradients are unchanged.
     """
 
     def __init__(self, is_doubly_reparameterised: bool = False) -> None:
         super().__init__()
         self.is_doubly_reparameterised = is_doubly_reparameterised
-        # its gradient passes a hook, which is lost in a compiled graph
+        # the gradient uses a hook, which a compiled graph loses
         self.compile_remedy = "set objective=iwae" if is_doubly_reparameterised else ""
 
     @classmethod
@@ -207,7 +208,7 @@ class IWAE(Objective):
             log_w = log_w - sum_levels([level.qz.detach().log_prob(level.z) for level in inference.levels])
             shares = log_w.detach().softmax(0)
             for level in inference.levels:
-                if level.z.requires_grad:  # the gradient that comes back to z has been multiplied by w̃ once already
+                if level.z.requires_grad:  # the gradient of z already contains one factor w̃
                     level.z.register_hook(lambda gradient: gradient * shares.unsqueeze(-1))
         else:
             log_w = log_w - inference.log_qz
@@ -215,7 +216,7 @@ class IWAE(Objective):
 
 
 class Step(nn.Module):
-    """Model and objective as the one small module that is compiled or run in parallel."""
+    """Model and objective as one module, to be compiled or run in parallel."""
 
     def __init__(self, model: LatentModel, objective: Objective) -> None:
         super().__init__()
@@ -229,14 +230,14 @@ class Step(nn.Module):
 def decomposition(inference: Inference) -> tuple[Tensor, Tensor, Tensor]:
     """Decompose the rate of B images into mutual information, total correlation and dimension-wise rate.
 
-    Each is ``[B]`` in nats, from the first sample; their sum is log q(z|x) − log p(z). q(z) and each q(zᵢ) are the mean
-    of the B posteriors (Chen et al. 2018, Eq. 2, with the estimate of their Eq. 5 without its constant log N, which has
-    no gradient). In a batch, the first two are at most log B nats.
+    Each is ``[B]`` in nats, from the first sample; their sum is log q(z|x) − log p(z) (Chen et al. 2018, Eq. 2). q(z)
+    and each q(zᵢ) are the mean of the B posteriors: their Eq. 5 without the constant log N, which has no gradient. The
+    first two are at most log B nats.
     """
     level = inference.levels[0]
     qz, pz, z = level.qz, level.pz, level.z[0]
     assert isinstance(qz, DiagonalNormal) and isinstance(pz, DiagonalNormal)
-    pairs = qz.log_prob_map(z.unsqueeze(1))  # of code i under the posterior of image j: [B, B, L]
+    pairs = qz.log_prob_map(z.unsqueeze(1))  # of latent i under the posterior of image j: [B, B, L]
     log_count = math.log(len(z))
     log_qz = pairs.sum(-1).logsumexp(1) - log_count
     log_product = (pairs.logsumexp(1) - log_count).sum(-1)
@@ -244,11 +245,11 @@ def decomposition(inference: Inference) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def mmd_squared(z: Tensor, draws: Tensor) -> Tensor:
-    """The unbiased estimate of MMD² between two sets ``[B, L]``, B ≥ 2, paired by row (Gretton et al. 2012, Eq. 4).
+    """The unbiased estimate of MMD² between two sets ``[B, L]``, paired by row (Gretton et al. 2012, Eq. 4).
 
-    The pairs of a row with itself are left out, so rows of the one may depend on the same rows of the other: draws may
-    be of the noise that made z. The kernel is Σₛ C/(C + ‖a − b‖²), C = 2 L s (Tolstikhin et al. 2018, Sec. 4), of
-    several scales s; of one image it is 0.
+    Pairs of a row with itself are left out, so a row of one set may depend on the same row of the other: ``draws`` may
+    reuse the noise behind z. The kernel is Σₛ C/(C + ‖a − b‖²), C = 2 L s (Tolstikhin et al. 2018, Sec. 4), over
+    several scales s. For B = 1, the result is 0.
     """
     count, size = z.shape
     if count < 2:
@@ -266,6 +267,4 @@ def mmd_squared(z: Tensor, draws: Tensor) -> Tensor:
 def _without_pairs(recipe: Recipe) -> str | None:
     if recipe.batch_size != 1:
         return None
-    return (
-        f"objective={recipe.objective} compares images with one another; give a {argument('batch_size')} of 2 or more"
-    )
+    return f"objective={recipe.objective} compares images with each other; give a {argument('batch_size')} of 2 or more"

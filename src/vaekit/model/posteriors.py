@@ -35,9 +35,9 @@ class PointPosterior(Posterior):
 class NormalPosterior(Posterior):
     """Features ``[B, F]`` → a diagonal normal over ``[B, L]``, ``std = exp(gain · linear)``.
 
-    A step of Adam moves each of the F weights of a logarithm by the learning rate, all in one direction at first: with
-    4,096 features and a rate of 0.001 a standard deviation grows by up to e⁴ in one step. A ``std_gain`` below 1 slows
-    it down.
+    An early step of Adam moves all F weights of a log standard deviation by the learning rate, possibly in one
+    direction: with 4,096 features and a rate of 0.001, a standard deviation can grow by a factor of e⁴ in one step. A
+    ``std_gain`` below 1 slows this down.
     """
 
     def __init__(self, features: int, latent_dim: int, std_gain: float = 1.0) -> None:
@@ -87,7 +87,7 @@ class GridPosterior(Posterior):
 
 
 class FlowPosterior(Posterior):
-    """Features ``[B, F]`` → a normal moved by an inverse autoregressive flow (Kingma et al. 2016, Algorithm 1)."""
+    """Features ``[B, F]`` → a normal and an inverse autoregressive flow (Kingma et al. 2016, Algorithm 1)."""
 
     def __init__(
         self, features: int, latent_dim: int, std_gain: float = 1.0, layers: int = 2, hidden: int = 128

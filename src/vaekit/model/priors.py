@@ -1,4 +1,4 @@
-"""Priors over latents. A prior makes the distribution p(z); some need the model for it, and are given it."""
+"""Priors over latents. A prior computes the distribution p(z), some of them from the model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from vaekit.model.registry import network
 __all__ = ["ConditionalNormal", "FittedNormal", "FlowPrior", "MixturePrior", "StandardNormal", "VampPrior"]
 
 
-_KEEP = 0.99  # of the moments, per batch: an average over about a hundred batches
-_LAG = 10  # after n batches n / (n + this) is kept, up to _KEEP
+_KEEP = 0.99  # decay of the moments per batch: an average over about a hundred batches
+_LAG = 10  # after n batches, the decay is n / (n + this), up to _KEEP
 
 
 class StandardNormal(Prior):
@@ -40,10 +40,9 @@ class StandardNormal(Prior):
 class FittedNormal(Prior):
     """A normal whose mean and full covariance follow those of the aggregate posterior q(z) = E_x[q(z|x)].
 
-    Among all normal priors the one with the moments of q(z) gives the highest bound (Tomczak & Welling 2018, Eq. 5:
-    the bound is maximal where the prior meets q(z); for normals, where the moments meet). They are running averages
-    over training batches, held constant in evaluation. A short training leaves the codes correlated; a standard
-    normal then samples where no image is, this one does not.
+    Among normal priors, the one with the moments of q(z) gives the highest bound (Tomczak & Welling 2018, Eq. 5: the
+    bound is maximal for the prior q(z)). The moments are running averages over training batches, constant in
+    evaluation. After a short training, latents are correlated, and a standard normal would sample where no images are.
     """
 
     is_learned = False
@@ -82,9 +81,9 @@ class FittedNormal(Prior):
 
 
 class ConditionalNormal(Prior):
-    """p(z|c): a diagonal normal, computed from the condition by a network (Sohn et al. 2015, Eq. 4), N(0, I) at first.
+    """p(z|c): a diagonal normal computed by a network from the condition (Sohn et al. 2015, Eq. 4); at first N(0, I).
 
-    Latents need not encode what the condition says. One prior for all conditions would fit none of them.
+    Latents need not encode a known condition. One prior for all conditions would fit none of them.
     """
 
     is_normal = True
@@ -114,7 +113,7 @@ class ConditionalNormal(Prior):
 
 
 class VampPrior(Prior):
-    """1/K Σₖ q(z|uₖ): the mean of the posteriors of K images that are learned (Tomczak & Welling 2018, Eq. 9)."""
+    """1/K Σₖ q(z|uₖ): the mean of the posteriors of K learned images uₖ (Tomczak & Welling 2018, Eq. 9)."""
 
     def __init__(self, shape: tuple[int, int, int], components: int) -> None:
         super().__init__()
@@ -148,7 +147,7 @@ class VampPrior(Prior):
 
 
 class FlowPrior(Prior):
-    """Standard normal noise through affine couplings (Dinh et al. 2017, Eq. 7 and 8), the identity at the start."""
+    """Standard normal noise through affine couplings (Dinh et al. 2017, Eq. 7 and 8), initially the identity."""
 
     zeros: Tensor
 
@@ -179,7 +178,7 @@ class MixturePrior(Prior):
         self.register_buffer("factor", _identity(latent_dim).repeat(components, 1, 1))
 
     def scale(self, mean: Tensor, std: Tensor) -> None:
-        """Undo the standardization of the latents, by their ``mean`` and ``std``, in the fitted normals."""
+        """Undo the standardization of the latents by ``mean`` and ``std`` in the fitted normals."""
         self.mean.copy_(self.mean * std + mean)
         self.factor.copy_(std.unsqueeze(-1) * self.factor)
 
@@ -188,7 +187,7 @@ class MixturePrior(Prior):
 
 
 def _identity(size: int) -> Tensor:
-    """A unit matrix. On the meta device ``torch.eye`` would import all of torch._dynamo, which takes a second."""
+    """An identity matrix. On the meta device, ``torch.eye`` would import torch._dynamo, which takes a second."""
     return torch.zeros(size, size).fill_diagonal_(1)
 
 

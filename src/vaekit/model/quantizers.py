@@ -1,4 +1,4 @@
-"""Discrete latents: each cell of a grid takes one of K vectors, and its token is the number of that vector.
+"""Discrete latents: each cell of a grid takes one of K vectors, and its token is the index of that vector.
 
 vector quantization   token = argmaxₖ ⟨f/‖f‖, eₖ⟩, eₖ of length 1      van den Oord et al. 2017, Eq. 1; Yu et al. 2022
 its codebook          eₖ ← running mean of the features that chose k   van den Oord et al. 2017, Appendix A.1

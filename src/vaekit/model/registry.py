@@ -3,7 +3,7 @@
     @vk.register_network("mine")
     class Mine(vk.Network): ...
 
-The part is then known by its name, as ``net="mine"`` in a recipe or in the settings of a training.
+The name then selects the part, as ``net="mine"`` in a recipe or in the settings of a training.
 """
 
 from __future__ import annotations
@@ -36,69 +36,69 @@ _Part = TypeVar("_Part")
 
 
 def register_network(name: str) -> Callable[[type[_Network]], type[_Network]]:
-    """Class decorator: ``net=name`` means this :class:`~vaekit.model.contracts.Network`.
+    """Class decorator: register a :class:`~vaekit.model.contracts.Network` as ``net=name``.
 
     Args:
         name: letters, digits, dots, dashes and underscores; not the name of another network.
 
     Raises:
-        UserError: for a name that is taken, and for a class that is no network or lacks a method.
+        UserError: the name is taken, or the class is not a network or lacks a method.
     """
     return _registering("net", name, Network)
 
 
 def register_prior(name: str) -> Callable[[type[_Prior]], type[_Prior]]:
-    """Class decorator: ``prior=name`` means this :class:`~vaekit.model.contracts.Prior`.
+    """Class decorator: register a :class:`~vaekit.model.contracts.Prior` as ``prior=name``.
 
     Args:
         name: letters, digits, dots, dashes and underscores; not the name of another prior.
 
     Raises:
-        UserError: for a name that is taken, and for a class that is no prior or lacks a method.
+        UserError: the name is taken, or the class is not a prior or lacks a method.
     """
     return _registering("prior", name, Prior)
 
 
 def register_likelihood(name: str) -> Callable[[type[_Likelihood]], type[_Likelihood]]:
-    """Class decorator: ``likelihood=name`` means this :class:`~vaekit.model.contracts.Likelihood`.
+    """Class decorator: register a :class:`~vaekit.model.contracts.Likelihood` as ``likelihood=name``.
 
     Args:
         name: letters, digits, dots, dashes and underscores; not the name of another likelihood.
 
     Raises:
-        UserError: for a name that is taken, and for a class that is no likelihood or lacks a method.
+        UserError: the name is taken, or the class is not a likelihood or lacks a method.
     """
     return _registering("likelihood", name, Likelihood)
 
 
 def register_objective(name: str) -> Callable[[type[_Objective]], type[_Objective]]:
-    """Class decorator: ``objective=name`` means this :class:`~vaekit.model.contracts.Objective`.
+    """Class decorator: register an :class:`~vaekit.model.contracts.Objective` as ``objective=name``.
 
     Args:
         name: letters, digits, dots, dashes and underscores; not the name of another objective.
 
     Raises:
-        UserError: for a name that is taken, and for a class that is no objective or lacks a method.
+        UserError: the name is taken, or the class is not an objective or lacks a method.
     """
     return _registering("objective", name, Objective)
 
 
 def network(name: str) -> type[Network]:
-    """The class that ``net=name`` means."""
+    """The network class called ``name``."""
     found = parts.part("net", name)
     assert issubclass(found, Network)
     return found
 
 
 def posterior(name: str) -> type[Posterior]:
-    """The class that ``posterior=name`` means."""
+    """The posterior class called ``name``."""
     found = parts.part("posterior", name)
     assert issubclass(found, Posterior)
     return found
 
 
 def prior(name: str) -> type[Prior] | None:
-    """The class that ``prior=name`` means; None for ``none``."""
+    """The prior class called ``name``; None for ``none``."""
     if name == "none":
         return None
     found = parts.part("prior", name)
@@ -107,14 +107,14 @@ def prior(name: str) -> type[Prior] | None:
 
 
 def likelihood(name: str) -> type[Likelihood]:
-    """The class that ``likelihood=name`` means."""
+    """The likelihood class called ``name``."""
     found = parts.part("likelihood", name)
     assert issubclass(found, Likelihood)
     return found
 
 
 def objective(name: str) -> type[Objective]:
-    """The class that ``objective=name`` means."""
+    """The objective class called ``name``."""
     found = parts.part("objective", name)
     assert issubclass(found, Objective)
     return found
@@ -133,9 +133,9 @@ def _registering(kind: str, name: str, contract: type) -> Callable[[type[_Part]]
 
 
 def _check(part: object, contract: type, named: str) -> None:
-    """Raises :class:`UserError` unless ``part`` is a concrete subclass of the contract."""
+    """Raise :class:`UserError` unless ``part`` is a concrete subclass of the contract."""
     if not isinstance(part, type) or not issubclass(part, contract):
         raise UserError(f"{named}: expected a subclass of vaekit.{contract.__name__}, got {part!r}")
     if isinstance(part, ABCMeta) and part.__abstractmethods__:
         lacking = ", ".join(sorted(part.__abstractmethods__))
-        raise UserError(f"{named}: class {part.__name__} lacks {lacking}, which vaekit.{contract.__name__} asks for")
+        raise UserError(f"{named}: class {part.__name__} lacks {lacking}, which vaekit.{contract.__name__} requires")

@@ -37,23 +37,23 @@ class LatentDistribution(ABC):
 
     @abstractmethod
     def from_noise(self, noise: Tensor) -> Tensor:
-        """Standard normal ``noise`` ``[..., L]`` → a sample of the same shape, differentiable where samples are."""
+        """Standard normal ``noise`` ``[..., L]`` → a sample of the same shape, reparameterized if possible."""
 
     def log_prob(self, z: Tensor) -> Tensor:
         """The log density of z ``[..., L]``, nats ``[...]``."""
         raise NotImplementedError(f"{type(self).__name__} has no density")
 
     def analytic_kl(self, pz: LatentDistribution) -> Tensor | None:
-        """KL(self ‖ pz) per dimension ``[B, L]``, nats; None without a closed form, for it to be sampled."""
+        """KL(self ‖ pz) per dimension ``[B, L]``, nats; None without a closed form, and then it is sampled."""
         return None
 
     @property
     def moments(self) -> NormalDistribution | None:
-        """The normal with this mean and covariance, of a distribution over ``[L]``; None for codes.
+        """The normal with the same mean and covariance, for a distribution over ``[L]``; None for codes.
 
-        By default the mean and covariance are those of samples with a fixed seed.
+        By default, both are estimated from samples with a fixed seed.
         """
-        from vaekit.model.distributions.latent import FullNormal  # a subclass of what this module defines
+        from vaekit.model.distributions.latent import FullNormal  # it is a subclass of this module's class
 
         size = self.mean.shape[-1]
         noise = torch.randn(_MOMENTS_OF * size, size, generator=torch.Generator().manual_seed(0)).to(self.mean)
@@ -63,26 +63,26 @@ class LatentDistribution(ABC):
 
     @property
     def penalties(self) -> Mapping[str, Tensor]:
-        """What this posterior adds to any loss, nats per example ``[B]``, by name."""
+        """Terms that this posterior adds to any loss, by name: nats per example ``[B]``."""
         return {}
 
     def detach(self) -> LatentDistribution:
-        """The same distribution, cut from the graph; needed by ``objective=iwae-dreg`` alone."""
+        """The same distribution, detached from the graph; only ``objective=iwae-dreg`` needs it."""
         raise NotImplementedError(f"{type(self).__name__} cannot be detached")
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """The posteriors of several pieces of a batch as that of the whole; needed where a part observes posteriors."""
+        """Join the posteriors of the pieces of a batch; needed if a part observes posteriors."""
         raise NotImplementedError(f"{cls.__name__} cannot be joined")
 
 
 class NormalDistribution(LatentDistribution):
-    """A normal distribution, which maps noise to latents and back."""
+    """A normal distribution, which maps noise to latents and latents to noise."""
 
     @property
     @abstractmethod
     def variance(self) -> Tensor:
-        """The value for each dimension, in the shape of ``mean``."""
+        """The standard deviation per dimension, in the shape of ``mean``."""
 
     @abstractmethod
     def to_noise(self, z: Tensor) -> Tensor:
@@ -90,19 +90,19 @@ class NormalDistribution(LatentDistribution):
 
     @property
     def moments(self) -> NormalDistribution:
-        """Itself."""
+        """The distribution itself."""
         return self
 
 
 class PixelDistribution(ABC):
     """A distribution over images x ``[..., C, H, W]``, given a batch of latents ``[...]``.
 
-    A subclass needs ``mean`` and :meth:`log_prob_map`, and says in ``is_discrete`` what it is a distribution of.
+    A subclass needs ``mean``, :meth:`log_prob_map`, and ``is_discrete``.
     """
 
     #: True: a probability of the 256 values v/255 (or of 0 and 1), reported in bits per dimension. False: a density.
     is_discrete: bool = False
-    values_per_pixel: int = 1  #: numbers that it holds for every pixel value, such as the components of a mixture
+    values_per_pixel: int = 1  #: parameters per pixel value, such as the components of a mixture
 
     if TYPE_CHECKING:
 
@@ -124,8 +124,8 @@ class PixelDistribution(ABC):
         return self.log_prob_map(x).sum(IMAGE_DIMS)
 
     def widening(self, least_scale: float) -> Tensor:
-        """The weight, at most 1, of ``log_prob_map`` that stands for scales of ``least_scale`` or more.
+        """The weight of ``log_prob_map``, at most 1, that corresponds to scales of at least ``least_scale``.
 
-        Inpainting trusts single pixels no further than that. It is 1 for a distribution without scales.
+        Inpainting uses it to limit the influence of single pixels. It is 1 for a distribution without scales.
         """
         return torch.ones(())

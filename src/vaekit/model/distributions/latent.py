@@ -1,6 +1,6 @@
-"""Distributions over latents: normals, mixtures of them, normals moved by a flow, and points.
+"""Distributions over latents: normals, mixtures of normals, normals transformed by a flow, and points.
 
-Their contract is :class:`~vaekit.model.distributions.base.LatentDistribution`.
+All implement :class:`~vaekit.model.distributions.base.LatentDistribution`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vaekit.model.distributions.base import LatentDistribution, NormalDistributi
 __all__ = ["DiagonalNormal", "FullNormal", "Mixture", "PointMass", "Transform", "Transformed", "kl_divergence", "wide"]
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-_FLOOR = 1e-6  # of a variance, relative to their sum: float32 rounds the moments of few images to no more than that
+_FLOOR = 1e-6  # relative to the sum of the variances: float32 rounds the moments of a few images by about as much
 _TINY = 1e-12  # of the unit interval
 
 
@@ -32,7 +32,7 @@ class DiagonalNormal(NormalDistribution):
 
     @property
     def variance(self) -> Tensor:
-        """The value for each dimension, in the shape of ``mean``."""
+        """The standard deviation per dimension, in the shape of ``mean``."""
         return (2 * self.log_std).exp()
 
     def from_noise(self, noise: Tensor) -> Tensor:
@@ -56,17 +56,17 @@ class DiagonalNormal(NormalDistribution):
         return kl_divergence(self, pz) if isinstance(pz, DiagonalNormal | FullNormal) else None
 
     def detach(self) -> DiagonalNormal:
-        """The same distribution, cut from the graph."""
+        """The same distribution, detached from the graph."""
         return DiagonalNormal(self.mean.detach(), self.log_std.detach())
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """Those of several pieces of a batch as those of the whole."""
+        """Join the posteriors of the pieces of a batch."""
         return cls(torch.cat([q.mean for q in parts]), torch.cat([q.log_std for q in parts]))
 
 
 class PointMass(LatentDistribution):
-    """All mass at ``mean`` ``[..., L]``: a deterministic code. It has no density, so it has no ``log_prob``."""
+    """All mass at ``mean`` ``[..., L]``: a deterministic latent. It has no density, so it has no ``log_prob``."""
 
     has_density = False
     mean: Tensor
@@ -79,12 +79,12 @@ class PointMass(LatentDistribution):
         return self.mean.expand(noise.shape)
 
     def detach(self) -> PointMass:
-        """The same point, cut from the graph."""
+        """The same point, detached from the graph."""
         return PointMass(self.mean.detach())
 
 
 class FullNormal(NormalDistribution):
-    """N(mean, F Fᵀ), ``mean`` ``[L]``, F a lower triangular ``factor`` ``[L, L]``; or K of them, ``[K, ...]``."""
+    """N(mean, F Fᵀ), ``mean`` ``[L]``, with a lower triangular ``factor`` F ``[L, L]``; or K of them, ``[K, ...]``."""
 
     mean: Tensor
 
@@ -95,7 +95,7 @@ class FullNormal(NormalDistribution):
 
     @property
     def variance(self) -> Tensor:
-        """Of each dimension by itself, of the shape of ``mean``: the diagonal of F Fᵀ."""
+        """The marginal standard deviations, in the shape of ``mean``: the root of the diagonal of F Fᵀ."""
         return self.factor.square().sum(-1)
 
     def from_noise(self, noise: Tensor) -> Tensor:
@@ -108,9 +108,9 @@ class FullNormal(NormalDistribution):
 
     @staticmethod
     def of(mean: Tensor, covariance: Tensor) -> FullNormal:
-        """The normal of a mean ``[L]`` and a covariance ``[L, L]``, which float32 may have rounded to a singular one.
+        """The normal with a mean ``[L]`` and a covariance ``[L, L]``, even if rounding to float32 made it singular.
 
-        Of numbers that are not finite it is made of NaN: a training that diverges says so itself, by image and step.
+        If a number is not finite, all parameters are NaN. The training loop then reports the divergence.
         """
         floor = _FLOOR * covariance.trace() * torch.eye(len(mean)).to(covariance)
         factor, failed = torch.linalg.cholesky_ex(covariance + floor)
@@ -123,12 +123,12 @@ class FullNormal(NormalDistribution):
         return result
 
     def detach(self) -> FullNormal:
-        """The same distribution, cut from the graph."""
+        """The same distribution, detached from the graph."""
         return FullNormal(self.mean.detach(), self.factor.detach())
 
 
 class Mixture(LatentDistribution):
-    """Σₖ πₖ pₖ(z): ``log_weights`` ``[K]`` and K normals over L numbers in one object, ``[K, L]``."""
+    """Σₖ πₖ pₖ(z), from ``log_weights`` ``[K]`` and one object with K normals ``[K, L]``."""
 
     def __init__(self, log_weights: Tensor, components: DiagonalNormal | FullNormal) -> None:
         self.log_weights, self.components = log_weights.log_softmax(0), components
@@ -158,8 +158,8 @@ class Mixture(LatentDistribution):
     def from_noise(self, noise: Tensor) -> Tensor:
         """Exact samples, of the shape of ``noise`` ``[..., L]``.
 
-        The first number, as a fraction Φ(e) of the unit interval, names a component; where in that component's part of
-        the interval it lies is uniform again, and makes the first number of its noise.
+        Φ of the first number is uniform on the unit interval and selects a component. Its position within the interval
+        of that component is uniform again, and becomes the first number of the component's noise.
         """
         ends = self.log_weights.detach().cpu().double().exp().cumsum(0)
         fraction = torch.special.ndtr(noise[..., 0].detach().cpu().double())
@@ -171,7 +171,7 @@ class Mixture(LatentDistribution):
         return self.of_components(chosen, e)
 
     def of_components(self, chosen: Tensor, noise: Tensor) -> Tensor:
-        """Samples ``[..., L]`` of the components of these numbers, int64 ``[...]``, from noise ``[..., L]``."""
+        """Samples ``[..., L]`` of the components with the given indices, int64 ``[...]``, from noise ``[..., L]``."""
         mean = self.components.mean[chosen]
         if isinstance(self.components, FullNormal):
             return mean + _times(noise, self.components.factor[chosen])
@@ -179,7 +179,7 @@ class Mixture(LatentDistribution):
 
 
 class Transform(Protocol):
-    """An invertible map of latents ``[..., L]``, as :mod:`zuko` has them; one of the two directions may be slow."""
+    """An invertible map of latents ``[..., L]``, such as those of :mod:`zuko`; one direction may be slow."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """T(x)."""
@@ -193,7 +193,7 @@ class Transform(Protocol):
 
 
 class Transformed(LatentDistribution):
-    """z = T(z₀), z₀ of a ``base``; log p(z) = log p₀(z₀) − log |det ∂T/∂z₀| (Rezende & Mohamed 2015, Eq. 5)."""
+    """z = T(z₀) with z₀ ~ ``base``; log p(z) = log p₀(z₀) − log |det ∂T/∂z₀| (Rezende & Mohamed 2015, Eq. 5)."""
 
     def __init__(self, base: DiagonalNormal, transform: Transform) -> None:
         self.base, self.transform = base, transform
@@ -201,11 +201,11 @@ class Transformed(LatentDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """T of the base's mean: the deterministic code. The expectation has no closed form."""
+        """T of the base's mean: the deterministic latent. The expectation has no closed form."""
         return self.transform(self.base.mean)
 
     def from_noise(self, noise: Tensor) -> Tensor:
-        """T(mean + std · noise), of the shape of ``noise``; the density of this sample is then known."""
+        """T(mean + std · noise), in the shape of ``noise``. The density of this sample is kept."""
         start = self.base.from_noise(noise)
         z, log_volume = self.transform.call_and_ladj(start)
         self._drawn = z, self.base.log_prob(start) - log_volume
@@ -222,7 +222,7 @@ class Transformed(LatentDistribution):
 def kl_divergence(q: DiagonalNormal, p: DiagonalNormal | FullNormal) -> Tensor:
     """KL(q‖p) per dimension ``[..., L]``, nats (Kingma & Welling 2014, Appendix B, for general p).
 
-    For a full covariance, dimension i is taken given those before it: E_q KL(q_i ‖ p(z_i | z_<i)), never negative.
+    With a full covariance, dimension i is conditioned on those before it: E_q KL(q_i ‖ p(z_i | z_<i)), never negative.
 
     >>> unit = DiagonalNormal(torch.zeros(1), torch.zeros(1))
     >>> kl_divergence(DiagonalNormal(torch.ones(1), torch.zeros(1)), unit)
@@ -239,7 +239,7 @@ def kl_divergence(q: DiagonalNormal, p: DiagonalNormal | FullNormal) -> Tensor:
 
 
 def _times(vectors: Tensor, matrix: Tensor) -> Tensor:
-    """M v for vectors ``[..., L]`` and one matrix ``[L, L]``, or one for each of them."""
+    """M v for vectors ``[..., L]``, with one matrix ``[L, L]`` or one matrix per vector."""
     if matrix.ndim == 2:
         return vectors @ matrix.mT
     return (matrix @ vectors.unsqueeze(-1)).squeeze(-1)
@@ -251,5 +251,5 @@ def _normal_log_density(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """Sums over thousands of pixels need float32 at least; float64 stays what it is."""
+    """Return at least float32, which sums over thousands of pixels need; float64 stays float64."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()

@@ -14,18 +14,18 @@ from vaekit.model.distributions.latent import _HALF_LOG_TWO_PI, _normal_log_dens
 __all__ = ["BernoulliImage", "ContinuousBernoulli", "Laplace", "NormalImage", "PixelsWithScale"]
 
 
-#: |logits|/2: below, the closed forms of the continuous Bernoulli lose digits, and the series has all.
+#: |logits|/2: below, the closed forms of the continuous Bernoulli lose digits, and a series is used.
 _SERIES_BELOW = 0.25
 
 
 class PixelsWithScale(PixelDistribution):
-    """Pixels around a location, with a scale; log p falls with a power of the distance from the location, in scales."""
+    """A location and a scale per pixel value; log p falls with a power of the distance in units of the scale."""
 
-    log_scale: Tensor  #: of a shape that broadcasts to ``[..., C, H, W]``
+    log_scale: Tensor  #: broadcastable to ``[..., C, H, W]``
     tail_power: int  #: the power
 
     def widening(self, least_scale: float) -> Tensor:
-        """A scale t times as large is a weight of t^−power on log p."""
+        """Increasing the scale by a factor t weights log p by t^−power."""
         return (self.tail_power * (self.log_scale.detach() - math.log(least_scale))).exp().clamp(max=1)
 
 
@@ -47,7 +47,7 @@ class NormalImage(PixelsWithScale):
         """Log density per image ``[...]``, nats."""
         if self.log_scale.numel() > 1:
             return super().log_prob(x)
-        # One shared scale: the same sum with the constants outside, at a third of the passes over memory.
+        # With one shared scale, constants outside of the sum save two thirds of the memory traffic.
         mean, target = torch.broadcast_tensors(self.mean, x)
         sse = F.mse_loss(mean, target, reduction="none").sum(IMAGE_DIMS)
         log_scale = self.log_scale.reshape(())
@@ -72,7 +72,7 @@ class Laplace(PixelsWithScale):
 
 
 class ContinuousBernoulli(PixelDistribution):
-    """The density λ^x (1 − λ)^(1 − x) on [0, 1], normalised (Loaiza-Ganem & Cunningham 2019, Sec. 3).
+    """The density λ^x (1 − λ)^(1 − x) on [0, 1], normalized (Loaiza-Ganem & Cunningham 2019, Sec. 3).
 
     With ``logits`` η = log(λ/(1 − λ)) ``[..., C, H, W]`` it is e^(ηx) η / (e^η − 1), which is uniform at η = 0.
     """

@@ -1,10 +1,10 @@
 """Likelihoods of bytes: a probability for each of the 256 values v/255 that a pixel value can have.
 
     P(v) = F((v + ½)/255) − F((v − ½)/255)        F: the distribution function of a density around a location
-    P(0) = F(½/255),  P(255) = 1 − F(254½/255)    the edges take the tails
+    P(0) = F(½/255),  P(255) = 1 − F(254½/255)    the edges include the tails
 
-Images come as floats v/255, and the byte is recovered by rounding. The 256 probabilities sum to one, so bits per
-dimension mean the same for all of these. Their ``mean`` is the expectation of v/255, already in [0, 1].
+Images are floats v/255, and the byte is recovered by rounding. The 256 probabilities sum to one, so bits per dimension
+are comparable among these likelihoods. ``mean`` is the expectation of v/255, in [0, 1].
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from vaekit.model.distributions.pixel import PixelsWithScale
 __all__ = ["Categorical256", "DiscretizedLogistic", "DiscretizedLogisticMixture", "DiscretizedNormal"]
 
 _SQRT_TWO = math.sqrt(2)
-_HARDLY = 0.02 / 255  # by so much of a level a component may move the mean of a pixel
-_COMPONENTS_AT_ONCE = 1 << 15  # what stays in the cache of a core
-_EDGE = 1e-6  # of a probability, that has a logit in float32
+_HARDLY = 0.02 / 255  # levels: components that move the mean of a pixel by less are left out
+_COMPONENTS_AT_ONCE = 1 << 15  # fits into the cache of a core
+_EDGE = 1e-6  # the smallest probability with a finite logit in float32
 _ROOTS = (math.sqrt(5 - 2 * math.sqrt(10 / 7)) / 3, math.sqrt(5 + 2 * math.sqrt(10 / 7)) / 3)
-#: Nodes and weights of Gauss and Legendre on [0, 1], five of them (Abramowitz & Stegun 1964, Eq. 25.4.29)
+#: Five Gauss-Legendre nodes and weights on [0, 1] (Abramowitz & Stegun 1964, Eq. 25.4.29)
 _GAUSS = (
     (0.5, 64 / 225),
     *((0.5 + side * _ROOTS[0] / 2, (322 + 13 * math.sqrt(70)) / 1800) for side in (-1, 1)),
@@ -49,7 +49,7 @@ class DiscretizedLogistic(PixelsWithScale):
 
     @property
     def mean(self) -> Tensor:
-        """The expectation in closed form: of the density clamped to [0, 1], less than half a level from the bins'."""
+        """The mean of the density clamped to [0, 1], in closed form; within half a level of the mean over the bins."""
         return _clamped_mean(F.softplus, self.location, self.log_scale)
 
     def log_prob_map(self, x: Tensor) -> Tensor:
@@ -58,13 +58,13 @@ class DiscretizedLogistic(PixelsWithScale):
 
 
 class DiscretizedNormal(DiscretizedLogistic):
-    """The bins of a normal density, F = Φ((x − location)/scale); arguments as those of the logistic."""
+    """The bins of a normal density, F = Φ((x − location)/scale); the arguments are those of the logistic."""
 
     tail_power = 2
 
     @property
     def mean(self) -> Tensor:
-        """The expectation in closed form: of the density clamped to [0, 1], less than half a level from the bins'."""
+        """The mean of the density clamped to [0, 1], in closed form; within half a level of the mean over the bins."""
         return _clamped_mean(_integral_of_ndtr, self.location, self.log_scale)
 
     def log_prob_map(self, x: Tensor) -> Tensor:
@@ -73,13 +73,13 @@ class DiscretizedNormal(DiscretizedLogistic):
 
 
 class DiscretizedLogisticMixture(PixelDistribution):
-    """Whole pixels from one of K components, each a logistic per channel (Salimans et al. 2017, Eq. 1 to 3).
+    """A mixture over whole pixels: K components with a logistic per channel (Salimans et al. 2017, Eq. 1 to 3).
 
-    In colour, the locations of green and blue follow what came before, with ``coefficients`` α, β, γ in (−1, 1):
+    For color, the locations of green and blue depend on earlier channels, with ``coefficients`` α, β, γ in (−1, 1):
 
         green + α (x_red − ½),    blue + β (x_red − ½) + γ (x_green − ½)
 
-    (the paper's images are on [−1, 1]). A fourth channel, opacity, shares the component and follows no colour.
+    (the paper's images are on [−1, 1]). A fourth channel, opacity, shares the component and depends on no color.
 
     ``logits`` ``[..., K, H, W]``; ``location`` and ``log_scale`` ``[..., K, C, H, W]``; ``coefficients``
     ``[..., K, 3, H, W]``, or None for gray.
@@ -95,9 +95,9 @@ class DiscretizedLogisticMixture(PixelDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The expectation ``[..., C, H, W]``, to within a level of the sum over all values of a pixel.
+        """The expectation ``[..., C, H, W]``, within one level of the sum over all values of a pixel.
 
-        That of gray, red and opacity has a closed form. Green is averaged over red, and blue over both.
+        Gray, red and opacity have a closed form. Green is averaged over red, and blue over both.
         """
         weight = self.log_weight.exp()
         if self.coefficients is None:
@@ -109,7 +109,8 @@ class DiscretizedLogisticMixture(PixelDistribution):
     def _means_of_colours(self, weight: Tensor) -> Tensor:
         """The expectation ``[..., K, C, H, W]`` under each component.
 
-        Where colours hardly vary, those after them follow their expectations. The others are few after training.
+        Where a color hardly varies, later colors depend on its expectation alone. After training, that is nearly
+        everywhere.
         """
         assert self.coefficients is not None
         shape = torch.broadcast_shapes(self.location.shape, self.component_log_scale.shape)
@@ -124,7 +125,7 @@ class DiscretizedLogisticMixture(PixelDistribution):
         moves = (alpha.abs() + beta.abs()) * scale_of_red + gamma.abs() * (scale_of_green + alpha.abs() * scale_of_red)
         varies = weight * moves > _HARDLY
         parts = [*locations[:3], *log_scales[:3], alpha, beta, gamma]
-        if torch.compiler.is_compiling():  # a graph has one shape
+        if torch.compiler.is_compiling():  # a traced graph has fixed shapes
             found = _green_and_blue(parts[:3], parts[3:6], parts[6:])
             green, blue = torch.where(varies, found[0], green), torch.where(varies, found[1], blue)
         else:
@@ -137,7 +138,7 @@ class DiscretizedLogisticMixture(PixelDistribution):
         return torch.stack([red, green, blue, *opacity], dim=-3)
 
     def log_prob_map(self, x: Tensor) -> Tensor:
-        """Log probability per pixel value ``[..., C, H, W]``, nats, of each channel given those before it."""
+        """Log probability per pixel value ``[..., C, H, W]``, nats, each channel conditioned on those before it."""
         joint = self._log_bins(x).cumsum(-3) + self.log_weight.unsqueeze(-3)
         marginals = joint.logsumexp(-4)
         return torch.cat([marginals[..., :1, :, :], marginals.diff(dim=-3)], dim=-3)
@@ -163,7 +164,7 @@ class DiscretizedLogisticMixture(PixelDistribution):
 
 
 class Categorical256(PixelDistribution):
-    """A free probability for every value: ``logits`` ``[..., 256, C, H, W]``."""
+    """A separate probability for each value: ``logits`` ``[..., 256, C, H, W]``."""
 
     is_discrete = True
 
@@ -192,7 +193,7 @@ def _byte(x: Tensor) -> Tensor:
 def _log_logistic_bin(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
     """log P(v) of a logistic: log σ(a) + log σ(−b) + log(1 − e^(b−a)) for the bin from b to a, in scales.
 
-    That is log[σ(a) − σ(b)] without the difference, which far from the location is one of equal numbers.
+    This equals log[σ(a) − σ(b)], but does not subtract numbers that are nearly equal far from the location.
     """
     level, rate = _byte(x), (-log_scale).exp()
     centre, width = (level / 255 - location) * rate, rate / 255
@@ -210,13 +211,13 @@ def _log_normal_bin(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
         l < 0 (within the bin)   log ½[erf((l + w)/√2) − erf(l/√2)]
         l ≥ 0                    −l²/2 + log ½[erfcx(l/√2) − erfcx((l + w)/√2) e^(−w (l + w/2))]
 
-    erfcx(t) = e^(t²) erfc(t) is a tail without its magnitude. The tails at the edges have no other end.
+    erfcx(t) = e^(t²) erfc(t) is the scaled tail. The bins at the edges have no other end.
     """
     level, rate = _byte(x), (-log_scale).exp()
     centre, width = (level / 255 - location) * rate, rate / 255
     outward = torch.where(level == 0, -centre, torch.where(level == 255, centre, centre.abs()))
     near = outward - width / 2
-    inner, outer = near.clamp(max=0), near.clamp(min=0)  # each branch is finite where the other is taken
+    inner, outer = near.clamp(max=0), near.clamp(min=0)  # keeps each branch finite where the other is used
     is_edge = _is_edge(level)
     until = torch.erf((inner + width) / _SQRT_TWO).masked_fill(is_edge, 1)
     within = torch.log(0.5 * (until - torch.erf(inner / _SQRT_TWO)))
@@ -238,7 +239,7 @@ def _clamped_mean(integral: Callable[[Tensor], Tensor], location: Tensor, log_sc
 def _green_and_blue(
     location: Sequence[Tensor], log_scale: Sequence[Tensor], coefficients: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Expectations under components of colours: that of green over red, that of blue over both, by quadrature."""
+    """Means of the colors under components: green is averaged over red, and blue over both, by quadrature."""
     (red_at, green_at, blue_at), (alpha, beta, gamma) = location, coefficients
     red_scale, green_scale, blue_scale = (each.exp() for each in log_scale)
     rate = 1 / blue_scale
@@ -257,15 +258,15 @@ def _green_and_blue(
 
 
 def _softplus_between(low: Tensor, high: Tensor) -> Tensor:
-    """softplus(high) − softplus(low), in half of the time of both."""
+    """softplus(high) − softplus(low), in half the time."""
     ratio = (1 + (-high.abs()).exp()) / (1 + (-low.abs()).exp())
     return high.clamp(min=0) - low.clamp(min=0) + ratio.log()
 
 
 def _nodes(location: Tensor, scale: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Values in [0, 1], each with its weight, that stand for a logistic clamped to [0, 1].
+    """Nodes in [0, 1] and weights of a quadrature over a logistic clamped to [0, 1].
 
-    0 and 1 have the mass of the tails. What is between has Gauss's nodes in the distribution function.
+    0 and 1 have the mass of the tails. The nodes between are Gauss-Legendre nodes of the distribution function.
     """
     below, above = (-location / scale).sigmoid(), ((location - 1) / scale).sigmoid()
     between = (1 - below - above).clamp(min=0)

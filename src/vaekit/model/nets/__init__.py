@@ -1,7 +1,7 @@
 """Networks: tensors in, tensors out, no probability.
 
 An encoder maps images ``[B, C, H, W]`` to features ``[B, encoder.features]``; a decoder maps latents ``[B, L]`` to
-``[B, channels, H, W]``, real numbers that a likelihood head gives a meaning.
+``[B, channels, H, W]``, real numbers that a likelihood head interprets.
 """
 
 from vaekit.model.nets.mlp import MLPDecoder, MLPEncoder

@@ -1,8 +1,8 @@
-"""A dense layer by the faster of the two libraries that PyTorch has for it.
+"""A dense layer that uses the faster of the two matrix libraries in PyTorch.
 
-For float32 on a CPU ``nn.Linear`` asks MKL, which takes the short vectors of AVX2 on processors that are not Intel's.
-oneDNN, which PyTorch has for convolutions, takes those of AVX-512 there: up to twice as fast. It needs longer to begin,
-so small layers stay with MKL.
+For float32 on a CPU, ``nn.Linear`` calls MKL, which uses only AVX2 on processors of other makers than Intel. oneDNN,
+which PyTorch uses for convolutions, uses AVX-512 there and is up to twice as fast. A call takes longer to start, so
+small layers stay with MKL.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from vaekit.system.cpu import has_avx512_that_mkl_leaves
 
 __all__ = ["Linear"]
 
-_LARGE_WEIGHT = 20_000  # values, from which on the faster products outweigh the slower start
+_LARGE_WEIGHT = 20_000  # values: from this size on, the faster product outweighs the slower start
 
 
 class Linear(nn.Linear):
-    """:class:`torch.nn.Linear`; numbers differ by rounding."""
+    """:class:`torch.nn.Linear`, equal up to rounding."""
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim != 2 or not _is_for_onednn(input, self.weight):
@@ -51,7 +51,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """The product and its two gradients, which are products too."""
+    """The product and its two gradients, which are products themselves."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

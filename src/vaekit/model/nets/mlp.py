@@ -15,7 +15,7 @@ _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class MLP(Network):
-    """``net=mlp``: layers of the widths ``recipe.hidden``, and in reverse order."""
+    """``net=mlp``: layers of the widths ``recipe.hidden``, in reverse order in the decoder."""
 
     can_start_at_mean = True
 

@@ -1,10 +1,9 @@
 """A small residual network for images of any size from 8 to 512 pixels, square or not.
 
-Pixels are first folded into channels (``patch``), so that the convolutions run on a coarse grid where they are cheap,
-and unfolded again at the end, large patches in two steps, so that no seams show between them. In between, each level
-halves the grid and doubles the channels up to a limit, until about 4×4 cells are left. There is no normalisation layer:
-residual branches start at zero instead (Zhang et al. 2019, "Fixup"), which is faster on small batches and treats every
-image on its own.
+Pixels are first folded into channels (``patch``), so that convolutions run on a coarse grid, where they are cheap. They
+are unfolded at the end, large patches in two steps to avoid visible seams. In between, each level halves the grid and
+doubles the channels up to a limit, until about 4×4 cells are left. There is no normalization layer. Residual branches
+start at zero instead (Zhang et al. 2019, "Fixup"). This is faster on small batches, and treats each image separately.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ __all__ = ["Grid", "ResNet", "ResNetDecoder", "ResNetEncoder", "default_patch", 
 
 _SMALLEST_GRID = 4
 _WIDEST = 4  #: channels grow at most this many times
-_FINEST_PATCH = 4  #: the largest fold whose convolution may look at its neighbours: it grows with the fourth power
-_FINE_CHANNELS = 16  #: of the grid between the two steps of unfolding
+_FINEST_PATCH = 4  #: the largest fold with a 3×3 convolution, whose cost grows with the fourth power
+_FINE_CHANNELS = 16  #: channels of the grid between the two steps of unfolding
 
 
 def default_patch(height: int, width: int) -> int:
-    """The power of two that folds the longer side to between 9 and 16 cells (none below 16 pixels).
+    """The power of two that folds the longer side to between 9 and 16 cells; 1 below 16 pixels.
 
     >>> [default_patch(s, s) for s in (8, 28, 64, 256)]
     [1, 2, 4, 16]
@@ -48,7 +47,7 @@ def level_widths(cells: int, width: int, smallest: int = _SMALLEST_GRID) -> list
 
 
 class ResNet(Network):
-    """``net=resnet``, of ``recipe.width``, ``depth``, ``patch`` and ``smallest_grid``."""
+    """``net=resnet``, defined by ``recipe.width``, ``depth``, ``patch`` and ``smallest_grid``."""
 
     latents = ("vector", "codes")
     prefers_channels_last = True
@@ -70,7 +69,7 @@ class ResNet(Network):
             return None
         wanted = suggested([shape[1:]])
         sizes = f"{wanted.arguments} ({wanted.reason})" if wanted.fit != "crop" else wanted.arguments
-        return f"net=resnet serves sides from 8 to 512 pixels, the images are {shape[1]}x{shape[2]}; give {sizes}"
+        return f"net=resnet needs sides from 8 to 512 pixels, but the images are {shape[1]}x{shape[2]}; give {sizes}"
 
     def _sizes(self) -> tuple[int, int]:
         assert self.recipe.width is not None and self.recipe.patch is not None, "the recipe is resolved"
@@ -78,7 +77,7 @@ class ResNet(Network):
 
 
 class ResBlock(nn.Module):
-    """``x + conv(silu(conv(silu(x))))``, the identity at the start."""
+    """``x + conv(silu(conv(silu(x))))``, initially the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -93,7 +92,7 @@ class ResBlock(nn.Module):
 
 
 class Grid:
-    """The arithmetic that encoder and decoder share: padded size, folded grid, widths of the levels."""
+    """The sizes that encoder and decoder share: padded size, folded grid, widths of the levels."""
 
     def __init__(self, shape: Shape, width: int, patch: int, smallest: int = _SMALLEST_GRID) -> None:
         self.channels, self.height, self.image_width = shape
@@ -109,7 +108,7 @@ class Grid:
 
 
 class Fold(nn.Module):
-    """:class:`torch.nn.PixelUnshuffle` in one pass: into the layout and the precision of the convolution after it."""
+    """:class:`torch.nn.PixelUnshuffle` in one pass, in the memory layout and precision of the next convolution."""
 
     def __init__(self, patch: int) -> None:
         super().__init__()
@@ -125,7 +124,7 @@ class Fold(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """Images ``[B, C, H, W]`` in [0, 1] → features ``[B, encoder.features]``, those of the coarsest grid in a row."""
+    """Images ``[B, C, H, W]`` in [0, 1] → features ``[B, encoder.features]``: the coarsest grid, flattened."""
 
     def __init__(self, shape: Shape, width: int, depth: int, patch: int, smallest: int = 4) -> None:
         super().__init__()
@@ -151,7 +150,7 @@ class ResNetEncoder(nn.Module):
 
 
 class ResNetDecoder(nn.Module):
-    """Latents ``[B, L]`` → ``[B, channels, H, W]``; if ``is_grid``, a latent has the vectors of the grid's cells."""
+    """Latents ``[B, L]`` → ``[B, channels, H, W]``; if ``is_grid``, a latent holds the vectors of the grid's cells."""
 
     def __init__(
         self,
@@ -185,13 +184,13 @@ class ResNetDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         image: Tensor = self.last(F.silu(self.levels(self.first(z))))
         for dim, side in ((2, self.height), (3, self.image_width)):
-            if image.shape[dim] != side:  # the gradient of a part that is the whole is copied nevertheless
+            if image.shape[dim] != side:  # even a slice of everything would copy the gradient
                 image = torch.narrow(image, dim, 0, side)
         return image
 
 
 class _Cells(nn.Module):
-    """Vectors of cells in a row ``[B, P · D]`` → ``[B, D, rows, columns]``."""
+    """Flattened vectors of cells ``[B, P · D]`` → ``[B, D, rows, columns]``."""
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()

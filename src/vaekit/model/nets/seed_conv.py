@@ -1,4 +1,4 @@
-"""The network of founding system B, layer by layer as specified for 256×256 colour images.
+"""The network of the original system B, layer by layer as specified for 256×256 color images.
 
 The third convolution has no padding, so a side of S pixels becomes S/8 − 1; its transpose restores S/4 when S is a
 multiple of 8. Other sides are refused.
@@ -44,7 +44,7 @@ class SeedConv(Network):
         if all(side % 8 == 0 and side >= 16 for side in shape[1:]):
             return None
         return (
-            f"recipe {recipe.name!r} needs sides that are multiples of 8 and at least 16, the images are "
+            f"recipe {recipe.name!r} needs sides that are multiples of 8 and at least 16, but the images are "
             f"{shape[1]}x{shape[2]}; give {argument('size', 256)} (its specification) or another such size"
         )
 
