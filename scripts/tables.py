@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vaekit.config import capabilities
+from vaekit.config.recipe import LATENTS
 from vaekit.config.table import DESCRIPTIONS, RECIPES, Recipe
 
 __all__ = ["updated"]
@@ -25,7 +27,10 @@ sys.path.append(str(ROOT / "bench"))
 
 from headline import stored_headlines  # noqa: E402
 
-DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("recipes", "benchmarks", "scaling")))
+DOCUMENTS = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("recipes", "latent-space", "benchmarks", "scaling")),
+)
 PAGES = ROOT / "docs" / "recipes"
 IN_README = ("vae", "beta-vae", "conditional-vae", "vq-vae", "iwae", "ae")
 
@@ -100,6 +105,12 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else f"{value}"
 
 
+def verbs() -> list[str]:
+    """One row per verb, and a column for each kind of latent."""
+    rows = [f"| `{verb}` | {' | '.join(cells)} |" for verb, *cells in capabilities.table()]
+    return [f"| command | {' | '.join(LATENTS)} |", "|---|" + "---|" * len(LATENTS), *rows]
+
+
 def measured() -> list[str]:
     """One row per headline of the results, with the script that made it."""
     rows = [
@@ -134,6 +145,7 @@ TABLES: dict[str, Any] = {
     "recipe-pages": recipe_pages,
     "measured": measured,
     "scaling": scaling,
+    "verbs": verbs,
 }
 
 

@@ -116,7 +116,7 @@ def publish(run: Run, out: str | Path, count: int = _SHOWN, with_images: bool = 
 
 def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str, Path]) -> dict[str, Any]:
     """Write the data of the page, and copies of the files in ``page``, into the new folder ``out``."""
-    run.needs("export")
+    run.needs("explore")
     if not 1 <= count <= _MOST_IMAGES:
         raise UserError(f"count {count}: expected 1 to {_MOST_IMAGES:,} images", "count")
     check_new_folder(out)
@@ -158,7 +158,7 @@ def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = pr
     Raises:
         UserError: If the port is in use or the run cannot be exported.
     """
-    run.needs("export")
+    run.needs("explore")
     page = files_in(check_page())
     check_exporter()
     if port is not None:

@@ -115,12 +115,14 @@ def data(
 
 
 def recipes(*, json_: Json = False) -> None:
-    """List the recipes.
+    """List the recipes, and which commands work with each kind of latent.
 
     The cost is the training time per image, relative to the recipe vae.
 
     Example: vaekit recipes
     """
+    from vaekit.config import capabilities
+    from vaekit.config.recipe import LATENTS
     from vaekit.config.table import RECIPES
 
     if json_:
@@ -129,10 +131,16 @@ def recipes(*, json_: Json = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("recipe", "latents", "good for", "paper", "cost", box=None, pad_edge=False)
+    rows = Table("recipe", "latents", "good for", "paper", "cost", box=None, pad_edge=False)
     for row in RECIPES.values():
-        table.add_row(row.name, row.latent, row.summary, row.paper, row.cost)
-    Console().print(table)
+        rows.add_row(row.name, row.latent, row.summary, row.paper, row.cost)
+    verbs = Table("command", *LATENTS, box=None, pad_edge=False)
+    for cells in capabilities.table():
+        verbs.add_row(*cells)
+    console = Console()
+    console.print(rows)
+    console.print("\nKinds of latent, and the commands that work with them:\n")
+    console.print(verbs)
 
 
 def fit_prior(

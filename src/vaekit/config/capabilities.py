@@ -1,18 +1,20 @@
 """Which verb serves which model: one table, read from the recipe row (or the model) alone.
 
-A verb needs a kind of latent, and some need a prior to draw from. What a model lacks is refused by name.
+A verb needs a kind of latent, and some need a prior to draw from. What a model lacks is refused by name. :func:`table`
+shows it, in ``vaekit recipes`` and on the page about latent space.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from vaekit.config.recipe import LATENTS
 from vaekit.config.table import RECIPES, Recipe
 from vaekit.errors import UserError, nearest
 
-__all__ = ["NEEDS", "Able", "Need", "refuse", "serves"]
+__all__ = ["NEEDS", "Able", "Need", "refuse", "serves", "table"]
 
 
 @dataclass(frozen=True)
@@ -21,27 +23,31 @@ class Need:
 
     latents: tuple[str, ...]  #: kinds of latent it can handle
     prior: bool = False  #: whether it draws from the prior, or weighs against it
+    remarks: Mapping[str, str] = field(default_factory=dict)  #: kind of latent → what to know before using the verb
 
 
 _NUMBERS = ("vector", "grid", "levels")
 _ANY = LATENTS
+_CROSS_FADE = {"grid": "local detail cross-fades", "levels": "top level"}
+_SUMMARY = {"grid": "on pooled grids", "levels": "top level"}
 
 NEEDS: dict[str, Need] = {
     "encode": Need(_NUMBERS),
-    "generate": Need(_ANY, prior=True),
+    "generate": Need(_ANY, prior=True, remarks={"grid": "texture, until a prior is fitted"}),
     "reconstruct": Need(_ANY),
-    "neighbors": Need(_NUMBERS),
-    "map": Need(_NUMBERS),
-    "interpolate": Need(_NUMBERS),
-    "arithmetic": Need(_NUMBERS),
-    "traverse": Need(_NUMBERS),
-    "edit": Need(_NUMBERS),
+    "neighbors": Need(_NUMBERS, remarks=_SUMMARY),
+    "map": Need(_NUMBERS, remarks=_SUMMARY),
+    "interpolate": Need(_NUMBERS, remarks=_CROSS_FADE),
+    "arithmetic": Need(_NUMBERS, remarks=_CROSS_FADE),
+    "traverse": Need(_NUMBERS, remarks=_CROSS_FADE),
+    "edit": Need(_NUMBERS, remarks=_CROSS_FADE),
     "denoise": Need(_ANY),
     "inpaint": Need(_NUMBERS),
     "evaluate": Need(_ANY),
     "factors": Need(_NUMBERS),  # of evaluate
     "score": Need(_ANY),
     "export": Need(_NUMBERS),
+    "explore": Need(_NUMBERS),
     "fit-prior": Need(("vector",)),
     "doctor": Need(_ANY),
 }
@@ -70,6 +76,21 @@ def serves(verb: str, model: Able) -> bool:
     (True, False)
     """
     return _lacks(verb, model) is None
+
+
+def table() -> list[tuple[str, ...]]:
+    """One row per verb: its name, and for each of :data:`~vaekit.config.recipe.LATENTS` yes, yes with a remark, or no.
+
+    >>> table()[0]
+    ('encode', 'yes', 'yes', 'yes', 'no')
+    """
+
+    def cell(need: Need, latent: str) -> str:
+        remark = need.remarks.get(latent)
+        return "no" if latent not in need.latents else f"yes: {remark}" if remark else "yes"
+
+    shown = {"factors": "evaluate --factors"}
+    return [(shown.get(verb, verb), *(cell(need, latent) for latent in LATENTS)) for verb, need in NEEDS.items()]
 
 
 def refuse(verb: str, model: Able, name: str = "") -> None:
