@@ -29,6 +29,7 @@ from vaekit.system import files
 from vaekit.system.files import load_tensors
 from vaekit.system.locks import LOCK, only_writer
 from vaekit.training import loop as training
+from vaekit.training.resuming import is_finished
 
 #: The module; its name in the package is that of a function.
 PAGE = importlib.import_module("vaekit.runs.report.page")
@@ -360,7 +361,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize(("number", "code", "who"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " by SIGTERM")])
-@pytest.mark.parametrize("moment", ["vaekit.api.open_in", "vaekit.training.loop._save_pictures"])
+@pytest.mark.parametrize("moment", ["vaekit.api.open_in", "vaekit.training.resuming.save_pictures"])
 def test_a_signal_before_there_is_anything_to_save(
     tmp_path: Path,
     vaekit: Callable,
@@ -566,7 +567,7 @@ def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_run_that_lost_its_result_is_told_how_to_get_it(vaekit: Callable, digits_vae: Path, tmp_path: Path) -> None:
     shutil.copytree(digits_vae, run := tmp_path / "run")
-    assert training._is_finished(run)
+    assert is_finished(run)
     (run / "metrics.jsonl").write_text("")
-    assert not training._is_finished(run)  # so the same command measures it again
+    assert not is_finished(run)  # so the same command measures it again
     assert "its weights are final but were not measured; run the train command" in vaekit("generate", run).err

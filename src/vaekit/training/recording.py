@@ -1,0 +1,128 @@
+"""What a training writes into its run folder: lines of numbers, pictures, weights, states, and results at the end."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaekit.data import Images
+from vaekit.evaluation.doctor.diagnosis import diagnose
+from vaekit.evaluation.metrics import Numbers, evaluate, loss_nats
+from vaekit.runs import folder as runs
+from vaekit.runs.results import write_results
+from vaekit.runs.watched import Watched
+from vaekit.system.files import save_tensors
+from vaekit.system.memory import peak_resident_bytes
+from vaekit.system.progress import Progress
+from vaekit.training.callbacks import Callbacks
+from vaekit.training.early_stopping import Patience
+from vaekit.training.schedules import learning_rate, rate_weight
+from vaekit.training.tracking import Tracker
+from vaekit.training.trainer import Trainer
+
+__all__ = ["Recorder", "finish", "save_pictures", "save_weights"]
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Records a training in the run folder ``out``.
+
+    Every process has one, because evaluation is shared. Only that of the leader has a ``tracker`` and writes.
+    """
+
+    trainer: Trainer
+    out: Path
+    watched: Watched
+    best: Patience
+    tracker: Tracker | None
+    callbacks: Callbacks
+
+    def log(self, numbers: Mapping[str, float | None], rate: float) -> None:
+        """Write a line of the numbers since the last one; ``rate`` is in images per second."""
+        if self.tracker is None:
+            return
+        trainer = self.trainer
+        self.tracker.add(
+            {
+                "images": trainer.images,
+                "kind": "train",
+                "epoch": trainer.images / len(trainer.pixels),
+                **numbers,
+                "learning_rate": learning_rate(trainer.row, trainer.fraction),
+                "rate_weight": rate_weight(trainer.row, trainer.fraction),
+                "images_per_second": round(rate, 1),
+                "peak_resident_bytes": peak_resident_bytes(),
+                **({"skipped_steps": trainer.skipped} if trainer.skipped else {}),
+            }
+        )
+
+    def end_epoch(self) -> None:
+        """Draw pictures, evaluate on the validation images, and keep the weights if early stopping finds them best."""
+        trainer = self.trainer
+        epoch = math.ceil(trainer.images / len(trainer.pixels))
+        drawn = save_pictures(self.out, trainer, self.watched, epoch) if self.tracker is not None else []
+        samples = trainer.row.bound_samples
+        numbers = evaluate(trainer.eval_model(), self.watched.validation, team=trainer.team, iwae_samples=samples)
+        trainer.model.train()
+        loss = loss_nats(numbers, trainer.row)
+        assert loss is not None
+        if self.best.limit is not None and self.best.improves(loss) and self.tracker is not None:
+            save_weights(trainer, self.out)
+        if self.tracker is not None:
+            line = {"images": trainer.images, "kind": "validation", "part": self.watched.part, "epoch": epoch}
+            line |= {f"validation_{key}": value for key, value in numbers.items() if key != "images"}
+            self.tracker.add(line)
+            self.callbacks.epoch(line, drawn)
+
+    def save(self) -> None:
+        """Write the state, and the weights unless those of the best epoch are kept."""
+        tensors, facts = self.trainer.state()
+        runs.save_state(self.out, tensors, facts | self.best.facts())
+        if not self.best.has_best:
+            save_weights(self.trainer, self.out)
+
+
+def save_weights(trainer: Trainer, out: Path) -> None:
+    """Write the weights that the verbs load: averaged ones where the recipe averages."""
+    weights = trainer.average if trainer.average is not None else trainer.model
+    save_tensors(out / "weights.safetensors", weights.state_dict(), {"images": trainer.images})
+
+
+def save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> list[Path]:
+    """Draw the pictures of an epoch; return the files."""
+    drawn = watched.save_pictures(out, trainer.eval_model(), epoch)
+    trainer.model.train()
+    return drawn
+
+
+def finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progress: Progress) -> None:
+    """What is derived from the final weights: encodings of the training images, numbers, report and model card."""
+    model, config = runs.load_model(out, trainer.device)
+    final = write_results(out, model, config, images, trainer.images, tracker.add)
+    if trainer.skipped:
+        progress.say(f"{out}: {trainer.skipped} steps were skipped, their loss or gradient was not finite")
+    progress.say(
+        f"{out}: {_final_words(final.numbers, final.part, config.data.binarize)}{_memory_words(images.is_mapped)}"
+    )
+    progress.say(f"{out}: {diagnose(final.evidence).summary} More: vaekit doctor {shlex.quote(str(out))}")
+
+
+def _final_words(numbers: Numbers, part: str, binarize: str | None) -> str:
+    shown = f"PSNR {numbers['psnr_db']:.2f} dB, SSE {numbers['sse_per_image']:.2f} per image"
+    if numbers["elbo_nats"] is not None:
+        shown += f", ELBO {numbers['elbo_nats']:.1f} nats (rate {numbers['rate_nats']:.1f})"
+    if numbers["bits_per_dim"] is not None:
+        shown += f", {numbers['bits_per_dim']:.3f} bits per dimension"
+    where = "the test images" if part == "test" else "all images (there is no test part)"
+    return f"{shown} on {where}" + (f", binarized ({binarize})" if binarize else "")
+
+
+def _memory_words(is_mapped: bool) -> str:
+    peak = peak_resident_bytes()
+    if peak is None:
+        return ""
+    hint = ", with pages of images on disk that the system takes back when it needs them" if is_mapped else ""
+    return f"; peak memory {peak / 1e9:.2f} GB{hint}"

@@ -1,0 +1,95 @@
+"""From a run folder to a trainer at the place where the run stopped, or at its beginning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from vaekit.config.run_config import Condition
+from vaekit.config.table import Recipe
+from vaekit.errors import UserError, argument
+from vaekit.runs import folder as runs
+from vaekit.runs.watched import Watched
+from vaekit.system.files import atomic_write_text
+from vaekit.system.progress import Progress
+from vaekit.training.early_stopping import Patience
+from vaekit.training.recording import save_pictures, save_weights
+from vaekit.training.starting import start_at_images, start_at_mean, start_from
+from vaekit.training.trainer import Trainer
+
+__all__ = ["is_finished", "repair", "restored"]
+
+
+def restored(trainer: Trainer, out: Path, watched: Watched, progress: Progress) -> tuple[Patience, bool]:
+    """Load the saved state into every process, or start a new one.
+
+    Returns:
+        The state of early stopping, and whether this process found a saved state. Only the leader looks for one.
+    """
+    team = trainer.team
+    saved = runs.load_state(out, progress.say, trainer.state_fault) if team.leads else None
+    if team.leads and saved is None:
+        _begin(trainer, out, watched)
+    best = Patience(trainer.config.patience)
+    if saved is not None:
+        trainer.load_state(*saved)
+        best.take(saved[1])
+    trainer.follow_leader()
+    best.take(json.loads(team.text_of_leader(json.dumps(best.facts()))))
+    return best, saved is not None
+
+
+def repair(trainer: Trainer, out: Path, best: Patience) -> None:
+    """Brings all that is derived from the state back to it: a kill may have come between the one and the other."""
+    runs.clear_leftovers(out)
+    runs.trim_metrics(out, trainer.images)
+    if not best.has_best:  # else they are of the best epoch, or of a better one that will come again
+        save_weights(trainer, out)
+
+
+def is_finished(out: Path) -> bool:
+    """Whether all that a finished run holds is there and sound; the report is written last."""
+    try:
+        model, _ = runs.load_model(out)
+        found = runs.load_latents(out, model.latent_dim)
+    except UserError:
+        return False
+    is_measured = any(line.get("kind") == "final" for line in runs.read_metrics(out))
+    return found is not None and is_measured and (out / "report.html").exists()
+
+
+def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
+    """What stands in a run folder before the first step. Done again after a kill, it gives the same."""
+    atomic_write_text(out / "config.json", trainer.config.to_json())
+    runs.clear_leftovers(out)
+    initial = trainer.config.initial
+    if trainer.row.start_at_mean:
+        start_at_mean(trainer)
+    start_at_images(trainer)
+    if initial:
+        start_from(trainer, runs.load_weights(Path(initial), runs.read_config(Path(initial))), initial)
+        _check_same_function(trainer.row, trainer.config.conditions, initial)
+    atomic_write_text(out / "metrics.jsonl", "")
+    runs.append_metrics(out, {"images": 0, "kind": "start"})
+    save_pictures(out, trainer, watched, epoch=0)
+
+
+def _check_same_function(row: Recipe, conditions: Sequence[Condition], initial: str) -> None:
+    """Weights mean something else where what is done with them is not the same."""
+    config = runs.read_config(Path(initial))
+    theirs = config.recipe
+    if config.conditions != conditions:
+        raise UserError(
+            f"{argument('init')} {initial} was trained with different conditions (labels or attributes); leave it out"
+        )
+    pairs = {
+        "posterior_std_gain": (row.posterior_std_gain, theirs.posterior_std_gain),
+        "activation": (row.activation, theirs.activation),
+        "code_levels": (row.code_levels, theirs.code_levels),
+    }
+    for name, (mine, value) in pairs.items():
+        if mine != value:
+            raise UserError(
+                f"{argument('init')} {initial} was trained with another {name}; give {argument(name, value)}"
+            )

@@ -1,0 +1,63 @@
+"""Why a training ends early: a signal, or steps that are not finite."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.data import Images
+from vaekit.data.subsets import is_trained_on
+from vaekit.errors import UserError, argument, endings
+from vaekit.training.schedules import epoch_order
+from vaekit.training.trainer import Trainer
+
+__all__ = ["signals", "stop_if_broken"]
+
+_MOST_BAD_STEPS = 10  # in a row, each of them skipped
+
+
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """Collects SIGINT, SIGTERM and SIGHUP so that the loop can end between two steps."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    watched = (signal.SIGINT, *endings())
+    before = {s: signal.signal(s, lambda number, _: caught.append(number)) for s in watched}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_if_broken(trainer: Trainer, images: Images, out: Path, about_to_save: bool = False) -> None:
+    """Raises :class:`UserError` after too many bad steps in a row; ``about_to_save``: or if the weights are broken."""
+    _, _, longest, first = trainer.bad.tolist()
+    overflown = about_to_save and not _is_finite(trainer.parameters)  # finite gradients, but too large a step
+    if longest < _MOST_BAD_STEPS and not overflown:
+        return
+    row = trainer.row
+    at = max(0, trainer.images - trainer.batch_size) if overflown else first
+    epoch, start = divmod(at, len(trainer.pixels))
+    order = epoch_order(trainer.config.seed, epoch, len(trainer.pixels), trainer.config.window_images)
+    rows = np.flatnonzero(is_trained_on(images, row))
+    some = ", ".join(images.names[rows[i]] for i in order[start : start + min(3, trainer.batch_size)].tolist())
+    kept = f"the last good state is kept in {out}" if (out / "state.safetensors").exists() else "no state was saved yet"
+    what = "the weights are not finite" if overflown else f"{longest} steps in a row had no finite loss and gradient"
+    raise UserError(
+        f"{what}, after {at:,} images (epoch {epoch + 1}, from the batch of {some} … on); {kept}; "
+        f"try a smaller {argument('learning_rate')} than {row.learning_rate:g}, with another {argument('out')}"
+    )
+
+
+def _is_finite(tensors: Sequence[Tensor]) -> bool:
+    return bool(torch.stack([tensor.detach().sum() for tensor in tensors]).isfinite().all())
