@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from vaekit._version import __version__ as __version__
 
-TYPE_CHECKING = False  # checkers take it for true; typing takes as long to import as the rest of the start
+TYPE_CHECKING = False  # type checkers treat it as true; importing typing would double the startup time
 __all__ = [
     "Batch",
     "Images",
@@ -88,7 +88,7 @@ def __getattr__(name: str) -> object:
 
     if name in _HOMES:
         value: object = getattr(importlib.import_module(f"vaekit.{_HOMES[name]}"), name)
-        globals()[name] = value  # a function wins over the module of the same name
+        globals()[name] = value  # a function takes precedence over the module of the same name
         return value
     if name == "recipes":
         return importlib.import_module("vaekit.config.table")

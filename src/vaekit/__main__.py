@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Runs the command line and returns its exit code."""
+    """Run the command line and return its exit code."""
     hears_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if hears_ctrl_c:
         signal.signal(signal.SIGINT, _leave)
@@ -19,18 +19,18 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     code = run()
     if hears_ctrl_c:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done; Python only shuts down
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done, and Python is only shutting down
     return code
 
 
 def _leave(*_: object) -> None:
-    """Exits at once: while modules are imported, no file is half written."""
+    """Exit at once: while modules are imported, no file is half written."""
     os.write(2, b"vaekit: stopped; no half-written files remain\n")
     os._exit(130)
 
 
 def _occupy_standard_streams() -> None:
-    """Opens the streams that the shell closed (``>&-``); otherwise the next opened file would take their place."""
+    """Open the streams that the shell closed (``>&-``); otherwise the next opened file would take their place."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What ``import vaekit`` offers: train, load or plan a run. :class:`vaekit.runs.run.Run` has the verbs."""
+"""The functions of ``import vaekit`` that train, load or plan a run."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ __all__ = ["Run", "load", "plan", "train"]
 
 @takes(TrainOptions)
 def train(data: Any, options: TrainOptions) -> Run:
-    """Trains a model of ``data`` and returns the run. The same call again resumes an interrupted training.
+    """Train a model on ``data`` and return the run. The same call resumes an interrupted training.
 
     Args:
         data: anything that :func:`vaekit.open_images` takes or returns.
 
     Raises:
         UserError: for anything that the caller can fix.
-        Exception: whatever a callback raised. It ends the training with the state saved, so the same call resumes.
+        Exception: what a callback raised. The state is saved first, so the same call resumes.
     """
     started = time.monotonic()
     if options.tensorboard:
         check_tensorboard()
     row, out, options = _checked(data, options)
     images = open_in(data, _form(options))
-    join().agree({argument("batch_size"): options.batch_size})  # before those with "auto" agree on a number
+    join().agree({argument("batch_size"): options.batch_size})  # before "auto" becomes a number
     shown = progress.choose(options.quiet)
     if options.batch_size == "auto":
         if pick_device(options.device).type != "cuda":
@@ -65,7 +65,7 @@ def train(data: Any, options: TrainOptions) -> Run:
 
 @takes(TrainOptions)
 def plan(data: Any, options: TrainOptions) -> dict[str, Any]:
-    """What :func:`train` with the same arguments would do, from a sample of the images: sizes, steps, seconds.
+    """Estimate what :func:`train` with the same arguments would do, from a sample of the images.
 
     Args:
         data: anything that :func:`vaekit.open_images` takes or returns.
@@ -86,7 +86,7 @@ def plan(data: Any, options: TrainOptions) -> dict[str, Any]:
 
 @checked
 def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
-    """Opens a run folder; raises :class:`UserError` if it is not one."""
+    """Open a run folder; raises :class:`UserError` if it is not one."""
     model, config = runs.load_model(Path(path), pick_device(device))
     run = Run(Path(path), config, model)
     model.fitted_prior, lack = load_fitted(run.path, model)
@@ -96,7 +96,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
 
 
 def _checked(data: Any, options: TrainOptions) -> tuple[Recipe, Path, TrainOptions]:
-    """The recipe with the options in place, the run folder, and the options, all checked before anything is read."""
+    """Return the recipe with the options applied, the run folder, and the options, all checked before reading data."""
     options.check()
     row = options.row()
     out = Path(options.out) if options.out is not None else _default_out(data, row.name)
@@ -112,16 +112,16 @@ def _form(options: TrainOptions) -> Form:
 
 
 def _largest_batch(row: Recipe, images: Images, count: int, out: Path, options: TrainOptions) -> Recipe:
-    """The row with as large a batch as fits on the GPU; an existing run keeps its own."""
+    """Return the recipe with the largest batch that fits on the GPU; an existing run keeps its own."""
     if (out / "config.json").exists():
         return replace(row, batch_size=runs.read_config(out).recipe.batch_size)
     size = largest_batch(row, images, count, pick_device(options.device), options)
-    agreed = int(join().text_of_leader(str(size or 0)))  # two GPUs may hold different ones
+    agreed = int(join().text_of_leader(str(size or 0)))  # GPUs may differ
     return replace(row, batch_size=agreed) if agreed else row
 
 
 def _default_out(data: Any, recipe: str) -> Path:
-    """``runs/NAME-RECIPE``, the name being that of the folder, archive or built-in."""
+    """Return ``runs/NAME-RECIPE``, with the name of the folder, archive or built-in dataset."""
     source = data.source if isinstance(data, Images) else data
     name = Path(os.path.abspath(source)).name if isinstance(source, str | Path) else "array"
     for suffix in (".tar.gz", ".tgz", ".tar", ".zip", ".npz", ".npy"):

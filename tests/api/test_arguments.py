@@ -343,7 +343,7 @@ WRONG: dict[str, tuple[Callable[[Place], Any], str]] = {
         lambda p: vk.register(vk.Recipe("mine", latent_dim="many")),  # type: ignore[arg-type]
         "^latent_dim 'many': expected a whole number",
     ),
-    "a recipe without a name": (lambda p: vk.register(vk.Recipe("")), "^recipe: its name is ''"),
+    "a recipe without a name": (lambda p: vk.register(vk.Recipe("")), "^recipe: the name '' is empty"),
 }
 
 

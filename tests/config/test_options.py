@@ -109,9 +109,9 @@ def test_an_unknown_keyword_is_refused_with_the_nearest() -> None:
     ("options", "message"),
     [
         ({"epochs": -1}, "^epochs -1: must be a finite number greater than 0$"),
-        ({"epochs": 1, "budget": "10s"}, "^epochs and budget each say how long to train"),
+        ({"epochs": 1, "budget": "10s"}, "^epochs and budget exclude each other"),
         ({"batch_size": "many"}, "^batch_size 'many': expected a whole number or 'auto'$"),
-        ({"device": 3}, "^device 3: expected a text or a torch.device$"),
+        ({"device": 3}, "^device 3: expected a string or a torch.device$"),
         ({"learning_rate": -1.0}, "^learning_rate=-1.0: must be greater than 0$"),
         ({"settings": {"betta": 1}}, "^settings betta=1: a recipe has no value 'betta'; did you mean 'beta'"),
     ],

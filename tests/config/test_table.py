@@ -146,7 +146,7 @@ def test_any_text_is_either_read_or_refused_by_name(name: str, text: str) -> Non
         ({"posterior": "norml"}, "posterior=norml: did you mean 'normal'"),
         ({"learning_rate": "-1"}, "learning_rate=-1.0: must be greater than 0"),
         ({"beta": "-1"}, "beta=-1.0: must not be negative"),
-        ({"kl_warmup": "1.5"}, "kl_warmup=1.5: must lie between 0 and 1"),
+        ({"kl_warmup": "1.5"}, "kl_warmup=1.5: must be between 0 and 1"),
         ({"beta": "nan"}, "beta=nan: must be a finite number"),
         ({"hidden": "10,0"}, "hidden="),
         ({"hidden": ""}, "hidden="),

@@ -80,7 +80,7 @@ def test_an_unknown_key_inside_is_refused(copy: Path, part: str) -> None:
 
 def test_a_format_of_the_future_is_refused(copy: Path) -> None:
     _change(copy, format_version=2)
-    with pytest.raises(UserError, match="format_version 2, this vaekit reads 1; upgrade"):
+    with pytest.raises(UserError, match="format_version 2, but this vaekit reads 1; upgrade"):
         vk.load(copy)
 
 

@@ -147,7 +147,7 @@ def test_a_direction_of_two_folders(vaekit: Cli, portraits_vae: Path, tmp_path: 
     [
         ([], "nothing is added or removed"),
         (["--add", "glases"], "did you mean 'glasses'"),
-        (["--add", "glasses=much"], "glasses=much: expected a strength that is a number"),
+        (["--add", "glasses=much"], "glasses=much: expected a number up to 1,000"),
         (["--add", "glasses=nan"], "a number up to 1,000"),
         (["--add", "glasses=1e39"], "a number up to 1,000"),
         (["--add", "glasses", "--method", "mean"], "did you mean 'means'"),

@@ -28,15 +28,15 @@ __all__ = ["app", "main"]
 
 
 def main(tokens: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code. A mistake of the user prints one sentence to stderr."""
+    """Run one command and return its exit code. A mistake of the user prints one sentence to stderr."""
     tokens = sys.argv[1:] if tokens is None else tokens
     _prepare_terminal()
-    # About a lost connection torch itself prints a stack of C++ frames.
+    # torch itself prints a stack of C++ frames about a lost connection
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    # If the reader of stderr is gone, the command continues.
+    # if stderr is closed, the command continues
     with redirect_stderr(stderr()), naming(shown_by(app, tokens)):
         code = _run(tokens)
-    if not _can_flush(sys.stderr):  # otherwise the interpreter tries again at exit, and fails
+    if not _can_flush(sys.stderr):  # otherwise the interpreter would flush it again at exit, and fail
         _drop_output("stderr")
     return code
 
@@ -66,9 +66,9 @@ def _run(tokens: list[str]) -> int:
         return _fail(_NO_MEMORY, 2)
     except OSError as error:
         is_gone = isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout)
-        if error.filename is None:  # perhaps stdout: the interpreter must not flush it again at exit
+        if error.filename is None:  # if it is stdout, the interpreter must not flush it again at exit
             _drop_output("stdout")
-        if is_gone:  # the reader has seen enough
+        if is_gone:  # the reader closed the pipe
             return 0
         return _fail(
             f"{error.filename or 'the system'}: {error.strerror or error}; check the path and its permissions", 2
@@ -87,7 +87,7 @@ def _has_no_reader(stream: TextIO) -> bool:
 
 
 def _can_flush(stream: TextIO) -> bool:
-    """Whether everything printed to a stream can be written."""
+    """Flush a stream; return whether everything could be written."""
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -99,7 +99,7 @@ _NO_MEMORY = "there is not enough memory; use smaller images, a smaller batch, a
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP outside the training loop, which handles them itself."""
+    """SIGTERM or SIGHUP outside of the training loop, which handles them itself."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -107,12 +107,12 @@ class _Terminated(KeyboardInterrupt):
 
 
 _STOPPED = "stopped; no half-written files remain"
-_NARROWEST = 20  # columns; help cannot be laid out in two
+_NARROWEST = 20  # columns; help does not fit into fewer
 
 
 @contextmanager
 def _interruption() -> Iterator[None]:
-    """Makes these signals unwind the stack as Ctrl-C does, so that half-written files are removed."""
+    """Make these signals unwind the stack as Ctrl-C does, so that half-written files are removed."""
 
     def stop(number: int, _: object) -> None:
         raise _Terminated(number)
@@ -131,14 +131,14 @@ def _interruption() -> Iterator[None]:
 
 
 def _interrupt(_: int, frame: FrameType | None) -> NoReturn:
-    """Unwinds the stack on Ctrl-C, or exits at once while a command imports modules: an import cannot be undone."""
+    """Unwind the stack on Ctrl-C, or exit at once while a command imports modules, which cannot be undone."""
     if _is_importing(frame):
         os._exit(_fail(_STOPPED, 130))
     raise KeyboardInterrupt
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether the outermost import in progress was started by a command, which has then not begun its work."""
+    """Whether a command is importing its modules, and has not begun its work."""
     inner_is_import, found = False, False
     while frame is not None:
         is_import = frame.f_code.co_filename.startswith("<frozen importlib")
@@ -149,7 +149,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _prepare_terminal() -> None:
-    """Makes stdout and stderr accept any text, also if the shell closed them, and the width one that help fits into."""
+    """Make stdout and stderr accept any text, even if the shell closed them, and set a width that help fits into."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -162,7 +162,7 @@ def _prepare_terminal() -> None:
 
 
 def _drop_output(name: str) -> None:
-    """Discards all further output to a stream, and what is left in its buffer."""
+    """Discard the buffer of a stream and all further output to it."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, getattr(sys, name).fileno())

@@ -22,15 +22,15 @@ __all__ = [
 
 
 def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
-    """Converts as by default, but refuses 2.5 as a whole number."""
+    """Convert as by default, but refuse 2.5 as a whole number."""
     if int in (kind, *get_args(kind)):
         for token in tokens:
             if "." in token.value:
-                raise ValueError(f"{token.value}: expected a whole number, written without a point.")
+                raise ValueError(f"{token.value}: expected a whole number without a decimal point.")
     return convert(kind, tokens)
 
 
-#: group → command → where it is implemented, and what the list of commands says of it: the first line of its help.
+#: group → command → where it is implemented, and the first line of its help.
 COMMANDS = {
     "Train": {
         "train": ("training:train", "Train a model on images, or resume a run."),
@@ -65,7 +65,7 @@ COMMANDS = {
         "publish": ("export:publish", "Write the page of 'vaekit explore' as a static site."),
     },
 }
-OLD_NAMES = {"neighbours": "evaluation:neighbors"}  #: still understood, and not listed
+OLD_NAMES = {"neighbours": "evaluation:neighbors"}  #: old names, accepted but not listed
 
 app = App(
     name="vaekit",
@@ -88,14 +88,14 @@ for _flag in ("--help", "--version"):
 
 
 def command(name: str) -> App:
-    """The command, imported, with its docstring as help: one line for each paragraph, which any terminal can wrap."""
+    """Import a command. Its help is the docstring with one line per paragraph, which any terminal can wrap."""
     found = app[name]
     paragraphs = re.split(r"\n\s*\n", inspect.getdoc(found.default_command) or "")
     found.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     return found
 
 
-app.meta.suppress_keyboard_interrupt = False  # as of the program itself: main() tells signals apart
+app.meta.suppress_keyboard_interrupt = False  # as in the program itself, because main() distinguishes signals
 
 
 @app.meta.default
@@ -112,7 +112,7 @@ def with_imports(
         ),
     ] = (),
 ) -> None:
-    """Imports the user's parts, then runs the command in ``tokens``."""
+    """Import the user's parts, then run the command in ``tokens``."""
     if import_:
         from vaekit.config.imports import import_parts
 

@@ -1,4 +1,4 @@
-"""Commands that compute something of images and runs: latents, neighbors, metrics, verdicts."""
+"""Commands that compute latents, neighbors, metrics and verdicts."""
 
 from __future__ import annotations
 

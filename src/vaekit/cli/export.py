@@ -1,4 +1,4 @@
-"""Commands that take a run out of the terminal or to another machine."""
+"""Commands that show a run in the browser, or export it to other machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments as the shell knows them: errors and notes say ``--batch-size`` where Python says ``batch_size``."""
+"""Format arguments as flags: errors and notes say ``--batch-size`` where Python says ``batch_size``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cyclopts import App, CycloptsError
 
 __all__ = ["shown_by"]
 
-#: Python names of arguments whose flags have other names.
+#: Flags whose names differ from those in Python.
 _RENAMED = {"iwae_samples": "iwae", "is_orthogonal": "orthogonal", "compiled": "compile", "settings": "set"}
 
 
 def shown_by(app: App, tokens: Sequence[str]) -> Callable[[str, str | None], str]:
-    """How the command in ``tokens`` writes arguments; a recipe value without a flag is written as ``--set NAME=VALUE``.
+    """Return how the command in ``tokens`` writes arguments; recipe values without a flag are ``--set NAME=VALUE``.
 
     >>> from vaekit.cli.app import app
     >>> shown = shown_by(app, ["train", "photos/"])
@@ -33,7 +33,7 @@ def shown_by(app: App, tokens: Sequence[str]) -> Callable[[str, str | None], str
 
     def shown(name: str, value: str | None) -> str:
         name = _RENAMED.get(name, name)
-        flag = names().get(name) or _names(app, ["train"]).get(name)  # an error of any command may advise a training
+        flag = names().get(name) or _names(app, ["train"]).get(name)  # an error of any command may suggest a training
         if flag is None and name in _recipe_values():
             return f"--set {name}" if value is None else f"--set {name}={value}"
         flag = flag or "--" + name.replace("_", "-")
@@ -43,7 +43,7 @@ def shown_by(app: App, tokens: Sequence[str]) -> Callable[[str, str | None], str
 
 
 def _names(app: App, tokens: Sequence[str]) -> dict[str, str]:
-    """The arguments of the command: Python's name, and the first one of the shell."""
+    """Return the arguments of the command: the name in Python, and the flag."""
     with suppress(CycloptsError):
         _, (*_, command), _ = app.parse_commands(list(tokens))
         if command is not app:
@@ -53,7 +53,7 @@ def _names(app: App, tokens: Sequence[str]) -> dict[str, str]:
 
 
 def _shown(argument: Any) -> str:
-    """The name of a positional argument in capitals, or the first name of a flag."""
+    """Return the name of a positional argument in capitals, or the first name of a flag."""
     name: str = argument.field_info.name.upper() if argument.index is not None else argument.names[0]
     return name
 

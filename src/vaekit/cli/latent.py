@@ -1,4 +1,4 @@
-"""Commands that make pictures: new images, and changed ones."""
+"""Commands that draw new or changed images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The texts of ``vaekit edit``: strengths and new directions. Imported by the verb itself, since it needs torch."""
+"""Parse the arguments of ``vaekit edit``: strengths and new directions. Imported late, because it needs torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vaekit.runs.verbs.directions import names_without_direction
 
 __all__ = ["chosen_directions", "parse_move", "parse_moves"]
 
-_MOST_STRENGTH = 1000  # far beyond what any decoder draws sensibly
+_MOST_STRENGTH = 1000  # far beyond any sensible picture
 
 
 def chosen_directions(run: Run, texts: Sequence[str], method: str, is_orthogonal: bool) -> dict[str, Direction]:
-    """The run's directions, after those of ``NAME=WITH,WITHOUT`` were added to it."""
+    """Return the run's directions, after adding those given as ``NAME=WITH,WITHOUT``."""
     known = run.directions(method, is_orthogonal)
     for text in texts:
         name, equals, folders = text.partition("=")
@@ -34,10 +34,11 @@ def parse_moves(
     method: str,
     is_orthogonal: bool,
 ) -> dict[str, float]:
-    """The strength of each direction: positive for ``--add``, negative for ``--remove``.
+    """Return the strength of each direction: positive for ``--add``, negative for ``--remove``.
 
-    Raises :class:`UserError` for an unknown name, a text that is no strength, and a direction of folders that was made
-    with another method.
+    Raises:
+        UserError: If a name is unknown, a strength is not a number, or a direction from folders was made with another
+            method.
     """
     left_out = names_without_direction(run.context, known)
     of_folders = "means" if method == "adjusted" else method
@@ -48,7 +49,9 @@ def parse_moves(
             made = known[name]
             if made.source != "data" and (made.method, made.is_orthogonal) != (of_folders, is_orthogonal):
                 flags = f"--method {made.method}" + " --orthogonal" * made.is_orthogonal
-                raise UserError(f"{name} was made of {made.source} with {flags}; give these, or --direction again")
+                raise UserError(
+                    f"{name} was made from {made.source} with {flags}; give these options, or --direction again"
+                )
             moves[name] = moves.get(name, 0.0) + sign * strength
     if not moves:
         raise UserError("nothing is added or removed; give --add NAME or --remove NAME")
@@ -56,12 +59,12 @@ def parse_moves(
 
 
 def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collection[str] = ()) -> tuple[str, float]:
-    """``NAME`` or ``NAME=STRENGTH`` as name and strength, 1 by default; names may hold equals signs.
+    """Parse ``NAME`` or ``NAME=STRENGTH`` into name and strength, 1 by default; names may contain equals signs.
 
     >>> parse_move("hair=red", {"hair=red": ...}), parse_move("hair=red=0.5", {"hair=red": ...})
     (('hair=red', 1.0), ('hair=red', 0.5))
     """
-    text = storable(text)  # as the names of classes and columns are
+    text = storable(text)  # as names of classes and columns are stored
     if text in directions:
         return text, 1.0
     name, equals, number = text.rpartition("=")
@@ -69,7 +72,7 @@ def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collect
         named(directions, text, left_out)
     named(directions, text if name not in directions and not _is_number(number) else name, left_out)
     if not _is_number(number) or not abs(float(number)) <= _MOST_STRENGTH:
-        raise UserError(f"{text}: expected a strength that is a number up to {_MOST_STRENGTH:,}, such as {name}=1.5")
+        raise UserError(f"{text}: expected a number up to {_MOST_STRENGTH:,} as the strength, such as {name}=1.5")
     return name, float(number)
 
 

@@ -1,4 +1,4 @@
-"""Prints what a command found: one JSON object, or lines for a reader."""
+"""Print the result of a command: one JSON object, or lines of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["say"]
 
 
 def say(values: Mapping[str, Any], as_json: bool = False) -> None:
-    """Prints plain values (numbers, text, lists and mappings of them).
+    """Print plain values (numbers, text, lists and mappings of them).
 
     >>> say({"images": 1797, "alike": {"images": 1, "alike": [["a.png", "b.png"]]}})
     images  1,797

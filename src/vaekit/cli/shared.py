@@ -1,4 +1,4 @@
-"""What several commands do before and after their work."""
+"""Loading runs and writing results, for several commands."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def save(
     moves: bool = False,
     inputs: Sequence[str | Path | None] = (),
 ) -> None:
-    """Writes the figure of a :class:`~vaekit.Result` and prints its numbers, or ``shown`` in place of them.
+    """Write the figure of a :class:`~vaekit.Result`, and print its numbers, or ``shown`` instead.
 
-    The picture never replaces one of ``inputs``, which the user named.
+    The figure never replaces one of the user's ``inputs``.
     """
     from vaekit.figures.animation import animated
     from vaekit.system.distributed import join
@@ -55,7 +55,7 @@ def save(
 
 
 def check_out(out: Path | None) -> None:
-    """Raises :class:`UserError` for a picture of an unknown kind, before long work."""
+    """Raise :class:`UserError` for an unknown picture format, before long work."""
     from vaekit.figures.grid import check_ending
 
     if out is not None:
@@ -63,7 +63,7 @@ def check_out(out: Path | None) -> None:
 
 
 def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str | Path | None) -> None:
-    """Raises :class:`UserError` if ``out`` is one of the inputs or the run's data, or a file in a folder of them."""
+    """Raise :class:`UserError` if ``out`` is one of the inputs or the run's data, or lies in one of them."""
     if out is None or not out.is_file():
         return
     from vaekit.runs import folder as runs
@@ -78,7 +78,7 @@ def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str |
 
 
 def counted(run: Any) -> Any:
-    """Return the callback that reports progress, which only the leading process prints."""
+    """Return the callback that reports progress, which only the main process prints."""
     from vaekit.system.progress import count_silently, counter_on_stderr
 
     return counter_on_stderr() if run.leads else count_silently

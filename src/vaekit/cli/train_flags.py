@@ -1,4 +1,4 @@
-"""The flags of ``vaekit train``, made from the fields of :class:`vaekit.config.options.TrainOptions`."""
+"""The flags of ``vaekit train``, from the fields of :class:`vaekit.config.options.TrainOptions`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["OUTPUT_GROUP", "FormFlags", "TrainFlags", "keywords"]
 _GROUPS = {name: Group.create_ordered(name) for name in GROUPS}
 OUTPUT_GROUP = _GROUPS[OUTPUT]
 
-#: Options whose flags take words of another kind, and how these become the value.
+#: Options whose flags take another form, and how it is parsed.
 _READ: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "compiled": (Literal["on", "off"] | None, lambda word: word and word == "on"),
     "settings": (tuple[str, ...], lambda words: _settings(words)),
@@ -27,7 +27,7 @@ _VALIDATORS = {"seed": validators.Number(gte=0, lt=2**63)}
 
 
 def keywords(flags: Any) -> dict[str, Any]:
-    """The values of the flags, as keywords of :func:`vaekit.train`."""
+    """Return the values of the flags as keywords of :func:`vaekit.train`."""
     values = dataclasses.asdict(flags)
     return {name: _READ[name][1](value) if name in _READ else value for name, value in values.items()}
 
@@ -51,7 +51,7 @@ def _flag(name: str, kind: Any, default: Any, option: Help) -> tuple[str, Any, A
 
 
 def _in_shell(kind: Any) -> Any:
-    """The type of a flag: a path, or any text, if the option takes that among others."""
+    """Return the type of a flag: a path or a string, if the option accepts one."""
     kinds = typing.get_args(kind) or (kind,)
     if Path in kinds:
         return Path | None
@@ -61,7 +61,7 @@ def _in_shell(kind: Any) -> Any:
 
 
 def _flags(class_name: str, names: Collection[str] = ()) -> Any:
-    """A dataclass with a field for each of the named options, by default for all that have a flag."""
+    """Return a dataclass with a field for each of the named options, by default all options with a flag."""
     hints = typing.get_type_hints(TrainOptions)
     made = [
         _flag(each.name, hints[each.name], each.default, helps()[each.name])

@@ -1,4 +1,4 @@
-"""Commands that take images: train a model on them, describe them."""
+"""Commands about data and training."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def data(
     from vaekit.figures.contact_sheet import overview
     from vaekit.figures.grid import check_ending
 
-    check_ending(sheet)  # before a long reading
+    check_ending(sheet)  # before reading takes long
     check_overwrites_no_input(sheet, None, data)
     images, found = images_of.surveyed(source, form)
     overview(images).save(sheet)

@@ -1,7 +1,7 @@
 """Which verb serves which model: one table, read from the recipe row (or the model) alone.
 
-A verb needs a kind of latent, and some need a prior to draw from. What a model lacks is refused by name. :func:`table`
-shows it, in ``vaekit recipes`` and on the page about latent space.
+A command needs certain kinds of latents, and some need a prior. The error names what the model lacks. :func:`table`
+is shown by ``vaekit recipes`` and in ``docs/latent-space.md``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["NEEDS", "Able", "Need", "refuse", "serves", "table"]
 
 @dataclass(frozen=True)
 class Need:
-    """What a verb asks of a model."""
+    """What a command needs of a model."""
 
-    latents: tuple[str, ...]  #: kinds of latent it can handle
-    prior: bool = False  #: whether it draws from the prior, or weighs against it
-    remarks: Mapping[str, str] = field(default_factory=dict)  #: kind of latent → what to know before using the verb
+    latents: tuple[str, ...]  #: kinds of latent that it supports
+    prior: bool = False  #: whether it uses the prior
+    remarks: Mapping[str, str] = field(default_factory=dict)  #: kind of latent → a remark for the user
 
 
 _NUMBERS = ("vector", "grid", "levels")
@@ -53,12 +53,12 @@ NEEDS: dict[str, Need] = {
 }
 
 
-#: Kind of latent → what a model has of that kind, in words.
+#: Descriptions of the kinds of latent, for messages.
 _KINDS = {"vector": "a latent vector", "grid": "a latent grid", "levels": "latent levels", "codes": "discrete codes"}
 
 
 class Able(Protocol):
-    """What a verb asks a model for: a :class:`~vaekit.config.table.Recipe`, or a built model."""
+    """A :class:`~vaekit.config.table.Recipe` or a model, as far as commands depend on it."""
 
     @property
     def latent(self) -> str:
@@ -66,11 +66,11 @@ class Able(Protocol):
 
     @property
     def can_draw(self) -> bool:
-        """Whether there is a prior to draw new latents from."""
+        """Whether there is a prior to sample new latents from."""
 
 
 def serves(verb: str, model: Able) -> bool:
-    """Whether ``verb`` works with ``model``, a recipe row or a LatentModel.
+    """Whether ``verb`` works with ``model``, a recipe or a LatentModel.
 
     >>> serves("generate", RECIPES["vae"]), serves("generate", RECIPES["seed-ae"])
     (True, False)
@@ -94,9 +94,9 @@ def table() -> list[tuple[str, ...]]:
 
 
 def refuse(verb: str, model: Able, name: str = "") -> None:
-    """Raises :class:`UserError` if ``model`` (a recipe row or a LatentModel) lacks what ``verb`` needs.
+    """Raise :class:`UserError` if ``model``, a recipe or a LatentModel, lacks what ``verb`` needs.
 
-    ``name`` is that of the model's recipe; a row knows its own.
+    ``name`` is the recipe of a LatentModel.
 
     >>> refuse("generate", RECIPES["ae"])
     Traceback (most recent call last):
@@ -119,5 +119,5 @@ def _lacks(verb: str, model: Able) -> str | None:
     if model.latent not in need.latents:
         return f"has {_KINDS[model.latent]}, and this needs {' or '.join(_KINDS[kind] for kind in need.latents)}"
     if need.prior and not model.can_draw:
-        return "has no prior to draw latents from"
+        return "has no prior to sample latents from"
     return None

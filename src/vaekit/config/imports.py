@@ -1,4 +1,4 @@
-"""Imports a Python file or an installed module of the user, whose code may register parts and recipes."""
+"""Import a Python file or an installed module of the user, whose code may register parts and recipes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["import_parts"]
 
 
 def import_parts(source: str) -> None:
-    """Imports a file that ends in ``.py``, or else a module by its name; a second time it does nothing.
+    """Import a file that ends in ``.py``, or else a module by its name. A second call does nothing.
 
     Raises:
-        UserError: if there is no such file or module, or its code raises an exception.
+        UserError: If there is no such file or module, or its code raises an exception.
     """
     given = argument("import", source)
     with imported_as(source):
@@ -47,7 +47,7 @@ def _import_file(path: Path, given: str) -> None:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     if str(absolute.parent) not in sys.path:
-        sys.path.append(str(absolute.parent))  # it may import files beside it; they hide nothing
+        sys.path.append(str(absolute.parent))  # it may import files beside it, which do not hide other modules
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -59,8 +59,10 @@ def _import_file(path: Path, given: str) -> None:
 def _import_module(name: str, given: str) -> None:
     try:
         found = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # a package above it is missing, or it is no name
+    except (ImportError, ValueError):  # a parent package is missing, or the name is invalid
         found = None
     if found is None:
-        raise UserError(f"{given}: there is no module of this name; give a file that ends in .py, or install it")
+        raise UserError(
+            f"{given}: there is no module of this name; give a file that ends in .py, or install the module"
+        )
     importlib.import_module(name)

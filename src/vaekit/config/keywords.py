@@ -1,4 +1,4 @@
-"""Functions that take the fields of :class:`~vaekit.config.options.TrainOptions` as keywords, each documented."""
+"""Functions that take the fields of :class:`~vaekit.config.options.TrainOptions` as documented keywords."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _WRAPPER = textwrap.TextWrapper(100, initial_indent=" " * 4, subsequent_indent="
 def takes(
     record: Callable[_P, TrainOptions],
 ) -> Callable[[Callable[[Any, TrainOptions], _R]], Callable[Concatenate[Any, _P], _R]]:
-    """Makes a function of data and a record one of data and keywords.
+    """Decorate a function of data and a record, so that it takes the record's fields as keywords.
 
         @takes(TrainOptions)
         def train(data: Any, options: TrainOptions) -> Run: ...
 
         train("digits", "vae", epochs=3)
 
-    Type checkers and editors see the keywords as those of the record, ``help()`` lists and documents them, and values
-    of a wrong type raise :class:`~vaekit.errors.UserError`.
+    Type checkers and editors see the keywords, and ``help()`` documents them. Values of a wrong type raise
+    :class:`~vaekit.errors.UserError`.
     """
 
     def decorate(function: Callable[[Any, TrainOptions], _R]) -> Callable[Concatenate[Any, _P], _R]:
@@ -50,7 +50,7 @@ def takes(
 
 
 def _signature(function: Callable[..., object]) -> inspect.Signature:
-    """The first parameter of the function, then the fields of the record."""
+    """Return the signature: the first parameter of the function, then the fields of the record."""
     first = next(iter(inspect.signature(function).parameters.values()))
     options = inspect.signature(TrainOptions).parameters.values()
     types = typing.get_type_hints(TrainOptions) | typing.get_type_hints(function)
@@ -59,7 +59,7 @@ def _signature(function: Callable[..., object]) -> inspect.Signature:
 
 
 def _documented(function: Callable[..., object]) -> str:
-    """The docstring with a paragraph for each option after that of the data."""
+    """Return the docstring with a paragraph for each option after that of the data."""
     text, raises, rest = inspect.cleandoc(function.__doc__ or "").partition("\n\nRaises:")
     lines = (f"{name}: {option.described()}" for name, option in helps().items())
     return "\n".join([text, *map(_WRAPPER.fill, lines)]) + raises + rest

@@ -1,6 +1,6 @@
-"""What a training can be asked for: one record, from which Python's keywords, the flags and their help are made.
+"""The training options: one record for the keywords in Python, the flags and their help.
 
-Each field states its type, what it does and the group of its flag. Adding a field adds the option to
+Each field states its type, its help text and the group of its flag. Adding a field adds the option to
 :func:`vaekit.train`, :func:`vaekit.plan`, ``vaekit train`` and their documentation.
 """
 
@@ -25,7 +25,7 @@ from vaekit.system.durations import parse_duration
 __all__ = ["Help", "TrainOptions", "helps"]
 
 DATA, MODEL, TRAINING, HARDWARE, OUTPUT = GROUPS = ("Data", "Model", "Training", "Hardware", "Output")
-PYTHON = ""  #: the group of options without a flag
+PYTHON = ""  #: group of the options without a flag
 
 _MOST_EPOCHS = 1_000_000_000
 
@@ -36,12 +36,12 @@ class Help:
 
     text: str
     group: str
-    choices: Collection[str] = ()  #: all values that it may have
-    flag: str = ""  #: if it is not the name of the field
-    shell: str = ""  #: the text for the shell, if that differs
+    choices: Collection[str] = ()  #: allowed values
+    flag: str = ""  #: name of the flag, if it is not that of the field
+    shell: str = ""  #: help text of the flag, if it differs
 
     def described(self, in_shell: bool = False) -> str:
-        """The text, with the choices if it does not name them all.
+        """Return the text, with the choices if it does not name all of them.
 
         >>> Help("Precision of the networks.", "Hardware", ("fp32", "bf16")).described()
         'Precision of the networks. One of: fp32, bf16.'
@@ -151,10 +151,10 @@ class TrainOptions:
     ] = None
 
     def check(self) -> None:
-        """Raises :class:`UserError` for values out of range, before anything is read."""
+        """Raise :class:`UserError` for values out of range, before any data is read."""
         self.length()
         if type(self.device).__name__ not in ("str", "device"):
-            raise UserError(f"{argument('device')} {shown(self.device)}: expected a text or a torch.device")
+            raise UserError(f"{argument('device')} {shown(self.device)}: expected a string or a torch.device")
         for name in ("threads", "micro_batch", "patience"):
             count = getattr(self, name)
             if count is not None and count < 1:
@@ -171,11 +171,11 @@ class TrainOptions:
                 raise UserError(f"{argument(name)} {value}: {nearest(value, choices)}")
 
     def length(self) -> Length:
-        """How long to train; raises :class:`UserError` unless at most one length is given, and that positive."""
+        """How long to train; raises :class:`UserError` if several lengths are given, or one is not positive."""
         given = [name for name in ("epochs", "images", "budget") if getattr(self, name) is not None]
         if len(given) > 1:
             named = " and ".join(map(argument, given))
-            raise UserError(f"{named} each say how long to train; give one of them")
+            raise UserError(f"{named} exclude each other; give one of them")
         for name in {"epochs", "images"} & set(given):
             value = getattr(self, name)
             if not 0 < value < math.inf:
@@ -190,7 +190,7 @@ class TrainOptions:
         return {name: value for name, value in asked.items() if value is not None}
 
     def row(self) -> Recipe:
-        """The recipe with the given values in place; ``"auto"`` leaves the recipe's value."""
+        """Return the recipe with the given values; ``"auto"`` keeps the recipe's value."""
         row = get(self.recipe) if isinstance(self.recipe, str) else self.recipe
         settings = {name: _american(value) for name, value in (self.settings or {}).items()}
         likelihood = _american(self.likelihood)
@@ -205,12 +205,12 @@ class TrainOptions:
             known = ", ".join(name for name, each in RECIPES.items() if each.has_bound)
             raise UserError(
                 f"{argument('likelihood')} {likelihood}: recipe {row.name!r} is an autoencoder and has no likelihood "
-                f"to choose; take one that has ({known})"
+                f"to choose; use another recipe ({known})"
             )
         return row
 
     def _recipe_values(self) -> dict[str, Any]:
-        """The options that are values of the recipe too. The epochs are not: a finished run can be extended."""
+        """The options that are values of the recipe. Epochs are not among them, because a run can be extended."""
         shared = {each.name for each in fields(Recipe)} & set(helps()) - {"epochs", "likelihood"}
         values = {name: getattr(self, name) for name in sorted(shared)}
         return {name: value for name, value in values.items() if value not in (None, "auto")}
@@ -218,13 +218,13 @@ class TrainOptions:
 
 @cache
 def helps() -> dict[str, Help]:
-    """The documentation of each field, in order."""
+    """Return the documentation of each field, in order."""
     hints = typing.get_type_hints(TrainOptions, include_extras=True)
     return {each.name: hints[each.name].__metadata__[0] for each in fields(TrainOptions)}
 
 
 def _refuse_two_values(row: Recipe, settings: dict[str, Any], values: dict[str, Any]) -> None:
-    """Refuses a recipe value that an option and ``settings`` name differently."""
+    """Refuse different values for an option and the same name in ``settings``."""
     for name in sorted(settings.keys() & values.keys()):
         other = getattr(override(row, {name: settings[name]}), name)
         if other != values[name]:
@@ -235,5 +235,5 @@ def _refuse_two_values(row: Recipe, settings: dict[str, Any], values: dict[str, 
 
 
 def _american(value: Any) -> Any:
-    """A value in the spelling of the tables: ``discretised-normal`` is known as ``discretized-normal``."""
+    """Return a value in American spelling: ``discretised-normal`` becomes ``discretized-normal``."""
     return value.replace("discretised", "discretized") if isinstance(value, str) else value

@@ -1,7 +1,7 @@
-"""The parts that a recipe can name: those of vaekit, and those that the user's own code has registered.
+"""The parts that a recipe can name: those of vaekit, and those that the user's code has registered.
 
-A part of vaekit is listed with the class that defines it, which is imported when the part is first used. Nothing that a
-stored run says is ever imported: a part that is not part of vaekit must have been registered before.
+Parts of vaekit are listed with their classes, which are imported at first use. Nothing that a stored run names is ever
+imported: the user's own parts must be registered before the run is loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
     "trains_on_bound",
 ]
 
-#: Value of a recipe that names a part → the classes of vaekit for it, as MODULE:CLASS below ``vaekit.model``.
+#: For each recipe value that names a part, vaekit's classes as MODULE:CLASS below ``vaekit.model``.
 _BUILT_IN: dict[str, dict[str, str]] = {
     "net": {
         "mlp": "nets.mlp:MLP",
@@ -79,20 +79,20 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "distortion": "objectives:Distortion",
     },
 }
-KINDS = ("net", "prior", "likelihood", "objective")  #: values of a recipe that may name parts of the user
+KINDS = ("net", "prior", "likelihood", "objective")  #: recipe values that may name a user's part
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
-_MAIN = ("__main__", "builtins")  # modules of a script or notebook, and of code that was executed as text
+_MAIN = ("__main__", "builtins")  # modules of scripts, notebooks and executed strings
 
 
 @dataclass(frozen=True)
 class OwnPart:
-    """A part that is not part of vaekit: its name, and where its code was when it was registered."""
+    """A user's part: its name, and where its code was when it was registered."""
 
-    kind: Annotated[str, Choice(KINDS)]  #: the value of a recipe that names it
+    kind: Annotated[str, Choice(KINDS)]  #: the recipe value that names it
     name: str
     source: str  #: the file or module as the user named it
-    sha256: str | None = None  #: of the file that defines it; for information
+    sha256: str | None = None  #: of the file that defines it
 
     @property
     def is_registered(self) -> bool:
@@ -101,12 +101,12 @@ class OwnPart:
 
     @property
     def has_changed(self) -> bool:
-        """Whether the registered part is defined by another text than this one was."""
+        """Whether the file of the registered part differs from the recorded one."""
         found = _registered[self.kind].get(self.name)
         return found is not None and None not in (found.own.sha256, self.sha256) and found.own.sha256 != self.sha256
 
     def how_to_import(self) -> str:
-        """What the user must do before a run with this part can be opened."""
+        """Return what the user must do before opening a run with this part."""
         source = printable(self.source)
         if source in _MAIN:
             return "run the script or notebook that registers it in the same process, or move it to a .py file"
@@ -122,11 +122,11 @@ class _Registered:
 
 
 _registered: dict[str, dict[str, _Registered]] = {kind: {} for kind in KINDS}
-_importing: list[str] = []  # what --import is importing, innermost last
+_importing: list[str] = []  # sources that --import is importing, innermost last
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """The names that the value ``kind`` of a recipe may have.
+    """Return the allowed names for the recipe value ``kind``.
 
     >>> names("net")[:3]
     ('mlp', 'seed-conv', 'resnet')
@@ -136,17 +136,17 @@ def names(kind: str) -> tuple[str, ...]:
 
 
 def is_registered(kind: str, name: str) -> bool:
-    """Whether ``name`` can be used: it is a part of vaekit, or was registered."""
+    """Whether ``name`` is a part of vaekit or a registered one."""
     return name in names(kind)
 
 
 def is_own(kind: str, name: str) -> bool:
-    """Whether a part is not vaekit's."""
+    """Whether a part is a user's."""
     return name in _registered.get(kind, ())
 
 
 def part(kind: str, name: str) -> type:
-    """The class of a part; it is imported if it is vaekit's."""
+    """Return the class of a part, importing it if it is vaekit's."""
     if is_own(kind, name):
         return _registered[kind][name].part
     module, _, attribute = _BUILT_IN[kind][name].partition(":")
@@ -155,9 +155,9 @@ def part(kind: str, name: str) -> type:
 
 
 def add(kind: str, name: str, part: type, trains_on_bound: bool = True) -> None:
-    """Registers a part of the user's; raises :class:`UserError` for a name that is taken or cannot be typed.
+    """Register a user's part; raises :class:`UserError` if the name is taken or invalid.
 
-    A class of the same module and name replaces itself, so that a notebook's cell can be run again.
+    A class of the same module and name is replaced, so that a notebook cell can be run again.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or (kind, name) == ("prior", "none"):
         raise UserError(f"the name of a part is {name!r}; expected letters, digits, dots, dashes and underscores")
@@ -172,13 +172,13 @@ def add(kind: str, name: str, part: type, trains_on_bound: bool = True) -> None:
 
 
 def own_parts(recipe: Recipe) -> tuple[OwnPart, ...]:
-    """The parts of a recipe that are not vaekit's."""
+    """Return the user's parts of a recipe."""
     named = _named(recipe)
     return tuple(_registered[kind][named[kind]].own for kind in KINDS if named[kind] in _registered[kind])
 
 
 def check_registered(recipe: Recipe, stored: Iterable[OwnPart], where: str) -> None:
-    """Raises :class:`UserError` that names the first part of a stored recipe that was not imported."""
+    """Raise :class:`UserError` for the first part of a stored recipe that was not imported."""
     named = _named(recipe)
     for each in stored:
         if named[each.kind] == each.name and not each.is_registered:
@@ -188,15 +188,15 @@ def check_registered(recipe: Recipe, stored: Iterable[OwnPart], where: str) -> N
 
 
 def expected(kind: str, name: str) -> str:
-    """What a wrong name should have been, and how to have a part of one's own."""
+    """Describe the allowed names of a part, and how to register another."""
     known = nearest(name, names(kind))
     if kind not in KINDS or known.startswith("did you mean"):
         return known
-    return f"{known}, or register your own and give {argument('import')} FILE.py"
+    return f"{known}, or register your own part and give {argument('import')} FILE.py"
 
 
 def trains_on_bound(objective: str) -> bool:
-    """Whether an objective is of a bound of log p(x), and not of reconstruction alone."""
+    """Whether an objective is based on a bound on log p(x), not on reconstruction only."""
     found = _registered["objective"].get(objective)
     return objective != "distortion" if found is None else found.trains_on_bound
 
@@ -225,6 +225,6 @@ def _digest(module: str) -> str | None:
     file = vars(sys.modules[module]).get("__file__") if module in sys.modules else None
     if not isinstance(file, str) or not file.endswith(".py") or not Path(file).is_file():
         return None
-    import hashlib  # takes a while, and few need it
+    import hashlib  # slow to import, and rarely needed
 
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -1,7 +1,7 @@
 """A recipe: plain values that name prior, posterior, likelihood, objective and networks, and how they are trained.
 
 ``None`` means that the value follows from the size and the number of the images (:func:`vaekit.model.factory.resolve`).
-Nothing here imports torch.
+This module does not import torch.
 """
 
 from __future__ import annotations
@@ -98,12 +98,12 @@ class Recipe:
     weight_decay: float = 0.0  #: L2 penalty added to the gradient, not decoupled
     clip_norm: float = 0.0  #: largest norm of the gradient of the loss per pixel value; 0 turns clipping off
     ema_power: float = 0.0  #: power of the moving average of the weights (Karras et al. 2024, Eq. 2); 0 turns it off
-    reduction: str = "mean"  #: of the loss over the batch: mean, or sum (the founding systems)
+    reduction: str = "mean"  #: of the loss over the batch: mean, or sum (the original systems)
     train_on_val: bool = False  #: train on the validation part too
 
     @property
     def has_bound(self) -> bool:
-        """Whether it trains on a bound of log p(x), and not on reconstruction alone."""
+        """Whether the loss is based on a bound on log p(x), not on reconstruction only."""
         return parts.trains_on_bound(self.objective) and self.posterior != "point"
 
     @property
@@ -118,7 +118,7 @@ class Recipe:
 
     @property
     def latents(self) -> str:
-        """The latent of an image in words; the row must be resolved."""
+        """A description of the latent; the recipe must be resolved."""
         if self.latent == "codes":
             return f"{(self.latent_dim or 0) // self.code_size} codes, each one of {self.codebook_size:,}"
         where = {"grid": " on a grid", "levels": " on several levels"}
@@ -126,29 +126,29 @@ class Recipe:
 
     @property
     def can_draw(self) -> bool:
-        """Whether it has a prior to draw new latents from."""
+        """Whether it has a prior to sample new latents from."""
         return self.prior != "none"
 
     @property
     def has_density(self) -> bool:
-        """Whether images have a rate and a bound, whatever the objective. An autoencoder has none."""
+        """Whether images have a rate and a bound, whatever the objective; False for autoencoders."""
         return self.posterior != "point" and self.prior != "none"
 
     @property
     def bound_samples(self) -> int:
-        """K of the importance-weighted bound that it trains on; 0: on another objective."""
+        """K of the importance-weighted bound; 0 for other objectives."""
         return self.samples if self.objective in ("iwae", "iwae-dreg") else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as plain JSON values."""
+        """Return the recipe as plain JSON values."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any], where: str = "the recipe") -> Recipe:
-        """The inverse of :meth:`to_dict`.
+        """Invert :meth:`to_dict`.
 
         Raises:
-            UserError: for an unknown name, or a value of another type or out of range; it names ``where``.
+            UserError: If a name is unknown, or a value has another type or is out of range. It names ``where``.
         """
         recipe = record(cls, row, where, "recipe.")
         try:
@@ -157,7 +157,7 @@ class Recipe:
             raise UserError(f"{where}: recipe.{error}") from error
 
 
-#: Likelihoods of vaekit, and those that give a density and not a probability: their nats are no bits of anything.
+#: Likelihoods of vaekit, and those that are densities, which have no bits per dimension.
 LIKELIHOODS = parts.names("likelihood")
 DENSITIES = LIKELIHOODS[:3]
 
@@ -215,13 +215,13 @@ _MOST: dict[str, float] = {
     **dict.fromkeys(("capacity_weight", "tc_weight", "mmd_weight", "code_l2", "decoder_l2"), 1e9),
     **dict.fromkeys(("weight_decay", "clip_norm", "ema_power"), 1e9),
 }
-_MOST_LAYERS, _WIDEST_LAYER = 100, 2**16  # of a dense net
-_MOST_LEVELS, _MOST_WORDS = 1024, 2**20  # of a number in a cell of posterior=fsq, and of the words in all
+_MOST_LAYERS, _WIDEST_LAYER = 100, 2**16  # of a dense network
+_MOST_LEVELS, _MOST_WORDS = 1024, 2**20  # levels of a number, and codes in all (posterior=fsq)
 
 
 @checked
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """A copy of the row with some values replaced; text is parsed by the type of the field.
+    """Return a copy with some values replaced; text is parsed by the type of the field.
 
     >>> override(Recipe("mine"), {"beta": "4", "hidden": "64,32"}).hidden
     (64, 32)
@@ -241,9 +241,9 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 @checked
 def with_likelihood(recipe: Recipe, name: str) -> Recipe:
-    """A copy of the row with another likelihood, whose scale is learned and whose mean is linear.
+    """Return a copy with another likelihood, whose scale is learned and whose mean is linear.
 
-    A fixed scale suits one likelihood only: a normal of variance 1/2 turns squared errors into nats, but a probability
+    A fixed scale fits only one likelihood: a normal with variance 1/2 turns squared errors into nats, but a probability
     of that width gives gray pictures.
 
     >>> with_likelihood(Recipe("mine", scale="fixed"), "laplace").scale
@@ -257,7 +257,7 @@ def with_likelihood(recipe: Recipe, name: str) -> Recipe:
 
 @checked
 def check(recipe: Recipe) -> Recipe:
-    """Returns the row if each of its values is of its type and within range, else raises :class:`UserError`."""
+    """Return the recipe; raises :class:`UserError` if a value has another type or is out of range."""
     recipe = checked_fields(recipe)
     for name in (*_CHOICES, *_PARTS):
         value = getattr(recipe, name)
@@ -268,9 +268,11 @@ def check(recipe: Recipe) -> Recipe:
     for name in (*_POSITIVE, *_NOT_NEGATIVE, *_FRACTION):
         _check_range(name, getattr(recipe, name))
     if recipe.adam_beta2 == 1:
-        raise UserError(f"{argument('adam_beta2', 1)}: must be below 1, or squared gradients are never averaged")
+        raise UserError(
+            f"{argument('adam_beta2', 1)}: must be below 1, because squared gradients would never be averaged"
+        )
     if recipe.jitter == 1:
-        raise UserError(f"{argument('jitter', 1)}: must be below 1, or an image may turn black")
+        raise UserError(f"{argument('jitter', 1)}: must be below 1, because an image could turn black")
     hidden, levels = recipe.hidden, recipe.code_levels
     if (
         not hidden
@@ -301,7 +303,7 @@ def _check_range(name: str, value: float | None) -> None:
     if name in _NOT_NEGATIVE and value < 0:
         raise UserError(f"{argument(name, value)}: must not be negative")
     if name in _FRACTION and not 0 <= value <= 1:
-        raise UserError(f"{argument(name, value)}: must lie between 0 and 1")
+        raise UserError(f"{argument(name, value)}: must be between 0 and 1")
     if name in _MOST and value > _MOST[name]:
         raise UserError(f"{argument(name, _short(value))}: must be at most {_MOST[name]:,}")
 

@@ -1,7 +1,7 @@
-"""What a run is: frozen records that are written to ``config.json`` and read back exactly.
+"""The configuration of a run: frozen records that are written to ``config.json`` and read back exactly.
 
-Annotations give the type and the range of every value. A file with an unknown key or a value that does not fit is
-refused, because a run that is only half understood gives wrong numbers silently.
+Annotations give the type and the range of every value. A file with an unknown key or an invalid value is refused,
+because ignoring it would give wrong numbers silently.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 
 PRECISIONS = ("fp32", "bf16")
 
-#: A way to make pixels black or white, and what a model of such pixels is measured on.
+#: Kinds of binarization, and what models of such pixels are measured on.
 BINARIZE = {
     "dynamic": "black and white pixels, drawn once as by static",
     "static": "black and white pixels, drawn once",
@@ -44,29 +44,29 @@ class Length:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images came from and what they were turned into."""
+    """The source of the images, and how they were converted."""
 
-    source: str  #: what the user named: a built-in, a set's name, an absolute path, 'files' or 'array'
+    source: str  #: as the user named it: a built-in or known name, an absolute path, 'files' or 'array'
     size: Annotated[tuple[int, int], Range(1, 2**16)]  #: height and width in pixels
     channels: Annotated[int, Choice((1, 3, 4))]  #: 1, 3, or 4 with alpha
     fingerprint: str  #: sha256 of the content, independent of the size
     split_seed: Annotated[int, _INT64] = 0  #: seed of the train/val/test split
     images: Annotated[int, COUNT] = 0  #: images in all parts together
-    train_images: Annotated[int, COUNT] = 0  #: images that are trained on
+    train_images: Annotated[int, COUNT] = 0  #: images used for training
     classes: tuple[str, ...] = ()  #: label names
     attributes: tuple[str, ...] = ()  #: attribute columns
-    #: how pictures of another shape are brought to the size
+    #: how images of another aspect ratio are converted
     fit: Annotated[str, Choice(FITS)] = "crop"
-    #: behind what is transparent, around what is padded
+    #: color behind transparent pixels and around padded images
     background: Annotated[str, Pattern("#[0-9a-f]{6}", "a color such as #ffffff")] = "#ffffff"
-    #: of animations and of files with several pages
+    #: frames used of animations and multi-page files
     frames: Annotated[str, Choice(FRAMES)] = "first"
-    #: how pixels are made black or white; None: they are not
+    #: kind of binarization; None for none
     binarize: Annotated[str | None, Choice(tuple(BINARIZE))] = None
 
     @property
     def how_changed(self) -> str:
-        """What to say when the fingerprint differs; before column split named the parts it was an attribute."""
+        """The predicate of a message about a changed fingerprint; a column split was an attribute in old runs."""
         if any(name.lower() == "split" for name in self.attributes):
             return "are divided by their column 'split' now, which was an attribute before,"
         return "have changed"
@@ -74,27 +74,27 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Condition:
-    """A part of what a model is told of an image: one of some values, or a number between two."""
+    """A condition of a model: one of several values, or a number in a range."""
 
     name: str  #: label, or the name of a column
-    values: tuple[str, ...] = ()  #: empty: it is a number
-    low: float = 0.0  #: of the numbers in training
+    values: tuple[str, ...] = ()  #: empty for a number
+    low: float = 0.0  #: smallest value in training
     high: float = 1.0
 
 
 @dataclass(frozen=True)
 class Engine:
-    """How the same training is computed: results differ by rounding alone."""
+    """How a training is computed. Results differ only by rounding."""
 
-    precision: Annotated[str, Choice(PRECISIONS)] = "fp32"  #: of the two networks in training
-    compiled: bool = False  #: through torch.compile
+    precision: Annotated[str, Choice(PRECISIONS)] = "fp32"  #: of the networks during training
+    compiled: bool = False  #: with torch.compile
     micro_batch: Annotated[int | None, POSITIVE] = None  #: images per forward pass; None: the whole batch
     threads: Annotated[int | None, Range(1, 2**16)] = None  #: on the CPU; None: not stored (an older run, or a GPU)
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything needed to build the same model again and to go on training it.
+    """Everything needed to build the same model again and to continue its training.
 
     >>> data = DataConfig("digits", (8, 8), 1, "00")
     >>> config = RunConfig(Recipe("ae"), data, total_images=100)
@@ -102,24 +102,24 @@ class RunConfig:
     True
     """
 
-    recipe: Recipe  #: the resolved row of the recipe table
+    recipe: Recipe  #: resolved
     data: DataConfig
-    total_images: Annotated[int, POSITIVE]  #: images to train on in all, epochs repeated
-    seed: Annotated[int, _INT64] = 0  #: of the initial weights, the order, the noise and the augmentation
-    initial: str | None = None  #: the run whose weights it started from
-    #: the time that ``total_images`` was fixed for, if it was
+    total_images: Annotated[int, POSITIVE]  #: training images in total, counting repeats
+    seed: Annotated[int, _INT64] = 0  #: random seed
+    initial: str | None = None  #: the run that provided the initial weights
+    #: the budget that ``total_images`` was computed from
     budget_seconds: Annotated[float | None, Range(0, 1e12)] = None
-    window_images: Annotated[int, COUNT] = 0  #: images that are mixed at a time, for sets that lie on a disk; 0: all
-    #: epochs without improvement after which it ends; None: it never does
+    window_images: Annotated[int, COUNT] = 0  #: images shuffled at a time, for datasets on disk; 0 for all
+    #: epochs without improvement before training stops; None for no early stopping
     patience: Annotated[int | None, POSITIVE] = None
     engine: Engine = field(default=Engine())
-    conditions: tuple[Condition, ...] = ()  #: what a conditional model is told of each image
+    conditions: tuple[Condition, ...] = ()  #: of a conditional model
     format_version: int = FORMAT_VERSION
-    notes: tuple[str, ...] = field(default=())  #: what the user should know of the data, in plain words
-    parts: tuple[OwnPart, ...] = ()  #: parts of the recipe that are not vaekit's; without any it is not in the file
+    notes: tuple[str, ...] = field(default=())  #: notes to the user about the data
+    parts: tuple[OwnPart, ...] = ()  #: the user's parts; omitted from the file if empty
 
     def to_json(self) -> str:
-        """The record as indented JSON with a final newline."""
+        """Return indented JSON with a final newline."""
         values = dataclasses.asdict(self)
         if not self.parts:
             del values["parts"]
@@ -127,7 +127,7 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, text: str, where: str = "config.json") -> RunConfig:
-        """Reads the record back; raises :class:`UserError` for anything else (:mod:`vaekit.system.schema`)."""
+        """Parse the JSON; raises :class:`UserError` if it is invalid (:mod:`vaekit.system.schema`)."""
         try:
             raw = json.loads(text)
             version = raw["format_version"]
@@ -136,7 +136,9 @@ class RunConfig:
                 f"{where} is not the configuration of a run ({_why(error)}); name another folder"
             ) from error
         if version != FORMAT_VERSION:
-            raise UserError(f"{where} has format_version {version}, this vaekit reads {FORMAT_VERSION}; upgrade vaekit")
+            raise UserError(
+                f"{where} has format_version {version}, but this vaekit reads {FORMAT_VERSION}; upgrade vaekit"
+            )
         config = record(cls, raw, where)
         check_registered(config.recipe, config.parts, where)
         try:

@@ -1,4 +1,4 @@
-"""Images seen → steps taken."""
+"""Convert a number of images to a number of steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["steps_to_see"]
 
 
 def steps_to_see(images: int, per_epoch: int, batch_size: int) -> int:
-    """How many steps it takes to see ``images``, repeats counted, of a set of ``per_epoch``.
+    """Return the number of steps for ``images`` in total, counting repeats, with ``per_epoch`` images per epoch.
 
     A batch ends where an epoch ends, so the last batch of an epoch may be smaller than the others.
 

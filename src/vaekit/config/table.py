@@ -1,4 +1,4 @@
-"""The table of recipes, a row each, and its keepers. What the values mean stands in :mod:`vaekit.config.recipe`."""
+"""The table of recipes, one row each. :mod:`vaekit.config.recipe` explains the values."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = [
     "with_likelihood",
 ]
 
-#: Of every recipe with the residual net: no step is too large, and the weights are averaged.
+#: For recipes with the residual network: clipped gradients and averaged weights.
 _STEADY: dict[str, Any] = {"clip_norm": 1.0, "ema_power": 16.0}
-#: Of most with a posterior: its spread learns slowly, the rate comes slowly.
+#: For most recipes with a bound: a slowly learned posterior scale, and a warm-up of the rate.
 _BOUND: dict[str, Any] = {"posterior_std_gain": 0.125, "kl_warmup": 0.3, **_STEADY}
 
 _ROWS = [
@@ -70,7 +70,7 @@ _ROWS = [
         summary="independent latent dimensions, each of which changes one thing",
         paper="Chen et al. 2018, Eq. 4",
         objective="tc",
-        tc_weight=150.0,  # 6 where a pixel is Bernoulli, whose deviation is up to 0.5, not 0.1: 25 times as dear
+        tc_weight=150.0,  # the paper's 6, times 25: Bernoulli pixels have a deviation of up to 0.5, not 0.1
         scale="fixed",
         fixed_scale=0.1,
         batch_size=64,
@@ -243,7 +243,7 @@ RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
 
 @checked
 def get(name: str) -> Recipe:
-    """The row called ``name``; raises :class:`UserError` with the nearest name if there is none.
+    """Return the recipe called ``name``; raises :class:`UserError` with the nearest name if there is none.
 
     >>> get("seed-ae").latent_dim
     20
@@ -255,9 +255,9 @@ def get(name: str) -> Recipe:
 
 @checked
 def register(recipe: Recipe, replace_existing: bool = False) -> Recipe:
-    """Adds a row to the table, so that every verb, flag and test knows it; returns it."""
+    """Add a recipe to the table, so that all commands and options know it; returns it."""
     if not recipe.name.strip() or not recipe.name.isprintable():
-        raise UserError(f"recipe: its name is {recipe.name!r}; give it one that can be read", "recipe")
+        raise UserError(f"recipe: the name {recipe.name!r} is empty or not printable; give another", "recipe")
     if recipe.name in RECIPES and not replace_existing:
         raise UserError(f"a recipe {recipe.name!r} exists; give yours another name or pass replace_existing=True")
     RECIPES[recipe.name] = check(recipe)
@@ -266,5 +266,5 @@ def register(recipe: Recipe, replace_existing: bool = False) -> Recipe:
 
 @checked
 def unregister(name: str) -> None:
-    """Takes a row out of the table."""
+    """Remove a recipe from the table."""
     RECIPES.pop(get(name).name)

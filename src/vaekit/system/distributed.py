@@ -1,9 +1,9 @@
-"""Several processes that train as one: whose share of a batch is whose, and sums over all of them.
+"""Several processes that train as one: the share of each in a batch, and sums over all of them.
 
     gradient of a batch = Σ over processes of the gradient of a share
 
-Every process holds the whole model, sees the same sums and so takes the same step. Under ``torchrun`` the environment
-says who is who; alone, every sum is what it was and nothing is sent.
+Every process holds the whole model, sees the same sums, and so takes the same step. ``torchrun`` sets the rank and the
+number of processes in the environment. A single process sends nothing.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:  # not every build of torch has it
 
 __all__ = ["ALONE", "Team", "join", "lost_processes_named"]
 
-_PATIENCE = timedelta(minutes=30)  # for a process that is at work; others are noticed by their pulse or connections
+_PATIENCE = timedelta(minutes=30)  # for a process that still sends heartbeats; lost ones are noticed earlier
 _SECONDS_BEFORE_A_NOTE = 10.0
 
 
 @dataclass(frozen=True)
 class Team:
-    """Who this process is (``rank``, 0 leads and alone writes) among how many (``size``)."""
+    """The ``rank`` of this process among ``size`` processes. Only rank 0 writes files and messages."""
 
     rank: int = 0
     size: int = 1
     pulse: Pulse | None = None
 
     def __deepcopy__(self, memo: object) -> Team:
-        """Itself: a model whose prior sums over the team is copied, its team is not."""
+        """Return the team itself: copying a model does not copy its team."""
         return self
 
     @property
@@ -54,12 +54,12 @@ class Team:
 
     @property
     def device(self) -> torch.device:
-        """Where tensors must lie to be sent."""
+        """The device that tensors must be on to be sent."""
         is_nccl = self.size > 1 and torch.distributed.get_backend() == "nccl"
         return torch.device("cuda" if is_nccl else "cpu")
 
     def share(self, batch: Tensor, dim: int = 0) -> Tensor:
-        """This process's part of what belongs to a whole batch: contiguous, in the order of the ranks.
+        """Return this process's share of a batch; shares are contiguous, in the order of the ranks.
 
         >>> Team(1, 2).share(torch.arange(5))
         tensor([3, 4])
@@ -67,7 +67,7 @@ class Team:
         return batch.tensor_split(self.size, dim)[self.rank]
 
     def sum_(self, *tensors: Tensor) -> None:
-        """Replaces tensors of one dtype by their sums over all processes, in one message."""
+        """Replace tensors of one dtype by their sums over all processes, in one message."""
         if self.size > 1:
             joined = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(self.device)
             with lost_processes_named():
@@ -76,18 +76,18 @@ class Team:
                 tensor.copy_(total.view_as(tensor))
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has called this method."""
         if self.size > 1:
             self.wait_for([torch.distributed.barrier(async_op=True)])
 
     def wait_for(self, sent: Iterable[Work]) -> None:
-        """Waits until messages that were started have been passed; :class:`UserError` if another process is lost."""
+        """Wait for messages that were started; raises :class:`UserError` if another process is lost."""
         with lost_processes_named():
             for work in sent:
                 self._wait_for(work)
 
     def _wait_for(self, work: Work) -> None:
-        """Waits for one message; :class:`UserError` if a process is silent all the while."""
+        """Wait for one message; raises :class:`UserError` if a process sends no heartbeat for a minute."""
         if self.pulse is None:
             work.wait()
             return
@@ -105,11 +105,11 @@ class Team:
                 _leave_at_once()
                 raise UserError(
                     f"process {silent} of this training has been silent for {SILENCE_SECONDS:.0f} s (stopped, or its "
-                    "host cannot be reached); the last state is kept, repeat the command with any number of processes"
+                    "host cannot be reached); the last state is kept: repeat the command with any number of processes"
                 )
 
     def texts(self, text: str) -> list[str]:
-        """The text of every process, in the order of the ranks."""
+        """Return the text of every process, in the order of the ranks."""
         if self.size == 1:
             return [text]
         data = torch.tensor(list(text.encode()), dtype=torch.uint8)
@@ -122,7 +122,7 @@ class Team:
         return [bytes(row[:length].tolist()).decode() for row, length in zip(rows, lengths.tolist(), strict=True)]
 
     def agree(self, facts: Mapping[str, Any]) -> None:
-        """Compares JSON values of all processes; raises :class:`UserError` in each of them if any differs."""
+        """Compare JSON values of all processes; raises :class:`UserError` in each of them if any differs."""
         mine, *others = map(json.loads, self.texts(json.dumps(facts)))
         for rank, theirs in enumerate(others, 1):
             for name in sorted(mine.keys() | theirs.keys()):
@@ -139,7 +139,7 @@ class Team:
         return bool(votes > 0)
 
     def lead_(self, *tensors: Tensor) -> None:
-        """Replaces tensors by those of the leader."""
+        """Replace tensors by those of the main process."""
         for tensor in tensors if self.size > 1 else ():
             sent = tensor.detach().to(self.device).contiguous()
             with lost_processes_named():
@@ -147,7 +147,7 @@ class Team:
             tensor.detach().copy_(sent)
 
     def text_of_leader(self, text: str) -> str:
-        """The leader's ``text``, in every process."""
+        """Return the main process's ``text`` in every process."""
         if self.size == 1:
             return text
         data = torch.tensor(list(text.encode()), dtype=torch.uint8)
@@ -162,9 +162,10 @@ ALONE = Team()
 
 
 def join() -> Team:
-    """The team that ``torchrun`` started this process in, or :data:`ALONE`.
+    """Return the team that ``torchrun`` started this process in, or :data:`ALONE`.
 
-    Raises :class:`UserError` if the others cannot be reached.
+    Raises:
+        UserError: If the other processes cannot be reached.
     """
     size = _number("WORLD_SIZE", 1, "1")
     if size == 1:
@@ -180,7 +181,7 @@ def join() -> Team:
             _meet(backend, rank, size)
         except (RuntimeError, ValueError) as error:
             raise UserError(f"process {rank} of {size} cannot reach the others ({error}); {_HOW_TO_START}") from error
-        if backend == "gloo":  # the other one may wait for ever for a process that died
+        if backend == "gloo":  # the other backend may wait forever for a process that died
             atexit.register(torch.distributed.destroy_process_group)
             _PULSES.append(Pulse(rank, size))
     return Team(torch.distributed.get_rank(), size, _PULSES[0] if _PULSES else None)
@@ -189,11 +190,11 @@ def join() -> Team:
 _HOW_TO_START = (
     "start all of them with torchrun --nproc-per-node K -m vaekit train …, or unset WORLD_SIZE for one alone"
 )
-_PULSES: list[Pulse] = []  # of this process: one, once it has joined
+_PULSES: list[Pulse] = []  # teams of this process: one after it has joined
 
 
 def _number(name: str, least: int, default: str) -> int:
-    """A number in the environment, as torchrun sets it; an empty ``default`` refuses a missing one."""
+    """Return a number from the environment, as torchrun sets it; with an empty ``default`` it must be set."""
     text = os.environ.get(name, default)
     if text.isascii() and text.isdigit() and int(text) >= least:
         return int(text)
@@ -201,7 +202,7 @@ def _number(name: str, least: int, default: str) -> int:
 
 
 def _meet(backend: str, rank: int, size: int) -> None:
-    """Joins the process group in a thread, so that a signal ends the wait for processes that never come."""
+    """Join the process group in a thread, so that a signal can end the wait for processes that never start."""
     raised: list[BaseException] = []
 
     def meet() -> None:
@@ -222,7 +223,7 @@ def _meet(backend: str, rank: int, size: int) -> None:
 
 
 def _leave_at_once() -> None:
-    """Ends this process without a farewell: the backend would wait half an hour for the one that is silent."""
+    """End this process at exit without closing the backend, which would wait half an hour for the silent process."""
 
     def leave() -> None:
         for stream in (sys.stdout, sys.stderr):
@@ -230,12 +231,12 @@ def _leave_at_once() -> None:
                 stream.flush()
         os._exit(2)
 
-    atexit.register(leave)  # the last to be registered is the first to run
+    atexit.register(leave)  # functions registered last run first
 
 
 @contextmanager
 def lost_processes_named() -> Iterator[None]:
-    """Turns what the backends raise when a connection ends into a :class:`UserError`."""
+    """Turn the errors that backends raise for a lost connection into a :class:`UserError`."""
     try:
         yield
     except RuntimeError as error:
@@ -243,6 +244,6 @@ def lost_processes_named() -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"another process of this training has ended or cannot be reached ({reason}); the last state is kept, "
+            f"another process of this training has ended or cannot be reached ({reason}); the last state is kept: "
             "repeat the command with any number of processes"
         ) from error

@@ -1,6 +1,6 @@
-"""Progress of training in a notebook: one display with the bar, and one with the pictures of the newest epoch.
+"""Progress of training in a notebook: a display with the bar, and one with the pictures of the last epoch.
 
-IPython is imported only if it is running already.
+IPython is imported only if it is already running.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def is_notebook() -> bool:
 
 
 class NotebookBar(Progress):
-    """A live bar in the output of the cell, which is updated in place."""
+    """A live bar in the output of the cell, updated in place."""
 
     def __init__(self) -> None:
         self._bar, self._pictures = _Display(), _Display()
         self._total, self._images, self._pace, self._numbers, self._last = 1, 0, "starting", "", 0.0
 
     def start(self, total_images: int, done_images: int) -> None:
-        """Shows the bar."""
+        """Show the bar."""
         self._total, self._images = total_images, done_images
         self._draw()
 
     def update(self, images: int, rate: float, numbers: dict[str, Any]) -> None:
-        """Moves the bar, five times a second at most."""
+        """Move the bar, at most five times a second."""
         self._images, self._pace, self._numbers = images, pace(self._total - images, rate), described(numbers)
         now = time.monotonic()
         if now - self._last >= _SECONDS_BETWEEN_UPDATES or images >= self._total:
@@ -51,21 +51,21 @@ class NotebookBar(Progress):
             self._draw()
 
     def epoch(self, record: Mapping[str, object], pictures: Sequence[Path]) -> None:
-        """Shows the pictures of an epoch in place of those of the epoch before."""
+        """Replace the pictures of the previous epoch."""
         psnr = record.get("validation_psnr_db")
         text = f"epoch {record['epoch']}" + (f", PSNR {psnr:.2f} dB" if isinstance(psnr, float) else "")
         images = "".join(_image(path) for path in pictures)
         self._pictures.show(f"<div>{html.escape(text)}</div>{images}", text)
 
     def say(self, text: str) -> None:
-        """Prints a sentence, which stays in the output of the cell."""
+        """Print a sentence that stays in the output of the cell."""
         print(printable(spoken(text)))
         if self._images >= self._total:  # the result was measured
             self._pace = ""
             self._draw()
 
     def stop(self) -> None:
-        """Leaves the bar where training ended."""
+        """Leave the bar where training ended."""
         self._draw()
 
     def _draw(self) -> None:
@@ -76,13 +76,13 @@ class NotebookBar(Progress):
 
 
 class _Display:
-    """One output of a cell, shown at its first content and then updated in place."""
+    """One output of a cell, created with its first content and then updated in place."""
 
     def __init__(self) -> None:
         self._id = ""
 
     def show(self, markup: str, text: str) -> None:
-        """Replaces the content: HTML, and text for front ends without it."""
+        """Replace the content: HTML, and text for front ends without HTML."""
         from IPython.display import display, update_display
 
         data = {"text/html": markup, "text/plain": text}

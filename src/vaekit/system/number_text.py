@@ -1,7 +1,7 @@
-"""Numbers and nested values as lines of text for a reader, and as plain JSON.
+"""Format numbers and nested values as lines of text, and as plain JSON.
 
 Each name gets a line. A value with several parts (an attribute with its counts, a group of equal images) gets a line
-for each part below its name, twelve at most. Of a longer list of numbers only minimum, median and maximum are shown.
+per part below its name, at most twelve. Longer lists of numbers are shown as minimum, median and maximum.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _MOST_ROWS = 12
 
 
 def text_lines(values: Mapping[str, Any], more: str = "") -> list[str]:
-    """The lines that show ``values``: numbers, text, and lists and mappings of them.
+    """Return the lines that show ``values``: numbers, text, and lists and mappings of them.
 
     Args:
-        values: what to show, by name. A mean and its ``NAME_error`` share a line.
-        more: where the reader finds what is left out, such as ``"see --json"``.
+        values: Values by name. A mean and its ``NAME_error`` share a line.
+        more: Where to find values that are left out, such as ``"see --json"``.
 
     >>> for line in text_lines({"images": 1797, "psnr_db": 21.5, "psnr_db_error": 0.25}): print(line)
     images   1,797
@@ -42,7 +42,7 @@ def text_lines(values: Mapping[str, Any], more: str = "") -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON can hold it: infinity (the PSNR of a perfect copy) and NaN become None.
+    """Convert a value for JSON: infinity (the PSNR of a perfect copy) and NaN become None.
 
     >>> plain({"psnr_db": float("inf"), "sizes": (1, 2)})
     {'psnr_db': None, 'sizes': [1, 2]}
@@ -55,7 +55,7 @@ def plain(value: Any) -> Any:
 
 
 def _with_errors(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A mean and its ``NAME_error`` as one text; the errors of a list are left out."""
+    """Format a mean and its ``NAME_error`` as one text; errors of lists are left out."""
     errors = {name: values[f"{name}_error"] for name in values if values.get(f"{name}_error") is not None}
     beside = {f"{name}_error" for name in values}
     return {
@@ -68,7 +68,7 @@ def _with_errors(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _laid_out(value: Any, hint: str) -> tuple[str, list[str]]:
-    """The text beside the name, and the lines below it."""
+    """Return the text beside the name, and the lines below it."""
     if isinstance(value, Mapping):
         groups = [key for key, v in value.items() if _is_table(v)]
         if groups:
@@ -87,7 +87,7 @@ def _laid_out(value: Any, hint: str) -> tuple[str, list[str]]:
 
 
 def _is_table(value: Any) -> bool:
-    """Whether it is a list of groups. An empty list may be one; nothing is shown for it."""
+    """Whether a value is a list of groups, or an empty list, for which nothing is shown."""
     return isinstance(value, list) and all(isinstance(row, list) for row in value)
 
 

@@ -4,7 +4,7 @@
 
 Training uses one stream per step. Generation uses one per image, so that image i of seed s is the same for every count,
 chunk size and device. Measurements name the stream of an image by its pixels, so that its noise is the same in every
-data set, order, batch and process.
+dataset, order, batch and process.
 """
 
 from __future__ import annotations
