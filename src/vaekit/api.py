@@ -81,7 +81,7 @@ def plan(data: Any, options: TrainOptions) -> dict[str, Any]:
     computing, engine = choose_threads(out, device, options.engine())
     with torch_threads(computing.threads):
         planned = make_plan(sample, count, train_count, row, options, device, engine)
-    return {"out": str(out)} | planned
+    return {"out": str(out), **planned}
 
 
 @checked

@@ -17,7 +17,7 @@ from trainers import in_double, small_trainer
 import vaekit as vk
 from vaekit.api import plan
 from vaekit.config.options import TrainOptions
-from vaekit.config.run_config import DataConfig, Engine, RunConfig
+from vaekit.config.run_config import DataConfig, Engine, EngineFields, RunConfig
 from vaekit.config.table import RECIPES, Recipe, get, override
 from vaekit.data.portraits.portraits import draw
 from vaekit.errors import UserError
@@ -304,6 +304,10 @@ def test_half_precision_is_chosen_where_it_is_faster(
     pieces = with_engine(config, torch.device("cpu"), {"micro_batch": 2}).engine
     assert pieces == Engine("bf16" if recipe == "vae" else "fp32", micro_batch=2)
     assert with_engine(config, torch.device("cpu"), {"precision": "fp32"}).engine == Engine("fp32")
+
+
+def test_every_field_of_the_engine_can_be_overridden() -> None:
+    assert list(EngineFields.__annotations__) == [field.name for field in dataclasses.fields(Engine)]
 
 
 def test_an_old_configuration_has_the_engine_of_its_time() -> None:

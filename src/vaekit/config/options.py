@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from vaekit.config.run_config import BINARIZE, PRECISIONS, Engine, Length
+from vaekit.config.run_config import BINARIZE, PRECISIONS, Engine, EngineFields, Length
 from vaekit.config.table import LIKELIHOODS, RECIPES, Recipe, get, override, with_likelihood
 from vaekit.errors import UserError, argument, nearest
 from vaekit.pixels.choices import FITS, FRAMES
@@ -184,10 +184,10 @@ class TrainOptions:
             raise UserError(f"{argument('epochs')} {self.epochs:g}: expected at most {_MOST_EPOCHS:,}")
         return Length(self.epochs, self.images, None if self.budget is None else parse_duration(self.budget))
 
-    def engine(self) -> dict[str, Any]:
+    def engine(self) -> EngineFields:
         """Fields of :class:`Engine` to override; the rest come from the stored run or the device."""
         asked = {each.name: getattr(self, each.name) for each in fields(Engine)}
-        return {name: value for name, value in asked.items() if value is not None}
+        return cast(EngineFields, {name: value for name, value in asked.items() if value is not None})
 
     def row(self) -> Recipe:
         """Return the recipe with the given values; ``"auto"`` keeps the recipe's value."""

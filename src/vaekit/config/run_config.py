@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from vaekit.config.parts import OwnPart, check_registered
 from vaekit.config.recipe import Recipe, check
@@ -17,7 +17,17 @@ from vaekit.errors import UserError
 from vaekit.pixels.choices import FITS, FRAMES
 from vaekit.system.schema import COUNT, POSITIVE, Choice, Pattern, Range, record
 
-__all__ = ["BINARIZE", "FORMAT_VERSION", "PRECISIONS", "Condition", "DataConfig", "Engine", "Length", "RunConfig"]
+__all__ = [
+    "BINARIZE",
+    "FORMAT_VERSION",
+    "PRECISIONS",
+    "Condition",
+    "DataConfig",
+    "Engine",
+    "EngineFields",
+    "Length",
+    "RunConfig",
+]
 
 FORMAT_VERSION = 1
 
@@ -90,6 +100,15 @@ class Engine:
     compiled: bool = False  #: with torch.compile
     micro_batch: Annotated[int | None, POSITIVE] = None  #: images per forward pass; None: the whole batch
     threads: Annotated[int | None, Range(1, 2**16)] = None  #: on the CPU; None: not stored (an older run, or a GPU)
+
+
+class EngineFields(TypedDict, total=False):
+    """Some fields of an :class:`Engine`, which override those of another one."""
+
+    precision: str
+    compiled: bool
+    micro_batch: int | None
+    threads: int | None
 
 
 @dataclass(frozen=True)

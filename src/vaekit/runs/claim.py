@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaekit.config.run_config import Length, RunConfig
+from vaekit.config.run_config import EngineFields, Length, RunConfig
 from vaekit.config.table import DESCRIPTIONS
 from vaekit.errors import UserError, argument
 from vaekit.runs import folder as runs
@@ -36,7 +36,7 @@ def check_folder(out: Path) -> None:
 
 
 def meet_folder(
-    out: Path, config: RunConfig, length: Length, engine: Mapping[str, Any] | None = None
+    out: Path, config: RunConfig, length: Length, engine: EngineFields | None = None
 ) -> tuple[RunConfig, bool]:
     """Compares a new configuration with the run in ``out``, if there is one; call it inside :func:`claim`.
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from vaekit.training.tracking import Record
+
 __all__ = ["Callbacks", "OnEpoch", "OnLog", "both"]
 
-OnLog = Callable[[dict[str, object]], object]
-OnEpoch = Callable[[dict[str, object], Sequence[Path]], object]
+OnLog = Callable[[Record], object]
+OnEpoch = Callable[[Record, Sequence[Path]], object]
 
 
 def both(first: OnEpoch, second: OnEpoch | None) -> OnEpoch:
     """Combine two callbacks into one."""
 
-    def call(record: dict[str, object], pictures: Sequence[Path]) -> None:
+    def call(record: Record, pictures: Sequence[Path]) -> None:
         first(record, pictures)
         if second is not None:
             second(record, pictures)
@@ -38,13 +40,13 @@ class Callbacks:
         """Whether a callback has raised an exception."""
         return self._failure is not None
 
-    def log(self, record: dict[str, object]) -> None:
+    def log(self, record: Record) -> None:
         """Pass on one record of ``metrics.jsonl``."""
         if self._on_log is not None and not self.failed:
             on_log = self._on_log
             self._call(lambda: on_log(dict(record)))
 
-    def epoch(self, record: dict[str, object], pictures: Sequence[Path]) -> None:
+    def epoch(self, record: Record, pictures: Sequence[Path]) -> None:
         """Pass on the validation record of an epoch, and the picture files drawn after it."""
         if self._on_epoch is not None and not self.failed:
             on_epoch = self._on_epoch

@@ -8,10 +8,11 @@ the others repeat it: the same kernels on the same kinds of tensors, and so the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 __all__ = ["Tape"]
@@ -37,7 +38,7 @@ class Tape:
             outputs = function(*inputs)
         program = _Program(inputs)
         for operation in recorder.operations:
-            if not program.add(*operation):
+            if not program.add(operation):
                 return outputs, None
         return outputs, Tape(program.compiled(outputs))
 
@@ -47,20 +48,31 @@ class Tape:
         return self._run(*inputs)
 
 
+class _Operation(NamedTuple):
+    """A call below autograd. Only torch knows the types of what an operation takes and gives."""
+
+    function: OpOverload
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    result: object
+
+
 class _Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
+        self.operations: list[_Operation] = []
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # nothing needs the compiler, whose import takes a second
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: OpOverload, types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
         result = func(*args, **(kwargs or {}))
         if func is torch.ops.aten.lift_fresh.default:  # a number of the code: made anew, for it may be changed in place
             func, args = torch.ops.aten.clone.default, (result.clone(),)
-        self.operations.append((func, args, kwargs or {}, result))
+        self.operations.append(_Operation(func, args, kwargs or {}, result))
         return result
 
 
@@ -70,15 +82,15 @@ class _Program:
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         self.parameters = [f"x{number}" for number in range(len(inputs))]
         self.names = {id(tensor): name for name, tensor in zip(self.parameters, inputs, strict=True)}
-        self.constants: dict[str, Any] = {}
+        self.constants: dict[str, object] = {}
         self.lines: list[tuple[list[str], str, set[str]]] = []  # results, the line, what it reads
-        self.kept: list[Any] = []  # a name belongs to an id, so no id may be used again
+        self.kept: list[object] = []  # a name belongs to an id, so no id may be used again
         self.used: set[str] = set()
 
-    def add(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> bool:
+    def add(self, operation: _Operation) -> bool:
         """Record an operation; return whether it can be replayed."""
-        is_list = isinstance(result, (tuple, list))
-        results = list(result) if is_list else [result]
+        func, args, kwargs, result = operation
+        results: list[object] = [*result] if isinstance(result, (tuple, list)) else [result]
         if not results or not all(isinstance(each, Tensor) or each is None for each in results):
             return False
         if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
@@ -94,7 +106,7 @@ class _Program:
         call = f"{self._constant(func)}({', '.join(given)})"
         names = [f"t{len(self.lines)}_{i}" for i in range(len(results))]
         self.names |= {id(each): name for each, name in zip(results, names, strict=True)}
-        target = ", ".join(names) + ("," if is_list else "")
+        target = ", ".join(names) + ("," if isinstance(result, (tuple, list)) else "")
         self.lines.append((names, f"{target} = {call}", self.used))
         return True
 
@@ -110,10 +122,9 @@ class _Program:
         body = [f"    {line}" for line in reversed(body)]
         source = [f"def run({', '.join(self.parameters)}):", *body, f"    return ({', '.join(returned)},)"]
         exec("\n".join(source), self.constants)
-        run: Callable[..., tuple[Tensor, ...]] = self.constants["run"]
-        return run
+        return cast(Callable[..., tuple[Tensor, ...]], self.constants["run"])
 
-    def _text(self, value: Any) -> str:
+    def _text(self, value: object) -> str:
         """Return the source text of an argument."""
         if isinstance(value, (list, tuple)):
             return f"[{', '.join(self._text(each) for each in value)}]"
@@ -126,7 +137,7 @@ class _Program:
             self.used.add(name)
         return name
 
-    def _constant(self, value: Any) -> str:
+    def _constant(self, value: object) -> str:
         name = f"c{len(self.constants)}"
         self.constants[name] = value
         if isinstance(value, Tensor):

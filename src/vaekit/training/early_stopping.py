@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 __all__ = ["Patience"]
 
@@ -39,14 +39,14 @@ class Patience:
         """Whether the weights of a best epoch are the ones to keep."""
         return self.limit is not None and self.best < math.inf
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, float | None]:
         """Return what a resume needs, as JSON values."""
         if self.limit is None:
             return {}
         return {"best_loss": self.best if self.has_best else None, "epochs_since_best": self.epochs_since_best}
 
-    def take(self, facts: dict[str, Any]) -> None:
+    def take(self, facts: Mapping[str, float | None]) -> None:
         """Restore the values of :meth:`facts`."""
         best = facts.get("best_loss")
         self.best = math.inf if best is None else best
-        self.epochs_since_best = facts.get("epochs_since_best", 0)
+        self.epochs_since_best = int(facts.get("epochs_since_best") or 0)

@@ -6,13 +6,11 @@ import json
 import math
 import signal
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
-from typing import Any
 
 from vaekit.config.options import TrainOptions
-from vaekit.config.run_config import Length, RunConfig
+from vaekit.config.run_config import EngineFields, Length, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import Images
 from vaekit.data.subsets import is_trained_on
@@ -125,9 +123,7 @@ def train(
     return out
 
 
-def _settled(
-    out: Path, config: RunConfig, length: Length, engine: Mapping[str, Any], team: Team
-) -> tuple[RunConfig, bool]:
+def _settled(out: Path, config: RunConfig, length: Length, engine: EngineFields, team: Team) -> tuple[RunConfig, bool]:
     """The configuration that all processes train with, that of the run if there is one, and whether the run is new."""
     is_new = False
     if team.leads:
@@ -140,7 +136,7 @@ def _of_leader(config: RunConfig, team: Team) -> RunConfig:
     return RunConfig.from_json(team.text_of_leader(config.to_json()))
 
 
-def _agreed(config: RunConfig, images: Images, engine: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def _agreed(config: RunConfig, images: Images, engine: EngineFields, out: Path) -> dict[str, object]:
     """What must be the same in all processes of a team; how many images are mixed and what is fast may not be."""
     plain = json.loads(config.to_json())
     data, recipe = plain.pop("data"), plain.pop("recipe")

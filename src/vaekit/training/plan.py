@@ -6,12 +6,12 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import torch
 
 from vaekit.config.options import TrainOptions
+from vaekit.config.run_config import EngineFields
 from vaekit.config.steps import steps_to_see
 from vaekit.config.table import Recipe
 from vaekit.data import Images
@@ -20,11 +20,21 @@ from vaekit.runs.new_config import make_config
 from vaekit.training.setup import with_engine
 from vaekit.training.trainer import Trainer
 
-__all__ = ["largest_batch", "make_plan"]
+__all__ = ["Plan", "largest_batch", "make_plan"]
 
 _TIMED_STEPS = 3
 _FILL = 0.8  # of the free memory; the rest is for the workspaces of kernels
 _LARGEST_BATCH = 4096
+
+
+class Plan(TypedDict):
+    """The cost of a training, as JSON values."""
+
+    parameters: int
+    memory_bytes: int
+    steps: int
+    estimated_seconds: float
+    config: dict[str, object]  #: the fields of :class:`~vaekit.config.run_config.RunConfig`
 
 
 def make_plan(
@@ -34,8 +44,8 @@ def make_plan(
     recipe: Recipe,
     options: TrainOptions,
     device: torch.device,
-    engine: Mapping[str, Any],
-) -> dict[str, Any]:
+    engine: EngineFields,
+) -> Plan:
     """The plan from a ``sample`` of the images, ``count`` in all, about ``train_count`` of them for training.
 
     Seconds come from a few real steps on the sample; memory is images, weights, gradients, moments and the activations

@@ -20,7 +20,7 @@ from vaekit.system.progress import Progress
 from vaekit.training.callbacks import Callbacks
 from vaekit.training.early_stopping import Patience
 from vaekit.training.schedules import learning_rate, rate_weight
-from vaekit.training.tracking import Tracker
+from vaekit.training.tracking import Record, Tracker
 from vaekit.training.trainer import Trainer
 
 __all__ = ["Recorder", "finish", "save_pictures", "save_weights"]
@@ -72,7 +72,7 @@ class Recorder:
         if self.best.limit is not None and self.best.improves(loss) and self.tracker is not None:
             save_weights(trainer, self.out)
         if self.tracker is not None:
-            line = {"images": trainer.images, "kind": "validation", "part": self.watched.part, "epoch": epoch}
+            line: Record = {"images": trainer.images, "kind": "validation", "part": self.watched.part, "epoch": epoch}
             line |= {f"validation_{key}": value for key, value in numbers.items() if key != "images"}
             self.tracker.add(line)
             self.callbacks.epoch(line, drawn)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from vaekit.config.run_config import Engine, RunConfig
+from vaekit.config.run_config import Engine, EngineFields, RunConfig
 from vaekit.runs import folder as runs
 from vaekit.system.cpu import has_bf16_products
 from vaekit.system.distributed import ALONE, Team
@@ -20,11 +18,11 @@ __all__ = ["choose_threads", "with_engine"]
 _LARGE_DENSE_BATCH = 128  # from here on the products of a dense network take longer than what is around them
 
 
-def with_engine(config: RunConfig, device: torch.device, asked: Mapping[str, Any] | None = None) -> RunConfig:
+def with_engine(config: RunConfig, device: torch.device, asked: EngineFields | None = None) -> RunConfig:
     """Return the configuration with the fastest engine for a device; values in ``asked`` take precedence."""
-    row, most = config.recipe, (asked or {}).get("micro_batch") or config.data.train_images
-    batch = min(row.batch_size or 0, most)
-    return replace(config, engine=replace(_fastest_engine(device, row.net, batch), **asked or {}))
+    asked, row = asked or {}, config.recipe
+    batch = min(row.batch_size or 0, asked.get("micro_batch") or config.data.train_images)
+    return replace(config, engine=replace(_fastest_engine(device, row.net, batch), **asked))
 
 
 def _fastest_engine(device: torch.device, net: str, batch: int) -> Engine:
@@ -41,8 +39,8 @@ def _fastest_engine(device: torch.device, net: str, batch: int) -> Engine:
 
 
 def choose_threads(
-    out: Path, device: torch.device, engine: Mapping[str, Any], team: Team = ALONE
-) -> tuple[Choice, dict[str, Any]]:
+    out: Path, device: torch.device, engine: EngineFields, team: Team = ALONE
+) -> tuple[Choice, EngineFields]:
     """How many threads train the run in ``out``, and ``engine`` with their number, as it is stored with the run.
 
     It is stored where it decides how sums are rounded: in one process on the CPU. The load is measured only if more
@@ -50,7 +48,8 @@ def choose_threads(
     """
     named, limit = engine.get("threads"), torch.get_num_threads()
     if team.size > 1 or device.type != "cpu":
-        rest = {name: value for name, value in engine.items() if name != "threads"}
+        rest = engine.copy()
+        rest.pop("threads", None)
         return Choice(named or limit), rest
     stored = runs.read_config(out).engine.threads if (out / "config.json").exists() else None
     load = recent_load() if (named or max(stored or 1, limit)) > 1 else None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from vaekit.errors import UserError, argument
 from vaekit.runs import folder as runs
 
-__all__ = ["Tracker", "check_tensorboard"]
+__all__ = ["Record", "Tracker", "check_tensorboard"]
+
+Record = dict[str, str | float | None]  #: a line of ``metrics.jsonl``
 
 _FOLDER = "tensorboard"  #: in the run folder
 
@@ -23,12 +25,12 @@ class Tracker:
         out: Path,
         tensorboard: bool = False,
         images: int = 0,
-        on_log: Callable[[dict[str, Any]], None] | None = None,
+        on_log: Callable[[Record], None] | None = None,
     ) -> None:
         self._out, self._on_log = out, on_log
         self._writer = _tensorboard(out, images) if tensorboard else None
 
-    def add(self, line: dict[str, Any]) -> None:
+    def add(self, line: Record) -> None:
         """Write one line."""
         runs.append_metrics(self._out, line)
         if self._writer is not None:
@@ -42,10 +44,22 @@ class Tracker:
             self._writer.close()
 
 
-def _add_scalars(writer: Any, line: dict[str, Any]) -> None:
+class _Writer(Protocol):
+    """What is used of a ``SummaryWriter``."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Add one point to the curve ``tag``."""
+
+    def close(self) -> None:
+        """Flush buffered points."""
+
+
+def _add_scalars(writer: _Writer, line: Record) -> None:
+    images = line["images"]
+    assert isinstance(images, int)
     for name, value in line.items():
         if isinstance(value, int | float) and name != "images":
-            writer.add_scalar(f"{line['kind']}/{name}", value, line["images"])
+            writer.add_scalar(f"{line['kind']}/{name}", value, images)
 
 
 def check_tensorboard() -> None:
@@ -65,8 +79,9 @@ def check_tensorboard() -> None:
             ) from error
 
 
-def _tensorboard(out: Path, images: int) -> Any:
+def _tensorboard(out: Path, images: int) -> _Writer:
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(out / _FOLDER), purge_step=images + 1 if images else 0)
+    writer: _Writer = SummaryWriter(str(out / _FOLDER), purge_step=images + 1 if images else 0)
+    return writer

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -131,7 +131,7 @@ class Trainer:
         """The model that the verbs will load: averaged weights where the recipe averages, in eval mode."""
         return (self.average if self.average is not None else self.model).eval()
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, float | None]]:
         """Everything needed to go on exactly, as named tensors and counters."""
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.average is not None:
@@ -141,18 +141,18 @@ class Trainer:
         tensors["adam.step"] = self.adam.step_count
         return tensors, {"images": self.images, "steps": self.steps, "skipped": self.skipped}
 
-    def state_fault(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> str | None:
+    def state_fault(self, tensors: dict[str, Tensor], facts: Mapping[str, float | None]) -> str | None:
         """What is wrong with a saved state, in words; None if :meth:`load_state` can take it."""
         expected = {name: Layout(tuple(t.shape), t.dtype) for name, t in self.state()[0].items()}
         try:
-            found = record(StateFacts, facts, "the state")
+            found = record(StateFacts, dict(facts), "the state")
         except UserError as error:
             return str(error)
         if found.images > self.config.total_images:
             return f"it has seen {found.images:,} images of {self.config.total_images:,}"
         return fault(tensors, expected)
 
-    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    def load_state(self, tensors: dict[str, Tensor], facts: Mapping[str, float | None]) -> None:
         """Goes back to a saved state."""
         self.model.load_state_dict(_with_prefix(tensors, "model."))
         if self.average is not None:
@@ -161,8 +161,9 @@ class Trainer:
             for name, value in zip(self.names, values, strict=True):
                 value.copy_(tensors[f"adam.{key}.{name}"])
         self.adam.step_count.copy_(tensors["adam.step"])
-        self.images, self.steps = facts["images"], facts["steps"]
-        self.bad[0] = facts.get("skipped", 0)
+        counts = record(StateFacts, dict(facts), "the state")
+        self.images, self.steps = counts.images, counts.steps
+        self.bad[0] = counts.skipped
 
     def _summed(self, number: Tensor, wants_to_stop: bool) -> tuple[list[Tensor], Tensor, Tensor]:
         """Gradients and ``number`` summed over the team, and the norm of the gradients."""
