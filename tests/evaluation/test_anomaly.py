@@ -102,8 +102,9 @@ def test_scores_are_turned_so_that_more_is_stranger(digits_vae: Path) -> None:
     np.testing.assert_allclose(usual["negative_elbo_nats"], usual["distortion_nats"] + usual["rate_nats"])
 
 
-def test_a_map_sums_to_the_log_probability_of_its_image(digits_vae: Path) -> None:
-    run = vk.load(digits_vae)
+@pytest.mark.parametrize("trained", ["digits_vae", "portraits_vae"])
+def test_a_map_sums_to_the_log_probability_of_its_image(trained: str, request: pytest.FixtureRequest) -> None:
+    run = vk.load(request.getfixturevalue(trained))
     pixels = run.images("test").pixels[:3]
     maps = heat_maps(run.model, pixels)
     x = to_float(pixels)
