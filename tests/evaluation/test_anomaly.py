@@ -110,6 +110,12 @@ def test_a_map_sums_to_the_log_probability_of_its_image(trained: str, request: p
     x = to_float(pixels)
     log_px = run.model.decode(run.model.encode(x).mean).log_prob(x)
     torch.testing.assert_close(maps.sum((1, 2)), -log_px, rtol=1e-4, atol=1e-2)
+
+
+def test_a_spoilt_pixel_is_the_brightest_of_its_map(digits_vae: Path) -> None:
+    run = vk.load(digits_vae)
+    pixels = run.images("test").pixels[:3]
+    maps = heat_maps(run.model, pixels)
     spoilt = pixels.clone()
     spoilt[0, 0, 0, 0] = 255 - spoilt[0, 0, 0, 0]
     colours = colored(heat_maps(run.model, spoilt), maps).float().sum(1)
