@@ -329,7 +329,7 @@ WRONG: dict[str, tuple[Callable[[Place], Any], str]] = {
     "an archive as a run": (lambda p: vk.load(p.made("a.zip")), "a.zip is not a run: it is an archive; unpack it"),
     "an export as a run": (lambda p: vk.load(p.made("onnx/model.json").parent), "onnx is not a run: it is an export"),
     "an empty folder as a run": (lambda p: vk.load(p.folder / "empty"), "empty is not a run: the folder is empty"),
-    "runs as a run": (lambda p: vk.load(p.folder), "is not a run: it holds runs; give one of them, such as "),
+    "runs as a run": (lambda p: vk.load(p.folder), "is not a run: it contains runs; give one of them, such as "),
     "no name as a run": (lambda p: vk.load(""), "^path '': expected a path"),
     "another way to save": (lambda p: p.run.generate(1).save(None), "^path None: expected a path"),  # type: ignore[arg-type]
     "a sheet of floats": (lambda p: vk.Sheet(torch.zeros(1, 1, 2, 2), 1), "a sheet needs a uint8 tensor .*float32"),

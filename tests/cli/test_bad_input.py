@@ -57,8 +57,8 @@ SOURCES = {
     "train no-images --out new/run": "no images",
     "train truncated --out new/run": "4 of the 4 images",
     "train portraits:0 --out new/run": "'portraits:0'",
-    "train only-test --out new/run": "only-test names no training images",
-    "train only-test --out new/run --recipe seed-ae --dry-run": "only-test names no training images",
+    "train only-test --out new/run": "only-test has no training images",
+    "train only-test --out new/run --recipe seed-ae --dry-run": "only-test has no training images",
     "train ~nobody-here/photos --out new/run": "an unknown user",
     "data missing": "'missing'",
     "data truncated": "cannot be read",
@@ -124,7 +124,7 @@ VALUES = {
 OUTS = {
     "train digits --out file": "--out file is a file",
     "train digits --out file/run": "file/run",
-    "train digits --out other": "not a run",
+    "train digits --out other": "contains files but no run",
     "train digits --out run --recipe seed-ae": "its recipe is vae, not seed-ae",
     "train digits --out run --set width=8 --seed 1": "its seed is 0, not 1",
     "train digits --out run --set width=8 --size 16": "its data size is (8, 8), not (16, 16)",
@@ -169,7 +169,7 @@ RUNS = {
     "map run --out map.gif": "map.gif",
     "denoise run --noise-std -1": "--noise-std -1",
     "denoise run --noise-std nan": "--noise-std nan",
-    "traverse run --reach 1e308": "--reach 1e+308: expected standard deviations above 0, such as 2",
+    "traverse run --reach 1e308": "--reach 1e+308: expected a number of standard deviations above 0",
     "inpaint run": "--mask",
     "inpaint run --mask nonsense": "vaekit: --mask 'nonsense' is not a file",
     "inpaint run --mask center:0x0": "0x0",
@@ -251,7 +251,7 @@ def test_images_that_changed_are_said_in_words(here: Path, vaekit: Callable) -> 
     assert answer.code == 2 and "have changed since --out changed was started: 4 now, 3 then" in answer.err
     Path("photos/9.png").unlink()
     Image.fromarray(_noise(9)).save("photos/2.png")
-    assert "was started: still 3 images, but not the same;" in vaekit(*train).err
+    assert "was started: still 3 images, but other ones;" in vaekit(*train).err
 
 
 @pytest.mark.parametrize("rate", ["1e30", "1e19"])
@@ -401,7 +401,7 @@ def test_data_that_changed_or_went(here: Path, vaekit: Callable) -> None:
     shutil.rmtree("faces")
     for verb in ("evaluate", "doctor"):
         gone = vaekit(verb, "faces-run")
-        assert gone.code == 2 and "no longer at" in gone.err and "give the images to use as DATA" in gone.err
+        assert gone.code == 2 and "no longer at" in gone.err and "as DATA" in gone.err
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "latents.safetensors", "state.safetensors"])

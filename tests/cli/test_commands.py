@@ -563,7 +563,7 @@ def test_binary_pixels_a_tighter_bound_and_a_table(here: Path, vaekit: Callable)
         answer = vaekit("evaluate", "black", *options.split())
         assert answer.code == 2 and message in answer.err and answer.err.count("\n") == 1, answer.err
     assert "is a pickle" in vaekit(*shlex.split("evaluate black --samples 5 --features x.pth")).err
-    assert "--samples: ae has no prior to draw images from" in vaekit("evaluate", "ae", "--samples", "5").err
+    assert "--samples: ae has no prior to sample from" in vaekit("evaluate", "ae", "--samples", "5").err
     assert "is an autoencoder and has no bound" in vaekit("evaluate", "ae", "--iwae", "5").err
 
 

@@ -561,7 +561,7 @@ def test_images_that_have_gone_are_one_sentence(tmp_path: Path, vaekit: Callable
     assert answer.code == 2 and answer.err.count("\n") == 1 and "here.npy" in answer.err
     assert vaekit("doctor", tmp_path / "run", "--data", moved).code == 0
     answer = vaekit("doctor", tmp_path / "run", "--data", "digits")
-    assert answer.code == 2 and "does not hold the images" in answer.err and answer.err.count("\n") == 1
+    assert answer.code == 2 and "does not contain the images" in answer.err and answer.err.count("\n") == 1
     answer = vaekit("doctor", tmp_path / "nowhere")
     assert answer.code == 2 and "is not a run" in answer.err
 

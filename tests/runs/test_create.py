@@ -119,7 +119,7 @@ def test_a_failure_on_the_way_leaves_nothing(
 
 def test_it_is_not_trained_further_but_started_from(run: vk.Run, images: vk.Images, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
-    with pytest.raises(UserError, match="without the state to resume from; train with another out"):
+    with pytest.raises(UserError, match="without a state to resume from; give another out"):
         vk.train(images, RECIPE, run.path, images=96, quiet=True)
     after = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
     assert {name: after[name] for name in before} == before

@@ -79,7 +79,7 @@ def config(copy: Path) -> Callable[..., None]:
         ("recipe", "batch_size", None, "is missing recipe.batch_size"),
         ("recipe", "prior_components", 10**9, "recipe.prior_components=1000000000: must be at most 10,000"),
         ("recipe", "latent_dim", 2**20, "do not fit its config.json"),
-        ("recipe", "condition_size", 3, "recipe.condition_size = 3, its conditions need 0"),
+        ("recipe", "condition_size", 3, "recipe.condition_size = 3, but its conditions need 0"),
         ("data", "size", None, "invalid value at data.size: expected array, got null"),
         ("data", "size", [8, -8], "data.size = (8, -8), expected a number from 1 to 65,536"),
         ("data", "size", [8, 8, 8], "invalid value at data.size"),
@@ -154,7 +154,7 @@ def test_a_code_that_points_nowhere_is_refused(copy: Path, vaekit: Callable) -> 
     tensors["labels"] = torch.full((count,), 7)
     save_tensors(copy / "latents.safetensors", tensors, facts | {"classes": ["a", "b"]})
     answer = vaekit("arithmetic", copy, "label:a", "--out", copy / "x.png")
-    assert answer.code == 2 and "labels points to a missing name" in answer.err
+    assert answer.code == 2 and "labels has an index without a name" in answer.err
 
 
 @pytest.mark.parametrize("line", [b"null", b"\xff", b'{"images": "x", "kind": "train"}', b"[" * 100_000])
@@ -173,7 +173,7 @@ def test_a_verdict_that_cannot_be_read_is_left_out_with_a_note(copy: Path, capsy
     (copy / "doctor.json").write_text(json.dumps(evidence | {"psnr_db": 1e300}))
     assert runs.load_evidence(copy) is None
     said = capsys.readouterr().err
-    assert "psnr_db" in said and f"vaekit doctor {copy} gives a new one" in said
+    assert "psnr_db" in said and f"run vaekit doctor {copy} for a new one" in said
 
 
 def test_damaged_directions_are_fitted_again_and_said(copy: Path, sound: Path, vaekit: Callable) -> None:

@@ -84,7 +84,7 @@ def test_what_cannot_be_saved_is_refused(tmp_path: Path, result: vk.Result, name
 
 def test_numbers_without_a_figure_have_no_pixels() -> None:
     for read in (lambda: vk.Result().pixels, lambda: vk.Result().image()):
-        with pytest.raises(UserError, match="numbers and no figure"):
+        with pytest.raises(UserError, match="this result has no figure"):
             read()
 
 

@@ -248,7 +248,7 @@ def test_what_was_trained_on_an_array_asks_for_images(tmp_path: Path) -> None:
     """Its own images are known again by their content: then the test part is meant, else all."""
     array = portraits.draw(40, 16)
     run = vk.train(array, "seed-ae", tmp_path / "run", epochs=1, quiet=True)
-    with pytest.raises(UserError, match="images given in Python; give the images"):
+    with pytest.raises(UserError, match="images from Python, which it does not store; give the images"):
         run.evaluate()
     in_test = len(vk.open_images(array).part("test"))
     assert 0 < in_test < 40 and run.evaluate(array)["images"] == in_test

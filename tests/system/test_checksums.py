@@ -51,7 +51,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(digits_ae: Path, tmp_path: 
         in vaekit("evaluate", run).err
     )
     answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 2, "--out", run)
-    assert answer.code == 0 and "state.safetensors is damaged; the state before it is used" in answer.err
+    assert answer.code == 0 and "state.safetensors is damaged; the previous state is used" in answer.err
     assert (run / "weights.safetensors").read_bytes() == whole["weights.safetensors"]
 
 
@@ -63,5 +63,5 @@ def test_a_state_without_a_checksum_resumes_and_that_is_said(digits_ae: Path, tm
     save_file(load_file(path), path, {"vaekit": json.dumps(facts)})
     state = runs.load_state(run, said.append)
     assert state is not None and state[1] == facts and state[0].keys() == tensors.keys()
-    assert said == [f"{path} is from an older vaekit and has no checksum, so damage to it would not be noticed"]
+    assert said == [f"{path} is from an older vaekit and has no checksum, so damage would not be detected"]
     assert not sums.is_sealed(path)

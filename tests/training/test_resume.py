@@ -515,7 +515,7 @@ def test_a_damaged_newest_state_gives_way_to_the_one_before(
     newest.write_bytes(newest.read_bytes()[:1000])
     answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 3, "--out", run)
     assert answer.code == 0
-    assert f"{newest} is damaged; the state before it is used" in answer.err
+    assert f"{newest} is damaged; the previous state is used" in answer.err
     assert "resuming from image 1,611" in answer.err
     assert (run / "weights.safetensors").read_bytes() == (whole["seed-ae"] / "weights.safetensors").read_bytes()
 

@@ -1,4 +1,4 @@
-"""The folder that a training writes to: checked, locked, compared with the run in it, and cleaned up on failure."""
+"""Prepare the folder of a training: check it, lock it, compare it with the run in it, and clean up after a failure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["check_folder", "claim", "meet_folder"]
 
 
 def check_folder(out: Path) -> None:
-    """Refuses an ``out`` that is a file, or a folder with anything but a run in it."""
+    """Refuse an ``out`` that is a file, or a folder that contains anything other than a run."""
     refuse_bytes(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"{argument('out')} {out} is a file; give a folder")
     if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
-        raise UserError(f"{argument('out')} {out} contains files that are not a run; give a new or an empty folder")
+        raise UserError(f"{argument('out')} {out} contains files but no run; give a new or empty folder")
     for path in out.iterdir() if out.is_dir() else ():
         if path.is_symlink():
             raise UserError(
@@ -38,26 +38,26 @@ def check_folder(out: Path) -> None:
 def meet_folder(
     out: Path, config: RunConfig, length: Length, engine: EngineFields | None = None
 ) -> tuple[RunConfig, bool]:
-    """Compares a new configuration with the run in ``out``, if there is one; call it inside :func:`claim`.
+    """Compare a new configuration with the run in ``out``, if there is one; call it inside :func:`claim`.
 
     Args:
-        out: the run folder.
-        config: the configuration that the user asks for.
-        length: how long to train, as the user says it.
-        engine: the engine fields that the user gives. The others come from the stored run.
+        out: The run folder.
+        config: The requested configuration.
+        length: The requested length.
+        engine: The requested engine fields. The others come from the stored run.
 
     Returns:
         The configuration to train with, and whether the run is new.
 
     Raises:
-        UserError: if the stored run has other images or settings.
+        UserError: If the stored run has other images or settings.
     """
     if not (out / "config.json").exists():
         return config, True
     stored = runs.read_config(out)
     if not runs.has_state(out) and any(line.get("kind") == "final" for line in runs.read_metrics(out)):
         raise UserError(
-            f"{argument('out')} {out} holds a trained model without the state to resume from; train with another "
+            f"{argument('out')} {out} contains a trained model without a state to resume from; give another "
             f"{argument('out')}, and {argument('init', out)} to start from its weights"
         )
     patience = stored.patience if config.patience is None else config.patience
@@ -70,7 +70,7 @@ def meet_folder(
         raise UserError(
             f"the images in {config.data.source} {old.data.how_changed} since "
             f"{argument('out')} {out} was started: "
-            f"{_counts(config.data.images, old.data.images)}; train with another "
+            f"{_counts(config.data.images, old.data.images)}; give another "
             f"{argument('out')}, and {argument('init', out)} to start from its weights"
         )
     for name, mine, theirs in _differences(config, old):
@@ -86,7 +86,7 @@ def meet_folder(
     if length.budget_seconds is None and config.total_images > old.total_images:
         old = replace(old, total_images=config.total_images, budget_seconds=None)
     if (old.total_images, old.patience) != (stored.total_images, stored.patience):
-        for derived in ("report.html", "latents.safetensors", "doctor.json"):  # of the old weights
+        for derived in ("report.html", "latents.safetensors", "doctor.json"):  # they belong to the old weights
             (out / derived).unlink(missing_ok=True)
     if old != stored:
         atomic_write_text(out / "config.json", old.to_json())
@@ -95,7 +95,7 @@ def meet_folder(
 
 def _counts(now: int, then: int) -> str:
     if now == then:
-        return f"still {now:,} images, but not the same"
+        return f"still {now:,} images, but other ones"
     return f"{now:,} now, {then:,} then"
 
 
@@ -114,9 +114,9 @@ def _differences(mine: RunConfig, theirs: RunConfig) -> Iterator[tuple[str, Any,
 
 @contextmanager
 def claim(out: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Makes the folder if need be and locks it; a second process is refused.
+    """Create the folder if necessary and lock it; a second process is refused.
 
-    A new run that fails before its first state leaves nothing behind, and no folders made for it.
+    A new run that fails before its first state leaves nothing behind, including the folders created for it.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:

@@ -1,4 +1,4 @@
-"""What every verb of a run starts from: its folder, its configuration, its model and its images."""
+"""What the verbs of a run have in common: its folder, configuration, model and images."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ __all__ = ["ChosenImages", "RunContext", "files_of", "sheet_of"]
 
 @dataclass(frozen=True, eq=False)
 class ChosenImages:
-    """The images that a verb works on: some rows of a set. No pixels are copied until they are asked for."""
+    """The images that a verb works on: some rows of a dataset. Pixels are copied only when they are read."""
 
-    opened: Images  #: the whole set
+    opened: Images  #: the whole dataset
     rows: np.ndarray  #: bool ``[N]``, the images to work on
     part: str  #: "train", "val", "test" or "all"
 
     @property
     def pixels(self) -> Selection:
-        """Their pixels."""
+        """The pixels."""
         return self.opened.selection(self.rows)
 
     @property
     def names(self) -> list[str]:
-        """Their names, as a terminal can print them."""
+        """The names, printable in a terminal."""
         return [printable(self.opened.names[i]) for i in np.flatnonzero(self.rows)]
 
     @property
     def labels(self) -> Tensor | None:
-        """Their labels, int64 ``[n]``, if there are any."""
+        """The labels, int64 ``[n]``, if there are any."""
         return None if self.opened.labels is None else self.opened.labels[torch.from_numpy(self.rows)]
 
 
@@ -65,7 +65,7 @@ class RunContext:
 
     @property
     def leads(self) -> bool:
-        """Whether this process prints and writes. Without other processes it does."""
+        """Whether this is the main process, which prints and writes files."""
         return join().leads
 
     @property
@@ -75,28 +75,30 @@ class RunContext:
 
     @property
     def recipe(self) -> Recipe:
-        """Its recipe, with every value chosen."""
+        """The resolved recipe."""
         return self.config.recipe
 
     @property
     def form(self) -> Form:
-        """The size and channels that every image is brought to, as in training."""
+        """The form that images are converted to."""
         data = self.config.data
         return Form(data.size, data.channels, data.fit, data.background, data.frames)
 
     def needs(self, verb: str) -> None:
-        """Raises :class:`UserError` if the model cannot do this (:mod:`vaekit.config.capabilities`)."""
+        """Raise :class:`UserError` if the model does not support a verb (:mod:`vaekit.config.capabilities`)."""
         refuse(verb, self.model, self.recipe.name)
 
     def images(self, split: str = "all") -> Images:
-        """The run's own images, opened once; raises :class:`UserError` if they are missing or have changed."""
+        """Return the run's own images, opened once; raises :class:`UserError` if they are missing or have changed."""
         return self._own_images if split == "all" else self._own_images.part(split)
 
     @cached_property
     def _own_images(self) -> Images:
         data = self.config.data
         if data.source in ("array", "files"):
-            raise UserError(f"{self.path} was trained on images given in Python; give the images to use")
+            raise UserError(
+                f"{self.path} was trained on images from Python, which it does not store; give the images to use"
+            )
         check_stored(data.source)
         try:
             opened = open_stored(data.source, self.form, data.split_seed).binarized(data.binarize)
@@ -104,8 +106,8 @@ class RunContext:
             if os.path.exists(data.source) or not os.path.isabs(data.source):
                 raise
             raise UserError(
-                f"the images that {self.path} was trained on are no longer at {data.source}; give the images to use as "
-                f"{argument('data')}, where they are now or others"
+                f"the images that {self.path} was trained on are no longer at {data.source}; give their new location, "
+                f"or other images, as {argument('data')}"
             ) from error
         if opened.fingerprint != data.fingerprint:
             raise UserError(
@@ -115,20 +117,20 @@ class RunContext:
         return opened
 
     def pixels(self, data: Any) -> Tensor:
-        """Any images as uint8 ``[N, C, H, W]`` of the run's shape, black and white if the run's are."""
+        """Convert images to uint8 ``[N, C, H, W]`` as in training, binarized if the run's are."""
         is_tensor = isinstance(data, Tensor) and data.layout == torch.strided and not data.is_meta
         if is_tensor and data.dtype == torch.uint8 and tuple(data.shape[1:]) == self.shape:
             return data if not self.config.data.binarize else self._open(data).pixels
         return self.given(data).pixels
 
     def encode(self, data: Any) -> Tensor:
-        """Posterior means ``[N, latent_dim]`` of any images."""
+        """Encode images to posterior means ``[N, latent_dim]``."""
         return ops.encode(self.model, self.pixels(data))
 
     def given(self, data: Any) -> Images:
-        """Images that the user names. Notes about them go to stderr, as in training.
+        """Open the user's images, and print notes about them to stderr.
 
-        Notes about splits are left out. Of :class:`Images` only new notes are printed: they hold their own.
+        Notes about splits, and notes that :class:`Images` already contain, are not printed.
         """
         opened = self._open(data)
         known = {*opened.part_notes, *(data.remarks if isinstance(data, Images) else ())}
@@ -138,12 +140,12 @@ class RunContext:
         return opened
 
     def _open(self, data: Any) -> Images:
-        """Any images, brought to what the run was trained on. A single image may be darker than a set."""
+        """Open images in the form of the run. A single image may be darker than a dataset."""
         config = self.config.data
         return open_in(data, self.form, seed=config.split_seed, may_be_dim=True).binarized(config.binarize)
 
     def choose(self, data: Any = None, split: str | None = None) -> ChosenImages:
-        """The images to work on: a part of the run's data, or of ``data`` where that has such a part itself."""
+        """Return the images to work on: a part of the run's data, or of ``data``."""
         if data is None:
             opened, has_parts = self.images(), True
         else:
@@ -157,14 +159,14 @@ class RunContext:
         return ChosenImages(opened, rows, part)
 
     def pick(self, data: Any, split: str | None, count: int) -> Tensor:
-        """``count`` images of :meth:`choose`, uint8, the first of every class before the second."""
+        """Return up to ``count`` of the images of :meth:`choose`, uint8, one per class first."""
         if count < 1:
             raise UserError(f"count {count}: expected at least 1 image", "count")
         chosen = self.choose(data, split)
         return chosen.pixels[one_per_class(chosen.labels, int(chosen.rows.sum()), count)]
 
     def team(self, chosen: ChosenImages, **settings: Any) -> Team:
-        """The processes that share the work, after all have named the same run, images and settings."""
+        """Return the processes that share the work, after checking that all have the same run, images and settings."""
         team, images = join(), chosen.opened
         mine = {"images fingerprint": images.fingerprint, "order and parts of the images": images.order_fingerprint}
         named = {argument(name): value for name, value in {"split": chosen.part, **settings}.items()}
@@ -172,7 +174,7 @@ class RunContext:
         return team
 
     def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The stored latents of the training images; computed now if the run was interrupted before it stored them."""
+        """Return the latents of the training images: stored, or computed if the run was interrupted before that."""
         stored = runs.load_latents(self.path, self.model.latent_dim)
         if stored:
             return stored
@@ -180,23 +182,23 @@ class RunContext:
         return ops.encode_set(self.model, images, is_trained_on(images, self.recipe))
 
     def final_numbers(self) -> dict[str, Any]:
-        """The numbers measured when training ended: ``final_psnr_db`` and so on; empty before."""
+        """Return the final numbers, such as ``final_psnr_db``; empty before training has ended."""
         final = [line for line in runs.read_metrics(self.path) if line.get("kind") == "final"]
         return {k: v for k, v in final[-1].items() if k.startswith("final_")} if final else {}
 
     def images_seen(self) -> int:
-        """How many images its weights were trained on, repeats counted; with ``patience`` up to the best epoch."""
+        """Return the number of images that the weights were trained on, counting repeats."""
         facts = load_facts(self.path / "weights.safetensors")
         images = record(WeightFacts, facts, str(self.path / "weights.safetensors")).images
         return self.config.total_images if images is None else images
 
 
 def files_of(image: Any) -> Any:
-    """The name of a single file as a list of one; a folder and anything that is no name stay as they are."""
+    """Return the path of a file as a list of one; folders and other values are unchanged."""
     is_file = isinstance(image, str | Path) and not os.path.isdir(image)
     return [image] if is_file else image
 
 
 def sheet_of(pixels: Tensor, columns: int | None = None) -> Sheet:
-    """A sheet of images uint8 ``[N, C, H, W]``, at most six in a row unless ``columns`` is given."""
+    """Return a sheet of images uint8 ``[N, C, H, W]``, at most six per row unless ``columns`` is given."""
     return Sheet(pixels, columns or min(len(pixels), 6))

@@ -1,4 +1,4 @@
-"""A run folder for a model that was trained outside of vaekit's own loop."""
+"""Create a run folder for a model that was trained outside of vaekit's loop."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from vaekit.system.tensor_layouts import fault, layouts_of
 
 __all__ = ["create_run"]
 
-_FITTED = "fitted_prior."  # begins the names of its tensors; a run keeps it in a file of its own
+_FITTED = "fitted_prior."  # prefix of the tensors of a fitted prior, which has a file of its own
 
 
 def create_run(model: LatentModel, recipe: Recipe, images: Images, out: Path, images_seen: int | None) -> None:
-    """Writes the new folder ``out``, whole or not at all: what a finished training leaves, but for the state to resume.
+    """Write the new folder ``out`` atomically, with all files of a finished training except the state.
 
-    Raises :class:`UserError` if the folder exists, or the model is not one of that recipe for such images.
+    Raises:
+        UserError: If the folder exists, or the model does not fit the recipe and the images.
     """
     seen = int(is_trained_on(images, recipe).sum()) if images_seen is None else images_seen
     if seen < 1:
@@ -51,11 +52,11 @@ def create_run(model: LatentModel, recipe: Recipe, images: Images, out: Path, im
 
 
 def _weights_of(model: LatentModel, config: RunConfig) -> dict[str, Tensor]:
-    """The weights of the model, on the CPU; refuses those of another network, and those that are not finite."""
+    """Return the weights of the model on the CPU; refuses weights of another network, or that are not finite."""
     weights = {
         name: tensor.detach().cpu() for name, tensor in model.state_dict().items() if not name.startswith(_FITTED)
     }
-    with torch.device("meta"):  # shapes alone
+    with torch.device("meta"):  # shapes only
         expected = layouts_of(build_model(config.recipe, (config.data.channels, *config.data.size)))
     if wrong := fault(weights, expected):
         raise UserError(
@@ -67,7 +68,7 @@ def _weights_of(model: LatentModel, config: RunConfig) -> dict[str, Tensor]:
 
 
 def _write_measurements(folder: Path, images: Images, images_seen: int) -> None:
-    """The pictures and numbers of the last epoch, and the final results."""
+    """Write the pictures and numbers of the last epoch, and the final results."""
     model, config = runs.load_model(folder)
     runs.append_metrics(folder, {"images": 0, "kind": "start"})
     watched = Watched.of(images, config.recipe, config.conditions)

@@ -1,10 +1,10 @@
-"""A run is a folder. Every file in it is written whole or not at all: into a draft folder, synced, then renamed.
+"""The files of a run folder. Each is written atomically: into a draft folder, synced, then renamed.
 
     config.json, state.safetensors (the one before it: state-previous.safetensors), weights.safetensors,
     latents.safetensors, metrics.jsonl, doctor.json, pictures/, report.html, README.md
 
-The state is written first, and training can resume from it alone; everything else is derived from it. Nothing is
-unpickled. A run may come from a stranger: only regular files are read, and nothing is written through a link.
+The state is written first, and is enough to resume; everything else is derived from it. Nothing is unpickled. A run may
+come from a stranger, so only regular files are read, and nothing is written through a link.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ __all__ = [
     "trim_metrics",
 ]
 
-_STATES = ("state.safetensors", "state-previous.safetensors")  # the newest first
+_STATES = ("state.safetensors", "state-previous.safetensors")  # newest first
 _FILES = (
     *("config.json", "doctor.json", "metrics.jsonl", "weights.safetensors", "latents.safetensors"),
     *("directions.safetensors", "prior.safetensors", *_STATES),
 )
-_MOST_BYTES = 1 << 26  # of a file of settings
+_MOST_BYTES = 1 << 26  # of a JSON file
 _MOST_METRICS_BYTES = 1 << 30
 
 
 def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Writes ``state.safetensors``; the state it replaces stays as ``state-previous.safetensors``."""
+    """Write ``state.safetensors``; the previous one becomes ``state-previous.safetensors``."""
     newest = folder / "state.safetensors"
     incoming = folder / "state-next.safetensors"
     save_tensors(incoming, tensors, facts)
@@ -83,9 +83,9 @@ def load_state(
     say: Callable[[str], None],
     fault_of: Callable[[dict[str, Tensor], dict[str, Any]], str | None] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest readable state, or None if there is none yet. Damaged ones are reported to ``say`` and removed.
+    """Return the newest valid state, or None if there is none yet. Damaged ones are reported to ``say`` and removed.
 
-    ``fault_of`` describes what is wrong with a readable state, or returns None.
+    ``fault_of`` returns a description of what is wrong with a state, or None.
     """
     damaged: list[tuple[Path, str]] = []
     for path in (folder / name for name in _STATES):
@@ -99,11 +99,11 @@ def load_state(
         if wrong:
             damaged.append((path, wrong))
             continue
-        for broken, reason in damaged:  # or the next save would put it in the place of this
-            say(f"{broken} is damaged; the state before it is used ({reason})")
+        for broken, reason in damaged:  # otherwise the next save would replace the good state by it
+            say(f"{broken} is damaged; the previous state is used ({reason})")
             broken.unlink()
         if not sums.is_sealed(path):
-            say(f"{path} is from an older vaekit and has no checksum, so damage to it would not be noticed")
+            say(f"{path} is from an older vaekit and has no checksum, so damage would not be detected")
         return state
     if damaged:
         raise UserError(
@@ -113,7 +113,7 @@ def load_state(
 
 
 def read_config(folder: Path) -> RunConfig:
-    """The configuration of a run; raises :class:`UserError` if ``folder`` is not one."""
+    """Read the configuration of a run; raises :class:`UserError` if ``folder`` is not one."""
     path = Path(folder) / "config.json"
     if not os.path.lexists(path):
         raise UserError(f"{folder} is not a run: {_why_no_run(Path(folder))}")
@@ -131,7 +131,7 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def _check_whole(config: RunConfig, where: str) -> None:
-    """Refuses a configuration whose parts contradict each other."""
+    """Refuse a configuration whose values contradict each other."""
     row = config.recipe
     chosen = {"width": row.width, "patch": row.patch, "latent_dim": row.latent_dim, "batch_size": row.batch_size}
     for name, value in chosen.items():
@@ -139,13 +139,13 @@ def _check_whole(config: RunConfig, where: str) -> None:
             raise UserError(f"{where} is missing recipe.{name}; the run folder is damaged")
     if row.condition_size != size_of(config.conditions):
         raise UserError(
-            f"{where} has recipe.condition_size = {row.condition_size}, its conditions need "
+            f"{where} has recipe.condition_size = {row.condition_size}, but its conditions need "
             f"{size_of(config.conditions)}; the run folder is damaged"
         )
 
 
 def _why_no_run(folder: Path) -> str:
-    """Why a path without a config.json is not a run, and what to give instead."""
+    """Describe why a path without a config.json is not a run, and what to give instead."""
     remedy = "give a folder that 'vaekit train' wrote"
     if folder.is_file():
         is_archive = folder.name.lower().endswith(ARCHIVE_ENDINGS)
@@ -153,31 +153,33 @@ def _why_no_run(folder: Path) -> str:
     if not folder.is_dir():
         return f"there is no such folder; {remedy}"
     if (folder / "model.json").exists():
-        return "it is an export; give the run that it was made from"
+        return "it is an export; give the run that was exported"
     try:
         inside = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         return f"it cannot be read ({error.strerror}); {remedy}"
     runs = [name for name in inside if (folder / name / "config.json").is_file()]
     if runs:
-        return f"it holds runs; give one of them, such as {folder / runs[0]}"
+        return f"it contains runs; give one of them, such as {folder / runs[0]}"
     return f"it has no config.json; {remedy}" if inside else f"the folder is empty; {remedy}"
 
 
 def _check_kinds(folder: Path) -> None:
-    """Refuses a run with a link, a pipe or a device in place of a file: it may come from a stranger."""
+    """Refuse a run with a link, pipe or device in place of a file, because it may come from a stranger."""
     for name in _FILES:
         if what := odd_kind(folder / name):
             raise UserError(
-                f"{folder / name} is {what} where a run has a regular file; put a copy of the file there, or remove it"
+                f"{folder / name} is {what}, not a regular file; replace it by a copy of the file, or remove it"
             )
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[LatentModel, RunConfig]:
-    """The trained model of a run, in eval mode, with its configuration.
+    """Load the trained model of a run, in eval mode, with its configuration.
 
-    Raises :class:`UserError` for weights that do not fit the configuration or are not finite. Shapes are compared
-    before the network is built, so a damaged configuration allocates nothing.
+    Shapes are compared before the network is built, so a damaged configuration allocates nothing.
+
+    Raises:
+        UserError: If the weights do not fit the configuration or are not finite.
     """
     config = read_config(folder)
     weights = load_weights(Path(folder), config)
@@ -187,10 +189,10 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[Latent
 
 
 def load_weights(folder: Path, config: RunConfig) -> dict[str, Tensor]:
-    """The weights of a run; raises :class:`UserError` if they do not fit its configuration or are not finite."""
+    """Load the weights of a run; raises :class:`UserError` if they do not fit its configuration or are not finite."""
     path = folder / "weights.safetensors"
     weights, facts = load_tensors(path)
-    with torch.device("meta"):  # shapes alone
+    with torch.device("meta"):  # shapes only
         expected = layouts_of(build_model(config.recipe, (config.data.channels, *config.data.size)))
     if wrong := fault(weights, expected):
         raise UserError(f"the weights in {folder} do not fit its config.json: {wrong}; {_again(path)}")
@@ -199,7 +201,7 @@ def load_weights(folder: Path, config: RunConfig) -> dict[str, Tensor]:
 
 
 def load_latents(folder: Path, latent_dim: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The stored latents ``[N, latent_dim]`` of the training images, if the run is finished."""
+    """Load the stored latents ``[N, latent_dim]`` of the training images, if the run is finished."""
     path = Path(folder) / "latents.safetensors"
     if not os.path.lexists(path):
         return None
@@ -211,19 +213,19 @@ def load_latents(folder: Path, latent_dim: int) -> tuple[dict[str, Tensor], dict
 
 
 def _again(path: Path) -> str:
-    """How to write a file again that is derived from the state."""
+    """Return the remedy for a file that is derived from the state."""
     return f"repeat the training with {argument('out', path.parent)} to write it again"
 
 
 def save_evidence(folder: Path, evidence: Evidence) -> None:
-    """Writes ``doctor.json``, the evidence of the doctor at the end of the training."""
+    """Write ``doctor.json``, the doctor's evidence at the end of training."""
     atomic_write_text(folder / "doctor.json", json.dumps(evidence.to_dict(), indent=2) + "\n")
 
 
 def load_evidence(folder: Path) -> Evidence | None:
-    """The evidence of the doctor at the end of the training; None if it has not ended.
+    """Load the doctor's evidence at the end of training; None if training has not ended.
 
-    A file that is damaged, or from a vaekit with other numbers, is ignored with a note.
+    A file that is damaged, or from an incompatible version, is ignored with a note.
     """
     path = Path(folder) / "doctor.json"
     if not os.path.lexists(path):
@@ -234,19 +236,19 @@ def load_evidence(folder: Path) -> Evidence | None:
         wrong = f"{path} cannot be read ({error.strerror})"
     except UserError as error:
         wrong = str(error)
-    note_once(f"{wrong}; the stored verdict is ignored, vaekit doctor {folder} gives a new one")
+    note_once(f"{wrong}; the stored verdict is ignored: run vaekit doctor {folder} for a new one")
     return None
 
 
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:
-    """Adds one line to ``metrics.jsonl``."""
+    """Append a line to ``metrics.jsonl``."""
     path, flags = folder / "metrics.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT
     with disk_errors(path), open(open_descriptor(path, flags), "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``. Damaged lines are ignored with a note, a last line cut off by a kill without."""
+    """Read ``metrics.jsonl``. Damaged lines are ignored with a note, except a last line that was cut off by a kill."""
     path = Path(folder) / "metrics.jsonl"
     if not os.path.lexists(path):
         return []
@@ -274,16 +276,16 @@ def _line_of(text: bytes) -> dict[str, Any] | None:
 
 
 def trim_metrics(folder: Path, images: int) -> None:
-    """Cuts ``metrics.jsonl`` back to the lines of the first ``images`` images.
+    """Truncate ``metrics.jsonl`` to the first ``images`` images.
 
-    Final numbers are removed too: they are measured again at the new end.
+    Final numbers are removed too, because they will be measured again.
     """
     kept = [line for line in read_metrics(folder) if line["images"] <= images and line.get("kind") != "final"]
     atomic_write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a file is one of vaekit's that a kill left half written.
+    """Whether a file is a lock or a half-written file of a killed process.
 
     >>> is_leftover(Path("run/.config.json.part")), is_leftover(Path("run/config.json"))
     (True, False)
@@ -292,7 +294,7 @@ def is_leftover(path: Path) -> bool:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes half-written files of killed trainings; earlier versions left ``.part`` and ``.tmp`` files."""
+    """Remove half-written files of killed trainings; earlier versions left ``.part`` and ``.tmp`` files."""
     for inside in (folder, folder / "pictures"):
         clear_drafts(inside)
     for path in (*folder.rglob(".*.part"), *folder.glob(".tmp??????")):

@@ -17,7 +17,7 @@ from vaekit.model.factory import resolve
 
 __all__ = ["make_config"]
 
-_WINDOW_BYTES = 1 << 28  # of images that are mixed at a time, for sets on a disk
+_WINDOW_BYTES = 1 << 28  # of images that are shuffled at a time, for datasets on disk
 
 
 def make_config(
@@ -40,7 +40,7 @@ def make_config(
     length = options.length()
     total_count, count = counts or (len(images), int(is_trained_on(images, recipe).sum()))
     if not count:
-        raise UserError(f"{images.source} names no training images, only other parts; add those to train on")
+        raise UserError(f"{images.source} has no training images, only other parts; add training images")
     conditions: tuple[Condition, ...] = ()
     if recipe.is_conditional:
         conditions = conditions_of(images, is_trained_on(images, recipe))
@@ -67,7 +67,7 @@ def make_config(
     likelihood = registry.likelihood(row.likelihood)
     if likelihood.is_binary and options.binarize is None and not all(map(is_binary, images.pixels.split(1024))):
         raise UserError(
-            f"likelihood={row.likelihood} needs binary pixels, and these images have gray levels; "
+            f"likelihood={row.likelihood} needs binary pixels, but these images have gray levels; "
             f"give {argument('binarize', 'dynamic')} or {argument('likelihood', 'normal')}"
         )
     if options.binarize and row.has_bound and likelihood.is_unbounded(row):
@@ -76,7 +76,7 @@ def make_config(
             f"{argument('binarize')}; leave it out for bernoulli, or give a probability such as discretized-logistic"
         )
     return RunConfig(
-        replace(row, epochs=None),  # the length is not part of what a recipe is: a finished run can be extended
+        replace(row, epochs=None),  # the length is not part of a stored recipe, because a finished run can be extended
         data,
         total,
         options.seed,

@@ -1,4 +1,4 @@
-"""A run at a glance, as a notebook shows it: its facts and its newest reconstructions."""
+"""The view of a run in a notebook: facts and the latest reconstructions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["overview_html"]
 
 
 def overview_html(run: RunContext) -> str:
-    """A table of facts, and the newest picture of reconstructions in the run folder."""
+    """Return a table of facts, and the latest picture of reconstructions, as HTML."""
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in _facts(run))
     picture = ""
     if newest := _newest_reconstructions(run):
@@ -39,5 +39,5 @@ def _newest_reconstructions(run: RunContext) -> bytes | None:
     kinds = next(reversed(Facts.of(run.path).pictures.values()), {})
     try:
         return stored_picture(kinds["reconstructions"])[0]
-    except Exception:  # there is none, or the file is not one of ours
+    except Exception:  # there is none, or it is not a file of vaekit
         return None

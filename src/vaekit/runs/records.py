@@ -1,6 +1,6 @@
 """Schemas of the files of a run: the metadata of tensors, the lines of metrics, the stored latents.
 
-Each file has one schema, and is checked against it where it is opened (:mod:`vaekit.runs.folder`).
+Each file has one schema and is checked when it is opened (:mod:`vaekit.runs.folder`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from vaekit.system.tensor_layouts import Layout, fault
 __all__ = ["LatentFacts", "StateFacts", "WeightFacts", "is_metrics_line", "latents_fault"]
 
 
-_MOST = 1e100  # larger numbers in metrics.jsonl have no axis to be drawn on
+_MOST = 1e100  # larger numbers in metrics.jsonl cannot be drawn
 _KINDS = ("start", "train", "validation", "final")
 _NAMES = ("kind", "part")
 
 
 @dataclass(frozen=True)
 class StateFacts:
-    """Metadata of ``state.safetensors``: how far the training is."""
+    """Metadata of ``state.safetensors``: the progress of the training."""
 
     images: Annotated[int, COUNT]
     steps: Annotated[int, COUNT]
@@ -45,14 +45,14 @@ class WeightFacts:
 
 @dataclass(frozen=True)
 class LatentFacts:
-    """Metadata of ``latents.safetensors``: the names that labels and text attributes point to."""
+    """Metadata of ``latents.safetensors``: the names that labels and text attributes are indices into."""
 
     classes: tuple[str, ...] = ()
     strings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def is_metrics_line(line: Any) -> bool:
-    """Whether a value is a line of ``metrics.jsonl``: the images seen, the kind of the line, and numbers.
+    """Whether a value is a valid line of ``metrics.jsonl``: the images seen, the kind of the line, and numbers.
 
     >>> is_metrics_line({"images": 0, "kind": "start"}), is_metrics_line({"images": 0, "kind": "train", "psnr_db": "x"})
     (True, False)
@@ -65,7 +65,7 @@ def is_metrics_line(line: Any) -> bool:
 
 
 def latents_fault(tensors: Mapping[str, Tensor], facts: LatentFacts, latent_dim: int) -> str | None:
-    """A description of the first fault in ``latents.safetensors``, or None."""
+    """Describe the first fault in ``latents.safetensors``; None if it is valid."""
     columns = {name: t for name, t in tensors.items() if name.startswith(ATTRIBUTE)}
     rows = len(tensors["latents"]) if "latents" in tensors and tensors["latents"].ndim else 0
     expected = {"latents": Layout((-1, latent_dim))}
@@ -80,13 +80,13 @@ def latents_fault(tensors: Mapping[str, Tensor], facts: LatentFacts, latent_dim:
     for name, column in columns.items():
         words = facts.strings.get(name.removeprefix(ATTRIBUTE))
         layout = Layout((rows,), torch.float64 if words is None else torch.int64)
-        if not layout.fits(column):  # numbers may be NaN: an attribute can be unknown
+        if not layout.fits(column):  # NaN marks unknown attributes
             return fault({name: column}, {name: layout})
         if words is not None:
             ends[name] = len(words)
     for name, end in ends.items():
         if not bool(((tensors[name] >= 0) & (tensors[name] < end)).all()):
-            return f"{name} points to a missing name"
+            return f"{name} has an index without a name"
     return None
 
 

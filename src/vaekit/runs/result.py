@@ -29,14 +29,14 @@ __all__ = ["Result"]
 class Result:
     """What a verb of a run returns: a figure, numbers, or both.
 
-    A notebook shows it, and ``print`` writes it as lines. Indexing by name reads a number, as do the methods of a dict.
-    A result with a figure unpacks into the figure and the numbers; without one it iterates over the names, as a dict.
+    A notebook shows it, and ``print`` writes its numbers. Numbers are read by name, as from a dict. A result with a
+    figure unpacks into figure and numbers; one without a figure iterates over the names.
 
     Attributes:
-        figure: the picture, or None.
-        numbers: what was measured, by name; may be empty.
-        table: one column per quantity with an entry for each image, for verbs that measure every image; else empty.
-        text: how the numbers print, if not one line for each name.
+        figure: The picture, or None.
+        numbers: Numbers by name; may be empty.
+        table: Columns by name with an entry per image, for verbs that measure every image; otherwise empty.
+        text: The printed text, if it is not one line per name.
 
     >>> result = Result(numbers={"images": 186, "psnr_db": 21.5})
     >>> result["psnr_db"], "elbo_nats" in result
@@ -54,17 +54,17 @@ class Result:
     text: str = ""
 
     def save(self, path: str | Path) -> Path:
-        """Writes the figure, the numbers or the table to a file; its ending says which.
+        """Write the figure, the numbers or the table to a file, depending on its extension.
 
         Args:
-            path: ``.png``, ``.webp`` (both lossless) or ``.jpg`` for the figure, whose folder is made if need be;
+            path: ``.png``, ``.webp`` (both lossless) or ``.jpg`` for the figure, whose folder is created if necessary;
                 ``.json`` for the numbers; ``.csv`` for the table.
 
         Returns:
             The path.
 
         Raises:
-            UserError: if the result lacks what the ending asks for, or the file cannot be written.
+            UserError: If the result has no such content, or the file cannot be written.
         """
         path = Path(path)
         if path.suffix.lower() == ".json":
@@ -93,23 +93,23 @@ class Result:
         return figure.pixels
 
     def keys(self) -> KeysView[str]:
-        """The names of the numbers."""
+        """Return the names of the numbers."""
         return self.numbers.keys()
 
     def values(self) -> ValuesView[Any]:
-        """The numbers."""
+        """Return the numbers."""
         return self.numbers.values()
 
     def items(self) -> ItemsView[str, Any]:
-        """The numbers with their names."""
+        """Return pairs of names and numbers."""
         return self.numbers.items()
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A number, or ``default`` if there is none of that name."""
+        """Return a number, or ``default`` if there is none of that name."""
         return self.numbers.get(name, default)
 
     def __getitem__(self, name: str | int) -> Any:
-        """A number by its name; 0 is the figure and 1 the numbers, as in the pair that it unpacks into."""
+        """Return a number by name; 0 is the figure and 1 the numbers, as in the pair that it unpacks into."""
         return self.numbers[name] if isinstance(name, str) else (self.figure, self.numbers)[name]
 
     def __contains__(self, name: object) -> bool:
@@ -119,14 +119,14 @@ class Result:
         return iter(self.numbers) if self.figure is None else iter((self.figure, self.numbers))
 
     def __len__(self) -> int:
-        """The number of images in the figure; without a figure that of the numbers."""
+        """The number of images in the figure, or without a figure the number of numbers."""
         return len(self.numbers) if self.figure is None else len(self.pixels)
 
     def __bool__(self) -> bool:
         return True
 
     def __eq__(self, other: object) -> bool:
-        """Whether numbers and figure are the same; without a figure it equals the dict of its numbers."""
+        """Whether numbers and figure are equal; a result without a figure also equals the dict of its numbers."""
         if isinstance(other, Result):
             return self.numbers == other.numbers and self._repr_png_() == other._repr_png_()
         return self.figure is None and self.numbers == other
@@ -150,10 +150,10 @@ class Result:
         return image + (f"<pre>{text}</pre>" if text else "")
 
     def _lines(self) -> list[str]:
-        """The numbers as text."""
+        """Return the numbers as text."""
         return list(map(printable, self.text.split("\n") if self.text else text_lines(self.numbers)))
 
     def _figure(self) -> Picture:
         if self.figure is None:
-            raise UserError("this result has numbers and no figure; read .numbers")
+            raise UserError("this result has no figure; read .numbers")
         return self.figure

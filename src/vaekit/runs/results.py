@@ -1,4 +1,4 @@
-"""What a run folder gets from final weights: latents of the training images, numbers, a diagnosis, and the report."""
+"""Write what follows from the final weights: latents of the training images, numbers, a diagnosis, and the report."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ __all__ = ["Final", "write_results"]
 
 @dataclass(frozen=True)
 class Final:
-    """The outcome of a training."""
+    """The result of a training."""
 
-    part: str  #: the images measured: "test", or "all" if there is no test part
+    part: str  #: the measured part: "test", or "all" without a test part
     numbers: Numbers
     evidence: Evidence
 
@@ -44,18 +44,18 @@ def write_results(
     images_seen: int,
     add: Callable[[dict[str, Any]], None],
 ) -> Final:
-    """Writes everything that follows from the final weights; the report comes last.
+    """Write everything that follows from the final weights; the report comes last.
 
     Args:
-        out: the run folder, which has its configuration, weights and metrics.
-        model: the model with these weights, in eval mode.
-        config: its configuration.
-        images: all images of the run, as they were trained on.
-        images_seen: how many it was trained on, repeats counted.
-        add: is given the final record, and appends it to the metrics of the folder.
+        out: The run folder, which contains configuration, weights and metrics.
+        model: The model with these weights, in eval mode.
+        config: Its configuration.
+        images: All images of the run, as in training.
+        images_seen: Training images in total, counting repeats.
+        add: Called with the final record, to append it to the metrics.
 
     Raises:
-        UserError: if the model gives pictures that are not finite.
+        UserError: If pictures of the model are not finite.
     """
     trained = is_trained_on(images, config.recipe)
     save_tensors(out / "latents.safetensors", *ops.encode_set(model, images, trained))
@@ -65,7 +65,7 @@ def write_results(
     numbers = evaluate(model, chosen, iwae_samples=config.recipe.bound_samples)
     if not math.isfinite(numbers["sse_per_image"] or 0.0):
         raise UserError(
-            f"{out}: the trained model gives pictures that are not finite, its weights have diverged; "
+            f"{out}: the trained model draws pictures that are not finite, because its weights have diverged; "
             f"train again with another {argument('out')} and a smaller {argument('learning_rate')} than "
             f"{config.recipe.learning_rate:g}"
         )

@@ -1,7 +1,4 @@
-"""A trained run with its verbs: everything that can be done with it in Python. The command line calls the same methods.
-
-The methods check their arguments and call :mod:`vaekit.runs.verbs`.
-"""
+"""A trained run and its methods, which the command line calls too. They check arguments and call the verbs' modules."""
 
 from __future__ import annotations
 
@@ -45,20 +42,15 @@ __all__ = ["Run"]
 
 @checked
 class Run:
-    """A trained model with its verbs.
+    """A trained run.
 
-    All verbs are deterministic; those that draw random numbers take a seed. Most return a :class:`~vaekit.Result`, with
-    a figure, numbers, or both. :meth:`encode` and :meth:`latent` return latents, :meth:`denoise` and :meth:`inpaint`
-    images as float tensors, so that they can be computed with.
+    Methods are deterministic; those that draw random numbers take a seed. Most return a :class:`~vaekit.Result` with a
+    figure, numbers, or both. :meth:`encode` and :meth:`latent` return latents; :meth:`denoise` and :meth:`inpaint`
+    return float images.
 
-    Images may be anything that :func:`vaekit.open_images` takes; they are brought to the run's size and channels. Only
+    Images are anything that :func:`vaekit.open_images` takes, and are converted to the run's size and channels. Only
     ``denoise`` and ``inpaint`` take floats in [0, 1] of the run's size. Latents and floats may be tensors, arrays or
-    lists. The message about a wrong value begins with the name of the parameter.
-
-    Attributes:
-        path: the run folder.
-        config: its configuration.
-        model: the trained :class:`~vaekit.model.latent_model.LatentModel`, in eval mode.
+    lists. A wrong value raises :class:`~vaekit.errors.UserError`, whose message begins with the name of the parameter.
     """
 
     def __init__(self, path: Path, config: RunConfig, model: LatentModel) -> None:
@@ -75,22 +67,19 @@ class Run:
         *,
         images_seen: int | None = None,
     ) -> Run:
-        """Makes a run of a model that you trained in your own loop. All verbs then work on it.
+        """Create a run from a model that you trained in your own loop.
+
+        The run holds no optimizer, so it cannot be resumed; ``vaekit.train`` with ``init`` starts from its weights.
 
         Args:
-            model: the trained model, as ``vaekit.model.factory.build_model(recipe, images.shape)`` built it. It is not
-                changed.
-            recipe: the recipe that it was built from, or its name.
-            images: the images that it was trained on. Their train part counts as seen; val and test are measured.
-            out: the run folder, which must not exist. It appears whole or not at all.
-            images_seen: how many images the model was trained on, repeats counted; by default each once.
-
-        Returns:
-            The run. It cannot be trained further, since it holds no optimizer; ``vaekit.train`` with ``init`` starts
-            from its weights.
+            model: The trained model, from ``vaekit.model.factory.build_model(recipe, images.shape)``.
+            recipe: The recipe that it was built from, or its name.
+            images: The images. The model was trained on the train part; val and test are measured.
+            out: The run folder, which must not exist. It is created atomically.
+            images_seen: Training images in total, counting repeats. By default, each image once.
 
         Raises:
-            UserError: if ``out`` exists, or the model is not one of that recipe for such images.
+            UserError: If ``out`` exists, or the model does not fit the recipe and the images.
         """
         form = Form() if model.image_shape is None else Form(model.image_shape[1:], model.image_shape[0])
         opened = open_in(images, form)
@@ -105,7 +94,7 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
-        """The configuration that it was trained with."""
+        """The configuration."""
         return self.context.config
 
     @property
@@ -115,143 +104,131 @@ class Run:
 
     @property
     def row(self) -> Recipe:
-        """Its recipe, with every value chosen."""
+        """The resolved recipe."""
         return self.context.recipe
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of its images."""
+        """Channels, height and width of the images."""
         return self.context.shape
 
     @property
     def form(self) -> Form:
-        """The size and channels that every image is brought to, as in training."""
+        """The form that images are converted to."""
         return self.context.form
 
     @property
     def leads(self) -> bool:
-        """Whether this process prints and writes. Without other processes it does."""
+        """Whether this is the main process, which prints and writes files."""
         return self.context.leads
 
     @property
     def is_finished(self) -> bool:
-        """Whether its training has ended, by its length or by ``patience``."""
+        """Whether training has ended."""
         return bool(self.final_numbers())
 
     def needs(self, verb: str) -> None:
-        """Checks that the model can do something.
+        """Raise :class:`UserError` if the model does not support a verb, such as ``"interpolate"``.
 
         Args:
-            verb: a name in :data:`vaekit.config.capabilities.NEEDS`, such as ``"interpolate"``.
-
-        Raises:
-            UserError: if it cannot; the message names recipes that can.
+            verb: A name in :data:`vaekit.config.capabilities.NEEDS`.
         """
         self.context.needs(verb)
 
     def final_numbers(self) -> dict[str, Any]:
-        """The numbers measured when training ended: ``final_psnr_db`` and so on; empty before."""
+        """Return the final numbers, such as ``final_psnr_db``; empty before training has ended."""
         return self.context.final_numbers()
 
     def images_seen(self) -> int:
-        """How many images its weights were trained on, repeats counted; with ``patience`` up to the best epoch."""
+        """Return the number of images that the weights were trained on, counting repeats."""
         return self.context.images_seen()
 
     # Images
 
     def images(self, split: str = "all") -> Images:
-        """The run's own images.
+        """Return the images that the run was trained on.
 
         Args:
             split: ``"train"``, ``"val"``, ``"test"`` or ``"all"``.
 
         Raises:
-            UserError: if they are missing or have changed since the training.
+            UserError: If they are missing or have changed.
         """
         return self.context.images(split)
 
     def choose(self, data: Any = None, split: str | None = None) -> Images:
-        """The images that a verb works on.
+        """Return the images that a verb works on.
 
         Args:
-            data: images, by default the run's own.
-            split: the part to take; by default the test part if the run's data or ``data`` has one, else all.
+            data: Images. By default, the run's own.
+            split: The part. By default, test, or all without a test part.
 
         Raises:
-            UserError: if that part holds no images.
+            UserError: If the part is empty.
         """
         chosen = self.context.choose(data, split)
         return chosen.opened[chosen.rows]
 
     def pick(self, data: Any, split: str | None, count: int) -> Tensor:
-        """Some of the images of :meth:`choose`: the first of every class before the second.
+        """Return up to ``count`` of the images of :meth:`choose`, one per class first, uint8 ``[count, C, H, W]``.
 
         Args:
-            data: images, or None for the run's own.
-            split: as in :meth:`choose`.
-            count: how many.
-
-        Returns:
-            uint8 ``[count, C, H, W]``, fewer if there are fewer.
+            data: Images, or None for the run's own.
+            split: As in :meth:`choose`.
+            count: Number of images.
         """
         return self.context.pick(data, split, count)
 
     def pixels(self, data: Any) -> Tensor:
-        """Any images as uint8 ``[N, C, H, W]`` of the run's size and channels, black and white if the run's are."""
+        """Convert images to uint8 ``[N, C, H, W]`` as in training, binarized if the run's are."""
         return self.context.pixels(data)
 
     # Latents
 
     def encode(self, data: Any) -> Tensor:
-        """The latents of images: their posterior means, without sampling.
+        """Encode images to posterior means, float32 ``[N, latent_dim]`` on the CPU.
 
         Args:
-            data: images.
-
-        Returns:
-            float32 ``[N, latent_dim]`` on the CPU.
+            data: Images.
         """
         return self.context.encode(data)
 
     def decode(self, latents: Any) -> Result:
-        """The pictures of latents.
+        """Decode latents to a figure; its ``pixels`` are uint8 ``[N, C, H, W]``.
 
         Args:
             latents: ``[N, latent_dim]``.
-
-        Returns:
-            A figure with a picture for each; ``.pixels`` is uint8 ``[N, C, H, W]``.
         """
         return generate.decode(self.context, latents)
 
     def latent(self, name: Any) -> Tensor:
-        """One latent ``[latent_dim]``: of an image, the mean of several, or the mean of a group of the run's data.
+        """Return the latent ``[latent_dim]`` of an image, or the mean latent of several images or of a group.
 
         Args:
-            name: an image file, a folder, or a group such as ``"label:smiling"`` or ``"attr:glasses=1,male=0"``; or
-                images, if it is neither a text nor a path.
+            name: An image file, a folder, images, or a group of the run's data such as ``"label:smiling"`` or
+                ``"attr:glasses=1,male=0"``.
 
         Raises:
-            UserError: if there is no such file or group.
+            UserError: If there is no such file or group.
         """
         return walk.latent(self.context, name)
 
     def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The stored latents of up to 20,000 training images.
+        """Return the stored latents of up to 20,000 training images.
 
         Returns:
-            Tensors ``latents`` float32 ``[n, latent_dim]``, ``labels`` int64 ``[n]`` and ``attribute.NAME`` ``[n]``, as
-            far as the data has them; and the names of classes and words that they point to.
+            Tensors ``latents`` float32 ``[n, latent_dim]``, ``labels`` int64 ``[n]`` and ``attribute.NAME`` ``[n]``, if
+            the data has them; and the names of classes and text values by index.
         """
         return self.context.stored()
 
     def save_codes(self, out: str | Path, data: Any = None, split: str | None = None) -> Result:
-        """Writes names, labels and latents of images to a file.
+        """Write names, labels and latents of images to a file.
 
         Args:
-            out: a ``.npz``, ``.parquet`` or ``.csv`` file.
-            data: images, by default all of the run.
-            split: the part to take, by default all.
+            out: A ``.npz``, ``.parquet`` or ``.csv`` file.
+            data: Images. By default, the run's own.
+            split: The part. By default, all.
 
         Returns:
             The numbers ``written``, ``images`` and ``latents``.
@@ -261,63 +238,54 @@ class Run:
     # Pictures
 
     def generate(self, count: int = 18, seed: int = 0, condition: Mapping[str, Any] | Sequence[str] = ()) -> Result:
-        """New images from the prior, or from the density that :meth:`fit_prior` fitted.
+        """Generate images from the prior, or from the density fitted by :meth:`fit_prior`, as a figure.
 
         Args:
-            count: how many.
-            seed: image i of a seed is the same whatever the count.
-            condition: what a conditional model conditions on, such as ``{"glasses": 1, "label": "7"}`` or
+            count: Number of images.
+            seed: Random seed. Image i of a seed is the same for every count.
+            condition: Condition of a conditional model, such as ``{"glasses": 1, "label": "7"}`` or
                 ``["glasses=1", "label=7"]``.
 
-        Returns:
-            A figure.
-
         Raises:
-            UserError: if the model has no prior, or was not trained with such conditions.
+            UserError: If the model has no prior, or was not trained with such a condition.
         """
         return generate.generate(self.context, count, seed, condition)
 
     def reconstruct(self, data: Any) -> Result:
-        """Images encoded and decoded, from the posterior mean.
+        """Encode images and decode their posterior means, as a figure of the reconstructions only.
 
         Args:
-            data: images.
-
-        Returns:
-            A figure of the reconstructions alone; :meth:`compare` shows the originals too.
+            data: Images.
         """
         return reconstruct.reconstruct(self.context, data)
 
     def compare(self, data: Any) -> Result:
-        """Originals above their reconstructions.
+        """Draw a figure of originals above their reconstructions.
 
         Args:
-            data: images.
-
-        Returns:
-            A figure of pairs.
+            data: Images.
         """
         return reconstruct.compare(self.context, data)
 
     def interpolate(self, *stops: Any, steps: int = 6, path: str = "linear") -> Result:
-        """Pictures on a walk from one latent to the next: ``run.interpolate("label:0", "label:1", steps=6)``.
+        """Decode a path between latents, such as ``run.interpolate("label:0", "label:1", steps=6)``.
 
         Args:
-            stops: two or more latents ``[latent_dim]``, image files, folders, groups or expressions as in
+            stops: Two or more latents ``[latent_dim]``, image files, folders, groups, or expressions as in
                 :meth:`arithmetic`.
-            steps: pictures from each stop to the next, both included.
+            steps: Pictures from each stop to the next, including both.
             path: ``"linear"`` or ``"spherical"`` (:func:`vaekit.latent.ops.interpolate`).
 
         Returns:
-            A figure with a row for each stretch; a single stretch wraps.
+            A figure with a row from each stop to the next; a single row wraps.
         """
         return walk.interpolate(self.context, stops, steps, path)
 
     def arithmetic(self, expression: str) -> Result:
-        """The picture of a sum of latents: ``run.arithmetic("me.png + attr:glasses=1 - attr:glasses=0")``.
+        """Decode a sum of latents, such as ``run.arithmetic("me.png + attr:glasses=1 - attr:glasses=0")``.
 
         Args:
-            expression: names that :meth:`latent` takes, with ``+`` and ``-`` between spaces, weights such as ``0.5 *``,
+            expression: Names that :meth:`latent` takes, with spaces around ``+`` and ``-``, weights such as ``0.5 *``,
                 and quotes around names with spaces.
 
         Returns:
@@ -326,166 +294,160 @@ class Run:
         return walk.arithmetic(self.context, expression)
 
     def traverse(self, image: Any = None, count: int = 5, steps: int = 7, reach: float = 2.0) -> Result:
-        """What the most active dimensions and the first principal components of the latents change.
+        """Vary the most active dimensions, and the first principal components of the latents.
 
         Args:
-            image: an image, or anything that :meth:`latent` takes, to start from; by default the mean latent.
-            count: dimensions, and as many components.
-            steps: pictures in a row.
-            reach: a row goes from ``-reach`` to ``reach`` standard deviations of the latents.
+            image: Starting point: anything that :meth:`latent` takes. By default, the mean latent.
+            count: Number of dimensions, and of components.
+            steps: Pictures per row.
+            reach: Rows go from ``-reach`` to ``reach`` standard deviations of the latents.
 
         Returns:
-            A figure with a row for each; and the numbers ``levels`` (how much two standard deviations of a dimension
-            change the pixels, root mean square in levels of 0 to 255) and ``variance_shares`` of the components.
+            A figure with a row for each, and the numbers ``levels`` (change of the pixels over two standard deviations
+            of a dimension, root mean square, in levels of 255) and ``variance_shares`` of the components.
         """
         return traverse.traverse(self.context, image, count, steps, reach)
 
     def axes(self, count: int, start: Any = None) -> list[Axis]:
-        """The dimensions that change a picture most.
+        """Return the dimensions that change a picture most.
 
         Args:
-            count: how many.
-            start: the latent ``[latent_dim]`` of the picture; by default the mean latent.
+            count: Number of dimensions.
+            start: Latent ``[latent_dim]`` of the picture. By default, the mean latent.
         """
         return traverse.axes(self.context, count, start)
 
     # Edits
 
     def edit(self, data: Any, moves: Mapping[str, float], directions: Mapping[str, Direction] | None = None) -> Result:
-        """Images with attributes added or removed: ``run.edit("me.png", {"glasses": 1, "smiling": -1})``.
+        """Add or remove attributes, such as ``run.edit("me.png", {"glasses": 1, "smiling": -1})``.
 
         Args:
-            data: images.
-            moves: a strength for each direction. 1 goes as far as from images without the attribute to those with it;
-                a negative strength removes it.
-            directions: by default :meth:`directions`.
+            data: Images.
+            moves: Strength of each direction. 1 is the distance from images without the attribute to those with it;
+                negative strengths remove it.
+            directions: By default, :meth:`directions`.
 
         Returns:
-            A figure of the edited images in the order of ``data``, and what is known of the directions.
+            A figure of the edited images, and strength, accuracy and method of each direction.
         """
         return edit.edit(self.context, data, moves, directions)
 
     def edit_sheet(
         self, data: Any, moves: Mapping[str, float], directions: Mapping[str, Direction] | None = None
     ) -> Result:
-        """Images, their reconstructions, and the result of :meth:`edit`, in rows; the arguments are the same."""
+        """Draw rows of images, reconstructions and edited images; the arguments are those of :meth:`edit`."""
         return edit.edit_sheet(self.context, data, moves, directions)
 
     def directions(self, method: str = "adjusted", is_orthogonal: bool = False) -> dict[str, Direction]:
-        """The directions of labels and attributes of the run's data and of folders, by name.
+        """Return the directions of labels, attributes and folders by name.
 
-        They are fitted on the stored latents of training images and kept in the run. Their accuracy is measured on the
-        run's own held-out images. If those are missing, a fifth of the stored latents is held out instead.
+        They are fitted on the stored latents, and stored in the run. Their accuracy is measured on the run's held-out
+        images or, if those are missing, on a fifth of the stored latents.
 
         Args:
             method: ``"adjusted"``, ``"means"`` or ``"classifier"`` (:mod:`vaekit.latent.directions`).
-            is_orthogonal: leave out what each shares with directions of other attributes.
+            is_orthogonal: Whether to project out the directions of other attributes.
         """
         return directing.directions(self.context, method, is_orthogonal)
 
     def add_direction(
         self, name: str, with_: str, without: str, method: str = "means", is_orthogonal: bool = False
     ) -> Direction:
-        """A direction from one folder of images to another, kept in the run.
+        """Fit a direction on two folders of images, and store it in the run.
 
-        Every fifth image of each folder is held out for the accuracy, if both have five. ``"adjusted"`` is ``"means"``
-        here, since nothing else is known of these images.
+        Every fifth image of each folder is held out for the accuracy, if both have five. ``"adjusted"`` equals
+        ``"means"`` here, because these images have no other attributes.
 
         Args:
-            name: its name; an older direction of that name is replaced.
-            with_: a folder of images with the attribute.
-            without: a folder of images without it.
-            method: as in :meth:`directions`.
-            is_orthogonal: as in :meth:`directions`.
+            name: Its name. A direction of that name is replaced.
+            with_: Folder of images with the attribute.
+            without: Folder of images without it.
+            method: As in :meth:`directions`.
+            is_orthogonal: As in :meth:`directions`.
 
         Raises:
-            UserError: if the run's data has a column of that name.
+            UserError: If the run's data has a column of that name.
         """
         return directing.add_direction(self.context, name, with_, without, method, is_orthogonal)
 
     # Restoring
 
     def denoise(self, noisy: Any) -> Tensor:
-        """Noisy images, cleaned.
+        """Remove noise from images; returns float32 ``[N, C, H, W]`` in [0, 1].
 
         Args:
-            noisy: floats on the [0, 1] scale, ``[N, C, H, W]`` or ``[N, H, W, C]`` of the run's size. Values may leave
-                [0, 1].
-
-        Returns:
-            float32 ``[N, C, H, W]`` in [0, 1].
+            noisy: Floats on the [0, 1] scale, ``[N, C, H, W]`` or ``[N, H, W, C]`` of the run's size. Values may be out
+                of [0, 1].
         """
         return restore.denoise(self.context, noisy)
 
     def denoise_sheet(self, pixels: Any, noise_std: float | None, seed: int = 0) -> Result:
-        """Noisy images above the denoised ones.
+        """Draw noisy images above the denoised ones.
 
         Args:
-            pixels: images.
-            noise_std: if given, the images are taken as clean, and normal noise of this standard deviation is added.
-            seed: of the noise.
+            pixels: Images.
+            noise_std: Standard deviation of normal noise to add first. None adds no noise.
+            seed: Seed of the noise.
 
         Returns:
-            A figure. With ``noise_std`` its first row is the clean images, and the numbers are the PSNR before and
+            A figure. With ``noise_std``, the first row shows the clean images, and the numbers are the PSNR before and
             after.
         """
         return restore.denoise_sheet(self.context, pixels, noise_std, seed)
 
     def inpaint(self, images: Any, hidden: Any, seed: int = 0) -> Tensor:
-        """Images with their hidden pixels filled in; visible pixels do not change.
+        """Fill in hidden pixels; returns ``[N, C, H, W]`` in the type of ``images``. Visible pixels do not change.
 
         Args:
-            images: floats on the [0, 1] scale, as in :meth:`denoise`.
+            images: Floats on the [0, 1] scale, as in :meth:`denoise`.
             hidden: bool ``[N, 1, H, W]``, True where hidden. Hidden pixels are never read; they may be NaN.
-            seed: of the starting points.
-
-        Returns:
-            ``[N, C, H, W]`` in the float type of ``images``.
+            seed: Seed of the starting points.
         """
         return restore.inpaint(self.context, images, hidden, seed)
 
     def inpaint_sheet(self, pixels: Any, mask: Any, seed: int = 0) -> Result:
-        """Images, the same with some pixels hidden, and filled in.
+        """Draw rows of images, images with hidden pixels, and filled images.
 
         Args:
-            pixels: images.
-            mask: bool ``[N, 1, H, W]`` or ``[H, W]``, True where hidden; or a text such as ``"center:14x14"``, or the
-                name of a picture (:mod:`vaekit.latent.masks`).
-            seed: of random masks and starting points.
+            pixels: Images.
+            mask: bool ``[N, 1, H, W]`` or ``[H, W]``, True where hidden; or a description such as ``"center:14x14"``,
+                or the name of a picture (:mod:`vaekit.latent.masks`).
+            seed: Seed of random masks and starting points.
 
         Returns:
-            A figure of three rows, and the PSNR on the hidden pixels.
+            A figure, and the PSNR on the hidden pixels.
         """
         return restore.inpaint_sheet(self.context, pixels, mask, seed)
 
     # Search
 
     def neighbors(self, image: Any, data: Any = None, split: str | None = None, count: int = 9) -> Result:
-        """The images whose latents are nearest to those of one or more others.
+        """Find the images whose latents are nearest to those of given images.
 
         Args:
-            image: up to ten images.
-            data: the images to search, by default all of the run.
-            split: the part to search, by default all.
-            count: how many neighbors of each.
+            image: Up to ten images.
+            data: Images to search. By default, the run's own.
+            split: Part to search. By default, all.
+            count: Neighbors per image.
 
         Returns:
-            A figure with a row for each image, itself first and at most twenty neighbors; and under ``neighbors`` a
-            list for each image of names, labels and distances, nearest first (:mod:`vaekit.latent.neighbors`).
+            A figure with a row per image: itself and at most twenty neighbors. ``neighbors`` has a list per image, of
+            names, labels and distances, nearest first (:mod:`vaekit.latent.neighbors`).
         """
         return search.neighbors(self.context, image, data, split, count)
 
-    neighbours = neighbors  # the spelling that it had
+    neighbours = neighbors  # the old spelling
 
     def map(self, data: Any = None, split: str | None = None) -> Result:
-        """Images laid out in the plane of the first two principal components of their latents.
+        """Draw images at the first two principal components of their latents.
 
         Args:
-            data: images, by default all of the run.
-            split: the part to take, by default all.
+            data: Images. By default, the run's own.
+            split: The part. By default, all.
 
         Returns:
-            A mosaic; and the numbers ``images``, ``variance_shares`` of both axes, and the ``points`` of all images.
+            A mosaic, and the numbers ``images``, ``variance_shares`` of both axes, and the ``points`` of all images.
         """
         return search.map_(self.context, data, split)
 
@@ -504,22 +466,21 @@ class Run:
         factors: bool = False,
         counted: Counted = count_silently,
     ) -> Result:
-        """Numbers on images; ``docs/numbers.md`` explains each.
+        """Measure the model on images; ``docs/numbers.md`` defines each number.
 
         Args:
-            data: images, by default the run's own.
-            split: as in :meth:`choose`.
-            seed: of the posterior samples.
-            iwae_samples: samples per image for the importance-weighted bound, which is left out by default.
-            samples: new images whose distances from the measured ones are computed (:mod:`vaekit.evaluation.frechet`).
-            features: a file of Inception-v3 weights to compare them by, in place of a small classifier of our own.
-            per_image: a CSV file to write, with a line for each image.
-            factors: also measure how far the latents keep labels and attributes apart
-                (:mod:`vaekit.evaluation.disentanglement`).
-            counted: is called with what is done, how many images are done, and how many there are.
+            data: Images. By default, the run's own.
+            split: As in :meth:`choose`.
+            seed: Seed of the posterior samples.
+            iwae_samples: Samples per image of the importance-weighted bound. None omits it.
+            samples: Number of generated images to compare with the given ones (:mod:`vaekit.evaluation.frechet`).
+            features: File of Inception-v3 weights for this comparison. By default, vaekit's small classifier is used.
+            per_image: CSV file to write, with a row per image.
+            factors: Whether to measure disentanglement (:mod:`vaekit.evaluation.disentanglement`).
+            counted: Called with the task, and its done and total images.
 
         Returns:
-            Numbers by name, and a table with the columns of each image.
+            Numbers by name, and a table with a row per image.
         """
         measures = evaluate.Measures(iwae_samples, samples, features, per_image, factors)
         return evaluate.evaluate(self.context, data, split, seed, measures, counted)
@@ -538,54 +499,52 @@ class Run:
         count: int = 10,
         counted: Counted = count_silently,
     ) -> Result:
-        """How unlikely images are under the model (:mod:`vaekit.evaluation.anomaly`).
+        """Compute anomaly scores, and flag images above a threshold (:mod:`vaekit.evaluation.anomaly`).
 
         Args:
-            data: images, by default the run's own.
-            split: as in :meth:`choose`.
-            by: the score: ``"negative_elbo_nats"``, ``"distortion_nats"``, ``"rate_nats"`` or ``"sse"``; by default the
-                first that the model has.
-            false_alarms: the fraction of further normal images that may be flagged, at most; it sets the threshold.
-            normal: groups of ``data`` that are normal, such as ``"label:good"``; by default the classes that the run
-                was trained on, or one called good or normal.
-            normal_images: the images that set the threshold; by default the run's own held-out ones.
-            seed: of the posterior samples.
-            table: a CSV file to write, with a line for each image.
-            count: how many of the strangest images to show.
-            counted: as in :meth:`evaluate`.
+            data: Images. By default, the run's own.
+            split: As in :meth:`choose`.
+            by: The score: ``"negative_elbo_nats"``, ``"distortion_nats"``, ``"rate_nats"`` or ``"sse"``. By default,
+                the first that the model has.
+            false_alarms: Largest fraction of new normal images to flag; sets the threshold.
+            normal: Groups of ``data`` that are normal, such as ``"label:good"``. By default, the classes that the run
+                was trained on, or those called good or normal.
+            normal_images: Images that set the threshold. By default, the run's held-out images.
+            seed: Seed of the posterior samples.
+            table: CSV file to write, with a row per image.
+            count: Number of images to show.
+            counted: As in :meth:`evaluate`.
 
         Returns:
-            A figure of the strangest images, their reconstructions and maps that are bright where they are unlikely;
-            numbers, with the ``strangest`` names and scores; and a table with the scores of every image.
+            A figure of the most unusual images, their reconstructions, and maps that are bright where they are
+            unlikely; numbers, with the ``strangest`` names and scores; and a table with a row per image.
         """
         scoring = score.Scoring(by, false_alarms, normal, normal_images, table, count)
         return score.score(self.context, data, split, seed, scoring, counted)
 
     def doctor(self, data: Any = None) -> Result:
-        """A diagnosis of the training (:mod:`vaekit.evaluation.doctor`).
+        """Diagnose the training (:mod:`vaekit.evaluation.doctor`).
 
         Args:
-            data: the images that the run was trained on, if they have moved.
+            data: The images that the run was trained on, if they have moved.
 
         Returns:
-            The ``verdict``, its ``reason``, ``advice``, the evidence in ``rows``, and the ``next_command`` to run. It
-            prints as text.
+            The ``verdict``, its ``reason``, ``advice``, the evidence in ``rows``, and the ``next_command``.
 
         Raises:
-            UserError: if ``data`` does not hold the run's images.
+            UserError: If ``data`` does not contain the run's images.
         """
         return doctor.doctor(self.context, data)
 
     # Prior and export
 
     def fit_prior(self, kind: str = "mixture", components: int | None = None, seed: int = 0) -> Result:
-        """Fits a density to the latents of the training images and keeps it in the run; new images are drawn from it.
+        """Fit a density to the latents, and store it in the run; new images are then sampled from it.
 
         Args:
-            kind: ``"mixture"`` of normals, ``"flow"``, or ``"none"``, which forgets what was fitted.
-            components: normals of the mixture; by default 1, 2, 5 or 10, whichever gives held-out latents the highest
-                likelihood.
-            seed: of the start of the fit.
+            kind: ``"mixture"`` of normals, ``"flow"``, or ``"none"`` to remove the fitted density.
+            components: Normals of the mixture. By default 1, 2, 5 or 10, whichever is best for held-out latents.
+            seed: Random seed.
 
         Returns:
             The log density of held-out latents under it, and under a single normal (:mod:`vaekit.latent.fit_prior`).
@@ -593,18 +552,18 @@ class Run:
         return fit_prior.fit_prior(self.context, kind, components, seed)
 
     def export(self, out: str | Path, data: Any = None, *, precision: str = "fp32") -> Result:
-        """Writes a folder of ONNX networks with all that is needed to use them (:mod:`vaekit.export.bundle`).
+        """Export the run to a folder of ONNX networks (:mod:`vaekit.export.bundle`).
 
         Args:
-            out: the new folder.
-            data: images to compare it with PyTorch on, 100 at most; by default the run's own test images.
+            out: The new folder.
+            data: Images for the comparison with PyTorch, at most 100. By default, the run's test images.
             precision: ``"fp32"`` or ``"fp16"``.
 
         Returns:
-            How near it is to PyTorch, and the digest that ``vaekit verify`` can be given.
+            The largest differences from PyTorch, and the digest for ``vaekit verify``.
 
         Raises:
-            UserError: if it is too far from PyTorch; nothing is then left behind.
+            UserError: If they are too large; no files are left behind.
         """
         return export.export(self.context, Path(out), data, precision)
 

@@ -1,4 +1,4 @@
-"""The images that a run shows and measures while it trains, and the pictures drawn of them."""
+"""The images that are drawn and measured during training, and their pictures."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from vaekit.model.latent_model import LatentModel
 __all__ = ["Watched"]
 
 _MOST_VALIDATION_IMAGES = 1000
-_SAMPLES = 18  # of the same latents after every epoch
+_SAMPLES = 18  # seed of the samples, which use the same noise after every epoch
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Held-out images that are looked at after every epoch."""
+    """Held-out images that are drawn and measured after every epoch."""
 
     part: str  #: "val", "test", or "train" if nothing is held out
-    pictured: Tensor  #: uint8 ``[N, C, H, W]``, those that are drawn
-    validation: Selection  #: those that are measured
+    pictured: Tensor  #: uint8 ``[N, C, H, W]``, the images to draw
+    validation: Selection  #: the images to measure
 
     @classmethod
     def of(cls, images: Images, recipe: Recipe, conditions: Sequence[Condition] = ()) -> Watched:
-        """Of the images of a run: ten to draw, one of each class first, and up to 1,000 to measure."""
+        """Choose ten images to draw, one per class first, and up to 1,000 to measure."""
         part, rows = held_out(images, recipe)
         kept = images.selection(rows)
         labels = None if images.labels is None else images.labels[torch.from_numpy(rows)]
@@ -48,10 +48,10 @@ class Watched:
         )
 
     def save_pictures(self, out: Path, model: LatentModel, epoch: int) -> list[Path]:
-        """Draws reconstructions, and samples if the model has a prior, into the run folder ``out``.
+        """Draw reconstructions, and samples if the model has a prior, into the run folder ``out``.
 
-        Returns the files. There are none if the model gives numbers that are not finite; a training that has diverged
-        says so itself.
+        Returns:
+            The files. There are none if outputs of the model are not finite; the training loop reports that.
         """
         reconstructions, samples = (
             out / "pictures" / f"epoch-{epoch:04d}-{what}.png" for what in ("reconstructions", "samples")

@@ -1,4 +1,4 @@
-"""Directions of a run: fitted on its stored latents, or made of two folders of images, and kept in its folder."""
+"""Directions of a run: fitted on its stored latents or on two folders of images, and stored in its folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from vaekit.runs.context import RunContext, files_of
 
 __all__ = ["add_direction", "directions", "names_without_direction"]
 
-_ENOUGH_TO_HOLD_OUT = 5  # images of each of two folders
+_ENOUGH_TO_HOLD_OUT = 5  # images in each folder
 
 
 def directions(run: RunContext, method: str = "adjusted", is_orthogonal: bool = False) -> dict[str, Direction]:
-    """The directions of labels and attributes of the run's data and of folders, by name."""
+    """Return the directions of labels, attributes and folders by name."""
     run.needs("edit")
     check_method(method)
     seen = run.images_seen()
@@ -44,7 +44,7 @@ def directions(run: RunContext, method: str = "adjusted", is_orthogonal: bool = 
 def add_direction(
     run: RunContext, name: str, with_: str, without: str, method: str = "means", is_orthogonal: bool = False
 ) -> Direction:
-    """A direction from one folder of images to another, kept in the run under ``name`` in place of an older one."""
+    """Fit a direction on two folders of images, and store it in the run under ``name``, replacing an older one."""
     run.needs("edit")
     method = "means" if method == "adjusted" else method
     own = directions(run, method, is_orthogonal)
@@ -63,7 +63,7 @@ def add_direction(
 
 
 def names_without_direction(run: RunContext, known: Mapping[str, Direction]) -> set[str]:
-    """The labels and attributes that have no direction."""
+    """Return the labels and attributes that have no direction."""
     return set(_columns(run)) - set(known)
 
 
@@ -74,7 +74,7 @@ def _columns(run: RunContext) -> dict[str, Column]:
 def _between_folders(
     run: RunContext, name: str, with_: str, without: str, method: str, is_orthogonal: bool, apart: list[Tensor]
 ) -> Direction:
-    """The direction between the images of two folders. Every fifth image is held out for its accuracy."""
+    """Fit the direction between two folders. Every fifth image is held out for the accuracy."""
     groups = [run.encode(files_of(folder)) for folder in (without, with_)]
     kept = np.concatenate([np.arange(len(latents)) % 5 == 4 for latents in groups])
     words = f"a fifth of {with_} and {without}"
@@ -88,7 +88,7 @@ def _between_folders(
 
 
 def _held_out_latents(run: RunContext, like: Mapping[str, Column]) -> tuple[Tensor, dict[str, Column], str] | None:
-    """Latents and columns of the run's own held-out images, if it has any and they are still there."""
+    """Return latents and columns of the run's own held-out images, if they are available."""
     try:
         images = run.images()
     except UserError:

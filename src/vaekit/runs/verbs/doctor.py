@@ -1,4 +1,4 @@
-"""A diagnosis of the training: what is wrong, if anything, and what to do about it."""
+"""Diagnose the training: what is wrong, if anything, and what to do about it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["doctor"]
 
 
 def doctor(run: RunContext, data: Any) -> Result:
-    """The diagnosis as a result: the fields of :class:`Diagnosis` and the next command, and all of it as text."""
+    """Return the fields of :class:`Diagnosis` and the next command, and all of it as text."""
     images = run.images() if data is None else run.given(data)
     if images.fingerprint != run.config.data.fingerprint:
         raise UserError(
-            f"{images.source} does not hold the images that {run.path} was trained on, which the doctor compares "
-            f"with held-out ones; give those as {argument('data')}"
+            f"{images.source} does not contain the images that {run.path} was trained on, which the doctor needs; "
+            f"give those as {argument('data')}"
         )
     diagnosis = diagnose(examine(run.model, run.config, images, runs.read_metrics(run.path)))
     source = data if isinstance(data, str) else run.config.data.source
@@ -31,5 +31,5 @@ def doctor(run: RunContext, data: Any) -> Result:
 
 
 def _text(diagnosis: Diagnosis, command: str) -> str:
-    """The verdict, its evidence, and what to do."""
+    """Format the verdict, its evidence, and what to do."""
     return "\n".join([diagnosis.summary, "", *diagnosis.table(), "", diagnosis.advice, f"  {command}"])

@@ -1,4 +1,4 @@
-"""Edits: attributes added to images or removed, by moving their latents along directions."""
+"""Add attributes to images or remove them, by moving their latents along directions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROWS = ("original", "reconstructed", "edited")
 def edit(
     run: RunContext, data: Any, moves: Mapping[str, float], known: Mapping[str, Direction] | None = None
 ) -> Result:
-    """The edited images alone."""
+    """Return the edited images only."""
     run.needs("edit")
     known = directions(run) if known is None else known
     latents = run.encode(files_of(data)) + _step(run, moves, known)
@@ -36,19 +36,19 @@ def edit(
 def edit_sheet(
     run: RunContext, data: Any, moves: Mapping[str, float], known: Mapping[str, Direction] | None = None
 ) -> Result:
-    """Originals, their reconstructions and the edited images, in rows."""
+    """Draw rows of originals, reconstructions and edited images."""
     run.needs("edit")
     known = directions(run) if known is None else known
     pixels = run.pixels(files_of(data))
     if len(pixels) > _MOST_EDITED:
-        raise UserError(f"there are {len(pixels):,} images to edit; give {_MOST_EDITED} at most")
+        raise UserError(f"there are {len(pixels):,} images to edit; give at most {_MOST_EDITED}")
     latents, step = run.encode(pixels), _step(run, moves, known)
     made = (ops.decode(run.model, each) for each in (latents, latents + step))
     return Result(stacked_sheet(pixels, *made, labels=_ROWS), _numbers(moves, known))
 
 
 def _step(run: RunContext, moves: Mapping[str, float], known: Mapping[str, Direction]) -> Tensor:
-    """Σ strength · direction, ``[L]``."""
+    """Return Σ strength · direction, ``[L]``."""
     left_out = names_without_direction(run, known) if set(moves) - set(known) else ()
     step = torch.zeros(run.model.latent_dim)
     for name, strength in moves.items():
@@ -58,7 +58,7 @@ def _step(run: RunContext, moves: Mapping[str, float], known: Mapping[str, Direc
 
 
 def _numbers(moves: Mapping[str, float], known: Mapping[str, Direction]) -> dict[str, Any]:
-    """The strength, accuracy and method of each direction, and a warning about directions no better than chance."""
+    """Return strength, accuracy and method of each direction, and a warning if one is no better than chance."""
     facts = {
         name: {"strength": strength, "accuracy": known[name].accuracy, "method": known[name].method}
         for name, strength in moves.items()

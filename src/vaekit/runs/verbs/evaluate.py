@@ -1,4 +1,4 @@
-"""Numbers on images: errors, bounds, distances of samples, disentanglement."""
+"""Measure a model on images: errors, bounds, distances of samples, disentanglement."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Measures:
     """What to measure beyond the standard numbers."""
 
     iwae_samples: int | None = None  #: samples per image of the importance-weighted bound
-    samples: int | None = None  #: new images to compare with those measured
-    features: str | Path | None = None  #: file of Inception weights to compare them by
+    samples: int | None = None  #: number of generated images to compare with the given ones
+    features: str | Path | None = None  #: file of Inception weights for this comparison
     per_image: str | Path | None = None  #: CSV file to write
-    factors: bool = False  #: whether to measure how far the latents keep labels and attributes apart
+    factors: bool = False  #: whether to measure disentanglement
 
 
 def evaluate(run: RunContext, data: Any, split: str | None, seed: int, measures: Measures, counted: Counted) -> Result:
-    """Numbers on ``data``, or on the run's own test part."""
+    """Measure ``data``, or the run's own test part."""
     if measures.iwae_samples is not None:
         _check_bound(run, measures.iwae_samples)
     features = _features(run, measures.samples, measures.features)
@@ -76,15 +76,15 @@ def evaluate(run: RunContext, data: Any, split: str | None, seed: int, measures:
 
 
 def check_pixels(run: RunContext, images: Images) -> None:
-    """Refuses gray levels for a likelihood of black and white pixels."""
+    """Refuse gray levels for a likelihood of binary pixels."""
     if run.model.likelihood.is_binary and not all(map(is_binary, images.pixels.split(1024))):
         raise UserError(
-            f"{run.path} gives binary pixels a probability, and {images.source} has gray levels; give other images"
+            f"the likelihood of {run.path} is for binary pixels, but {images.source} has gray levels; give other images"
         )
 
 
 def _per_dimension(found: metrics.Measurement) -> dict[str, Any]:
-    """The KL of each latent dimension, and its standard error."""
+    """Return the KL of each latent dimension, and its standard error."""
     if found.kl_per_dim is None:
         return {}
     errors = found.kl_per_dim_error
@@ -95,7 +95,7 @@ def _per_dimension(found: metrics.Measurement) -> dict[str, Any]:
 
 
 def _factors(run: RunContext, chosen: ChosenImages) -> dict[str, np.ndarray]:
-    """The known attributes of the images, a column for each; their class is called ``label``."""
+    """Return the attributes of the images as columns; the class is called ``label``."""
     run.needs("factors")
     images, rows = chosen.opened, chosen.rows
     columns = {name: values[rows] for name, values in images.attributes.items()}
@@ -106,7 +106,7 @@ def _factors(run: RunContext, chosen: ChosenImages) -> dict[str, np.ndarray]:
 
 
 def _features(run: RunContext, samples: int | None, weights: str | Path | None) -> Features | None:
-    """The features that samples are compared by: our own classifier, or Inception with weights from a file."""
+    """Return the features for comparing samples: vaekit's classifier, or Inception with weights from a file."""
     if samples is None:
         if weights is not None:
             raise UserError(f"{argument('features')} compares samples with images; give {argument('samples', 'N')} too")
@@ -114,7 +114,7 @@ def _features(run: RunContext, samples: int | None, weights: str | Path | None) 
     if samples < 2:
         raise UserError(f"samples {samples}: expected at least 2 images", "samples")
     if not serves("generate", run.model):
-        raise UserError(f"samples: {run.path} has no prior to draw images from; leave it out", "samples")
+        raise UserError(f"samples: {run.path} has no prior to sample from; leave it out", "samples")
     device = next(run.model.parameters()).device
     return small_classifier(device) if weights is None else inception(weights, device)
 
@@ -122,7 +122,7 @@ def _features(run: RunContext, samples: int | None, weights: str | Path | None) 
 def _distances(
     run: RunContext, real: Selection, count: int, features: Features, seed: int, counted: Counted
 ) -> dict[str, Any]:
-    """Distances between ``count`` new images and real ones."""
+    """Measure distances between ``count`` generated images and real ones."""
     if len(real) < 2:
         raise UserError("samples: expected at least 2 images to compare with", "samples")
     pieces = ops.generate_in_pieces(run.model, count, seed)

@@ -1,4 +1,4 @@
-"""A run as a folder of ONNX networks (:mod:`vaekit.export.bundle`)."""
+"""Export a run to a folder of ONNX networks (:mod:`vaekit.export.bundle`)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vaekit.runs.verbs.directions import directions
 
 __all__ = ["export"]
 
-_COMPARED = 100  # images that the export is compared with PyTorch on
+_COMPARED = 100  # images for the comparison with PyTorch
 
 
 def export(run: RunContext, out: Path, data: Any, precision: str) -> Result:
-    """Writes the folder, and compares it with PyTorch on up to 100 images."""
+    """Write the folder, and compare it with PyTorch on up to 100 images."""
     run.needs("export")
     check_export(out, precision)
     if run.config.data.binarize:
         raise UserError(
-            f"{run.path} makes pixels black or white ({argument('binarize', run.config.data.binarize)}), which an "
-            f"exported folder cannot do; train without {argument('binarize')} to export"
+            f"{run.path} binarizes images ({argument('binarize', run.config.data.binarize)}), which an export cannot "
+            f"do; train without {argument('binarize')} to export"
         )
     chosen = run.choose(data)
     facts = {

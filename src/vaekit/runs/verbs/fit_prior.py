@@ -1,4 +1,4 @@
-"""A density fitted to the latents of the training images, from which new images are then drawn."""
+"""Fit a density to the latents of the training images, for sampling."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["fit_prior"]
 
 
 def fit_prior(run: RunContext, kind: str, components: int | None, seed: int) -> Result:
-    """Fits the density, keeps it in the run, and measures it on held-out latents; ``"none"`` forgets it."""
+    """Fit the density, store it in the run, and measure it on held-out latents; ``"none"`` removes it."""
     run.needs("fit-prior")
     if kind == "none":
         run.model.fitted_prior = None
         return Result(numbers={"forgotten": run.leads and forget_fitted(run.path)})
     if run.config.conditions:
         raise UserError(
-            f"fit-prior: the prior of recipe {run.recipe.name!r} depends on the condition, and a density of all "
+            f"fit-prior: the prior of recipe {run.recipe.name!r} depends on the condition, but a density fitted to all "
             f"latents would not; generate with {argument('condition')} instead"
         )
     prior, facts = fit(run.stored()[0]["latents"], kind, components, seed)

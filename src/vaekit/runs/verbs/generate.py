@@ -1,4 +1,4 @@
-"""Pictures from latents: samples of the prior, and given latents decoded."""
+"""Draw pictures of samples from the prior, and of given latents."""
 
 from __future__ import annotations
 
@@ -18,26 +18,24 @@ __all__ = ["decode", "generate"]
 
 
 def generate(run: RunContext, count: int, seed: int, condition: Mapping[str, Any] | Sequence[str]) -> Result:
-    """``count`` samples of the prior, or of the density that ``fit_prior`` fitted to the latents."""
+    """Draw ``count`` samples from the prior, or from the density fitted by ``fit_prior``."""
     pixels = ops.generate(run.model, count, seed, run.recipe.name, _condition_of(run, condition))
     fitted = run.model.fitted_prior is not None
     return Result(sheet_of(pixels), {"drawn_from": "what fit-prior fitted to the codes"} if fitted else {})
 
 
 def decode(run: RunContext, latents: Any) -> Result:
-    """The pictures of latents ``[N, latent_dim]``."""
+    """Decode latents ``[N, latent_dim]``."""
     return Result(sheet_of(ops.decode(run.model, as_latents(latents, run.model.latent_dim))))
 
 
 def _condition_of(run: RunContext, condition: Mapping[str, Any] | Sequence[str]) -> Tensor | None:
-    """What a conditional model conditions on, ``[C]``; None for nothing."""
+    """Return the condition ``[C]`` of a conditional model; None for no condition."""
     if not condition:
         return None
     conditions = run.config.conditions
     if not conditions:
-        raise UserError(
-            f"condition: recipe {run.recipe.name!r} was trained without conditions; train conditional-vae", "condition"
-        )
+        raise UserError(f"condition: recipe {run.recipe.name!r} is not conditional; train conditional-vae", "condition")
     if isinstance(condition, Mapping):
         condition = [f"{name}={int(value) if isinstance(value, bool) else value}" for name, value in condition.items()]
     return parse_condition(conditions, condition)

@@ -1,4 +1,4 @@
-"""Reconstructions: images encoded and decoded, from the posterior mean."""
+"""Reconstruct images from their posterior means."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["compare", "reconstruct"]
 
 
 def reconstruct(run: RunContext, data: Any) -> Result:
-    """The reconstructions alone."""
+    """Return the reconstructions only."""
     return Result(sheet_of(ops.reconstruct(run.model, run.pixels(data))))
 
 
 def compare(run: RunContext, data: Any) -> Result:
-    """Originals above their reconstructions."""
+    """Draw originals above their reconstructions."""
     pixels = run.pixels(data)
     return Result(stacked_sheet(pixels, ops.reconstruct(run.model, pixels)))

@@ -1,4 +1,4 @@
-"""Images restored: noise removed, hidden pixels filled in."""
+"""Restore images: remove noise, and fill in hidden pixels."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ __all__ = ["denoise", "denoise_sheet", "inpaint", "inpaint_sheet"]
 
 
 def denoise(run: RunContext, noisy: Any) -> Tensor:
-    """The model's clean versions of noisy images, float32 ``[N, C, H, W]`` in [0, 1]."""
+    """Denoise images; returns float32 ``[N, C, H, W]`` in [0, 1]."""
     found = as_intensities(noisy, run.shape, "noisy").float()
     check_values(found, "noisy")
     if not len(found):
-        raise UserError("noisy holds no images; give at least one", "noisy")
+        raise UserError("noisy contains no images; give at least one", "noisy")
     return ops.denoise(run.model, found)
 
 
 def denoise_sheet(run: RunContext, pixels: Any, noise_std: float | None, seed: int) -> Result:
-    """Noisy images above the denoised ones; with ``noise_std`` the clean ones on top, and the gain."""
+    """Draw noisy images above the denoised ones; with ``noise_std``, add noise first, and measure the gain."""
     pixels = run.pixels(pixels)
     clean = to_float(pixels)
     noisy = clean if noise_std is None else ops.add_noise(clean, noise_std, seed)
@@ -47,7 +47,7 @@ def denoise_sheet(run: RunContext, pixels: Any, noise_std: float | None, seed: i
 
 
 def inpaint(run: RunContext, images: Any, hidden: Any, seed: int) -> Tensor:
-    """Images with their hidden pixels filled in, ``[N, C, H, W]``; visible pixels do not change."""
+    """Fill in hidden pixels; returns ``[N, C, H, W]``. Visible pixels do not change."""
     run.needs("inpaint")
     given, mask = as_intensities(images, run.shape, "images"), as_mask(hidden, "hidden")
     if mask.shape == (len(given), 1, *run.shape[1:]):
@@ -59,7 +59,7 @@ def inpaint(run: RunContext, images: Any, hidden: Any, seed: int) -> Tensor:
 
 
 def inpaint_sheet(run: RunContext, pixels: Any, mask: Any, seed: int) -> Result:
-    """Images, the same with pixels hidden, and filled in; and the PSNR on the hidden pixels."""
+    """Draw images, images with hidden pixels, and filled images; measure the PSNR on the hidden pixels."""
     pixels = run.pixels(pixels)
     hidden = _mask_of(run, mask, pixels, seed)
     truth = to_float(pixels)
@@ -69,7 +69,7 @@ def inpaint_sheet(run: RunContext, pixels: Any, mask: Any, seed: int) -> Result:
 
 
 def _mask_of(run: RunContext, mask: Any, pixels: Tensor, seed: int) -> Tensor:
-    """The mask bool ``[N, 1, H, W]`` of a text (:mod:`vaekit.latent.masks`) or of an array."""
+    """Return the mask, bool ``[N, 1, H, W]``, from a description (:mod:`vaekit.latent.masks`) or an array."""
     if isinstance(mask, str | Path):
         return parse_mask(str(mask), run.shape[1], run.shape[2], len(pixels), seed, keys_of(pixels))
     found, shape = as_mask(mask, "mask"), (len(pixels), 1, *run.shape[1:])

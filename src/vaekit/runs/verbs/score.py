@@ -1,4 +1,4 @@
-"""Scores of images: how unlikely each is under the model, with a threshold set by normal images."""
+"""Anomaly scores of images, with a threshold set by normal images."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from vaekit.system.progress import Counted
 
 __all__ = ["Scoring", "score"]
 
-_MAPS_OF_NORMAL = 200  # normal images whose maps say what is usual
+_MAPS_OF_NORMAL = 200  # normal images for the color scale of maps
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How images are judged."""
+    """The settings of :func:`score`."""
 
     by: str | None = None  #: the score, or None for the first that the model has
-    false_alarms: float = 0.05  #: of further normal images at most this fraction is flagged
+    false_alarms: float = 0.05  #: largest fraction of new normal images to flag
     normal: Sequence[str] = ()  #: groups of the data that are normal, such as ``label:good``
-    normal_images: Any = None  #: what sets the threshold, or None for the run's held-out images
+    normal_images: Any = None  #: images that set the threshold, or None for the run's held-out images
     table: str | Path | None = None  #: CSV file to write
-    count: int = 10  #: of the strangest images to show
+    count: int = 10  #: number of images to show
 
 
 def score(run: RunContext, data: Any, split: str | None, seed: int, scoring: Scoring, counted: Counted) -> Result:
-    """The scores of ``data``, or of the run's own test part, and its strangest images."""
+    """Score ``data``, or the run's own test part, and draw the most unusual images."""
     by = _checked(run, scoring)
     judged = run.choose(data, split)
     check_pixels(run, judged.opened)
@@ -73,7 +73,7 @@ def score(run: RunContext, data: Any, split: str | None, seed: int, scoring: Sco
 
 
 def _checked(run: RunContext, scoring: Scoring) -> str:
-    """The score to judge by, once the settings are checked."""
+    """Check the settings; return the name of the score."""
     by = anomaly.check_score(scoring.by, run.recipe.has_density)
     if scoring.count < 1:
         raise UserError(f"count {scoring.count}: expected at least 1 image", "count")
@@ -83,7 +83,7 @@ def _checked(run: RunContext, scoring: Scoring) -> str:
 
 
 def _table(judged: ChosenImages, scores: dict[str, np.ndarray], is_flagged: np.ndarray) -> dict[str, list[Any]]:
-    """A row for each image: its name, its scores, and whether it is flagged."""
+    """Return columns with the name and scores of each image, and whether it is flagged."""
     columns = {name: values.tolist() for name, values in scores.items()}
     return {"name": judged.names, **columns, "flagged": is_flagged.astype(int).tolist()}
 
@@ -91,7 +91,7 @@ def _table(judged: ChosenImages, scores: dict[str, np.ndarray], is_flagged: np.n
 def _separation(
     judged: ChosenImages, is_normal: np.ndarray | None, scores: np.ndarray, threshold: float
 ) -> dict[str, Any]:
-    """How well normal and other images are told apart, if both kinds are known."""
+    """Measure how well scores separate normal from other images, if both occur and are labeled."""
     if is_normal is None:
         return {}
     is_anomalous = ~is_normal[judged.rows]
@@ -101,7 +101,7 @@ def _separation(
 
 
 def _sheet(run: RunContext, pixels: Selection, strangest: np.ndarray, normal: Selection) -> Sheet:
-    """The strangest images, their reconstructions, and maps that are bright where the image is unlikely."""
+    """Draw the most unusual images, their reconstructions, and maps that are bright where they are unlikely."""
     shown = pixels[torch.from_numpy(strangest)]
     made = ops.reconstruct(run.model, shown)
     usual = normal[torch.arange(len(normal))[:: -(-len(normal) // _MAPS_OF_NORMAL)]]
@@ -111,7 +111,7 @@ def _sheet(run: RunContext, pixels: Selection, strangest: np.ndarray, normal: Se
 
 
 def _normal(run: RunContext, images: Images, groups: Sequence[str]) -> np.ndarray | None:
-    """bool ``[N]``: the images that are normal, if that is known."""
+    """Return which images are normal, bool ``[N]``, if that is known."""
     labels = None if images.labels is None else images.labels.numpy()
     if groups:
         matched = [match_group(group, labels, images.classes, images.attributes) for group in groups]
@@ -131,7 +131,7 @@ def _classes_trained_on(run: RunContext) -> list[str]:
 
 
 def _calm(run: RunContext, given: Any, judged: ChosenImages) -> Selection:
-    """Normal images that nothing was trained on, and that are not among those judged."""
+    """Return normal images that set the threshold: neither trained on nor judged."""
     own = run.config.data.fingerprint
     opened = None if given is None else run.given(given)
     if opened is not None and opened.fingerprint != own:
@@ -144,11 +144,11 @@ def _calm(run: RunContext, given: Any, judged: ChosenImages) -> Selection:
     part, held = held_out(images, run.recipe)
     if part == "train":
         raise UserError(
-            f"{run.path} has no held-out images to set a threshold by; give some as {argument('normal_images')}"
+            f"{run.path} has no held-out images to set the threshold; give some as {argument('normal_images')}"
         )
     if judged.opened.fingerprint == own and judged.rows[held].any():
         raise UserError(
-            f"the {part} part of the run's own data sets the threshold and cannot be judged by it; judge other images "
-            f"or another {argument('split')}, or give other {argument('normal_images')}"
+            f"the {part} part of the run's own data sets the threshold, so it cannot be scored; score other images or "
+            f"another {argument('split')}, or give other {argument('normal_images')}"
         )
     return images.selection(held)

@@ -1,4 +1,4 @@
-"""Images by their latents: nearest neighbors, a map, and the latents themselves as a file."""
+"""Find neighbors, draw a map, and write latents to a file."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from vaekit.runs.result import Result
 __all__ = ["map_", "neighbors", "save_codes"]
 
 _MOST_QUERIES = 10
-_MOST_SHOWN = 20  # neighbors of one image on a sheet
+_MOST_SHOWN = 20  # neighbors per image on a sheet
 
 
 def neighbors(run: RunContext, image: Any, data: Any, split: str | None, count: int) -> Result:
-    """The images nearest to each of one or more others; a row for each of them, itself first."""
+    """Find the nearest images to each given one; the figure has a row for each, itself first."""
     run.needs("neighbors")
     given = run.pixels(files_of(image))
     if len(given) > _MOST_QUERIES:
-        raise UserError(f"there are {len(given):,} images to find the neighbors of; give {_MOST_QUERIES} at most")
+        raise UserError(f"there are {len(given):,} images to find neighbors of; give at most {_MOST_QUERIES}")
     found = _encoded(run, data, split)
     known, queries = (search.standardized(run.model, z) for z in (found.latents, ops.encode(run.model, given)))
     distances, rows = search.nearest(known, queries, count)
@@ -45,7 +45,7 @@ def neighbors(run: RunContext, image: Any, data: Any, split: str | None, count: 
 
 
 def map_(run: RunContext, data: Any, split: str | None) -> Result:
-    """Images laid out in the plane of the first two principal components of their latents."""
+    """Draw images at the first two principal components of their latents."""
     run.needs("map")
     found = _encoded(run, data, split)
     plane = search.plane(found.latents)
@@ -57,7 +57,7 @@ def map_(run: RunContext, data: Any, split: str | None) -> Result:
 
 
 def save_codes(run: RunContext, out: Path, data: Any, split: str | None) -> Result:
-    """Writes names, labels and latents as .npz, .parquet or .csv."""
+    """Write names, labels and latents as .npz, .parquet or .csv."""
     run.needs("encode")
     check_latents_file(out)
     found = _encoded(run, data, split)
@@ -68,7 +68,7 @@ def save_codes(run: RunContext, out: Path, data: Any, split: str | None) -> Resu
 
 @dataclass(frozen=True, eq=False)
 class _Encoded:
-    """Images with their latents. Pixels are read when they are asked for."""
+    """Images with their latents. Pixels are read on demand."""
 
     pixels: Selection
     latents: Tensor
@@ -78,17 +78,17 @@ class _Encoded:
 
     @property
     def label_names(self) -> list[str] | None:
-        """The class of each image, if there are labels."""
+        """Return the class of each image, if there are labels."""
         return None if self.labels is None else [self.classes[i] for i in self.labels.tolist()]
 
     def facts(self, row: int) -> dict[str, Any]:
-        """The name of an image, and its class."""
+        """Return the name of an image, and its class."""
         label = {} if self.labels is None else {"label": self.classes[int(self.labels[row])]}
         return {"name": self.names[row], **label}
 
 
 def _encoded(run: RunContext, data: Any, split: str | None) -> _Encoded:
-    """The images to work on, by default all of them, with their latents."""
+    """Return the images to work on, by default all, with their latents."""
     chosen = run.choose(data, split or "all")
     pixels = chosen.pixels
     latents = ops.encode(run.model, pixels, team=run.team(chosen))

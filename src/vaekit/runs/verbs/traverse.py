@@ -1,4 +1,4 @@
-"""Traversals: what single dimensions and principal components of the latents change in a picture."""
+"""Traversals: how single dimensions and principal components of the latents change a picture."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from vaekit.runs.verbs.walk import latent
 __all__ = ["axes", "traverse"]
 
 _DIMENSIONS_AT_ONCE = 16
-_MOST_REACH = 1000  # standard deviations; far beyond what any decoder draws sensibly
+_MOST_REACH = 1000  # standard deviations; far beyond any sensible picture
 
 
 def traverse(run: RunContext, image: Any, count: int, steps: int, reach: float) -> Result:
-    """The most active dimensions and the first principal components, a row each, and their sizes."""
+    """Draw a row for each of the most active dimensions and first principal components, and return their sizes."""
     run.needs("traverse")
     ops.check_steps(steps)
     _check_dimensions(count)
     if not 0 < reach <= _MOST_REACH:
         raise UserError(
-            f"reach {reach:g}: expected standard deviations above 0, such as 2, and at most {_MOST_REACH:,}", "reach"
+            f"reach {reach:g}: expected a number of standard deviations above 0 and at most {_MOST_REACH:,}, such as 2",
+            "reach",
         )
     latents = _latents_that_vary(run)
     start = latents.mean(0) if image is None else latent(run, image)
@@ -46,7 +47,7 @@ def traverse(run: RunContext, image: Any, count: int, steps: int, reach: float) 
 
 
 def axes(run: RunContext, count: int, start: Any = None) -> list[Axis]:
-    """The ``count`` dimensions that change the picture of the latent ``start`` most (default: the mean latent)."""
+    """Return the ``count`` dimensions that change the picture of ``start`` most; by default of the mean latent."""
     run.needs("traverse")
     _check_dimensions(count)
     if start is not None:
@@ -63,12 +64,12 @@ def _check_dimensions(count: int) -> None:
 def _latents_that_vary(run: RunContext) -> Tensor:
     latents = run.stored()[0]["latents"]
     if len(latents) < 2:
-        raise UserError(f"{run.path} has the latent of a single image, which does not vary; train on more images")
+        raise UserError(f"{run.path} has only one stored latent, which does not vary; train on more images")
     return latents
 
 
 def _effects(run: RunContext, latents: Tensor, start: Tensor) -> Tensor:
-    """How much two standard deviations of each dimension change the picture: root mean square in levels, ``[L]``."""
+    """Return the change of the picture over two standard deviations of each dimension: RMS in levels, ``[L]``."""
     found = []
     for deviations in torch.diag(latents.std(0, unbiased=False)).split(_DIMENSIONS_AT_ONCE):
         low, high = (ops.decode(run.model, start + sign * deviations).float() for sign in (-1, 1))

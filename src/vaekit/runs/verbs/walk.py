@@ -1,4 +1,4 @@
-"""Latents by name, sums of them, and walks from one to the next."""
+"""Latents by name, sums of latents, and paths between them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from vaekit.runs.result import Result
 
 __all__ = ["arithmetic", "interpolate", "latent"]
 
-_MOST_IN_A_ROW = 12  # pictures of a walk of one stretch
+_MOST_IN_A_ROW = 12  # pictures per row, if there are only two stops
 
 
 def latent(run: RunContext, name: Any) -> Tensor:
-    """One latent ``[latent_dim]``: of an image, the mean of several, or the mean of a group of the run's data."""
+    """Return the latent ``[latent_dim]`` of an image, or the mean latent of several images or of a group."""
     if not isinstance(name, str | os.PathLike):
         return run.encode(name).mean(0)
     name = os.fspath(name)
@@ -38,16 +38,16 @@ def latent(run: RunContext, name: Any) -> Tensor:
 
 
 def arithmetic(run: RunContext, expression: str) -> Result:
-    """The picture of a sum of latents."""
+    """Decode a sum of latents."""
     run.needs("arithmetic")
     return Result(sheet_of(ops.decode(run.model, _sum(run, expression)[None])))
 
 
 def interpolate(run: RunContext, stops: tuple[Any, ...], steps: int, path: str) -> Result:
-    """``steps`` pictures from each stop to the next, both included; a row for each stretch, a single one wraps."""
+    """Draw ``steps`` pictures from each stop to the next, including both; a row for each, and a single row wraps."""
     run.needs("interpolate")
     if len(stops) < 2:
-        raise UserError(f"there are {len(stops)} places to walk between; expected at least 2")
+        raise UserError(f"there are {len(stops)} endpoints; expected at least 2")
     ends = [_sum(run, e) if isinstance(e, str | os.PathLike) else as_numbers(e, "stops") for e in stops]
     if any(tuple(e.shape) != (run.model.latent_dim,) for e in ends):
         shapes = " and ".join(str(tuple(e.shape)) for e in ends)
@@ -58,7 +58,7 @@ def interpolate(run: RunContext, stops: tuple[Any, ...], steps: int, path: str) 
 
 
 def _sum(run: RunContext, expression: str | os.PathLike[str]) -> Tensor:
-    """The latent of an expression. An expression that is as a whole a file or folder needs no quotes in it."""
+    """Return the latent of an expression. If the whole expression is a path, it needs no quotes."""
     expression = os.fspath(expression)
     if os.path.exists(expression):
         return latent(run, expression)
