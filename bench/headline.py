@@ -39,6 +39,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "burda": ("burda",),
     "bits": ("bits",),
     "recipes": ("recipes",),
+    "code_sampling": ("code_sampling",),
     "explorer": ("explorer",),
     "help_time": ("help_time",),
 }

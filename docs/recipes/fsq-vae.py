@@ -10,6 +10,7 @@ unused for lack of cells near it.
 
 The encoder is deterministic, so the rate is −log p(codes). The prior p is a causal transformer that predicts each
 code from the codes before it. It is trained together with the rest, and its gradient reaches only its own weights.
+New images are sampled code by code, row by row. Keys and values are cached, so each code is computed once.
 """
 
 import math

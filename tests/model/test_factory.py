@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -35,6 +37,17 @@ def test_seed_vae_has_exactly_the_specified_number_of_parameters() -> None:
         picture = model.decode(model.encode(torch.zeros(2, 3, 256, 256)).mean).mean
     assert parameter_count(model) == 63_332_411
     assert picture.shape == (2, 3, 256, 256)
+
+
+def test_no_model_is_built_with_the_compiler_of_torch() -> None:
+    """Importing it, or sympy for it, takes longer than building the model."""
+    code = (
+        "import sys; from vaekit.config.table import RECIPES; from vaekit.model.factory import build_model\n"
+        "for row in RECIPES.values():\n"
+        "    build_model(row, (1, 32, 32))\n"
+        "    assert not {'torch._dynamo', 'sympy'} & set(sys.modules), row.name"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_seed_ae_has_exactly_the_specified_layers() -> None:

@@ -1,9 +1,8 @@
-"""Discrete latents: tokens and vectors are inverses, gradients pass straight through, a codebook follows its features,
-and a prior over tokens is a probability."""
+"""Discrete latents: tokens and vectors are inverses, gradients pass straight through, and a codebook follows its
+features."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
@@ -17,14 +16,7 @@ from vaekit.config.table import get, override
 from vaekit.model.factory import build_model, build_objective, resolve
 from vaekit.model.inference import Batch
 from vaekit.model.objectives import Step
-from vaekit.model.quantizers import (
-    AutoregressiveTokens,
-    CodePosterior,
-    IndependentTokens,
-    ScalarQuantizer,
-    TokenDistribution,
-    VectorQuantizer,
-)
+from vaekit.model.quantizers import CodePosterior, ScalarQuantizer, VectorQuantizer
 
 LEVELS = st.lists(st.integers(2, 9), min_size=1, max_size=4)
 
@@ -220,64 +212,6 @@ def test_losses_do_not_depend_on_the_size_of_the_batch(recipe: str) -> None:
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [IndependentTokens, AutoregressiveTokens])
-def test_a_prior_over_tokens_sums_to_one(kind: type) -> None:
-    torch.manual_seed(0)
-    prior = kind(3, 4)
-    with torch.no_grad():
-        for parameter in prior.parameters():
-            parameter.add_(torch.randn(parameter.shape))
-        tokens = torch.tensor(list(itertools.product(range(4), repeat=3)))
-        each = prior.log_probs(tokens).gather(-1, tokens.unsqueeze(-1)).sum((1, 2))
-    assert each.exp().sum().item() == pytest.approx(1, abs=1e-5)
-    assert each.exp().max() < 0.9
-
-
-def test_a_word_hangs_on_those_before_it_alone() -> None:
-    torch.manual_seed(0)
-    prior = AutoregressiveTokens(5, 4).eval()
-    with torch.no_grad():
-        prior.last.weight.normal_()
-        tokens = torch.randint(4, (2, 5))
-        changed = tokens.clone()
-        changed[:, 2] = (changed[:, 2] + 1) % 4
-        before, after = prior.log_probs(tokens), prior.log_probs(changed)
-    torch.testing.assert_close(before[:, :3], after[:, :3])
-    assert (before[:, 3:] - after[:, 3:]).abs().amax(-1).min() > 1e-3
-
-
-@pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
-def test_samples_of_tokens_are_as_frequent_as_they_are_probable(recipe: str) -> None:
-    values = {"width": 8, "code_count": 4, "code_dim": 3, "code_levels": "2,2", "smallest_grid": 4}
-    row = resolve(override(get(recipe), {**values, "prior": "words"}), (1, 8, 8))
-    model = build_model(row, (1, 8, 8)).eval()
-    with torch.no_grad():
-        model.prior.logits.copy_(randoms(*model.prior.logits.shape))
-        pz = model.drawn_from()
-        z = pz.from_noise(randoms(4000, model.latent_dim, seed=3))
-        tokens = pz.quantizer.tokens_of(z.unflatten(-1, (-1, pz.quantizer.size)))
-        found = F.one_hot(tokens, 4).float().mean(0)
-        torch.testing.assert_close(found, model.prior.logits.softmax(-1), rtol=0, atol=0.035)
-        each = model.prior.logits.log_softmax(-1).expand(4000, -1, -1).gather(-1, tokens.unsqueeze(-1)).sum((1, 2))
-        torch.testing.assert_close(pz.log_prob(z), each)
-
-
-def test_tokens_are_drawn_given_those_before_them() -> None:
-    """All 4³ sentences of three tokens, as often as they are probable."""
-    torch.manual_seed(0)
-    prior, quantizer = AutoregressiveTokens(3, 4, width=16, layers=1).eval(), ScalarQuantizer([2, 2])
-    with torch.no_grad():
-        prior.last.weight.normal_(0, 0.7)
-        pz = TokenDistribution(prior, quantizer)
-        tokens = quantizer.tokens_of(pz.from_noise(randoms(20_000, 6)).unflatten(1, (3, 2)))
-        found = (tokens * torch.tensor([16, 4, 1])).sum(1).bincount(minlength=64) / len(tokens)
-        sentences = torch.tensor(list(itertools.product(range(4), repeat=3)))
-        expected = pz.log_prob(quantizer.vectors_of(sentences).flatten(1)).exp()
-    assert expected.sum().item() == pytest.approx(1, abs=1e-5)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
-    assert expected.max() > 4 * expected.min()
-
-
 def test_in_training_a_codebook_has_moved_before_it_is_used() -> None:
     row = resolve(override(get("vq-vae"), {"width": 8, "code_count": 16}), (1, 16, 16))
     model = build_model(row, (1, 16, 16)).train()
@@ -286,17 +220,3 @@ def test_in_training_a_codebook_has_moved_before_it_is_used() -> None:
     assert not torch.equal(model.posterior.quantiser.vectors, before)
     vectors = model.posterior.quantiser.vectors_of(qz.tokens).flatten(1)
     torch.testing.assert_close(qz.mean, vectors)
-
-
-@pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
-def test_the_rate_is_the_surprise_of_the_tokens_and_teaches_the_prior_alone(recipe: str) -> None:
-    row = resolve(override(get(recipe), {"width": 8, "code_count": 16}), (1, 16, 16))
-    model = build_model(row, (1, 16, 16)).train()
-    terms = Step(model, build_objective(row))(
-        Batch(torch.rand(4, 1, 16, 16)), torch.zeros(1, 4, model.latent_dim), torch.tensor(1.0)
-    )
-    assert terms.rate is not None
-    terms.rate.sum().backward()
-    assert all(p.grad is None for name, p in model.named_parameters() if not name.startswith("prior"))
-    tokens = model.encode(torch.rand(4, 1, 16, 16)).tokens
-    assert tokens.shape == (4, model.latent_dim // model.posterior.quantiser.size)

@@ -20,6 +20,7 @@ OF_MODELS = (
     "posteriors",
     "priors",
     "quantizers",
+    "token_priors",
     "flows",
     "conditioning",
     "objectives",

@@ -56,8 +56,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "conditional-normal": "priors:ConditionalNormal",
         "vamp": "priors:VampPrior",
         "flow": "priors:FlowPrior",
-        "words": "quantizers:IndependentTokens",
-        "autoregressive-words": "quantizers:AutoregressiveTokens",
+        "words": "token_priors:IndependentTokens",
+        "autoregressive-words": "token_priors:AutoregressiveTokens",
     },
     "likelihood": {
         "normal": "likelihoods:NormalHead",

@@ -26,6 +26,7 @@ from vaekit.system.rng import SAMPLES, VERB_NOISE, image_noise, keys_of, noise_o
 
 __all__ = [
     "ATTRIBUTE",
+    "GENERATED_AT_ONCE",
     "MOST_STEPS",
     "MOST_STORED_LATENTS",
     "PATHS",
@@ -49,8 +50,8 @@ PATHS = ("linear", "spherical")  #: kinds of paths between two latents
 
 MOST_STEPS = 1000  #: in a walk
 MOST_STORED_LATENTS = 20_000  #: of the training images, stored in the run
+GENERATED_AT_ONCE = 16  #: images, always in a batch of this size
 _MOST_STORED_NUMBERS = 1 << 26  # in all of them: 256 MiB
-_GENERATED_AT_ONCE = 16
 _TINY = 1e-12
 _NO_PLANE = 1e-3  # sine of the angle below which two directions do not span a plane
 
@@ -142,8 +143,8 @@ def generate_in_pieces(
     model: LatentModel, count: int, seed: int = 0, condition: Tensor | None = None
 ) -> Iterator[Tensor]:
     """Yield the images of :func:`generate` in batches, for more than fit into memory."""
-    for start in range(0, count, _GENERATED_AT_ONCE):
-        noise = image_noise(seed, SAMPLES, start, _GENERATED_AT_ONCE, (model.latent_dim,))
+    for start in range(0, count, GENERATED_AT_ONCE):
+        noise = image_noise(seed, SAMPLES, start, GENERATED_AT_ONCE, (model.latent_dim,))
         yield _sample(model, noise, condition)[: count - start]
 
 

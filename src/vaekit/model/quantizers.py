@@ -6,9 +6,9 @@ finite scalars        each of a few numbers is rounded to a few levels  Mentzer 
 
 Rounding has no gradient, so the gradient of the vector passes to the features unchanged (straight-through). The
 posterior is deterministic and has no entropy. Therefore KL(q(z|x)‖p(z)) = −log p(tokens), and the ELBO bounds a
-probability, not a density.
+probability, not a density. Priors over tokens are in :mod:`vaekit.model.token_priors`.
 
-The attributes ``quantiser`` and ``words`` keep their names because stored weights are keyed by them.
+The attribute ``quantiser`` keeps its name because stored weights are keyed by it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.config.recipe import Recipe
-from vaekit.model.contracts import EncodingModel, Posterior, Prior, Shape
+from vaekit.model.contracts import Posterior, Shape
 from vaekit.model.distributions.base import LatentDistribution
+from vaekit.model.meta_device import unless_meta
 from vaekit.model.nets.resnet import Grid
 from vaekit.system.distributed import ALONE, Team
 
-__all__ = [
-    "AutoregressiveTokens",
-    "CodePosterior",
-    "CodebookPosterior",
-    "IndependentTokens",
-    "Quantizer",
-    "ScalarQuantizer",
-    "TokenDistribution",
-    "TokenPrior",
-    "Tokens",
-    "VectorQuantizer",
-]
+__all__ = ["CodePosterior", "CodebookPosterior", "Quantizer", "ScalarQuantizer", "Tokens", "VectorQuantizer"]
 
 _KEEP = 0.99  # decay of the running means per batch (van den Oord et al. 2017, Appendix A.1)
 _DEAD_SHARE = 0.03  # a vector used less than this share of the mean use is dead
@@ -112,7 +102,7 @@ class VectorQuantizer(Quantizer):
     def __init__(self, count: int, size: int) -> None:
         super().__init__()
         self.count, self.size = count, size
-        start = F.normalize(torch.randn(count, size), dim=-1)
+        start = unless_meta(torch.empty(count, size), lambda empty: F.normalize(empty.normal_(), dim=-1))
         self.register_buffer("vectors", start)
         self.register_buffer("uses", torch.ones(count))
         self.register_buffer("sums", start.clone())
@@ -181,7 +171,7 @@ class ScalarQuantizer(Quantizer):
         places = [math.prod(levels[:i]) for i in range(len(levels))]
         self.register_buffer("places", torch.tensor(places), persistent=False)
         # Stored if some number has two levels: older runs used another shift there.
-        shift = self._shift_of_the_paper().masked_fill(self.levels == 2, 0.0)
+        shift = unless_meta(torch.zeros(len(levels)), self._starting_shift)
         self.register_buffer("shift", shift, persistent=2 in levels)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -197,6 +187,10 @@ class ScalarQuantizer(Quantizer):
     def _offset(self) -> Tensor:
         """Half a level if their number is even: then no level is in the middle."""
         return 0.5 * (self.levels % 2 == 0)
+
+    def _starting_shift(self, nothing: Tensor) -> Tensor:
+        """The shift of the paper; for two levels, nothing."""
+        return self._shift_of_the_paper().where(self.levels != 2, nothing)
 
     def _shift_of_the_paper(self) -> Tensor:
         """The shift that puts a feature of 0 on a level (Mentzer et al. 2024, App. A.1, tan corrected)."""
@@ -289,101 +283,6 @@ class CodebookPosterior(CodePosterior):
         """Quantize the same features again, with the codebook as it is after :meth:`observe`."""
         assert isinstance(qz, Tokens)
         return self._of(qz.features)
-
-
-class TokenPrior(Prior):
-    """A prior over the tokens of P cells, each one of K."""
-
-    latents = ("codes",)
-
-    def __init__(self, cells: int, count: int) -> None:
-        super().__init__()
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, shape: Shape) -> Prior:
-        assert recipe.latent_dim is not None
-        return cls(recipe.latent_dim // recipe.code_size, recipe.codebook_size)
-
-    @abstractmethod
-    def log_probs(self, tokens: Tensor) -> Tensor:
-        """Return log p(tokenᵢ = k | tokens before i) ``[N, P', K]``, nats, of the first P' ≤ P tokens ``[N, P']``."""
-
-    def forward(self, model: EncodingModel, condition: Tensor | None = None) -> TokenDistribution:
-        assert isinstance(model.posterior, CodePosterior)
-        return TokenDistribution(self, model.posterior.quantiser)
-
-
-class IndependentTokens(TokenPrior):
-    """p(tokens) = Πᵢ p(tokenᵢ): each cell has its own token frequencies."""
-
-    def __init__(self, cells: int, count: int) -> None:
-        super().__init__(cells, count)
-        self.logits = nn.Parameter(torch.zeros(cells, count))
-
-    def log_probs(self, tokens: Tensor) -> Tensor:
-        """Return log p(tokenᵢ = k) ``[N, P', K]``, nats, of the first P' ≤ P tokens ``[N, P']``."""
-        return self.logits[: tokens.shape[1]].log_softmax(-1).expand(len(tokens), -1, -1)
-
-
-class AutoregressiveTokens(TokenPrior):
-    """p(tokens) = Πᵢ p(tokenᵢ | tokens before i), row by row, by a small causal transformer (Vaswani et al. 2017).
-
-    The prior of van den Oord et al. 2017, Sec. 3.3, with attention in place of their PixelCNN.
-    """
-
-    mask: Tensor
-
-    def __init__(self, cells: int, count: int, width: int = 64, layers: int = 2) -> None:
-        super().__init__(cells, count)
-        self.words = nn.Embedding(count + 1, width)  # the last entry is the start symbol
-        self.places = nn.Parameter(0.02 * torch.randn(cells, width))
-        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
-        self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
-        self.last = nn.Linear(width, count)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
-        mask = nn.Transformer.generate_square_subsequent_mask(cells)
-        self.register_buffer("mask", mask, persistent=False)
-
-    def log_probs(self, tokens: Tensor) -> Tensor:
-        """Return log p(tokenᵢ = k | tokens before i) ``[N, P', K]``, nats, of the first P' ≤ P tokens ``[N, P']``."""
-        first = tokens.new_full((len(tokens), 1), self.words.num_embeddings - 1)
-        before = torch.cat([first, tokens[:, :-1]], dim=1)
-        count = tokens.shape[1]
-        mask = self.mask[:count, :count]
-        hidden = self.layers(self.words(before) + self.places[:count], mask=mask, is_causal=True)
-        log_probs: Tensor = self.last(hidden).log_softmax(-1)
-        return log_probs
-
-
-class TokenDistribution(LatentDistribution):
-    """The distribution of the vectors of P cells; z ``[..., P · D]``."""
-
-    def __init__(self, prior: TokenPrior, quantizer: Quantizer) -> None:
-        self.prior, self.quantizer = prior, quantizer
-
-    @property
-    def moments(self) -> None:
-        """None: tokens have no mean and covariance."""
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log probability of the tokens of z, nats ``[...]``. z itself gets no gradient from it."""
-        tokens = self.quantizer.tokens_of(z.unflatten(-1, (-1, self.quantizer.size)))
-        flat = tokens.flatten(0, -2)
-        each = self.prior.log_probs(flat).gather(-1, flat.unsqueeze(-1))
-        result: Tensor = each.sum((-2, -1)).unflatten(0, tokens.shape[:-1])
-        return result
-
-    def from_noise(self, noise: Tensor) -> Tensor:
-        """Draw samples of the shape of ``noise`` ``[..., P · D]``: Φ of a cell's first number selects its token."""
-        fractions = torch.special.ndtr(noise.flatten(0, -2)).unflatten(-1, (-1, self.quantizer.size))[..., 0]
-        tokens = torch.zeros(fractions.shape, dtype=torch.long, device=noise.device)
-        for place in range(fractions.shape[1]):
-            ends = self.prior.log_probs(tokens[:, : place + 1])[:, place].exp().cumsum(-1)
-            chosen = torch.searchsorted(ends, fractions[:, place, None].contiguous())[:, 0]
-            tokens[:, place] = chosen.clamp(max=self.quantizer.count - 1)
-        result: Tensor = self.quantizer.vectors_of(tokens).flatten(1).unflatten(0, noise.shape[:-1])
-        return result
 
 
 def _coarsest_grid(recipe: Recipe, shape: Shape) -> tuple[int, int, int]:
