@@ -114,10 +114,11 @@ def test_a_cell_is_predicted_as_by_a_pass_over_all(kind: type, is_training: bool
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (4, 4), (7, 7)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_samples_are_those_of_passes_over_all_cells(kind: type, rows: int, columns: int) -> None:
+    """In float64: in float32, rounding moves one in thousands of draws across the end of a token."""
     quantizer = ScalarQuantizer([4, 3, 2])
     for seed, count in ((0, 1), (1, 2), (2, 16), (3, 33)):
-        pz = TokenDistribution(stirred(kind(rows * columns, quantizer.count), seed), quantizer)
-        noise = randoms(count, rows * columns * 3, seed=seed)
+        pz = TokenDistribution(stirred(kind(rows * columns, quantizer.count), seed).double(), quantizer)
+        noise = randoms(count, rows * columns * 3, seed=seed).double()
         with torch.no_grad():
             assert torch.equal(pz.from_noise(noise), uncached.from_noise(pz, noise)), (seed, count)
 
