@@ -27,8 +27,8 @@ from vaekit.config.options import TrainOptions
 from vaekit.config.run_config import Engine
 from vaekit.config.table import get, override
 from vaekit.runs.new_config import make_config
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.setup import with_engine
-from vaekit.training.trainer import Trainer
 
 __all__ = ["PRECISIONS", "quality", "steps"]
 
@@ -37,7 +37,7 @@ SEEDS, QUALITY_IMAGES, QUALITY_SIDE = 2, 24_000, 64
 ROUNDS, SECONDS_A_TURN = 7, 2.0
 
 
-def timed(trainer: Trainer, _: int) -> float:
+def timed(trainer: ModelTrainer, _: int) -> float:
     """Milliseconds of a step, from a turn's worth of them."""
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < SECONDS_A_TURN:
@@ -52,7 +52,7 @@ def steps(images: vk.Images, recipe: str, **values: Any) -> dict[str, Any]:
     config = with_engine(make_config(images, override(get(recipe), values), TrainOptions(images=10**9)), device)
     sides: dict[str, Callable[[int], float]] = {}
     for precision in PRECISIONS:
-        trainer = Trainer(replace(config, engine=Engine(precision=precision)), images.pixels, device)
+        trainer = ModelTrainer(replace(config, engine=Engine(precision=precision)), images.pixels, device)
         trainer.step()
         sides[precision] = partial(timed, trainer)
     found = take_turns(sides, ROUNDS)

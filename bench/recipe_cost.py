@@ -24,14 +24,14 @@ from vaekit.config.table import RECIPES
 from vaekit.data import Selection
 from vaekit.model.conditioning import matrix
 from vaekit.runs.new_config import make_config
-from vaekit.training.trainer import Trainer
+from vaekit.training.model_trainer import ModelTrainer
 
 __all__ = ["seconds_per_image"]
 
 _STEPS = 12
 
 
-def seconds_per_image(trainer: Trainer) -> float:
+def seconds_per_image(trainer: ModelTrainer) -> float:
     """The median of some steps, after two that are not counted."""
     seconds = []
     for _ in range(_STEPS + 2):
@@ -41,10 +41,10 @@ def seconds_per_image(trainer: Trainer) -> float:
     return statistics.median(seconds[2:]) / trainer.batch_size
 
 
-def trainer_of(name: str, images: Any) -> Trainer:
+def trainer_of(name: str, images: Any) -> ModelTrainer:
     config = replace(make_config(images, RECIPES[name], TrainOptions()), total_images=10**9)
     known = matrix(config.conditions, images) if config.conditions else None
-    return Trainer(config, Selection(images.pixels, torch.arange(len(images)), known), torch.device("cpu"))
+    return ModelTrainer(config, Selection(images.pixels, torch.arange(len(images)), known), torch.device("cpu"))
 
 
 def measure(names: list[str], size: int, rounds: int) -> dict[str, float]:

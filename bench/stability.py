@@ -20,7 +20,7 @@ from vaekit.config.options import TrainOptions
 from vaekit.config.table import get, override
 from vaekit.data.subsets import is_trained_on
 from vaekit.runs.new_config import make_config
-from vaekit.training.trainer import Trainer
+from vaekit.training.model_trainer import ModelTrainer
 
 __all__ = ["first_steps"]
 
@@ -33,7 +33,7 @@ def first_steps(images: vk.Images, seed: int, **values: Any) -> dict[str, Any]:
     """How the loss fares; a training that leaves all bounds is ended."""
     row = override(get("vae"), {"latent_dim": LATENTS, "batch_size": 16, **values})
     config = make_config(images, row, TrainOptions(images=IMAGES, seed=seed))
-    trainer = Trainer(config, images.selection(is_trained_on(images, row)), torch.device("cpu"))
+    trainer = ModelTrainer(config, images.selection(is_trained_on(images, row)), torch.device("cpu"))
     losses: list[float] = []
     while len(losses) < STEPS and (not losses or losses[-1] < GIVEN_UP_AT) and not trainer.skipped:
         losses.append(float(trainer.step().loss.mean()))

@@ -19,7 +19,7 @@ from vaekit.errors import Interrupted, UserError
 from vaekit.explorer import check_page, publish
 from vaekit.export.bundle import verify
 from vaekit.model.objectives import Terms
-from vaekit.training.trainer import Trainer
+from vaekit.training.model_trainer import ModelTrainer
 
 IMAGES = 96
 CASES = [(name, data) for name in RECIPES for data in ("digits", "portraits:120")]
@@ -95,16 +95,16 @@ def test_it_works_on_codes(run: vk.Run, tmp_path: Path) -> None:
 
 def test_it_goes_on_exactly_where_it_was(run: vk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the third step, the same command again: the same bytes as a training that nothing disturbed."""
-    step = Trainer.step
+    step = ModelTrainer.step
 
-    def interrupted(trainer: Trainer, **more: bool) -> Terms:
+    def interrupted(trainer: ModelTrainer, **more: bool) -> Terms:
         if trainer.steps == 2:
             signal.raise_signal(signal.SIGINT)
         return step(trainer, **more)
 
     name, data = run.config.recipe.name, run.config.data.source
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(Trainer, "step", interrupted)
+        patch.setattr(ModelTrainer, "step", interrupted)
         train(name, data, tmp_path / "again")
     assert not (tmp_path / "again" / "latents.safetensors").exists()
     assert digest(train(name, data, tmp_path / "again").path) == digest(run.path)

@@ -88,13 +88,13 @@ def test_a_run_sees_binary_pixels_everywhere_and_says_so(tmp_path: Path, kind: s
 
 
 def test_dynamic_pixels_change_from_step_to_step_and_static_ones_do_not(tmp_path: Path) -> None:
-    from vaekit.training.trainer import Trainer
+    from vaekit.training.model_trainer import ModelTrainer
 
     def batches(kind: str, seed: int = 0) -> list[torch.Tensor]:
         run = small(tmp_path, kind, f"{kind}-{seed}", seed=seed)
         images = vk.open_images("digits") if kind == "dynamic" else run.images()
         one = images.selection(np.arange(len(images)) == 4)
-        trainer = Trainer(run.config, one, torch.device("cpu"))
+        trainer = ModelTrainer(run.config, one, torch.device("cpu"))
         seen = []
         for _ in range(3):
             seen.append(trainer._inputs(trainer.next_index())[0].x)

@@ -26,7 +26,7 @@ from vaekit.evaluation.metrics import evaluate
 from vaekit.latent import ops as edit
 from vaekit.model.factory import build_model, resolve
 from vaekit.model.inference import Batch
-from vaekit.training.trainer import Trainer
+from vaekit.training.model_trainer import ModelTrainer
 
 DENSE = [name for name, row in RECIPES.items() if row.objective == "elbo" and not row.is_conditional]
 PMFS = [name for name in LIKELIHOODS if name not in DENSITIES]
@@ -38,10 +38,10 @@ def pixels_for(likelihood: str, count: int = 64, size: int = 8) -> Tensor:
     return (pixels > 127).to(torch.uint8) * 255 if likelihood == "bernoulli" else pixels
 
 
-def trainer_of(row: recipes.Recipe, pixels: Tensor, epochs: int) -> Trainer:
+def trainer_of(row: recipes.Recipe, pixels: Tensor, epochs: int) -> ModelTrainer:
     row = resolve(row, tuple(pixels.shape[1:]), len(pixels))  # type: ignore[arg-type]
     data = DataConfig("array", tuple(pixels.shape[2:]), pixels.shape[1], "00", images=len(pixels))  # type: ignore[arg-type]
-    return Trainer(RunConfig(row, data, epochs * len(pixels)), pixels, torch.device("cpu"))
+    return ModelTrainer(RunConfig(row, data, epochs * len(pixels)), pixels, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)

@@ -15,8 +15,8 @@ from vaekit.model.conditioning import size_of
 from vaekit.model.factory import resolve
 from vaekit.model.inference import Batch
 from vaekit.system.distributed import ALONE, Team
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.optimizer import Adam
-from vaekit.training.trainer import Trainer
 
 __all__ = ["in_double", "small_trainer"]
 
@@ -30,7 +30,7 @@ def small_trainer(
     engine: Engine | None = None,
     team: Team = ALONE,
     **values: Any,
-) -> Trainer:
+) -> ModelTrainer:
     """On uint8 ``pixels`` ``[N, C, H, W]``, on the CPU; ``values`` are of the recipe."""
     recipe, count = get(name), len(pixels)
     told = (Condition("age"),) if recipe.is_conditional else ()
@@ -42,10 +42,10 @@ def small_trainer(
     total = round(epochs * count)
     config = RunConfig(row, data, total, seed, engine=engine or Engine(), conditions=told)
     known = torch.stack([torch.linspace(0, 1, count), torch.ones(count)], 1) if told else None
-    return Trainer(config, Selection(pixels, torch.arange(count), known), torch.device("cpu"), team)
+    return ModelTrainer(config, Selection(pixels, torch.arange(count), known), torch.device("cpu"), team)
 
 
-def in_double(trainer: Trainer) -> Trainer:
+def in_double(trainer: ModelTrainer) -> ModelTrainer:
     """The same in double precision, where sums in another order agree to ten digits; it has no average."""
     trainer.model.double()
     trainer.average = None

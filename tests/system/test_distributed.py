@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from flow_field import field_trainer
 from forked import Forked
 from torch import Tensor
 from trainers import in_double, small_trainer
@@ -28,8 +29,10 @@ from vaekit.errors import UserError
 from vaekit.runs import folder as runs
 from vaekit.system.distributed import ALONE, Team, join
 from vaekit.system.files import load_tensors
+from vaekit.training.trainer import Trainer
 
-#: recipe → what it trains with; micro-batches make pieces of which the processes have different numbers
+#: recipe → what it trains with; micro-batches make pieces of which the processes have different numbers. A field has no
+#: recipe.
 TRAININGS: dict[str, dict[str, Any]] = {
     "vae": {},
     "vae in pieces": {"engine": Engine(micro_batch=2)},
@@ -38,6 +41,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "vq-vae": {},
     "conditional-vae": {},
     "rae-l2": {},
+    "field": {},
 }
 
 
@@ -46,12 +50,18 @@ def trained(training: str, team: Team = ALONE) -> dict[str, Tensor]:
 
     The moments are weighted sums of the gradients and of their squares.
     """
-    pixels = torch.from_numpy(draw(6, 16)).movedim(-1, 1).contiguous()
-    recipe = training.partition(" ")[0]
-    trainer = in_double(small_trainer(recipe, pixels, 10, team=team, batch_size=5, **TRAININGS[training]))
+    trainer = _trainer(training, team)
     for _ in range(3):
         trainer.step()
     return {name: t.contiguous() for name, t in trainer.state()[0].items()}
+
+
+def _trainer(training: str, team: Team) -> Trainer[Any]:
+    if training == "field":
+        return field_trainer(team=team, dtype=torch.float64)
+    pixels = torch.from_numpy(draw(6, 16)).movedim(-1, 1).contiguous()
+    recipe = training.partition(" ")[0]
+    return in_double(small_trainer(recipe, pixels, 10, team=team, batch_size=5, **TRAININGS[training]))
 
 
 STATES = """

@@ -16,7 +16,7 @@ from vaekit.config.run_config import Engine
 from vaekit.errors import argument, worded
 from vaekit.system import machine_load as busy
 from vaekit.system.machine_load import Choice, Load, Others, choose, recent_load, spin_less
-from vaekit.training.trainer import Trainer
+from vaekit.training.model_trainer import ModelTrainer
 
 TICKS = 100  # per second, of the written machine
 
@@ -241,8 +241,10 @@ def test_the_number_of_threads_is_stored_with_the_run_and_said(
     tmp_path: Path, load: Callable[[float], None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []
-    step = Trainer.step
-    monkeypatch.setattr(Trainer, "step", lambda *args, **kw: used.append(torch.get_num_threads()) or step(*args, **kw))
+    step = ModelTrainer.step
+    monkeypatch.setattr(
+        ModelTrainer, "step", lambda *args, **kw: used.append(torch.get_num_threads()) or step(*args, **kw)
+    )
     load(1.0)
     assert trained(tmp_path / "run", 1).threads == 1
     assert BUSY + "1 thread" in capsys.readouterr().err

@@ -26,8 +26,8 @@ from vaekit.system.distributed import ALONE, Team
 from vaekit.system.rng import AUGMENTATION, CORRUPTION, MASKS, NOISE, ORDER, SAMPLES, VERB_NOISE, stream
 from vaekit.training.augment import DRAWS, augment
 from vaekit.training.batches import corrupt
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.starting import start_at_mean
-from vaekit.training.trainer import Trainer
 
 PIXELS = torch.from_numpy(draw(11, 16)).movedim(-1, 1).contiguous()
 ALL: dict[str, Any] = {"flip": True, "shift": 2, "jitter": 0.3}
@@ -161,15 +161,17 @@ def test_opacity_moves_and_has_no_colour() -> None:
 # In a training
 
 
-def trainer_of(name: str, team: Team = ALONE, engine: Engine | None = None, seed: int = 0, **values: Any) -> Trainer:
+def trainer_of(
+    name: str, team: Team = ALONE, engine: Engine | None = None, seed: int = 0, **values: Any
+) -> ModelTrainer:
     values = {"width": 8, "latent_dim": 4, "batch_size": 4, **values}
     row = resolve(override(get(name), values), (3, 16, 16), len(PIXELS))
     data = DataConfig("array", (16, 16), 3, "00", images=len(PIXELS), train_images=len(PIXELS))
     config = RunConfig(row, data, 100 * len(PIXELS), seed, engine=engine or Engine())
-    return Trainer(config, PIXELS, torch.device("cpu"), team)
+    return ModelTrainer(config, PIXELS, torch.device("cpu"), team)
 
 
-def stepped(trainer: Trainer, steps: int = 4) -> dict[str, Tensor]:
+def stepped(trainer: ModelTrainer, steps: int = 4) -> dict[str, Tensor]:
     for _ in range(steps):
         trainer.step()
     return trainer.state()[0]
@@ -189,7 +191,7 @@ def test_its_stream_meets_no_other() -> None:
 def test_images_differ_by_step_and_by_seed_alone(name: str) -> None:
     first, other = trainer_of(name, batch_size=11, **ALL), trainer_of(name, batch_size=11, seed=1, **ALL)
 
-    def shown(trainer: Trainer) -> Tensor:
+    def shown(trainer: ModelTrainer) -> Tensor:
         index = trainer.next_index()
         x = trainer._inputs(index)[0].x
         draws = torch.rand(11, DRAWS, generator=stream(trainer.config.seed, AUGMENTATION, trainer.steps))

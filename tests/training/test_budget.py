@@ -19,7 +19,7 @@ from vaekit.config.steps import steps_to_see
 from vaekit.data import Selection
 from vaekit.runs.watched import Watched
 from vaekit.training import budget
-from vaekit.training.trainer import Trainer
+from vaekit.training.model_trainer import ModelTrainer
 
 IMAGES, TRAINED, BATCH = 300, 200, 32
 VALIDATION = 50
@@ -49,7 +49,7 @@ class Machine:
             patch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
             patch.setattr(torch, "compile", lambda function, **_: function)
             patch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: self.now))
-            patch.setattr(Trainer, "step", self._taking(Trainer.step, lambda *_: self.step, "steps"))
+            patch.setattr(ModelTrainer, "step", self._taking(ModelTrainer.step, lambda *_: self.step, "steps"))
             patch.setattr(budget, "encode", self._taking(budget.encode, lambda _, p: self.encode * len(p), "passes"))
             patch.setattr(
                 budget, "evaluate", self._taking(budget.evaluate, lambda _, p: self.evaluate * len(p), "passes")

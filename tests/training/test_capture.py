@@ -13,7 +13,7 @@ from vaekit.config.run_config import DataConfig, Engine, RunConfig
 from vaekit.config.table import LIKELIHOODS, get, override
 from vaekit.model.factory import resolve
 from vaekit.training.capture import Tape
-from vaekit.training.trainer import Trainer
+from vaekit.training.model_trainer import ModelTrainer
 
 CASES: list[dict[str, Any]] = [
     {},
@@ -38,12 +38,12 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
-def trainer_of(values: dict[str, Any], precision: str = "fp32") -> Trainer:
+def trainer_of(values: dict[str, Any], precision: str = "fp32") -> ModelTrainer:
     pixels = vk.open_images("digits").pixels[:80]
     row = resolve(override(get("seed-ae"), {"batch_size": 32, **values}), tuple(pixels.shape[1:]), len(pixels))
     data = DataConfig("array", tuple(pixels.shape[2:]), pixels.shape[1], "00", images=len(pixels))
     config = RunConfig(row, data, 4 * len(pixels), engine=Engine(precision=precision))
-    return Trainer(config, pixels, torch.device("cpu"))
+    return ModelTrainer(config, pixels, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

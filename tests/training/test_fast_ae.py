@@ -13,14 +13,14 @@ from vaekit.config.table import get, override
 from vaekit.data import to_float
 from vaekit.errors import UserError
 from vaekit.model.factory import resolve
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.starting import start_at_mean
-from vaekit.training.trainer import Trainer
 
 
-def trainer_of(pixels: torch.Tensor, **values: object) -> Trainer:
+def trainer_of(pixels: torch.Tensor, **values: object) -> ModelTrainer:
     row = resolve(override(get("fast-ae"), values), tuple(pixels.shape[1:]), len(pixels))
     data = DataConfig("array", tuple(pixels.shape[2:]), pixels.shape[1], "00", images=len(pixels))
-    return Trainer(RunConfig(row, data, 4 * len(pixels)), pixels, torch.device("cpu"))
+    return ModelTrainer(RunConfig(row, data, 4 * len(pixels)), pixels, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("values", [{}, {"mean": "linear"}, {"scale": "pixel"}, {"ema_power": 16}])

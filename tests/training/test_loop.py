@@ -27,17 +27,17 @@ from vaekit.runs.new_config import make_config
 from vaekit.system.cpu import one_thread_per_core
 from vaekit.system.malloc import freed_memory_is_kept
 from vaekit.system.memory import peak_resident_bytes, resident_bytes
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.optimizer import Adam
 from vaekit.training.plan import largest_batch
 from vaekit.training.schedules import epoch_order
 from vaekit.training.setup import with_engine
-from vaekit.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PIXELS = torch.from_numpy(draw(11, 16)).movedim(-1, 1).contiguous()
 
 
-def trainer_of(name: str, engine: Engine, **values: Any) -> Trainer:
+def trainer_of(name: str, engine: Engine, **values: Any) -> ModelTrainer:
     return small_trainer(name, PIXELS, 4, engine=engine, **{"batch_size": 8, **values})
 
 
@@ -161,7 +161,7 @@ def test_images_of_odd_sizes_resume_exactly(side: int) -> None:
     row = resolve(override(get("fast-ae"), {"batch_size": 3}), (1, side, side), len(pixels))
     data = DataConfig("array", (side, side), 1, "00", images=len(pixels), train_images=len(pixels))
     config = RunConfig(row, data, 120)
-    whole, first, second = (Trainer(config, pixels, CPU) for _ in range(3))
+    whole, first, second = (ModelTrainer(config, pixels, CPU) for _ in range(3))
     for _ in range(12):
         whole.step()
     for _ in range(5):
@@ -258,9 +258,9 @@ def test_training_ends_when_it_gets_no_better_and_keeps_the_best_weights(tmp_pat
 
 def test_patience_survives_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hasty(tmp_path / "whole", epochs=20, patience=2)
-    step, calls = Trainer.step, 0
+    step, calls = ModelTrainer.step, 0
 
-    def interrupted(self: Trainer, wants_to_stop: bool = False) -> Any:
+    def interrupted(self: ModelTrainer, wants_to_stop: bool = False) -> Any:
         nonlocal calls
         calls += 1
         if calls == 70:
@@ -268,7 +268,7 @@ def test_patience_survives_an_interruption(tmp_path: Path, monkeypatch: pytest.M
         return step(self, wants_to_stop)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", interrupted)
+        patch.setattr(ModelTrainer, "step", interrupted)
         with pytest.raises(vk.errors.Interrupted):
             hasty(tmp_path / "parts", epochs=20, patience=2)
     hasty(tmp_path / "parts", epochs=20, patience=2)

@@ -23,26 +23,28 @@ from vaekit.model.factory import build_model, resolve
 from vaekit.model.inference import Batch
 from vaekit.runs import folder as runs
 from vaekit.system.rng import NOISE, ORDER, stream
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.schedules import epoch_order, learning_rate, rate_weight
 from vaekit.training.starting import start_from
-from vaekit.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SIZE, COUNT, BATCH = 16, 11, 4
 PIXELS = torch.from_numpy(draw(COUNT, SIZE)).permute(0, 3, 1, 2).contiguous()
 
 
-def trainer_of(name: str = "vae", pixels: Tensor = PIXELS, epochs: float = 3, seed: int = 0, **values: Any) -> Trainer:
+def trainer_of(
+    name: str = "vae", pixels: Tensor = PIXELS, epochs: float = 3, seed: int = 0, **values: Any
+) -> ModelTrainer:
     return small_trainer(name, pixels, epochs, seed=seed, **{"batch_size": BATCH, **values})
 
 
-def finish(trainer: Trainer) -> Trainer:
+def finish(trainer: ModelTrainer) -> ModelTrainer:
     while trainer.images < trainer.config.total_images:
         trainer.step()
     return trainer
 
 
-def snapshot(trainer: Trainer) -> dict[str, Tensor]:
+def snapshot(trainer: ModelTrainer) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in trainer.state()[0].items()}
 
 
@@ -120,7 +122,7 @@ def test_training_moves_every_parameter(name: str) -> None:
     assert [n for n, p in trainer.model.named_parameters() if torch.equal(p, before[n])] == []
 
 
-def snapshot_of_start(trainer: Trainer) -> dict[str, Tensor]:
+def snapshot_of_start(trainer: ModelTrainer) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
 
 
@@ -316,7 +318,7 @@ def test_a_vae_raises_its_bound_on_eight_images() -> None:
 
 def test_a_configuration_is_all_a_trainer_needs() -> None:
     trainer = trainer_of("vae")
-    again = Trainer(RunConfig.from_json(trainer.config.to_json()), PIXELS, CPU)
+    again = ModelTrainer(RunConfig.from_json(trainer.config.to_json()), PIXELS, CPU)
     assert dataclasses.asdict(again.config) == dataclasses.asdict(trainer.config)
     trainer.step()
     again.step()
@@ -328,7 +330,7 @@ def test_no_standard_deviation_of_a_code_leaps_at_256_px() -> None:
     pixels = torch.from_numpy(draw(4, 256)).permute(0, 3, 1, 2).contiguous()
     row = resolve(override(get("vae"), {"warmup": 0, "batch_size": 4}), (3, 256, 256), 1000)
     data = DataConfig("array", (256, 256), 3, "00", images=4, train_images=4)
-    trainer = Trainer(RunConfig(row, data, 10**6), pixels, CPU)
+    trainer = ModelTrainer(RunConfig(row, data, 10**6), pixels, CPU)
 
     def log_std() -> Tensor:
         with torch.no_grad():

@@ -41,6 +41,7 @@ class Network(ABC):
     latent_settings: tuple[str, ...] = ()  #: the values of a recipe that decide the shapes of grids
     has_batch_norm: bool = False  #: whether it mixes the images of a batch in training
     can_start_at_mean: bool = False  #: whether the decoder is an :class:`~vaekit.model.nets.mlp.MLPDecoder`
+    can_be_recorded: bool = False  #: whether its steps are faster when repeated from a recording (vaekit's own only)
     prefers_channels_last: bool = False  #: whether its convolutions are faster in the channels-last format
 
     def __init__(self, recipe: Recipe) -> None:

@@ -15,10 +15,12 @@ Objectives that compare the latents of a batch with each other declare it in ``c
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaekit.config.recipe import Recipe
 from vaekit.errors import argument
@@ -26,6 +28,8 @@ from vaekit.model.contracts import Objective, Shape, Terms, over_samples
 from vaekit.model.distributions.latent import DiagonalNormal
 from vaekit.model.inference import Batch, Inference, sum_levels
 from vaekit.model.latent_model import LatentModel
+from vaekit.model.trainable import Trainable
+from vaekit.system.distributed import Team
 
 __all__ = [
     "ELBO",
@@ -215,16 +219,30 @@ class IWAE(Objective):
         return math.log(len(log_w)) - log_w.logsumexp(0)
 
 
-class Step(nn.Module):
-    """Model and objective as one module, to be compiled or run in parallel."""
+class Step(Trainable[LatentModel]):
+    """Model and objective as the one module that is trained."""
 
     def __init__(self, model: LatentModel, objective: Objective) -> None:
-        super().__init__()
-        self.model, self.objective = model, objective
+        super().__init__(model)
+        self.objective = objective
+        self.couples_batch = objective.couples_batch
+        self.uses_noise = model.posterior.uses_noise or objective.uses_noise
 
     def forward(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
         terms: Terms = self.objective(self.model.infer(batch, noise), ramp)
         return terms
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        self.model.compute_dtype = dtype
+
+    @contextmanager
+    def in_pieces(self, pieces: Sequence[Batch]) -> Iterator[None]:
+        self.model.observe_all(pieces)
+        with self.model.observed():
+            yield
+
+    def join_team(self, team: Team) -> None:
+        self.model.join_team(team)
 
 
 def decomposition(inference: Inference) -> tuple[Tensor, Tensor, Tensor]:

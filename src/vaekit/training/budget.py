@@ -20,7 +20,7 @@ from vaekit.evaluation.metrics import evaluate
 from vaekit.latent.ops import MOST_STORED_LATENTS, encode
 from vaekit.runs.watched import Watched
 from vaekit.system.distributed import ALONE, Team
-from vaekit.training.trainer import Trainer
+from vaekit.training.model_trainer import ModelTrainer
 
 __all__ = ["SAVE_EVERY_SECONDS", "fit_budget"]
 
@@ -96,7 +96,7 @@ def _measured(
     config: RunConfig, pixels: Selection, watched: Watched, device: torch.device, budget: float, team: Team
 ) -> _Seconds:
     before = time.monotonic()
-    trial = Trainer(replace(config, total_images=10**9), pixels, device, team)
+    trial = ModelTrainer(replace(config, total_images=10**9), pixels, device, team)
     begun = time.monotonic()
     if device.type != "cpu" or config.engine.compiled or team.size > 1:
         trial.step()  # connects processes, loads or compiles kernels: may take a minute, and says nothing about a step
@@ -112,7 +112,7 @@ def _measured(
     return _Seconds(trial.batch_size, begun - before, train, save, encoding / len(some), evaluating / len(some))
 
 
-def _seconds_per_image(trial: Trainer, enough: float, deadline: float) -> float:
+def _seconds_per_image(trial: ModelTrainer, enough: float, deadline: float) -> float:
     """Of training, in a typical epoch, whose last batch may be smaller than the others."""
     found = _steps(trial, enough, deadline)
     seconds: dict[int, list[float]] = {}  # of steps, by the images in them
@@ -127,7 +127,7 @@ def _seconds_per_image(trial: Trainer, enough: float, deadline: float) -> float:
     return (count // batch * typical[batch] + last) / count
 
 
-def _steps(trial: Trainer, enough: float, deadline: float) -> list[tuple[int, float]]:
+def _steps(trial: ModelTrainer, enough: float, deadline: float) -> list[tuple[int, float]]:
     """Images and seconds of steps taken until ``enough``; of four, or as many of them as the deadline allows."""
     found: list[tuple[int, float]] = []
     while len(found) < _MOST_STEPS:

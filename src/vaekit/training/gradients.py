@@ -8,41 +8,42 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vaekit.config.recipe import Recipe
-from vaekit.config.run_config import RunConfig
 from vaekit.errors import UserError, argument
-from vaekit.model.contracts import Objective, Terms
+from vaekit.model.contracts import Terms
 from vaekit.model.inference import Batch
-from vaekit.model.latent_model import LatentModel
-from vaekit.model.nets import MLPEncoder
-from vaekit.model.objectives import Step
+from vaekit.model.trainable import Trainable
 from vaekit.system.distributed import Team
 from vaekit.training.capture import Tape
 from vaekit.training.parallel import ParallelStep
+from vaekit.training.values import TrainingValues
 
 __all__ = ["Gradients", "refuse_coupled"]
 
 
 class Gradients:
-    """Runs a ``step``, which maps (batch, noise, ramp) to terms, and leaves the gradients of its loss.
+    """Runs a ``step`` and leaves the gradients of its loss at the ``parameters``.
 
     Raises:
-        UserError: if the objective cannot be compiled, and ``config`` asks for it.
+        UserError: if the step cannot be compiled, and ``values`` ask for it.
     """
 
-    def __init__(self, step: Step, config: RunConfig, device: torch.device, team: Team) -> None:
-        engine, remedy = config.engine, step.objective.compile_remedy
-        if engine.compiled and remedy:
-            name = config.recipe.objective
-            raise UserError(f"{argument('compiled')}: objective={name} cannot be compiled; {remedy}")
-        self._model, self._parameters, self._team = step.model, list(step.model.parameters()), team
-        self._micro_batch = engine.micro_batch
-        self._step: nn.Module = torch.compile(step, dynamic=False) if engine.compiled else step  # type: ignore[assignment]
+    def __init__(
+        self,
+        step: Trainable[nn.Module],
+        parameters: list[nn.Parameter],
+        values: TrainingValues,
+        device: torch.device,
+        team: Team,
+    ) -> None:
+        if values.compiled and step.compile_fault:
+            raise UserError(f"{argument('compiled')}: {step.compile_fault}")
+        self._trainable, self._parameters, self._team = step, parameters, team
+        self._micro_batch = values.micro_batch
+        self._step: nn.Module = torch.compile(step, dynamic=False) if values.compiled else step  # type: ignore[assignment]
         self._parallel: ParallelStep | None = None  # created at the first step, when the weights have their types
-        # With other networks the graph costs little beside the arithmetic; on a GPU it is built in the meantime.
-        # Parts from outside the package may do more than a recording sees.
-        is_whole = team.size == 1 and not engine.compiled and not engine.micro_batch and not config.parts
-        self.is_recorded = is_whole and isinstance(step.model.encoder, MLPEncoder) and device.type == "cpu"
+        is_whole = team.size == 1 and not values.compiled and not values.micro_batch
+        # On a GPU the graph is built while the device computes.
+        self.is_recorded = is_whole and step.can_be_recorded and device.type == "cpu"
         self.tapes: dict[int, Tape] = {}  #: recorded steps, by batch size
 
     def accumulate(self, batch: Batch, noise: Tensor, ramp: Tensor, divisor: int) -> Terms:
@@ -56,8 +57,7 @@ class Gradients:
         if len(batch.x) <= size:
             return self._differentiate(batch, noise, ramp, divisor)
         *pieces, last = zip(batch.split(size), noise.split(size, 1), strict=True)
-        self._model.observe_all(batch.split(size))
-        with self._model.observed():
+        with self._trainable.in_pieces(batch.split(size)):
             with nullcontext() if self._parallel is None else self._parallel.no_sync():
                 terms = [self._differentiate(piece, e, ramp, divisor) for piece, e in pieces]
             return Terms.join([*terms, self._differentiate(*last, ramp, divisor)])
@@ -102,17 +102,15 @@ class Gradients:
         return terms.loss.detach(), terms.distortion.detach(), *rate, *gradients
 
 
-def refuse_coupled(
-    recipe: Recipe, model: LatentModel, objective: Objective, micro_batch: int | None, team: Team
-) -> None:
+def refuse_coupled(step: Trainable[nn.Module], micro_batch: int | None, team: Team) -> None:
     """Raises :class:`UserError` where a batch in pieces would not train as the whole one.
 
-    That is so if the model mixes the images of a batch without gathering them, or the objective compares them.
+    That is so if the step mixes the examples of a batch without gathering them, or compares them.
     """
     if team.size == 1 and micro_batch is None:
         return
-    normalizes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    reason = "normalizes over the batch" if normalizes else objective.couples_batch
+    normalizes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in step.modules())
+    reason = "normalizes over the batch" if normalizes else step.couples_batch
     if reason:
         remedy = "train it in one process" if team.size > 1 else f"leave out {argument('micro_batch')}"
-        raise UserError(f"recipe {recipe.name!r} {reason}, so its parts are not independent; {remedy}")
+        raise UserError(f"{step.name} {reason}, so its parts are not independent; {remedy}")

@@ -28,12 +28,12 @@ from vaekit.system.progress import Progress, Silent
 from vaekit.training.budget import SAVE_EVERY_SECONDS, fit_budget
 from vaekit.training.callbacks import Callbacks
 from vaekit.training.meters import Clock, Means
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.recording import Recorder, finish
 from vaekit.training.resuming import is_finished, repair, restored
 from vaekit.training.setup import choose_threads, with_engine
 from vaekit.training.stopping import signals, stop_if_broken
 from vaekit.training.tracking import Tracker
-from vaekit.training.trainer import Trainer
 
 __all__ = ["train"]
 
@@ -94,7 +94,7 @@ def train(
         if is_new and length.budget_seconds:
             fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
             config = _of_leader(fitted, team)
-        trainer = Trainer(config, pixels, chosen, team)
+        trainer = ModelTrainer(config, pixels, chosen, team)
         best, was_saved = restored(trainer, out, watched, progress)
         is_over = trainer.images == config.total_images or best.is_exhausted
         if team.any(was_saved and is_over and is_finished(out)):

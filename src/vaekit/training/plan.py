@@ -17,8 +17,8 @@ from vaekit.config.table import Recipe
 from vaekit.data import Images
 from vaekit.model.factory import parameter_count
 from vaekit.runs.new_config import make_config
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.setup import with_engine
-from vaekit.training.trainer import Trainer
 
 __all__ = ["Plan", "largest_batch", "make_plan"]
 
@@ -57,7 +57,7 @@ def make_plan(
     assert config.recipe.batch_size is not None, "the row is resolved"
     batch = min(config.recipe.batch_size, train_count)
     repeats = math.ceil(batch / len(sample))
-    trainer = Trainer(
+    trainer = ModelTrainer(
         dataclasses.replace(config, total_images=10**9), sample.pixels.repeat(repeats, 1, 1, 1)[:batch], device
     )
     seconds, activations = _measure(trainer)
@@ -97,14 +97,14 @@ def largest_batch(
         row = dataclasses.replace(recipe, batch_size=size)
         config = make_config(images, row, dataclasses.replace(options, epochs=None, budget=None, images=10**9))
         config = with_engine(config, device, options.engine())
-        trainer = Trainer(config, images.pixels[:1].repeat(size, 1, 1, 1), device)
+        trainer = ModelTrainer(config, images.pixels[:1].repeat(size, 1, 1, 1), device)
         kept[size] = _measure(trainer)[1]
     fixed = 4 * 5 * parameter_count(trainer.model) + images.pixels[0].numel() * count
     fitting = int((_FILL * free_bytes - fixed) / (2 * max(1, kept[2] - kept[1])))
     return 1 << int(math.log2(max(1, min(fitting, _LARGEST_BATCH, count))))
 
 
-def _measure(trainer: Trainer) -> tuple[float, int]:
+def _measure(trainer: ModelTrainer) -> tuple[float, int]:
     """Return the median seconds of a step, and the bytes that it keeps for the backward pass."""
     kept: dict[int, int] = {}
 

@@ -19,9 +19,9 @@ from vaekit.system.memory import peak_resident_bytes
 from vaekit.system.progress import Progress
 from vaekit.training.callbacks import Callbacks
 from vaekit.training.early_stopping import Patience
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.schedules import learning_rate, rate_weight
 from vaekit.training.tracking import Record, Tracker
-from vaekit.training.trainer import Trainer
 
 __all__ = ["Recorder", "finish", "save_pictures", "save_weights"]
 
@@ -33,7 +33,7 @@ class Recorder:
     Every process has one, because evaluation is shared. Only that of the leader has a ``tracker`` and writes.
     """
 
-    trainer: Trainer
+    trainer: ModelTrainer
     out: Path
     watched: Watched
     best: Patience
@@ -85,20 +85,20 @@ class Recorder:
             save_weights(self.trainer, self.out)
 
 
-def save_weights(trainer: Trainer, out: Path) -> None:
+def save_weights(trainer: ModelTrainer, out: Path) -> None:
     """Write the weights that the verbs load: averaged ones where the recipe averages."""
     weights = trainer.average if trainer.average is not None else trainer.model
     save_tensors(out / "weights.safetensors", weights.state_dict(), {"images": trainer.images})
 
 
-def save_pictures(out: Path, trainer: Trainer, watched: Watched, epoch: int) -> list[Path]:
+def save_pictures(out: Path, trainer: ModelTrainer, watched: Watched, epoch: int) -> list[Path]:
     """Draw the pictures of an epoch; return the files."""
     drawn = watched.save_pictures(out, trainer.eval_model(), epoch)
     trainer.model.train()
     return drawn
 
 
-def finish(trainer: Trainer, out: Path, images: Images, tracker: Tracker, progress: Progress) -> None:
+def finish(trainer: ModelTrainer, out: Path, images: Images, tracker: Tracker, progress: Progress) -> None:
     """What is derived from the final weights: encodings of the training images, numbers, report and model card."""
     model, config = runs.load_model(out, trainer.device)
     final = write_results(out, model, config, images, trainer.images, tracker.add)

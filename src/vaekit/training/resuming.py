@@ -14,14 +14,14 @@ from vaekit.runs.watched import Watched
 from vaekit.system.files import atomic_write_text
 from vaekit.system.progress import Progress
 from vaekit.training.early_stopping import Patience
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.recording import save_pictures, save_weights
 from vaekit.training.starting import start_at_images, start_at_mean, start_from
-from vaekit.training.trainer import Trainer
 
 __all__ = ["is_finished", "repair", "restored"]
 
 
-def restored(trainer: Trainer, out: Path, watched: Watched, progress: Progress) -> tuple[Patience, bool]:
+def restored(trainer: ModelTrainer, out: Path, watched: Watched, progress: Progress) -> tuple[Patience, bool]:
     """Load the saved state into every process, or start a new one.
 
     Returns:
@@ -40,7 +40,7 @@ def restored(trainer: Trainer, out: Path, watched: Watched, progress: Progress) 
     return best, saved is not None
 
 
-def repair(trainer: Trainer, out: Path, best: Patience) -> None:
+def repair(trainer: ModelTrainer, out: Path, best: Patience) -> None:
     """Brings all that is derived from the state back to it: a kill may have come between the one and the other."""
     runs.clear_leftovers(out)
     runs.trim_metrics(out, trainer.images)
@@ -59,7 +59,7 @@ def is_finished(out: Path) -> bool:
     return found is not None and is_measured and (out / "report.html").exists()
 
 
-def _begin(trainer: Trainer, out: Path, watched: Watched) -> None:
+def _begin(trainer: ModelTrainer, out: Path, watched: Watched) -> None:
     """What stands in a run folder before the first step. Done again after a kill, it gives the same."""
     atomic_write_text(out / "config.json", trainer.config.to_json())
     runs.clear_leftovers(out)

@@ -6,6 +6,7 @@ Nothing here remembers anything: a restart recomputes all of it from (seed, imag
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +17,19 @@ from vaekit.system.rng import ORDER, stream
 __all__ = ["epoch_order", "learning_rate", "ramp", "rate_weight"]
 
 _BLOCK = 64  # images that stay together if they are read from disk: one read instead of sixty-four
+
+
+class _Rate(Protocol):
+    """What a learning rate follows from: the values of a training, or a recipe."""
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def schedule(self) -> str: ...
+
+    @property
+    def warmup(self) -> float: ...
 
 
 def epoch_order(seed: int, epoch: int, count: int, window: int = 0) -> Tensor:
@@ -32,19 +46,19 @@ def epoch_order(seed: int, epoch: int, count: int, window: int = 0) -> Tensor:
     return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in joined.split(window)])
 
 
-def learning_rate(row: Recipe, fraction: float) -> float:
+def learning_rate(values: _Rate, fraction: float) -> float:
     """Return the learning rate at ``fraction`` of the run, 0 to 1."""
-    if row.schedule == "constant":
-        return float(row.learning_rate)
-    if fraction < row.warmup:
-        return float(row.learning_rate * (0.01 + 0.99 * fraction / row.warmup))
-    progress = (fraction - row.warmup) / max(1e-9, 1 - row.warmup)
-    return float(row.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))))
+    if values.schedule == "constant":
+        return float(values.learning_rate)
+    if fraction < values.warmup:
+        return float(values.learning_rate * (0.01 + 0.99 * fraction / values.warmup))
+    progress = (fraction - values.warmup) / max(1e-9, 1 - values.warmup)
+    return float(values.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))))
 
 
-def ramp(row: Recipe, fraction: float) -> float:
-    """Return the ramp at ``fraction`` of the run: it rises from 0 to 1 during the warm-up of the objective."""
-    return min(1.0, fraction / row.kl_warmup) if row.kl_warmup else 1.0
+def ramp(warmup: float, fraction: float) -> float:
+    """Return the ramp at ``fraction`` of the run: it rises from 0 to 1 over the fraction ``warmup``."""
+    return min(1.0, fraction / warmup) if warmup else 1.0
 
 
 def rate_weight(row: Recipe, fraction: float) -> float:
@@ -52,4 +66,4 @@ def rate_weight(row: Recipe, fraction: float) -> float:
 
     Of the objectives that let something else rise it is constant.
     """
-    return row.beta * (ramp(row, fraction) if row.objective in ("elbo", "mmd") else 1.0)
+    return row.beta * (ramp(row.kl_warmup, fraction) if row.objective in ("elbo", "mmd") else 1.0)

@@ -10,14 +10,14 @@ from torch import Tensor
 from vaekit.errors import UserError, argument
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.nets import MLPDecoder
-from vaekit.training.trainer import Trainer
+from vaekit.training.model_trainer import ModelTrainer
 
 __all__ = ["start_at_images", "start_at_mean", "start_from"]
 
 _MEAN_IMAGES = 4096
 
 
-def start_at_mean(trainer: Trainer) -> None:
+def start_at_mean(trainer: ModelTrainer) -> None:
     """Lets the decoder's last layer give the mean of (up to 4,096) training images, whatever the latent."""
     count = len(trainer.pixels)
     seen = torch.arange(0, count, math.ceil(count / _MEAN_IMAGES))
@@ -29,7 +29,7 @@ def start_at_mean(trainer: Trainer) -> None:
             model.decoder.last.bias.copy_(bias)
 
 
-def start_at_images(trainer: Trainer) -> None:
+def start_at_images(trainer: ModelTrainer) -> None:
     """Lets a prior that takes training images begin with some of them, evenly spaced."""
     for model in _models(trainer):
         if model.prior is not None and model.prior.starting_images:
@@ -37,7 +37,7 @@ def start_at_images(trainer: Trainer) -> None:
             model.prior.start_from(trainer.batches.floats(torch.arange(count) * len(trainer.pixels) // count))
 
 
-def start_from(trainer: Trainer, weights: dict[str, Tensor], where: str) -> None:
+def start_from(trainer: ModelTrainer, weights: dict[str, Tensor], where: str) -> None:
     """Takes the weights of the run ``where`` as the initial ones."""
     for model in _models(trainer):
         try:
@@ -46,6 +46,6 @@ def start_from(trainer: Trainer, weights: dict[str, Tensor], where: str) -> None
             raise UserError(f"{argument('init')} {where}: its weights do not fit this recipe and image size") from error
 
 
-def _models(trainer: Trainer) -> list[LatentModel]:
+def _models(trainer: ModelTrainer) -> list[LatentModel]:
     """The model, and its average where the recipe averages."""
     return [trainer.model] if trainer.average is None else [trainer.model, trainer.average]

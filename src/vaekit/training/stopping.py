@@ -15,8 +15,8 @@ from torch import Tensor
 from vaekit.data import Images
 from vaekit.data.subsets import is_trained_on
 from vaekit.errors import UserError, argument, endings
+from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.schedules import epoch_order
-from vaekit.training.trainer import Trainer
 
 __all__ = ["signals", "stop_if_broken"]
 
@@ -39,7 +39,7 @@ def signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def stop_if_broken(trainer: Trainer, images: Images, out: Path, about_to_save: bool = False) -> None:
+def stop_if_broken(trainer: ModelTrainer, images: Images, out: Path, about_to_save: bool = False) -> None:
     """Raises :class:`UserError` after too many bad steps in a row; ``about_to_save``: or if the weights are broken."""
     _, _, longest, first = trainer.bad.tolist()
     overflown = about_to_save and not _is_finite(trainer.parameters)  # finite gradients, but too large a step

@@ -2,8 +2,9 @@
 
     batches → gradients → Adam → average
 
-That is the whole state. The images and the noise of a step (:mod:`vaekit.training.batches`) and the learning rate are
-recomputed from (seed, position), so a restart is arithmetic, not memory.
+That is the whole state. Batches, noise and the learning rate are recomputed from the position, so a restart is
+arithmetic, not memory. What is trained, what on and how are given: a :class:`~vaekit.model.trainable.Trainable`, a
+:class:`BatchSource` and :class:`~vaekit.training.values.TrainingValues`.
 """
 
 from __future__ import annotations
@@ -11,66 +12,95 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from typing import Generic, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vaekit.config.run_config import RunConfig
-from vaekit.data import Selection
 from vaekit.errors import UserError
 from vaekit.model.contracts import Terms
-from vaekit.model.factory import build_model, build_objective
 from vaekit.model.inference import Batch
-from vaekit.model.latent_model import LatentModel
-from vaekit.model.objectives import Step
+from vaekit.model.trainable import Trainable
 from vaekit.runs.records import StateFacts
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.schema import record
 from vaekit.system.tensor_layouts import Layout, fault
-from vaekit.training.batches import Batches
 from vaekit.training.gradients import Gradients, refuse_coupled
 from vaekit.training.optimizer import Adam
 from vaekit.training.schedules import learning_rate, ramp
+from vaekit.training.values import TrainingValues
 
-__all__ = ["Trainer"]
+__all__ = ["BatchSource", "Trainer"]
+
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
-class Trainer:
-    """The state of a run in memory. ``pixels`` are the training images, uint8 ``[N, C, H, W]``, or a selection of some.
+class BatchSource(Protocol):
+    """Where batches come from. What it gives follows from its arguments alone, so that a restart gets the same."""
+
+    @property
+    def size(self) -> int:
+        """Examples of a batch, over all processes; the last one of an epoch or of the run may have fewer."""
+
+    def index_at(self, images: int) -> Tensor:
+        """Positions ``[B]`` of the examples of the batch that follows ``images`` examples."""
+
+    def batch(self, index: Tensor, images: int, steps: int) -> tuple[Batch, Tensor]:
+        """This process's share of the examples at ``index``, on the device, and their noise ``[K, B, L]``.
+
+        Args:
+            index: what :meth:`index_at` returned for ``images``.
+            images: examples seen before.
+            steps: steps done before.
+        """
+
+
+class Trainer(Generic[_Model]):
+    """The state of a training in memory.
 
     In a ``team`` each process takes its share of every batch; all that is kept is the same in all of them.
+
+    Args:
+        step: what is trained.
+        batches: what it is trained on.
+        values: how it is trained.
+        device: where it is trained.
+        team: the processes that train together.
+
+    Raises:
+        UserError: if ``step`` cannot be trained with these values or processes.
     """
 
-    def __init__(self, config: RunConfig, pixels: Tensor | Selection, device: torch.device, team: Team = ALONE) -> None:
-        self.config, self.row, self.device, self.team = config, config.recipe, device, team
+    def __init__(
+        self,
+        step: Trainable[_Model],
+        batches: BatchSource,
+        values: TrainingValues,
+        device: torch.device,
+        team: Team = ALONE,
+    ) -> None:
+        refuse_coupled(step, values.micro_batch, team)
+        self.values, self.device, self.team = values, device, team
+        self.batches = batches
         self.images = 0
         self.steps = 0
-        shape = (config.data.channels, *config.data.size)
-        self.model: LatentModel = build_model(self.row, shape, config.seed).to(device).train()
-        objective = build_objective(self.row)
-        refuse_coupled(self.row, self.model, objective, config.engine.micro_batch, team)
-        self.model.join_team(team)
-        self.average = _copy(self.model) if self.row.ema_power else None
-        if config.engine.precision == "bf16":
-            self.model.compute_dtype = torch.bfloat16
-        self.batches = Batches(
-            config, pixels, device, team, self.model.latent_dim, self.model.posterior.uses_noise or objective.uses_noise
-        )
-        self.gradients = Gradients(Step(self.model, objective), config, device, team)
-        self.names = [name for name, _ in self.model.named_parameters()]
-        self.parameters = list(self.model.parameters())
+        self.model = step.to(device).train().model
+        step.join_team(team)
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.names, self.parameters = [*trained], [*trained.values()]
+        self.average = _copy(self.model) if values.ema_power else None
+        averages = () if self.average is None else self.average.named_parameters()
+        self._averaged = [average for name, average in averages if name in trained]
+        if values.precision == "bf16":
+            step.compute_in(torch.bfloat16)
+        self.gradients = Gradients(step, self.parameters, values, device, team)
         # the others never change: nothing of them is kept in a state
         self.buffers = [buffer for name, buffer in self.model.named_buffers() if name in self.model.state_dict()]
-        self.adam = Adam(self.parameters, self.row.weight_decay, self.row.adam_beta2)
+        self.adam = Adam(self.parameters, values.weight_decay, values.adam_beta2)
         # steps skipped in all, in a row up to now, in a row at most; and the image at which the last such row began
         self.bad = torch.zeros(4, dtype=torch.int64, device=device)
         self._in_bad_row = False
         self._stop_votes = torch.zeros(())
-
-    @property
-    def pixels(self) -> Selection:
-        """The training images."""
-        return self.batches.pixels
 
     @property
     def batch_size(self) -> int:
@@ -86,13 +116,13 @@ class Trainer:
         buffers = [buffer.clone() for buffer in self.buffers]
         for parameter in self.parameters:
             parameter.grad = None
-        divisor = 1 if self.row.reduction == "sum" else len(index)
+        divisor = 1 if self.values.reduction == "sum" else len(index)
         terms = self.gradients.accumulate(*self._inputs(index), divisor)
         gradients, number, norm = self._summed(terms.loss.sum(), wants_to_stop)
         is_bad = self._note_bad(norm + number)
-        if self.row.clip_norm:
+        if self.values.clip_norm:
             self._clip(gradients, norm)
-        self.adam.step(gradients, learning_rate(self.row, self.fraction), is_bad)
+        self.adam.step(gradients, learning_rate(self.values, self.fraction), is_bad)
         if is_bad is not None:
             for buffer, before in zip(self.buffers, buffers, strict=True):
                 buffer.copy_(torch.where(is_bad > 0, before, buffer))
@@ -114,21 +144,21 @@ class Trainer:
         self.images, self.steps, self.bad[0] = counts.tolist()
 
     def next_index(self) -> Tensor:
-        """Positions in ``pixels`` of the next batch. A batch ends where an epoch or the run ends."""
+        """Positions of the next batch in the source of the batches."""
         return self.batches.index_at(self.images)
 
     @property
     def fraction(self) -> float:
         """How much of the run is done, 0 to 1."""
-        return self.images / self.config.total_images
+        return self.images / self.values.total_images
 
     @property
     def skipped(self) -> int:
         """Steps that changed nothing because their loss or gradient was not finite."""
         return int(self.bad[0])
 
-    def eval_model(self) -> LatentModel:
-        """The model that the verbs will load: averaged weights where the recipe averages, in eval mode."""
+    def eval_model(self) -> _Model:
+        """The model to use: with averaged weights if there are any, in eval mode."""
         return (self.average if self.average is not None else self.model).eval()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, float | None]]:
@@ -148,8 +178,8 @@ class Trainer:
             found = record(StateFacts, dict(facts), "the state")
         except UserError as error:
             return str(error)
-        if found.images > self.config.total_images:
-            return f"it has seen {found.images:,} images of {self.config.total_images:,}"
+        if found.images > self.values.total_images:
+            return f"it has seen {found.images:,} images of {self.values.total_images:,}"
         return fault(tensors, expected)
 
     def load_state(self, tensors: dict[str, Tensor], facts: Mapping[str, float | None]) -> None:
@@ -178,7 +208,7 @@ class Trainer:
     def _inputs(self, index: Tensor) -> tuple[Batch, Tensor, Tensor]:
         """This process's share of the batch at ``index``, its noise ``[K, B, L]``, and the ramp."""
         batch, noise = self.batches.batch(index, self.images, self.steps)
-        return batch, noise, torch.tensor(ramp(self.row, self.fraction), device=self.device)
+        return batch, noise, torch.tensor(ramp(self.values.ramp_warmup, self.fraction), device=self.device)
 
     def _note_bad(self, number: Tensor) -> Tensor | None:
         """1.0 if ``number`` is not finite, else 0.0, counted without waiting for the device; None: it is finite."""
@@ -197,9 +227,8 @@ class Trainer:
         return is_bad.float()
 
     def _clip(self, gradients: list[Tensor], norm: Tensor) -> None:
-        """Scales the gradients down to the limit, which is per pixel value, so that one number serves every size."""
-        limit = self.row.clip_norm * math.prod(self.pixels.shape[1:])
-        factor = (limit / (norm + 1e-6)).clamp(max=1)
+        """Scales the gradients down to the limit."""
+        factor = (self.values.clip_norm / (norm + 1e-6)).clamp(max=1)
         if self.device.type == "cpu" and factor.item() == 1:  # asking a GPU would make it wait
             return
         torch._foreach_mul_(gradients, factor)
@@ -209,13 +238,13 @@ class Trainer:
         assert self.average is not None
         # Karras et al. 2024, Eq. 2: the weight of the past is (1 − 1/t)^(power + 1), so the average always spans the
         # same fraction of the run and forgets the start even in a short one.
-        keep = (1 - 1 / self.steps) ** (self.row.ema_power + 1)
-        torch._foreach_lerp_([*self.average.parameters()], [*self.parameters], 1 - keep)
+        keep = (1 - 1 / self.steps) ** (self.values.ema_power + 1)
+        torch._foreach_lerp_([*self._averaged], [*self.parameters], 1 - keep)
         for mean, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mean.lerp_(now, 1 - keep) if mean.is_floating_point() else mean.copy_(now)
 
 
-def _copy(model: LatentModel) -> LatentModel:
+def _copy(model: _Model) -> _Model:
     return copy.deepcopy(model).requires_grad_(False).eval()
 
 

@@ -18,6 +18,7 @@ class MLP(Network):
     """``net=mlp``: layers of the widths ``recipe.hidden``, in reverse order in the decoder."""
 
     can_start_at_mean = True
+    can_be_recorded = True  # the graph of a small network costs as much as its arithmetic
 
     def encoder(self, shape: Shape) -> MLPEncoder:
         return MLPEncoder(shape, self.recipe.hidden, self.recipe.activation)
