@@ -570,4 +570,5 @@ def test_a_run_that_lost_its_result_is_told_how_to_get_it(vaekit: Callable, digi
     assert is_finished(run)
     (run / "metrics.jsonl").write_text("")
     assert not is_finished(run)  # so the same command measures it again
-    assert "its weights are final but were not measured; run the train command" in vaekit("generate", run).err
+    answer = vaekit("generate", run, "--out", tmp_path / "new.png")
+    assert "its weights are final but were not measured; run the train command" in answer.err
