@@ -36,11 +36,15 @@ from vaekit.training.trainer import Trainer
 TRAININGS: dict[str, dict[str, Any]] = {
     "vae": {},
     "vae in pieces": {"engine": Engine(micro_batch=2)},
+    "vae in pieces of one": {"engine": Engine(micro_batch=1), "batch_size": 3},
     "denoising-ae": {},
     "denoising-ae augmented": {"flip": True, "shift": 2, "jitter": 0.3},
     "vq-vae": {},
     "conditional-vae": {},
     "rae-l2": {},
+    "flow-vae": {},
+    "iaf-vae": {},
+    "iaf-vae in pieces": {"engine": Engine(micro_batch=2)},
     "field": {},
 }
 
@@ -61,7 +65,7 @@ def _trainer(training: str, team: Team) -> Trainer[Any]:
         return field_trainer(team=team, dtype=torch.float64)
     pixels = torch.from_numpy(draw(6, 16)).movedim(-1, 1).contiguous()
     recipe = training.partition(" ")[0]
-    return in_double(small_trainer(recipe, pixels, 10, team=team, batch_size=5, **TRAININGS[training]))
+    return in_double(small_trainer(recipe, pixels, 10, team=team, **{"batch_size": 5, **TRAININGS[training]}))
 
 
 STATES = """
@@ -112,7 +116,7 @@ def test_shares_are_contiguous_and_whole() -> None:
     assert ALONE.share(batch) is not None and ALONE.leads and not Team(1, 2).leads
 
 
-@pytest.mark.parametrize(("size", "trainings"), [(2, list(TRAININGS)), (3, ["vae"])])
+@pytest.mark.parametrize(("size", "trainings"), [(2, list(TRAININGS)), (3, ["vae", "flow-vae", "iaf-vae"])])
 def test_gradients_and_moments_are_those_of_one_process(size: int, trainings: list[str], tmp_path: Path) -> None:
     done = ends(start(STATES, tmp_path, *trainings, size=size))
     assert [code for code, *_ in done] == [0] * size, done

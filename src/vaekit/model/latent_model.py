@@ -79,6 +79,11 @@ class LatentModel(nn.Module):
         """Whether there is a distribution to sample new latents from."""
         return self.prior is not None or self.fitted_prior is not None
 
+    @property
+    def observes(self) -> bool:
+        """Whether parts of it follow the posteriors of training batches."""
+        return bool(self._observers())
+
     def encode(self, x: Tensor, condition: Tensor | None = None) -> LatentDistribution:
         """Images ``[B, C, H, W]`` in [0, 1] → posterior over ``[B, L]``; its ``mean`` is the deterministic latent."""
         qz: LatentDistribution = self.posterior(self._told(self._through(self.encoder, x), condition))

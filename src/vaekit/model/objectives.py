@@ -225,7 +225,7 @@ class Step(Trainable[LatentModel]):
     def __init__(self, model: LatentModel, objective: Objective) -> None:
         super().__init__(model)
         self.objective = objective
-        self.couples_batch = objective.couples_batch
+        self.couples_batch, self.observes = objective.couples_batch, model.observes
         self.uses_noise = model.posterior.uses_noise or objective.uses_noise
 
     def forward(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:

@@ -40,6 +40,7 @@ class Trainable(nn.Module, ABC, Generic[_Model_co]):
     name: str = "this module"  #: in messages
     couples_batch: str = ""  #: why a batch in pieces trains otherwise, as a verb phrase; empty: it does not
     compile_fault: str = ""  #: why ``torch.compile`` is refused, and what to do instead; empty: it is not
+    observes: bool = False  #: whether it has running statistics of the batches; it may then be given an empty batch
     can_be_recorded: bool = False  #: whether its steps may be recorded and repeated (:mod:`vaekit.training.capture`)
     model: _Model_co
 

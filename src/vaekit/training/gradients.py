@@ -53,8 +53,11 @@ class Gradients:
         """
         if self._team.size > 1 and self._parallel is None:
             self._parallel = ParallelStep(self._step, self._team)
+        if not len(batch.x) and not self._trainable.observes:
+            return self._add_nothing(batch, noise, ramp)
         size = self._micro_batch or max(1, len(batch.x))
-        if len(batch.x) <= size:
+        # In a team, all or none are in pieces: else some would sum statistics before the forward pass, and some in it.
+        if self._micro_batch is None or (self._team.size == 1 and len(batch.x) <= size):
             return self._differentiate(batch, noise, ramp, divisor)
         *pieces, last = zip(batch.split(size), noise.split(size, 1), strict=True)
         with self._trainable.in_pieces(batch.split(size)):
@@ -74,6 +77,18 @@ class Gradients:
         terms: Terms = (self._parallel or self._step)(batch, noise, ramp)
         (terms.loss.sum() / divisor).backward()
         return terms.detach()
+
+    def _add_nothing(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
+        """The part of a process without examples: zero times the gradient of an example of zeros; returns no terms.
+
+        The other processes wait for its gradient, and some networks cannot compute on an empty tensor.
+        """
+        assert self._parallel is not None, "in one process a batch has examples"
+        target, condition = (None if t is None else _one_of_zeros(t) for t in (batch.target, batch.condition))
+        terms = self._parallel(Batch(_one_of_zeros(batch.x), target, condition), _one_of_zeros(noise, 1), ramp)
+        (0 * terms.loss.sum()).backward()
+        nothing = terms.loss.detach()[:0]
+        return Terms(nothing, nothing, None if terms.rate is None else nothing)
 
     def _repeat(self, batch: Batch, noise: Tensor, ramp: Tensor, divisor: int) -> Terms:
         """The same by a recorded step, or by one that is recorded now. A recorded batch has no other pieces."""
@@ -114,3 +129,8 @@ def refuse_coupled(step: Trainable[nn.Module], micro_batch: int | None, team: Te
     if reason:
         remedy = "train it in one process" if team.size > 1 else f"leave out {argument('micro_batch')}"
         raise UserError(f"{step.name} {reason}, so its parts are not independent; {remedy}")
+
+
+def _one_of_zeros(empty: Tensor, dim: int = 0) -> Tensor:
+    """A tensor of no examples, which lie along ``dim``, as one of a single example of zeros."""
+    return empty.new_zeros(*empty.shape[:dim], 1, *empty.shape[dim + 1 :])
