@@ -67,13 +67,13 @@ def test_a_long_loop_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     count = progress.counter_on_stderr()
     for done in range(0, 1001, 10):  # 0.4 seconds each
-        count("measured", done, 1000)
+        count("images measured", done, 1000)
         now[0] += 0.4
     now[0] += 100
-    count("drawn", 0, 20)  # another loop has another beginning
-    count("drawn", 1, 20)
+    count("images drawn", 0, 20)  # another loop has another beginning
+    count("images drawn", 1, 20)
     assert capsys.readouterr().err.splitlines() == [
-        "measured: 130 of 1,000 images, 35s left",
-        "measured: 510 of 1,000 images, 20s left",
-        "measured: 890 of 1,000 images, 4s left",
+        "images measured: 130 of 1,000, 35s left",
+        "images measured: 510 of 1,000, 20s left",
+        "images measured: 890 of 1,000, 4s left",
     ]

@@ -44,7 +44,8 @@ TABLE = Table(
         Mutant("noise_of(keys, seed, EVALUATION", "noise_of([key + start for key in keys], seed, EVALUATION", "noise of an image that depends on its place"),
         Mutant("noise_of(keys, seed, EVALUATION", "noise_of(keys, 0, EVALUATION", "noise without the seed"),
         Mutant("for key in keys]", "for key in range(len(keys))]", "importance weights of an image that depend on its batch"),
-        Mutant("keys[done : done + len(part.x)]", "keys[: len(part.x)]", "importance weights of an image by the noise of another"),
+        Mutant("keys[start : start + at_once] for", "keys[:at_once] for", "importance weights of an image by the noise of another"),
+        Mutant("self.done += weights", "self.done = weights", "progress of importance samples that starts again in each pass"),
         Mutant("self.codes_rate_nats - information", "self.codes_rate_nats + information", "the sign of the information in the marginal divergence"),
         Mutant("and is_saturated(information)", "and False", "information that is log N is taken for that of the set"),
         # what is told

@@ -240,8 +240,20 @@ def test_the_bound_of_an_image_does_not_depend_on_who_shares_its_pass(
 def test_how_far_it_is_is_told() -> None:
     told: list[tuple[str, int, int]] = []
     measure(model_of("ae"), PIXELS, batch_size=4, counted=lambda *each: told.append(each))
-    assert told[0] == ("measured", 0, len(PIXELS)) and told[-1] == ("measured", len(PIXELS), len(PIXELS))
+    assert told[0] == ("images measured", 0, len(PIXELS)) and told[-1] == ("images measured", len(PIXELS), len(PIXELS))
     assert [done for _, done, _ in told] == sorted({done for _, done, _ in told})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("images", "samples", "steps"), [(1, 1100, 3), (4, 2, 1)])
+def test_importance_samples_are_counted_while_they_are_drawn(images: int, samples: int, steps: int) -> None:
+    """Also within a single image, which many samples may keep busy for hours."""
+    told: list[tuple[str, int, int]] = []
+    measure(model_of("vae"), PIXELS[:images], iwae_samples=samples, counted=lambda *each: told.append(each))
+    assert {(task, total) for task, _, total in told} == {("importance samples", images * samples)}
+    done = [done for _, done, _ in told]
+    assert done == sorted(done) and done[0] == 0 and done[-1] == images * samples
+    assert len(set(done)) == 1 + steps
 
 
 def test_one_image_has_nothing_to_be_told_from() -> None:

@@ -22,7 +22,7 @@ The noise of an image depends on the seed and its pixels, so its metrics are the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -160,12 +160,12 @@ def measure(
         team: Processes that share the work; all of them get the complete result.
         iwae_samples: K of the importance-weighted bound, which takes K times as long; 0 omits it.
         with_ssim: Whether to compute the structural similarity, which is slow for large images.
-        counted: Called with the number of images done.
+        counted: Called with the number of images done, or of importance samples drawn if there are any.
     """
     assert not model.training
     gathered = _Gathered(model, pixels, iwae_samples, with_ssim)
     device = next(model.parameters()).device
-    counted("measured", 0, len(pixels))
+    drawn = _Drawn(counted, len(pixels), iwae_samples if "iwae_nats" in gathered.columns else 0)
     for number, chunk in enumerate(pixels.split(batch_size)):
         if number % team.size != team.rank:
             continue
@@ -175,14 +175,10 @@ def measure(
             batch = Batch(x, condition=_conditions_of(pixels, start, len(x)))
             noise = noise_of(keys, seed, EVALUATION, (model.latent_dim,)).unsqueeze(0)
             gathered.add(start, batch, model.infer(batch, noise.to(device)))
-            done = start
             if "iwae_nats" in gathered.columns:
-                for bounds in _iwae(model, batch, iwae_samples, seed, keys):
-                    gathered.columns["iwae_nats"][done : done + len(bounds)] = bounds
-                    done += len(bounds)
-                    counted("measured", done, len(pixels))
+                gathered.columns["iwae_nats"][start : start + len(x)] = _iwae(model, batch, seed, keys, drawn)
             start += len(x)
-            counted("measured", start, len(pixels))
+            drawn.until(start)
     return gathered.joined(team)
 
 
@@ -272,17 +268,37 @@ def _conditions_of(pixels: Tensor | Selection, start: int, count: int) -> Tensor
     return pixels.conditions_of(slice(start, start + count)) if isinstance(pixels, Selection) else None
 
 
-def _iwae(model: LatentModel, batch: Batch, samples: int, seed: int, keys: Sequence[int]) -> Iterator[Tensor]:
-    """Yield the importance-weighted bound of a few images at a time, float64 in nats."""
-    done = 0
-    for part in batch.split(max(1, model.at_once(_WEIGHTS_AT_ONCE) // samples)):  # for small K, images share a pass
-        yield _bound(model, part, samples, seed, keys[done : done + len(part.x)])
-        done += len(part.x)
+class _Drawn:
+    """Reports progress: images, or with ``samples`` > 0 the importance samples of all images, which take longer."""
+
+    def __init__(self, counted: Counted, images: int, samples: int) -> None:
+        self.counted, self.samples, self.done = counted, samples, 0
+        self.total = images * max(1, samples)
+        self.task = "importance samples" if samples else "images measured"
+        counted(self.task, 0, self.total)
+
+    def add(self, weights: int) -> None:
+        """Report further importance samples."""
+        self.done += weights
+        self.counted(self.task, self.done, self.total)
+
+    def until(self, images: int) -> None:
+        """Report that the first ``images`` images are measured, by this process or by others."""
+        self.done = images * max(1, self.samples)
+        self.counted(self.task, self.done, self.total)
 
 
-def _bound(model: LatentModel, batch: Batch, samples: int, seed: int, keys: Sequence[int]) -> Tensor:
+def _iwae(model: LatentModel, batch: Batch, seed: int, keys: Sequence[int], drawn: _Drawn) -> Tensor:
+    """Return the importance-weighted bound of a batch, float64 ``[B]`` in nats."""
+    at_once = max(1, model.at_once(_WEIGHTS_AT_ONCE) // drawn.samples)  # for small K, images share a pass
+    starts = range(0, len(keys), at_once)
+    parts = zip(batch.split(at_once), [keys[start : start + at_once] for start in starts], strict=True)
+    return torch.cat([_bound(model, part, seed, few, drawn) for part, few in parts])
+
+
+def _bound(model: LatentModel, batch: Batch, seed: int, keys: Sequence[int], drawn: _Drawn) -> Tensor:
     """Return the bound of images that share a pass, float64 ``[B]``, holding only a part of the K samples at a time."""
-    x = batch.x
+    x, samples = batch.x, drawn.samples
     streams = [stream(seed, IMPORTANCE, key) for key in keys]
     total = torch.full((len(x),), -math.inf, dtype=torch.float64)
     for done in range(0, samples, _WEIGHTS_AT_ONCE):
@@ -292,6 +308,7 @@ def _bound(model: LatentModel, batch: Batch, samples: int, seed: int, keys: Sequ
             inference = model.infer(batch, e)
             weights = _double(inference.log_px) + _double(inference.log_pz) - _double(inference.log_qz)
             total = torch.logaddexp(total, weights.logsumexp(0))
+            drawn.add(weights.numel())
     return total - math.log(samples)
 
 

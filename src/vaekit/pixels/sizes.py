@@ -59,7 +59,7 @@ def crop_notes(sizes: Sequence[tuple[int, ...]], form: Form) -> list[str]:
     """Report a crop that cuts off more than a third of the average image.
 
     >>> crop_notes([(200, 5000)], Form((64, 64)))[0]
-    'the center crop to 64x64 drops 96 % of the average image; fit=pad or fit=stretch keeps all of it'
+    'the center crop to 64x64 drops 96 % of the average image; train with fit=pad or fit=stretch to keep all of it'
     """
     if not sizes or form.size is None or form.fit != "crop":
         return []
@@ -68,8 +68,8 @@ def crop_notes(sizes: Sequence[tuple[int, ...]], form: Form) -> list[str]:
         return []
     height, width = form.size
     return [
-        f"the center crop to {height}x{width} drops {_percent(1 - kept)} of the average image; fit=pad or fit=stretch "
-        "keeps all of it"
+        f"the center crop to {height}x{width} drops {_percent(1 - kept)} of the average image; train with fit=pad "
+        "or fit=stretch to keep all of it"
     ]
 
 

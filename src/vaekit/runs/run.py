@@ -477,7 +477,7 @@ class Run:
             features: File of Inception-v3 weights for this comparison. By default, vaekit's small classifier is used.
             per_image: CSV file to write, with a row per image.
             factors: Whether to measure disentanglement (:mod:`vaekit.evaluation.disentanglement`).
-            counted: Called with the task, and its done and total images.
+            counted: Called with what is counted, the number done, and the total.
 
         Returns:
             Numbers by name, and a table with a row per image.

@@ -27,7 +27,7 @@ __all__ = [
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_BEFORE_FIRST_LINE = 5.0  # outside of training
 
-#: Callback of a loop: ``count(task, done_images, total_images)``, first with ``done_images = 0``.
+#: Callback of a loop: ``count(task, done, total)``, first with ``done = 0``; the task names what is counted.
 Counted = Callable[[str, int, int], None]
 
 
@@ -48,7 +48,7 @@ def counter_on_stderr() -> Counted:
             return
         last = now
         left = duration_text((now - start) * (total - done) / done)
-        note(f"{task}: {done:,} of {total:,} images, {left} left")
+        note(f"{task}: {done:,} of {total:,}, {left} left")
 
     return count
 

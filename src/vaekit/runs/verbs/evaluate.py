@@ -126,8 +126,8 @@ def _distances(
     if len(real) < 2:
         raise UserError("samples: expected at least 2 images to compare with", "samples")
     pieces = ops.generate_in_pieces(run.model, count, seed)
-    made = _features_of(features, pieces, count, "drawn", counted)
-    found = _features_of(features, real.split(_COMPARED_AT_ONCE), len(real), "compared", counted)
+    made = _features_of(features, pieces, count, "images drawn", counted)
+    found = _features_of(features, real.split(_COMPARED_AT_ONCE), len(real), "images compared", counted)
     kernel = kernel_distance(made, found, seed=seed)
     numbers = {
         "samples": count,
