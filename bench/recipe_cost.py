@@ -1,9 +1,9 @@
-"""Time of a training step of every recipe beside that of ``vae``: the table's column "cost".
+"""How long does a training step of each recipe take, relative to ``vae``? This is the value "cost" of a recipe.
 
     python bench/recipe_cost.py --rounds 5
 
-Colour images of 32 px, each recipe with its own network and batch size; per image, forward, backward and update, in
-turns. The founding VAE is measured at its own 256 px against ``vae`` there.
+Times are per image, for the forward pass, backward pass and update, on color images of 32 px, with each recipe's
+network and batch size, in turns. The original VAE is compared with ``vae`` at 256 px.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STEPS = 12
 
 
 def seconds_per_image(trainer: ModelTrainer) -> float:
-    """The median of some steps, after two that are not counted."""
+    """Return the median of several steps, after two that are not counted."""
     seconds = []
     for _ in range(_STEPS + 2):
         before = time.perf_counter()
@@ -48,7 +48,7 @@ def trainer_of(name: str, images: Any) -> ModelTrainer:
 
 
 def measure(names: list[str], size: int, rounds: int) -> dict[str, float]:
-    """Times of ``vae`` that each needs for an image, medians over the rounds."""
+    """Return the time per image of each recipe relative to ``vae``, medians over the rounds."""
     images = open_images("portraits:256", size=size)
     trainers = {name: trainer_of(name, images) for name in names}
     found = take_turns({name: (lambda _, t=t: {"s": seconds_per_image(t)}) for name, t in trainers.items()}, rounds)
