@@ -102,6 +102,17 @@ _ROWS = [
         **_BOUND,
     ),
     Recipe(
+        "ladder-vae",
+        summary="a hierarchy of latents: a small one for the whole, finer grids for detail; the best bound",
+        paper="Sønderby et al. 2016, Eq. 17 to 19; Vahdat & Kautz 2020, Eq. 2",
+        cost="2.2",
+        latent="levels",
+        net="ladder",
+        posterior="ladder",
+        prior="ladder",
+        **_BOUND,
+    ),
+    Recipe(
         "iaf-vae",
         summary="an inverse autoregressive flow as the posterior: posteriors of any shape",
         paper="Kingma et al. 2016, Eq. 10 and Algorithm 1",

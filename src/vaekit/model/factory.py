@@ -19,6 +19,7 @@ from vaekit.errors import UserError, argument, lacks_memory
 from vaekit.model import registry
 from vaekit.model.contracts import Likelihood, Network, Objective, Prior, Shape
 from vaekit.model.dry_run import output_for
+from vaekit.model.ladder import LadderModel
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.nets import Grid, default_patch
 from vaekit.system.memory import physical_bytes
@@ -129,7 +130,8 @@ def _built(row: Recipe, shape: Shape, seed: int) -> LatentModel:
         decoder = network.decoder(outputs, row.latent_dim + row.condition_size)
         if is_own("net", row.net):
             _check_own_network(row, encoder, decoder, outputs)
-    model = LatentModel(encoder, posterior, made_prior, decoder, likelihood, row.latent_dim)
+    kind = LadderModel if row.latent == "levels" else LatentModel
+    model = kind(encoder, posterior, made_prior, decoder, likelihood, row.latent_dim)
     model.image_shape, model.decoder_l2 = shape, row.decoder_l2
     model.latent_shapes = network.latent_shapes(shape)
     model.condition_size = row.condition_size
@@ -167,7 +169,7 @@ def parameter_count(model: nn.Module) -> int:
 def can_free_bits(row: Recipe) -> bool:
     """Whether each latent dimension has its own rate, as free bits require."""
     prior = registry.prior(row.prior)
-    return row.objective == "elbo" and row.posterior == "normal" and prior is not None and prior.is_normal
+    return row.objective == "elbo" and row.posterior in ("normal", "ladder") and prior is not None and prior.is_normal
 
 
 def _refuse_impossible(row: Recipe, shape: Shape) -> None:

@@ -18,11 +18,23 @@ from vaekit.config.recipe import Recipe
 from vaekit.model.contracts import Network, Shape
 from vaekit.pixels.sizes import suggested
 
-__all__ = ["Grid", "ResNet", "ResNetDecoder", "ResNetEncoder", "default_patch", "level_widths"]
+__all__ = [
+    "FINEST_PATCH",
+    "Fold",
+    "Grid",
+    "ResBlock",
+    "ResNet",
+    "ResNetDecoder",
+    "ResNetEncoder",
+    "default_patch",
+    "level_widths",
+    "unfold",
+    "widths_of",
+]
 
 _SMALLEST_GRID = 4
 _WIDEST = 4  #: channels grow at most this many times
-_FINEST_PATCH = 4  #: the largest fold with a 3×3 convolution, whose cost grows with the fourth power
+FINEST_PATCH = 4  #: the largest fold with a 3×3 convolution, whose cost grows with the fourth power
 _FINE_CHANNELS = 16  #: channels of the grid between the two steps of unfolding
 
 
@@ -42,8 +54,16 @@ def level_widths(cells: int, width: int, smallest: int = _SMALLEST_GRID) -> list
     >>> level_widths(16, 64)
     [64, 128, 256]
     """
-    levels = max(0, int(math.log2(max(1, cells) / smallest)))
-    return [width * min(2**level, _WIDEST) for level in range(levels + 1)]
+    return widths_of(max(0, int(math.log2(max(1, cells) / smallest))), width)
+
+
+def widths_of(halvings: int, width: int) -> list[int]:
+    """Channels of each level of a grid that is halved so many times.
+
+    >>> widths_of(3, 10)
+    [10, 20, 40, 40]
+    """
+    return [width * min(2**level, _WIDEST) for level in range(halvings + 1)]
 
 
 class ResNet(Network):
@@ -130,7 +150,7 @@ class ResNetEncoder(nn.Module):
         super().__init__()
         grid = Grid(shape, width, patch, smallest)
         self.padding = grid.padding
-        kernel = 3 if patch <= _FINEST_PATCH else 1
+        kernel = 3 if patch <= FINEST_PATCH else 1
         self.stem = nn.Sequential(
             Fold(patch), nn.Conv2d(shape[0] * patch**2, grid.widths[0], kernel, padding=kernel // 2)
         )
@@ -179,7 +199,7 @@ class ResNetDecoder(nn.Module):
             if following:
                 layers += [nn.ConvTranspose2d(channels, following, 2, stride=2)]
         self.levels = nn.Sequential(*layers)
-        self.last = _unfold(widths[-1], shape[0], patch)
+        self.last = unfold(widths[-1], shape[0], patch)
 
     def forward(self, z: Tensor) -> Tensor:
         image: Tensor = self.last(F.silu(self.levels(self.first(z))))
@@ -206,10 +226,10 @@ def _laid_out(latent_dim: int, grid: Grid) -> tuple[nn.Module, nn.Module]:
     return _Cells(rows, columns), nn.Conv2d(latent_dim // (rows * columns), channels, 3, padding=1)
 
 
-def _unfold(width: int, channels: int, patch: int) -> nn.Sequential:
+def unfold(width: int, channels: int, patch: int) -> nn.Sequential:
     """Features ``[B, width, h, w]`` → ``[B, channels, h·patch, w·patch]``."""
-    if patch > _FINEST_PATCH and patch % _FINEST_PATCH == 0:
-        coarse = patch // _FINEST_PATCH
+    if patch > FINEST_PATCH and patch % FINEST_PATCH == 0:
+        coarse = patch // FINEST_PATCH
         to_fine = (nn.Conv2d(width, _FINE_CHANNELS * coarse**2, 1), nn.PixelShuffle(coarse), nn.SiLU())
-        return nn.Sequential(*to_fine, *_unfold(_FINE_CHANNELS, channels, _FINEST_PATCH))
+        return nn.Sequential(*to_fine, *unfold(_FINE_CHANNELS, channels, FINEST_PATCH))
     return nn.Sequential(nn.Conv2d(width, channels * patch**2, 3, padding=1), nn.PixelShuffle(patch))
