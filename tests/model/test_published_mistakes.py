@@ -43,7 +43,7 @@ def seeded() -> None:
 
 def faces_model(name: str = "seed-vae") -> LatentModel:
     """A model for 16 px whose BatchNorm statistics are not those of a single batch."""
-    latents = {} if RECIPES[name].latent == "codes" else {"latent_dim": 5}
+    latents = {"latent_dim": 5} if RECIPES[name].latent == "vector" else {}
     model = build_model(override(get(name), {"width": 8, **latents}), (3, 16, 16)).train()
     noise = torch.randn(1, 6, model.latent_dim, generator=torch.Generator().manual_seed(0))
     model.infer(Batch(to_float(FACES)), noise)

@@ -322,7 +322,9 @@ class _Head(nn.Module):
 
     def forward(self, h: Tensor, of_image: Tensor | None = None) -> tuple[Tensor, Tensor]:
         hidden = self.conv(h)
-        if of_image is not None:
+        if of_image is not None and len(of_image) == len(hidden):
+            hidden = hidden + of_image
+        elif of_image is not None:  # several samples of each image
             hidden = (hidden.unflatten(0, (-1, len(of_image))) + of_image).flatten(0, 1)
         mean, log_std = wide(self.last(F.silu(hidden))).flatten(1).chunk(2, dim=1)
         return mean, _MOST_LOG * (log_std / _MOST_LOG).tanh()
