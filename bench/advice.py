@@ -1,11 +1,11 @@
-"""Does the doctor's advice ever make held-out numbers worse? It is followed to the letter: ten small trainings, three
-rounds each, the command that the doctor prints run as it is.
+"""Does the doctor's advice ever make held-out numbers worse? Ten small runs follow it for up to three rounds, by
+running the command that the doctor prints.
 
     python bench/advice.py
 
-Numbers are of the test part, which no early stopping looks at: the bound (nats per image) of a model with one, the
-squared error of an autoencoder. A round is worse where it loses more than two standard errors. Rounds end where there
-is nothing more to train. Writes the section ``advice`` of ``doctor.json``; exit code 1 if a round was worse.
+Numbers are measured on the test part, which early stopping does not use: the bound in nats per image, or the squared
+error of an autoencoder. A round is worse if it loses more than two standard errors. Rounds end when the doctor suggests
+no further training. The result is the section ``advice`` of ``doctor.json``. The exit code is 1 if a round was worse.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _case(name: str, recipe: str = "vae", data: Any = None, source: str = "digit
 
 
 def cases() -> Iterator[Case]:
-    """Ten trainings that lack something."""
+    """Ten runs with a known problem."""
     yield _case("begun", epochs=2)
     yield _case("too-short-ae", "ae", epochs=6)
     yield _case("too-short-portraits", source="portraits:1500", size=16, images=8_000)
@@ -55,12 +55,12 @@ def cases() -> Iterator[Case]:
 
 
 def followed(case: Case, folder: Path) -> dict[str, Any]:
-    """What came of three rounds of advice, a row for each state of the run."""
+    """Follow the advice for three rounds; returns a row for each state of the run."""
     run, rows = vk.load(trained(case, case.source or "", folder)), []
     for number in range(_ROUNDS + 1):
         found, began = run.doctor(), time.monotonic()
         command = found["next_command"]
-        shown = command.replace(f"{Path.cwd()}{os.sep}", "")  # a run stores where its data lies: no result names it
+        shown = command.replace(f"{Path.cwd()}{os.sep}", "")  # results must not contain paths of this machine
         rows.append({"verdict": found["verdict"], "advice": found["advice"], "command": shown, **_numbers(run)})
         _say(case, rows)
         if number == _ROUNDS or found["remedy"] not in _TRAINS:
@@ -73,14 +73,14 @@ def followed(case: Case, folder: Path) -> dict[str, Any]:
 
 
 def _numbers(run: Run) -> dict[str, Any]:
-    """The bound of the test images, or their squared error, and its standard error."""
+    """Return the bound or the squared error on the test images, and its standard error."""
     name = "final_elbo_nats" if run.final_numbers()["final_elbo_nats"] is not None else "final_sse_per_image"
     numbers = run.final_numbers()
     return {"number": name.removeprefix("final_"), "value": numbers[name], "error": numbers[f"{name}_error"]}
 
 
 def _worse(rows: list[dict[str, Any]]) -> list[int]:
-    """The rounds that lost more than two standard errors."""
+    """Return the rounds that lost more than two standard errors."""
     found = []
     for number, (before, after) in enumerate(zip(rows, rows[1:], strict=False), 1):
         sign = 1 if after["number"] == "elbo_nats" else -1
@@ -95,7 +95,7 @@ def _say(case: Case, rows: list[dict[str, Any]]) -> None:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Rounds of advice, and how many made a number worse."""
+    """Return the number of rounds, and of those that made a number worse."""
     cases = result["advice"]
     rounds = sum("seconds" in row for case in cases for row in case["rounds"])
     worse = sum(bool(case["worse"]) for case in cases)

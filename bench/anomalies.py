@@ -1,20 +1,18 @@
-"""How well a model tells what it was not trained on, by the scores of ``vaekit score``.
+"""How well do the scores of ``vaekit score`` detect images of a kind that was not trained on?
 
-    digits   MNIST: trained on the training images of nine digits, the tenth is the anomaly among all test images;
-             each digit in turn, ``vae`` with 2 and with 32 latents; by default with a dense network, which twenty
-             trainings on two cores take minutes for
-    things   gray faces against the test photographs of CIFAR-10, all of which are anomalous, shown in gray at the size
-             of the faces; beside the model's scores stand those of PCA and of statistics that anybody can compute
+    digits   MNIST: ``vae`` with 2 and with 32 latents is trained on nine digits, and the tenth is the anomaly among all
+             test images; each digit in turn; by default with a dense network, so that twenty runs take minutes
+    things   a run on gray faces; all test photographs of CIFAR-10 are anomalous, in gray and at the size of the faces;
+             compared with PCA and with plain statistics
 
     python bench/anomalies.py digits MNIST --images 60000
     python bench/anomalies.py things runs/bench/smiles-64-gray CIFAR
 
-Gray against gray on purpose: in color, the mean saturation alone tells faces from things (its AUROC is printed too).
-CIFAR-10's pictures are 32 px, enlarged: they are smoother than the faces, which the total variation shows.
+Both are gray, because in color the mean saturation alone separates them (its AUROC is printed too). The pictures of
+CIFAR-10 are enlarged from 32 px and smoother than the faces, as the total variation shows.
 
-Published beside ours: Tonnaer (thesis, TU Eindhoven), Chapter 3, Anomaly Detection with Variational Autoencoders,
-Table 3.3: the same protocol, the bound of a VAE with 2 and with 32 latents as score. Its networks are smaller and
-others.
+Published values: Tonnaer (thesis, TU Eindhoven), Chapter 3, Anomaly Detection with Variational Autoencoders, Table 3.3:
+the same protocol, with the bound of a VAE with 2 and with 32 latents as the score, and smaller networks.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ PUBLISHED = {
 
 
 def digits(data: str, latents: int, images: int, seed: int, net: str) -> dict[str, Any]:
-    """AUROC of every score for each digit, and the means."""
+    """Return the AUROC of every score for each digit, and the means."""
     whole = vk.open_images(data)
     assert whole.labels is not None
     labels = whole.labels.numpy()
@@ -80,7 +78,7 @@ def digits(data: str, latents: int, images: int, seed: int, net: str) -> dict[st
 
 
 def things(run: vk.Run, others: str) -> dict[str, Any]:
-    """AUROC of every score, of PCA and of plain statistics: the run's own test images against those of another set."""
+    """Return the AUROC of the scores, PCA and plain statistics: the run's test images against those of another set."""
     if run.shape[0] != 1:
         raise SystemExit("the run must be of gray images: vaekit train SMILES --size 64 --channels 1 ...")
     own, strange = run.images("test").pixels, run.choose(others, "test").pixels
@@ -101,17 +99,17 @@ def things(run: vk.Run, others: str) -> dict[str, Any]:
 
 
 def auroc(scores: Any, is_anomalous: np.ndarray) -> float:
-    """The share of pairs in which the anomaly has the higher score."""
+    """Return the share of pairs in which the anomaly has the higher score."""
     return round(separation(np.asarray(scores), is_anomalous, 0.0)["auroc"], 4)
 
 
 def pca_error(pca: PCA, flat: np.ndarray) -> np.ndarray:
-    """Squared error [N] of the reconstruction."""
+    """Return the squared error [N] of the reconstructions."""
     return np.square(pca.inverse_transform(pca.transform(flat)) - flat).sum(1)
 
 
 def statistics_of(pixels: Tensor) -> dict[str, np.ndarray]:
-    """Mean, contrast and total variation of gray images uint8 [N, 1, H, W]; each also negated, for either direction."""
+    """Return mean, contrast and total variation of gray images uint8 [N, 1, H, W], each also negated."""
     x = pixels.double() / 255
     variation = x.diff(dim=-1).abs().mean((1, 2, 3)) + x.diff(dim=-2).abs().mean((1, 2, 3))
     found = {"mean": x.mean((1, 2, 3)), "contrast": x.flatten(1).std(1), "total_variation": variation}
@@ -120,7 +118,7 @@ def statistics_of(pixels: Tensor) -> dict[str, np.ndarray]:
 
 
 def saturation_auroc(run: vk.Run, others: str) -> float:
-    """The AUROC of the mean range of the channels, as if the images had been compared in color."""
+    """Return the AUROC of the mean range of the channels, for a comparison in color."""
     size = run.config.data.size
     sets = [vk.open_images(source, size, 3).part("test").pixels for source in (run.config.data.source, others)]
     spans = [((x.amax(1) - x.amin(1)).double() / 255).mean((1, 2)).numpy() for x in sets]
@@ -132,7 +130,7 @@ def _floats(pixels: Tensor) -> np.ndarray:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Area under the ROC curve beside published figures and plain statistics."""
+    """Compare the area under the ROC curve with published figures and plain statistics."""
     for model in result["digits"]["models"]:
         yield Headline(
             f"`vaekit score` on MNIST, dense `vae`, {model['latent_dim']} latents: mean AUROC, each digit in turn "
@@ -160,10 +158,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", choices=("digits", "things"))
     parser.add_argument("data", help="MNIST, or the run of gray faces")
-    parser.add_argument("others", nargs="?", help="things: the images that are no faces")
-    parser.add_argument("--images", type=int, default=60_000, help="to train each model on, repeats counted")
+    parser.add_argument("others", nargs="?", help="things: images other than faces")
+    parser.add_argument(
+        "--images", type=int, default=60_000, help="training images per model in total, counting repeats"
+    )
     parser.add_argument("--latents", type=int, nargs="+", default=[2, 32])
-    parser.add_argument("--net", default="mlp", help="of the recipe vae: mlp or resnet")
+    parser.add_argument("--net", default="mlp", help="network of the recipe vae: mlp or resnet")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     path = RESULTS / "anomalies.json"

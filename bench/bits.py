@@ -1,13 +1,12 @@
-"""Bits per dimension of a VAE with a mixture of discretised logistics, beside what codecs need for the same images.
+"""Bits per dimension of a VAE with a mixture of discretized logistics, compared with codecs on the same images.
 
     vaekit train CIFAR --likelihood discretized-logistic-mixture --images 160000 --flip --out runs/bits/cifar10
     vaekit train SMILES --size 64 --likelihood discretized-logistic-mixture --images 60000 --flip --out runs/bits/smiles
     python bench/bits.py runs/bits/cifar10 runs/bits/smiles
 
-A model's figure bounds the length of a code for an image on its own (the model itself is not counted, nor are the
-codecs' programs). PNG and WebP have a header in each file, which counts on small images: beside them stand files
-of as many images as fit, one below the other. The entropy is that of the values of each
-channel, as if pixels knew nothing of another.
+The bound of a model limits the code length of a single image; the size of the model is not counted. PNG and WebP files
+have headers, which matter for small images, so files with many images below each other are measured too. The entropy is
+that of the single values of each channel.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ FORMATS: dict[str, dict[str, Any]] = {
     "png": {"format": "PNG", "optimize": True},
     "webp_lossless": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6},
 }
-WEBP_LARGEST = 16_383  # pixels of a side
+WEBP_LARGEST = 16_383  # pixels per side
 
 
 def entropy_bits(pixels: np.ndarray) -> float:
-    """−Σ p log₂ p of the values of each channel of uint8 [N, C, H, W], mean over channels."""
+    """Return −Σ p log₂ p of the values of each channel of uint8 [N, C, H, W], averaged over channels."""
     shares = [np.bincount(channel.ravel(), minlength=256) / channel.size for channel in np.moveaxis(pixels, 1, 0)]
     return float(np.mean([-(p[p > 0] * np.log2(p[p > 0])).sum() for p in shares]))
 
 
 def codecs(pixels: np.ndarray) -> dict[str, float]:
-    """Bits per pixel value of uint8 images [N, C, H, W] as files of their own, and together."""
+    """Return bits per pixel value of uint8 images [N, C, H, W], in single files and together."""
     found = {}
     for name, options in FORMATS.items():
         found[name] = 8 * sum(size_of(image, options) for image in pixels) / pixels.size
@@ -52,13 +51,13 @@ def codecs(pixels: np.ndarray) -> dict[str, float]:
 
 
 def size_of(image: np.ndarray, options: dict[str, Any]) -> int:
-    """Bytes of the file of one image [C, H, W]."""
+    """Return the bytes of the file of one image [C, H, W]."""
     file = io.BytesIO()
     Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image, 0, 2)).save(file, **options)
     return len(file.getvalue())
 
 
-#: Both sets were decoded from JPEG files: easier for codecs, and not comparable with published figures.
+#: Both datasets were stored as JPEG, which is easier to compress and not comparable with published figures.
 _DATA = {
     "cifar10": "CIFAR-10, a copy stored as JPEG (not comparable with published figures)",
     "smiles": "“Smiles”, face photographs at 64 px stored as JPEG",
@@ -66,7 +65,7 @@ _DATA = {
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Bits per dimension beside those of codecs."""
+    """Compare bits per dimension with codecs."""
     others = {
         "png_together": "PNG",
         "webp_lossless_together": "WebP",

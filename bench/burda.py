@@ -1,14 +1,14 @@
-"""VAE and IWAE on dynamically binarised MNIST, the network of Burda et al. (2016): is the published log-likelihood met?
+"""Do VAE and IWAE with the network of Burda et al. (2016) reach the published log-likelihood of binarized MNIST?
 
     OMP_NUM_THREADS=1 python bench/burda.py MNIST --k 1 --epochs 1500 --out runs/burda
     OMP_NUM_THREADS=1 python bench/burda.py MNIST --k 50 --epochs 1000 --out runs/burda --minutes 110
 
-784-200-200-50 (tanh), a Bernoulli likelihood, a standard normal prior; k = 1 maximises the ELBO, k > 1 the
-importance-weighted bound with the doubly reparameterised gradient (Tucker et al. 2018). Trained on all 60,000 training
-images, drawn anew in every step; the negative log-likelihood is the bound of 5,000 samples on the 10,000 test images,
-each drawn once. Networks compute in bfloat16 in training (``--precision``), which is twice as fast on a core that has
-such products; weights, losses and all that is measured are float32. Layers are so small that one thread is fastest.
-The same command goes on where the last one ended; ``--minutes`` ends it and leaves the curve so far.
+The network is 784-200-200-50 (tanh), with a Bernoulli likelihood and a standard normal prior. k = 1 maximizes the ELBO,
+k > 1 the importance-weighted bound with the doubly reparameterized gradient (Tucker et al. 2018). It is trained on all
+60,000 training images, binarized anew in every step. The log-likelihood is the bound of 5,000 samples on the 10,000
+test images, each binarized once. Networks compute in bfloat16 during training (``--precision``), which is twice as fast
+on cores with bf16 products; weights, losses and measurements are float32. The layers are so small that one thread is
+fastest. The same command resumes; ``--minutes`` stops early and stores the curve so far.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAME = "burda"
 
 
 def settings(k: int) -> dict[str, Any]:
-    """What their models are made of, and how long steps are here."""
+    """Return the settings of their models, with this script's schedule."""
     return {
         "net": "mlp",
         "hidden": "200,200",
@@ -57,7 +57,7 @@ def settings(k: int) -> dict[str, Any]:
 
 
 def trained(data: str, k: int, epochs: float, out: Path, minutes: float | None, precision: str) -> vk.Run | None:
-    """The finished run; None if the time ended first."""
+    """Return the finished run; None if the time ended first."""
     timer = None
     if minutes is not None:
         timer = threading.Timer(60 * minutes, os.kill, (os.getpid(), signal.SIGINT))
@@ -74,7 +74,7 @@ def trained(data: str, k: int, epochs: float, out: Path, minutes: float | None, 
 
 
 def curve(out: Path) -> list[dict[str, Any]]:
-    """The bound of K samples on the first 1,000 test images, at up to forty epochs evenly apart."""
+    """Return the bound of K samples on the first 1,000 test images, at up to forty evenly spaced epochs."""
     lines = [line for line in read_metrics(out) if line.get("kind") == "validation"]
     name = "validation_iwae_nats" if any("validation_iwae_nats" in line for line in lines) else "validation_elbo_nats"
     kept = lines[:: max(1, len(lines) // 40)]
@@ -83,7 +83,7 @@ def curve(out: Path) -> list[dict[str, Any]]:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """log p(x) beside the published ones."""
+    """Compare log p(x) with the published values."""
     for name, row in result["results"].items():
         what = "Dynamically binarized MNIST, network of Burda et al. (2016), one seed: −log p(x) from 5,000 samples, "
         figure = f"{row['nll_nats']:.2f} ± {row['nll_nats_error']:.2f} nats" if row["is_finished"] else ""
@@ -104,9 +104,9 @@ def main() -> None:
     parser.add_argument("--k", type=int, required=True)
     parser.add_argument("--epochs", type=float, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/burda"))
-    parser.add_argument("--minutes", type=float, help="end after so long")
+    parser.add_argument("--minutes", type=float, help="stop after this time")
     parser.add_argument("--precision", default="bf16")
-    parser.add_argument("--samples", type=int, default=5000, help="of the bound that is the result")
+    parser.add_argument("--samples", type=int, default=5000, help="samples of the final bound")
     given = parser.parse_args()
     out = given.out / f"k{given.k}"
     run = trained(given.data, given.k, given.epochs, out, given.minutes, given.precision)

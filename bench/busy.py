@@ -1,10 +1,10 @@
-"""Images per second of the default ``vae`` at 64 px beside other busy processes: with 1 thread, all threads, automatic.
+"""How fast does the default ``vae`` train at 64 px beside busy processes: with 1 thread, all threads, automatically?
 
     python bench/busy.py --rounds 2 --seconds 8
 
-Each cell is a real training in a fresh process, ended by SIGTERM. Its speed is the median of what ``metrics.jsonl``
-says in ``--seconds`` after the first line. The cells take turns. The others are loops in Python at normal priority.
-About four minutes on two quiet cores with the default values.
+Each measurement is a training in a fresh process, ended by SIGTERM. Its speed is the median over the lines that
+``metrics.jsonl`` gets within ``--seconds`` of the first one. The measurements take turns. The busy processes are Python
+loops at normal priority. This takes about four minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _START_SECONDS = 120.0  # for the first line of metrics
 
 @contextmanager
 def busy_processes(count: int) -> Iterator[None]:
-    """``count`` processes that compute while the body runs."""
+    """Run ``count`` busy processes during the body."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -50,7 +50,7 @@ def busy_processes(count: int) -> Iterator[None]:
 
 
 def speeds_in(out: Path) -> list[float]:
-    """Images per second in all lines of a run's metrics so far."""
+    """Return the images per second in all lines of a run's metrics so far."""
     path = out / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     values = [json.loads(line).get("images_per_second") for line in lines if line.endswith("}")]
@@ -58,7 +58,7 @@ def speeds_in(out: Path) -> list[float]:
 
 
 def train(threads: int | None, seconds: float, out: Path) -> tuple[float, int]:
-    """Images per second of a training that is ended after ``seconds``, and its number of threads."""
+    """Return the images per second of a training that is ended after ``seconds``, and its number of threads."""
     words = ["train", "portraits:300", "--size", "64", "--images", "1000000", "--device", "cpu", "--out", str(out)]
     words += [] if threads is None else ["--threads", str(threads)]
     unset = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
@@ -81,7 +81,7 @@ def train(threads: int | None, seconds: float, out: Path) -> tuple[float, int]:
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
-    """All cells, in turns."""
+    """Measure all combinations in turns."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     sides = {"1 thread": 1, f"{cores} threads": cores, "automatic": None}
 
@@ -109,7 +109,7 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Speed with the automatic number of threads, beside the fixed ones."""
+    """Compare the speed with the automatic number of threads to fixed numbers."""
     for load, found in result["loads"].items():
         medians = dict(found["median_images_per_second"])
         automatic = medians.pop("automatic")

@@ -1,11 +1,11 @@
-"""How long ``vaekit train mnist --recipe seed-ae`` takes beside the same model trained by the literal loop.
+"""How long does ``vaekit train mnist --recipe seed-ae`` take, relative to a plain loop with the same model?
 
-The two take turns on one machine, each in a fresh process with the same number of threads:
+The two take turns, each in a fresh process with the same number of threads:
 
-    literal   the epochs of bench/literal_loop.py, nothing else: reading the data is not counted
+    literal   the epochs of bench/literal_loop.py only, without reading the data
     vaekit    all of ``vk.train``: reading the data, epochs, pictures, validation, checkpoints and the report
 
-Importing the libraries is counted apart for both, and the ratio is given without and with it.
+Importing the libraries is timed separately, and a second ratio includes it.
 
     python bench/compare_seed_ae.py ../shared/data/mnist --epochs 10 --rounds 3
 """
@@ -33,7 +33,7 @@ Timing = dict[str, float]
 
 
 def literal(data: Path, epochs: int, seed: int, threads: int | None) -> Timing:
-    """Runs in a process of its own, as the imports are inside."""
+    """Measure in a separate process, because the imports are timed."""
     start = time.perf_counter()
     import torch
     from literal_loop import run_seed_ae
@@ -50,7 +50,7 @@ def literal(data: Path, epochs: int, seed: int, threads: int | None) -> Timing:
 
 
 def ours(data: Path, epochs: int, seed: int, threads: int | None) -> Timing:
-    """Runs in a process of its own, as the imports are inside."""
+    """Measure in a separate process, because the imports are timed."""
     start = time.perf_counter()
     import torch
 
@@ -72,13 +72,13 @@ def ours(data: Path, epochs: int, seed: int, threads: int | None) -> Timing:
 
 
 def alone(function: Callable[..., Timing], *arguments: object) -> Timing:
-    """``function`` in a fresh interpreter, so that neither side inherits threads or memory."""
+    """Call ``function`` in a fresh interpreter, so that neither side inherits threads or memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def compare(data: Path, epochs: int, rounds: int, threads: int | None = None) -> dict[str, Any]:
-    """Alternates the two ``rounds`` times; who goes first alternates too."""
+    """Alternate the two ``rounds`` times, and also which one goes first."""
 
     def side(function: Callable[..., Timing]) -> Callable[[int], Timing]:
         def measured(turn: int) -> Timing:
@@ -100,7 +100,7 @@ def compare(data: Path, epochs: int, rounds: int, threads: int | None = None) ->
 
 
 def summary(rows: list[Timing], epochs: int) -> dict[str, Any]:
-    """Median and spread over the rounds, with every measurement beside them."""
+    """Return median and spread over the rounds, and every measurement."""
     seconds = [row["seconds"] for row in rows]
     return {
         "median_seconds": statistics.median(seconds),
@@ -113,7 +113,7 @@ def summary(rows: list[Timing], epochs: int) -> dict[str, Any]:
 
 
 def ratios(top: list[Timing], bottom: list[Timing]) -> dict[str, Any]:
-    """vaekit's time as a share of the literal loop's."""
+    """Return vaekit's time relative to the plain loop."""
     with_imports = [[row["seconds"] + row["import_seconds"] for row in rows] for rows in (top, bottom)]
     rounds = [a["seconds"] / b["seconds"] for a, b in zip(top, bottom, strict=True)]
     medians = [statistics.median(row["seconds"] for row in rows) for rows in (top, bottom)]
@@ -125,7 +125,7 @@ def ratios(top: list[Timing], bottom: list[Timing]) -> dict[str, Any]:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Quality, and time beside the literal loop."""
+    """Return the quality, and the time relative to the plain loop."""
     errors, ratios = result["vaekit"]["test_sse_per_image"], result["ratio_of_each_round"]
     yield Headline(
         f"`seed-ae` on MNIST, {result['epochs']} epochs: squared error per test image, median (range over seeds)",
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder of MNIST's four IDX files")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, help="for both sides (without it: what each takes by itself)")
+    parser.add_argument("--threads", type=int, help="for both sides (by default, each chooses)")
     given = parser.parse_args()
     result = compare(given.data, given.epochs, given.rounds, given.threads)
     print(json.dumps(result, indent=2))

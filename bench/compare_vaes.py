@@ -1,17 +1,16 @@
-"""The default VAE beside the founding one and beside PCA, on real faces enlarged to 256 px, over several seeds.
+"""Compares the default VAE with the original one and with PCA, on real faces enlarged to 256 px, over several seeds.
 
     python bench/compare_vaes.py SMILES --images 10000
 
-Every model has 100 latents, sees the same training images and their mirror images, computes in float32 on one thread,
-and trains on as many of them. The faces of SMILES are 64-px gray photographs: at 256 px, in three
-channels, they are enlargements, which is all that the founding system's size can be tried on here.
+Every model has 100 latents, trains on the same number of images, mirrored ones included, and computes in float32 on one
+thread. The faces of SMILES are gray photographs of 64 px, enlarged to the size and the channels of the original system.
 
-    pca                  the best linear autoencoder of as many numbers; its samples are of a normal in its latent space
-    real against real    training images in place of samples: the distance that a perfect generator would have
+    pca                  the best linear autoencoder of the same size; samples come from a normal over its latents
+    real against real    training images in place of samples: the distance of a perfect generator
 
-It reports test PSNR and the Fréchet distance between prior samples and real test images, over the features of a small
-classifier of the labels that sees everything at 64 px. Samples and reconstructions of the first seed are drawn into
-``--pictures``. Trainings are kept under ``--out`` and not repeated.
+The measures are test PSNR, and the Fréchet distance between samples and real test images, over the features of a small
+classifier of the labels that sees all images at 64 px. Samples and reconstructions of the first seed are drawn into
+``--pictures``. Runs are kept in ``--out`` and reused.
 """
 
 from __future__ import annotations
@@ -41,15 +40,15 @@ __all__ = ["compare", "headlines", "linear"]
 RECIPES = ("vae", "seed-vae")
 OPTIONS: dict[str, Any] = {"size": 256, "channels": 3, "latent_dim": 100, "flip": True, "precision": "fp32"}
 SEEDS = (0, 1, 2)
-SIDE = 64  # what the classifier is shown
-CELL = 96  # of the sheets, in pixels
+SIDE = 64  # size of the classifier's input
+CELL = 96  # pixels of an image on the sheets
 ROWS, COLUMNS = 3, 6
-CHUNK = 512  # images that are floats at a time
+CHUNK = 512  # images converted to floats at a time
 SHOWN = 10  # originals above their reconstructions
 
 
 def trained(data: str, recipe: str, seed: int, images: int, out: Path) -> vk.Run:
-    """The run of a recipe and a seed: the stored one, if it is there."""
+    """Return the run of a recipe and a seed, training it if necessary."""
     folder = out / f"{recipe}-{seed}"
     if (folder / "weights.safetensors").exists():
         return vk.load(folder)
@@ -57,7 +56,7 @@ def trained(data: str, recipe: str, seed: int, images: int, out: Path) -> vk.Run
 
 
 def targets(images: Images) -> dict[str, np.ndarray]:
-    """One 0/1 column per class; of two classes, only the second."""
+    """Return a 0/1 column per class, or only the second of two classes."""
     if images.labels is None or len(images.classes) < 2:
         raise SystemExit("these images have no labels to train a classifier on; use data with class folders")
     labels = images.labels.numpy()
@@ -85,12 +84,12 @@ class Judge:
         }
 
     def distance(self, pixels: Tensor) -> float:
-        """Of uint8 images of any size."""
+        """Measure uint8 images of any size."""
         return round(frechet_distance(self.net.features(shrink(pixels, SIDE)), self.features), 4)
 
 
 def compare(run: vk.Run, test: Images, judge: Judge, count: int) -> dict[str, Any]:
-    """The run and its figures on the test part."""
+    """Return the run and its results on the test part."""
     numbers = run.evaluate(test.pixels)
     kept = ("psnr_db", "psnr_db_error", "ssim", "rate_nats", "elbo_nats")
     return {
@@ -102,7 +101,7 @@ def compare(run: vk.Run, test: Images, judge: Judge, count: int) -> dict[str, An
 
 
 def linear(train: Tensor, test: Tensor, judge: Judge, count: int, latents: int, seed: int = 0) -> dict[str, Any]:
-    """The same figures of principal components of gray images uint8 [N, C, H, W] and their mirror images."""
+    """Return the same results for principal components of gray images uint8 [N, C, H, W] and their mirror images."""
     gray, channels = train[:, :1], train.shape[1]
     mean, axes, std = principal_components(gray, latents, seed)
     restored = torch.cat([_bytes((_flat(c) - mean) @ axes @ axes.mT + mean, c) for c in test[:, :1].split(CHUNK)])
@@ -118,9 +117,9 @@ def linear(train: Tensor, test: Tensor, judge: Judge, count: int, latents: int, 
 
 
 def principal_components(gray: Tensor, count: int, seed: int, rounds: int = 8) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean [D], axes [D, L], and standard deviations [L] of uint8 images [N, 1, H, W] and their mirror images.
+    """Return mean [D], axes [D, L] and standard deviations [L] of uint8 images [N, 1, H, W] and their mirror images.
 
-    Subspace iteration over chunks, with a few axes to spare: the images as floats need not fit into memory.
+    Subspace iteration over chunks, with a few extra axes, because float images may not fit into memory.
     """
     mean = sum(_flat(chunk).double().sum(0) for chunk in _mirrored(gray)) / (2 * len(gray))
     mean = mean.float()
@@ -148,12 +147,12 @@ def _bytes(flat: Tensor, like: Tensor) -> Tensor:
 
 
 def spread(pixels: Tensor, count: int) -> Tensor:
-    """``count`` images evenly over the whole set, as files lie in the order of their classes."""
+    """Return ``count`` evenly spaced images, because files are sorted by class."""
     return pixels[torch.arange(min(count, len(pixels))) * len(pixels) // min(count, len(pixels))]
 
 
 def draw(vae: vk.Run, seed_vae: vk.Run, test: Images, folder: Path) -> None:
-    """The sheets: 3×6 samples of each, and ten originals above both reconstructions."""
+    """Draw the sheets: 3×6 samples of each recipe, and ten originals above both reconstructions."""
     for name, run in zip(RECIPES, (vae, seed_vae), strict=True):
         samples = run.generate(ROWS * COLUMNS, seed=0).pixels
         Sheet(shrink(samples, CELL), COLUMNS).save(folder / f"{name}-samples.png")
@@ -164,7 +163,7 @@ def draw(vae: vk.Run, seed_vae: vk.Run, test: Images, folder: Path) -> None:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and range over the seeds."""
+    """Return mean and range over the seeds."""
     columns = {
         "psnr_db": [row["test"]["psnr_db"] for row in rows],
         "frechet_prior_samples": [row["frechet_prior_samples"] for row in rows],
@@ -176,7 +175,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Reconstructions and samples of both recipes beside PCA."""
+    """Compare reconstructions and samples of both recipes with PCA."""
     what = "Gray photographs of faces at 64 px, enlarged to 256 px, 100 latents, a short training run: "
     if "pca" not in result:
         yield Headline(f"{what}PSNR and Fréchet distance", "")
@@ -208,8 +207,10 @@ def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("data", help="the archive or folder of smiling and not-smiling faces")
-    parser.add_argument("--images", type=int, default=10_000, help="of each of the six trainings, repeats counted")
-    parser.add_argument("--samples", type=int, default=1000, help="prior samples, and real images, to compare")
+    parser.add_argument(
+        "--images", type=int, default=10_000, help="training images of each run in total, counting repeats"
+    )
+    parser.add_argument("--samples", type=int, default=1000, help="number of samples, and of real images, to compare")
     parser.add_argument("--epochs", type=int, default=8, help="of the classifier")
     parser.add_argument("--cache", type=Path, default=Path("build/bench"), help="where classifiers are kept")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/faces"))

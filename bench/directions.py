@@ -1,10 +1,10 @@
-"""How well ``vaekit edit`` adds and removes attributes of held-out portraits, with its one default strength.
+"""How well does ``vaekit edit`` add and remove attributes of held-out portraits, with its default strength?
 
     python bench/directions.py --run runs/bench/portraits-30m
 
-For each attribute and each way to find its direction: what the judge of editing.py sees after adding and removing, of
-how many faces it now says otherwise of another attribute than of the unedited reconstruction, and the PSNR against the
-same face drawn with the attribute toggled. The way that is the default is marked.
+For each attribute and method: how often the judge of editing.py sees the attribute after adding and removing it, for
+how many faces its answer about another attribute differs from that for the unedited reconstruction, and the PSNR
+against the same face drawn with the attribute toggled. The default method is marked.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from vaekit.latent.directions import METHODS
 
 __all__ = ["headlines", "measure_direction"]
 
-STRENGTH = 1.0  # the default of the verb
+STRENGTH = 1.0  # the default method
 DEFAULT = ("adjusted", False)
 
 
 def measure_direction(task: Task, faces: Any) -> dict[str, Any]:
-    """Every figure of one direction at the default strength."""
+    """Measure one direction at the default strength."""
     signs = torch.from_numpy(np.where(faces.has, -1.0, 1.0)).float()
     before = task.judge.predict(faces.reconstructed)
     after = task.judge.predict(task.edit(faces.codes, signs, STRENGTH))
@@ -51,7 +51,7 @@ def measure_direction(task: Task, faces: Any) -> dict[str, Any]:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """How often an edit is seen, and what it costs, at the default strength."""
+    """Return how often an edit is seen, and what it changes, at the default strength."""
     rows = {name: next(row for row in result[name] if row["is_default"]) for name in ("glasses", "smiling", "male")}
     for name, row in rows.items():
         what = f"`vaekit edit`, “{name}” on {result['images']} held-out drawn portraits: "

@@ -1,13 +1,12 @@
-"""Runs that are sick on purpose, and healthy ones, put before the doctor.
+"""Does the doctor recognize faulty runs, and pass healthy ones?
 
     python bench/doctor.py --smiles ../shared/data/smiles.tar.gz
 
-The thresholds of ``vaekit.evaluation.doctor.diagnosis`` were chosen on the first group, runs of the digits; the runs
-of the two other
-groups, portraits and real faces, are judged with them. Each case names the verdict it should get; a wrong one in the
-groups that are judged ends this with exit code 1. Runs are kept in ``--work`` and not trained again. After a change of
-the rules, ``--again`` judges the evidence that stands in ``doctor.json``, rounded to four digits as it is, and trains
-only what is not there. Of the cases that came later a third was kept aside until the rules were final (``is_aside``).
+The thresholds were chosen on the first group of runs, on digits. The two other groups, portraits and real faces, were
+then evaluated with them. Each case states the expected verdict; a wrong one in these groups gives exit code 1. Runs are
+kept in ``--work`` and reused. After a change of the rules, ``--again`` applies them to the evidence in ``doctor.json``,
+which is rounded to four digits, and trains only missing cases. A third of the cases that were added later was held out
+until the rules were final (``is_aside``).
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ __all__ = ["CASES", "DENSE", "Case", "few", "forty", "headlines", "trained"]
 
 TUNED_ON = "digits"
 
-#: Of portraits and faces together, before anything was altered.
+#: Results on portraits and faces, before anything was changed.
 FIRST = {"sick_and_right": 11, "sick": 14, "healthy_and_right": 1, "healthy": 4}
-#: What was altered when the first judgement of portraits and faces was seen. Those named fresh came after all of it.
+#: Changes made after the first evaluation on portraits and faces. Cases named fresh were added after all of them.
 CHANGED = [
     "The gain of the second half was in dB of PSNR, at most 0.75. It called fast-ae of the digits (healthy) still "
     "improving and vae after 8 epochs (too short) healthy, and the healthy vae of portraits still improving. Now it is "
@@ -64,7 +63,7 @@ CHANGED = [
     "(it was called collapsed), fewer than ten images, and overfitting by 6 dB and more before 300 steps. Two cases "
     "were added for them. No verdict on the others changed.",
 ]
-#: What was altered when the cases kept aside were seen; they were judged once with the rules as they were before.
+#: Changes made after the held-out cases were seen; they were evaluated once with the rules before these changes.
 CHANGED_AFTER_ASIDE: list[str] = [
     "conditional-portraits (healthy) was called condition ignored: obedience was that of the worst condition, and its "
     "samples follow nine of ten by 84 % and more, but pose by 36 %. It is the median of the conditions now: 0.92, and "
@@ -72,32 +71,32 @@ CHANGED_AFTER_ASIDE: list[str] = [
     "dim was expected to be healthy after 60,000 images and was called still improving: it "
     "explained 56 %, 20 points more than at half of the run, so the expectation was wrong, and dim-longer was added.",
 ]
-#: Of the cases kept aside, as they were judged once, before that.
+#: Results on the held-out cases, before these changes.
 FIRST_ASIDE = {"sick_and_right": 5, "sick": 5, "healthy_and_right": 3, "healthy": 5}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A training, and what the doctor should say of it."""
+    """A run, and the expected verdict."""
 
     name: str
     expected: str
     recipe: str = "vae"
-    data: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None  #: from all images; None: they are as they are
-    note: str = ""  #: what is to be known of it
+    data: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None  #: function that changes all images, or None
+    note: str = ""  #: remark
     stop_at: float | None = None  #: fraction of the run after which it is interrupted
     options: dict[str, Any] = field(default_factory=dict)
-    source: str | None = None  #: of the images, where it is not that of the group
-    is_aside: bool = False  #: not looked at before the rules were final
+    source: str | None = None  #: image size, if it is not that of the group
+    is_aside: bool = False  #: held out until the rules were final
 
 
 def few(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Eighty images, of which some sixty are trained on."""
+    """Eighty images, about sixty of them for training."""
     return {"images": pixels[:: len(pixels) // 80][:80]}
 
 
 def six(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Six images, of which none is held out."""
+    """Six images, none of them held out."""
     return {"images": pixels[:: len(pixels) // 6][:6]}
 
 
@@ -107,23 +106,23 @@ def copies(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def plain(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Grey, but for the last bit of a pixel value."""
+    """Gray, except for the last bit of each pixel value."""
     return {"images": 128 + np.random.default_rng(0).integers(0, 2, (1000, *pixels.shape[1:]), np.uint8)}
 
 
 def noise(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Every pixel value drawn by itself."""
+    """Independent random pixel values."""
     return {"images": np.random.default_rng(0).integers(0, 256, (1000, *pixels.shape[1:]), np.uint8)}
 
 
 def inverted(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """The validation part is the negative of what it was."""
+    """Inverted validation images."""
     some = pixels[:: max(1, len(pixels) // 1500)]
     return {"x_train": some[200:], "x_val": 255 - some[:200]}
 
 
 def inverted_test(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """The test part is, and validation images are like those trained on."""
+    """Inverted test images; validation images are like training images."""
     some = pixels[:: max(1, len(pixels) // 1500)]
     return {"x_train": some[200:], "x_test": 255 - some[:200]}
 
@@ -152,17 +151,17 @@ def one_leaked(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def twenty(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Twenty images, of which some sixteen are trained on."""
+    """Twenty images, about sixteen of them for training."""
     return {"images": pixels[:: len(pixels) // 20][:20]}
 
 
 def forty(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Forty images, of which some thirty are trained on."""
+    """Forty images, about thirty of them for training."""
     return {"images": pixels[:: len(pixels) // 40][:40]}
 
 
 def dots(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Black but for one soft dot of 60 levels, somewhere on 32 by 32 pixels."""
+    """Black, except for one soft dot of 60 levels at a random position of 32×32 pixels."""
     y, x = np.mgrid[:32, :32]
     at = np.random.default_rng(0).uniform(3, 28, (1500, 2))
     away = (x - at[:, :1, None]) ** 2 + (y - at[:, 1:, None]) ** 2
@@ -170,19 +169,19 @@ def dots(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def dim(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """At a thirty-second of their brightness: eight levels of gray."""
+    """A thirty-second of the brightness: eight levels of gray."""
     return {"images": pixels // 32}
 
 
 def one_picture(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """One picture a thousand times, with soft noise of a level."""
+    """One picture a thousand times, with noise of one level."""
     draws = np.random.default_rng(0).normal(size=(1000, pixels.shape[1], 8, 8))
     sides = [side // 8 for side in pixels.shape[2:]]
     return _images(pixels[:1] + draws.repeat(sides[0], 2).repeat(sides[1], 3))
 
 
 def textures(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Gratings of any direction and phase under noise that is four times as strong, 16 by 16 pixels."""
+    """Gratings of random direction and phase with noise four times as strong, 16×16 pixels."""
     draws = np.random.default_rng(0)
     y, x = np.mgrid[:16, :16]
     angle, phase = draws.uniform(0, np.pi, (1500, 1, 1)), draws.uniform(0, 2 * np.pi, (1500, 1, 1))
@@ -293,7 +292,7 @@ _DIM_LONGER = "Added when dim was seen."
 
 
 def _later() -> Iterator[Case]:
-    """What the doctor missed, or accused without reason; a third was kept aside until the rules were final."""
+    """Return cases that the doctor missed or wrongly reported; a third was held out until the rules were final."""
     free = {"beta": 0, "prior": "standard-normal"}
     yield _of_digits("beta-0", "prior mismatch", settings=free)
     yield _of_digits("beta-tenth", "prior mismatch", settings=free | {"beta": 0.1})
@@ -338,7 +337,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
 
 
 def trained(case: Case, source: str, folder: Path) -> Path:
-    """The run of a case, trained unless it is there."""
+    """Return the run of a case, training it if necessary."""
     out, source = folder / case.name, case.source or source
     if (out / "done").exists():
         return out
@@ -358,7 +357,7 @@ def trained(case: Case, source: str, folder: Path) -> Path:
 
 @contextmanager
 def _interrupted(out: Path, fraction: float) -> Iterator[None]:
-    """Sends this process Ctrl-C when the training into ``out`` has come so far, and expects it to end."""
+    """Send this process Ctrl-C when the training into ``out`` reaches a point, and expect it to end."""
 
     def watch() -> None:
         while True:
@@ -377,7 +376,7 @@ def _interrupted(out: Path, fraction: float) -> Iterator[None]:
 
 
 def examined(case: Case, source: str, folder: Path) -> tuple[Evidence, float]:
-    """The evidence on a case, and how many seconds it took."""
+    """Return the evidence on a case, and the seconds it took."""
     run = vk.load(trained(case, source, folder))
     began = time.monotonic()
     evidence = checkup.examine(run.model, run.config, run.images(), runs.read_metrics(run.path))
@@ -385,7 +384,7 @@ def examined(case: Case, source: str, folder: Path) -> tuple[Evidence, float]:
 
 
 def judged(case: Case, source: str, folder: Path, stored: dict[str, Any] | None) -> dict[str, Any]:
-    """What the doctor says of a case, of new evidence or of what is stored, and whether that is what it should."""
+    """Diagnose a case from new or stored evidence, and compare with the expected verdict."""
     if stored is None:
         evidence, seconds = examined(case, source, folder)
     else:
@@ -420,7 +419,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _counts(cases: list[dict[str, Any]], is_aside: bool) -> dict[str, int]:
-    """How many of the later cases were judged rightly: those the rules were chosen on, or those kept aside."""
+    """Count correct verdicts among the later cases: those the rules were chosen on, or the held-out ones."""
     chosen = [case for case in cases if case["is_aside"] == is_aside]
     found = {}
     for name, some in (
@@ -432,7 +431,7 @@ def _counts(cases: list[dict[str, Any]], is_aside: bool) -> dict[str, int]:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Right verdicts, beside those before the rules were changed for what was seen."""
+    """Compare correct verdicts with those before the rules were changed."""
     kinds = "faulty runs diagnosed correctly, healthy runs passed"
     yield Headline(
         f"`vaekit doctor` on runs that the rules were then changed for: {kinds}",
@@ -455,8 +454,8 @@ def main() -> int:
     parser.add_argument("--smiles", default="../shared/data/smiles.tar.gz", help="faces, an archive or a folder")
     parser.add_argument("--only", choices=CASES, help="one group, without writing results")
     parser.add_argument("--work", type=Path, default=Path("build/bench/doctor"), help="where the runs are kept")
-    parser.add_argument("--again", action="store_true", help="judge what is stored; train what is not")
-    parser.add_argument("--without-aside", action="store_true", help="leave out what is kept aside")
+    parser.add_argument("--again", action="store_true", help="use stored evidence; train only missing cases")
+    parser.add_argument("--without-aside", action="store_true", help="leave out the held-out cases")
     given = parser.parse_args()
     before = json.loads((RESULTS / "doctor.json").read_text())
     stored = before["groups"] if given.again else {}

@@ -1,17 +1,17 @@
-"""How well "+ attribute" and "− attribute" edit held-out faces, to a classifier and, where it is known, to the truth.
+"""How well do "+ attribute" and "− attribute" edit held-out faces, according to a classifier and, if known, the truth?
 
-    edit   z(image) ± S · (mean latent of attr:NAME=1 − mean latent of attr:NAME=0), decoded: what the verb does with
+    edit   z(image) ± S · (mean latent of attr:NAME=1 − mean latent of attr:NAME=0), decoded, as by
            vaekit arithmetic RUN "IMAGE + S*attr:NAME=1 - S*attr:NAME=0"
-    truth  for the drawn portraits, the same face drawn with the attribute toggled
+    truth  for drawn portraits, the same face drawn with the attribute toggled
 
     python bench/editing.py --run RUN --attribute smiling --out bench/results/editing_smiles_vae.json
 
-Figures are of the test part, for two strengths: 1, the default, and the one that works best on the validation part. The
-classifier that chooses it (trained on half of the training images) does not judge; the judge is trained on the other
-half, from another seed. Beside success stands fidelity: the PSNR between edits and plain reconstructions, and the
-Fréchet distance between edits and real faces that have what was added (or lack what was removed), over the judge's
-features. The rows "seen in" are doing nothing. In data without such a column the attribute is a class label, and the
-other images are its opposite. PSNR comes from the mean squared error over all pixels of all faces on the [0, 1] scale.
+Results are for the test part and two strengths: 1, the default, and the one that works best on the validation part. One
+classifier, trained on half of the training images, chooses that strength. The judge is another one, trained on the
+other half with another seed. Fidelity is measured too: the PSNR between edits and plain reconstructions, and the
+Fréchet distance, over the judge's features, between edits and real faces that have the added attribute (or lack the
+removed one). The rows "seen in" are for unedited images. In data without such a column, the attribute is a class label,
+and the other images are its opposite. PSNR is that of the mean squared error over all faces, on the [0, 1] scale.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ __all__ = ["Task", "choose_strength", "headlines", "measure"]
 
 SWEEP = tuple(round(0.5 + 0.125 * i, 3) for i in range(29))  # 0.5 … 4.0
 DEFAULT_STRENGTH = 1.0
-JUDGED = ("glasses", "male", "smiling")  # what the classifier learns of portraits
-LARGEST_CELL = 96  # of the sheet, in pixels
+JUDGED = ("glasses", "male", "smiling")  # attributes of portraits for the classifier
+LARGEST_CELL = 96  # pixels of an image on the sheet
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A run, one attribute, its two groups, the direction between them and the judge."""
+    """A run, an attribute with its two groups and the direction between them, and the judge."""
 
     run: vk.Run
     attribute: str
@@ -64,20 +64,20 @@ class Task:
         return self.run.config.data.source.split(":")[0] == "portraits"
 
     def edit(self, codes: Tensor, signs: Tensor, strength: float) -> Tensor:
-        """Pictures uint8 [N, C, H, W] of ``codes`` [N, L] moved by ``signs`` [N] (+1 adds, −1 removes)."""
+        """Return pictures uint8 [N, C, H, W] of ``codes`` [N, L] moved by ``signs`` [N] (+1 adds, −1 removes)."""
         return self.run.decode(codes + strength * signs[:, None] * self.direction).pixels
 
     def says(self, pixels: Tensor) -> np.ndarray:
-        """Where the judge sees the attribute, bool [N]."""
+        """Return whether the judge sees the attribute, bool [N]."""
         return self.judge.predict(pixels)[self.attribute] > 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """Held-out faces with everything that does not depend on the strength."""
+    """Held-out faces, and all values that do not depend on the strength."""
 
     pixels: Tensor  #: uint8 [N, C, H, W]
-    has: np.ndarray  #: bool [N], whether the attribute is there
+    has: np.ndarray  #: bool [N], whether they have the attribute
     targets: dict[str, np.ndarray]  #: every judged column
     codes: Tensor  #: [N, L]
     reconstructed: Tensor  #: uint8 [N, C, H, W]
@@ -85,7 +85,7 @@ class Faces:
 
 
 def columns(images: Images, attribute: str) -> dict[str, np.ndarray]:
-    """0/1 columns for the judge: the attribute first, then the other judged ones that there are."""
+    """Return 0/1 columns for the judge: the attribute first, then the others."""
     if attribute in images.attributes:
         names = dict.fromkeys((attribute, *(n for n in JUDGED if n in images.attributes)))
         return {name: images.attributes[name].astype(np.float32) for name in names}
@@ -96,17 +96,17 @@ def columns(images: Images, attribute: str) -> dict[str, np.ndarray]:
 
 
 def groups_of(images: Images, attribute: str) -> tuple[str, str]:
-    """The expressions of the images without and with the attribute."""
+    """Return the expressions of the images without and with the attribute."""
     if attribute in images.attributes:
         return f"attr:{attribute}=0", f"attr:{attribute}=1"
     others = [name for name in images.classes if name != attribute]
     if len(others) != 1:
-        raise SystemExit(f"--attribute {attribute}: a label needs exactly one opposite, here are {len(others)}")
+        raise SystemExit(f"--attribute {attribute}: a label needs exactly one opposite, but there are {len(others)}")
     return f"label:{others[0]}", f"label:{attribute}"
 
 
 def look_at(task: Task, images: Images, count: int) -> Faces:
-    """``count`` images of a part: the first, or where they lie in the order of their classes, evenly spaced."""
+    """Return ``count`` images of a part: the first ones, or evenly spaced ones if files are sorted by class."""
     spaced = images.labels is not None and len(images) > count
     images = images[np.arange(count) * len(images) // count] if spaced else images[:count]
     has = columns(images, task.attribute)[task.attribute] > 0.5
@@ -117,7 +117,7 @@ def look_at(task: Task, images: Images, count: int) -> Faces:
 
 
 def toggled(task: Task, images: Images, has: np.ndarray) -> Tensor:
-    """The same portraits drawn with the attribute toggled, uint8 [N, C, H, W]."""
+    """Return the same portraits drawn with the attribute toggled, uint8 [N, C, H, W]."""
     rows = [int(Path(name).stem) for name in images.names]
     size, channels = task.run.config.data.size, task.run.config.data.channels
 
@@ -134,7 +134,7 @@ def toggled(task: Task, images: Images, has: np.ndarray) -> Tensor:
 
 
 def measure(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
-    """One strength on ``faces``: what the judge says after editing, and the PSNR against the truth."""
+    """Measure one strength: what the judge sees after editing, and the PSNR against the truth."""
     signs = torch.from_numpy(np.where(faces.has, -1.0, 1.0)).float()
     edited = task.edit(faces.codes, signs, strength)
     said = task.says(edited)
@@ -151,8 +151,10 @@ def measure(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
 
 
 def choose_strength(sweep: list[dict[str, Any]], enough: float) -> float:
-    """The strength that works best in its worse direction; where several do (or all reach ``enough``), the one
-    with the higher PSNR, or without a truth the weakest."""
+    """Return the strength that works best in its worse direction.
+
+    Of equal ones, or of all that reach ``enough``, it is the one with the highest PSNR, or without a truth the weakest.
+    """
 
     def worth(row: dict[str, Any]) -> tuple[float, float, float]:
         worse = min(row["seen_after_adding"], 1 - row["seen_after_removing"])
@@ -162,7 +164,7 @@ def choose_strength(sweep: list[dict[str, Any]], enough: float) -> float:
 
 
 def measure_test(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
-    """Every figure of the test part at a strength that was fixed before."""
+    """Measure the test part at a fixed strength."""
     ones = torch.ones(len(faces.codes))
     result: dict[str, Any] = {
         "images": len(faces.has),
@@ -185,7 +187,7 @@ def measure_test(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
 
 
 def fidelity(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
-    """How far edits are from plain reconstructions, and how far from real faces of the kind they were edited to."""
+    """Measure the distance of edits from plain reconstructions, and from real faces of the target group."""
     signs = torch.from_numpy(np.where(faces.has, -1.0, 1.0)).float()
     edited, has = task.edit(faces.codes, signs, strength), torch.from_numpy(faces.has)
     kinds = {name: task.judge.features(faces.pixels[rows]) for name, rows in (("with", has), ("without", ~has))}
@@ -203,7 +205,7 @@ def fidelity(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
 
 
 def difference_from_verb(task: Task, faces: Faces, strength: float) -> int:
-    """The largest difference, in bytes, between our edits and ``run.arithmetic`` of the same sum, on two images."""
+    """Return the largest difference, in bytes, between these edits and ``run.arithmetic``, on two images."""
     without, with_ = task.groups
     largest = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -218,7 +220,7 @@ def difference_from_verb(task: Task, faces: Faces, strength: float) -> int:
 
 
 def picture(task: Task, faces: Faces, strength: float, path: Path, each: int = 4) -> None:
-    """Faces to add to, then faces to remove from: originals, reconstructions, edits and, where known, the truth."""
+    """Draw faces to add to and faces to remove from: originals, reconstructions, edits and, if known, the truth."""
     rows = np.concatenate([np.flatnonzero(~faces.has)[:each], np.flatnonzero(faces.has)[:each]])
     signs = torch.from_numpy(np.where(faces.has[rows], -1.0, 1.0)).float()
     edited = task.edit(faces.codes[rows], signs, strength)
@@ -230,7 +232,7 @@ def picture(task: Task, faces: Faces, strength: float, path: Path, each: int = 4
 
 
 def prepare(given: argparse.Namespace) -> tuple[Task, Task, Images, dict[str, Any]]:
-    """The task with the classifier that chooses and with the one that judges, the run's data, and what to report."""
+    """Return the task with the choosing classifier and with the judge, the run's data, and facts to report."""
     run = vk.load(given.run)
     images = open_data(run, given.data)
     train = images.part("train")
@@ -248,7 +250,7 @@ def prepare(given: argparse.Namespace) -> tuple[Task, Task, Images, dict[str, An
 
 
 def open_data(run: vk.Run, source: str | None) -> Images:
-    """The run's own images; ``source`` says where they lie if that is elsewhere now."""
+    """Return the run's own images; ``source`` is their location if they have moved."""
     if source is None:
         return run.images()
     data = run.config.data
@@ -259,7 +261,7 @@ def open_data(run: vk.Run, source: str | None) -> Images:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """How often an edit is seen, and what it costs, at two strengths."""
+    """Return how often an edit is seen, and what it changes, at two strengths."""
     what = f"`{result['run']['recipe']}`, `vaekit arithmetic` on real faces, “{result['attribute']}”"
     if "test_at_default_strength" not in result:
         yield Headline(what, "")
@@ -305,20 +307,20 @@ def main() -> None:
     picture(task, test, strength, given.out.with_suffix(".png"))
     print(write_json(given.out, rounded(result), headlines).read_text(encoding="utf-8"))
     if off > 1:
-        raise SystemExit(f"our edit and the verb's differ by {off} bytes: the figures are not those of the verb")
+        raise SystemExit(f"these edits and those of vaekit arithmetic differ by up to {off} levels")
 
 
 def _arguments() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", help="where the run's images lie, if not where they were")
+    parser.add_argument("--data", help="location of the run's images, if they have moved")
     parser.add_argument("--attribute", default="glasses", help="a 0/1 column, or a class label with one opposite")
-    parser.add_argument("--enough", type=float, default=1.0, help="success from which on PSNR decides the strength")
-    parser.add_argument("--count", type=int, default=500, help="the first so many faces of each held-out part")
+    parser.add_argument("--enough", type=float, default=1.0, help="success rate above which PSNR decides the strength")
+    parser.add_argument("--count", type=int, default=500, help="number of faces of each held-out part")
     parser.add_argument("--epochs", type=int, default=8, help="of the classifier")
     parser.add_argument("--cache", type=Path, default=Path("build/bench"), help="where classifiers are kept")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file; a sheet .png is put beside it")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write, with a sheet (.png) beside it")
     return parser.parse_args()
 
 

@@ -1,5 +1,5 @@
-"""How long is it from a slider's move to new pixels in the browser, with threads and without? How long until the page
-of a run is ready, from an empty cache? The default model at 64 and 128 pixels, in a headless Chromium on this machine.
+"""How long does it take from moving a slider to new pixels in the browser, with threads and without? How long until the
+page is ready, with an empty cache? The default model at 64 and 128 px, in a headless Chromium.
 
     python web/e2e/make_runs.py build/web      the two runs, as `make test-web` makes them
     python bench/explorer.py build/web
@@ -31,14 +31,14 @@ LIMITS_MILLISECONDS = {"64 px": 40, "128 px": 80}
 
 
 class Plain(SimpleHTTPRequestHandler):
-    """A host of static files that sends no headers of ours."""
+    """A static host that does not send vaekit's headers."""
 
     def log_message(self, *_: object) -> None:
         pass
 
 
 def measured(server: ThreadingHTTPServer) -> dict[str, Any]:
-    """What the browser finds at a server."""
+    """Return the browser's measurements of a server."""
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/"
     done = subprocess.run(["node", "bench/latency.mjs", url], cwd=WEB, capture_output=True, text=True, check=True)

@@ -1,8 +1,8 @@
-"""What the documents say of a result. Each script of this folder turns what it measured into rows, which are stored
-beside the numbers; ``scripts/tables.py`` places them.
+"""The rows of the documentation's tables. Each script of this folder turns its numbers into rows, which are stored with
+the result; ``scripts/tables.py`` copies them.
 
     python bench/headline.py            make the rows of all stored results again, and name what is not measured yet
-    python bench/headline.py --check    exit 1 if a stored row is not what its script makes of the numbers
+    python bench/headline.py --check    exit 1 if a stored row does not match its script
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ Result = dict[str, Any]
 
 
 class Headline(NamedTuple):
-    """One row: what was measured, the figure, and what it compares with.
+    """A row: what was measured, the figure, and what it compares with.
 
-    A row without a figure is not measured yet, and in no table.
+    A row without a figure is not measured yet, and appears in no table.
     """
 
     what: str
@@ -63,7 +63,7 @@ Maker = Callable[[Result], Iterable[Headline]]
 
 
 def with_headlines(result: Result, headlines: Maker) -> Result:
-    """The result with the rows of one script; rows of other scripts stay."""
+    """Return the result with the rows of one script; rows of other scripts are kept."""
     script = f"bench/{Path(headlines.__code__.co_filename).name}"
     rows = [row for row in result.get("headlines", []) if row["script"] != script]
     rows += [{**headline._asdict(), "script": script} for headline in headlines(result)]
@@ -72,7 +72,7 @@ def with_headlines(result: Result, headlines: Maker) -> Result:
 
 
 def stored_headlines() -> Iterable[tuple[str, dict[str, Any]]]:
-    """Name of the result and row, for each row that has a figure."""
+    """Yield the name of the result and the row, for each row with a figure."""
     for name in SCRIPTS:
         path = RESULTS / f"{name}.json"
         rows = json.loads(path.read_text(encoding="utf-8")).get("headlines", []) if path.exists() else []
@@ -90,7 +90,7 @@ def main() -> int:
 
 
 def _remade(name: str, is_check: bool) -> bool:
-    """Makes the rows of one result again; whether they were so already."""
+    """Make the rows of one result again; return whether they are unchanged."""
     path = RESULTS / f"{name}.json"
     scripts = ", ".join(f"bench/{script}.py" for script in SCRIPTS[name])
     if not path.exists():

@@ -1,4 +1,4 @@
-"""How long does ``vaekit --help`` take, from the start of the process to its end? The median of ten.
+"""How long does a process of ``vaekit --help`` take? The median of ten.
 
 python bench/help_time.py
 """
@@ -19,20 +19,20 @@ LIMIT_SECONDS = 0.4
 
 
 def measure() -> float:
-    """Seconds of one ``vaekit --help``."""
+    """Return the seconds of one ``vaekit --help``."""
     before = time.perf_counter()
     subprocess.run([sys.executable, "-m", "vaekit", "--help"], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - before
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """The median."""
+    """Return the median."""
     what = f"`vaekit --help`, median of {len(result['seconds'])}"
     yield Headline(what, f"{result['median_seconds']:.2f} s", f"limit: {result['limit_seconds']} s")
 
 
 def main() -> int:
-    measure()  # fills the cache of compiled modules
+    measure()  # compiles the modules
     seconds = [round(measure(), 3) for _ in range(10)]
     median = statistics.median(seconds)
     print(f"median {median:.3f} s of {seconds}")

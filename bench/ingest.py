@@ -1,16 +1,16 @@
-"""How fast are image files opened, and what does it cost in memory?
+"""How fast are image files opened, and how much memory does it need?
 
     python bench/ingest.py [--only CASE ...]
 
-    photos   JPEG photographs of 1024 px to 128 px: a first opening, with an empty cache, against an ordinary
-             DataLoader over PIL images with a worker per core; the two alternate
+    photos   JPEG files of 1024 px, resized to 128 px: a first opening with an empty cache, compared with a DataLoader
+             over PIL images with a worker per core; the two alternate
     small    the same for JPEG files of 32 px at their size
-    reopen   100,000 files of 32 px that are in the cache: seconds of a second opening, in a process of its own
-    epochs   the same set read image by image in a shuffled order, against the same pixels in memory
-    memory   200,000 files of 64 px opened, not decoded before and then again: the most memory of the tree of processes
+    reopen   100,000 cached files of 32 px: seconds of a second opening, in a separate process
+    epochs   the same dataset read image by image in shuffled order, compared with the same pixels in memory
+    memory   peak memory of all processes for a first and a second opening of 200,000 files of 64 px
 
-Imports are not counted. The files of `photos` are drawn faces, enlarged and made grainy, so that they compress like
-photographs; all files have been read once, so the disk is not measured.
+Imports are not counted. The files of `photos` are drawn faces, enlarged and with added grain, so that they compress
+like photographs. All files are in the page cache.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ print(len(images), time.monotonic() - started)
 
 
 class Plain(torch.utils.data.Dataset):
-    """What everyone writes: PIL opens a file, scales its shorter side, cuts out the middle."""
+    """A usual dataset: PIL opens a file, scales its shorter side, and crops the middle."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.paths, self.size = sorted(folder.rglob("*.jpg")), size
@@ -70,7 +70,7 @@ class Plain(torch.utils.data.Dataset):
 
 
 def loader_seconds(folder: Path, size: int) -> float:
-    """One pass of a DataLoader with as many workers as there are cores."""
+    """Time one pass of a DataLoader with a worker per core."""
     started = time.monotonic()
     data = Plain(folder, size)
     count = sum(len(batch) for batch in torch.utils.data.DataLoader(data, BATCH, num_workers=os.cpu_count() or 1))
@@ -79,7 +79,7 @@ def loader_seconds(folder: Path, size: int) -> float:
 
 
 def opening(folder: Path, size: int, cache: Path) -> tuple[int, float]:
-    """Images and seconds of one opening in a process of its own."""
+    """Return images and seconds of one opening in a separate process."""
     environment = os.environ | {"VAEKIT_CACHE": str(cache)}
     done = subprocess.run(
         [sys.executable, "-c", _OPEN, str(folder), str(size)],
@@ -93,16 +93,16 @@ def opening(folder: Path, size: int, cache: Path) -> tuple[int, float]:
 
 
 def first_opening_seconds(folder: Path, size: int, place: Path) -> float:
-    """With an empty cache."""
+    """Time an opening with an empty cache."""
     cache = place / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     return opening(folder, size, cache)[1]
 
 
 def race(name: str, folder: Path, size: int, place: Path, rounds: int) -> dict[str, Any]:
-    """Images per second of both, and their ratio in each round."""
+    """Return images per second of both, and their ratio in each round."""
     count = len(list(folder.rglob("*.jpg")))
-    loader_seconds(folder, size)  # the files come into memory
+    loader_seconds(folder, size)  # fills the page cache
     seconds = take_turns(
         {
             "vaekit": lambda _: first_opening_seconds(folder, size, place),
@@ -144,7 +144,7 @@ def _write_some(folder: Path, start: int, count: int, size: int) -> None:
 
 
 def write_small(folder: Path, count: int, size: int) -> None:
-    """Files in a subfolder per thousand, as of a time long past."""
+    """Write files in a subfolder per thousand, with old time stamps."""
     with ProcessPoolExecutor() as pool:
         for done in [pool.submit(_write_some, folder, at, 1000, size) for at in range(0, count, 1000)]:
             done.result()
@@ -223,7 +223,7 @@ def _many(place: Path, options: argparse.Namespace) -> Path:
     folder = place / "many"
     if not folder.exists():
         write_small(folder, options.many, 32)
-        time.sleep(2.1)  # files of the last two seconds are not trusted to be finished
+        time.sleep(2.1)  # files changed within the last two seconds are not cached
     return folder
 
 
@@ -237,7 +237,7 @@ CASES: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """First opening beside a DataLoader, and the second opening."""
+    """Compare the first opening with a DataLoader, and time the second opening."""
     for name, what in (("photos", "JPEG files of 1024 px, resized to"), ("small", "images of")):
         found = result[name]
         yield Headline(
@@ -259,7 +259,9 @@ def main() -> int:
     parser.add_argument("--many", type=int, default=100_000)
     parser.add_argument("--most", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="on a disk with a few GB of room")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "build" / "bench", help="on a disk with a few GB of free space"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     stored = RESULTS / "ingest.json"

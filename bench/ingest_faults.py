@@ -1,12 +1,12 @@
-"""What becomes of opening a folder that is interrupted, done twice at once, or full of damaged files?
+"""What happens if opening a folder is killed, done twice at once, or meets damaged files?
 
 python bench/ingest_faults.py [--kills 20] [--mutations 10000]
 
-kills      a first opening killed (SIGKILL) at a random moment and repeated, until it ends: are the files of the cache
-           byte for byte those of an opening that was left alone?
+kills      a first opening is killed (SIGKILL) at random moments and repeated until it succeeds: are the files of the
+           cache byte-identical to those of an uninterrupted opening?
 together   the same for two openings at once
-mutations  files of every kind in tests/support/torture.py with bytes changed, taken out, doubled and cut off, opened by
-           worker processes: none may end the opening, each is read or named; most memory and longest wait
+mutations  files of every kind in tests/support/torture.py with bytes changed, removed, doubled and cut off, opened by
+           worker processes: each must be decoded or reported; also the peak memory and the longest wait
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def files_of(cache: Path) -> dict[str, bytes]:
 
 
 def kills(place: Path, folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Each trial is killed once or more, within the time that an opening takes."""
+    """Kill each trial one or more times, within the time that an opening takes."""
     started = time.monotonic()
     finish(start(folder, place / "clean", 32, 0.1))
     seconds, wanted = time.monotonic() - started, files_of(place / "clean")
@@ -137,7 +137,7 @@ def mutations(place: Path, count: int, seed: int) -> dict[str, Any]:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """What kills and damaged files lead to."""
+    """Return the results of kills and damaged files."""
     kills, mutations = result["kills"], result["mutations"]
     yield Headline(
         "Openings of a dataset killed at random moments and repeated",
@@ -153,7 +153,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--mutations", type=int, default=10_000)
-    parser.add_argument("--images", type=int, default=20_000, help="of the folder that is opened")
+    parser.add_argument("--images", type=int, default=20_000, help="images in the folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args()
@@ -161,7 +161,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         place = Path(name)
         write_small(place / "images", options.images, 32)
-        time.sleep(2.1)  # files of the last two seconds are not trusted to be finished
+        time.sleep(2.1)  # files changed within the last two seconds are not cached
         result = {
             "kills": kills(place, place / "images", options.kills, options.seed),
             "together": together(place, place / "images"),

@@ -1,9 +1,9 @@
-"""Does a training that is killed (SIGKILL) at random moments and repeated end with the same bytes as one left alone?
+"""Does a run that is killed (SIGKILL) at random moments and resumed end with the same bytes as an uninterrupted one?
 
 python bench/kills.py --kills 50
 
-Each recipe is trained once uninterrupted. Then the same command is started as a real process again and again and
-killed after a random time, until it comes to its end; then it starts over in a new folder, till kills are enough.
+Each recipe is trained once without interruption. Then the same command is started and killed after a random time, again
+and again, until it finishes. This is repeated in new folders until there are enough kills.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from headline import Headline
 from machine import write_result
 
-#: A state is saved much more often than in ordinary use, so that kills fall into writing too.
+#: States are saved much more often than usual, so that some kills interrupt writing.
 _PROGRAM = """
 import sys, vaekit.cli, vaekit.training.loop
 vaekit.training.loop.SAVE_EVERY_SECONDS = 0.1
@@ -46,7 +46,7 @@ def start(recipe: str, out: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes], recipe: str, timeout: float | None = None) -> bool:
-    """Whether the process came to its end within ``timeout`` seconds; a failure of it ends everything."""
+    """Return whether the process finished within ``timeout`` seconds; if it fails, so does the benchmark."""
     try:
         _, said = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -57,14 +57,14 @@ def finish(process: subprocess.Popen[bytes], recipe: str, timeout: float | None 
 
 
 def digests(run: Path) -> dict[str, str]:
-    """Of all that must not differ, by file name; with what nobody expects there."""
+    """Return hashes of the files that must not differ, and of unexpected files."""
     names = {p.name for p in run.iterdir()} - {"state-previous.safetensors"}
     exact = ("weights.safetensors", "state.safetensors", "latents.safetensors", "config.json")
     return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() if name in exact else "" for name in names}
 
 
 def measure(recipe: str, kills: int, folder: Path, chance: random.Random) -> dict[str, Any]:
-    """Kills ``recipe`` ``kills`` times, over as many runs as it takes."""
+    """Kill runs of ``recipe`` ``kills`` times in total."""
     before = time.monotonic()
     finish(start(recipe, folder / "whole"), recipe)
     seconds, expected = time.monotonic() - before, digests(folder / "whole")
@@ -72,7 +72,7 @@ def measure(recipe: str, kills: int, folder: Path, chance: random.Random) -> dic
     while done < kills:
         out, before = folder / f"killed-{runs}", time.monotonic()
         killed = _kill_until_finished(recipe, out, kills - done, seconds, chance)
-        if not killed:  # the machine has become faster since
+        if not killed:  # the machine is faster now
             seconds = min(seconds, time.monotonic() - before)
         done, runs, different = done + killed, runs + 1, different + (digests(out) != expected)
         print(f"{recipe}: {done} kills, {runs} runs, {different} different", flush=True)
@@ -80,10 +80,10 @@ def measure(recipe: str, kills: int, folder: Path, chance: random.Random) -> dic
 
 
 def _kill_until_finished(recipe: str, out: Path, most: int, seconds: float, chance: random.Random) -> int:
-    """Kills ``recipe`` in ``out`` at most so often; returns how often it came to that."""
+    """Kill ``recipe`` in ``out`` up to a number of times; return how often."""
     for kills in range(most):
         process = start(recipe, out)
-        # A shorter time would be spent on imports alone.
+        # a shorter time would kill imports only
         if finish(process, recipe, timeout=chance.uniform(0.3, 1.0) * seconds):
             return kills
         process.kill()
@@ -93,7 +93,7 @@ def _kill_until_finished(recipe: str, out: Path, most: int, seconds: float, chan
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Kills, and runs whose bytes differ."""
+    """Return the number of kills, and of runs whose bytes differ."""
     runs = sum(each["runs"] for each in result["recipes"].values())
     differ = result["runs_that_differ"]
     same = (
@@ -106,9 +106,9 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50, help="in all, shared equally by the recipes")
+    parser.add_argument("--kills", type=int, default=50, help="kills in total, shared equally by the recipes")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--jobs", type=int, default=2, help="recipes at the same time, each with one thread")
+    parser.add_argument("--jobs", type=int, default=2, help="recipes at once, each with one thread")
     options = parser.parse_args()
     each = -(-options.kills // len(TRAININGS))
 

@@ -1,14 +1,14 @@
-"""Does a training on 200,000 images of 64 px need less than 1.5 GB of memory of its own? The set alone has 2.5 GB.
+"""Does training on 200,000 images of 64 px need less than 1.5 GB of private memory? Their pixels have 2.5 GB.
 
 python bench/large_set.py
 
-`vaekit train` runs as a process of its own, and until it ends the memory of its tree of processes is looked at five
-times a second. Counted is what the system cannot take back: RssAnon, and RssShmem, since a mapped file on a tmpfs is
-memory after all. Pages of the mapped set (RssFile) are not: they are given apart.
+The memory of `vaekit train` and its child processes is sampled five times a second. Private memory is what the system
+cannot reclaim: RssAnon, and RssShmem because a mapped file on a tmpfs occupies memory. Pages of the mapped pixels
+(RssFile) are reported separately.
 
     opening    from the start of the process to the first step: portraits are drawn, hashed and split
     training   the steps
-    finishing  validation, pictures, codes of training images, the error on all test images, the report
+    finishing  validation, pictures, latents of training images, the error on all test images, the report
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _EVERY_SECONDS = 0.2
 
 @dataclass
 class Phase:
-    """How long a part of the training took, and the most memory that was seen in it."""
+    """A phase of the training, with its duration and peak memory."""
 
     seconds: float = 0.0
     peak_rss_anon_bytes: int = 0
@@ -53,7 +53,7 @@ class Phase:
 
 
 def memory_of(root: int) -> tuple[int, int]:
-    """(bytes of their own, bytes of files) that the process and all below it hold."""
+    """Return (private bytes, bytes of files) of a process and its descendants."""
     found = _statuses()
     tree = {root}
     while below := {pid for pid, status in found.items() if status.get("PPid") in tree} - tree:
@@ -66,7 +66,7 @@ def memory_of(root: int) -> tuple[int, int]:
 
 
 def watch(process: subprocess.Popen[bytes], out: Path, total: int) -> dict[str, Phase]:
-    """Samples the memory until the process ends; phases by their names."""
+    """Sample the memory until the process ends; returns phases by name."""
     phases = {name: Phase() for name in ("opening", "training", "finishing")}
     before = time.monotonic()
     while process.poll() is None:
@@ -78,7 +78,7 @@ def watch(process: subprocess.Popen[bytes], out: Path, total: int) -> dict[str, 
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Trains in ``folder``, where the mapped set lies too."""
+    """Train in ``folder``, which also holds the mapped pixels."""
     out = folder / "run"
     words = ["train", f"portraits:{options.images_in_set}", "--size", str(SIZE), "--recipe", options.recipe]
     words += ["--images", str(options.train_images), "--out", str(out)]
@@ -88,7 +88,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if process.returncode:
         raise SystemExit(f"the training ended with exit code {process.returncode}")
     if not json.loads((out / "config.json").read_text(encoding="utf-8"))["window_images"]:
-        raise SystemExit("the set was not mapped; give a smaller --mapped-above-bytes")
+        raise SystemExit("the pixels were not mapped; give a smaller --mapped-above-bytes")
     return _result(options, phases)
 
 
@@ -120,7 +120,7 @@ def _phase(out: Path, total: int) -> str:
 
 
 def _statuses() -> dict[int, dict[str, int]]:
-    """The numbers in /proc/PID/status of all processes, by PID."""
+    """Return the numbers in /proc/PID/status of all processes, by PID."""
     found = {}
     for pid in (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()):
         with suppress(OSError):  # it may have ended since
@@ -130,7 +130,7 @@ def _statuses() -> dict[int, dict[str, int]]:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Memory beside the size of the pixels."""
+    """Compare memory with the size of the pixels."""
     own, pixels = f"{result['peak_rss_anon_bytes'] / 1e9:.2f} GB", f"{result['pixel_bytes'] / 1e9:.1f} GB"
     images = f"{result['images']:,} images of {result['size']} px"
     yield Headline(f"Training `vae` on {images}: peak private memory", own, f"pixels: {pixels}")
@@ -140,10 +140,12 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images-in-set", type=int, default=200_000)
-    parser.add_argument("--train-images", type=int, default=20_000, help="seen by the training")
+    parser.add_argument("--train-images", type=int, default=20_000, help="training images in total, counting repeats")
     parser.add_argument("--recipe", default="vae")
     parser.add_argument("--mapped-above-bytes", type=int, default=1_000_000_000, help="the same on every machine")
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="on a disk with room for the set")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "build" / "bench", help="on a disk with space for the pixels"
+    )
     parser.add_argument("--name", default="large_set", help="of the result")
     options = parser.parse_args()
     if not _PROC.is_dir():

@@ -1,7 +1,7 @@
-"""The two founding systems, written literally: what vaekit's recipes are measured against.
+"""The two original systems as plain PyTorch loops, with which vaekit's recipes are compared.
 
-An ordinary DataLoader over PIL images, one image decoded and converted at a time; plain PyTorch modules;
-the unfused Adam; ``loss.item()`` at every step. Nothing here uses vaekit, and nothing is tuned.
+A DataLoader over PIL images decodes and converts one image at a time. The modules are plain PyTorch, Adam is unfused,
+and every step calls ``loss.item()``. Nothing here uses vaekit, and nothing is tuned.
 
     python bench/literal_loop.py ../shared/data/mnist --epochs 1
     python bench/literal_loop.py faces/ --seed-vae --budget-seconds 600
@@ -33,14 +33,14 @@ SSE = nn.MSELoss(reduction="sum")
 
 
 def to_tensor(picture: Image.Image) -> Tensor:
-    """A PIL image as float32 [C, H, W] in [0, 1]: the usual ``ToTensor``."""
+    """Convert a PIL image to float32 [C, H, W] in [0, 1], like ``ToTensor``."""
     pixels = np.array(picture, copy=True)
     pixels = pixels.reshape(picture.size[1], picture.size[0], -1)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(torch.float32).div(255)
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """A gzipped IDX file: two zeros, type, number of dimensions, the big-endian sizes, the bytes."""
+    """Read a gzipped IDX file: two zeros, type, number of dimensions, big-endian sizes, bytes."""
     with gzip.open(path) as file:
         raw = file.read()
     sizes = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
@@ -48,7 +48,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def read_mnist(folder: Path, part: str, limit: int | None = None) -> Pictures:
-    """The images of ``part`` (``train`` or ``t10k``) as PIL images, with their labels."""
+    """Return the images of ``part`` (``train`` or ``t10k``) as PIL images, with their labels."""
     images = read_idx(folder / f"{part}-images-idx3-ubyte.gz")[:limit]
     labels = read_idx(folder / f"{part}-labels-idx1-ubyte.gz")[:limit]
     return Pictures([Image.fromarray(image) for image in images], labels.tolist())
@@ -68,7 +68,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
 
 class Faces(Dataset[tuple[Tensor, int]]):
-    """Image files, each decoded when asked for: shorter side to ``size``, centre crop, colour."""
+    """Image files, decoded on demand: shorter side to ``size``, center crop, color."""
 
     def __init__(self, files: list[Path], size: int = 256) -> None:
         self.files, self.size = files, size
@@ -86,7 +86,7 @@ class Faces(Dataset[tuple[Tensor, int]]):
 
 
 def seed_ae() -> nn.Sequential:
-    """784 → 200 → 20 → 200 → 784: a code that is one deterministic point."""
+    """784 → 200 → 20 → 200 → 784, with a deterministic latent."""
     return nn.Sequential(
         *(nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 20)),
         *(nn.Linear(20, 200), nn.ReLU(), nn.Linear(200, 784), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))),
@@ -94,7 +94,7 @@ def seed_ae() -> nn.Sequential:
 
 
 class SeedVAE(nn.Module):
-    """The convolutional VAE for 256×256 colour faces: 63,332,411 parameters."""
+    """The convolutional VAE for 256×256 color faces: 63,332,411 parameters."""
 
     def __init__(self, latent_dim: int = 100) -> None:
         super().__init__()
@@ -140,22 +140,22 @@ def seed_vae_loss(model: nn.Module, x: Tensor) -> Tensor:
 
 @dataclass
 class Loop:
-    """What a training loop needs: a model, its loss summed over a batch, an optimiser and a loader."""
+    """What a training loop needs: a model, its loss summed over a batch, an optimizer and a loader."""
 
     model: nn.Module
     loss: Callable[[nn.Module, Tensor], Tensor]
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     loader: DataLoader[tuple[Tensor, int]]
 
     def epoch(self, until: float = math.inf) -> tuple[float, int]:
-        """Trains for one epoch, or until the clock says ``until``; returns seconds and steps."""
+        """Train for one epoch, or until the time ``until``; returns seconds and steps."""
         self.model.train()
         start, steps, running = time.perf_counter(), 0, 0.0
         for x, _ in self.loader:
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             loss = self.loss(self.model, x)
             loss.backward()
-            self.optimiser.step()
+            self.optimizer.step()
             running += loss.item()
             steps += 1
             if time.perf_counter() >= until:
@@ -164,12 +164,12 @@ class Loop:
 
 
 def run_seed_ae(folder: Path, epochs: int = 10, limit: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """The literal ``seed-ae`` on MNIST: seconds of each epoch, and the test error after the last."""
+    """Train ``seed-ae`` on MNIST; returns the seconds of each epoch, and the final test error."""
     torch.manual_seed(seed)
     model = seed_ae()
-    optimiser = torch.optim.Adam(model.parameters(), lr=2.5e-4, foreach=False, fused=False)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2.5e-4, foreach=False, fused=False)
     loader = DataLoader(read_mnist(folder, "train", limit), batch_size=32, shuffle=True)
-    loop = Loop(model, seed_ae_loss, optimiser, loader)
+    loop = Loop(model, seed_ae_loss, optimizer, loader)
     seconds = [loop.epoch()[0] for _ in range(epochs)]
     test = read_mnist(folder, "t10k", limit)
     sse = squared_error(lambda x: model(x), model, test)
@@ -179,12 +179,12 @@ def run_seed_ae(folder: Path, epochs: int = 10, limit: int | None = None, seed: 
 def run_seed_vae(
     folder: Path, epochs: int = 10, limit: int | None = None, seed: int = 0, budget_seconds: float = math.inf
 ) -> dict[str, Any]:
-    """The literal ``seed-vae`` on a folder of faces; a tenth of the files is kept for the test."""
+    """Train ``seed-vae`` on a folder of faces; a tenth of the files is held out for testing."""
     torch.manual_seed(seed)
     train, test = split(folder, limit)
     model = SeedVAE()
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-5, foreach=False, fused=False)
-    loop = Loop(model, seed_vae_loss, optimiser, DataLoader(train, batch_size=16, shuffle=True))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-5, foreach=False, fused=False)
+    loop = Loop(model, seed_vae_loss, optimizer, DataLoader(train, batch_size=16, shuffle=True))
     seconds: list[float] = []
     until, steps = time.perf_counter() + budget_seconds, 0
     while len(seconds) < epochs and time.perf_counter() < until:
@@ -204,7 +204,7 @@ def run_seed_vae(
 
 
 def split(folder: Path, limit: int | None) -> tuple[Faces, Faces]:
-    """The files below ``folder`` in a fixed random order: nine tenths to train on, one to test."""
+    """Split the files below ``folder`` in a fixed random order: nine tenths for training, one for testing."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     random.Random(0).shuffle(files)
     files = files[:limit]
@@ -214,21 +214,21 @@ def split(folder: Path, limit: int | None) -> tuple[Faces, Faces]:
 
 @torch.no_grad()
 def squared_error(reconstruct: Callable[[Tensor], Tensor], model: nn.Module, images: Dataset[Any]) -> float:
-    """The sum over all pixels of all images."""
+    """Return the squared error summed over all pixels of all images."""
     model.eval()
     return sum(SSE(reconstruct(x), x).item() for x, _ in DataLoader(images, batch_size=64))
 
 
 @torch.no_grad()
 def rate(model: SeedVAE, images: Faces) -> float:
-    """The mean KL divergence of the posteriors to the prior, in nats per image."""
+    """Return the mean KL divergence of the posteriors from the prior, in nats per image."""
     model.eval()
     batches = (model(x)[1:] for x, _ in DataLoader(images, batch_size=64))
     return sum(kl_to_standard_normal(mu, std).item() for mu, std in batches) / len(images)
 
 
 def errors(sse: float, images: int, values: int) -> dict[str, float]:
-    """The error per image, and as PSNR from the mean over all values of all images, on the [0, 1] scale."""
+    """Return the error per image, and the PSNR of the mean over all values of all images, on the [0, 1] scale."""
     return {
         "test_images": images,
         "test_sse_per_image": sse / images,
@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder of MNIST's four IDX files, or of faces")
     parser.add_argument("--seed-vae", action="store_true", help="the VAE for faces, not the AE for digits")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--limit", type=int, help="read no more images than this")
+    parser.add_argument("--limit", type=int, help="most images to read")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget-seconds", type=float, default=math.inf, help="with --seed-vae")
     given = parser.parse_args()

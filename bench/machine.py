@@ -1,4 +1,4 @@
-"""What a measurement was taken on, and how it is written down: no host names, no paths, no dates."""
+"""Describe the machine of a measurement, and write results: no host names, paths or dates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RESULTS", "describe", "write_json", "write_result"]
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, threads and the versions that decide the speed."""
+    """Return processor, cores, threads and the versions that affect the speed."""
     import torch
 
     machine: dict[str, Any] = {
@@ -34,12 +34,12 @@ def describe() -> dict[str, Any]:
 
 
 def write_result(name: str, result: dict[str, Any], headlines: Maker | None = None) -> Path:
-    """Writes ``bench/results/NAME.json`` and returns its path."""
+    """Write ``bench/results/NAME.json`` and return its path."""
     return write_json(RESULTS / f"{name}.json", result, headlines)
 
 
 def write_json(path: Path, result: dict[str, Any], headlines: Maker | None = None) -> Path:
-    """Writes ``path`` and returns it: the headlines first, then the numbers, then the machine."""
+    """Write ``path`` and return it: headlines first, then numbers, then the machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = with_headlines(result, headlines) if headlines else result
     path.write_text(json.dumps({**whole, "machine": describe()}, indent=2) + "\n", encoding="utf-8")
@@ -56,7 +56,7 @@ def _processor() -> str:
 
 
 def _cores() -> int:
-    """The cores this process may use, which in a container are fewer than the machine has."""
+    """Return the number of cores this process may use, which may be fewer in a container."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

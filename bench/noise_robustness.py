@@ -1,16 +1,16 @@
-"""Damaged digits of MNIST's test part: how much a model repairs, beside doing nothing and beside linear methods.
+"""How well are noisy and partly hidden digits of MNIST's test part restored, compared with linear methods?
 
-    denoise   noise of standard deviation 0.3, clipped to [0, 1]: ``denoising-ae`` and the plain ``seed-ae`` beside the
-              noisy input itself and a ridge regression from noisy to clean pixels
-    inpaint   a 14×14 square hidden at a random place: ``vae`` beside the mean training image, the nearest training
-              image, and the Gaussian conditional mean (the best linear guess of the hidden pixels from the others)
+    denoise   noise of standard deviation 0.3, clipped to [0, 1]: ``denoising-ae`` and the plain ``seed-ae``, compared
+              with the noisy input and with a ridge regression from noisy to clean pixels
+    inpaint   a 14×14 square hidden at a random position: ``vae``, compared with the mean training image, the nearest
+              training image, and the Gaussian conditional mean (the best linear prediction of the hidden pixels)
 
     python bench/noise_robustness.py ../shared/data/mnist --denoising RUN --plain RUN --vae RUN
 
-PSNR comes from the mean squared error over all pixels of all images on the [0, 1] scale; that of inpainting counts the
-hidden pixels alone. Linear methods are fitted to the 60,000 training images, their penalty is chosen on the last
-5,000 of them. The gain over the best of the other methods has the standard error of the paired difference in decibels
-per image (mean over images of 10 log10 of the ratio of errors), which is another mean than that of the PSNR.
+PSNR is that of the mean squared error over all pixels of all images, on the [0, 1] scale; for inpainting, only hidden
+pixels count. Linear methods are fitted to the 60,000 training images, and their penalty is chosen on the last 5,000.
+The gain over the best other method is the mean over images of 10 log10 of the ratio of errors, with its standard error.
+It differs from the difference of PSNR values, which are means over pixels.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from vaekit.latent.ops import add_noise
 __all__ = ["headlines", "measure_denoise", "measure_inpaint"]
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-HELD_OUT = 5_000  # training images on which a penalty is chosen
+HELD_OUT = 5_000  # training images for choosing a penalty
 
 
 def measure_denoise(runs: dict[str, vk.Run], train: Tensor, clean: Tensor, std: float, seed: int) -> dict[str, Any]:
-    """PSNR of every method against ``clean`` [N, 1, 28, 28]; ``train`` is what the ridge regression learns from."""
+    """Return the PSNR of every method against ``clean`` [N, 1, 28, 28]; ridge regression is fitted to ``train``."""
     noisy = add_noise(clean, std, seed).clamp(0, 1)
     ridge, penalty = ridge_denoiser(train, std, seed + 1)
     found = {"noisy": noisy, "ridge": ridge(noisy), **{name: run.denoise(noisy) for name, run in runs.items()}}
@@ -52,7 +52,7 @@ def measure_denoise(runs: dict[str, vk.Run], train: Tensor, clean: Tensor, std: 
 
 
 def ridge_denoiser(train: Tensor, std: float, seed: int) -> tuple[Callable[[Tensor], Tensor], float]:
-    """The affine map from noisy to clean pixels with the smallest penalized squared error, and its penalty.
+    """Return the affine map from noisy to clean pixels with the smallest penalized squared error, and its penalty.
 
     W = C_xy (C_xx + λI)⁻¹ over pixels, centered; results are clamped to [0, 1].
     """
@@ -78,10 +78,10 @@ def ridge_denoiser(train: Tensor, std: float, seed: int) -> tuple[Callable[[Tens
 
 
 def measure_inpaint(run: vk.Run, train: Tensor, clean: Tensor, side: int, seed: int) -> dict[str, Any]:
-    """PSNR of every method on the hidden pixels of ``clean`` [N, 1, 28, 28]."""
+    """Return the PSNR of every method on the hidden pixels of ``clean`` [N, 1, 28, 28]."""
     mask = random_rectangle(len(clean), *clean.shape[2:], side, seed)
     filled = run.inpaint(clean.masked_fill(mask, 0.0), mask)
-    assert torch.equal(filled[~mask], clean[~mask]), "the visible pixels must come back unchanged"
+    assert torch.equal(filled[~mask], clean[~mask]), "visible pixels must not change"
     conditional, penalty = conditional_mean(train, clean, mask, seed + 1)
     found = {
         "inpaint": filled,
@@ -119,7 +119,7 @@ def conditional_mean(train: Tensor, clean: Tensor, mask: Tensor, seed: int) -> t
 
 
 def nearest(train: Tensor, clean: Tensor, mask: Tensor) -> Tensor:
-    """The hidden pixels of the training image whose visible pixels are nearest."""
+    """Fill in the hidden pixels of the training image whose visible pixels are nearest."""
     out = clean.clone()
     for image, gone in zip(out, mask, strict=True):
         distance = ((train - image).square() * ~gone).flatten(1).sum(1)
@@ -128,7 +128,7 @@ def nearest(train: Tensor, clean: Tensor, mask: Tensor) -> Tensor:
 
 
 def paired_gain(ours: Tensor, other: Tensor, clean: Tensor, mask: Tensor | None = None) -> dict[str, float]:
-    """Mean over images of 10 log10(error of ``other`` / error of ``ours``), in dB, and its standard error."""
+    """Return the mean over images of 10 log10(error of ``other`` / error of ``ours``) in dB, and its standard error."""
     weight = torch.ones_like(clean) if mask is None else mask.to(clean.dtype)
     errors = [((x - clean).square() * weight).flatten(1).sum(1).double().clamp(min=1e-9) for x in (other, ours)]
     each = 10 * (errors[0] / errors[1]).log10()
@@ -136,7 +136,7 @@ def paired_gain(ours: Tensor, other: Tensor, clean: Tensor, mask: Tensor | None 
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Denoising and inpainting beside linear methods."""
+    """Compare denoising and inpainting with linear methods."""
     found = result["denoise"]
     yield Headline(
         f"MNIST with noise of standard deviation {found['noise_std']}: PSNR of the mean squared error, "
@@ -156,7 +156,7 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
 
 
 def _paired(gain: dict[str, float]) -> str:
-    """A paired gain with its standard error."""
+    """Format a paired gain with its standard error."""
     return f"{gain['mean_db']:+.2f} ± {gain['error_db']:.2f} dB"
 
 
@@ -168,13 +168,13 @@ def main() -> None:
     parser.add_argument("--plain", type=Path, required=True, help="a run of the recipe seed-ae")
     parser.add_argument("--vae", type=Path, required=True, help="a run of the recipe vae")
     parser.add_argument("--noise-std", type=float, default=0.3)
-    parser.add_argument("--side", type=int, default=14, help="of the hidden square, in pixels")
-    parser.add_argument("--inpaint-images", type=int, default=300, help="so many test images")
+    parser.add_argument("--side", type=int, default=14, help="side of the hidden square in pixels")
+    parser.add_argument("--inpaint-images", type=int, default=300, help="number of test images")
     parser.add_argument(
         "--inpaint-from",
         type=int,
         default=1000,
-        help="the first of them (0 to 199 were looked at while choosing settings)",
+        help="index of the first one (0 to 199 were used for choosing settings)",
     )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -1,9 +1,9 @@
-"""What bfloat16 in training is worth on this machine: time of a step beside float32, and what it costs in quality.
+"""What does bfloat16 gain in training on this machine, compared with float32, and what does it cost in quality?
 
     python bench/precision.py MNIST SMILES
 
-Both precisions take turns, step by step, with all cores. Then `vae` is trained on real faces of 64 pixels twice, on
-equally many images, and measured in float32 as always.
+Steps in both precisions take turns, with all cores. Then `vae` is trained twice on real faces of 64 px, on the same
+number of images, and measured in float32.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROUNDS, SECONDS_A_TURN = 7, 2.0
 
 
 def timed(trainer: ModelTrainer, _: int) -> float:
-    """Milliseconds of a step, from a turn's worth of them."""
+    """Return the milliseconds of a step, over several steps."""
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < SECONDS_A_TURN:
         trainer.step().loss.sum().item()
@@ -47,7 +47,7 @@ def timed(trainer: ModelTrainer, _: int) -> float:
 
 
 def steps(images: vk.Images, recipe: str, **values: Any) -> dict[str, Any]:
-    """Milliseconds of a step in both precisions, and which one a training would choose."""
+    """Return the milliseconds of a step in both precisions, and the precision that training would choose."""
     device = torch.device("cpu")
     config = with_engine(make_config(images, override(get(recipe), values), TrainOptions(images=10**9)), device)
     sides: dict[str, Callable[[int], float]] = {}
@@ -65,7 +65,7 @@ def steps(images: vk.Images, recipe: str, **values: Any) -> dict[str, Any]:
 
 
 def quality(source: str, precision: str, seed: int) -> dict[str, Any]:
-    """The test numbers of `vae` on real faces after a training in a precision."""
+    """Return the test numbers of `vae` on real faces after training in a precision."""
     with tempfile.TemporaryDirectory() as folder:
         run = vk.train(
             source, "vae", Path(folder) / "run", size=QUALITY_SIDE, channels=3, images=QUALITY_IMAGES, seed=seed,

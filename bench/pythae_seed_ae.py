@@ -1,8 +1,8 @@
-"""The ``seed-ae`` trained by pythae 0.1.2, as released: its data processing, its AE, its trainer, its Adam.
+"""Train ``seed-ae`` with pythae 0.1.2 as released: its data processing, autoencoder, trainer and Adam.
 
-pythae lives in a virtual environment of its own, made once in ``build/bench/pythae``; the training is a process of its
-own there. The loss is pythae's, the squared error summed over an image's pixels and averaged over the batch:
-L = 1/B Σ_b Σ_i (x̂_bi − x_bi)², the literal loop's loss divided by B, of which Adam's steps hardly depend.
+pythae has its own virtual environment in ``build/bench/pythae``, and trains in a separate process. Its loss is the
+squared error summed over pixels and averaged over the batch: L = 1/B Σ_b Σ_i (x̂_bi − x_bi)². This is the loss of the
+plain loop divided by B, which hardly affects the steps of Adam.
 
     python bench/pythae_seed_ae.py setup
     python bench/pythae_seed_ae.py measure ../shared/data/mnist --epochs 1
@@ -32,7 +32,7 @@ LEARNING_RATE = 2.5e-4
 
 
 def environment() -> Path:
-    """The python that has pythae; the environment is made if it is missing, unfinished or of other requirements."""
+    """Return the python with pythae; creates the environment if it is missing, incomplete or outdated."""
     python = FOLDER / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     marker = FOLDER / ".installed"
     wanted = "\n".join([*REQUIREMENTS, sys.version, ""])
@@ -41,7 +41,7 @@ def environment() -> Path:
     shutil.rmtree(FOLDER, ignore_errors=True)
     _call(sys.executable, "-m", "venv", FOLDER)
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-    for count in range(1, len(REQUIREMENTS) + 1):  # what is installed is named again, so that it stays as it is
+    for count in range(1, len(REQUIREMENTS) + 1):  # also names installed packages, so that they are not changed
         _call(*pip, *REQUIREMENTS[:count])
     _call(python, "-c", "import pythae.models, pythae.pipelines, pythae.trainers")
     marker.write_text(wanted, encoding="utf-8")
@@ -56,10 +56,10 @@ def measure(
     threads: int | None = None,
     limit: int | None = None,
 ) -> dict[str, Any]:
-    """What ``run`` returns, from a fresh process in pythae's environment.
+    """Call ``run`` in a fresh process in pythae's environment.
 
-    ``data`` is the folder of MNIST's four IDX files; ``threads`` and ``limit`` (images) may be left to themselves.
-    Raises ``RuntimeError`` with the end of what was said when the process fails.
+    ``data`` is the folder of MNIST's four IDX files. Raises ``RuntimeError`` with the end of the output if the process
+    fails.
     """
     options = {"epochs": epochs, "batch-size": batch_size, "seed": seed, "threads": threads, "limit": limit}
     flags = [f"--{name}={value}" for name, value in options.items() if value is not None]
@@ -70,9 +70,9 @@ def measure(
 def run(
     data: Path, epochs: int, batch_size: int, seed: int, threads: int | None = None, limit: int | None = None
 ) -> dict[str, Any]:
-    """Trains and tests in this process, on the CPU: times, the test error per image, the memory.
+    """Train and test in this process, on the CPU; returns times, the test error per image, and memory.
 
-    For a fresh process only, as what is imported already costs nothing. Reading the files is in none of the times.
+    The process must be fresh, because imports are timed. Reading the files is not.
     """
     start = time.perf_counter()
     import torch
@@ -111,11 +111,10 @@ def run(
 
 
 def _train(model: Any, images: Any, epochs: int, batch_size: int, seed: int) -> dict[str, Any]:
-    """``seconds`` is the trainer alone, from its making to its saved model.
+    """``seconds`` is the time of the trainer, from its creation to the saved model.
 
-    Apart stand ``configuration_seconds``, nearly all torch's late import of its compiler, which the first optimiser of
-    a process sets off (pythae makes one to try the options); and ``processing_seconds``, pythae's checks and conversion
-    of the images.
+    Separate are ``configuration_seconds``, mostly the import of torch's compiler by the first optimizer of a process
+    (pythae creates one to check the options), and ``processing_seconds``, for pythae's checks and conversion of images.
     """
     from pythae.data.preprocessors import DataProcessor
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
@@ -147,7 +146,7 @@ def _train(model: Any, images: Any, epochs: int, batch_size: int, seed: int) -> 
 
 
 def _model() -> Any:
-    """The literal loop's network, cut at the code into what pythae calls an encoder and a decoder."""
+    """Split the network of the plain loop at the latent into pythae's encoder and decoder."""
     from literal_loop import seed_ae
     from pythae.models import AE, AEConfig
     from pythae.models.base.base_utils import ModelOutput
@@ -175,7 +174,7 @@ def _model() -> Any:
 
 
 def _images(data: Path, part: str, limit: int | None) -> Any:
-    """float32 [N, 1, 28, 28] in [0, 1], as pythae's own examples hand MNIST over."""
+    """Return float32 [N, 1, 28, 28] in [0, 1], as in pythae's examples."""
     import torch
     from literal_loop import read_idx
 
@@ -184,7 +183,7 @@ def _images(data: Path, part: str, limit: int | None) -> Any:
 
 
 def _squared_error(model: Any, images: Any) -> float:
-    """The sum over all pixels of all images, in eval mode and without gradients."""
+    """Return the squared error summed over all pixels of all images, in eval mode and without gradients."""
     import torch
 
     model.eval()
@@ -193,21 +192,21 @@ def _squared_error(model: Any, images: Any) -> float:
 
 
 def _memory_bytes() -> dict[str, int]:
-    """What the kernel says of this process: ``VmRSS``, resident now, and ``VmHWM``, the most that ever was."""
+    """Return a number of this process from the kernel: ``VmRSS``, resident now, or ``VmHWM``, its peak."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     fields = dict(line.split(":", 1) for line in lines)
     return {name: int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM")}
 
 
 def _ru_maxrss_bytes() -> int:
-    """Linux counts in it what the parent held when it started this process, which ``VmHWM`` does not."""
+    """On Linux it includes the parent's memory when this process was started; ``VmHWM`` does not."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _call(*command: object) -> str:
-    """The standard output of ``command``."""
+    """Return the standard output of ``command``."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{(done.stdout + done.stderr)[-4000:]}")
@@ -218,10 +217,10 @@ def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("setup", help="make the environment, print its python")
+    verbs.add_parser("setup", help="create the environment and print its python")
     for verb, function, text in (
         ("run", run, "train in this process, in pythae's environment"),
-        ("measure", measure, "the same from any environment, in a process of its own"),
+        ("measure", measure, "the same from any environment, in a separate process"),
     ):
         sub = verbs.add_parser(verb, help=text)
         sub.set_defaults(function=function)
@@ -229,8 +228,8 @@ def main() -> None:
         sub.add_argument("--epochs", type=int, default=10)
         sub.add_argument("--batch-size", type=int, default=32)
         sub.add_argument("--seed", type=int, default=0)
-        sub.add_argument("--threads", type=int, help="without it: what torch takes by itself")
-        sub.add_argument("--limit", type=int, help="read no more images than this")
+        sub.add_argument("--threads", type=int, help="by default, torch chooses")
+        sub.add_argument("--limit", type=int, help="most images to read")
     given = vars(parser.parse_args())
     if given.pop("verb") == "setup":
         print(environment())

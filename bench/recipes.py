@@ -1,13 +1,13 @@
-"""Do the recipes do what they promise? Each is measured on the data, and against the baseline, that its claim is about.
+"""Do the recipes do what they promise? Each is compared with the baseline that its claim refers to.
 
-    python bench/recipes.py bounds ../shared/data/mnist    vamp prior, flow posterior, flow prior; a normal beside them
+    python bench/recipes.py bounds ../shared/data/mnist    vamp prior, flow posterior, flow prior, and a normal prior
     python bench/recipes.py fitted ../shared/data/mnist    samples of rae-l2 and of ae, each with several priors
     python bench/recipes.py codes ../shared/data/mnist     how many of 512 codes are used
     python bench/recipes.py factors                        the MIG of the drawn portraits' attributes
 
 ``bounds`` and ``factors`` use three seeds, ``fitted`` and ``codes`` one. Differences are paired: both models share the
 seed, the order of the images and the binarized pixels. The error of a mean difference is its standard error over seeds.
-Trainings have a fixed number of images and one thread each, so other work on the machine changes the seconds alone.
+Each run has a fixed number of images and one thread, so other work on the machine changes only the seconds.
 Results are added to ``bench/results/recipes.json``.
 """
 
@@ -39,7 +39,7 @@ Found = dict[str, Any]
 
 
 def trained(data: str, out: str, recipe: str, settings: Found, **options: Any) -> Any:
-    """A run, and how long its training took."""
+    """Train a run; returns it and the seconds."""
     import torch
 
     import vaekit as vk
@@ -59,7 +59,7 @@ def _bound(data: str, out: str, name: str, recipe: str, settings: dict[str, Any]
 
 
 def bounds(data: str, folder: Path) -> Found:
-    """The importance-weighted bound on statically binarized MNIST after as many images, three seeds each."""
+    """Measure the importance-weighted bound on statically binarized MNIST after equal numbers of images."""
     jobs = [
         (data, str(folder / f"{side[1]}-{seed}"), *side, seed, BOUND_IMAGES)
         for seed in SEEDS
@@ -71,7 +71,7 @@ def bounds(data: str, folder: Path) -> Found:
 
 
 def paired(models: list[Found], key: str, base: str, other: str) -> Found:
-    """The gain of ``other`` over ``base`` in ``key`` for each seed, its mean, and the standard error of that mean."""
+    """Return the gain of ``other`` over ``base`` in ``key`` for each seed, its mean, and its standard error."""
     value = {(row["name"], row["seed"]): row[key] for row in models}
     each = [value[other, seed] - value[base, seed] for seed in SEEDS]
     return {"each": each, "mean": statistics.mean(each), "error": statistics.stdev(each) / len(each) ** 0.5}
@@ -99,7 +99,7 @@ def _fitted(data: str, out: str, recipe: str, images: int, samples: int) -> Foun
 
 
 def fitted(data: str, folder: Path) -> Found:
-    """The Fréchet distance of 10,000 samples from the test images: normal latents, a fitted normal, mixture, flow."""
+    """Measure the Fréchet distance of 10,000 samples: normal latents, a fitted normal, a mixture, and a flow."""
     jobs = [(data, str(folder / recipe), recipe, 100_000, 10_000) for recipe in ("ae", "rae-l2")]
     return {"models": in_turns(_fitted, jobs)}
 
@@ -129,7 +129,7 @@ def _codes(data: str, out: str, recipe: str, images: int) -> Found:
 
 
 def codes(data: str, folder: Path) -> Found:
-    """The share of words that the test images use, and what the model is like."""
+    """Measure the share of codes that the test images use, and the quality of the model."""
     jobs = [(data, str(folder / recipe), recipe, 100_000) for recipe in ("vq-vae", "fsq-vae")]
     return {"models": in_turns(_codes, jobs)}
 
@@ -143,7 +143,7 @@ def _factors(data: str, out: str, recipe: str, seed: int, images: int) -> Found:
 
 
 def factors(data: str, folder: Path) -> Found:
-    """Disentanglement of portraits' attributes at 32 px with 10 latents, three seeds each."""
+    """Measure the disentanglement of portraits' attributes at 32 px with 10 latents, three seeds each."""
     recipes = ("vae", "beta-tcvae")
     jobs = [(data, str(folder / f"{r}-{seed}"), r, seed, 60_000) for seed in SEEDS for r in recipes]
     models = in_turns(_factors, jobs)
@@ -152,7 +152,7 @@ def factors(data: str, folder: Path) -> Found:
 
 
 def in_turns(function: Callable[..., Found], jobs: list[tuple[Any, ...]]) -> list[Found]:
-    """The results of all jobs, each in a fresh process, ``$BENCH_PROCESSES`` (2) at a time."""
+    """Return the results of all jobs, each in a fresh process, ``$BENCH_PROCESSES`` (2) at a time."""
     processes = int(os.environ.get("BENCH_PROCESSES", "2"))
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         found = []
@@ -171,7 +171,7 @@ SECTIONS: dict[str, Callable[..., Found]] = {
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """What each section found."""
+    """Return the result of each section."""
     for name, make in (("bounds", _bounds), ("fitted", _samples), ("codes", _words), ("factors", _factors)):
         found = result["results"].get(name)
         yield make(found) if found else Headline(f"section `{name}`", "")

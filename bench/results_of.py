@@ -1,4 +1,4 @@
-"""What a result file says of a run: no absolute paths in it."""
+"""The description of a run in result files, without absolute paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["describe_run"]
 
 
 def describe_run(run: vk.Run) -> dict[str, Any]:
-    """Recipe, data and length of a run, and the numbers measured when its training ended."""
+    """Return recipe, data, length and final numbers of a run."""
     config, data = run.config, run.config.data
     final = {name: round(value, 4) for name, value in run.final_numbers().items() if isinstance(value, float)}
     return {

@@ -1,13 +1,12 @@
-"""What do the commands make of a run with one damaged value? Every field of every file, in every way.
+"""What do the commands do with a run in which one value is damaged? Every field of every file, in every way.
 
 python bench/run_faults.py [--recipes vae conditional-vae ...] [--most-per-file N] [--commands 4] [--seed 0]
 
 Each fault of tests/support/run_faults.py is put into a copy of a tiny run, and the commands that read the file are run
-in this process. Expected: exit code 0 or 2 within seconds, no traceback. A fault that the first command takes is given
-to --commands of them; where it refuses a fault of config.json or the weights, one more is tried, since all commands
-open these two in the same way. --most-per-file tries so many faults of each file, by chance, and not all. The result
-counts
-exit codes per file and lists whatever else came of it.
+in this process. Expected is exit code 0 or 2 within seconds, without a traceback. If the first command accepts a fault,
+up to --commands of them are run. If it refuses a fault of config.json or the weights, one more is tried, because all
+commands open these two in the same way. --most-per-file tries a random sample of the faults of each file. The result
+counts exit codes per file, and lists all other outcomes.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _FAILURES_LISTED = 50
 
 
 def sound_run(folder: Path, recipe: str) -> Path:
-    """A finished run with directions and a fitted prior, where its recipe has them."""
+    """Create a finished run, with directions and a fitted prior if its recipe supports them."""
     run = run_faults.trained(folder / recipe, recipe)
     run_faults.square_picture(run)
     for name in ("edit", "fit-prior"):
@@ -46,7 +45,7 @@ def sound_run(folder: Path, recipe: str) -> Path:
 
 
 def sweep(run: Path, place: Path, options: argparse.Namespace, totals: dict[str, Counter[str]]) -> list[dict[str, Any]]:
-    """Counts exit codes into ``totals`` by file; returns the outcomes that are neither 0 nor 2."""
+    """Count exit codes into ``totals`` by file; returns the outcomes that are neither 0 nor 2."""
     failures, rng = [], random.Random(options.seed)
     for file, (first, *others) in run_faults.READERS.items():
         faults = list(run_faults.faults(run, [file], options.seed))
@@ -74,7 +73,7 @@ def sweep(run: Path, place: Path, options: argparse.Namespace, totals: dict[str,
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Commands on damaged runs that neither do their work nor name the fault."""
+    """Return the commands on damaged runs that neither succeed nor name the fault."""
     faults = sum(counts["faults"] for counts in result["files"].values())
     recipes = ", ".join(f"`{name}`" for name in result["recipes"])
     yield Headline(
@@ -87,8 +86,8 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", default=["vae"])
-    parser.add_argument("--most-per-file", type=int, help="faults, by chance; all by default")
-    parser.add_argument("--commands", type=int, default=4, help="that read a fault, at most")
+    parser.add_argument("--most-per-file", type=int, help="random sample of faults; by default, all")
+    parser.add_argument("--commands", type=int, default=4, help="most commands per fault")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,9 +1,9 @@
-"""Images per second of the default ``vae`` at 64 px: one process with all cores, and one process per core, in turns.
+"""How fast does the default ``vae`` train at 64 px, with one process on all cores and with one process per core?
 
     python bench/scaling.py --processes 2 --rounds 3
 
-Each is a real training under ``torchrun`` (or alone) on the same images with the same total batch; the speed is the
-median of what ``metrics.jsonl`` says after the first quarter, so that starting up is not counted.
+Both take turns: a training with or without ``torchrun``, on the same images with the same total batch. The speed is the
+median over the lines of ``metrics.jsonl`` after the first quarter, so that the start is not counted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["measure"]
 
 
 def train(processes: int, threads: int, images: int, batch: int, out: Path) -> float:
-    """Images per second of one training."""
+    """Return the images per second of one training."""
     words = ["train", "portraits:1000", "--size", "64", "--images", str(images), "--batch-size", str(batch)]
     words += ["--device", "cpu", "--threads", str(threads), "--out", str(out)]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
@@ -39,7 +39,7 @@ def train(processes: int, threads: int, images: int, batch: int, out: Path) -> f
 
 
 def measure(processes: int, rounds: int, images: int, batch: int) -> dict[str, Any]:
-    """Both sides at one batch size, in turns."""
+    """Measure both at one batch size, in turns."""
 
     def side(count: int, threads: int) -> Callable[[int], float]:
         def measured(turn: int) -> float:

@@ -1,19 +1,19 @@
-"""vaekit's training beside the same training written otherwise: one table, one JSON. ``make bench`` runs it.
+"""Compares the time and memory of training steps with other implementations. ``make bench`` runs it.
 
     literal   bench/literal_loop.py: a DataLoader over PIL images, unfused Adam
-    pythae    pythae 0.1.2 with its own trainer, in an environment of its own (bench/pythae_seed_ae.py)
-    floor     forward, backward and fused update of the same network on one resident batch, and nothing else
-    vaekit    from the first step of a training to its end: pictures, validation, checkpoints included
-    bf16      the same with networks in bfloat16, which processors with such products take by default
+    pythae    pythae 0.1.2 with its own trainer, in its own environment (bench/pythae_seed_ae.py)
+    floor     forward pass, backward pass and fused update of the same network on one resident batch only
+    vaekit    from the first step of a training to its end, with pictures, validation and checkpoints
+    bf16      the same with networks in bfloat16, the default on processors with bf16 products
 
 All but the last compute in float32.
 
     python bench/speed.py ../shared/data/mnist --rounds 5
 
-Sides take turns, each in a fresh process that sees torch as it comes (vaekit places its own threads). Importing the
-libraries and reading the data are not counted on any side. Peak memory is the most that was resident (VmHWM) up to the
-last step, reading the data included, less what was resident after ``import torch``; ``peak_bytes_with_report`` is that
-of all of ``vk.train``.
+They take turns, each in a fresh process with torch's defaults (vaekit pins its own threads). Importing the libraries
+and reading the data are not timed. Peak memory is the peak of resident memory (VmHWM) up to the last step, including
+reading the data, minus the resident memory after ``import torch``. ``peak_bytes_with_report`` covers all of
+``vk.train``.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from turns import take_turns
 
 __all__ = ["CASES", "headlines", "measure", "time_to_quality"]
 
-QUALITY_SSE = 8.17  # test error per image that counts as the founding system's quality
-LITERAL_EPOCHS = 12  # at most, to reach it
+QUALITY_SSE = 8.17  # test error per image that counts as the quality of the original system
+LITERAL_EPOCHS = 12  # most epochs to reach it
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: a recipe at a batch size and a size of images; how many steps each side is timed for."""
+    """A recipe with a batch size and an image size, and the number of steps to time."""
 
     recipe: str
     batch: int
     size: int | None = None
-    steps: int = 0  #: of vaekit; 0: two epochs
-    other_steps: int = 0  #: of the others, which do nothing from time to time only; 0: one epoch
+    steps: int = 0  #: steps of vaekit; 0 for two epochs
+    other_steps: int = 0  #: steps of the others, which have no periodic work; 0 for one epoch
     sides: tuple[str, ...] = ("literal", "floor", "vaekit")
 
     @property
@@ -68,7 +68,7 @@ Timing = dict[str, float]
 
 
 def pictures_for(case: Case, mnist: Path, folder: Path) -> Path:
-    """The folder of images of a case: MNIST, or portraits written as files once."""
+    """Return the folder of images of a case: MNIST, or portraits that are written once."""
     if case.size is None:
         return mnist
     faces = folder / f"faces-{case.size}"
@@ -92,10 +92,10 @@ def literal(case: Case, data: Path, seed: int) -> Timing:
     )
     model, loss = _net(case)
     row = _row(case)
-    optimiser = torch.optim.Adam(
+    optimizer = torch.optim.Adam(
         model.parameters(), row.learning_rate, weight_decay=row.weight_decay, foreach=False, fused=False
     )
-    loop = written.Loop(model, loss, optimiser, DataLoader(images, case.batch, shuffle=True))
+    loop = written.Loop(model, loss, optimizer, DataLoader(images, case.batch, shuffle=True))
     loop.loader = _some(loop.loader, case.other_steps)
     seconds, steps = loop.epoch()
     return {"seconds_per_step": seconds / steps, "peak_bytes": _peak() - start}
@@ -117,15 +117,15 @@ def floor(case: Case, data: Path, seed: int) -> Timing:
     x = torch.rand(shape)
     model, loss = _net(case)
     row = _row(case)
-    optimiser = torch.optim.Adam(model.parameters(), row.learning_rate, weight_decay=row.weight_decay, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), row.learning_rate, weight_decay=row.weight_decay, fused=True)
 
     def step() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss(model, x).backward()
-        optimiser.step()
+        optimizer.step()
 
     steps = case.other_steps or -(-60_000 // case.batch)
-    for _ in range(max(2, steps // 20)):  # the first ones are slower
+    for _ in range(max(2, steps // 20)):  # the first steps are slower
         step()
     before = time.perf_counter()
     for _ in range(steps):
@@ -150,8 +150,8 @@ def in_bf16(case: Case, data: Path, seed: int) -> Timing:
 
 
 def literal_to_quality(data: Path, seed: int) -> Timing:
-    """Seconds of the literal loop's epochs up to the first that ends with the founding system's quality."""
-    model, optimiser, loop, test = _literal(data, seed, "seed-ae", {"foreach": False, "fused": False})
+    """Return the seconds of the plain loop until an epoch ends with the quality of the original system."""
+    model, optimizer, loop, test = _literal(data, seed, "seed-ae", {"foreach": False, "fused": False})
     seconds = 0.0
     for epoch in range(1, LITERAL_EPOCHS + 1):
         seconds += loop.epoch()[0]
@@ -162,7 +162,7 @@ def literal_to_quality(data: Path, seed: int) -> Timing:
 
 
 def literal_with_fast_settings(data: Path, seed: int) -> Timing:
-    """The literal loop with the settings of ``fast-ae``: its batch, schedule, Adam and first decoder, one epoch."""
+    """Time an epoch of the plain loop with the batch, schedule, Adam and decoder initialization of ``fast-ae``."""
     import torch
 
     from vaekit.config.table import get
@@ -170,32 +170,32 @@ def literal_with_fast_settings(data: Path, seed: int) -> Timing:
 
     row = get("fast-ae")
     adam = {"betas": (0.9, row.adam_beta2), "foreach": False, "fused": False}
-    model, optimiser, loop, test = _literal(data, seed, "fast-ae", adam)
+    model, optimizer, loop, test = _literal(data, seed, "fast-ae", adam)
     mean = torch.stack([x for x, _ in loop.loader.dataset]).mean(0).flatten().clamp(1e-3, 1 - 1e-3)
     with torch.no_grad():
         model[-3].bias.copy_(torch.logit(mean))
     steps = len(loop.loader)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: learning_rate(row, step / steps) / row.learning_rate
+        optimizer, lambda step: learning_rate(row, step / steps) / row.learning_rate
     )
-    loop.optimiser = _Scheduled(optimiser, schedule)
+    loop.optimizer = _Scheduled(optimizer, schedule)
     seconds = loop.epoch()[0]
     return {"seconds": seconds, "epochs": 1, "test_sse_per_image": _test_sse(model, test)}
 
 
 class _Scheduled:
-    """An optimiser whose learning rate moves after each step."""
+    """An optimizer whose learning rate changes after each step."""
 
-    def __init__(self, optimiser: Any, schedule: Any) -> None:
-        self.zero_grad, self._optimiser, self._schedule = optimiser.zero_grad, optimiser, schedule
+    def __init__(self, optimizer: Any, schedule: Any) -> None:
+        self.zero_grad, self._optimizer, self._schedule = optimizer.zero_grad, optimizer, schedule
 
     def step(self) -> None:
-        self._optimiser.step()
+        self._optimizer.step()
         self._schedule.step()
 
 
 def _literal(data: Path, seed: int, recipe: str, adam: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
-    """The network, optimiser and loop of the literal program with a recipe's batch and learning rate; the test set."""
+    """Return network, optimizer and loop of the plain program with a recipe's settings, and the test data."""
     import literal_loop as written
     import torch
     from torch.utils.data import DataLoader
@@ -204,10 +204,10 @@ def _literal(data: Path, seed: int, recipe: str, adam: dict[str, Any]) -> tuple[
 
     torch.manual_seed(seed)
     row, model = get(recipe), written.seed_ae()
-    optimiser = torch.optim.Adam(model.parameters(), lr=row.learning_rate, **adam)
+    optimizer = torch.optim.Adam(model.parameters(), lr=row.learning_rate, **adam)
     train, test = (written.read_mnist(data, part) for part in ("train", "t10k"))
     loader = DataLoader(train, row.batch_size, shuffle=True)
-    return model, optimiser, written.Loop(model, written.seed_ae_loss, optimiser, loader), test
+    return model, optimizer, written.Loop(model, written.seed_ae_loss, optimizer, loader), test
 
 
 def _test_sse(model: Any, test: Any) -> float:
@@ -217,7 +217,7 @@ def _test_sse(model: Any, test: Any) -> float:
 
 
 def ours_to_quality(data: Path, seed: int) -> Timing:
-    """Seconds of the one epoch of ``fast-ae``, which must end with that quality."""
+    """Return the seconds of the one epoch of ``fast-ae``, which must reach that quality."""
     timing = _train(data, "fast-ae", seed, epochs=1)
     if timing["test_sse_per_image"] > QUALITY_SSE:
         raise SystemExit(f"seed {seed}: {timing['test_sse_per_image']:.2f} after the one epoch of fast-ae")
@@ -225,13 +225,13 @@ def ours_to_quality(data: Path, seed: int) -> Timing:
 
 
 def ours_with_seed_settings(data: Path, seed: int) -> Timing:
-    """Seconds of vaekit's ``seed-ae`` for an epoch, pictures and checkpoints included (the mean of two)."""
+    """Return the seconds per epoch of vaekit's ``seed-ae``, with pictures and checkpoints (the mean of two)."""
     timing = _train(data, "seed-ae", seed, epochs=2)
     return {"seconds": timing["seconds"] / 2, "epochs": 1, "test_sse_per_image": timing["test_sse_per_image"]}
 
 
 def _train(data: Path, recipe: str, seed: int, **options: Any) -> Timing:
-    """A training; ``seconds`` from its first step to the end of its last."""
+    """Time a training; ``seconds`` are from its first step to the end of its last."""
     import vaekit as vk
     from vaekit.training import loop as training
 
@@ -258,7 +258,7 @@ def _row(case: Case) -> Any:
 
 
 def _net(case: Case) -> tuple[Any, Callable[..., Any]]:
-    """The network of a case and its loss, as the literal loop writes them where it does."""
+    """Return network and loss of a case, those of the plain loop if it has them."""
     import literal_loop as written
 
     if case.recipe == "vae":
@@ -267,7 +267,7 @@ def _net(case: Case) -> tuple[Any, Callable[..., Any]]:
 
 
 def _our_net(case: Case) -> tuple[Any, Callable[..., Any]]:
-    """The network and loss of a recipe of ours: nobody else has written them."""
+    """Return network and loss of one of vaekit's recipes, which have no other implementation."""
     import torch
 
     from vaekit.model.factory import build_model, build_objective, resolve
@@ -313,13 +313,13 @@ SIDES: dict[str, Callable[[Case, Path, int], Timing]] = {
 
 
 def alone(function: Callable[..., Timing], *arguments: object) -> Timing:
-    """``function`` in a fresh interpreter, so that neither side inherits threads or memory."""
+    """Call ``function`` in a fresh interpreter, so that neither side inherits threads or memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def measure(case: Case, data: Path, rounds: int) -> dict[str, Any]:
-    """Every side of one case, in turns: medians, spreads and vaekit's ratio to each of the others."""
+    """Measure all sides of one case in turns; returns medians, spreads and vaekit's ratio to each of the others."""
 
     def side(name: str) -> Callable[[int], Timing]:
         run = SIDES[name] if name == "pythae" else lambda *given: alone(SIDES[name], *given)
@@ -348,10 +348,10 @@ def measure(case: Case, data: Path, rounds: int) -> dict[str, Any]:
 
 
 def time_to_quality(data: Path, seeds: int) -> dict[str, Any]:
-    """Seconds to the founding system's quality on MNIST, the literal loop and ``fast-ae`` in turns; and what does it.
+    """Measure the seconds to the quality of the original system on MNIST, for the plain loop and ``fast-ae`` in turns.
 
-    Two more sides split the factor into software and settings: the literal loop with the settings of ``fast-ae``, and
-    an epoch of vaekit with those of ``seed-ae``.
+    Two more sides split the ratio into software and settings: the plain loop with the settings of ``fast-ae``, and an
+    epoch of vaekit with those of ``seed-ae``.
     """
     sides = {
         "literal": literal_to_quality,
@@ -378,7 +378,7 @@ def time_to_quality(data: Path, seeds: int) -> dict[str, Any]:
 
 
 def table(cases: dict[str, Any]) -> str:
-    """What a person reads."""
+    """Format the table for reading."""
     lines = [f"{'':26}{'side':10}{'ms/step':>9}{'images/s':>10}{'peak MB':>9}{'vaekit over it':>16}"]
     for name, found in cases.items():
         for side, seconds in found["seconds_per_step"].items():
@@ -392,7 +392,7 @@ def table(cases: dict[str, Any]) -> str:
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
-    """Time of a step and memory beside others, and the time to a quality."""
+    """Compare time per step and memory with others, and the time to a quality."""
     cases, loop = result["cases"], "a plain PyTorch loop"
     bare = "the forward pass, backward pass, and update alone"
     dense, faces, ours = (cases[n] for n in ("seed-ae, batch 32", "seed-vae, batch 16, 256 px", "vae, batch 16, 64 px"))
@@ -436,9 +436,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("mnist", type=Path, help="the folder of MNIST's four IDX files")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=5, help="of the time to quality")
-    parser.add_argument("--only", default="", help="cases whose name contains this, into the stored result")
-    parser.add_argument("--quality", action="store_true", help="only the time to quality, into the stored result")
+    parser.add_argument("--seeds", type=int, default=5, help="rounds of the time to quality")
+    parser.add_argument("--only", default="", help="only cases whose name contains this; updates the stored result")
+    parser.add_argument("--quality", action="store_true", help="only the time to quality; updates the stored result")
     given = parser.parse_args()
     if given.quality:
         result = json.loads((RESULTS / "speed.json").read_text()) | {
@@ -447,8 +447,8 @@ def main() -> None:
         print(f"written to {write_result('speed', result, headlines).name}")
         return
     if not any(given.only in case.name for case in CASES):
-        parser.error(f"--only {given.only!r} is in no case's name: {', '.join(case.name for case in CASES)}")
-    environment()  # made before anything is timed
+        parser.error(f"--only {given.only!r} matches no case: {', '.join(case.name for case in CASES)}")
+    environment()  # created before anything is timed
     cases: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:

@@ -1,9 +1,9 @@
-"""Do the first steps of `vae` at 256 px stay steady? Trainings that leap end in losses of 10²⁰ and more.
+"""Are the first steps of `vae` at 256 px stable? Runs that diverge end in losses of 10²⁰ and more.
 
     python bench/stability.py FACES
 
-The first 280 steps of a run of 112,000 images, with latents of 100, over three seeds, with and without mirrored images,
-and with both gains of the posterior's log standard deviation (`posterior_std_gain`).
+Measured are the first 280 steps of a run of 112,000 images with 100 latents: three seeds, with and without mirrored
+images, and with two gains of the posterior's log standard deviation (`posterior_std_gain`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["first_steps"]
 
 STEPS, SIDE, IMAGES, LATENTS = 280, 256, 112_000, 100
 GIVEN_UP_AT = 1e12  # nats
-WARMED_UP = 100  # steps, from which on the highest loss counts
+WARMED_UP = 100  # steps after which the highest loss counts
 
 
 def first_steps(images: vk.Images, seed: int, **values: Any) -> dict[str, Any]:
-    """How the loss fares; a training that leaves all bounds is ended."""
+    """Record the loss, and end a run that diverges."""
     row = override(get("vae"), {"latent_dim": LATENTS, "batch_size": 16, **values})
     config = make_config(images, row, TrainOptions(images=IMAGES, seed=seed))
     trainer = ModelTrainer(config, images.selection(is_trained_on(images, row)), torch.device("cpu"))

@@ -1,10 +1,10 @@
-"""What a recipe's batch size, learning rate and schedule are worth: one change at a time, judged on validation images.
+"""What do batch size, learning rate and schedule of a recipe contribute? One change at a time, on validation images.
 
     python bench/tune.py fast-ae ../shared/data/mnist
     python bench/tune.py vae portraits:4000 --size 64 --images 5000
 
-Every setting trains on the same number of images, without the validation part, and is judged on that part by what the
-recipe minimises; the seconds beside it say what a setting costs. The first row is the default as it stands.
+Every setting trains on the same number of training images, and is compared by the loss of the recipe on the validation
+part. The seconds show its cost. The first row is the default.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
 
 
 def tried(recipe: str, source: str, size: int | None, images: int | None, change: dict[str, Any]) -> dict[str, Any]:
-    """One training, judged on the validation part."""
+    """Train once, and measure on the validation part."""
     data = vk.open_images(source, size)
     row = recipes.override(recipes.get(recipe), {**change, "train_on_val": False})
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,9 @@ def main() -> None:
     parser.add_argument("recipe", choices=sorted(CHANGES))
     parser.add_argument("data")
     parser.add_argument("--size", type=int)
-    parser.add_argument("--images", type=int, help="to train on, repeats counted (without it: the recipe's own length)")
+    parser.add_argument(
+        "--images", type=int, help="training images in total, counting repeats (by default, the recipe's own length)"
+    )
     given = parser.parse_args()
     rows = []
     for change in [{}, *CHANGES[given.recipe]]:

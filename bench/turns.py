@@ -1,4 +1,4 @@
-"""Measurements that take turns, so that what disturbs a machine for a while disturbs all sides alike."""
+"""Measurements that take turns, so that a temporary disturbance affects all sides alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def take_turns(sides: Mapping[str, Callable[[int], T]], rounds: int) -> dict[str, list[T]]:
-    """What each side returned in each round, given its number from 0; who goes first alternates too."""
+    """Call each side with the number of the round; returns their results. Which one goes first alternates."""
     results: dict[str, list[T]] = {name: [] for name in sides}
     for turn in range(rounds):
         for name in sorted(sides, reverse=turn % 2 == 1):

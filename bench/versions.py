@@ -3,8 +3,8 @@
     git worktree add --detach ../earlier COMMIT
     python bench/versions.py ../shared/data/mnist ../earlier --rounds 5
 
-Both versions take turns, each in a fresh process that imports the package from its own checkout. Ratios are of
-medians: today over earlier, so that less than 1 is faster.
+Both versions take turns, each in a fresh process that imports the package from its own checkout. Ratios are medians of
+today divided by medians of the earlier commit, so below 1 means faster.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _STEPS += "print(json.dumps(speed.vaekit(case, Path(sys.argv[2]), int(sys.argv[3
 
 
 def compare(data: Path, earlier: Path, rounds: int) -> dict[str, Any]:
-    """Seconds of each row in both checkouts, and their ratio."""
+    """Return the seconds of each row in both checkouts, and their ratio."""
     trees = {"today": ROOT, "earlier": earlier}
     with tempfile.TemporaryDirectory() as folder:
         rows = {case.name: _step(number, pictures_for(case, data, Path(folder))) for number, case in enumerate(CASES)}
@@ -68,7 +68,7 @@ def _help(tree: Path, turn: int) -> float:
 
 
 def _python(tree: Path, *words: str) -> str:
-    """What a process prints that sees the package of a checkout, and the scripts of this one."""
+    """Return the output of a process with the package of a checkout and the scripts of this one."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tree.resolve() / "src"), str(ROOT / "bench")])}
     done = subprocess.run([sys.executable, *words], env=environment, check=True, capture_output=True, text=True)
     return done.stdout

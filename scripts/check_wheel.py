@@ -13,7 +13,7 @@ _NEEDED = ("vaekit/py.typed", "vaekit/page/index.html", "vaekit/page/runtime/ort
 
 
 def check(folder: Path) -> str:
-    """Returns the name and the size of the only wheel; exits with a sentence if it is incomplete or too large."""
+    """Return name and size of the only wheel; exits with a message if it is incomplete or too large."""
     wheels = sorted(folder.glob("*.whl"))
     if len(wheels) != 1:
         sys.exit(f"{folder}: expected one wheel, found {len(wheels)}")

@@ -1,6 +1,6 @@
-"""The page of commands: every command with its arguments and options, read from the command line's own tables.
+"""The page of commands: every command with its arguments and options, from the tables of the command line.
 
-``python scripts/commands.py`` prints it as Markdown; ``make docs`` makes a page of it. It is the same on every machine.
+``python scripts/commands.py`` prints it as Markdown, and ``make docs`` renders it. It is the same on every machine.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ generated from the same tables.
 
 
 def commands_page() -> str:
-    """Markdown with a list of all commands, then a section for each, in the order of ``vaekit --help``."""
+    """Return Markdown with a list of all commands and a section for each, in the order of ``vaekit --help``."""
     tables = "\n\n".join(_index(group, list(names)) for group, names in COMMANDS.items())
     return _INTRODUCTION + tables + "\n\n" + "\n".join(_section(name) for names in COMMANDS.values() for name in names)
 
 
 def _index(group: str, names: list[str]) -> str:
-    """A table of the commands of a group."""
+    """Return the table of the commands of a group."""
     rows = [f"| [`{name}`](#{name}) | {_escaped(_summary(name))} |" for name in names]
     return "\n".join([f"| {group} | |", "|---|---|", *rows])
 
@@ -51,7 +51,7 @@ def _section(name: str) -> str:
 
 
 def _group_of(option: Any) -> tuple[int, str]:
-    """Where the group of an option comes on the page, and its name."""
+    """Return the position of an option's group on the page, and its name."""
     name = option.parameter.group[0].name if option.parameter.group else "Options"
     return (GROUPS.index(name), name) if name in GROUPS else (-1, "Option")
 
@@ -74,7 +74,7 @@ def _usage(argument: Any) -> str:
 
 
 def _description(text: str) -> str:
-    """The paragraphs of a docstring; the line of an example becomes a block that can be copied."""
+    """Return the paragraphs of a docstring, with examples as code blocks."""
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
     return "\n\n".join(map(_paragraph, filter(None, map(str.strip, paragraphs))))
 
@@ -91,7 +91,7 @@ def _summary(name: str) -> str:
 
 
 def _value(argument: Any) -> str:
-    """What follows a flag: nothing after one that is on or off."""
+    """Return the placeholder of a flag's value; empty for switches."""
     return " or ".join(dict.fromkeys(filter(None, map(_kind, _kinds(argument.hint)))))
 
 
@@ -102,7 +102,7 @@ def _kind(kind: Any) -> str:
 
 
 def _kinds(hint: Any) -> list[Any]:
-    """The members of a union, and of what is annotated or repeated."""
+    """Return the members of a union, also inside of annotated and repeated types."""
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:
         return _kinds(typing.get_args(hint)[0])
@@ -124,12 +124,12 @@ def _default(argument: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in which Markdown finds no markup."""
+    """Escape Markdown markup."""
     return re.sub(r"([\\`*_<\[\]])", r"\\\1", text)
 
 
 def _escaped(text: str) -> str:
-    """Text of a cell of a table."""
+    """Escape the text of a table cell."""
     return _plain(" ".join(text.split())).replace("|", "\\|")
 
 

@@ -1,7 +1,7 @@
-"""One picture of what a run of portraits can do, for the README: python scripts/demo_picture.py RUN OUT [STRENGTH]
+"""Draw the picture of the README from a run on portraits: python scripts/demo_picture.py RUN OUT [STRENGTH]
 
-Rows: held-out faces, their reconstructions, new faces from the prior, a walk between two held-out faces, faces without
-glasses and the same with glasses added, faces with glasses and the same with them removed.
+Rows: held-out faces, their reconstructions, samples, an interpolation between two held-out faces, faces without glasses
+and the same with glasses added, faces with glasses and the same with glasses removed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A Griffe extension: docstrings as written for Python's help become Markdown for the site.
+"""A Griffe extension that converts docstrings to Markdown for the site.
 
-Roles such as ``:class:`Run``` become links where the name is public, else code; doctests become blocks of code. A
-function that takes the options of a training is shown with each of them, as ``help()`` shows it.
+Roles such as ``:class:`Run``` become links if the name is public, and code otherwise. Doctests become code blocks. A
+function with training options is shown with all of them, as in ``help()``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DOCTEST = re.compile(r"^( *)>>> .*(?:\n(?=\1\S).*)*", re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites every docstring of a package once it is loaded."""
+    """Rewrites every docstring of a package after loading."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         exports = [str(name) for name in pkg.exports or ()]
@@ -40,7 +40,7 @@ def _rewrite(parent: Any, public: frozenset[str], package: str) -> None:
 
 
 def _expand(function: Any) -> None:
-    """Replaces the static signature and docstring by those that Python has."""
+    """Replace the static signature and docstring by those at runtime."""
     live = getattr(importlib.import_module(function.parent.path), function.name)
     function.parameters = griffe.Parameters(*map(_parameter, inspect.signature(live).parameters.values()))
     function.docstring = griffe.Docstring(inspect.getdoc(live) or "", parent=function)
@@ -57,7 +57,7 @@ def _parameter(found: inspect.Parameter) -> griffe.Parameter:
 
 
 def as_markdown(text: str, public: frozenset[str], package: str) -> str:
-    """The text with roles and doctests as Markdown."""
+    """Convert roles and doctests to Markdown."""
 
     def role(found: re.Match[str]) -> str:
         name = found[2].lstrip("~")

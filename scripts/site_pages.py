@@ -1,7 +1,7 @@
-"""The hooks of ``mkdocs.yml``: pages made from the code, links that work on the site, and checks of what was built.
+"""The hooks of ``mkdocs.yml``: generated pages, links that work on the site, and checks of the result.
 
-A page in ``docs/`` replaces the one that is made here. Links are written as they work in the repository. A link to a
-file that is not on the site becomes its name, or a link to the repository if ``mkdocs.yml`` sets ``repo_url``.
+A page in ``docs/`` replaces a generated one. Links are written as they work in the repository. A link to a file that is
+not on the site becomes its name, or a link to the repository if ``mkdocs.yml`` sets ``repo_url``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 __all__ = ["on_files", "on_page_markdown", "on_post_build"]
 
-#: Pages that are files elsewhere in the repository.
+#: Pages whose files are elsewhere in the repository.
 SOURCES = {"index.md": "README.md", "measuring.md": "bench/README.md", "contributing.md": "CONTRIBUTING.md"}
 PAGES = {source: page for page, source in SOURCES.items()}
 #: Links to pages that exist on the site only.
@@ -36,7 +36,7 @@ _LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?
 
 
 def on_files(files: Files, config: Any) -> Files:
-    sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "src")]  # mkdocs resets the path once a hook is loaded
+    sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "src")]  # mkdocs resets the path after loading a hook
     from commands import commands_page
 
     made = {page: (ROOT / source).read_text(encoding="utf-8") for page, source in SOURCES.items()}
@@ -66,7 +66,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a page is: ``folder`` in the repository, ``docs`` below ``docs/``, ``url`` on the site."""
+    """The location of a page: ``folder`` in the repository, ``docs`` below ``docs/``, ``url`` on the site."""
 
     folder: str
     docs: str
@@ -87,7 +87,7 @@ class _Place:
         return f"`{plain}`" if path.endswith(plain) else f"{text} (`{path}`)"
 
     def image(self, target: str) -> str:
-        """The address of a picture in HTML, which MkDocs does not touch."""
+        """Return the address of a picture in HTML, which MkDocs does not change."""
         if re.match(r"[a-z]+:|/", target):
             return target
         inside = self._on_site(self._checked(target))
@@ -100,13 +100,13 @@ class _Place:
         return path
 
     def _on_site(self, path: str) -> str | None:
-        """The path below ``docs/`` of what is a page or a file of the site."""
+        """Return the path of a page or file of the site below ``docs/``."""
         inside = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
         return inside if inside and self.files.get_file_from_path(inside) else None
 
 
 def python_page() -> str:
-    """Markdown that asks mkdocstrings for every public name."""
+    """Return Markdown that makes mkdocstrings document every public name."""
     import vaekit
 
     names = sorted(vaekit.__all__, key=lambda name: (not name.islower(), name))
@@ -121,7 +121,7 @@ seconds."""
 
 
 def on_post_build(config: Any) -> None:
-    """Fails if a page shows an unrendered role, or loads anything from another host."""
+    """Fail if a page shows an unrendered role, or loads anything from another host."""
     faults = []
     site = Path(config.site_dir)
     for path in sorted(site.rglob("*.html")):

@@ -36,7 +36,7 @@ IN_README = ("vae", "beta-vae", "conditional-vae", "vq-vae", "iwae", "ae")
 
 
 def updated(text: str) -> str:
-    """The text of a document with its tables made anew."""
+    """Return the text of a document with its tables generated again."""
     for name, make in TABLES.items():
         if f"<!-- {name} -->" not in text:
             continue
@@ -47,7 +47,7 @@ def updated(text: str) -> str:
 
 
 def headlines() -> list[str]:
-    """README's figures, a row each."""
+    """Return the rows of README's results."""
     rows = [
         f"| {row['what']} | {row['figure']} | [{name}.json](bench/results/{name}.json) |"
         for name, row in stored_headlines()
@@ -57,26 +57,26 @@ def headlines() -> list[str]:
 
 
 def recipes() -> list[str]:
-    """One row per recipe."""
+    """Return one row per recipe."""
     rows = [f"| [`{row.name}`](#{row.name}) | {row.summary} | {row.paper} |" for row in RECIPES.values()]
     return ["| recipe | what it is | source |", "|---|---|---|", *rows]
 
 
 def some_recipes() -> list[str]:
-    """One row for each recipe of README."""
+    """Return one row for each recipe of README."""
     rows = [f"| [`{name}`](docs/recipes.md#{name}) | {RECIPES[name].summary} |" for name in IN_README]
     return ["| recipe | what it is |", "|---|---|", *rows]
 
 
 def recipe_pages() -> list[str]:
-    """A section for each recipe."""
+    """Return a section for each recipe."""
     missing = set(RECIPES) ^ {path.stem for path in PAGES.glob("*.py")}
     assert not missing, f"the recipe table and the pages of docs/recipes differ in {sorted(missing)}"
     return [line for row in RECIPES.values() for line in _page(row)]
 
 
 def _page(row: Recipe) -> list[str]:
-    """What the recipe is for, why and how, its loss in plain lines, and the values of its row."""
+    """Return the explanation of a recipe, its loss in PyTorch, and its values."""
     source = (PAGES / f"{row.name}.py").read_text(encoding="utf-8")
     first = ast.parse(source).body[0]
     assert isinstance(first, ast.Expr) and first.end_lineno, f"docs/recipes/{row.name}.py has no docstring"
@@ -88,7 +88,7 @@ def _page(row: Recipe) -> list[str]:
 
 
 def _values(row: Recipe) -> list[str]:
-    """A table of the values in which a row differs from one that has a name alone."""
+    """Return a table of the values of a recipe that are not defaults."""
     plain = Recipe(row.name)
     names = [field.name for field in dataclasses.fields(row) if field.name not in DESCRIPTIONS]
     pairs = [(name, getattr(row, name), getattr(plain, name)) for name in names]
@@ -97,7 +97,7 @@ def _values(row: Recipe) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """As ``--set`` takes it; a number to four digits."""
+    """Format a value as for ``--set``, numbers with four digits."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if value is None or isinstance(value, bool):
@@ -112,7 +112,7 @@ def verbs() -> list[str]:
 
 
 def measured() -> list[str]:
-    """One row per headline of the results, with the script that made it."""
+    """Return one row per headline, with the script that made it."""
     rows = [
         f"| {row['what']} | {row['figure']} | {row['versus']} | [{Path(row['script']).name}](../{row['script']}), "
         f"[{name}.json](../bench/results/{name}.json) |"
@@ -123,7 +123,7 @@ def measured() -> list[str]:
 
 
 def scaling() -> list[str]:
-    """One row per batch size: images per second of one process with all threads, and of one process per core."""
+    """Return one row per batch size: images per second of one process with all threads, and of one process per core."""
     result = json.loads((ROOT / "bench" / "results" / "scaling.json").read_text())
     rows = []
     for batch, found in result["batch_sizes"].items():

@@ -1,12 +1,11 @@
-"""Trains the small classifier whose features come with the package, on CIFAR-10, and writes its file.
+"""Trains the small classifier whose features ship with the package, on CIFAR-10, and writes its file.
 
     python scripts/train_features.py ../shared/data/cifar10.tar.gz
 
-Batch normalisation is there only while it is trained: each is folded into its convolution before the file is written,
-so that the features of an image never depend on other images. The weights are kept as float16; the accuracy in the
-file is that of what is in the file, on the test images, which are seen once, at the end. The bytes depend on the
-machine, so a new training is a new function and needs a new name: raise the number in
-``vaekit.evaluation.features.CLASSIFIER``.
+Each batch normalization is folded into its convolution before the file is written, so that the features of an image
+never depend on other images. The weights are stored as float16. The accuracy in the file is that of the stored weights
+on the test images, which are used once, at the end. The bytes depend on the machine, so a new training needs a new
+name: increment the number in ``vaekit.evaluation.features.CLASSIFIER``.
 """
 
 from __future__ import annotations
@@ -38,32 +37,32 @@ __all__ = ["accuracy", "folded", "train"]
 SIDE = 32
 BATCH = 128
 PEAK_RATE = 6e-3
-SHIFT = 2  # pixels, at most, in each direction
+SHIFT = 2  # largest shift in pixels
 CHUNK = 500
 
 
 def train(pixels: Tensor, labels: Tensor, epochs: int, seed: int) -> tuple[nn.Sequential, nn.Linear]:
-    """The stages (convolution, normalisation, ReLU) and the logits, trained on uint8 ``[N, 3, 32, 32]``."""
+    """Train the stages (convolution, normalization, ReLU) and the logits on uint8 ``[N, 3, 32, 32]``."""
     torch.manual_seed(seed)
     stages = nn.Sequential(*map(_stage, CLASSIFIER_STAGES)).to(memory_format=torch.channels_last)
     logits = nn.Linear(CLASSIFIER_STAGES[-1].outputs, int(labels.max()) + 1)
     parameters = [*stages.parameters(), *logits.parameters()]
-    optimiser = torch.optim.AdamW(parameters, PEAK_RATE, weight_decay=0.02)
-    # the last, shorter batch is left out: batch statistics of a few images are poor
+    optimizer = torch.optim.AdamW(parameters, PEAK_RATE, weight_decay=0.02)
+    # the last, smaller batch is left out, because its batch statistics are poor
     per_epoch = len(pixels) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=per_epoch * epochs, pct_start=0.25)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=per_epoch * epochs, pct_start=0.25)
     started = time.monotonic()
     for epoch in range(epochs):
         right = 0
         for rows in torch.randperm(len(pixels)).split(BATCH)[:per_epoch]:
             x = _varied(prepare(pixels[rows], SIDE))
-            with torch.autocast("cpu", torch.bfloat16):  # in less than half the time, where the processor has it
+            with torch.autocast("cpu", torch.bfloat16):  # less than half the time on processors that have it
                 features = stages(x).mean((2, 3))
             said = logits(features.float())
             loss = functional.cross_entropy(said, labels[rows])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
             right += int((said.argmax(1) == labels[rows]).sum())
         print(
@@ -74,7 +73,7 @@ def train(pixels: Tensor, labels: Tensor, epochs: int, seed: int) -> tuple[nn.Se
 
 
 def folded(stages: nn.Sequential, logits: nn.Linear) -> dict[str, Tensor]:
-    """Float16 weights under the names that :func:`vaekit.evaluation.features.classifier_features` reads."""
+    """Return float16 weights under the names that :func:`vaekit.evaluation.features.classifier_features` reads."""
     weights = {"logits.weight": logits.weight, "logits.bias": logits.bias}
     for number, stage in enumerate(stages):
         conv, norm = stage[0], stage[1]
@@ -86,7 +85,7 @@ def folded(stages: nn.Sequential, logits: nn.Linear) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def accuracy(weights: dict[str, Tensor], pixels: Tensor, labels: Tensor) -> float:
-    """The fraction of images that the weights, as they are stored, give their label."""
+    """Return the accuracy of the stored weights."""
     weights = {name: tensor.float() for name, tensor in weights.items()}
     features = torch.cat([classifier_features(weights, prepare(some, SIDE)) for some in pixels.split(CHUNK)])
     said = functional.linear(features, weights["logits.weight"], weights["logits.bias"]).argmax(1)
@@ -125,7 +124,7 @@ def _stage(stage: Stage) -> nn.Sequential:
 
 
 def _varied(x: Tensor) -> Tensor:
-    """A batch with half its images mirrored, all moved by the same few pixels, edges repeated."""
+    """Mirror half of a batch, and move all images by the same few pixels, repeating edges."""
     x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
     top, left = torch.randint(0, 2 * SHIFT + 1, (2,)).tolist()
     padded = functional.pad(x, [SHIFT] * 4, mode="replicate")

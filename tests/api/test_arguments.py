@@ -151,10 +151,10 @@ class Table:
 
 
 class Broken:
-    """A data set with a fault of its own."""
+    """A dataset with a fault of its own."""
 
     def __getitem__(self, index: int) -> Any:
-        raise ZeroDivisionError("inside of the data set")
+        raise ZeroDivisionError("inside of the dataset")
 
     def __len__(self) -> int:
         return 3

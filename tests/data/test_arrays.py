@@ -1,4 +1,4 @@
-"""Images, arrays, IDX, the built-ins, and the real data sets."""
+"""Images, arrays, IDX, the built-ins, and the real datasets."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ def test_torch_datasets() -> None:
 def test_datasets_that_are_no_images() -> None:
     with pytest.raises(UserError, match="is empty"):
         open_images(Pairs([]))
-    with pytest.raises(UserError, match="item 0 of the data set is a str"):
+    with pytest.raises(UserError, match="item 0 of the dataset is a str"):
         open_images(Pairs([("a", 1)]))
     with pytest.raises(UserError, match="differ in size"):
         open_images(Pairs([noise(4, 4), noise(5, 5)]))

@@ -88,7 +88,7 @@ def test_arrays_and_lists_of_images_are_judged_as_files_are(is_deep: bool) -> No
         (said,) = [note for note in open_images(source).notes if "range" in note]
         assert "6.2 % of their range, which leaves 17 of 256" in said
     assert not [note for note in open_images(given(0.9)).notes if "range" in note]
-    with pytest.raises(UserError, match="the data set use only 0.5 % of their range"):
+    with pytest.raises(UserError, match="the dataset use only 0.5 % of their range"):
         open_images(given(0.005))
 
 

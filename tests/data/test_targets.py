@@ -19,7 +19,7 @@ PIXELS = torch.from_numpy(draw(24, 8)).movedim(-1, 1).contiguous()
 
 
 class Measured(Dataset):  # type: ignore[type-arg]
-    """Images with any targets; ``names`` become attributes of the data set."""
+    """Images with any targets; ``names`` become attributes of the dataset."""
 
     def __init__(self, targets: Sequence[Any], **names: Any) -> None:
         self.targets = targets

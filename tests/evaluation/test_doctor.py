@@ -215,7 +215,10 @@ def test_samples_unlike_images_are_seen_and_the_cause_is_named() -> None:
     assert diagnose(replace(usual, is_conditional=True)).changes == {"prior": "conditional-normal"}
     assert diagnose(replace(usual, is_grid=True)).remedy == "train"
     marks = [row.name for row in found.rows if row.is_ok is False]
-    assert marks == ["samples: mean image off by", "samples: distance to the nearest image, of reconstructions"]
+    assert marks == [
+        "samples: shift of the mean image",
+        "samples: distance to the nearest image, relative to reconstructions",
+    ]
 
 
 def test_an_autoencoder_whose_codes_miss_its_prior_is_seen_too() -> None:

@@ -114,5 +114,5 @@ def test_it_is_said_of_arrays_and_images_too(tmp_path: Path) -> None:
         assert any(DROPS.format("8x8", 90) in note for note in open_images(source, 8).notes)
         assert not open_images(source).notes and not open_images(source, "4x40").notes
     assert any("drops 88 %" in note for note in open_images("digits", (8, 64)).notes)
-    with pytest.raises(UserError, match="the data set differ in size .* for example size=64 fit=pad"):
+    with pytest.raises(UserError, match="the dataset differ in size .* for example size=64 fit=pad"):
         open_images([array[0], array[1, :, :70]])

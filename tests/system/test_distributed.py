@@ -45,6 +45,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "flow-vae": {},
     "iaf-vae": {},
     "iaf-vae in pieces": {"engine": Engine(micro_batch=2)},
+    "ladder-vae": {},
     "field": {},
 }
 

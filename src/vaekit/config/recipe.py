@@ -38,22 +38,23 @@ class Recipe:
     #: (a grid of indices into a codebook; needs posterior vq or fsq)
     latent: str = "vector"
 
-    net: str = "resnet"  #: mlp, seed-conv, resnet or grid
+    net: str = "resnet"  #: mlp, seed-conv, resnet or ladder
     hidden: tuple[int, ...] = (200,)  #: widths of the hidden layers (mlp)
     activation: str = "relu"  #: of the hidden layers: relu or tanh (mlp)
-    width: int | None = None  #: channels at the finest level (resnet, grid)
-    depth: int = 1  #: residual blocks per level (resnet, grid)
-    patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet, grid)
+    width: int | None = None  #: channels at the finest level (resnet, ladder)
+    depth: int = 1  #: residual blocks per level (resnet), or before each group of latents (ladder)
+    patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet, ladder)
     latent_dim: int | None = None  #: dimensions of the latent vector; it follows for other kinds of latent
     is_conditional: bool = False  #: encoder and decoder are conditioned on the labels and attributes that are known
     condition_size: int = 0  #: numbers in that condition; it follows from the images
-    downsampling: int | None = None  #: pixels along a side of what a cell of the latent stands for: 4, 8 or 16 (grid)
-    latent_channels: int | None = None  #: numbers in each cell of the latent (grid)
-    smallest_grid: int = 4  #: cells along the shorter side below which the grid is not halved (resnet)
+    smallest_grid: int = 4  #: cells along the shorter side below which the grid is not halved (resnet, ladder)
+    latent_channels: int | None = None  #: numbers in each cell of a group of latents (ladder)
+    top_latents: int = 32  #: dimensions of the vector at the top of a hierarchy (ladder)
+    level_groups: int = 2  #: groups of latents on each grid, each conditioned on those before it (ladder)
 
-    #: normal (diagonal), grid-normal (diagonal, in each cell of a grid), iaf (a normal transformed by an inverse
-    #: autoregressive flow), point (one point, without a density), vq (the nearest vector of a codebook in each cell) or
-    #: fsq (rounded numbers in each cell)
+    #: normal (diagonal), grid-normal (diagonal, in each cell of a grid), ladder (diagonal, on each level given those
+    #: above), iaf (a normal transformed by an inverse autoregressive flow), point (one point, without a density), vq
+    #: (the nearest vector of a codebook in each cell) or fsq (rounded numbers in each cell)
     posterior: str = "normal"
     code_count: int = 512  #: vectors in the codebook (vq)
     code_dim: int = 8  #: dimensions of each vector (vq)
@@ -61,8 +62,8 @@ class Recipe:
     commitment: float = 0.25  #: nats per cell and squared distance of its features from their vector (vq)
     posterior_std_gain: float = 1.0  #: factor of the learning rate of the posterior's log standard deviation
     #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (depends on the condition),
-    #: vamp (a mixture of the posteriors of learned images), flow (a normalizing flow) or none (autoencoder); for codes
-    #: words (independent cells) or autoregressive-words
+    #: ladder (a normal on each level, given those above), vamp (a mixture of the posteriors of learned images), flow (a
+    #: normalizing flow) or none (autoencoder); for codes words (independent cells) or autoregressive-words
     prior: str = "standard-normal"
     prior_components: int = 100  #: learned images (vamp)
     likelihood: str = "normal"  #: of the pixel values: a density, a probability of bytes, or bernoulli (binary pixels)
@@ -76,7 +77,8 @@ class Recipe:
     samples: int = 1  #: posterior samples per image in training; the K of iwae
     beta: float = 1.0  #: weight of the rate (Higgins et al. 2017, Eq. 4); 1 gives the evidence lower bound
     kl_warmup: float = 0.0  #: fraction of the run over which the weight of the rate rises from 0 to beta
-    free_bits_nats: float = 0.0  #: mean rate per dimension that costs nothing (Kingma et al. 2016, Eq. 15)
+    #: mean rate that costs nothing, per dimension (Kingma et al. 2016, Eq. 15), or per level of a hierarchy
+    free_bits_nats: float = 0.0
     capacity_nats: float = 25.0  #: target of the rate (capacity; Burgess et al. 2018, Eq. 8)
     capacity_weight: float = 100.0  #: γ, the weight of the distance from that target (capacity)
     tc_weight: float = 6.0  #: β, the weight of the total correlation (tc; Chen et al. 2018, Eq. 4)
@@ -176,7 +178,7 @@ _CHOICES = {
 _PARTS = ("net", "posterior", "prior", "likelihood", "objective")
 _POSITIVE = (
     *("samples", "prior_components", "smallest_grid", "code_count", "code_dim", "width", "depth", "patch"),
-    *("downsampling", "latent_channels"),
+    *("latent_channels", "top_latents", "level_groups"),
     *("latent_dim", "posterior_std_gain", "fixed_scale", "mixture_components"),
     *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
 )
@@ -207,9 +209,10 @@ _MOST: dict[str, float] = {
     "width": 4096,
     "depth": 100,
     "patch": 512,
-    "downsampling": 512,
-    "latent_channels": 1024,
     "latent_dim": 2**20,
+    "latent_channels": 1024,
+    "top_latents": 2**16,
+    "level_groups": 100,
     "condition_size": 2**20,
     "mixture_components": 256,
     "shift": 2**16,

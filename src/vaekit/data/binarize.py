@@ -1,7 +1,7 @@
 """Convert gray levels to black and white for a Bernoulli likelihood; the intensity is the probability of white.
 
 threshold  white from one half upward
-static     drawn once: the bits of an image depend only on its bytes, whatever its data set, part and order
+static     drawn once: the bits of an image depend only on its bytes, whatever its dataset, part and order
 dynamic    drawn again each time an image is trained on (Burda et al. 2016, Sec. 5); elsewhere as ``static``
 
 Black and white pixels stay as they are, so binarizing twice changes nothing.

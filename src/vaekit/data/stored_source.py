@@ -1,6 +1,6 @@
 """Open the images that a stored run refers to. The run may come from a stranger, so its path is not trusted.
 
-Data sets from the network are read from the cache only, without requests and tokens. Folders that nobody trains on,
+Datasets from the network are read from the cache only, without requests and tokens. Folders that nobody trains on,
 such as the root of a disk, are not searched. To open either, pass the source to :func:`vaekit.data.open_in` explicitly.
 """
 

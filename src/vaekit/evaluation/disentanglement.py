@@ -58,7 +58,7 @@ class Factor:
 
 
 def factors_of(columns: Mapping[str, np.ndarray], source: str = "these images") -> dict[str, Factor]:
-    """Return the factors in the columns ``[N]`` of a data set by name, without those that are :func:`unfit`.
+    """Return the factors in the columns ``[N]`` of a dataset by name, without those that are :func:`unfit`.
 
     Numbers with more than 20 distinct values are continuous; all others are discrete. NaN and "" mean unknown.
 

@@ -196,10 +196,10 @@ class _Gathered:
         self.is_normal = self.has_density and is_vector and isinstance(probe.levels[0].qz, DiagonalNormal)
         names = ["sse", *["ssim"] * with_ssim, "distortion_nats", *["rate_nats"] * self.has_density]
         names += ["iwae_nats"] * (self.has_density and iwae_samples > 0)
-        self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
         self.has_levels = len(probe.levels) > 1
         if self.has_levels and self.has_density:
             names += [f"{LEVEL_RATE}{number}" for number in range(1, 1 + len(probe.levels))]
+        self.columns = {name: torch.zeros(count, dtype=torch.float64) for name in names}
         dimensions = sum(kl.shape[-1] for kl in probe.kl) if self.has_density else 0
         self.kl_moments = torch.zeros(2, dimensions, dtype=torch.float64)
         self.moments = torch.zeros(2, latents, dtype=torch.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -163,10 +163,12 @@ class LatentModel(nn.Module):
 
     def _through(self, net: nn.Module, tensor: Tensor) -> Tensor:
         """Apply one of the networks in the precision of training; the output is float32 again."""
-        output: Tensor
+        with self._precision(tensor.device):
+            output: Tensor = net(tensor)
+        return output if self.compute_dtype is None or not self.training else wide(output)
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
+        """The precision of the networks in training, in the body."""
         if self.compute_dtype is None or not self.training:
-            output = net(tensor)
-            return output
-        with torch.autocast(tensor.device.type, self.compute_dtype):
-            output = net(tensor)
-        return wide(output)
+            return nullcontext()
+        return torch.autocast(device.type, self.compute_dtype)

@@ -47,7 +47,10 @@ _KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # from the published code
 
 
 class ELBO(Objective):
-    """``distortion + β · rate``; ``free_bits_nats`` of rate per dimension, averaged over the batch, are free."""
+    """``distortion + β · rate``.
+
+    ``free_bits_nats`` of rate are free for each dimension, or for each level of a hierarchy, averaged over the batch.
+    """
 
     uses_beta = True
 
@@ -68,8 +71,9 @@ class ELBO(Objective):
         return distortion + self.beta * rate
 
     def _charged(self, kl: tuple[Tensor, ...]) -> Tensor:
-        mean_kl = torch.cat(kl, dim=-1).mean(0, keepdim=True)  # Kingma et al. 2016, Eq. 15: groups are dimensions
-        return mean_kl.clamp(min=self.free_bits_nats).sum(-1)
+        """The rate without what is free. Groups (Kingma et al. 2016, Eq. 15) are dimensions, or levels of several."""
+        groups = kl[0] if len(kl) == 1 else torch.stack([level.sum(-1) for level in kl], dim=-1)
+        return groups.mean(0, keepdim=True).clamp(min=self.free_bits_nats).sum(-1)
 
 
 class Capacity(Objective):

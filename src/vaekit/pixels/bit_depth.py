@@ -5,7 +5,7 @@
     floats             round(255 v), for v in [0, 1]
 
 The range depends on the file format only, never on the content, so equal values give equal pixels in every file and
-data set. Values out of range are refused.
+dataset. Values out of range are refused.
 """
 
 from __future__ import annotations

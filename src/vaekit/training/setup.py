@@ -33,7 +33,7 @@ def _fastest_engine(device: torch.device, net: str, batch: int) -> Engine:
     if device.type == "cuda":
         is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        is_large = net == "resnet" or (net == "mlp" and batch >= _LARGE_DENSE_BATCH)
+        is_large = net in ("resnet", "ladder") or (net == "mlp" and batch >= _LARGE_DENSE_BATCH)
         is_faster = device.type == "cpu" and is_large and has_bf16_products()
     return Engine(precision="bf16" if is_faster else "fp32")
 

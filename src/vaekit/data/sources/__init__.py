@@ -1,1 +1,1 @@
-"""Readers of image sources: folders, archives, arrays, data sets on the network and built-in sets."""
+"""Readers of image sources: folders, archives, arrays, datasets on the network and built-in sets."""

@@ -84,7 +84,7 @@ def read_sequence(source: Any, form: Form) -> Rows:
     items = _items(source)
     first = next(items, None)
     if first is None:
-        raise UserError("the data set is empty; expected images or (image, label) pairs")
+        raise UserError("the dataset is empty; expected images or (image, label) pairs")
     images, targets, longest = [], [], 0
     most = 0.0  # largest share of their range that values of more than 8 bits use
     for index, item in enumerate(chain([first], items)):
@@ -92,12 +92,12 @@ def read_sequence(source: Any, form: Form) -> Rows:
         longest = max(longest, len(item) if isinstance(item, tuple | list) else 1)
         if isinstance(image, tuple | list) and len(image) == 1:
             image = image[0]
-        pixels, share = _one(image, f"item {index} of the data set")
+        pixels, share = _one(image, f"item {index} of the dataset")
         images.append(pixels)
         most = max(most, share)
         targets.append(plain_target(target))
     rows = _rows_of_list(images, targets_of(targets, source), form)
-    range_notes, rows.dim = _range(most, "the data set")
+    range_notes, rows.dim = _range(most, "the dataset")
     further = f"items have up to {longest} values; only the first two, image and label, are used"
     rows.notes = [*range_notes, *rows.notes, *([further] if longest > 2 else [])]
     return rows
@@ -119,7 +119,7 @@ def _load(path: Path, limit_bytes: int) -> Any:
 def _rows_of_list(images: list[np.ndarray], targets: Targets, form: Form) -> Rows:
     sizes = [(image.shape[1], image.shape[2]) for image in images]
     if form.size is None:
-        refuse_unequal(sizes, "the data set", form.fit)
+        refuse_unequal(sizes, "the dataset", form.fit)
     channels, size = form.channels or (3 if any(len(image) != 1 for image in images) else 1), form.size or sizes[0]
     form = replace(form, channels=channels, size=size)
     pixels = empty((len(images), channels, *size))
@@ -146,7 +146,7 @@ def _items(source: Any) -> Iterator[Any]:
             "table['path'].tolist(), or an array of images"
         )
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
-        # map-style data sets of torch may raise anything past their end, so they are indexed instead of iterated
+        # map-style datasets of torch may raise anything past their end, so they are indexed instead of iterated
         return (_item(source, index) for index in range(len(source)))
     if isinstance(source, Iterable):
         return iter(source)
@@ -157,7 +157,7 @@ def _items(source: Any) -> Iterator[Any]:
 
 
 def _item(source: Any, index: int) -> Any:
-    """Return one item of a data set, which may raise anything."""
+    """Return one item of a dataset, which may raise anything."""
     try:
         return source[index]
     except Exception as error:

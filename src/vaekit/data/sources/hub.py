@@ -1,4 +1,4 @@
-"""Read ``hf://OWNER/NAME[:SPLIT]``, a data set on the Hugging Face hub, with the ``datasets`` library (extra ``hub``).
+"""Read ``hf://OWNER/NAME[:SPLIT]``, a dataset on the Hugging Face hub, with the ``datasets`` library (extra ``hub``).
 
 first image column         the images, decoded like the files of a folder, with the same formats and limits
 first class column         the labels, or else a column named label
@@ -37,7 +37,7 @@ _LONGEST_TEXT = 200  # characters; longer texts are captions, which do not defin
 
 
 def is_hub(source: str) -> bool:
-    """Whether ``source`` refers to a data set on the hub.
+    """Whether ``source`` refers to a dataset on the hub.
 
     >>> is_hub("hf://ylecun/mnist:train"), is_hub("ylecun/mnist")
     (True, False)
@@ -46,7 +46,7 @@ def is_hub(source: str) -> bool:
 
 
 def read_hub(source: str, form: Form, may_fetch: bool = True) -> Rows:
-    """Read a data set from the hub, announcing network use on stderr.
+    """Read a dataset from the hub, announcing network use on stderr.
 
     Without ``may_fetch``, only the cache of the ``datasets`` library is read, without the user's token.
 
@@ -265,7 +265,7 @@ def _split(texts: dict[str, list[str]], where: str) -> tuple[list[int] | None, l
         return None, []
     try:
         parts = named_parts(texts[SPLIT], where)
-    except UserError as error:  # the user cannot correct a published data set
+    except UserError as error:  # the user cannot correct a published dataset
         return None, [f"the column {SPLIT} is an attribute and defines no parts: {error}"]
     del texts[SPLIT]
     return parts, []

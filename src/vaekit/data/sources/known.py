@@ -1,4 +1,4 @@
-"""Data sets that are downloaded by name into the cache: ``mnist``, ``fashion-mnist``, ``cifar10``.
+"""Datasets that are downloaded by name into the cache: ``mnist``, ``fashion-mnist``, ``cifar10``.
 
 CIFAR-10 is the binary version, because the other one is pickled and vaekit never unpickles.
 """
@@ -18,7 +18,7 @@ __all__ = ["KNOWN", "KnownSet", "fetch_known", "is_known", "name_classes"]
 
 @dataclass(frozen=True)
 class KnownSet:
-    """Files of a data set, and its class names if the files do not contain them."""
+    """Files of a dataset, and its class names if the files do not contain them."""
 
     files: tuple[Download, ...]
     classes: tuple[str, ...] = ()

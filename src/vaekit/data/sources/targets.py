@@ -1,10 +1,10 @@
-"""Targets of the images in a data set or an array: a class label, or attributes.
+"""Targets of the images in a dataset or an array: a class label, or attributes.
 
-    whole numbers, strings                  labels; class names are those of the data set, or the values
+    whole numbers, strings                  labels; class names are those of the dataset, or the values
     floating-point numbers                  one attribute; NaN and missing numbers are unknown
     vectors of numbers of equal length      an attribute per entry
 
-Attributes have the names that the data set gives them, or ``attribute_0``, ``attribute_1`` and so on.
+Attributes have the names that the dataset gives them, or ``attribute_0``, ``attribute_1`` and so on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vaekit.errors import UserError
 
 __all__ = ["NAMES", "Target", "Targets", "array_targets", "joined", "plain_target", "targets_of"]
 
-NAMES = ("attribute_names", "attr_names", "target_names")  #: where a data set or .npz may name its attributes
+NAMES = ("attribute_names", "attr_names", "target_names")  #: where a dataset or .npz may name its attributes
 _MOST_ENTRIES = 1000  # of a vector; longer ones are other data
 
 
@@ -42,13 +42,13 @@ class Targets:
     """The targets of N images."""
 
     labels: list[str] | None = None  #: class names
-    classes: list[str] | None = None  #: in the order of the data set, if it has one
+    classes: list[str] | None = None  #: in the order of the dataset, if it has one
     attributes: dict[str, np.ndarray] = field(default_factory=dict)  #: float64 ``[N]`` each
     notes: list[str] = field(default_factory=list)
 
 
 def plain_target(value: Any) -> Target:
-    """Convert a target of a data set to a plain value.
+    """Convert a target of a dataset to a plain value.
 
     >>> plain_target(torch.tensor(7)), plain_target(np.float32(0.5)), plain_target("cat"), plain_target([1, 0])
     (7, 0.5, 'cat', array([1., 0.]))
@@ -158,7 +158,7 @@ def _classes(targets: Sequence[Target], missing: int, classes: Any) -> Targets:
 
 
 def _names(source: object) -> Any:
-    """Return the attribute names of a data set, or None."""
+    """Return the attribute names of a dataset, or None."""
     return next((names for name in NAMES if (names := getattr(source, name, None)) is not None), None)
 
 

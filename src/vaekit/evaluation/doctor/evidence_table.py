@@ -46,13 +46,13 @@ def _rows_of_run(e: Evidence) -> Iterator[Row]:
     gain = None if e.gain is None else 100 * e.gain
     yield Row("images seen in training", e.images_seen, "", f"{e.total_images:,}", e.is_finished)
     yield _row("steps", e.steps, "", at_least=LIMITS.fewest_steps)
-    yield _row("explained more than at half of the run", gain, "points", at_most=100 * LIMITS.most_gain)
-    yield _row("behind the best epoch, held-out", e.rise_db, "dB", at_most=LIMITS.most_rise_db)
+    yield _row("explained variance, gain of the second half", gain, "points", at_most=100 * LIMITS.most_gain)
+    yield _row("quality behind the best epoch, held-out", e.rise_db, "dB", at_most=LIMITS.most_rise_db)
 
 
 def _rows_of_fit(e: Evidence) -> Iterator[Row]:
-    least = f"at least {100 * LIMITS.mean_image:.3g}, or as a linear code"
-    yield Row("explained of held-out images", 100 * e.explained, "%", least, not e.is_mean_image)
+    least = f"at least {100 * LIMITS.mean_image:.3g}, or like a linear code"
+    yield Row("explained variance, held-out images", 100 * e.explained, "%", least, not e.is_mean_image)
     yield Row("explained by a linear code of the same size", _percent(e.linear_explained), "%", "", None)
     yield Row(f"explained by a linear code of {e.wider_size}", _percent(e.wider_explained), "%", "", None)
     yield Row("PSNR, held-out images", e.psnr_db, "dB", "", None)
@@ -60,11 +60,9 @@ def _rows_of_fit(e: Evidence) -> Iterator[Row]:
     if e.train_elbo_nats is not None and e.elbo_nats is not None and e.part != "train":
         yield Row("train-validation gap, bound", e.train_elbo_nats - e.elbo_nats, "nats", "", None)
     if e.observation_std is not None:
-        yield Row("observation scale over std of pixels", _over(e.observation_std, e.data_std), "", "below 1", None)
+        yield Row("observation scale / std of pixels", _over(e.observation_std, e.data_std), "", "below 1", None)
     if e.over_weight is not None:
-        yield _row(
-            "noise that the loss allows for, over what there is", e.over_weight, "", at_most=LIMITS.most_over_weight
-        )
+        yield _row("noise allowed by the loss / actual noise", e.over_weight, "", at_most=LIMITS.most_over_weight)
 
 
 def _rows_of_codes(e: Evidence) -> Iterator[Row]:
@@ -87,16 +85,16 @@ def _rows_of_codes(e: Evidence) -> Iterator[Row]:
 
 
 def _rows_of_samples(e: Evidence) -> Iterator[Row]:
-    yield Row("samples: std of pixels over that of images", _over(e.sample_std, e.data_std), "", "about 1", None)
+    yield Row("samples: std of pixels, relative to images", _over(e.sample_std, e.data_std), "", "about 1", None)
     most = math.sqrt(LIMITS.most_sample_shift)
-    yield _row("samples: mean image off by", _root(e.sample_shift), "std", at_most=most)
+    yield _row("samples: shift of the mean image", _root(e.sample_shift), "std", at_most=most)
     distance, most = _root(e.sample_distance), math.sqrt(LIMITS.most_sample_distance)
-    yield _row("samples: distance to the nearest image, of reconstructions", distance, "times", at_most=most)
+    yield _row("samples: distance to the nearest image, relative to reconstructions", distance, "times", at_most=most)
     least = 100 * LIMITS.least_sample_variety
-    yield _row("samples: variance, of that of reconstructions", _percent(e.sample_variety), "%", at_least=least)
+    yield _row("samples: variance, relative to reconstructions", _percent(e.sample_variety), "%", at_least=least)
     if e.is_conditional:
         obedience, least = _percent(e.obedience), 100 * LIMITS.least_obedience
-        yield _row("samples: condition shown, of what images show", obedience, "%", at_least=least)
+        yield _row("samples: visible condition, relative to images", obedience, "%", at_least=least)
 
 
 def _rows_of_images(e: Evidence) -> Iterator[Row]:
@@ -105,14 +103,16 @@ def _rows_of_images(e: Evidence) -> Iterator[Row]:
         yield _row("images measured, none held out", e.train_count, "", at_least=LIMITS.fewest_images)
     else:
         yield _row("training images measured", e.train_count, "", at_least=LIMITS.fewest_trained)
-    least = f"at least {LIMITS.least_std_levels:.3g}, or dim"
+    least = f"at least {LIMITS.least_std_levels:.3g}, unless dim or sparse"
     yield Row("images: std about their mean image", levels, "levels", least, not e.is_plain)
     yield Row("images: largest deviation from their mean image", _levels(e.peak), "levels", "", None)
-    yield _row("images: different from one another", 100 * e.distinct, "%", at_least=100 * LIMITS.least_distinct)
-    yield _row("images: held-out ones that were trained on", _percent(e.leaked), "%", at_most=100 * LIMITS.most_leaked)
+    yield _row("images: distinct ones", 100 * e.distinct, "%", at_least=100 * LIMITS.least_distinct)
+    yield _row("images: held-out copies of training images", _percent(e.leaked), "%", at_most=100 * LIMITS.most_leaked)
     least = f"at least {LIMITS.noise_correlation:.3g}"
-    yield Row("images: correlation of neighbours", abs(e.neighbour_correlation), "", least, not e.is_noise)
-    yield _row("images: held-out mean image off by", _root(e.part_shift), "std", at_most=math.sqrt(e.most_part_shift))
+    yield Row("images: correlation of adjacent pixels", abs(e.neighbour_correlation), "", least, not e.is_noise)
+    yield _row(
+        "images: shift of the held-out mean image", _root(e.part_shift), "std", at_most=math.sqrt(e.most_part_shift)
+    )
 
 
 def _row(name: str, value: float | None, unit: str, at_least: float | None = None, at_most: float | None = None) -> Row:
