@@ -38,6 +38,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "doctor": ("doctor", "advice"),
     "burda": ("burda",),
     "bits": ("bits",),
+    "ladder": ("ladder",),
     "recipes": ("recipes",),
     "code_sampling": ("code_sampling",),
     "explorer": ("explorer",),

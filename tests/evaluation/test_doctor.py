@@ -99,6 +99,7 @@ SICK: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("collapsed", {"rate_nats": 0.99}, {"rate_nats": 1.0}),
     ("collapsed", {"active_units": 0}, {"active_units": 1}),
     ("collapsed", {"explained": 0.09}, {"explained": 0.1}),
+    ("unused level", {"level_rates_nats": (20.0, 0.69, 3.0)}, {"level_rates_nats": (20.0, 0.71, 3.0)}),
     ("over-regularised", {"explained": 0.69, "beta": 5.0}, {"explained": 0.69, "beta": 3.9}),
     ("over-regularised", {"beta": 10.1}, {"beta": 9.9}),
     ("over-regularised", {"active_units": 7, "beta": 5.0}, {"active_units": 8, "beta": 5.0}),
@@ -258,6 +259,21 @@ def test_a_condition_that_is_ignored_gets_a_prior_that_knows_it() -> None:
     assert diagnose(replace(ignoring, obedience=None)).verdict == "healthy"  # images do not show it
 
 
+def test_an_unused_level_is_named_and_gets_free_bits_and_then_a_longer_warm_up() -> None:
+    """Sønderby et al. 2016, Sec. 3.1: without either, upper levels stay unused."""
+    dead = replace(SOUND, level_rates_nats=(0.02, 31.0, 0.0, 8.98), rate_nats=40.0, active_units=None, kl_warmup=0.3)
+    found = diagnose(dead)
+    assert (found.verdict, dict(found.changes)) == ("unused level", {"free_bits_nats": 2.0})
+    assert "level 1 carries 0.02 nats and level 3 carries 0.00 nats, of 40.0 nats on 4 levels" in found.reason
+    marks = [row.name for row in found.rows if row.is_ok is False]
+    assert marks == ["rate of level 1 of 4", "rate of level 3 of 4"]
+    free = replace(dead, free_bits_nats=2.0)
+    assert dict(diagnose(free).changes) == {"kl_warmup": 0.5}
+    assert diagnose(replace(free, kl_warmup=0.5)).remedy == "use"
+    assert diagnose(replace(dead, can_free_bits=False)).remedy == "use"  # of iwae, which takes neither
+    assert diagnose(replace(dead, rate_nats=0.5)).changes == {"free_bits_nats": 2.0}  # all of it is collapsed
+
+
 def test_twenty_images_are_too_few() -> None:
     """They were told to train for 2,560 epochs, then to stop earlier, then to train longer."""
     twenty = replace(SOUND, train_count=16, held_out_count=2, images_seen=160, total_images=160, steps=10, epochs=10.0)
@@ -357,6 +373,16 @@ def _examined(
     data = DataConfig("digits", images.shape[1:], images.shape[0], "00", train_images=100)
     model = build_model(row, images.shape).eval()
     return checkup.examine(model, RunConfig(row, data, 1000, patience=patience), images, lines)
+
+
+def test_the_rate_of_each_level_is_in_the_evidence() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 1, 16, 16))
+    found = _examined(_images(pixels), recipe="ladder-vae")
+    rates = found.level_rates_nats
+    assert rates is not None and len(rates) == 4 and rates[0] > 0 and rates[1:] == (0, 0, 0)  # as it starts
+    assert sum(rates) == pytest.approx(found.rate_nats) and found.unused_levels == [1, 2, 3, 4]
+    assert found.can_free_bits and found.kl_warmup == 0.3
+    assert _examined(_images(pixels)).level_rates_nats is None
 
 
 def test_noise_is_told_from_pictures() -> None:

@@ -65,6 +65,10 @@ class Thresholds:
     noise_margin: float = 0.02
     #: Nats per image. A latent that carries less could not distinguish three images (log 3 is 1.1).
     least_rate_nats: float = 1.0
+    #: The same, of one level of a hierarchy. A level that carries less could not distinguish two images (log 2 is 0.7).
+    least_level_nats: float = 0.7
+    #: Share of the run over which the weight of the rate rises. A longer warm-up is not recommended.
+    longest_warmup: float = 0.5
     #: Share of active units.
     few_active: float = 0.25
     #: ‖mean image − mean of samples‖² / variance of an image: up to 0.02 if samples resemble images (0.008 by chance
@@ -114,7 +118,7 @@ LIMITS = Thresholds()
 #: Fields that may be negative, and fields that are at least 1. All others are at least 0.
 _SIGNED = (
     *("neighbour_correlation", "explained", "psnr_db", "train_psnr_db", "gain", "rise_db", "obedience"),
-    *("elbo_nats", "train_elbo_nats", "rate_nats", "kl_per_dim_nats"),
+    *("elbo_nats", "train_elbo_nats", "rate_nats", "kl_per_dim_nats", "level_rates_nats"),
     *("mutual_information_nats", "mutual_information_at_least_nats", "marginal_kl_nats", "marginal_kl_at_most_nats"),
 )
 _POSITIVE = ("latent_dim", "values")
@@ -164,6 +168,7 @@ class Evidence:
     train_elbo_nats: float | None = None
     rate_nats: float | None = None
     kl_per_dim_nats: tuple[float, ...] | None = None
+    level_rates_nats: tuple[float, ...] | None = None  #: of a hierarchy, top first
     active_units: int | None = None
     mutual_information_nats: float | None = None
     marginal_kl_nats: float | None = None
@@ -179,11 +184,12 @@ class Evidence:
     # Table of recipes
     usual_learning_rate: float | None = None
     # Properties of the recipe that a remedy depends on
-    is_grid: bool = False  #: latents are codes on a grid, whose number depends on the image size
+    is_grid: bool = False  #: latents are on a grid or on levels, so their number depends on the image size
     is_conditional: bool = False
     has_conditional_prior: bool = False
     is_prior_fitted: bool = False  #: by ``fit-prior``
     can_free_bits: bool = True  #: whether the objective supports free bits
+    kl_warmup: float = 0.0  #: share of the run over which the weight of the rate rises
     # More about the data
     values: int | None = None  #: pixel values of an image: C · H · W
     peak: float | None = None  #: mean over images of the largest |x − mean image|
@@ -292,6 +298,12 @@ class Evidence:
         """The largest :attr:`part_shift` that may be chance; its average is 1/n + 1/m for n and m images."""
         by_chance = 1 / max(1, self.train_count) + 1 / max(1, self.part_count)
         return LIMITS.most_part_shift + LIMITS.chances * by_chance
+
+    @property
+    def unused_levels(self) -> list[int]:
+        """Numbers of the levels that carry almost nothing, 1 being the top."""
+        rates = self.level_rates_nats or ()
+        return [number for number, rate in enumerate(rates, 1) if rate < LIMITS.least_level_nats]
 
     @property
     def active_share(self) -> float | None:

@@ -70,6 +70,9 @@ def _rows_of_codes(e: Evidence) -> Iterator[Row]:
     yield _row("rate: KL(q(z|x) ‖ p(z))", e.rate_nats, "nats", at_least=LIMITS.least_rate_nats)
     yield Row("KL per dimension, largest", max(kl), "nats", "", None)
     yield Row("KL per dimension, median", statistics.median(kl), "nats", "", None)
+    levels = e.level_rates_nats or ()
+    for number, rate in enumerate(levels, 1):
+        yield _row(f"rate of level {number} of {len(levels)}", rate, "nats", at_least=LIMITS.least_level_nats)
     least = math.ceil(LIMITS.few_active * e.latent_dim)
     yield _row(f"active units of {e.latent_dim}", e.active_units, "", at_least=least)
     information, marginal = "mutual information I(x; z)", "aggregate posterior against prior: KL(q(z) ‖ p(z))"

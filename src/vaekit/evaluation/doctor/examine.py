@@ -30,7 +30,7 @@ from vaekit.evaluation.baselines import LinearCode
 from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
 from vaekit.evaluation.doctor.image_checks import check_images, evenly
 from vaekit.evaluation.doctor.sample_checks import check_samples
-from vaekit.evaluation.metrics import Measurement, Numbers, loss_nats, measure
+from vaekit.evaluation.metrics import LEVEL_RATE, Measurement, Numbers, loss_nats, measure
 from vaekit.model.conditioning import selected
 from vaekit.model.factory import can_free_bits
 from vaekit.model.latent_model import LatentModel
@@ -201,11 +201,12 @@ def _recipe(model: LatentModel, row: Recipe) -> dict[str, Any]:
     """Return properties of the recipe that remedies depend on."""
     return {
         "usual_learning_rate": RECIPES[row.name].learning_rate if row.name in RECIPES else None,
-        "is_grid": row.latent == "codes",
+        "is_grid": row.latent != "vector",
         "is_conditional": row.is_conditional,
         "has_conditional_prior": row.prior == "conditional-normal",
         "is_prior_fitted": model.fitted_prior is not None,
         "can_free_bits": can_free_bits(row),
+        "kl_warmup": row.kl_warmup,
     }
 
 
@@ -215,4 +216,7 @@ def _latents(measurement: Measurement, on_train: Numbers, on_held: Numbers) -> d
     result: dict[str, Any] = {name: on_held[name] for name in names}
     if measurement.kl_per_dim is not None:
         result["kl_per_dim_nats"] = tuple(measurement.kl_per_dim.tolist())
+    rates = [value for name, value in on_held.items() if name.startswith(LEVEL_RATE) and not name.endswith("_error")]
+    if rates:
+        result["level_rates_nats"] = tuple(rates)
     return result | {"train_elbo_nats": on_train["elbo_nats"]}

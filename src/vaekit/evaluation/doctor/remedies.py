@@ -19,6 +19,7 @@ __all__ = [
     "follow_the_condition",
     "resume",
     "larger_latent",
+    "fill_the_levels",
     "less_pressure",
     "longer",
     "look_at_data",
@@ -35,6 +36,7 @@ _USUAL_RATE = 1e-3  # of recipes that are not in the table
 _LEAST_PATIENCE = 5  # epochs
 _SHARE_OF_PATIENCE = 1 / 3  # of the epochs of a run; longer than the rate's warm-up, during which losses may increase
 _LEAST_LATENT = 8
+_FREE_PER_DIMENSION, _FREE_PER_LEVEL = 0.1, 2.0  # nats
 _ALMOST = 0.9  # a tenth more would make no difference
 
 
@@ -84,7 +86,13 @@ def less_pressure(e: Evidence) -> Remedy:
         return "train", {"beta": 1}
     if e.is_scale_fixed:
         return "train", {"scale": "shared"}
-    return ("train", {"free_bits_nats": 0.1}) if e.can_free_bits and e.free_bits_nats == 0 else _slower(e)
+    return _free_bits(e) or _slower(e)
+
+
+def fill_the_levels(e: Evidence) -> Remedy:
+    """Let every level carry something free of charge, then raise the weight of the rate more slowly."""
+    is_short = e.can_free_bits and e.kl_warmup < LIMITS.longest_warmup
+    return _free_bits(e) or (("train", {"kl_warmup": LIMITS.longest_warmup}) if is_short else use_it(e))
 
 
 def larger_latent(e: Evidence) -> Remedy:
@@ -110,6 +118,13 @@ def fit_the_prior(e: Evidence) -> Remedy:
     if not (e.is_grid or e.is_conditional or e.is_prior_fitted):
         return "fit-prior", {}
     return longer(e) if can_be_longer(e) else ("reconstruct", {})
+
+
+def _free_bits(e: Evidence) -> Remedy | None:
+    """Return free bits, which are for each dimension, or for each level of a hierarchy, unless there are some."""
+    if not e.can_free_bits or e.free_bits_nats:
+        return None
+    return "train", {"free_bits_nats": _FREE_PER_DIMENSION if e.level_rates_nats is None else _FREE_PER_LEVEL}
 
 
 def _usual_weight(e: Evidence) -> Remedy | None:

@@ -19,7 +19,7 @@ __all__ = ["RULES", "VERDICTS", "Rule"]
 
 VERDICTS = (
     *("healthy", "still improving", "collapsed", "over-regularised", "overfitting", "broken data"),
-    *("underfitting", "prior mismatch", "condition ignored"),
+    *("underfitting", "prior mismatch", "condition ignored", "unused level"),
 )
 
 
@@ -93,6 +93,13 @@ def _rate(e: Evidence) -> str:
     return f", latents carry {e.rate_nats:.1f} nats{units}"
 
 
+def _unused(e: Evidence) -> str:
+    """Describe the levels that carry almost nothing."""
+    rates = e.level_rates_nats or ()
+    carry = " and ".join(f"level {number} carries {rates[number - 1]:.2f} nats" for number in e.unused_levels)
+    return f"{carry}, of {sum(rates):.1f} nats on {len(rates)} levels (level 1 is the top)"
+
+
 def _differs(e: Evidence) -> str:
     """Describe the first difference between samples and images."""
     if (e.sample_shift or 0.0) > LIMITS.most_sample_shift:
@@ -127,6 +134,10 @@ def _by(remedy: Callable[[Evidence], Remedy], texts: Mapping[str, str]) -> Calla
     return lambda e: texts[remedy(e)[0]]
 
 
+_FILL = {
+    "train": "Let each level carry something before its rate costs, or raise the weight of the rate more slowly.",
+    "use": "Use it. Free bits and a long warm-up did not help: the images may not need so many levels.",
+}
 _LONGER = "Train longer, from the start, so that the schedule fits the length, and keep the best epoch."
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -258,6 +269,13 @@ RULES: tuple[Rule, ...] = (
         lambda e: f"samples show {max(0.0, e.obedience or 0):.0%} of what real images show of the requested condition.",
         _by(remedies.follow_the_condition, _FOLLOW),
         remedies.follow_the_condition,
+    ),
+    Rule(
+        "unused level",
+        lambda e: bool(e.unused_levels),
+        lambda e: f"{_explains(e)}, but {_unused(e)}.",
+        _by(remedies.fill_the_levels, _FILL),
+        remedies.fill_the_levels,
     ),
     Rule(
         "prior mismatch",
