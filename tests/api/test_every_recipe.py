@@ -27,7 +27,7 @@ CASES = [(name, data) for name in RECIPES for data in ("digits", "portraits:120"
 
 def small(name: str) -> dict[str, object]:
     row = RECIPES[name]
-    net = {"width": 8} if row.net in ("resnet", "ladder") else {}
+    net = {"width": 8} if row.net in ("resnet", "ladder", "grid") else {}
     codes = {"code_count": 16, "code_levels": "4,4"} if row.latent == "codes" else {}
     return {**net, **codes, **({"prior_components": 8} if row.prior == "vamp" else {}), "batch_size": 16}
 

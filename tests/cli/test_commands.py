@@ -315,7 +315,7 @@ def test_unreadable_files_are_named(here: Path, vaekit: Callable) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_plan_says_what_training_then_does(here: Path, vaekit: Callable, recipe: str) -> None:
-    small = " --set width=8" if RECIPES[recipe].net in ("resnet", "ladder") else ""
+    small = " --set width=8" if RECIPES[recipe].net in ("resnet", "ladder", "grid") else ""
     command = f"train digits --size 16 --recipe {recipe}{small} --images 200 --batch-size 64 --out new"
     answer = vaekit(*shlex.split(command), "--dry-run", "--json")
     assert (answer.code, answer.err) == (0, "") and not Path("new").exists()

@@ -49,7 +49,8 @@ def trainer_of(row: recipes.Recipe, pixels: Tensor, epochs: int) -> ModelTrainer
 def test_every_recipe_with_a_bound_learns_under_every_likelihood(name: str, likelihood: str) -> None:
     size = 16 if RECIPES[name].net == "seed-conv" else 8
     row = with_likelihood(get(name), likelihood)
-    sizes = {"width": 8, "smallest_grid": 4, "code_count": 8} if row.latent == "codes" else SMALL
+    own = {"vector": SMALL, "codes": {"width": 8, "smallest_grid": 4, "code_count": 8}}
+    sizes = own.get(row.latent, {"width": 8})
     small = {**sizes, "batch_size": 32, "learning_rate": 2e-3, "kl_warmup": 0.0}
     trainer = trainer_of(override(row, small), pixels_for(likelihood, 64, size), 6)
     losses = [float(trainer.step().loss.mean()) for _ in range(12)]

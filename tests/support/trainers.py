@@ -34,7 +34,8 @@ def small_trainer(
     """On uint8 ``pixels`` ``[N, C, H, W]``, on the CPU; ``values`` are of the recipe."""
     recipe, count = get(name), len(pixels)
     told = (Condition("age"),) if recipe.is_conditional else ()
-    latents = {"codes": {"code_count": 16}, "levels": {"top_latents": 4}}.get(recipe.latent, {"latent_dim": 4})
+    own = {"vector": {"latent_dim": 4}, "codes": {"code_count": 16}, "levels": {"top_latents": 4}}
+    latents = own.get(recipe.latent, {})
     values = {"width": 8, **latents, **values}
     shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
     row = resolve(replace(override(recipe, values), condition_size=size_of(told)), shape, count)

@@ -42,6 +42,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "seed-conv": "nets.seed_conv:SeedConv",
         "resnet": "nets.resnet:ResNet",
         "ladder": "nets.ladder:Ladder",
+        "grid": "nets.grid:GridNet",
     },
     "posterior": {
         "normal": "posteriors:NormalPosterior",

@@ -38,17 +38,18 @@ class Recipe:
     #: (a grid of indices into a codebook; needs posterior vq or fsq)
     latent: str = "vector"
 
-    net: str = "resnet"  #: mlp, seed-conv, resnet or ladder
+    net: str = "resnet"  #: mlp, seed-conv, resnet, ladder or grid
     hidden: tuple[int, ...] = (200,)  #: widths of the hidden layers (mlp)
     activation: str = "relu"  #: of the hidden layers: relu or tanh (mlp)
-    width: int | None = None  #: channels at the finest level (resnet, ladder)
-    depth: int = 1  #: residual blocks per level (resnet), or before each group of latents (ladder)
-    patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet, ladder)
+    width: int | None = None  #: channels at the finest level (resnet, ladder, grid)
+    depth: int = 1  #: residual blocks per level (resnet, grid), or before each group of latents (ladder)
+    patch: int | None = None  #: side of the pixel blocks that become channels at the input (resnet, ladder, grid)
     latent_dim: int | None = None  #: dimensions of the latent vector; it follows for other kinds of latent
     is_conditional: bool = False  #: encoder and decoder are conditioned on the labels and attributes that are known
     condition_size: int = 0  #: numbers in that condition; it follows from the images
     smallest_grid: int = 4  #: cells along the shorter side below which the grid is not halved (resnet, ladder)
-    latent_channels: int | None = None  #: numbers in each cell of a group of latents (ladder)
+    downsampling: int | None = None  #: pixels along a side of what a cell of the latent stands for: 4, 8 or 16 (grid)
+    latent_channels: int | None = None  #: numbers in each cell of the latent (grid), or of a group of latents (ladder)
     top_latents: int = 32  #: dimensions of the vector at the top of a hierarchy (ladder)
     level_groups: int = 2  #: groups of latents on each grid, each conditioned on those before it (ladder)
 
@@ -178,7 +179,7 @@ _CHOICES = {
 _PARTS = ("net", "posterior", "prior", "likelihood", "objective")
 _POSITIVE = (
     *("samples", "prior_components", "smallest_grid", "code_count", "code_dim", "width", "depth", "patch"),
-    *("latent_channels", "top_latents", "level_groups"),
+    *("downsampling", "latent_channels", "top_latents", "level_groups"),
     *("latent_dim", "posterior_std_gain", "fixed_scale", "mixture_components"),
     *("epochs", "images_to_train", "fewest_epochs", "batch_size", "learning_rate"),
 )
@@ -209,6 +210,7 @@ _MOST: dict[str, float] = {
     "width": 4096,
     "depth": 100,
     "patch": 512,
+    "downsampling": 512,
     "latent_dim": 2**20,
     "latent_channels": 1024,
     "top_latents": 2**16,

@@ -148,6 +148,16 @@ _ROWS = [
         **_STEADY,
     ),
     Recipe(
+        "grid-vae",
+        summary="a grid of latents in place of one vector: sharp reconstructions, of large images too",
+        paper="Kingma & Welling 2014, Eq. 10; grid: Rombach et al. 2022, Sec. 3.1; Esser et al. 2021, Sec. 3.1",
+        cost="0.4",
+        latent="grid",
+        net="grid",
+        posterior="grid-normal",
+        **_BOUND,
+    ),
+    Recipe(
         "vq-vae",
         summary="a grid of codes from a learned codebook, with an autoregressive prior",
         paper="van den Oord et al. 2017, Eq. 3 and Appendix A.1; normalized codes: Yu et al. 2022, Sec. 3.2",

@@ -24,10 +24,30 @@ from vaekit.model.dry_run import output_for
 from vaekit.model.inference import Inference
 from vaekit.system.distributed import ALONE, Team
 
-__all__ = ["EncodingModel", "LatentShape", "Likelihood", "Network", "Objective", "Posterior", "Prior", "Shape", "Terms"]
+__all__ = [
+    "EncodingModel",
+    "LatentShape",
+    "Likelihood",
+    "Network",
+    "Objective",
+    "Posterior",
+    "Prior",
+    "Reach",
+    "Shape",
+    "Terms",
+]
 
 Shape = tuple[int, int, int]  #: channels, height and width
 LatentShape = tuple[int, ...]  #: of one level: ``(L,)`` for a vector, ``(channels, rows, columns)`` for a grid
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a network whose latent is a grid looks beyond a cell; its weights do not depend on the image size."""
+
+    downsampling: int  #: side in pixels of the block that a cell stands for
+    encoder: int  #: a cell of the latent depends on the pixels of so many cells on each side of it, at most
+    decoder: int  #: a pixel depends on so many cells of the latent on each side of its own, at most
 
 
 class Network(ABC):
@@ -77,6 +97,15 @@ class Network(ABC):
                 "features [B, F], one row per image: end it with nn.Flatten()"
             )
         return features.shape[1]
+
+    def reach(self) -> Reach | None:
+        """Return how far it looks beyond a cell of the grid; by default None, which means as far as the image goes."""
+        return None
+
+    @classmethod
+    def resolved(cls, recipe: Recipe, shape: Shape) -> Recipe:
+        """Fill in the values that the recipe leaves open and this network chooses itself for images of ``shape``."""
+        return recipe
 
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:

@@ -40,7 +40,7 @@ def resolve(recipe: Recipe, shape: Shape, train_images: int = 10_000) -> Recipe:
     Raises:
         UserError: The recipe's values do not work together or with the image size.
     """
-    longer = max(shape[1:])
+    recipe, longer = registry.network(recipe.net).resolved(check(recipe), shape), max(shape[1:])
     width = recipe.width or (32 if longer <= 16 else 64)
     patch = recipe.patch or default_patch(*shape[1:])
     latent_dim = recipe.latent_dim or (16 if longer <= 16 else 32 if longer <= 32 else 128)
@@ -168,8 +168,8 @@ def parameter_count(model: nn.Module) -> int:
 
 def can_free_bits(row: Recipe) -> bool:
     """Whether each latent dimension has its own rate, as free bits require."""
-    prior = registry.prior(row.prior)
-    return row.objective == "elbo" and row.posterior in ("normal", "ladder") and prior is not None and prior.is_normal
+    has_normals, prior = row.posterior in ("normal", "grid-normal", "ladder"), registry.prior(row.prior)
+    return row.objective == "elbo" and has_normals and prior is not None and prior.is_normal
 
 
 def _refuse_impossible(row: Recipe, shape: Shape) -> None:
@@ -181,6 +181,7 @@ def _refuse_impossible(row: Recipe, shape: Shape) -> None:
         _without_density(row, objective),
         objective.refuses(row, shape),
         _unused_weights(row, objective),
+        _unused_grid(row, network),
         _mixed_latents(row),
         posterior.refuses(row, shape),
         None if prior is None else prior.refuses(row, shape) or _unlearned(row, prior),
@@ -214,6 +215,15 @@ def _unused_weights(row: Recipe, objective: type[Objective]) -> str | None:
     return None
 
 
+def _unused_grid(row: Recipe, network: type[Network]) -> str | None:
+    """Refuse the size of a latent grid for a network that has none."""
+    for name in ("downsampling", "latent_channels"):
+        value = getattr(row, name)
+        if value is not None and name not in network.latent_settings:
+            return f"{name}={value}: net={row.net} does not use it; leave it out{_begin_with('grid')}"
+    return None
+
+
 def _refuse_mixed_latents(row: Recipe) -> None:
     if fault := _mixed_latents(row):
         raise UserError(fault)
@@ -230,12 +240,16 @@ def _mixed_latents(row: Recipe) -> str | None:
     wrong = [f"{part}={getattr(row, part)}" for part, latents in kinds.items() if row.latent not in latents]
     if not wrong:
         return None
-    able = [name for name, other in RECIPES.items() if other.latent == row.latent]
-    begin = f"; begin with {argument('recipe', able[0])}" + (f" or {', '.join(able[1:])}" if able[1:] else "")
     return (
         f"recipe {row.name!r}: latent={row.latent} does not go together with {' and '.join(wrong)}"
-        f"{begin if row.latent != 'vector' else ''}"
+        f"{_begin_with(row.latent) if row.latent != 'vector' else ''}"
     )
+
+
+def _begin_with(latent: str) -> str:
+    """The end of a message: which recipes have this kind of latent."""
+    able = [name for name, row in RECIPES.items() if row.latent == latent]
+    return f"; begin with {argument('recipe', able[0])}" + (f" or {', '.join(able[1:])}" if able[1:] else "")
 
 
 def _unlearned(row: Recipe, prior: type[Prior]) -> str | None:
