@@ -1,10 +1,10 @@
-"""Images changed at random in ways that leave them images: mirrored, moved, in another light.
+"""Augment images: flip, shift, and change brightness, contrast and saturation at random.
 
-    x → flip → shift → colour,    colour(x) = b (m + c (y − m) + c s (x − y)), clamped to [0, 1]
+    x → flip → shift → color,    color(x) = b (m + c (y − m) + c s (x − y)), clamped to [0, 1]
 
 with the luma y of each pixel, its mean m over the image, and factors of brightness b, contrast c and saturation s. Each
-is a blend with a black, an even or a grey image, as in PIL's ``ImageEnhance`` and torchvision's ``ColorJitter``. Those
-clamp after each blend, so that their order matters; here it does not, for it is clamped once, at the end.
+is a blend with a black, a uniform or a gray image, as in PIL's ``ImageEnhance`` and torchvision's ``ColorJitter``.
+Those clamp after each blend, so their order matters. Here, colors are clamped once at the end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 __all__ = ["DRAWS", "augment"]
 
-DRAWS = 6  #: random numbers per image, whatever is asked for: what one kind draws does not depend on the others
+DRAWS = 6  #: random numbers per image, whichever options are used, so that options do not affect each other
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PIL's conversion to "L"
 
 
@@ -28,16 +28,16 @@ def augment(x: Tensor, draws: Tensor, flip: bool = False, shift: int = 0, jitter
     - brightness b = 1 + jitter · (2u₃ − 1): x ← b x;
     - contrast c, the same of u₄: x ← m + c (x − m), with the mean luma m of the image;
     - saturation s, the same of u₅: x ← y + s (x − y), with the luma y = 0.299 R + 0.587 G + 0.114 B of the pixel
-      (ITU-R BT.601; torchvision rounds the first to 0.2989); a grey image has none.
+      (ITU-R BT.601; torchvision rounds the first to 0.2989); gray images have none.
 
-    The fourth channel is opacity: it is flipped and shifted, and has no colour.
+    The fourth channel is opacity: it is flipped and shifted, and its color is not changed.
 
     Args:
-        x: float ``[B, C, H, W]`` in [0, 1] of 1 (grey), 3 (RGB) or 4 channels (RGB and opacity); it is not written to.
-        draws: uniform on [0, 1), ``[B, 6]``.
-        flip: whether half of the images are mirrored.
-        shift: pixels, in each direction at most; below the height and the width.
-        jitter: the largest change of each factor of colour, at least 0 and below 1.
+        x: float ``[B, C, H, W]`` in [0, 1] with 1 (gray), 3 (RGB) or 4 channels (RGB and opacity); not modified.
+        draws: Uniform on [0, 1), ``[B, 6]``.
+        flip: Whether to mirror half of the images.
+        shift: Largest shift in pixels, below height and width.
+        jitter: Largest change of each color factor, at least 0 and below 1.
 
     >>> x, draws = torch.arange(3.0).div(2).view(1, 1, 1, 3), torch.tensor([[0.4, 0.0, 0.9, 0.5, 0.5, 0.5]])
     >>> augment(x, draws, flip=True), augment(x, draws, shift=1)

@@ -1,7 +1,7 @@
-"""The batches of a training: which images, in which order, how they are changed, and the noise of each step.
+"""The batches of a training: order of the images, augmentation, and the noise of each step.
 
-All of it is computed from (seed, images seen, steps done), so a restart is arithmetic, not memory. Random numbers are
-drawn for the whole batch in every process, and each process takes its share.
+All of it follows from (seed, images seen, steps done), so a resumed run computes the same. Random numbers are drawn for
+the whole batch in every process, and each process takes its share.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from vaekit.training.schedules import epoch_order
 
 __all__ = ["Batches", "corrupt"]
 
-_FETCHED_VALUES = 1 << 19  # pixel values turned into floats at once: more would leave the processor's cache
-_DEVICE_SHARE = 0.5  # of a GPU's free memory that the images may take; more are sent batch by batch
+_FETCHED_VALUES = 1 << 19  # pixel values converted to floats at once: more would not fit into the processor's cache
+_DEVICE_SHARE = 0.5  # of a GPU's free memory for the images; larger datasets are sent batch by batch
 
 
 class Batches:
     """Batches of the training images ``pixels``, uint8 ``[N, C, H, W]``, or of a selection of some.
 
-    ``latent_dim`` is the size of the noise. Without ``uses_noise`` nothing reads it, and it is zero.
+    ``latent_dim`` is the size of the noise. Without ``uses_noise``, the noise is zero.
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class Batches:
         self._config, self._row, self._device, self._team = config, config.recipe, device, team
         self._latent_dim, self._uses_noise = latent_dim, uses_noise
         self._order: tuple[int, Tensor] | None = None
-        self._fetched = (0, torch.empty(0))  # the image count at the first of them
+        self._fetched = (0, torch.empty(0))  # number of images seen before the first of them
 
     def index_at(self, images: int) -> Tensor:
-        """Positions in ``pixels`` of the batch after so many images. A batch ends where an epoch or the run ends."""
+        """Return the positions in ``pixels`` of the batch after ``images``. A batch ends where an epoch or run ends."""
         epoch, offset = divmod(images, len(self.pixels))
         size = min(self.size, len(self.pixels) - offset, self._config.total_images - images)
         return self._order_of(epoch)[offset : offset + size]
 
     def batch(self, index: Tensor, images: int, steps: int) -> tuple[Batch, Tensor]:
-        """This process's share of the images at ``index``, as they are trained on in a step, and noise ``[K, B, L]``.
+        """Return this process's share of the images at ``index``, ready for a step, and noise ``[K, B, L]``.
 
         Args:
-            index: what :meth:`index_at` returned for ``images``.
-            images: images seen before.
-            steps: steps done before.
+            index: Result of :meth:`index_at` for ``images``.
+            images: Images seen before.
+            steps: Steps done before.
         """
         row, count = self._row, len(index)
         x = self._fetch(count, images) if self._team.size == 1 else self.floats(self._team.share(index))
@@ -77,7 +77,7 @@ class Batches:
         return Batch(corrupt(x, count, row.noise_std, self._config.seed, steps, self._team), x, condition), noise
 
     def floats(self, index: Tensor) -> Tensor:
-        """Some of the images as floats in [0, 1] on the device, unchanged."""
+        """Return images as floats in [0, 1] on the device, without augmentation."""
         return to_float(self.pixels[index].to(self._device))
 
     def _order_of(self, epoch: int) -> Tensor:
@@ -87,12 +87,12 @@ class Batches:
         return self._order[1]
 
     def _fetch(self, count: int, images: int) -> Tensor:
-        """The next ``count`` images as floats on the device. Small ones are converted for many steps at once."""
+        """Return the next ``count`` images as floats on the device. Small ones are converted for many steps at once."""
         start, some = self._fetched
         if not start <= images <= start + len(some) - count:
             epoch, offset = divmod(images, len(self.pixels))
             values = math.prod(self.pixels.shape[1:])
-            # Kernels round otherwise where images do not begin on 64 bytes, and a restart would begin elsewhere.
+            # Rounding of kernels depends on the alignment to 64 bytes, which would differ after resuming.
             ahead = count if values % 16 else max(count, _FETCHED_VALUES // values)
             some = self.floats(self._order_of(epoch)[offset : offset + ahead])
             start = images
@@ -106,7 +106,7 @@ class Batches:
         return torch.randn(shape, generator=stream(self._config.seed, NOISE, steps)).to(self._device)
 
     def _conditions(self, index: Tensor, steps: int) -> Tensor | None:
-        """The conditions of this process's share of a batch, parts of which are hidden."""
+        """Return the conditions of this process's share of a batch, some of them dropped."""
         known = self.pixels.conditions_of(self._team.share(index))
         if known is None:
             return None
@@ -115,22 +115,22 @@ class Batches:
         return known.to(self._device) * hidden_parts(conditions, self._team.share(draws)).to(self._device)
 
     def _drawn(self, x: Tensor, count: int, steps: int) -> Tensor:
-        """Black and white pixels, drawn with the gray levels as probabilities."""
+        """Return binary pixels, with the gray levels as probabilities of white."""
         generator = stream(self._config.seed, BINARIZATION, steps)
         uniform = self._team.share(torch.rand((count, *x.shape[1:]), generator=generator)).to(self._device)
         return (uniform < x).to(x.dtype)
 
 
 def corrupt(x: Tensor, count: int, noise_std: float, seed: int, steps: int, team: Team = ALONE) -> Tensor:
-    """Images with noise of a level drawn per image; half of them are clipped to [0, 1], as a file would clip them.
+    """Add noise whose level is random per image; half of the images are clipped to [0, 1], as in image files.
 
     Args:
-        x: this process's share of the images of a batch, float ``[B, C, H, W]`` in [0, 1].
-        count: images in the whole batch.
-        noise_std: the largest standard deviation of the noise.
-        seed: of the run.
-        steps: steps done before.
-        team: the processes that share the batch.
+        x: This process's share of the images of a batch, float ``[B, C, H, W]`` in [0, 1].
+        count: Images in the whole batch.
+        noise_std: Largest standard deviation of the noise.
+        seed: Seed of the run.
+        steps: Steps done before.
+        team: The processes that share the batch.
     """
     generator = stream(seed, CORRUPTION, steps)
     draws = team.share(torch.rand(2, count, 1, 1, 1, generator=generator), 1).to(x.device)
@@ -140,7 +140,7 @@ def corrupt(x: Tensor, count: int, noise_std: float, seed: int, steps: int, team
 
 
 def _placed(pixels: Tensor | Selection, device: torch.device) -> Selection:
-    """The images on the device, if they fit there; else they stay and are sent batch by batch."""
+    """Return the images on the device if they fit; otherwise they are sent batch by batch."""
     chosen = pixels if isinstance(pixels, Selection) else Selection(pixels, torch.arange(len(pixels)))
     if device.type == "cpu":
         return chosen

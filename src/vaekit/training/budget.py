@@ -1,9 +1,9 @@
-"""A budget of wall time → a number of images, measured once and then fixed, so that a budgeted run resumes exactly.
+"""Convert a budget of wall time to a number of images, once, so that a run with a budget resumes exactly.
 
     images = (time left − work at the end) / (seconds per image, with saving and the measurements of an epoch)
 
-The measurement has a deadline: a tenth of the budget. Only the least it can do, one step and one pass each of encoding
-and evaluating, may exceed it.
+The measurement stops after a tenth of the budget, but includes at least one step and one pass each of encoding and
+evaluating.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from vaekit.training.model_trainer import ModelTrainer
 
 __all__ = ["SAVE_EVERY_SECONDS", "fit_budget"]
 
-SAVE_EVERY_SECONDS = 60.0  #: between two states at most, or twenty times what saving takes if that is more
-_EARLY_SAVES = 7  # of the first minute, and the last one
-_SHARE, _SHARE_OF_STEPS, _MOST_STEP_SECONDS = 1 / 10, 1 / 20, 15.0  # of the budget, spent on measuring
+SAVE_EVERY_SECONDS = 60.0  #: most seconds between two states, or twenty times the time of saving if that is more
+_EARLY_SAVES = 7  # states saved in the first minute, and the last one
+_SHARE, _SHARE_OF_STEPS, _MOST_STEP_SECONDS = 1 / 10, 1 / 20, 15.0  # shares of the budget for measuring
 _ENOUGH_STEPS, _MOST_STEPS = 4, 500
 _REPORT_SECONDS = 3.0
-_EXAMINED_IMAGES = 1000  # of both parts together, for the verdict
+_EXAMINED_IMAGES = 1000  # images of both parts that the doctor measures
 _TIMED_IMAGES = 128
-_PICTURES_SECONDS = 0.3  # of one epoch
+_PICTURES_SECONDS = 0.3  # per epoch
 _DISK_BYTES_PER_SECOND = 200e6
 
 
 @dataclass(frozen=True)
 class _Seconds:
-    """What this machine needs for one of each, and how large a batch is."""
+    """Seconds on this machine, and the batch size."""
 
     batch: int
-    build: float  #: a trainer
-    train: float  #: an image, once
-    save: float  #: a state
-    encode: float  #: an image
-    evaluate: float  #: an image
+    build: float  #: per trainer
+    train: float  #: per image
+    save: float  #: per state
+    encode: float  #: per image
+    evaluate: float  #: per image
 
 
 def fit_budget(
@@ -56,19 +56,19 @@ def fit_budget(
     started: float,
     team: Team = ALONE,
 ) -> RunConfig:
-    """Measures a throwaway copy and fixes the number of images that fits what is left of the budget.
+    """Measure a temporary copy, and set the number of images that fits into the rest of the budget.
 
     Args:
-        config: the configuration, with any number of images.
-        pixels: the images that are trained on.
-        watched: the images that are evaluated after each epoch.
-        device: where it will be trained.
-        budget: seconds of wall time for everything.
-        started: the ``time.monotonic()`` that the budget counts from.
-        team: the processes that train together.
+        config: The configuration, with any number of images.
+        pixels: The training images.
+        watched: The images that are evaluated after each epoch.
+        device: The device of the training.
+        budget: Seconds of wall time for everything.
+        started: The ``time.monotonic()`` at which the budget starts.
+        team: The processes that train together.
 
     Returns:
-        The configuration with the number of images that fit, one batch at least.
+        The configuration with the number of images that fit, at least one batch.
     """
     seconds = _measured(config, pixels, watched, device, budget, team)
     others = config.data.images - len(pixels)
@@ -83,7 +83,7 @@ def fit_budget(
 
 
 def _whole_batches(images: int, per_epoch: int, batch: int) -> int:
-    """So many images or fewer, without a piece of a batch at the end; one batch at least.
+    """Return at most this number of images, without a partial batch at the end, but at least one batch.
 
     >>> _whole_batches(90, 40, 32), _whole_batches(75, 40, 32), _whole_batches(-5, 40, 32)
     (80, 72, 32)
@@ -99,7 +99,7 @@ def _measured(
     trial = ModelTrainer(replace(config, total_images=10**9), pixels, device, team)
     begun = time.monotonic()
     if device.type != "cpu" or config.engine.compiled or team.size > 1:
-        trial.step()  # connects processes, loads or compiles kernels: may take a minute, and says nothing about a step
+        trial.step()  # not timed: it connects processes, and loads or compiles kernels
     now = time.monotonic()
     deadline = now + _SHARE * budget
     train = _seconds_per_image(trial, now + min(_MOST_STEP_SECONDS, _SHARE_OF_STEPS * budget), deadline)
@@ -113,14 +113,14 @@ def _measured(
 
 
 def _seconds_per_image(trial: ModelTrainer, enough: float, deadline: float) -> float:
-    """Of training, in a typical epoch, whose last batch may be smaller than the others."""
+    """Return the seconds per image in a typical epoch, whose last batch may be smaller."""
     found = _steps(trial, enough, deadline)
-    seconds: dict[int, list[float]] = {}  # of steps, by the images in them
+    seconds: dict[int, list[float]] = {}  # seconds of steps by batch size
     (size, first), *others = found
-    for images, taken in others:  # the first is slower
+    for images, taken in others:  # the first step is slower
         seconds.setdefault(images, []).append(taken)
     seconds.setdefault(size, [first])
-    # The lower third: what disturbs a measurement of seconds makes it slower, and passes.
+    # The lower third: disturbances only make steps slower, and are temporary.
     typical = {images: sorted(each)[len(each) // 3] for images, each in seconds.items()}
     count, batch = len(trial.pixels), max(typical)
     last = typical.get(count % batch, typical[batch]) if count % batch else 0.0
@@ -128,7 +128,7 @@ def _seconds_per_image(trial: ModelTrainer, enough: float, deadline: float) -> f
 
 
 def _steps(trial: ModelTrainer, enough: float, deadline: float) -> list[tuple[int, float]]:
-    """Images and seconds of steps taken until ``enough``; of four, or as many of them as the deadline allows."""
+    """Take steps until ``enough``, or four if the deadline allows; returns images and seconds of each."""
     found: list[tuple[int, float]] = []
     while len(found) < _MOST_STEPS:
         end = enough if len(found) >= _ENOUGH_STEPS else deadline
@@ -141,7 +141,7 @@ def _steps(trial: ModelTrainer, enough: float, deadline: float) -> list[tuple[in
 
 
 def _seconds_per_pass(work: Callable[[], object], deadline: float) -> float:
-    """Of the second pass, since the first is slower; of the first where it took until the deadline."""
+    """Return the seconds of the second pass, because the first is slower; of the first if it exceeded the deadline."""
     first = _seconds(work)
     return _seconds(work) if time.monotonic() < deadline else first
 

@@ -1,4 +1,4 @@
-"""Functions of the caller that training calls with its numbers and pictures."""
+"""Call the user's functions with the numbers and pictures of a training."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def both(first: OnEpoch, second: OnEpoch | None) -> OnEpoch:
 class Callbacks:
     """Calls ``on_log`` and ``on_epoch``, and keeps the first exception that one of them raises.
 
-    Training must not lose its state to a mistake in a callback. So the exception is kept, nothing is called again, and
-    the loop raises it once the state is saved.
+    A mistake in a callback must not lose the state of the training. So the callbacks are not called again, and the loop
+    raises the exception after the state is saved.
     """
 
     def __init__(self, on_log: OnLog | None = None, on_epoch: OnEpoch | None = None) -> None:

@@ -1,8 +1,8 @@
 """Record a step as a list of operations, and replay it without building an autograd graph.
 
-A small network spends as long on building and walking the graph of a step as on its arithmetic. Every step of one
-batch size does the same operations in the same order, so the first one is recorded, below the level of gradients, and
-the others repeat it: the same kernels on the same kinds of tensors, and so the same numbers to the last bit.
+A small network spends as much time on the graph of a step as on its arithmetic. All steps with one batch size do the
+same operations in the same order. So the first one is recorded below autograd, and later ones replay it: the same
+kernels on tensors of the same shapes and types, with bitwise equal results.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ class Tape:
     def record(
         function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor]
     ) -> tuple[tuple[Tensor, ...], Tape | None]:
-        """What ``function`` returns for ``inputs``, and the tape to repeat it with.
+        """Return the result of ``function`` for ``inputs``, and a tape that repeats it.
 
-        There is none if the function asks a tensor for a value, or how many of its values are of some kind: it may then
-        do otherwise the next time. Tensors that it reads beside its inputs are taken to stay where they are, changed in
-        place or not at all.
+        The tape is None if the function depends on values of tensors, because it may then do something else the next
+        time. Other tensors that the function reads must stay in place; their values may change.
         """
         with _Recorder() as recorder:
             outputs = function(*inputs)
@@ -49,7 +48,7 @@ class Tape:
 
 
 class _Operation(NamedTuple):
-    """A call below autograd. Only torch knows the types of what an operation takes and gives."""
+    """A call below autograd. Only torch knows the types of its arguments and result."""
 
     function: OpOverload
     args: tuple[object, ...]
@@ -70,7 +69,7 @@ class _Recorder(TorchDispatchMode):
         self, func: OpOverload, types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
     ) -> object:
         result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.lift_fresh.default:  # a number of the code: made anew, for it may be changed in place
+        if func is torch.ops.aten.lift_fresh.default:  # a constant: created anew, because it may be changed in place
             func, args = torch.ops.aten.clone.default, (result.clone(),)
         self.operations.append(_Operation(func, args, kwargs or {}, result))
         return result
@@ -83,8 +82,8 @@ class _Program:
         self.parameters = [f"x{number}" for number in range(len(inputs))]
         self.names = {id(tensor): name for name, tensor in zip(self.parameters, inputs, strict=True)}
         self.constants: dict[str, object] = {}
-        self.lines: list[tuple[list[str], str, set[str]]] = []  # results, the line, what it reads
-        self.kept: list[object] = []  # a name belongs to an id, so no id may be used again
+        self.lines: list[tuple[list[str], str, set[str]]] = []  # results, source line, names that it reads
+        self.kept: list[object] = []  # keeps tensors alive, because ids must not be reused
         self.used: set[str] = set()
 
     def add(self, operation: _Operation) -> bool:
@@ -101,7 +100,7 @@ class _Program:
             return True
         self.used = set()
         given = [self._text(value) for value in args] + [f"{key}={self._text(v)}" for key, v in kwargs.items()]
-        if func.is_view and not self.used:  # of something that stays where it is, and so does the view
+        if func.is_view and not self.used:  # a view of a tensor that stays in place
             return True
         call = f"{self._constant(func)}({', '.join(given)})"
         names = [f"t{len(self.lines)}_{i}" for i in range(len(results))]

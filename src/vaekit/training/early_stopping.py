@@ -1,4 +1,4 @@
-"""Early stopping: how long a training may go on without getting better on held-out images."""
+"""Early stopping: end training after some epochs without improvement on held-out images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Patience:
     """
 
     limit: int | None
-    best: float = math.inf  #: the lowest loss up to now
+    best: float = math.inf  #: the lowest loss so far
     epochs_since_best: int = 0
 
     def improves(self, loss: float) -> bool:
@@ -40,7 +40,7 @@ class Patience:
         return self.limit is not None and self.best < math.inf
 
     def facts(self) -> dict[str, float | None]:
-        """Return what a resume needs, as JSON values."""
+        """Return the values needed to resume, for JSON."""
         if self.limit is None:
             return {}
         return {"best_loss": self.best if self.has_best else None, "epochs_since_best": self.epochs_since_best}

@@ -1,4 +1,4 @@
-"""The gradients of a batch: in one piece or several, compiled, recorded, or summed over processes."""
+"""Compute the gradients of a batch: whole or in micro-batches, compiled, recorded, or summed over processes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Gradients", "refuse_coupled"]
 
 
 class Gradients:
-    """Runs a ``step`` and leaves the gradients of its loss at the ``parameters``.
+    """Computes the gradients of a ``step`` with respect to the ``parameters``.
 
     Raises:
-        UserError: if the step cannot be compiled, and ``values`` ask for it.
+        UserError: If the step cannot be compiled, but ``values`` request it.
     """
 
     def __init__(
@@ -40,23 +40,23 @@ class Gradients:
         self._trainable, self._parameters, self._team = step, parameters, team
         self._micro_batch = values.micro_batch
         self._step: nn.Module = torch.compile(step, dynamic=False) if values.compiled else step  # type: ignore[assignment]
-        self._parallel: ParallelStep | None = None  # created at the first step, when the weights have their types
+        self._parallel: ParallelStep | None = None  # created at the first step, when the weights have their final types
         is_whole = team.size == 1 and not values.compiled and not values.micro_batch
-        # On a GPU the graph is built while the device computes.
+        # on a GPU, the graph is built while the device computes
         self.is_recorded = is_whole and step.can_be_recorded and device.type == "cpu"
         self.tapes: dict[int, Tape] = {}  #: recorded steps, by batch size
 
     def accumulate(self, batch: Batch, noise: Tensor, ramp: Tensor, divisor: int) -> Terms:
-        """Leaves the gradients of Σ loss / ``divisor`` over this process's share of a batch; returns detached terms.
+        """Compute the gradients of Σ loss / ``divisor`` over this process's share of a batch; return detached terms.
 
-        With several processes they are summed once :meth:`wait` has returned.
+        With several processes, :meth:`wait` completes the sums.
         """
         if self._team.size > 1 and self._parallel is None:
             self._parallel = ParallelStep(self._step, self._team)
         if not len(batch.x) and not self._trainable.observes:
             return self._add_nothing(batch, noise, ramp)
         size = self._micro_batch or max(1, len(batch.x))
-        # In a team, all or none are in pieces: else some would sum statistics before the forward pass, and some in it.
+        # In a team, all or none split their share, because the order of summing statistics depends on it.
         if self._micro_batch is None or (self._team.size == 1 and len(batch.x) <= size):
             return self._differentiate(batch, noise, ramp, divisor)
         *pieces, last = zip(batch.split(size), noise.split(size, 1), strict=True)
@@ -66,12 +66,12 @@ class Gradients:
             return Terms.join([*terms, self._differentiate(*last, ramp, divisor)])
 
     def wait(self) -> None:
-        """Waits until the gradients of all processes are summed."""
+        """Wait until the gradients of all processes are summed."""
         if self._parallel is not None:
             self._parallel.wait()
 
     def _differentiate(self, batch: Batch, noise: Tensor, ramp: Tensor, divisor: int) -> Terms:
-        """Leaves the gradients of some images, added to those of earlier pieces; returns the terms, detached."""
+        """Add the gradients of one piece to those of earlier ones; return detached terms."""
         if self.is_recorded:
             return self._repeat(batch, noise, ramp, divisor)
         terms: Terms = (self._parallel or self._step)(batch, noise, ramp)
@@ -79,11 +79,11 @@ class Gradients:
         return terms.detach()
 
     def _add_nothing(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
-        """The part of a process without examples: zero times the gradient of an example of zeros; returns no terms.
+        """Contribute zero gradients for a share without examples, from one example of zeros; return no terms.
 
-        The other processes wait for its gradient, and some networks cannot compute on an empty tensor.
+        The other processes wait for these gradients, and some networks do not support empty tensors.
         """
-        assert self._parallel is not None, "in one process a batch has examples"
+        assert self._parallel is not None, "a single process has examples in every batch"
         target, condition = (None if t is None else _one_of_zeros(t) for t in (batch.target, batch.condition))
         terms = self._parallel(Batch(_one_of_zeros(batch.x), target, condition), _one_of_zeros(noise, 1), ramp)
         (0 * terms.loss.sum()).backward()
@@ -91,7 +91,7 @@ class Gradients:
         return Terms(nothing, nothing, None if terms.rate is None else nothing)
 
     def _repeat(self, batch: Batch, noise: Tensor, ramp: Tensor, divisor: int) -> Terms:
-        """The same by a recorded step, or by one that is recorded now. A recorded batch has no other pieces."""
+        """Compute gradients by replaying a recorded step, or record it now. Micro-batches are not recorded."""
         optional = {"target": batch.target, "condition": batch.condition}
         given = {name: tensor for name, tensor in optional.items() if tensor is not None}
         inputs = [batch.x, noise, ramp, *given.values()]
@@ -110,7 +110,7 @@ class Gradients:
     def _terms_and_gradients(
         self, divisor: int, names: tuple[str, ...], x: Tensor, noise: Tensor, ramp: Tensor, *more: Tensor
     ) -> tuple[Tensor, ...]:
-        """``names`` are those of the fields of the batch that ``more`` holds."""
+        """Compute a step from tensors; ``names`` are the fields of the batch in ``more``."""
         terms: Terms = self._step(Batch(x, **dict(zip(names, more, strict=True))), noise, ramp)
         gradients = torch.autograd.grad(terms.loss.sum() / divisor, self._parameters)
         rate = () if terms.rate is None else (terms.rate.detach(),)
@@ -118,9 +118,9 @@ class Gradients:
 
 
 def refuse_coupled(step: Trainable[nn.Module], micro_batch: int | None, team: Team) -> None:
-    """Raises :class:`UserError` where a batch in pieces would not train as the whole one.
+    """Raise :class:`UserError` if training on parts of a batch would differ from training on the whole batch.
 
-    That is so if the step mixes the examples of a batch without gathering them, or compares them.
+    This is the case if the step mixes or compares the examples of a batch without gathering them.
     """
     if team.size == 1 and micro_batch is None:
         return
@@ -132,5 +132,5 @@ def refuse_coupled(step: Trainable[nn.Module], micro_batch: int | None, team: Te
 
 
 def _one_of_zeros(empty: Tensor, dim: int = 0) -> Tensor:
-    """A tensor of no examples, which lie along ``dim``, as one of a single example of zeros."""
+    """Return a tensor with one example of zeros along ``dim`` in place of none."""
     return empty.new_zeros(*empty.shape[:dim], 1, *empty.shape[dim + 1 :])

@@ -1,4 +1,4 @@
-"""The loop: images → batches → steps → run folder. One function, top to bottom; the same call resumes."""
+"""The training loop: images → batches → steps → run folder. The same call resumes."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def train(
         The folder.
 
     Raises:
-        UserError: for what the user can fix.
-        Interrupted: on SIGINT, SIGTERM and SIGHUP, once the state is saved.
-        Exception: what a callback raised, once the state is saved.
+        UserError: For mistakes that the user can fix.
+        Interrupted: On SIGINT, SIGTERM and SIGHUP, after the state is saved.
+        Exception: What a callback raised, after the state is saved.
     """
     started = time.monotonic() if started is None else started
     team = join()
@@ -118,13 +118,13 @@ def train(
             _run(Recorder(trainer, out, watched, best, tracker, callbacks), images, progress)
             if tracker is not None:
                 finish(trainer, out, images, tracker, progress)
-    team.any(False)  # nobody returns before the folder is whole
-    callbacks.raise_failure()  # of the final record
+    team.any(False)  # no process returns before the folder is complete
+    callbacks.raise_failure()  # callbacks of the final record
     return out
 
 
 def _settled(out: Path, config: RunConfig, length: Length, engine: EngineFields, team: Team) -> tuple[RunConfig, bool]:
-    """The configuration that all processes train with, that of the run if there is one, and whether the run is new."""
+    """Return the configuration for all processes, that of the run if there is one, and whether the run is new."""
     is_new = False
     if team.leads:
         config, is_new = meet_folder(out, config, length, engine)
@@ -132,12 +132,12 @@ def _settled(out: Path, config: RunConfig, length: Length, engine: EngineFields,
 
 
 def _of_leader(config: RunConfig, team: Team) -> RunConfig:
-    """The leader's configuration, in every process."""
+    """Return the main process's configuration in every process."""
     return RunConfig.from_json(team.text_of_leader(config.to_json()))
 
 
 def _agreed(config: RunConfig, images: Images, engine: EngineFields, out: Path) -> dict[str, object]:
-    """What must be the same in all processes of a team; how many images are mixed and what is fast may not be."""
+    """Return what must be equal in all processes; the shuffling window and the engine may differ."""
     plain = json.loads(config.to_json())
     data, recipe = plain.pop("data"), plain.pop("recipe")
     for name in ("engine", "notes", "window_images", "format_version"):
@@ -149,14 +149,14 @@ def _agreed(config: RunConfig, images: Images, engine: EngineFields, out: Path) 
 
 
 def _run(recorder: Recorder, images: Images, progress: Progress) -> None:
-    """Takes steps until the end of the run, or until it is asked to stop."""
+    """Take steps until the end of the run, or until asked to stop."""
     trainer, out, best, callbacks = recorder.trainer, recorder.out, recorder.best, recorder.callbacks
     total, per_epoch = trainer.config.total_images, len(trainer.pixels)
     log_every = max(1, math.ceil(per_epoch / trainer.batch_size / _LOG_LINES_PER_EPOCH))
     recent, clock = Means(), Clock()
     begun = last_save = time.monotonic()
     save_seconds = 0.0
-    is_asked = False  # by a signal, to any process of the team: all end after the same step
+    is_asked = False  # by a signal to any process; all end after the same step
     progress.start(total, trainer.images)
     try:
         with signals() as caught:
@@ -191,13 +191,13 @@ def _run(recorder: Recorder, images: Images, progress: Progress) -> None:
         progress.stop()
     if best.is_exhausted and trainer.images < total:
         progress.say(
-            f"{out}: no better for {best.limit} epochs, ended early; the weights are those of the best epoch; "
-            f"give a larger {argument('patience')} to go on"
+            f"{out}: stopped early after {best.limit} epochs without improvement; the weights are those of the best "
+            f"epoch; give a larger {argument('patience')} to continue"
         )
 
 
 def _save_interval(trained_seconds: float) -> float:
-    """Seconds until the next state: as long as it has been trained up to the last, so that at most half is lost.
+    """Return the seconds until the next state: the time trained before the last one, so that at most half is lost.
 
     >>> [_save_interval(seconds) for seconds in (0, 2, 4, 1000)]
     [2.0, 2.0, 4.0, 60.0]

@@ -17,8 +17,7 @@ __all__ = ["Clock", "Means"]
 class Means:
     """Per-example terms that stay on the device until their means are read.
 
-    They are copied into one place: kept as they come, each would lie between the large blocks that a step frees, and
-    no two of those could be joined and used again.
+    They are copied into one buffer, because separate tensors would fragment the memory that a step frees.
     """
 
     def __init__(self) -> None:
@@ -50,7 +49,7 @@ class Means:
 def _mean(values: torch.Tensor, team: Team) -> float | None:
     """Return the mean of the finite values, or None if there are none. Steps with other values were skipped."""
     finite = values[values.isfinite()]
-    # summed in double precision on the CPU, for not every device has it; sent from where the team sends
+    # float64 sums on the CPU, because not every device has float64; then to the team's device
     total = torch.tensor([float(finite.cpu().double().sum()), len(finite)], dtype=torch.float64, device=team.device)
     team.sum_(total)
     return float(total[0] / total[1]) if total[1] else None

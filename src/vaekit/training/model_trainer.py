@@ -1,4 +1,4 @@
-"""The trainer of a run: model, batches and values, all made from its configuration."""
+"""The trainer of a run: model, batches and values, created from its configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ModelTrainer(Trainer[LatentModel]):
 
 
 def training_values(config: RunConfig) -> TrainingValues:
-    """The values of a run's training, from its recipe and its engine."""
+    """Return the training values of a run, from its recipe and its engine."""
     row, engine = config.recipe, config.engine
     return TrainingValues(
         total_images=config.total_images,
@@ -49,7 +49,9 @@ def training_values(config: RunConfig) -> TrainingValues:
         ramp_warmup=row.kl_warmup,
         weight_decay=row.weight_decay,
         adam_beta2=row.adam_beta2,
-        clip_norm=row.clip_norm * config.data.channels * math.prod(config.data.size),  # so that it serves every size
+        clip_norm=row.clip_norm
+        * config.data.channels
+        * math.prod(config.data.size),  # so that one limit serves every image size
         ema_power=row.ema_power,
         reduction=row.reduction,
         precision=engine.precision,
@@ -59,13 +61,13 @@ def training_values(config: RunConfig) -> TrainingValues:
 
 
 def _step(config: RunConfig, device: torch.device) -> Step:
-    """The model and the objective of a recipe, with what the trainer should know of them."""
+    """Return model and objective of a recipe, with the properties that the trainer needs."""
     row = config.recipe
     model = build_model(row, (config.data.channels, *config.data.size), config.seed).to(device)
     step = Step(model, build_objective(row))
     step.name = f"recipe {row.name!r}"
     if step.objective.compile_remedy:
         step.compile_fault = f"objective={row.objective} cannot be compiled; {step.objective.compile_remedy}"
-    # Parts from outside the package may do more than a recording sees.
+    # a recording may miss what parts from outside the package do
     step.can_be_recorded = registry.network(row.net).can_be_recorded and not config.parts
     return step

@@ -1,8 +1,8 @@
 """Adam (Kingma & Ba 2015, Algorithm 1) with its moments as plain lists, one fused kernel per step.
 
-``torch.optim.Adam`` does the same arithmetic, but spends more on bookkeeping per step than a small network on its
-forward pass: it counts the steps of every tensor apart, and sorts the tensors by device. Here all are of one device
-and count as one. The kernel is torch's own.
+``torch.optim.Adam`` does the same arithmetic, but its bookkeeping takes longer than the forward pass of a small
+network: it counts steps per tensor and sorts tensors by device. Here, all tensors are on one device and share one
+count. The kernel is torch's own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Adam:
     @torch.no_grad()
     def step(self, gradients: list[Tensor], learning_rate: float, is_bad: Tensor | None = None) -> None:
         """Update the parameters from their gradients. If ``is_bad`` is 1.0, nothing changes."""
-        if is_bad is not None and is_bad.device.type == "mps" and bool(is_bad):  # its kernel does not look
+        if is_bad is not None and is_bad.device.type == "mps" and bool(is_bad):  # its kernel ignores the flag
             return
         self.step_count.add_(1)
         torch._fused_adam_(

@@ -1,4 +1,4 @@
-"""Gradients summed over processes while the backward pass still runs.
+"""Sum gradients over processes during the backward pass.
 
     gradient of a batch = Σ over processes of the gradient of a share
 
@@ -29,10 +29,10 @@ __all__ = ["ParallelStep"]
 
 
 class ParallelStep:
-    """A step module whose backward pass leaves gradients summed over the ``team``, once :meth:`wait` has returned.
+    """A step module whose gradients are summed over the ``team`` after :meth:`wait`.
 
-    Every process creates one of the same module with the same weights. Buffers are left alone: the parts that keep
-    running statistics sum them over the team themselves.
+    Every process creates it from the same module with the same weights. Buffers are not synchronized, because parts
+    with running statistics sum them over the team themselves.
     """
 
     def __init__(self, step: nn.Module, team: Team) -> None:
@@ -54,11 +54,11 @@ class ParallelStep:
         return self._forward(batch, noise, ramp)
 
     def no_sync(self) -> AbstractContextManager[None]:
-        """While all but the last piece of a batch pass forward and backward: their gradients are kept, not sent."""
+        """A context for all micro-batches but the last one: gradients are accumulated, not sent."""
         return self._module.no_sync()
 
     def wait(self) -> None:
-        """Waits until all gradients are summed; raises :class:`UserError` if another process has ended or is silent."""
+        """Wait until all gradients are summed; raises :class:`UserError` if another process has ended or is silent."""
         self._team.wait_for(self._sent)
         self._sent.clear()
         self._steps += 1
@@ -69,19 +69,19 @@ class ParallelStep:
         return terms
 
     def _settle(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
-        """The first forward pass of the second step, in which the processes agree on the buckets.
+        """Run the first forward pass of the second step, in which the processes agree on the buckets.
 
-        Nothing watches that wait, so all of them begin it together.
+        That wait has no timeout, so all processes enter it together.
         """
         self._team.wait()
         with lost_processes_named():
             return self._forward(batch, noise, ramp)
 
     def _send(self, bucket: GradBucket) -> Future[Tensor]:
-        """Starts the sum of a bucket in place.
+        """Start the sum of a bucket, in place.
 
-        The future is complete at once, since a wait inside the backward pass could not watch the other processes. The
-        gradients are views of the bucket, so they hold the sums when :meth:`wait` returns.
+        The returned future is complete at once, because waiting within the backward pass could not detect lost
+        processes. Gradients are views of the bucket, so they are the sums after :meth:`wait`.
         """
         gradients = bucket.buffer()
         self._sent.append(torch.distributed.all_reduce(gradients, async_op=True))

@@ -23,7 +23,7 @@ from vaekit.training.setup import with_engine
 __all__ = ["Plan", "largest_batch", "make_plan"]
 
 _TIMED_STEPS = 3
-_FILL = 0.8  # of the free memory; the rest is for the workspaces of kernels
+_FILL = 0.8  # share of the free memory; the rest is for workspaces of kernels
 _LARGEST_BATCH = 4096
 
 
@@ -46,10 +46,10 @@ def make_plan(
     device: torch.device,
     engine: EngineFields,
 ) -> Plan:
-    """The plan from a ``sample`` of the images, ``count`` in all, about ``train_count`` of them for training.
+    """Plan a training from a ``sample`` of ``count`` images, about ``train_count`` of them for training.
 
-    Seconds come from a few real steps on the sample; memory is images, weights, gradients, moments and the activations
-    that those steps kept. For a budget, the steps are what fits it by this estimate.
+    Seconds are measured in a few steps on the sample. Memory includes images, weights, gradients, moments and the
+    activations of these steps. For a budget, the number of steps is the estimate that fits.
     """
     length = options.length()
     config = make_config(sample, recipe, options, (count, train_count))
@@ -83,10 +83,10 @@ def largest_batch(
     options: TrainOptions,
     free_bytes: int | None = None,
 ) -> int | None:
-    """The largest power of two of images whose step fits into a GPU's free memory beside all ``count`` images.
+    """Return the largest power of two as the batch size for which a step and ``count`` images fit into a GPU's memory.
 
-    None, the recipe's own, elsewhere. The gradients of activations need as much again as the activations that a step
-    keeps. ``free_bytes`` is for tests.
+    None on other devices. Gradients of activations are assumed to need as much memory as the activations themselves.
+    ``free_bytes`` is for tests.
     """
     if device.type == "cuda" and free_bytes is None:
         free_bytes = torch.cuda.mem_get_info(device)[0]

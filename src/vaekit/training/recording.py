@@ -1,4 +1,4 @@
-"""What a training writes into its run folder: lines of numbers, pictures, weights, states, and results at the end."""
+"""Write the files of a training into its run folder: metrics, pictures, weights, states, and final results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Recorder", "finish", "save_pictures", "save_weights"]
 class Recorder:
     """Records a training in the run folder ``out``.
 
-    Every process has one, because evaluation is shared. Only that of the leader has a ``tracker`` and writes.
+    Every process has one, because evaluation is shared. Only the main process has a ``tracker`` and writes.
     """
 
     trainer: ModelTrainer
@@ -41,7 +41,7 @@ class Recorder:
     callbacks: Callbacks
 
     def log(self, numbers: Mapping[str, float | None], rate: float) -> None:
-        """Write a line of the numbers since the last one; ``rate`` is in images per second."""
+        """Write a line of metrics since the last line; ``rate`` is in images per second."""
         if self.tracker is None:
             return
         trainer = self.trainer
@@ -60,7 +60,7 @@ class Recorder:
         )
 
     def end_epoch(self) -> None:
-        """Draw pictures, evaluate on the validation images, and keep the weights if early stopping finds them best."""
+        """Draw pictures, evaluate on the validation images, and with early stopping keep the best weights."""
         trainer = self.trainer
         epoch = math.ceil(trainer.images / len(trainer.pixels))
         drawn = save_pictures(self.out, trainer, self.watched, epoch) if self.tracker is not None else []
@@ -86,7 +86,7 @@ class Recorder:
 
 
 def save_weights(trainer: ModelTrainer, out: Path) -> None:
-    """Write the weights that the verbs load: averaged ones where the recipe averages."""
+    """Write the weights that commands load: averaged ones if the recipe averages."""
     weights = trainer.average if trainer.average is not None else trainer.model
     save_tensors(out / "weights.safetensors", weights.state_dict(), {"images": trainer.images})
 
@@ -99,11 +99,11 @@ def save_pictures(out: Path, trainer: ModelTrainer, watched: Watched, epoch: int
 
 
 def finish(trainer: ModelTrainer, out: Path, images: Images, tracker: Tracker, progress: Progress) -> None:
-    """What is derived from the final weights: encodings of the training images, numbers, report and model card."""
+    """Write what follows from the final weights: latents of training images, numbers, report and model card."""
     model, config = runs.load_model(out, trainer.device)
     final = write_results(out, model, config, images, trainer.images, tracker.add)
     if trainer.skipped:
-        progress.say(f"{out}: {trainer.skipped} steps were skipped, their loss or gradient was not finite")
+        progress.say(f"{out}: {trainer.skipped} steps were skipped, because their loss or gradient was not finite")
     progress.say(
         f"{out}: {_final_words(final.numbers, final.part, config.data.binarize)}{_memory_words(images.is_mapped)}"
     )
@@ -116,7 +116,7 @@ def _final_words(numbers: Numbers, part: str, binarize: str | None) -> str:
         shown += f", ELBO {numbers['elbo_nats']:.1f} nats (rate {numbers['rate_nats']:.1f})"
     if numbers["bits_per_dim"] is not None:
         shown += f", {numbers['bits_per_dim']:.3f} bits per dimension"
-    where = "the test images" if part == "test" else "all images (there is no test part)"
+    where = "the test images" if part == "test" else "all images (without a test part)"
     return f"{shown} on {where}" + (f", binarized ({binarize})" if binarize else "")
 
 
@@ -124,5 +124,5 @@ def _memory_words(is_mapped: bool) -> str:
     peak = peak_resident_bytes()
     if peak is None:
         return ""
-    hint = ", with pages of images on disk that the system takes back when it needs them" if is_mapped else ""
+    hint = ", including pages of images on disk that the system can reclaim" if is_mapped else ""
     return f"; peak memory {peak / 1e9:.2f} GB{hint}"

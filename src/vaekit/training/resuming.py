@@ -1,4 +1,4 @@
-"""From a run folder to a trainer at the place where the run stopped, or at its beginning."""
+"""Create the trainer of a run folder at the point where the run stopped, or at its start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def restored(trainer: ModelTrainer, out: Path, watched: Watched, progress: Progr
     """Load the saved state into every process, or start a new one.
 
     Returns:
-        The state of early stopping, and whether this process found a saved state. Only the leader looks for one.
+        The state of early stopping, and whether this process found a saved state. Only the main process looks for one.
     """
     team = trainer.team
     saved = runs.load_state(out, progress.say, trainer.state_fault) if team.leads else None
@@ -41,15 +41,15 @@ def restored(trainer: ModelTrainer, out: Path, watched: Watched, progress: Progr
 
 
 def repair(trainer: ModelTrainer, out: Path, best: Patience) -> None:
-    """Brings all that is derived from the state back to it: a kill may have come between the one and the other."""
+    """Make derived files match the state, because a kill may have come between writing them."""
     runs.clear_leftovers(out)
     runs.trim_metrics(out, trainer.images)
-    if not best.has_best:  # else they are of the best epoch, or of a better one that will come again
+    if not best.has_best:  # otherwise they are of the best epoch, or of a later one that will be repeated
         save_weights(trainer, out)
 
 
 def is_finished(out: Path) -> bool:
-    """Whether all that a finished run holds is there and sound; the report is written last."""
+    """Whether all files of a finished run exist and are valid; the report is written last."""
     try:
         model, _ = runs.load_model(out)
         found = runs.load_latents(out, model.latent_dim)
@@ -60,7 +60,7 @@ def is_finished(out: Path) -> bool:
 
 
 def _begin(trainer: ModelTrainer, out: Path, watched: Watched) -> None:
-    """What stands in a run folder before the first step. Done again after a kill, it gives the same."""
+    """Write the files that exist before the first step. Repeating it after a kill gives the same files."""
     atomic_write_text(out / "config.json", trainer.config.to_json())
     runs.clear_leftovers(out)
     initial = trainer.config.initial
@@ -76,7 +76,7 @@ def _begin(trainer: ModelTrainer, out: Path, watched: Watched) -> None:
 
 
 def _check_same_function(row: Recipe, conditions: Sequence[Condition], initial: str) -> None:
-    """Weights mean something else where what is done with them is not the same."""
+    """Refuse initial weights of a run whose settings give them another meaning."""
     config = runs.read_config(Path(initial))
     theirs = config.recipe
     if config.conditions != conditions:

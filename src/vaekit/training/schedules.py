@@ -1,6 +1,6 @@
 """Schedules: the order of the images, the learning rate and the weight of the rate, as functions of the position.
 
-Nothing here remembers anything: a restart recomputes all of it from (seed, images seen).
+They have no state: a resumed run computes them again from (seed, images seen).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from vaekit.system.rng import ORDER, stream
 
 __all__ = ["epoch_order", "learning_rate", "ramp", "rate_weight"]
 
-_BLOCK = 64  # images that stay together if they are read from disk: one read instead of sixty-four
+_BLOCK = 64  # neighbors that stay together if images are on disk: one read instead of sixty-four
 
 
 class _Rate(Protocol):
-    """What a learning rate follows from: the values of a training, or a recipe."""
+    """The values that determine the learning rate: training values or a recipe."""
 
     @property
     def learning_rate(self) -> float: ...
@@ -33,10 +33,10 @@ class _Rate(Protocol):
 
 
 def epoch_order(seed: int, epoch: int, count: int, window: int = 0) -> Tensor:
-    """The order of ``count`` images in one epoch, int64 ``[count]``.
+    """Return the order of ``count`` images in one epoch, int64 ``[count]``.
 
-    With a ``window``, kind to a disk: blocks of 64 neighbours come in a random order, and only images within a window
-    of that many are mixed, so that no more than the window has to be at hand.
+    With a ``window``, the order suits a disk: blocks of 64 neighbors are in random order, and images are shuffled only
+    within windows of that size.
     """
     generator = stream(seed, ORDER, epoch)
     if not window or window >= count:
@@ -62,8 +62,8 @@ def ramp(warmup: float, fraction: float) -> float:
 
 
 def rate_weight(row: Recipe, fraction: float) -> float:
-    """The weight of the rate when ``fraction`` of the run is done: it rises from 0 to beta during the warm-up.
+    """Return the weight of the rate at ``fraction`` of the run: it rises from 0 to beta during the warm-up.
 
-    Of the objectives that let something else rise it is constant.
+    It is constant for objectives whose ramp weights another term.
     """
     return row.beta * (ramp(row.kl_warmup, fraction) if row.objective in ("elbo", "mmd") else 1.0)

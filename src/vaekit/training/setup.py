@@ -15,7 +15,7 @@ from vaekit.system.machine_load import Choice, choose, is_set_by_user, recent_lo
 
 __all__ = ["choose_threads", "with_engine"]
 
-_LARGE_DENSE_BATCH = 128  # from here on the products of a dense network take longer than what is around them
+_LARGE_DENSE_BATCH = 128  # batch size above which matrix products dominate in dense networks
 
 
 def with_engine(config: RunConfig, device: torch.device, asked: EngineFields | None = None) -> RunConfig:
@@ -26,9 +26,9 @@ def with_engine(config: RunConfig, device: torch.device, asked: EngineFields | N
 
 
 def _fastest_engine(device: torch.device, net: str, batch: int) -> Engine:
-    """Networks in bfloat16 on GPUs that have it, and on processors with such products where these are what takes time.
+    """Return bf16 for GPUs that support it, and for processors with bf16 products if products dominate.
 
-    They do in residual networks, and in dense ones with large batches (``bench/precision.py``).
+    They dominate in residual networks, and in dense ones with large batches (``bench/precision.py``).
     """
     if device.type == "cuda":
         is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -41,10 +41,10 @@ def _fastest_engine(device: torch.device, net: str, batch: int) -> Engine:
 def choose_threads(
     out: Path, device: torch.device, engine: EngineFields, team: Team = ALONE
 ) -> tuple[Choice, EngineFields]:
-    """How many threads train the run in ``out``, and ``engine`` with their number, as it is stored with the run.
+    """Return the number of threads for the run in ``out``, and ``engine`` with that number if it is stored.
 
-    It is stored where it decides how sums are rounded: in one process on the CPU. The load is measured only if more
-    than one thread may run.
+    It is stored if it affects rounding: in a single process on the CPU. The load is measured only if more than one
+    thread may run.
     """
     named, limit = engine.get("threads"), torch.get_num_threads()
     if team.size > 1 or device.type != "cpu":

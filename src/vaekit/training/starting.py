@@ -1,4 +1,4 @@
-"""The weights that a training begins with, where they are not drawn at random alone."""
+"""Initial weights that are not only random."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEAN_IMAGES = 4096
 
 
 def start_at_mean(trainer: ModelTrainer) -> None:
-    """Lets the decoder's last layer give the mean of (up to 4,096) training images, whatever the latent."""
+    """Initialize the decoder's last layer, so that it outputs the mean of up to 4,096 training images."""
     count = len(trainer.pixels)
     seen = torch.arange(0, count, math.ceil(count / _MEAN_IMAGES))
     mean = torch.stack([trainer.batches.floats(part).sum(0) for part in seen.split(256)]).sum(0) / len(seen)
@@ -30,7 +30,7 @@ def start_at_mean(trainer: ModelTrainer) -> None:
 
 
 def start_at_images(trainer: ModelTrainer) -> None:
-    """Lets a prior that takes training images begin with some of them, evenly spaced."""
+    """Initialize a prior that needs training images with evenly spaced ones."""
     for model in _models(trainer):
         if model.prior is not None and model.prior.starting_images:
             count = model.prior.starting_images
@@ -38,7 +38,7 @@ def start_at_images(trainer: ModelTrainer) -> None:
 
 
 def start_from(trainer: ModelTrainer, weights: dict[str, Tensor], where: str) -> None:
-    """Takes the weights of the run ``where`` as the initial ones."""
+    """Load the weights of the run ``where`` as initial weights."""
     for model in _models(trainer):
         try:
             model.load_state_dict(weights)
@@ -47,5 +47,5 @@ def start_from(trainer: ModelTrainer, weights: dict[str, Tensor], where: str) ->
 
 
 def _models(trainer: ModelTrainer) -> list[LatentModel]:
-    """The model, and its average where the recipe averages."""
+    """Return the model, and its average if there is one."""
     return [trainer.model] if trainer.average is None else [trainer.model, trainer.average]

@@ -1,4 +1,4 @@
-"""Why a training ends early: a signal, or steps that are not finite."""
+"""End a training early because of a signal, or of steps that are not finite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vaekit.training.schedules import epoch_order
 
 __all__ = ["signals", "stop_if_broken"]
 
-_MOST_BAD_STEPS = 10  # in a row, each of them skipped
+_MOST_BAD_STEPS = 10  # skipped steps in a row
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def signals() -> Iterator[list[int]]:
 
 
 def stop_if_broken(trainer: ModelTrainer, images: Images, out: Path, about_to_save: bool = False) -> None:
-    """Raises :class:`UserError` after too many bad steps in a row; ``about_to_save``: or if the weights are broken."""
+    """Raise :class:`UserError` after too many bad steps in a row, or ``about_to_save`` if weights are not finite."""
     _, _, longest, first = trainer.bad.tolist()
     overflown = about_to_save and not _is_finite(trainer.parameters)  # finite gradients, but too large a step
     if longest < _MOST_BAD_STEPS and not overflown:

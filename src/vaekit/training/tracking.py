@@ -1,4 +1,4 @@
-"""Write the numbers of a training: always to ``metrics.jsonl``, optionally to TensorBoard."""
+"""Write metrics of a training: always to ``metrics.jsonl``, optionally to TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOLDER = "tensorboard"  #: in the run folder
 
 
 class Tracker:
-    """Writes lines of numbers. A line is flat; its ``kind`` groups the curves, its ``images`` are where they stand."""
+    """Writes lines of metrics. A line is flat; ``kind`` groups the curves, and ``images`` is the horizontal axis."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Tracker:
 
 
 class _Writer(Protocol):
-    """What is used of a ``SummaryWriter``."""
+    """The methods of a ``SummaryWriter`` that are used."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
         """Add one point to the curve ``tag``."""

@@ -1,10 +1,10 @@
-"""One training step and everything that it changes: weights, their average, optimizer moments, the image count.
+"""One training step and its state: weights, their average, optimizer moments, the image count.
 
     batches → gradients → Adam → average
 
-That is the whole state. Batches, noise and the learning rate are recomputed from the position, so a restart is
-arithmetic, not memory. What is trained, what on and how are given: a :class:`~vaekit.model.trainable.Trainable`, a
-:class:`BatchSource` and :class:`~vaekit.training.values.TrainingValues`.
+Batches, noise and the learning rate follow from the position, so they are not part of the state. The trainer is created
+from a :class:`~vaekit.model.trainable.Trainable`, a :class:`BatchSource` and
+:class:`~vaekit.training.values.TrainingValues`.
 """
 
 from __future__ import annotations
@@ -36,39 +36,39 @@ _Model = TypeVar("_Model", bound=nn.Module)
 
 
 class BatchSource(Protocol):
-    """Where batches come from. What it gives follows from its arguments alone, so that a restart gets the same."""
+    """A source of batches. They depend only on the arguments, so that a resumed run gets the same ones."""
 
     @property
     def size(self) -> int:
-        """Examples of a batch, over all processes; the last one of an epoch or of the run may have fewer."""
+        """The batch size over all processes; the last batch of an epoch or of the run may be smaller."""
 
     def index_at(self, images: int) -> Tensor:
-        """Positions ``[B]`` of the examples of the batch that follows ``images`` examples."""
+        """Return the positions ``[B]`` of the batch after ``images`` examples."""
 
     def batch(self, index: Tensor, images: int, steps: int) -> tuple[Batch, Tensor]:
-        """This process's share of the examples at ``index``, on the device, and their noise ``[K, B, L]``.
+        """Return this process's share of the examples at ``index``, on the device, and their noise ``[K, B, L]``.
 
         Args:
-            index: what :meth:`index_at` returned for ``images``.
-            images: examples seen before.
-            steps: steps done before.
+            index: Result of :meth:`index_at` for ``images``.
+            images: Examples seen before.
+            steps: Steps done before.
         """
 
 
 class Trainer(Generic[_Model]):
     """The state of a training in memory.
 
-    In a ``team`` each process takes its share of every batch; all that is kept is the same in all of them.
+    In a ``team``, each process takes its share of every batch, and all have the same state.
 
     Args:
-        step: what is trained.
-        batches: what it is trained on.
-        values: how it is trained.
-        device: where it is trained.
-        team: the processes that train together.
+        step: The module to train.
+        batches: The training data.
+        values: The training values.
+        device: The device.
+        team: The processes that train together.
 
     Raises:
-        UserError: if ``step`` cannot be trained with these values or processes.
+        UserError: If ``step`` cannot be trained with these values or processes.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class Trainer(Generic[_Model]):
         if values.precision == "bf16":
             step.compute_in(torch.bfloat16)
         self.gradients = Gradients(step, self.parameters, values, device, team)
-        # the others never change: nothing of them is kept in a state
+        # non-persistent buffers never change, so they are not part of the state
         self.buffers = [buffer for name, buffer in self.model.named_buffers() if name in self.model.state_dict()]
         self.adam = Adam(self.parameters, values.weight_decay, values.adam_beta2)
-        # steps skipped in all, in a row up to now, in a row at most; and the image at which the last such row began
+        # skipped steps: total, current row, longest row, and the image at which the last row began
         self.bad = torch.zeros(4, dtype=torch.int64, device=device)
         self._in_bad_row = False
         self._stop_votes = torch.zeros(())
@@ -108,9 +108,9 @@ class Trainer(Generic[_Model]):
         return self.batches.size
 
     def step(self, wants_to_stop: bool = False) -> Terms:
-        """Trains on the next batch of the run's fixed order; returns its terms, detached, without waiting for them.
+        """Train on the next batch; return its detached terms without waiting for them.
 
-        A step whose loss or gradient is not finite changes nothing but the counts.
+        A step whose loss or gradient is not finite changes only the counts.
         """
         index = self.next_index()
         buffers = [buffer.clone() for buffer in self.buffers]
@@ -133,36 +133,36 @@ class Trainer(Generic[_Model]):
         return terms
 
     def someone_wants_to_stop(self) -> bool:
-        """Whether a process of the team said so in the last step; where reading costs, only in every tenth."""
+        """Whether a process asked to stop in the last step. On a GPU, this is read only in every tenth step."""
         return (self.device.type == "cpu" or self.steps % 10 == 0) and bool(self._stop_votes)
 
     def follow_leader(self) -> None:
-        """Takes the state of the team's leader."""
+        """Copy the state of the main process."""
         tensors, _ = self.state()
         counts = torch.tensor([self.images, self.steps, self.skipped])
         self.team.lead_(counts, *tensors.values())
         self.images, self.steps, self.bad[0] = counts.tolist()
 
     def next_index(self) -> Tensor:
-        """Positions of the next batch in the source of the batches."""
+        """Return the positions of the next batch."""
         return self.batches.index_at(self.images)
 
     @property
     def fraction(self) -> float:
-        """How much of the run is done, 0 to 1."""
+        """The completed fraction of the run, 0 to 1."""
         return self.images / self.values.total_images
 
     @property
     def skipped(self) -> int:
-        """Steps that changed nothing because their loss or gradient was not finite."""
+        """Number of steps that were skipped because their loss or gradient was not finite."""
         return int(self.bad[0])
 
     def eval_model(self) -> _Model:
-        """The model to use: with averaged weights if there are any, in eval mode."""
+        """Return the model for evaluation: in eval mode, with averaged weights if there are any."""
         return (self.average if self.average is not None else self.model).eval()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, float | None]]:
-        """Everything needed to go on exactly, as named tensors and counters."""
+        """Return everything needed to resume exactly, as named tensors and counters."""
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{name}": t for name, t in self.average.state_dict().items()}
@@ -172,7 +172,7 @@ class Trainer(Generic[_Model]):
         return tensors, {"images": self.images, "steps": self.steps, "skipped": self.skipped}
 
     def state_fault(self, tensors: dict[str, Tensor], facts: Mapping[str, float | None]) -> str | None:
-        """What is wrong with a saved state, in words; None if :meth:`load_state` can take it."""
+        """Describe what is wrong with a saved state; None if :meth:`load_state` accepts it."""
         expected = {name: Layout(tuple(t.shape), t.dtype) for name, t in self.state()[0].items()}
         try:
             found = record(StateFacts, dict(facts), "the state")
@@ -183,7 +183,7 @@ class Trainer(Generic[_Model]):
         return fault(tensors, expected)
 
     def load_state(self, tensors: dict[str, Tensor], facts: Mapping[str, float | None]) -> None:
-        """Goes back to a saved state."""
+        """Load a saved state."""
         self.model.load_state_dict(_with_prefix(tensors, "model."))
         if self.average is not None:
             self.average.load_state_dict(_with_prefix(tensors, "average."))
@@ -196,7 +196,7 @@ class Trainer(Generic[_Model]):
         self.bad[0] = counts.skipped
 
     def _summed(self, number: Tensor, wants_to_stop: bool) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Gradients and ``number`` summed over the team, and the norm of the gradients."""
+        """Return gradients and ``number`` summed over the team, and the norm of the gradients."""
         if self.team.size > 1:
             self.gradients.wait()
             numbers = torch.stack([number, torch.full_like(number, float(wants_to_stop))])
@@ -206,12 +206,15 @@ class Trainer(Generic[_Model]):
         return gradients, number, torch.stack(torch._foreach_norm(gradients)).norm()
 
     def _inputs(self, index: Tensor) -> tuple[Batch, Tensor, Tensor]:
-        """This process's share of the batch at ``index``, its noise ``[K, B, L]``, and the ramp."""
+        """Return this process's share of the batch at ``index``, its noise ``[K, B, L]``, and the ramp."""
         batch, noise = self.batches.batch(index, self.images, self.steps)
         return batch, noise, torch.tensor(ramp(self.values.ramp_warmup, self.fraction), device=self.device)
 
     def _note_bad(self, number: Tensor) -> Tensor | None:
-        """1.0 if ``number`` is not finite, else 0.0, counted without waiting for the device; None: it is finite."""
+        """Count a bad step; return 1.0 if ``number`` is not finite, else 0.0, without waiting for the device.
+
+        None means that ``number`` is known to be finite.
+        """
         if self.device.type == "cpu" and math.isfinite(number.item()):
             if self._in_bad_row:
                 self.bad[1] = 0
@@ -227,9 +230,9 @@ class Trainer(Generic[_Model]):
         return is_bad.float()
 
     def _clip(self, gradients: list[Tensor], norm: Tensor) -> None:
-        """Scales the gradients down to the limit."""
+        """Scale the gradients down to the limit."""
         factor = (self.values.clip_norm / (norm + 1e-6)).clamp(max=1)
-        if self.device.type == "cpu" and factor.item() == 1:  # asking a GPU would make it wait
+        if self.device.type == "cpu" and factor.item() == 1:  # on a GPU, reading the factor would block
             return
         torch._foreach_mul_(gradients, factor)
 
@@ -237,7 +240,7 @@ class Trainer(Generic[_Model]):
     def _update_average(self) -> None:
         assert self.average is not None
         # Karras et al. 2024, Eq. 2: the weight of the past is (1 − 1/t)^(power + 1), so the average always spans the
-        # same fraction of the run and forgets the start even in a short one.
+        # same fraction of the run, and forgets the start even in a short one.
         keep = (1 - 1 / self.steps) ** (self.values.ema_power + 1)
         torch._foreach_lerp_([*self._averaged], [*self.parameters], 1 - keep)
         for mean, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
