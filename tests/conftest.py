@@ -1,4 +1,4 @@
-"""What all tests share: one thread, no display, the real images, and no deadline for hypothesis."""
+"""Settings and fixtures of all tests: one thread, no display, real images, and no deadline for hypothesis."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ settings.load_profile("vaekit")
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests keep nothing in the user's cache, and take nothing from it."""
+    """Tests do not use the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -44,7 +44,7 @@ def shared_data() -> Path:
 
 
 class Answer(NamedTuple):
-    """What a command gave back."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -53,7 +53,7 @@ class Answer(NamedTuple):
 
 @pytest.fixture
 def vaekit(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """Runs one command in this process: ``vaekit("train", "digits", "--epochs", 1)``."""
+    """Run a command in this process: ``vaekit("train", "digits", "--epochs", 1)``."""
     from vaekit.cli import main
 
     def run(*words: object) -> Answer:
@@ -73,26 +73,26 @@ def _trained(folder: Path, data: str, recipe: str, **options: object) -> Path:
 
 @pytest.fixture(scope="session")
 def digits_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished ``vae`` of the digits, small."""
+    """A finished small ``vae`` on digits."""
     return _trained(tmp_path_factory.mktemp("runs") / "digits-vae", "digits", "vae", epochs=2, settings={"width": "8"})
 
 
 @pytest.fixture(scope="session")
 def digits_ae(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished ``seed-ae`` of the digits."""
+    """A finished ``seed-ae`` on digits."""
     return _trained(tmp_path_factory.mktemp("runs") / "digits-ae", "digits", "seed-ae", epochs=2)
 
 
 @pytest.fixture(scope="session")
 def portraits_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished ``vae`` of sixty drawn faces, which have attributes."""
+    """A finished ``vae`` on sixty drawn faces, which have attributes."""
     folder = tmp_path_factory.mktemp("runs") / "portraits-vae"
     return _trained(folder, "portraits:60", "vae", size=16, epochs=2, settings={"width": "8"})
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c_works() -> None:
-    """Background jobs are deaf to Ctrl-C, under ``nohup`` to SIGHUP; tests must not depend on who started them."""
+    """Background jobs ignore Ctrl-C, and ``nohup`` ignores SIGHUP; tests must not depend on how they were started."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Errors and notes: Python's names of arguments in the library, flags in the shell."""
+"""Errors and notes: argument names in Python, flags on the command line."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ EXAMPLES = {'``"see --json"``', "``--batch-size``", "'give a smaller --batch-siz
 
 
 def flags_in(path: Path) -> Iterator[str]:
-    """The lines of string literals, docstrings included, that hold a flag."""
+    """Return the lines of string literals, including docstrings, that contain a flag."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             for line in node.value.splitlines():

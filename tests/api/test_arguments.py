@@ -1,7 +1,7 @@
-"""What a public function does with a value of any kind: it takes it, or says in one sentence what it wants.
+"""Public functions accept a value, or say in one sentence what they expect, whatever the value is.
 
-All functions of ``vaekit`` and all methods of ``Run`` are found by looking, so that a new one is tested from its first
-day. A new required parameter needs a good value in ``GOOD``.
+All functions of ``vaekit`` and methods of ``Run`` are found automatically. A new required parameter needs a valid value
+in ``GOOD``.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ FACES = draw(24, 8)  # uint8 [24, 8, 8, 3]
 
 @dataclass(repr=False)
 class Place:
-    """A run that may be written to, and what its verbs take."""
+    """A run that may be written to, and valid arguments of its verbs."""
 
     run: vk.Run
     folder: Path
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def good(self, name: str, function: str) -> Any:
-        """A value of a required parameter that works."""
+        """Return a valid value of a required parameter."""
         pixels = self.run.images().pixels[:2]
         files = [str(self.folder / f"{i}.png") for i in range(2)]
         values: dict[str, Any] = {
@@ -80,7 +80,7 @@ class Place:
         return FACES if name == "data" and function in ("train", "plan") else values[name]
 
     def made(self, name: str) -> Path:
-        """A file that holds nothing."""
+        """Return an empty file."""
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
@@ -94,7 +94,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A tiny run of drawn faces in a folder of its own, which is the working folder."""
+    """A tiny run on drawn faces in its own folder, which is the working folder."""
     folder = tmp_path_factory.mktemp("arguments")
     images = vk.open_images("portraits:40", size=8)
     with pytest.MonkeyPatch.context() as patch:
@@ -135,11 +135,11 @@ def meta(*shape: int) -> torch.Tensor:
 
 
 class Nothing:
-    """An object that is like nothing else."""
+    """An object of an unrelated type."""
 
 
 class Table:
-    """A pandas table, as far as it can be told from a list."""
+    """An object that looks like a pandas table."""
 
     iloc = columns = ["path"]
 
@@ -245,7 +245,7 @@ ODD: dict[str, Callable[[], Any]] = {
 
 
 def call(place: Place, function: str, parameter: str, value: Any) -> None:
-    """The function with good values and one other; anything but a UserError is a fault."""
+    """Call the function with valid values except one; any exception other than a UserError is a bug."""
     found = METHODS.get(function) or FUNCTIONS[function]
     known = inspect.signature(found).parameters
     kwargs: dict[str, Any] = {
@@ -285,7 +285,7 @@ LEFT_OUT |= {(verb, "counted", odd) for verb in ("evaluate", "score") for odd in
 @settings(max_examples=500)
 @given(case=st.sampled_from(CASES), odd=st.sampled_from(sorted(ODD)))
 def test_a_public_function_takes_a_value_or_says_what_it_wants(place: Place, case: tuple[str, str], odd: str) -> None:
-    """Anything but a result or a UserError is a fault. All pairs take minutes, so each run draws some of them."""
+    """Anything except a result or a UserError is a bug. All pairs take minutes, so each run tests a random sample."""
     assume((*case, odd) not in LEFT_OUT)
     check(place, *case, ODD[odd]())
 

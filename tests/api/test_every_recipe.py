@@ -1,4 +1,4 @@
-"""Every row of the table through every verb: it trains, goes on exactly, and does or refuses by name what is asked."""
+"""Every recipe and every verb: it trains, resumes exactly, and each verb works or is refused by name."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def does(run: vk.Run, verb: str, act: Callable[[], object]) -> object:
-    """What the verb gives; where the table says that it does not serve the recipe, that it refuses by name."""
+    """Return the verb's result, or check that it is refused by name if the table says so."""
     name = run.config.recipe.name
     if serves(verb, run.model):
         return act()
@@ -94,7 +94,7 @@ def test_it_works_on_codes(run: vk.Run, tmp_path: Path) -> None:
 
 
 def test_it_goes_on_exactly_where_it_was(run: vk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the third step, the same command again: the same bytes as a training that nothing disturbed."""
+    """After Ctrl-C in the third step, the same command gives the same bytes as an uninterrupted training."""
     step = ModelTrainer.step
 
     def interrupted(trainer: ModelTrainer, **more: bool) -> Terms:

@@ -23,7 +23,7 @@ from vaekit.runs import folder as runs
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_vae: Path) -> Path:
-    """A working folder with all sorts of wrong things in it, and one good run."""
+    """A working folder with many kinds of invalid files, and one valid run."""
     monkeypatch.chdir(tmp_path)
     for name in ("empty", "no-images", "truncated", "other", "not-json", "not-text"):
         Path(name).mkdir()
@@ -46,7 +46,7 @@ def _noise(seed: int) -> np.ndarray:
 
 
 def _tree(folder: Path) -> dict[str, int]:
-    """All files below a folder, with the time that each was written."""
+    """Return all files below a folder, with their modification times."""
     return {str(p.relative_to(folder)): p.lstat().st_mtime_ns for p in sorted(folder.rglob("*"))}
 
 
@@ -288,7 +288,7 @@ def test_weights_that_broke_in_the_last_step_are_not_saved(
 
 
 def _full(number: int, after: int) -> Callable[[int], None]:
-    """An ``os.fsync`` that fails from the ``after``-th call on, as where the disk learns late that it is full."""
+    """An ``os.fsync`` that fails from the ``after``-th call on, like a disk that reports late that it is full."""
     real, calls = os.fsync, iter(range(10**9))
 
     def fsync(descriptor: int) -> None:
@@ -336,7 +336,7 @@ def _then_full(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """No file may grow past 20 kB: a true refusal of the system, in the middle of a write."""
+    """Limit files to 20 kB, so that the system fails in the middle of a write."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""The command line: every verb with its flags on small runs, the plan, the help, what is printed."""
+"""The command line: every command with its flags on small runs, the plan, the help, and the output."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_verbs_are_those_that_work(vaekit: Callable, monkeypatch: pytest.Mon
 
 
 def width(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lays out help as a new process does, whose console has not been made yet."""
+    """Format help as in a new process, whose console does not exist yet."""
     monkeypatch.setenv("COLUMNS", str(columns))
     for each in (app, app.meta, *map(app.__getitem__, app)):
         monkeypatch.setattr(each, "_fallback_console", None)
@@ -85,7 +85,7 @@ def width(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_help_wraps_at_words(vaekit: Callable, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line is longer than the terminal, and only the last line of a paragraph is short."""
+    """Check that no line is longer than the terminal, and only the last line of a paragraph is short."""
     width(columns, monkeypatch)
     for verb in ("", *VERBS):
         text = vaekit(*verb.split(), "--help").out
@@ -141,7 +141,7 @@ PAGE = ("explore", "publish")  #: verbs that need the built page
 
 
 def test_the_examples_run(here: Path, vaekit: Callable) -> None:
-    """In the order of a day's work: each finds what it names, and leaves what it promises."""
+    """Run the commands of a typical session in order; each finds its inputs, and writes its outputs."""
     Path("runs").mkdir()
     for name, run in (("portraits", "faces"), ("digits", "digits")):
         Path("runs", name).symlink_to(Path(run).resolve())
@@ -205,7 +205,7 @@ def test_every_flag_of_the_verbs_on_codes(here: Path, vaekit: Callable) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_lists_only_flags_that_work(vaekit: Callable, verb: str) -> None:
-    """Every flag in the help of a verb is used by a command in this file or among the mistakes."""
+    """Every flag in the help of a command is used in this file or in ``test_bad_input.py``."""
     flags = set(re.findall(r"(--[a-z][a-z-]+)", vaekit(verb, "--help").out.split("╭", 1)[1])) - {"--help", "--import"}
     tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
     commands = [command for command in re.findall(rf"[\"']?{verb}\b[^\n]*(?:\n[^\n]*)?", tests) if "--" in command]

@@ -1,4 +1,4 @@
-"""Parts of the user's own, from the shell: every command works on their runs, and nothing is run unless it is named."""
+"""The user's own parts on the command line: all commands work with them, and no code runs unless it is named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 @pytest.fixture(autouse=True)
 def _forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No part of the user's is registered when a test begins, and none is left."""
+    """No user's part is registered before or after a test."""
     monkeypatch.setattr(parts, "_registered", {kind: {} for kind in parts.KINDS})
     known, paths = set(sys.modules), list(sys.path)
     yield
@@ -35,7 +35,7 @@ def _forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def forget(known: set[str] = frozenset()) -> None:  # type: ignore[assignment]
-    """What a new process does not know."""
+    """Forget the registered parts, as in a new process."""
     for kind in parts.KINDS:
         parts._registered[kind].clear()
     for name in [name for name in sys.modules if name.startswith("vaekit_import_") or name == "own_module"]:
@@ -111,7 +111,7 @@ def test_a_run_without_its_parts_names_the_import(here: Path, vaekit: Callable) 
 
 
 def test_a_stored_run_never_runs_code(here: Path, vaekit: Callable) -> None:
-    """Whatever config.json says: a file beside the run, an installed module, a name that looks like Python."""
+    """config.json may name a file beside the run, an installed module, or a name that looks like Python."""
     assert vaekit(*shlex.split(TRAIN)).code == 0
     (here / "evil.py").write_text("open('ran', 'w')\n")
     (here / "own_network.py").write_text("open('ran', 'w')\n")

@@ -1,4 +1,4 @@
-"""Names that no file or terminal should hold as they are: not UTF-8, escape sequences, markup, formulas."""
+"""Names that must be escaped in files and terminals: not UTF-8, escape sequences, markup, formulas."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLASSES = (b"caf\xe9", b"tea\x1b[31m")
 
 @pytest.fixture(scope="module")
 def odd_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two classes with such names, in folders with such names, with such a column."""
+    """A run on two classes with such names, in such folders, with such a column."""
     root = tmp_path_factory.mktemp("odd")
     data, run = (root / os.fsdecode(name) for name in (b"data\xff\x1b[1m", b"run\x1b[1m"))
     rows = []

@@ -1,4 +1,4 @@
-"""Commands, flags, recipe values and spellings that pages of earlier versions named: all are still understood."""
+"""Commands, flags, recipe values and spellings of earlier versions are still accepted."""
 
 from __future__ import annotations
 

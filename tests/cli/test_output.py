@@ -1,4 +1,4 @@
-"""What is printed: a line per name, a line per group, twelve at most, and JSON that any reader takes."""
+"""Printed results: a line per name, at most twelve lines per group, and valid JSON."""
 
 from __future__ import annotations
 

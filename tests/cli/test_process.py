@@ -1,4 +1,4 @@
-"""The program as a shell sees it: Ctrl-C at any moment, closed and broken outputs, any encoding and any width."""
+"""The program as a process: Ctrl-C at any moment, closed and broken outputs, any encoding and any width."""
 
 from __future__ import annotations
 

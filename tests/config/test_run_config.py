@@ -1,4 +1,4 @@
-"""The configuration of a run is read back to the letter, or not at all."""
+"""The configuration of a run is read back exactly, or refused."""
 
 from __future__ import annotations
 

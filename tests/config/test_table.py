@@ -1,4 +1,4 @@
-"""The table: unique names, text parsed by the type of its field, and nothing but a UserError for a wrong word."""
+"""The table of recipes: unique names, text parsed by the type of its field, and a UserError for any invalid value."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_numpy_arrays(shape: tuple[int, ...]) -> None:
 
 
 def test_one_color_image_is_no_stack_of_gray_ones() -> None:
-    """Whatever is wanted: a run of gray images of 9x8 is given [9, 8, 3], or an image of another size."""
+    """Also for other sizes: a run on gray images of 9x8 gets [9, 8, 3], or an image of another size."""
     color, gray = noise(9, 8, 3), Form((9, 8), 1)
     for one in (color, color.transpose(2, 0, 1)[None], [color], [Image.fromarray(color)]):
         images = open_in(one, gray)
@@ -196,7 +196,7 @@ def test_npy_and_npz(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [3, 4])
 def test_parts_of_one_archive_are_read_alike(count: int, tmp_path: Path) -> None:
-    """[3, 8, 8] alone may be one image in color, but not beside [12, 8, 8]."""
+    """[3, 8, 8] alone may be one color image, but not together with [12, 8, 8]."""
     test = noise(count, 8, 8)
     np.savez(tmp_path / "a.npz", x_train=noise(12, 8, 8), x_test=test)
     np.savez(tmp_path / "alone.npz", x_test=test)

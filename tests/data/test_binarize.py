@@ -1,4 +1,4 @@
-"""Binary pixels: drawn with the intensity as their probability, from the image alone or anew in every step."""
+"""Binary pixels: drawn with the intensity as probability, determined by the image or drawn anew in every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoded images in the cache: the same bytes as without it, whatever happens on the way."""
+"""The cache of decoded images: the same bytes as without it, whatever happens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COUNT = 40
 
 @pytest.fixture(autouse=True)
 def folder_of_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Its own cache for each test, which keeps sets of ten images and more."""
+    """A separate cache for each test, used from ten images on."""
     monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(load, "_FEWEST_CACHED", 10)
     return tmp_path / "cache" / "images"
@@ -52,7 +52,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def photos(folder: Path, count: int = COUNT, seed: int = 0) -> Path:
-    """Pictures in two classes, of a time long past."""
+    """Pictures in two classes, with old time stamps."""
     noise = np.random.default_rng(seed).integers(0, 256, (count, 12, 10, 3), dtype=np.uint8)
     for index, pixels in enumerate(noise):
         path = folder / "ab"[index % 2] / f"{index:03d}.png"
@@ -63,7 +63,7 @@ def photos(folder: Path, count: int = COUNT, seed: int = 0) -> Path:
 
 
 def settle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the files had lain there for a while: times of the last seconds are not trusted."""
+    """Give files old time stamps, because recent ones are not trusted."""
     monkeypatch.setattr("vaekit.data.ingest.cache_writer._RACY_NS", -(10**12))
 
 
@@ -76,7 +76,7 @@ def same(one: Images, other: Images) -> bool:
 
 
 def plain(source: Path, monkeypatch: pytest.MonkeyPatch, **options: object) -> Images:
-    """Opened without the cache."""
+    """Open images without the cache."""
     with monkeypatch.context() as patch:
         patch.setattr(load, "_FEWEST_CACHED", 10**9)
         return open_images(source, **options)
@@ -165,7 +165,7 @@ def test_unreadable_files_leave_no_gap(tmp_path: Path, decoded: list[str], monke
 
 
 def gray_and_one_red(folder: Path) -> Path:
-    """Writes a folder of gray images whose last one is red."""
+    """Write a folder of gray images whose last one is red."""
     folder.mkdir()
     for index in range(COUNT):
         Image.new("L", (10, 10), index).save(folder / f"{index:03d}.png")

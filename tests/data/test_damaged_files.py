@@ -1,4 +1,4 @@
-"""Folders as people have them: every kind of file comes out right, or is named with its reason."""
+"""Realistic folders: every kind of file is decoded correctly, or reported with the reason."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_scaled_decoding_is_near_the_exact_one() -> None:
 
 
 def test_plain_jpegs_are_decoded_as_all_others() -> None:
-    """With an EXIF note that says nothing a file takes PIL's way; what comes out is the same."""
+    """A file with an empty EXIF block is decoded by PIL; the pixels are the same."""
     exif = Image.Exif()
     exif[0x0112] = 1
     for number, face in enumerate(portraits.draw(3, (300, 500), seed=4)):
@@ -167,7 +167,7 @@ def test_profiles_are_brought_to_srgb() -> None:
 
 
 def swapped_profile() -> bytes:
-    """sRGB whose red primary is called green and the other way round."""
+    """sRGB with red and green primaries swapped."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     count = int.from_bytes(data[128:132], "big")
     tags = {bytes(data[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(count)}
@@ -258,7 +258,7 @@ def test_mutated_files_cost_themselves_alone(seed: int, tmp_path: Path) -> None:
 
 
 def mutated(data: bytes, draw: random.Random) -> bytes:
-    """Some bytes changed, taken out, doubled, or the end cut off."""
+    """Change, remove or double some bytes, or cut off the end."""
     changed = bytearray(data)
     for _ in range(draw.choice((1, 1, 2, 5, 40))):
         at = draw.randrange(len(changed))

@@ -1,4 +1,4 @@
-"""Sets that are fetched by name: what the network may do to a file, and the reader of CIFAR-10."""
+"""Datasets that are downloaded by name: what can go wrong on the network, and the reader of CIFAR-10."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vaekit.system.drafts import is_draft
 
 
 class Server(ThreadingHTTPServer):
-    """Gives ``files`` by their paths, without a length unless ``lengths`` has one; counts what it was asked."""
+    """Serves ``files`` by path, with a length only if ``lengths`` has one; counts requests."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -79,7 +79,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def served(server: Server, title: str) -> KnownSet:
-    """The row of the table for what the server has now."""
+    """Return the row of the table for the server's current content."""
     names = [name for name in server.files if name.startswith("cifar") == (title == "cifar10")]
     known = {name: hashlib.sha256(server.files[name]).hexdigest() for name in names}
     return KnownSet(tuple(Download(n, len(server.files[n]), known[n], (server.place + n,)) for n in names))

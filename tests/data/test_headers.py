@@ -1,4 +1,4 @@
-"""Formats and colour modes in words, from headers alone."""
+"""Formats and color modes from headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets of the hub, through the real ``datasets`` library and without the network."""
+"""Datasets of the hub, with the real ``datasets`` library but without the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image sets larger than memory: mapped files hold the same images, and nothing is left of them."""
+"""Datasets larger than memory: mapped files contain the same images, and leave nothing behind."""
 
 from __future__ import annotations
 

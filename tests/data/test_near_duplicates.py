@@ -1,4 +1,4 @@
-"""Near duplicates: what is found again and what is not, whatever the order, and no more work than promised."""
+"""Near duplicates: what is found and what is not, independence of the order, and limited work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def faces(count: int = 30) -> torch.Tensor:
 
 
 def each(pixels: torch.Tensor, change) -> torch.Tensor:
-    """``change``, a function of PIL images, of each image."""
+    """Apply ``change``, a function of PIL images, to each image."""
     changed = [np.asarray(change(Image.fromarray(image.permute(1, 2, 0).numpy()))) for image in pixels]
     return torch.from_numpy(np.stack(changed)).permute(0, 3, 1, 2)
 
@@ -57,7 +57,7 @@ def test_what_is_another_picture_is_not_near() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("size", [(1, 1), (5, 9), (40, 23)])
 def test_every_shape(channels: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces and rows change nothing, and equal images are near."""
+    """Chunks and selections of rows do not matter, and equal images are near."""
     pixels = torch.randint(0, 256, (7, channels, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     pixels[5] = pixels[2]
     assert any({2, 5} <= set(group) for group in near_duplicates(pixels).groups)
@@ -96,7 +96,7 @@ def test_any_order_gives_the_same_groups() -> None:
 
 
 def test_pairs_are_those_of_the_definition() -> None:
-    """Beside a search over all pairs."""
+    """Compare with a search over all pairs."""
     rng = np.random.default_rng(0)
     hashes = np.array([0, 7, 15, 1 << 63, 0xFFFF], np.uint64)[rng.integers(0, 5, 60)] ^ np.uint64(1 << 20)
     bits = np.unpackbits((hashes[:, None] ^ hashes).view(np.uint8).reshape(60, 60, 8), axis=2).sum(2)

@@ -1,4 +1,4 @@
-"""Portraits: the same from run to run, row by row, and changed by an override only where it should be."""
+"""Portraits: reproducible row by row, and an override changes only what it should."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of more than 8 bits: one range for all files, whatever is in them, and words about what is left of it."""
+"""Values with more than 8 bits: one range for all files, whatever they contain, and notes about unused range."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ramp(top: float, kind: type = np.float32) -> np.ndarray:
 
 
 def test_float_files_have_one_range_and_others_are_refused_by_name(tmp_path: Path) -> None:
-    """Equal values are equal pixels: a file with the maximum 1.01 is not scaled by another rule than one with 1."""
+    """Equal values give equal pixels: files with maxima 1.01 and 1 are not scaled differently."""
     save(tmp_path / "a", "one.tif", ramp(1))
     save(tmp_path / "a", "half.tif", ramp(0.5))
     images = open_images(tmp_path / "a")
@@ -77,7 +77,7 @@ def test_less_than_a_hundredth_of_the_range_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_deep", [True, False])
 def test_arrays_and_lists_of_images_are_judged_as_files_are(is_deep: bool) -> None:
-    """Floats, and what PIL opened of 16 bits: 17 levels are said, less than 1 % is refused."""
+    """Floats, and 16-bit images opened by PIL: a note for 17 levels, an error below 1 %."""
 
     def given(share: float) -> list[object]:
         if is_deep:
@@ -110,7 +110,7 @@ def test_a_dark_image_is_scaled_as_in_the_set_that_a_run_was_trained_on(
 
 
 def test_tiffs_that_declare_another_range() -> None:
-    """White may be 0, and 12 bits may be all there are: the header says so."""
+    """The header of a TIFF may say that 0 is white, or that values have 12 bits."""
     for values, white in ((ramp(65535, np.uint16), 255), (ramp(1), 255)):
         tags = TiffImagePlugin.ImageFileDirectory_v2()
         file = BytesIO()

@@ -1,4 +1,4 @@
-"""Folders, archives, tables, and what goes wrong with them."""
+"""Folders, archives and tables, valid and invalid ones."""
 
 from __future__ import annotations
 

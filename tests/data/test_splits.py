@@ -1,4 +1,4 @@
-"""The split depends on content and seed alone."""
+"""The split depends only on content and seed."""
 
 from __future__ import annotations
 

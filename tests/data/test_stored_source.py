@@ -1,4 +1,4 @@
-"""What a stored run names as its images is opened without the network and without walking the disk."""
+"""The images that a stored run names are opened without the network, and without searching the disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vaekit.pixels.image_form import Form
 
 @pytest.fixture
 def asked() -> Iterator[list[object]]:
-    """What was asked of the network; nothing is answered."""
+    """Requests to the network, none of which is answered."""
     found: list[object] = []
 
     def refuse(*what: object, **_: object) -> None:

@@ -1,4 +1,4 @@
-"""Numbers that come with images are attributes: of torch Datasets and arrays, kept as numbers to the end."""
+"""Numbers that belong to images, in torch Datasets and arrays, become numeric attributes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The column ``split`` decides the parts everywhere, and what lies beside images and is not used is said."""
+"""The column ``split`` determines the parts, and unused files beside images are reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = ["train"] * 8 + ["Val", "valid", "validation"] + ["test", "TEST", " test
 
 
 def pictures(folder: Path, count: int = len(WORDS), prefix: str = "") -> list[str]:
-    """Gray images of 8 x 8 pixels; their names."""
+    """Write gray images of 8 x 8 pixels; returns their names."""
     names = [f"{prefix}{index:02d}.png" for index in range(count)]
     for index, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

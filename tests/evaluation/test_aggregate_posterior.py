@@ -1,4 +1,4 @@
-"""The aggregate posterior: mixtures by hand, and the two terms that the mean rate is made of."""
+"""The aggregate posterior: mixtures computed by hand, and the two terms of the mean rate."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_codes_that_say_nothing_have_no_information_and_those_apart_name_their_i
 
 
 def test_information_and_marginal_divergence_make_the_mean_rate() -> None:
-    """KL(q(z)‖p(z)) by itself, from draws of the mixture, is what the information leaves of the mean rate."""
+    """KL(q(z)‖p(z)), estimated from samples of the mixture, is the mean rate minus the information."""
     codes, prior = codes_of(300, 2, 1.5, -0.5), DiagonalNormal(torch.zeros(2).double(), torch.zeros(2).double())
     rate = float(kl_divergence(DiagonalNormal(codes.mean, codes.log_std), prior).sum(1).mean())
     rows = torch.randint(300, (20_000,), generator=torch.Generator().manual_seed(4))

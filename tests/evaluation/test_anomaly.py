@@ -1,4 +1,4 @@
-"""Strange images: the threshold keeps its promise, figures are counted right, maps and tables are whole."""
+"""Anomaly detection: the guarantee of the threshold, correct counts, complete maps and tables."""
 
 from __future__ import annotations
 

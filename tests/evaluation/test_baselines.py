@@ -1,4 +1,4 @@
-"""The comparisons behind the doctor's numbers, against scikit-learn and by their laws."""
+"""The baselines of the doctor, compared with scikit-learn, and their laws."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _draws(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def _images(count: int, seed: int) -> torch.Tensor:
-    """Of five factors and a little noise, in forty pixels."""
+    """Images of forty pixels from five factors and a little noise."""
     return 3 + _draws(count, 5, seed=seed) @ _draws(5, 40, seed=9) + 0.1 * _draws(count, 40, seed=seed + 100)
 
 

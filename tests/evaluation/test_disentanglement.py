@@ -1,4 +1,4 @@
-"""Disentanglement: codes that are the factors, mixtures of them, halves of them, or noise, whose scores are known."""
+"""Disentanglement: latents that are factors, mixtures or halves of factors, or noise, with known scores."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ ONE_EACH = {"mig": 1, "dci_disentanglement": 1, "dci_completeness": 1, "dci_info
 
 
 def grid(values: int = 5, factors: int = 3, repeats: int = 8) -> dict[str, np.ndarray]:
-    """Every combination of values equally often: factors that are independent to the last bit."""
+    """Return exactly independent factors: every combination of values equally often."""
     rows = np.indices((values,) * factors).reshape(factors, -1)
     return {name: np.tile(row.astype(float), repeats) for name, row in zip("abcd", rows, strict=False)}
 
 
 def uniform(count: int = 2000, factors: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
-    """Continuous factors, independent but for chance."""
+    """Return continuous factors, independent except for chance."""
     return dict(zip("abcd", np.random.default_rng(seed).uniform(-1, 1, (factors, count)), strict=False))
 
 
@@ -94,7 +94,7 @@ def test_codes_that_are_noise() -> None:
 
 
 def test_one_factor_in_two_codes() -> None:
-    """Two halves of four: completeness 1 − log 2 / log 3 for the one, 1 for the other; each code is about one."""
+    """Two halves of four values: completeness 1 − log 2 / log 3 for one factor, 1 for the other."""
     a, b = np.divmod(np.tile(np.arange(16), 60), 4)
     columns = {"a": a.astype(float), "b": b.astype(float)}
     found = disentanglement(stacked(a // 2, a % 2, b), columns)
@@ -105,7 +105,7 @@ def test_one_factor_in_two_codes() -> None:
 
 
 def test_two_factors_in_one_code() -> None:
-    """Of each factor the one code knows all, and is about both; the other code is noise."""
+    """One latent determines both factors; the other latent is noise."""
     a, b = np.divmod(np.tile(np.arange(16), 60), 4)
     noise = np.random.default_rng(0).normal(size=len(a))
     found = disentanglement(stacked(4 * a + b, noise), {"a": a, "b": b})
@@ -121,7 +121,7 @@ def test_the_gap_of_a_noisy_copy_is_the_difference_of_squared_correlations() -> 
 
 
 def test_a_threshold_between_two_normals_tells_what_it_must() -> None:
-    """Means 0 and 2 with deviation 1: Φ(1) right, whatever the fractions of both; the other code ½."""
+    """Means 0 and 2 with deviation 1: accuracy Φ(1), whatever the fractions of both; ½ for the other latent."""
     rng = np.random.default_rng(0)
     v = (rng.random(20_000) < 0.2).astype(float)
     codes = stacked(rng.normal(size=len(v)) + 2 * v, rng.normal(size=len(v)))
@@ -129,7 +129,7 @@ def test_a_threshold_between_two_normals_tells_what_it_must() -> None:
 
 
 def test_disentanglement_is_weighted_by_the_importance_of_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """R of three codes and two factors by hand (Eastwood & Williams 2018, Sec. 2)."""
+    """R of three latents and two factors by hand (Eastwood & Williams 2018, Sec. 2)."""
     relevance = np.array([[0.6, 0.0], [0.2, 0.2], [0.2, 0.8]])
 
     class Forest:
@@ -219,7 +219,7 @@ def test_what_is_not_known_is_not_asked_for() -> None:
 
 
 def test_a_code_that_hardly_varies_is_never_named() -> None:
-    """It would vary least, relative to nothing, whichever factor is fixed."""
+    """A constant dimension would always vary least, whichever factor is fixed."""
     columns = uniform(1000, 2)
     a, b = columns.values()
     factors, noise = factors_of(columns), np.random.default_rng(0).normal(size=1000)
@@ -229,7 +229,7 @@ def test_a_code_that_hardly_varies_is_never_named() -> None:
 
 
 def test_images_in_the_order_of_their_factors() -> None:
-    """Every second image would have half of the values of the last factor."""
+    """Every second image has only half of the values of the last factor."""
     columns = grid(4, 3, 4)
     assert disentanglement(stacked(*columns.values()), columns)["dci_informativeness"] == 1
 
@@ -262,7 +262,7 @@ def test_columns_that_are_no_factors_are_named() -> None:
 
 
 def test_a_factor_that_no_code_tells_of_makes_none_look_disentangled() -> None:
-    """One image in 400 is no split for a forest."""
+    """One image in 400 is too few for a forest to split."""
     rng = np.random.default_rng(0)
     columns = {"rare": np.arange(400) == 7, "many": rng.integers(0, 3, 400), "age": rng.normal(size=400)}
     found = disentanglement(rng.normal(size=(400, 3)), columns)

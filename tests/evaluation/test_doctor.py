@@ -1,4 +1,4 @@
-"""The doctor: each rule at its threshold, the evidence on images and runs whose state is known, and what is printed."""
+"""The doctor: each rule at its threshold, the evidence on known images and runs, and the output."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_evidence_survives_json_and_a_foreign_one_is_left_alone(tmp_path: Path) 
 
 @pytest.mark.parametrize("number", [-1e15, -1, 0, 1, 1e15])
 def test_every_evidence_that_is_accepted_is_judged(number: float) -> None:
-    """One number at a time, so that a file with an extreme value is refused, or judged without an error."""
+    """Change one number at a time: a file with an extreme value is refused, or diagnosed without an error."""
     judged = 0
     for base in (SOUND, AUTOENCODER):
         for name, value in base.to_dict().items():
@@ -202,7 +202,7 @@ def test_a_stopped_training_that_overfits_is_not_told_to_go_on() -> None:
 
 
 def test_samples_unlike_images_are_seen_and_the_cause_is_named() -> None:
-    """beta=0 under a standard normal prior: reconstructions are fine, samples are not (numbers of such a run)."""
+    """beta=0 with a standard normal prior: reconstructions are good, samples are not (numbers of such a run)."""
     free = replace(SOUND, beta=0.0, rate_nats=84.2, sample_shift=0.63, sample_distance=4.2, sample_variety=0.64)
     found = diagnose(free)
     assert (found.verdict, dict(found.changes)) == ("prior mismatch", {"beta": 1})
@@ -230,7 +230,7 @@ def test_an_autoencoder_whose_codes_miss_its_prior_is_seen_too() -> None:
 
 
 def test_noisy_textures_are_not_called_collapsed() -> None:
-    """A model that explains little, because most is noise, but whose latent is used."""
+    """A model that explains little, because most of the images is noise, but uses its latent."""
     textures = replace(SOUND, explained=0.08, linear_explained=0.05, wider_explained=0.09, rate_nats=6.0)
     found = diagnose(textures)
     assert found.verdict == "healthy" and all(row.is_ok is not False for row in found.rows)
@@ -275,7 +275,7 @@ def test_an_unused_level_is_named_and_gets_free_bits_and_then_a_longer_warm_up()
 
 
 def test_twenty_images_are_too_few() -> None:
-    """They were told to train for 2,560 epochs, then to stop earlier, then to train longer."""
+    """The advice used to be 2,560 epochs, then fewer, then more again."""
     twenty = replace(SOUND, train_count=16, held_out_count=2, images_seen=160, total_images=160, steps=10, epochs=10.0)
     found = diagnose(twenty)
     assert (found.verdict, found.remedy) == ("broken data", "data") and "16 training images and 2" in found.reason
@@ -285,7 +285,7 @@ def test_twenty_images_are_too_few() -> None:
 
 
 def _followed(e: Evidence, remedy: str, changes: dict[str, Any]) -> Evidence:
-    """The evidence after a command, if no symptom gets any better."""
+    """Return the evidence after a command if no symptom improves."""
     if remedy == "fit-prior":
         return replace(e, is_prior_fitted=True)
     known, values = {f.name for f in fields(Evidence)}, dict(changes)
@@ -312,7 +312,7 @@ _OTHER = [{}, _SHORT, {"has_patience": True}, {"is_grid": True}, {"is_conditiona
 
 @pytest.mark.parametrize("start", [SOUND, AUTOENCODER], ids=["vae", "autoencoder"])
 def test_advice_never_turns_in_a_circle(start: Evidence) -> None:
-    """Whoever follows it while nothing gets better meets no setting twice, and comes to an end."""
+    """If nothing improves, following the advice ends, and no setting occurs twice."""
     for (_, sick, _), unusual, other in itertools.product(SICK, _UNUSUAL, _OTHER):
         e, seen = replace(start, **other | unusual | sick), []
         for _ in range(20):
@@ -344,7 +344,7 @@ def test_what_early_stopping_ended_is_not_told_to_be_longer() -> None:
 
 
 def test_old_evidence_is_judged_as_it_was() -> None:
-    """Numbers that older runs do not have are None, and no rule holds for them."""
+    """Numbers that older runs lack are None, and no rule holds for them."""
     new = ("values", "peak", "leaked", "linear_explained", "wider_explained", "sample_distance", "sample_variety")
     old = replace(SOUND, **dict.fromkeys((*new, "obedience")))
     assert diagnose(old).verdict == "healthy"
@@ -368,7 +368,7 @@ def _examined(
     patience: int | None = None,
     **values: Any,
 ) -> Evidence:
-    """Of a model that was never trained."""
+    """Return the evidence on an untrained model."""
     row = resolve(recipes.override(recipes.get(recipe), {"width": 8, **values}), images.shape, 100)
     data = DataConfig("digits", images.shape[1:], images.shape[0], "00", train_images=100)
     model = build_model(row, images.shape).eval()
@@ -443,7 +443,7 @@ def test_sparse_and_dim_pictures_are_told_from_plain_ones() -> None:
 
 
 def test_a_decoder_that_is_told_nothing_ignores_the_condition() -> None:
-    """Samples of a decoder without weights for its condition, beside one that draws the class it is told."""
+    """Compare a decoder that ignores its condition with one that draws the requested class."""
     images = vk.open_images("digits")
     rows = is_trained_on(images, recipes.get("conditional-vae"))
     told = conditions_of(images, rows)
@@ -458,7 +458,7 @@ def test_a_decoder_that_is_told_nothing_ignores_the_condition() -> None:
 
 
 class _Drawn:
-    """A decoder that draws the mean image of the class it is told."""
+    """A decoder that draws the mean image of the requested class."""
 
     def __init__(self, means: torch.Tensor) -> None:
         self.means = means

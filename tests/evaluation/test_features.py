@@ -1,4 +1,4 @@
-"""Named features: what they are of, that they are the same every time, and what is refused."""
+"""Named features: their input, reproducibility, and refused files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_what_is_transparent_lies_over_white() -> None:
 
 
 def test_shrinking_takes_means_and_growing_is_bilinear() -> None:
-    """Without anti-aliasing, only the middle two of four pixels would be seen, and all would be white."""
+    """Without antialiasing, only the middle two of four pixels would count, and all would be white."""
     stripes = torch.tensor([0, 255, 255, 0], dtype=torch.uint8).repeat(16).expand(1, 1, 64, 64)
     assert prepare(stripes, 16)[..., 1:-1].abs().max() < 0.01
     small = pixels(1, 3, 8, 8)
@@ -73,7 +73,7 @@ def test_the_file_is_small_and_says_what_it_is() -> None:
 
 
 def test_another_file_under_its_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name promises the numbers: one changed bit is another function."""
+    """The name identifies the weights: one changed bit is another function."""
     weights = load_file(CLASSIFIER_FILE)
     with safe_open(CLASSIFIER_FILE, framework="pt") as file:
         facts = file.metadata()
@@ -119,7 +119,7 @@ def test_the_accuracy_in_the_file_is_that_of_the_file(photos: Images) -> None:
 
 
 def test_distances_order_what_the_eye_would(photos: Images) -> None:
-    """Halves of one set are nearer than two classes; blur, and photographs against noise, are far."""
+    """Halves of one set are nearer than two classes; blurred images and noise are far from photographs."""
     judge = small_classifier()
     some = photos.pixels[torch.randperm(len(photos), generator=torch.Generator().manual_seed(0))[:4000]]
     one, other = judge.of(some[:2000]), judge.of(some[2000:])
@@ -137,7 +137,7 @@ def test_distances_order_what_the_eye_would(photos: Images) -> None:
 
 
 def random_weights(seed: int = 0) -> dict[str, Tensor]:
-    """As a state dict of torchvision's network: kernels of a size that keeps the signal, statistics near (0, 1)."""
+    """Return weights for torchvision's network, with kernels that preserve the signal and statistics near (0, 1)."""
     generator = torch.Generator().manual_seed(seed)
     found = {}
     for name, shape in shapes().items():
@@ -189,7 +189,7 @@ def test_names_and_shapes_are_those_of_torchvision() -> None:
 
 
 def reference(weights: dict[str, Tensor], x: Tensor) -> Tensor:
-    """The network once more, one block at a time from the figures of the paper, with batch normalisation as a layer."""
+    """A second implementation of the network from the figures of the paper, with separate batch normalization."""
 
     def unit(name: str, x: Tensor, stride: int = 1, pad: bool = True) -> Tensor:
         kernel = weights[f"{name}.conv.weight"]

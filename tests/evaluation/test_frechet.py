@@ -1,4 +1,4 @@
-"""Distances between sets of features, against closed forms, scipy, and double loops in numpy."""
+"""Distances between sets of features, compared with closed forms, scipy, and double loops in numpy."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_frechet_is_the_closed_form_where_covariances_commute() -> None:
 
 @pytest.mark.parametrize("counts", [(200, 100), (40, 7), (7, 8)])
 def test_frechet_is_that_of_scipy_sqrtm(counts: tuple[int, int]) -> None:
-    """The formula as it is written, with the root of a product that is not symmetric."""
+    """The formula of the paper, with the root of a product that is not symmetric."""
     a, b = normal(counts[0], 6) @ normal(6, 6, 1), normal(counts[1], 6, 2) @ normal(6, 6, 3) + 0.5
     cov_a, cov_b = np.cov(a.numpy(), rowvar=False), np.cov(b.numpy(), rowvar=False)
     root = scipy.linalg.sqrtm(cov_a @ cov_b)
@@ -111,7 +111,7 @@ def test_one_estimate_is_the_double_loop(n: int, m: int, monkeypatch: pytest.Mon
 
 
 def test_subsets_are_disjoint_and_of_either_set() -> None:
-    """As many subsets as fit: each image is in one, so their mean is that of loops over the same permutations."""
+    """Each image is in one subset, so the mean equals that of loops over the same permutations."""
     a, b = normal(120, 3), normal(150, 3, 1) + 1
     found = kernel_distance(a, b, subsets=2, subset_size=60, seed=3)
     generator = torch.Generator().manual_seed(3)
@@ -122,7 +122,7 @@ def test_subsets_are_disjoint_and_of_either_set() -> None:
 
 
 def test_the_kernel_distance_is_unbiased_and_its_error_is_honest() -> None:
-    """Of one distribution, (mean / standard error) of many pairs has mean 0, and the spread of Student's t."""
+    """For one distribution, (mean / standard error) over many pairs has mean 0 and the spread of Student's t."""
     found = [kernel_distance(normal(500, 3, 2 * s), normal(500, 3, 2 * s + 1), subset_size=50) for s in range(60)]
     ratios = torch.tensor([each.mean / each.standard_error for each in found if each.standard_error])
     assert len(ratios) == 60 and all(each.subsets == 10 and each.subset_size == 50 for each in found)

@@ -1,4 +1,4 @@
-"""Numbers about a model, against the same numbers by hand in numpy and float64."""
+"""Metrics of a model, compared with the same numbers computed by hand in numpy and float64."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_squared_errors_are_those_of_the_posterior_mean(name: str) -> None:
 
 @torch.no_grad()
 def by_hand(model: LatentModel, x: Tensor, samples: int) -> tuple[float, float, float]:
-    """Rate, distortion and the standard error of the distortion's one-sample estimate."""
+    """Return rate, distortion and the standard error of the distortion's one-sample estimate."""
     qz = model.encode(x)
     mean, variance = qz.mean.double().numpy(), (2 * qz.log_std.double()).exp().numpy()
     rate = 0.5 * (variance + mean**2 - 1 - np.log(variance)).sum(1).mean()
@@ -247,7 +247,7 @@ def test_how_far_it_is_is_told() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize(("images", "samples", "steps"), [(1, 1100, 3), (4, 2, 1)])
 def test_importance_samples_are_counted_while_they_are_drawn(images: int, samples: int, steps: int) -> None:
-    """Also within a single image, which many samples may keep busy for hours."""
+    """Also within a single image, for which many samples may take hours."""
     told: list[tuple[str, int, int]] = []
     measure(model_of("vae"), PIXELS[:images], iwae_samples=samples, counted=lambda *each: told.append(each))
     assert {(task, total) for task, _, total in told} == {("importance samples", images * samples)}

@@ -1,4 +1,4 @@
-"""Structural similarity, against its formula written out as loops over windows in numpy and float64."""
+"""Structural similarity, compared with its formula as loops over windows in numpy and float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a run: what it is given is what the run has, it is kept and renewed, and shows no image it should not."""
+"""The page of a run: its data match the run, it is stored and updated, and shows no image that it should not."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
 
 
 def planted(run: Path, tmp_path: Path) -> Path:
-    """A copy of a run that has been explored, with what a stranger may have added to what is kept."""
+    """A copy of an explored run, with files that a stranger may have added."""
     path = Path(shutil.copytree(run, tmp_path / "run"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(explorer, "serve", lambda *_: None)
@@ -308,7 +308,7 @@ def test_a_kept_page_that_is_a_link_is_neither_served_nor_removed(portraits_vae:
 
 
 def odd_pictures(run: Path, tmp_path: Path) -> dict[str, str]:
-    """Puts pictures into a run that are no pictures of it; by name, what is to be said of each."""
+    """Put invalid pictures into a run; returns the expected note for each name."""
     private = tmp_path / "private.png"
     Image.new("RGB", (40, 40), (250, 10, 20)).save(private)
     pictures = run / "pictures"

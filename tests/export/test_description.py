@@ -1,4 +1,4 @@
-"""``model.json`` of a stranger: any value of any field is read, or refused in one sentence that names the file."""
+"""``model.json`` from a stranger: any value is accepted, or refused in one sentence that names the file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ EARLY: dict[str, Any] = {
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every value, containers included."""
+    """Return the path of every value, including containers."""
     if path:
         yield path
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -58,7 +58,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def put(whole: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """A copy with another value at a place."""
+    """Return a copy with another value at a path."""
     if not path:
         return value
     whole = copy.deepcopy(whole)
@@ -83,7 +83,7 @@ VALUES = st.recursive(
 
 
 def is_sound(folder: Path) -> bool:
-    """Whether the description can be read; if not, a sentence names it."""
+    """Return whether the description can be read; otherwise check that the error names it."""
     try:
         read_description(folder)
     except UserError as error:
@@ -109,7 +109,7 @@ def test_any_value_anywhere_is_read_or_refused(
 @pytest.mark.parametrize("wrong", [{}, [], "text", True, -1, 0.5, float("nan"), float("inf"), "\ud800"], ids=repr)
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
 def test_no_place_takes_everything(place: tuple[Any, ...], wrong: Any, tmp_path: Path) -> None:
-    """Of these values a field takes a few; no field takes NaN or infinity."""
+    """A field accepts few of these values; no field accepts NaN or infinity."""
     takes = is_sound(written(tmp_path, put(EARLY, place, wrong)))
     if isinstance(wrong, float) and not math.isfinite(wrong):
         assert not takes

@@ -1,4 +1,4 @@
-"""Exported folders: usable without PyTorch, and no change to a file goes unseen."""
+"""Exports: usable without PyTorch, and every change to a file is detected."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_export_and_verify_in_words(vaekit: Cli, portraits_vae: Path, tmp_path: 
 
 @pytest.fixture(scope="module")
 def with_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of an autoencoder whose codes a mixture was fitted to."""
+    """An export of an autoencoder with a mixture fitted to its latents."""
     folder = tmp_path_factory.mktemp("fitted")
     run = vk.train("digits", "ae", folder / "run", images=64, settings={"net": "mlp"}, quiet=True)
     run.fit_prior(components=3)
@@ -247,7 +247,7 @@ def test_a_prior_that_draws_otherwise_is_seen(with_network: Path, tmp_path: Path
 
 
 def network(nodes: list[Any], path: Path) -> None:
-    """An encoder of a stranger's making."""
+    """An encoder from a stranger."""
     floats, shape = onnx.TensorProto.FLOAT, ["batch", "c", "h", "w"]
     given = onnx.helper.make_tensor_value_info("image", floats, shape)
     outputs = [onnx.helper.make_tensor_value_info(name, floats, None) for name in ("mean", "log_variance")]
@@ -271,7 +271,7 @@ def endless(path: Path) -> None:
 
 
 def greedy(path: Path) -> None:
-    """Asks for 32 GB, of which a part depends on the image, so that it is not known before."""
+    """Needs 32 GB, partly depending on the image, so that it is not known in advance."""
     make = onnx.helper.make_node
     many = onnx.helper.make_tensor("many", onnx.TensorProto.INT64, [1], [1 << 33])
     nodes = [

@@ -24,7 +24,7 @@ SMALL = {"seed-vae": (3, 32, 32), "seed-ae": (1, 28, 28), "fast-ae": (1, 28, 28)
 
 
 def model_of(recipe: Any, shape: tuple[int, int, int], seed: int = 0) -> Any:
-    """A model with weights that are not at their start, where residual branches would be zero."""
+    """A model with random weights, because initial residual branches are zero."""
     row = resolve(replace(recipe, width=recipe.width or 16), shape)
     model = build_model(row, shape).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
@@ -53,9 +53,9 @@ TRACES: dict[tuple[str, object], Any] = {}
 
 @pytest.fixture
 def traced_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal networks, as those of both precisions and of recipes that differ in their loss, are traced once.
+    """Trace equal networks once, such as those of both precisions and of recipes that differ only in the loss.
 
-    A network of a prior has no weights of its own, so it is shared within a test only.
+    The network of a prior has no weights of its own, so it is shared only within a test.
     """
     real = torch.onnx.export
 

@@ -1,4 +1,4 @@
-"""A set at a glance: which images are shown, in which rows, under which names."""
+"""Contact sheets: which images are shown, in which rows, under which names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaekit.figures.contact_sheet import overview
 
 
 def numbered(count: int, labels: list[int] | None = None, classes: tuple[str, ...] = ()) -> Images:
-    """Images whose every pixel is their number."""
+    """Return images whose pixels equal their index."""
     pixels = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
     marks = None if labels is None else torch.tensor(labels)
     return Images(pixels, tuple(map(str, range(count))), labels=marks, classes=classes)

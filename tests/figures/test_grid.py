@@ -1,4 +1,4 @@
-"""Picture sheets: every pixel is where it should be, files are whole, and nothing is random that should not be."""
+"""Sheets: every pixel is at its place, files are complete, and results are deterministic."""
 
 from __future__ import annotations
 

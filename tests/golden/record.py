@@ -1,6 +1,6 @@
-"""Writes golden runs: ``python tests/golden/record.py``. For a new ``format_version`` add some, keep the old ones.
+"""Write golden runs: ``python tests/golden/record.py``. For a new ``format_version``, add some and keep the old ones.
 
-What lies here was saved by an earlier vaekit and must load, with the same numbers, in every later one.
+The runs in this folder were saved by earlier versions. They must load in every later one, with the same numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUNS = {
 
 
 def record(name: str) -> None:
-    """Trains for a second, keeps what the verbs need, and writes down what they gave."""
+    """Train for a second, keep the files that the verbs need, and record their results."""
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
     run = vk.train("digits", out=folder, epochs=2, device="cpu", quiet=True, **RUNS[name])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Expressions: what is read, what is refused and where, and that printing and reading are inverse."""
+"""Expressions: what is accepted, what is refused and where, and that formatting and parsing are inverse."""
 
 from __future__ import annotations
 

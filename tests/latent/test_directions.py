@@ -1,4 +1,4 @@
-"""Directions of attributes: each method against what it must find in codes made by a known law."""
+"""Directions of attributes: each method on latents whose true directions are known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vaekit.latent.directions import METHODS, Column, Direction, columns_of, fit
 def made(
     count: int = 4000, noise: float = 0.0, seed: int = 0
 ) -> tuple[torch.Tensor, dict[str, np.ndarray], np.ndarray]:
-    """Codes z = 1 + a·A + b·B + noise, where b is likely with a; the columns, and the rows A and B."""
+    """Return latents z = 1 + a·A + b·B + noise, with correlated a and b; the columns, and the rows A and B."""
     rng = np.random.default_rng(seed)
     a = (rng.random(count) < 0.5).astype(float)
     b = (rng.random(count) < 0.2 + 0.6 * a).astype(float)
@@ -136,7 +136,7 @@ def test_any_codes_give_finite_directions(count: int, latents: int, seed: int, m
 
 
 def mixed(count: int, missing: bool) -> tuple[torch.Tensor, dict[str, Column]]:
-    """Codes and columns of every kind: numbers, words, classes, one that is the sum of two others, and one of noise."""
+    """Return latents and columns of every kind: numbers, texts, classes, a sum of two others, and noise."""
     rng = np.random.default_rng(3)
     a, b = (rng.random((2, count)) < 0.5).astype(float)
     attributes = {

@@ -1,4 +1,4 @@
-"""A prior fitted to codes: it finds what they were drawn from, is kept for its weights alone, and is what is drawn."""
+"""A prior fitted to latents: it recovers their distribution, belongs to one set of weights, and is sampled from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vaekit.latent.fit_prior import KINDS, FittedFlow, fit
 
 
 def bundles(count: int = 600) -> Tensor:
-    """Three bundles of codes, of which two are narrow, far from the origin and of unlike scales."""
+    """Return three clusters of latents, two of them narrow, far from the origin and with different scales."""
     noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(0))
     centres = torch.tensor([[0.0, 0.0], [30.0, 0.0], [0.0, 0.2]])
     return torch.tensor([100.0, -7.0]) + centres[torch.arange(count) % 3] + noise * torch.tensor([2.0, 0.01])
@@ -33,7 +33,7 @@ def fitted(kind: str) -> tuple[nn.Module, dict[str, Any]]:
 
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a flow, for what is true after any number of them."""
+    """Few steps of a flow, for properties that hold after any number of steps."""
     monkeypatch.setattr("vaekit.latent.fit_prior._STEPS", 60)
 
 
@@ -89,7 +89,7 @@ def test_the_nats_are_of_the_codes_that_were_held_out_in_their_own_units(kind: s
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_codes_that_are_held_out_nothing_is_fitted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for the step of a flow that is best for them: here there is one."""
+    """Except for the choice of the best step of a flow; here there is only one step."""
     monkeypatch.setattr("vaekit.latent.fit_prior._STEPS", 0)
     codes = bundles(200)
     elsewhere = torch.where(is_held(len(codes)).unsqueeze(1), 1000.0, codes)
@@ -108,7 +108,7 @@ def test_a_flow_that_has_learned_nothing_is_the_normal_of_the_scaling() -> None:
 
 
 def test_a_flow_is_that_of_its_best_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps that are far too long lead it away from the codes."""
+    """With far too large steps, a flow gets worse."""
     monkeypatch.setattr("vaekit.latent.fit_prior._LEARNING_RATE", 0.3)
     monkeypatch.setattr("vaekit.latent.fit_prior._STEPS", 100)
     codes = bundles(200)

@@ -1,4 +1,4 @@
-"""Inpainting: exact where the answer is known, unchanged where the image is visible, harmless to the model."""
+"""Inpainting: exact if the answer is known, visible pixels unchanged, and no effect on the model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FixedNormal(Likelihood):
 
 
 def linear_model(scale: float = SCALE) -> LatentModel:
-    """x = 0.5 + W z + scale · noise, z standard normal: every conditional is known."""
+    """x = 0.5 + W z + scale · noise with standard normal z: all conditionals are known."""
     generator = torch.Generator().manual_seed(0)
     encoder, decoder = nn.Linear(16, LATENTS), nn.Linear(LATENTS, 16, bias=False)
     with torch.no_grad():
@@ -53,7 +53,7 @@ def weights(model: LatentModel) -> Tensor:
 
 
 def exact(model: LatentModel, x: Tensor, hidden: Tensor, scale: float) -> Tensor:
-    """E[x|ẑ] at the maximum a posteriori code given the visible pixels: a ridge regression per image."""
+    """E[x|ẑ] at the maximum a posteriori latent given the visible pixels: a ridge regression per image."""
     filled = x.clone()
     for row in range(len(x)):
         gone = hidden[row].flatten()
@@ -72,7 +72,7 @@ def images() -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("kind", [NormalImage, Laplace])
 def test_a_sharp_likelihood_is_widened_as_its_tails_fall(kind: type) -> None:
-    """One of scale 0.05 then counts a distance as one of scale 0.5 does."""
+    """A likelihood of scale 0.05 is weighted like one of scale 0.5."""
     mean, hidden = torch.zeros(1, 1, 1), torch.zeros(2, 1, 1, 1, dtype=torch.bool)
     x = torch.tensor([0.3, 0.7]).view(2, 1, 1, 1)
     sharp, wide = (_misfit(kind(mean, torch.tensor(math.log(scale))), x, hidden) for scale in (0.05, 0.5))
@@ -84,14 +84,14 @@ def test_a_sharp_likelihood_is_widened_as_its_tails_fall(kind: type) -> None:
 def test_it_is_exact_on_a_linear_model(
     images: tuple[Tensor, Tensor], starts: int, scale: float, trusted: float
 ) -> None:
-    """A scale of at least 0.5 is taken as it is; a sharper one counts as 0.5."""
+    """A scale of at least 0.5 is used unchanged; a smaller one counts as 0.5."""
     model = linear_model(scale)
     filled = inpaint(model, *images, steps=300, starts=starts)
     torch.testing.assert_close(filled, exact(model, *images, trusted), rtol=0, atol=2e-4)
 
 
 def test_with_codes_each_search_is_held_by_the_code_it_starts_from(images: tuple[Tensor, Tensor]) -> None:
-    """One code, found among many, is exact: the images are pictures of codes that are in the set."""
+    """One start, chosen among many, is exact: the images are pictures of stored latents."""
     model, codes = linear_model(0.5), torch.randn(50, LATENTS, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         truth = model.decode(codes[[7, 30]]).mean
@@ -122,7 +122,7 @@ def test_an_image_is_filled_the_same_in_any_company(images: tuple[Tensor, Tensor
 
 
 def test_the_model_is_left_as_it_was_even_without_gradients() -> None:
-    """Parameters, BatchNorm statistics and gradients stay; the caller may have switched gradients off."""
+    """Parameters, BatchNorm statistics and gradients do not change; the caller may have disabled gradients."""
     model = build_model(recipes.get("seed-vae"), (1, 16, 16)).eval()
     x, hidden = torch.rand(2, 1, 16, 16), random_rectangle(2, 16, 16, 6)
     before = {name: t.clone() for name, t in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Images found by their codes: neighbours against a search by hand, the plane against a decomposition by numpy."""
+"""Images compared by latents: neighbors against a search by hand, the plane against numpy's decomposition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs on tensors: deterministic codes, exact latent arithmetic, one seed per generated image."""
+"""The verbs on tensors: deterministic latents, exact latent arithmetic, one seed per generated image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHAPE = (1, 4, 4)
 
 
 class IdentityPosterior(Posterior):
-    """Features are the mean; the standard deviation is far from zero, so that a sample would be noticed."""
+    """Features are the mean; the standard deviation is large, so that sampling would be noticed."""
 
     def forward(self, features: Tensor) -> DiagonalNormal:
         return DiagonalNormal(features, torch.zeros_like(features))
@@ -38,7 +38,7 @@ class IdentityLikelihood(Likelihood):
 
 
 def identity_model() -> LatentModel:
-    """A linear toy: the code is the image, pixel by pixel."""
+    """A linear toy model: the latent is the image, pixel by pixel."""
     linear = nn.Linear(16, 16, bias=False)
     nn.init.eye_(linear.weight)
     encoder, decoder = nn.Sequential(nn.Flatten(), linear), nn.Sequential(linear, nn.Unflatten(-1, SHAPE))
@@ -53,7 +53,7 @@ def random_pixels(count: int, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> 
 
 @pytest.fixture(scope="module")
 def seed_vae() -> LatentModel:
-    """The seed net at its smallest, with BatchNorm statistics that are not the initial ones."""
+    """The smallest ``seed-conv`` network, with BatchNorm statistics that are not the initial ones."""
     model = build_model(recipes.get("seed-vae"), (3, 16, 16))
     model.train()
     with torch.no_grad():
@@ -68,7 +68,7 @@ def vae() -> LatentModel:
 
 
 def test_encodings_are_posterior_means_and_do_not_change(seed_vae: LatentModel) -> None:
-    """Mistake 6 of the founding systems: sampled encodings where deterministic ones are meant."""
+    """Mistake 6 of the original systems: sampled latents where deterministic ones are meant."""
     pixels = random_pixels(5, (3, 16, 16))
     first, second = edit.encode(seed_vae, pixels), edit.encode(seed_vae, pixels)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_encodings_are_posterior_means_and_do_not_change(seed_vae: LatentModel) 
     ],
 )
 def test_no_verb_runs_in_training_mode(seed_vae: LatentModel, verb: Callable[[LatentModel], Tensor]) -> None:
-    """Mistake 7: BatchNorm of a model that was left in training mode mixes the images of a batch."""
+    """Mistake 7: BatchNorm of a model in training mode mixes the images of a batch."""
     before = {name: t.clone() for name, t in seed_vae.state_dict().items()}
     seed_vae.train()
     try:

@@ -1,4 +1,4 @@
-"""Paths between codes and axes through them, against their definitions."""
+"""Paths between latents, and axes of the latent space, compared with their definitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions: what a model is told of an image, what it can be asked for, and that it does what it is told."""
+"""Conditions: how they are encoded and parsed, and that a model follows them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_parts_are_hidden_whole_all_or_each() -> None:
 
 
 def squares(count: int = 240) -> Images:
-    """Half of the images are bright above, half below, with some noise; the label says which."""
+    """Half of the images are bright at the top, half at the bottom, with some noise; the label says which."""
     labels = torch.arange(count) % 2
     pixels = torch.randint(40, (count, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     for row, label in enumerate(labels.tolist()):
@@ -126,7 +126,7 @@ def test_it_draws_what_it_is_asked_for(trained: vk.Run) -> None:
 
 
 def test_what_it_is_told_saves_rate(trained: vk.Run) -> None:
-    """The label need not be in the code; told nothing, the model has to find it in the image."""
+    """The latent need not encode a known label, but must encode an unknown one."""
     told = trained.evaluate(squares())
     blind = Images(**{**vars(squares()), "labels": None, "classes": ()})
     unaided = trained.evaluate(blind)

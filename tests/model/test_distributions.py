@@ -1,4 +1,4 @@
-"""Densities against torch.distributions in float64, divergences against Monte Carlo, samples against their moments."""
+"""Densities compared with torch.distributions in float64, divergences with Monte Carlo, samples with their moments."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_continuous_bernoulli_integrates_to_one_and_has_its_mean(logit: float) -
 
 
 def test_the_series_of_the_continuous_bernoulli_meets_its_closed_form() -> None:
-    """The derivative of the log density is x − mean, on both sides of where one takes over from the other."""
+    """The derivative of the log density is x − mean, on both sides of the switch between the two formulas."""
     logits = LOGITS.double().view(1, 1, -1).requires_grad_()
     px = ContinuousBernoulli(logits)
     (gradient,) = torch.autograd.grad(px.log_prob(torch.full_like(logits, 0.3).detach()), logits)

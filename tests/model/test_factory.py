@@ -1,4 +1,4 @@
-"""Recipe rows become the models they describe; impossible pairs are refused with the way out."""
+"""Recipes become the models that they describe; impossible combinations are refused with a remedy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_seed_vae_has_exactly_the_specified_number_of_parameters() -> None:
 
 
 def test_no_model_is_built_with_the_compiler_of_torch() -> None:
-    """Importing it, or sympy for it, takes longer than building the model."""
+    """Importing it, or sympy, would take longer than building the model."""
     code = (
         "import sys; from vaekit.config.table import RECIPES; from vaekit.model.factory import build_model\n"
         "for row in RECIPES.values():\n"

@@ -1,5 +1,5 @@
-"""Flows: the logarithm of their determinant is that of autograd's Jacobian, both ways lead back, and each begins as
-the identity."""
+"""Flows: the log determinant equals that of autograd's Jacobian, both directions are inverse, and each starts as the
+identity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def randoms(*shape: int, seed: int = 0) -> Tensor:
 
 
 def stirred(module: nn.Module) -> nn.Module:
-    """With weights that are not those of the start."""
+    """Return the module with random weights instead of the initial ones."""
     generator = torch.Generator().manual_seed(1)
     module = module.double()
     with torch.no_grad():

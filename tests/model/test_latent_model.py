@@ -1,4 +1,4 @@
-"""The waist: what inference returns is what the formulas say of the same noise."""
+"""The result of inference equals the formulas for the same noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads: which numbers become means and scales, and what the scale is bounded by."""
+"""Likelihood heads: which outputs become means and scales, and the bounds of the scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every likelihood in a whole run: it trains, is measured in the right unit, and serves every verb."""
+"""Every likelihood in a complete run: it trains, is measured in the right unit, and works with every verb."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_autoencoder_may_measure_its_error_with_any(name: str, likelihood: st
 
 
 def test_a_mixture_overfits_eight_faces() -> None:
-    """Five bits below where it starts, and pictures much nearer to the faces than their mean is."""
+    """Five bits below the start, and pictures much nearer to the faces than their mean."""
     pixels = torch.from_numpy(draw(8, 8)).permute(0, 3, 1, 2).contiguous()
     values = {"net": "mlp", "hidden": "100", "latent_dim": 8, "mixture_components": 3, "batch_size": 8}
     row = override(with_likelihood(get("vae"), "discretized-logistic-mixture"), {**values, "learning_rate": 1e-2})
@@ -108,7 +108,7 @@ def test_a_uniform_model_that_says_nothing_needs_eight_bits() -> None:
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_a_decoder_of_real_shapes_gives_each_image_its_probability(likelihood: str) -> None:
-    """Several samples per image, in one go, are what each alone would give."""
+    """Several samples per image at once equal those computed one by one."""
     model = build_model(override(get("vae"), {**SMALL, "likelihood": likelihood}), (3, 8, 8)).eval()
     x = torch.randint(0, 2, (2, 3, 8, 8), generator=torch.Generator().manual_seed(0)).float()
     noise = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1))

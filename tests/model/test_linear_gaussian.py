@@ -53,7 +53,7 @@ def weights_of(model: LatentModel) -> tuple[Tensor, Tensor]:
 
 
 def images(model: LatentModel, count: int = 40) -> Tensor:
-    """Images drawn from the model itself."""
+    """Return images sampled from the model itself."""
     generator = torch.Generator().manual_seed(5)
     z = torch.randn(count, LATENTS, generator=generator, dtype=torch.float64)
     noise = torch.randn(count, *SHAPE, generator=generator, dtype=torch.float64)
@@ -83,7 +83,7 @@ def exact_posterior(model: LatentModel, x: Tensor) -> td.MultivariateNormal:
 
 
 def make_exact(model: LatentModel) -> None:
-    """Gives the encoder the true posterior."""
+    """Set the encoder to the true posterior."""
     weight, bias = weights_of(model)
     inverse = torch.linalg.inv(weight.mT @ weight + SCALE**2 * torch.eye(LATENTS, dtype=torch.float64))
     model.posterior.mean.weight.data = inverse @ weight.mT
@@ -198,7 +198,7 @@ def test_training_everything_reaches_the_maximum_likelihood_of_probabilistic_pca
 
 
 def gradients_of(model: LatentModel, loss: Tensor) -> Tensor:
-    """Of the encoder's weights, one long vector."""
+    """Return the gradient of the encoder's weights as one vector."""
     found = torch.autograd.grad(loss, list(model.posterior.parameters()))
     return torch.cat([gradient.flatten() for gradient in found])
 
@@ -220,14 +220,14 @@ def test_gradients_of_the_reparameterised_bound_are_the_analytic_ones() -> None:
 
 
 def iwae_bounds(model: LatentModel, x: Tensor, samples: int, repeats: int = 4000) -> Tensor:
-    """Independent estimates of the bound of one image, ``[repeats]``."""
+    """Return independent estimates of the bound of one image, ``[repeats]``."""
     noise = torch.randn(samples, repeats, LATENTS, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     with torch.no_grad():
         return -IWAE()(model.infer(Batch(x.expand(repeats, -1, -1, -1)), noise), ONE).loss
 
 
 def test_the_importance_weighted_bound_rises_with_its_samples_to_log_px() -> None:
-    """Burda et al. 2016, Theorem 1; the encoder is some way from the true posterior."""
+    """Burda et al. 2016, Theorem 1; the encoder differs from the true posterior."""
     model = ppca(3)
     make_exact(model)
     model.posterior.mean.weight.data += 0.1
@@ -255,7 +255,7 @@ def test_with_the_true_posterior_any_number_of_samples_gives_log_px() -> None:
 
 
 def test_both_gradients_of_the_importance_weighted_bound_agree_on_average_and_one_is_less_noisy() -> None:
-    """Tucker et al. 2018: the doubly reparameterised one is unbiased and has the smaller variance."""
+    """Tucker et al. 2018: the doubly reparameterized gradient is unbiased and has a smaller variance."""
     model, repeats = ppca(3), 1000
     make_exact(model)
     model.posterior.mean.weight.data += 0.1

@@ -1,4 +1,4 @@
-"""Networks: the seeds layer by layer, and a residual net whose output is exactly as large as its input."""
+"""Networks: the original ones layer by layer, and a residual network whose output has the size of its input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objectives: what is minimised, and that the bound stays the bound whatever is minimised."""
+"""Objectives: what is minimized, and that the reported bound does not depend on it."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_mmd_is_that_of_pairs_one_by_one() -> None:
 
 
 def test_mmd_of_equal_distributions_is_zero_on_average_even_of_the_same_noise() -> None:
-    """Rows of the one may be made of the same rows of the other: no pair of a row with itself is counted."""
+    """Rows of one set may depend on the same rows of the other, because pairs of a row with itself are left out."""
     found = []
     for seed in range(300):
         draws = randoms(16, 4, seed=seed)

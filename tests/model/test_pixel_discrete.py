@@ -1,4 +1,4 @@
-"""Probabilities of bytes: they sum to one, are those of numpy and scipy in float64, and stay finite anywhere."""
+"""Probabilities of bytes: they sum to one, equal those of numpy and scipy in float64, and are finite everywhere."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 
 
 def by_hand(cdf: Callable, location: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """``[256, ...]``: differences of the distribution function, the edges taking the tails."""
+    """Return ``[256, ...]``: differences of the distribution function; the edges include the tails."""
     edges = (np.arange(1, 256) - 0.5) / 255
     below = cdf((edges.reshape(-1, *[1] * location.ndim) - location) / scale)
     none = np.zeros((1, *location.shape))
@@ -82,7 +82,7 @@ def test_they_are_the_differences_of_the_distribution_function(kind: Any, kept: 
 
 @pytest.mark.parametrize(("kind", "error"), [(DiscretizedLogistic, 3e-5), (DiscretizedNormal, 2e-4)])
 def test_float32_is_as_fine_as_its_inputs(kind: Any, error: float) -> None:
-    """The normal's two tails are near each other where the bin is a hundredth of the scale: two digits are lost."""
+    """The two tails of the normal are nearly equal if the bin is a hundredth of the scale: two digits are lost."""
     location, log_scale = 0.5 + 0.3 * doubles(1, 8, 8), doubles(1, 8, 8, seed=1).clamp(-1, 1) - 2
     x = images(20, 1, 8, 8)
     exact = kind(location, log_scale).log_prob_map(x)
@@ -95,7 +95,7 @@ def test_float32_is_as_fine_as_its_inputs(kind: Any, error: float) -> None:
     ("kind", "log_cdf"), [(DiscretizedLogistic, special.log_expit), (DiscretizedNormal, special.log_ndtr)]
 )
 def test_tails_far_away_are_those_of_scipy(kind: Any, log_cdf: Callable) -> None:
-    """Near the edge of its bin a density that falls fast has all of the bin's mass, and the edges have the tails."""
+    """A steep density has all mass of a bin near its edge, and the edges include the tails."""
     location, scale = torch.tensor([-3.0, 0.5, 4.0]).double().view(1, 1, 3), 0.004
     px = kind(location, torch.tensor(scale, dtype=torch.float64).log())
     for value in (0, 10, 250, 255):
@@ -133,7 +133,7 @@ def test_a_wide_range_of_bytes_is_recovered() -> None:
 
 @pytest.mark.parametrize("off", [-1e-6, 1e-6])
 def test_a_byte_is_recovered_from_a_value_that_was_rounded_otherwise(off: float) -> None:
-    """As by v · (1/255) in float32, or by a mean of equal pixels."""
+    """Rounding as from v · (1/255) in float32, or from a mean of equal pixels."""
     px = Categorical256(doubles(256, 1, 1, 1))
     torch.testing.assert_close(px.log_prob_map(VALUES + off), px.log_prob_map(VALUES), rtol=0, atol=0)
     for kind in KINDS:
@@ -189,7 +189,7 @@ def test_one_gray_component_is_a_discretised_logistic() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("seed", range(3))
 def test_each_channel_sums_to_one_given_those_before_it(channels: int, seed: int) -> None:
-    """By the chain rule so does the mixture, over all 256^C values of a pixel."""
+    """By the chain rule, the mixture sums to one over all 256^C values of a pixel, too."""
     mixture, x = mixture_of(channels, seed=10 * seed), images(channels, 2, 2, seed=seed)
     for channel in range(channels):
         every = x.repeat(256, 1, 1, 1)
@@ -247,7 +247,7 @@ def test_the_mean_of_a_gray_mixture_is_that_of_its_bins() -> None:
 
 
 def test_the_mean_of_a_coloured_mixture_is_that_of_its_bins() -> None:
-    """Summed over what comes before, in the interior, where nothing is clamped."""
+    """Summed over earlier channels, in the interior, where nothing is clamped."""
     location = torch.tensor([[0.57, 0.5, 0.5], [0.45, 0.52, 0.48]], dtype=torch.float64).view(2, 3, 1, 1)
     coefficients = torch.tensor([[0.8, 0.7, 0.6], [-0.7, 0.5, 0.8]], dtype=torch.float64).view(2, 3, 1, 1)
     mixture = DiscretizedLogisticMixture(doubles(2, 1, 1), location, torch.full_like(location, -5.5), coefficients)

@@ -99,7 +99,7 @@ def test_the_fitted_covariance_is_always_positive_definite(
 @pytest.mark.parametrize("images", [1, 2, 8, 64])
 @pytest.mark.parametrize("scale", [1.0, 1000.0])
 def test_few_images_in_many_dimensions_leave_a_factor(images: int, scale: float) -> None:
-    """Without a rate to pay, codes are far apart and narrow: a covariance of low rank, but for rounding."""
+    """Without a weight of the rate, posteriors are far apart and narrow: a covariance of low rank, up to rounding."""
     qz = DiagonalNormal(scale * randoms(images, 64), torch.full((images, 64), -8.0))
     prior = FittedNormal(64)
     for _ in range(200):
@@ -140,7 +140,7 @@ def test_the_noise_of_a_sample_of_a_diagonal_normal_is_found_again() -> None:
 
 
 def mixture(kind: str) -> Mixture:
-    """Three normals in two dimensions, of unequal weight."""
+    """Three normals in two dimensions with different weights."""
     mean = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
     log_std = torch.tensor([[0.0, -0.5], [-1.0, 0.2], [0.1, 0.1]])
     factor = torch.diag_embed(log_std.exp()) + torch.tensor([[0.0, 0.0], [0.7, 0.0]])
@@ -163,7 +163,7 @@ def test_the_density_of_a_mixture_is_that_of_torch(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["diagonal", "full"])
 def test_samples_of_a_mixture_are_of_its_density(kind: str) -> None:
-    """Their moments are those of the density, and so are the shares of each component and how it is filled."""
+    """Samples have the moments of the density, and the weights and moments of each component."""
     mixed = mixture(kind)
     z = mixed.from_noise(randoms(200_000, 2))
     reference = of_torch(mixed)
@@ -192,7 +192,7 @@ def test_weights_need_not_sum_to_one() -> None:
 
 
 def test_what_the_first_number_leaves_is_noise_of_the_component() -> None:
-    """In order of the first number come the components, and in each its own numbers from low to high."""
+    """The first number selects the component, and increases with the first coordinate within it."""
     normals = DiagonalNormal(torch.tensor([[0.0], [100.0], [200.0]]), torch.zeros(3, 1))
     mixed = Mixture(torch.tensor([0.5, 0.3, 0.2]).log(), normals)
     ends, inner = [0.0, 0.5, 0.8, 1.0], [0.1, 0.5, 0.9]
@@ -202,7 +202,7 @@ def test_what_the_first_number_leaves_is_noise_of_the_component() -> None:
 
 
 def test_a_fitted_mixture_is_that_of_scaled_codes() -> None:
-    """log p(z) of codes z = mean + std · u is log p(u) − Σ log std."""
+    """log p(z) of latents z = mean + std · u is log p(u) − Σ log std."""
     mixed, prior = mixture("full"), MixturePrior(2, 3)
     prior.log_weights.copy_(mixed.log_weights)
     prior.mean.copy_(mixed.components.mean)

@@ -1,6 +1,6 @@
 """Eight mistakes of published VAE code, each with a test that fails if this library makes it.
 
-Where it helps, the mistake itself is written out and shown to be one.
+Where it helps, the mistake is implemented too, and shown to be wrong.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def test_mistake_2_the_negative_entropy_is_not_the_divergence() -> None:
 
 
 class Tiled(nn.Module):
-    """Decodes to a pattern repeated 2×2, as the encoder's pooling sees only one of the four."""
+    """Decodes to a pattern repeated 2×2, because the encoder's pooling keeps only one of the four."""
 
     def __init__(self, times: int) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ def test_mistake_4_the_seed_has_two_heads_of_all_dimensions_and_no_negative_std(
 
 
 def test_mistake_5_signs() -> None:
-    """With p(x|z) free of z, log p(x) is known: the bound must lie below it by exactly the rate."""
+    """If p(x|z) does not depend on z, log p(x) is known, and the bound is lower by exactly the rate."""
     model = faces_model()
     with torch.no_grad():
         model.decoder[-1].weight.zero_()

@@ -1,4 +1,4 @@
-"""Discrete latents: tokens and vectors are inverses, gradients pass straight through, and a codebook follows its
+"""Discrete latents: tokens and vectors are inverse, gradients pass straight through, and a codebook follows its
 features."""
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def test_all_tokens_of_rounded_numbers_are_used_by_spread_features() -> None:
 
 
 def _features_of(levels: list[int]) -> Tensor:
-    """One for each token, in the middle between the thresholds of Mentzer et al. 2024, Sec. 3.1, which are known."""
+    """Return a feature for each token, halfway between the thresholds of Mentzer et al. 2024, Sec. 3.1."""
     columns = []
     for count in levels:
         half = (count - 1) * 1.001 / 2
@@ -100,7 +100,7 @@ def test_thousands_of_levels_have_no_word_beyond_the_last(count: int) -> None:
 
 @pytest.mark.parametrize("levels", [[8, 8, 8], [5, 4], [3, 2], [2]])
 def test_stored_codes_keep_their_meaning(levels: list[int]) -> None:
-    """The formula as it was; what was stored with it has no shift."""
+    """The earlier formula; runs that were stored with it have no shift."""
     quantizer, features = ScalarQuantizer(levels), 3 * randoms(2000, len(levels))
     quantizer.load_state_dict({})
     count = torch.tensor(levels)
@@ -137,7 +137,7 @@ def test_a_word_is_the_nearest_vector() -> None:
 
 
 def test_a_codebook_goes_to_where_its_features_are() -> None:
-    """Three tight bundles of features, twelve vectors: each bundle gets vectors of its own, and all end up in one."""
+    """Three tight clusters of features and twelve vectors: every vector ends up in a cluster, and none is empty."""
     quantizer, centres = vectors(), torch.eye(3)
     for step in range(600):
         features = centres[torch.arange(90) % 3] + 0.02 * randoms(90, 3, seed=step)
@@ -176,7 +176,7 @@ def test_a_dead_vector_takes_half_of_the_one_that_is_used_most() -> None:
 
 
 def test_vectors_that_nobody_uses_come_back() -> None:
-    """All vectors but one begin where no feature is."""
+    """All vectors except one start where no features are."""
     quantizer = vectors(64, 4)
     quantizer.vectors.copy_(F.normalize(-torch.ones(64, 4) + 0.01 * randoms(64, 4), dim=-1))
     quantizer.vectors[0] = 0.5

@@ -1,6 +1,6 @@
-"""Each recipe's loss a second time, in the plain lines of its page: the same for every image, and the same gradients.
+"""Each recipe's loss equals that of the plain PyTorch code on its page, for every image, with the same gradients.
 
-The weights are moved from where they begin, so that no term is zero and no flow the identity.
+Weights are moved away from their initial values, so that no term is zero and no flow is the identity.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMES = sorted(RECIPES)
 
 @pytest.fixture(autouse=True)
 def _double() -> Iterator[None]:
-    """Everything in float64, constants that the library keeps as tensors too."""
+    """Use float64 everywhere, also for constants that the library keeps as tensors."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -46,7 +46,7 @@ def page(name: str) -> Callable[..., Tensor]:
 
 
 def built(name: str) -> tuple[Recipe, LatentModel]:
-    """The model of a row with a narrow network, all of it moved away from its start."""
+    """Return the model of a recipe with a narrow network and weights away from their initial values."""
     told = 5 if RECIPES[name].is_conditional else 0
     row = resolve(replace(override(RECIPES[name], {"width": 8}), condition_size=told), SHAPE)
     model, generator = build_model(row, SHAPE).train(), torch.Generator().manual_seed(SEED)
@@ -61,7 +61,7 @@ def built(name: str) -> tuple[Recipe, LatentModel]:
 
 
 def drawn(row: Recipe, model: LatentModel) -> tuple[Tensor, Tensor, Batch, Any]:
-    """Images and noise; what the library is given of them, and what the page is."""
+    """Images and noise, as arguments of the library and of the page."""
     generator = torch.Generator().manual_seed(SEED + 1)
     x = torch.rand(COUNT, *SHAPE, generator=generator)
     noise = torch.randn(row.samples, COUNT, model.latent_dim, generator=generator)
@@ -77,7 +77,7 @@ def drawn(row: Recipe, model: LatentModel) -> tuple[Tensor, Tensor, Batch, Any]:
 
 
 def both(row: Recipe, model: LatentModel, ramp: float) -> tuple[Tensor, Tensor]:
-    """The losses ``[B]`` of the library and of the page. What follows the batches stays as it is meanwhile."""
+    """Return the losses ``[B]`` of the library and of the page, without updating parts that follow batches."""
     x, noise, batch, noise_of_page = drawn(row, model)
     with model.observed():
         ours = Step(model, build_objective(row))(batch, noise, torch.tensor(ramp)).loss
@@ -86,7 +86,7 @@ def both(row: Recipe, model: LatentModel, ramp: float) -> tuple[Tensor, Tensor]:
 
 
 def gradients(loss: Tensor, model: LatentModel) -> Tensor:
-    """Of all weights, in a row."""
+    """Return the gradients of all weights as one vector."""
     found = torch.autograd.grad(loss.mean(), list(model.parameters()), materialize_grads=True)
     return torch.cat([each.flatten() for each in found])
 

@@ -1,4 +1,4 @@
-"""A small dense model against the same model written again in numpy and scipy, to a millionth: see reference.py."""
+"""A small dense model, compared with a second implementation in numpy and scipy (reference.py), to a millionth."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CASES = [
 
 
 def filled(model: LatentModel, seed: int, gain: float) -> LatentModel:
-    """With weights and biases drawn by numpy, all far from zero."""
+    """Return the module with weights and biases drawn by numpy, all far from zero."""
     generator = np.random.default_rng(seed)
     for parameter in model.parameters():
         size = 0.5 if parameter.ndim < 2 else 1.5 / math.sqrt(parameter.shape[1])
@@ -69,7 +69,7 @@ def filled(model: LatentModel, seed: int, gain: float) -> LatentModel:
 
 
 def both(case: Case, prior: str = "fitted-normal", seed: int = 0) -> tuple[LatentModel, reference.Net]:
-    """The model of vaekit and the same in numpy."""
+    """Return the model of vaekit, and the same in numpy."""
     shape = (case.channels, 3, 2)
     row = override(get("vae"), {**SMALL, "likelihood": case.likelihood, "prior": prior, **case.values})
     model = filled(build_model(row, shape).double().eval(), seed, case.gain)
@@ -81,7 +81,7 @@ def both(case: Case, prior: str = "fitted-normal", seed: int = 0) -> tuple[Laten
 
 
 def pixels_of(case: Case, seed: int = 1) -> Tensor:
-    """Bytes ``[B, C, 3, 2]``, black and white among them."""
+    """Return bytes ``[B, C, 3, 2]``, including black and white."""
     generator = np.random.default_rng(seed)
     levels = np.array([0, 255] if case.likelihood == "bernoulli" else [*range(256), *20 * [0, 255]], dtype=np.uint8)
     return torch.from_numpy(generator.choice(levels, (IMAGES, case.channels, 3, 2)))
@@ -98,7 +98,7 @@ def inferred(model: LatentModel, x: np.ndarray, noise: np.ndarray, target: np.nd
 
 
 def is_quadrature(case: Case) -> bool:
-    """Whether the library's mean is right to within a level, and not to the last digits."""
+    """Whether the library's mean is accurate only to within a level."""
     return case.likelihood == "discretized-logistic-mixture" and case.channels >= 3
 
 
@@ -139,7 +139,7 @@ def test_densities_of_latents_and_their_divergence(prior: str, seed: int) -> Non
 
 
 def test_samples_of_a_fitted_prior_have_its_moments() -> None:
-    """Of noise that has exactly the moments of a standard normal."""
+    """Expectations over noise that has exactly the moments of a standard normal."""
     model, net = both(Case("normal"))
     sides = math.sqrt(LATENTS) * np.eye(LATENTS)
     z = model.drawn_from().from_noise(torch.from_numpy(np.concatenate([sides, -sides]))).numpy()
@@ -205,7 +205,7 @@ def test_the_terms_of_an_inference_give_the_importance_weighted_bound(prior: str
 
 
 def test_the_reference_is_a_bound_that_rises_to_the_evidence() -> None:
-    """In three dimensions log p(x) is an integral that can be summed: the reference's own parts fit together."""
+    """In three dimensions, log p(x) can be integrated numerically, which checks the reference itself."""
     case = Case("normal", 1, {"scale": "fixed", "fixed_scale": 1.0})
     _, net = both(case, "standard-normal")
     wide = np.full(LATENTS, 5.0)  # a posterior that is wider than the prior: no weight has a heavy tail
@@ -235,13 +235,13 @@ def test_what_is_encoded_and_what_is_compared_may_differ() -> None:
 
 
 def noise_of_images(pixels: torch.Tensor, seed: int) -> np.ndarray:
-    """The numbers that ``evaluate`` draws for each image, ``[1, N, LATENTS]``."""
+    """Return the noise that ``evaluate`` draws for each image, ``[1, N, LATENTS]``."""
     return seeds.noise_of(seeds.keys_of(pixels), seed, seeds.EVALUATION, (LATENTS,)).double().numpy()[None]
 
 
 @pytest.fixture
 def in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pixels are float32 to everyone else, good for six digits."""
+    """Elsewhere, pixels are float32, with six accurate digits."""
     monkeypatch.setattr("vaekit.evaluation.metrics.to_float", lambda pixels: pixels.double() / 255)
 
 

@@ -1,4 +1,4 @@
-"""Files to pixels, by exact values."""
+"""Decoded files have exact pixel values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a crop cuts off, what is suggested instead, and that every place says the same."""
+"""How much a crop cuts off, what is suggested instead, and that all messages agree."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def as_flag(name: str, value: str | None) -> str:
 @pytest.mark.parametrize("size", [(40, 40), (60, 20), (20, 90)])
 @pytest.mark.parametrize("picture", [(120, 480), (480, 120), (240, 240)])
 def test_the_share_that_a_crop_keeps_is_what_is_seen_of_the_picture(picture: tuple, size: tuple) -> None:
-    """A middle of that share of the area, white on black, fills the crop; one a little smaller does not."""
+    """A white center with that share of the area fills the crop; a slightly smaller one does not."""
     height, width = picture
     kept = kept_share([picture], size)
     assert 0 < kept <= 1 and kept == pytest.approx(kept_share([size], picture))

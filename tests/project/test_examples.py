@@ -1,4 +1,4 @@
-"""The scripts of examples/ run to their end and leave the pictures they promise."""
+"""The scripts of examples/ run to the end, and write their pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folders of docs/design.md: imports between them point downward only, and no folder has a circle inside."""
+"""The folders of docs/design.md: imports only point downward, and no folder contains a circle."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def tree_of(module: str) -> ast.Module:
 
 
 def absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
-    """The absolute name of what a ``from … import`` reads, relative dots resolved."""
+    """Return the absolute name of the module of a ``from … import``."""
     if not node.level:
         return node.module or ""
     parts = module.split(".")
@@ -105,7 +105,7 @@ def imports_in(
 
 
 def broken_rule(module: str, imported: str) -> str | None:
-    """What is wrong with ``module`` importing ``imported``, or None."""
+    """Describe what is wrong with ``module`` importing ``imported``; None if nothing is."""
     for name in (module, imported):
         if folder_of(name) not in FOLDERS:
             return f"{name} is in no folder of the list: add it to FOLDERS and to docs/design.md"
@@ -115,7 +115,7 @@ def broken_rule(module: str, imported: str) -> str | None:
 
 
 def circle_in(imports: dict[str, set[str]]) -> list[str]:
-    """Modules that import one another in a circle; empty if there is none."""
+    """Return modules that import each other in a circle; empty if there are none."""
     try:
         TopologicalSorter(imports).prepare()
     except CycleError as error:
@@ -186,7 +186,7 @@ def test_the_rule_sees_what_it_should(module: str, line: str, verdict: str | Non
 
 
 def run_alone(code: str, *arguments: str) -> str:
-    """What ``code`` prints in a fresh interpreter that finds vaekit in the source tree."""
+    """Return the output of ``code`` in a fresh interpreter with vaekit from the source tree."""
     preamble = "import sys; sys.path.insert(0, sys.argv[1]); names = sys.argv[2:]\n"
     command = [sys.executable, "-c", preamble + code, str(SOURCE), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
@@ -211,7 +211,7 @@ for name in names:
 
 
 def test_every_module_imports_alone(tmp_path: Path) -> None:
-    """Each is imported with no other vaekit module loaded: a cycle or a hidden order would show."""
+    """Each module is imported first in a process, which reveals circles and a hidden order."""
     assert run_alone(ALONE, str(tmp_path), *MODULES) == ""
 
 
@@ -222,7 +222,7 @@ def test_light_modules_load_nothing_heavy(module: str) -> None:
 
 
 def test_a_verb_is_not_hidden_by_its_module() -> None:
-    """Importing the module vaekit.train binds it to the function's name; the order of use must not matter."""
+    """Importing the module vaekit.train binds the function's name to it; the order of use must not matter."""
     code = "import vaekit as vk; vk.load, vk.open_images; print(*(n for n in vk.__all__ if n != 'recipes'"
     code += " and not callable(getattr(vk, n))))"
     assert run_alone(code).strip() == ""
@@ -233,7 +233,7 @@ def test_no_module_is_called_utils() -> None:
 
 
 def unsafe(tree: ast.Module) -> Iterator[str]:
-    """What could unpickle a file (or write one that only unpickling reads)."""
+    """Return the uses of modules and functions that unpickle files, or write files that need unpickling."""
     for node in ast.walk(tree):
         used: list[tuple[str, str]] = []
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""The commands and programs of README and ``docs/``: all of them parse, and most of them run on small runs."""
+"""The commands and programs of README and ``docs/``: all parse, and most are executed on small runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHORTER = {
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The words of each vaekit command of a page, without ``vaekit`` itself."""
+    """Return the arguments of each vaekit command of a page."""
     text = page.read_text(encoding="utf-8")
     lines = [line for block in _FENCED.findall(text) for line in block.replace("\\\n", " ").splitlines()]
     lines += [*_INDENTED.findall(text), *_IN_A_CELL.findall(text)]
@@ -71,7 +71,7 @@ def test_a_command_parses(text: str) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_vae: Path, portraits_vae: Path) -> Path:
-    """A working folder with the runs, folders and files that the pages name."""
+    """A working folder with the runs, folders and files that the pages use."""
     monkeypatch.chdir(tmp_path)
     faces = open_images("portraits:12", size=16)
     for name in ("photos", "new", "other-photos"):
@@ -95,7 +95,7 @@ def test_the_commands_run(here: Path, vaekit: Callable) -> None:
 
 @pytest.fixture
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Recipes and parts that a program registers are gone after it."""
+    """Remove recipes and parts that a program registers."""
     recipes = dict(RECIPES)
     monkeypatch.setattr(parts, "_registered", {kind: {} for kind in parts.KINDS})
     yield

@@ -1,4 +1,4 @@
-"""README and ``docs/``: generated tables are up to date, links and anchors resolve, README stays short."""
+"""README and ``docs/``: generated tables are up to date, links and anchors resolve, and README is short."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ def test_every_page_that_the_program_names_exists() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of the headings of a page, as MkDocs and GitHub make them of plain headings."""
+    """Return the anchors of the headings of a page, as in MkDocs and GitHub."""
     titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S), re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}

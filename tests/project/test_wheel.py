@@ -1,4 +1,4 @@
-"""What a user installs: a wheel, in an environment that knows nothing of the source tree."""
+"""The wheel works in an environment without the source tree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def call(*command: str | Path, cwd: Path) -> str:
-    """Runs a command outside the source tree's reach and returns what it prints."""
+    """Run a command without access to the source tree; return its output."""
     hidden = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(
@@ -28,7 +28,7 @@ def call(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built by the installed backend: no network."""
+    """The wheel, built by the installed backend without the network."""
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("dist")
     call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
@@ -40,8 +40,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh environment with the wheel in it; returns its folder of programs.
 
-    The other packages are lent by the environment that runs the tests: a line of a .pth file adds a folder
-    to the path without reading the .pth files inside, so an editable install of vaekit stays out of sight.
+    The other packages come from the environment that runs the tests. A line of a .pth file adds that folder to the path
+    without reading the .pth files inside, so that an editable install of vaekit is not visible.
     """
     folder = tmp_path_factory.mktemp("clean") / "venv"
     venv.create(folder, with_pip=False, symlinks=os.name != "nt")

@@ -1,4 +1,4 @@
-"""A model trained in a loop of one's own becomes a run, whole or not at all."""
+"""A model from the user's own training loop becomes a complete run, or none at all."""
 
 from __future__ import annotations
 

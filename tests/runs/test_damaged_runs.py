@@ -1,4 +1,4 @@
-"""A run with one damaged value: every command does its work or refuses it in a sentence, within seconds."""
+"""A run with one damaged value: every command works, or refuses it in one sentence, within seconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PER_FILE = 20  # faults of each file, by chance; all of them: bench/run_faults.
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of 8 px faces with directions and a fitted prior."""
+    """A finished run on faces of 8 px, with directions and a fitted prior."""
     run = run_faults.trained(tmp_path_factory.mktemp("faults") / "sound")
     picture = run_faults.square_picture(run)
     for name in ("edit", "fit-prior"):
@@ -59,7 +59,7 @@ def test_the_commands_do_their_work_on_a_sound_run(sound: Path, tmp_path: Path) 
 
 @pytest.fixture
 def config(copy: Path) -> Callable[..., None]:
-    """Writes another value into config.json: ``config("recipe", "width", "x")``."""
+    """Write a value into config.json: ``config("recipe", "width", "x")``."""
 
     def change(part: str | None, name: str, value: object) -> None:
         whole = json.loads((copy / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""Runs saved by an earlier vaekit load in this one and give the numbers that were written down with them."""
+"""Runs saved by earlier versions load in this one, and give the recorded numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks, edits and traversals of a run: what they draw is what their formulas say, in Python and in words."""
+"""Interpolations, edits and traversals of a run equal their formulas, in Python and on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report and the model card: complete, self-contained, and safe against what names may hold."""
+"""The report and the model card: complete, self-contained, and safe for any names."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def metrics(epochs: int, is_vae: bool) -> list[dict[str, Any]]:
 
 
 def make_run(folder: Path, recipe: str = "vae", epochs: int = 3, **data: Any) -> Path:
-    """A run folder as training leaves it, without training."""
+    """A run folder like that of a training, without training."""
     is_vae = recipe == "vae"
     row = replace(resolve(recipes.get(recipe), (1, 8, 8), 100), epochs=None)
     about = {"source": "/home/someone/faces", "size": (8, 8), "channels": 1, "fingerprint": "ab" * 32}
@@ -90,7 +90,7 @@ def page_of(run: Path) -> str:
 
 
 class Reader(HTMLParser):
-    """Collects tags and text, and checks that every element is closed where it should be."""
+    """Collects tags and text, and checks that every element is closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

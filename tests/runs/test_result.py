@@ -1,4 +1,4 @@
-"""What a verb returns: it unpacks, reads like a dict, prints, saves, and shows itself in a notebook."""
+"""The result of a verb: it unpacks, reads like a dict, prints, saves, and is shown in a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs of a run in Python: what each gives, in numbers, on small trained runs."""
+"""The methods of a run in Python, with exact results on small trained runs."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_evaluate_chooses_the_images_as_it_says(vae: vk.Run, tmp_path: Path) -> 
 
 
 def test_what_was_trained_on_an_array_asks_for_images(tmp_path: Path) -> None:
-    """Its own images are known again by their content: then the test part is meant, else all."""
+    """A run recognizes its own images by content, and then uses the test part; otherwise all images."""
     array = portraits.draw(40, 16)
     run = vk.train(array, "seed-ae", tmp_path / "run", epochs=1, quiet=True)
     with pytest.raises(UserError, match="images from Python, which it does not store; give the images"):
@@ -256,7 +256,7 @@ def test_what_was_trained_on_an_array_asks_for_images(tmp_path: Path) -> None:
 
 
 def test_the_test_part_is_that_of_the_images_given(tmp_path: Path) -> None:
-    """A split drawn from another seed is the run's own from then on: nothing trained on is tested on."""
+    """A split from another seed is stored with the run, so that training images are never test images."""
     images = vk.open_images("digits", seed=5)
     run = vk.train(images, "seed-ae", tmp_path / "run", epochs=0.1, quiet=True)
     assert run.images("test").names == images.part("test").names

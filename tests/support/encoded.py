@@ -1,4 +1,4 @@
-"""Images as the bytes of files, also those that PIL cannot write."""
+"""Encode images as files, also in formats that PIL cannot write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def deep_png(values: np.ndarray) -> bytes:
-    """A PNG of 16 bits per channel from [H, W, C]; PIL cannot write these."""
+    """Encode [H, W, C] as a PNG with 16 bits per channel, which PIL cannot write."""
     height, width, channels = values.shape
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
 
@@ -32,7 +32,7 @@ def deep_png(values: np.ndarray) -> bytes:
 
 
 def deep_tiff(values: np.ndarray) -> bytes:
-    """A little-endian, uncompressed TIFF of 16 bits per channel from [H, W, 3]."""
+    """Encode [H, W, 3] as a little-endian, uncompressed TIFF with 16 bits per channel."""
     height, width, _ = values.shape
     pixels = values.astype("<u2").tobytes()
     end = 8 + len(pixels)

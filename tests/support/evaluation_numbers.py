@@ -1,4 +1,4 @@
-"""The names of the numbers that an evaluation of a model with a density gives."""
+"""The names of the numbers in the evaluation of a model with a density."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python programs that start at once: each is forked from a process that has already imported torch and vaekit."""
+"""Python programs that start fast: each is forked from a process that has already imported torch and vaekit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONTEXT.set_forkserver_preload(
 
 
 class Forked:
-    """A running program, with what ``subprocess.Popen`` of ``python -c program words`` would offer."""
+    """A running program with the interface of ``subprocess.Popen`` for ``python -c program words``."""
 
     def __init__(self, program: str, *words: object, env: dict[str, str]) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -37,7 +37,7 @@ class Forked:
         os.kill(self._process.pid, number)
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """Waits for the end; returns the text on stdout and on stderr."""
+        """Wait for the end; return the text on stdout and on stderr."""
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired("a forked program", timeout)
@@ -53,9 +53,9 @@ def run(program: str, *words: object, env: dict[str, str], timeout: float = 120)
 
 
 def _start(process: multiprocessing.process.BaseProcess) -> None:
-    """Starts a process; the first one also starts the one that they are forked from.
+    """Start a process; the first call also starts the process that all are forked from.
 
-    That one must not start threads of its own, and torch reads how much it shall log when it is imported.
+    That process must not start threads, and its log settings must be set before torch is imported.
     """
     settings = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     settings |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}

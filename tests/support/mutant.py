@@ -1,5 +1,5 @@
-"""Mistakes that could be made in a module's formulas, which its tests must notice: a sign flipped, a constant dropped,
-a mean for a sum. Each module of formulas has a table of them in ``mutants_of_<module>.py`` beside its tests;
+"""Possible mistakes in the formulas of a module, which its tests must notice: a flipped sign, a missing constant, a
+mean for a sum. Each module of formulas has a table of them in ``mutants_of_<module>.py`` beside its tests;
 ``scripts/mutants.py`` makes the mistakes and runs the tests.
 """
 
@@ -21,7 +21,7 @@ __all__ = ["Mutant", "Table"]
 class Mutant:
     """One mistake: the text ``new`` instead of ``old``.
 
-    ``old`` must occur exactly once in the module, or in the function or class ``within`` where that is given.
+    ``old`` must occur exactly once in the module, or in the function or class ``within`` if that is given.
     """
 
     old: str
@@ -32,7 +32,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Table:
-    """The mistakes of one module, and the test files (below ``tests/``) that are likeliest to notice them."""
+    """The mistakes of one module, and the test files (below ``tests/``) that are most likely to notice them."""
 
     module: ModuleType
     tests: list[str]

@@ -1,8 +1,8 @@
-"""Every number a second time: slow, from the papers, in numpy and scipy alone, float64. Nothing of vaekit is imported.
+"""A slow second implementation of all numbers from the papers, in numpy and scipy, float64, without importing vaekit.
 
-A :class:`Net` is a dense variational autoencoder by its weights, as the names of a ``state_dict`` have them. What is a
-choice of vaekit's and not of a paper (where a scale begins, its range, the order of outputs) is written out here again.
-Arrays are ``[K, B, ...]`` for K samples of B images, as in ``docs/numbers.md``.
+A :class:`Net` is a dense variational autoencoder, given by its weights under the names of a ``state_dict``. Choices of
+vaekit that are not in a paper (the initial scale, its range, the order of outputs) are repeated here. Arrays are
+``[K, B, ...]`` for K samples of B images, as in ``docs/numbers.md``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Net:
 
 
 def dense(x: Array, net: Net, part: str) -> Array:
-    """The layers of one part, a ReLU between any two."""
+    """Apply the layers of one part, with a ReLU between any two."""
     numbers = sorted({int(name.split(".")[1]) for name in net.weights if name.startswith(part + ".")})
     for number in numbers:
         x = np.maximum(x, 0) if number != numbers[0] else x
@@ -91,7 +91,7 @@ def code(net: Net, x: Array, noise: Array) -> Array:
 
 
 def output_of(net: Net, z: Array) -> Array:
-    """What the decoder says ``[..., outputs, H, W]``."""
+    """Return the output of the decoder ``[..., outputs, H, W]``."""
     return dense(z, net, "decoder").reshape(*z.shape[:-1], -1, *net.shape[1:])
 
 
@@ -138,9 +138,9 @@ def divergence(net: Net, x: Array) -> Array:
 
 
 def moments_after(batches: list[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """Mean and covariance of a fitted prior that began as N(0, I) and saw posteriors (mean, std) of some batches.
+    """Return mean and covariance of a fitted prior that started as N(0, I), after some batches of posteriors.
 
-    The n-th batch replaces 10 / (n + 10) of what is known, and never less than a hundredth.
+    The n-th batch has the weight 10 / (n + 10), but at least a hundredth.
     """
     size = batches[0][0].shape[1]
     mean, covariance = np.zeros(size), np.eye(size)
@@ -228,9 +228,9 @@ def _log_categorical(output: Array, x: Array) -> Array:
 
 
 def _log_bin(law: Any, x: Array, location: Array, scale: Array) -> Array:
-    """log of the mass between (v − ½)/255 and (v + ½)/255; 0 takes all below it, 255 all above.
+    """Return the log of the mass between (v − ½)/255 and (v + ½)/255; 0 includes all below, 255 all above.
 
-    The difference of two distribution functions is taken of the tail in which both are small.
+    The difference of two distribution functions is computed in the tail where both are small.
     """
     byte = np.rint(255 * x)
     low = np.where(byte == 0, -np.inf, (byte - 0.5) / 255)
@@ -241,7 +241,7 @@ def _log_bin(law: Any, x: Array, location: Array, scale: Array) -> Array:
 
 
 def _log_difference(log_a: Array, log_b: Array) -> Array:
-    """log(a − b). Of the two tails the one that is not used may be 1 − 1."""
+    """Return log(a − b); in the tail that is not used, it may be 1 − 1."""
     with np.errstate(divide="ignore"):
         return log_a + np.log1p(-np.exp(log_b - log_a))
 
@@ -267,7 +267,7 @@ def _mixture(net: Net, output: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def _followed(location: Array, coefficients: Array, seen: Array) -> Array:
-    """Locations where the colours before are ``seen``, both on [−1, 1] (Salimans et al. 2017, Eq. 3)."""
+    """Return locations given the earlier colors ``seen``, both on [−1, 1] (Salimans et al. 2017, Eq. 3)."""
     if not coefficients.shape[-3]:
         return location
     alpha, beta, gamma = (coefficients[..., i, :, :] for i in range(3))
@@ -288,8 +288,8 @@ def _log_components(net: Net, output: Array, x: Array) -> Array:
 
 
 def _mixture_picture(net: Net, output: Array) -> Array:
-    """Weighted over components. The mean of a channel by itself is an integral; in color, green is summed over the 256
-    values of red, and blue over the 256 × 256 values of both."""
+    """Return the mean over components. The mean of a single channel is an integral. Green is summed over the 256 values
+    of red, and blue over the 256 × 256 values of both."""
     log_weight, location, scale, coefficients = _mixture(net, output)
     means = _clamped_mean(special.expit, location, scale)
     if coefficients.shape[-3]:

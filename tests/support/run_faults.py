@@ -1,7 +1,7 @@
-"""Damaged runs: every field of every file of a run changed in every way, and the commands that then read it.
+"""Damaged runs: every field of every file is changed in every way, and commands then read the run.
 
-A command may do its work or refuse it (exit code 0 or 2), and nothing else. ``tests/runs/test_damaged_runs.py`` tries a
-sample, ``bench/run_faults.py`` all of them.
+A command must succeed or refuse (exit code 0 or 2). ``tests/runs/test_damaged_runs.py`` tries a sample, and
+``bench/run_faults.py`` tries all.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ READERS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One file of a run, and what it is replaced by."""
+    """A file of a run, and its replacement."""
 
     file: str
     what: str  #: the field and what was done to it
@@ -80,7 +80,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command made of a damaged run."""
+    """The result of a command on a damaged run."""
 
     fault: Fault
     command: str
@@ -90,7 +90,7 @@ class Outcome:
 
 
 def faults(run: Path, files: Sequence[str] = tuple(READERS), seed: int = 0) -> Iterator[Fault]:
-    """All faults of some files of a run, in a fixed order; what they write is made when it is asked for."""
+    """Return all faults of some files of a run, in a fixed order; their content is created on demand."""
     for name in files:
         if (run / name).exists():
             for what, make in _faults_of(name, (run / name).read_bytes(), random.Random(f"{seed} {name}")):
@@ -137,7 +137,7 @@ def _with_byte(data: bytes, at: int, value: int) -> bytes:
 
 
 def _changed(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """``value`` with one of its parts replaced, taken out, or added."""
+    """Yield ``value`` with one of its parts replaced, removed, or added."""
     for wrong in _WRONG:
         if type(wrong) is not type(value) or wrong != value:
             yield f"{path or 'all'} = {wrong!r:.20}", wrong
@@ -205,14 +205,14 @@ class TooSlow(BaseException):
 
 
 def square_picture(run: Path) -> Path:
-    """A square piece of a sheet of the run, written as ``image.png`` into it."""
+    """Write a square part of a sheet of the run into it, as ``image.png``."""
     with Image.open(next((run / "pictures").glob("*-reconstructions.png"))) as sheet:
         sheet.crop((0, 0, sheet.height, sheet.height)).save(run / "image.png")
     return run / "image.png"
 
 
 def trained(folder: Path, recipe: str = "vae", data: str = "portraits:60") -> Path:
-    """A tiny finished run with everything in it that a run may hold."""
+    """Create a tiny finished run with all files that a run can have."""
     from vaekit.cli import main
 
     words = ["train", data, "--recipe", recipe, "--size", "8", "--images", "120", "--out", str(folder)]
@@ -223,7 +223,7 @@ def trained(folder: Path, recipe: str = "vae", data: str = "portraits:60") -> Pa
 
 
 def command_of(name: str, run: Path, place: Path, image: Path) -> list[str]:
-    """The words of one of :data:`COMMANDS`; what it writes goes into ``place``."""
+    """Return the arguments of one of :data:`COMMANDS`, with outputs in ``place``."""
     more = [str(image) if word == "IMAGE" else word for word in COMMANDS[name]]
     if name == "train":
         config = json.loads((image.parent / "config.json").read_text())  # that of the sound run
@@ -240,7 +240,7 @@ def command_of(name: str, run: Path, place: Path, image: Path) -> list[str]:
 
 
 def attempt(fault: Fault, sound: Path, place: Path, commands: Sequence[str], limit: int = 20) -> Iterator[Outcome]:
-    """What the commands make of a copy of the run ``sound`` with that fault; ``place`` is emptied."""
+    """Run the commands on a copy of the run ``sound`` with a fault; ``place`` is emptied."""
     for name in commands:
         shutil.rmtree(place, ignore_errors=True)
         folder = Path(shutil.copytree(sound, place / "run", ignore=shutil.ignore_patterns("explorer", "onnx")))
@@ -253,7 +253,7 @@ def attempt(fault: Fault, sound: Path, place: Path, commands: Sequence[str], lim
 
 
 def run(words: list[str], limit: int = 60) -> tuple[int | None, str]:
-    """The exit code of a command in this process, and its last message; None if it raised or took too long."""
+    """Return the exit code of a command in this process, and its last message; None if it raised or took too long."""
     from vaekit.cli import main
     from vaekit.errors import UserError
     from vaekit.runs import report

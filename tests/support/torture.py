@@ -1,7 +1,7 @@
-"""A folder of image files of every kind that people have, good and bad, with what each of them shows.
+"""A folder with every kind of image file, valid and invalid, and the expected result for each.
 
-``build(folder)`` writes it and says of every file the pixels that must come out, or a part of the reason why none can.
-The pixels are known from the arrays that the files were made of, not from the code under test.
+``build(folder)`` writes it, and returns for every file the expected pixels, or a part of the reason for the failure.
+The pixels come from the arrays that the files were written from, not from the code under test.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BROKEN = "truncated|damaged|cut off|not an image|broken|decod|ends|process|unre
 
 
 def source(channels: int = 3, seed: int = 0, levels: int = 256) -> np.ndarray:
-    """A picture with edges, ramps and noise, uint8 [H, W, C]."""
+    """Return a picture with edges, ramps and noise, uint8 [H, W, C]."""
     height, width = SIZE
     y, x = np.mgrid[:height, :width]
     ramp = np.stack([x * 255 // (width - 1), y * 255 // (height - 1), (x + y) * 255 // (height + width - 2)], -1)
@@ -36,7 +36,7 @@ def source(channels: int = 3, seed: int = 0, levels: int = 256) -> np.ndarray:
 
 
 def smooth() -> np.ndarray:
-    """A picture that JPEG keeps well."""
+    """Return a picture that JPEG preserves well."""
     height, width = SIZE
     y, x = np.mgrid[:height, :width] / max(SIZE)
     return np.stack([90 + 120 * x, 60 + 120 * y, 200 - 100 * x * y], -1).round().astype(np.uint8)
@@ -49,7 +49,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
-    """ITU-R 601, in the fixed point of PIL."""
+    """Convert to gray by ITU-R 601, with PIL's fixed-point arithmetic."""
     red, green, blue = (rgb[..., i].astype(np.int64) for i in range(3))
     return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).astype(np.uint8)
 
@@ -73,13 +73,13 @@ def png(
 
 
 def deep_png(values: np.ndarray) -> bytes:
-    """16 bits per channel, of [H, W, C]."""
+    """Encode [H, W, C] with 16 bits per channel."""
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[values.shape[2]]
     return png(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values), values.shape[:2], 16, kind)
 
 
 def shallow_png(values: np.ndarray, depth: int, palette: bytes = b"") -> bytes:
-    """1, 2 or 4 bits per pixel, of [H, W], gray or with a palette."""
+    """Encode [H, W] with 1, 2 or 4 bits per pixel, gray or with a palette."""
     lines = b""
     for row in values:
         bits = np.unpackbits(row[:, None], axis=1)[:, 8 - depth :].ravel()
@@ -88,7 +88,7 @@ def shallow_png(values: np.ndarray, depth: int, palette: bytes = b"") -> bytes:
 
 
 def adam7_png(values: np.ndarray) -> bytes:
-    """Interlaced, of uint8 [H, W, 3]."""
+    """Encode uint8 [H, W, 3] interlaced."""
     lines = b""
     for y, x, down, right in (
         (0, 0, 8, 8),
@@ -105,7 +105,7 @@ def adam7_png(values: np.ndarray) -> bytes:
 
 
 def oriented(rgb: np.ndarray, orientation: int, kind: str, **options: object) -> bytes:
-    """A file that shows ``rgb`` once it is turned as its note says."""
+    """Encode a file that shows ``rgb`` after the rotation in its EXIF data."""
     undo: dict[int, Callable[[np.ndarray], np.ndarray]] = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -147,13 +147,13 @@ def of_gray(shown: np.ndarray) -> np.ndarray:
 
 
 def seen(data: bytes) -> np.ndarray:
-    """What the decoder makes of a lossy file at its full size."""
+    """Decode a lossy file at its full size."""
     with Image.open(BytesIO(data)) as opened:
         return np.asarray(opened.convert("RGB"))
 
 
 def bytes_of_kinds() -> Kinds:
-    """Name, bytes, and the pixels [H, W, 3] that must come out, or a pattern for the reason."""
+    """Yield name, bytes, and the expected pixels [H, W, 3] or a pattern for the reason."""
     return {**jpegs(), **turned(), **pngs(), **moving(), **tiffs(), **plain_kinds(), **names(), **bad()}
 
 
@@ -220,7 +220,7 @@ def pngs() -> Kinds:
 
 
 def moving() -> Kinds:
-    """GIF and WebP, still and moving, and APNG."""
+    """Yield GIF and WebP files, still and animated, and APNG."""
     more = {"save_all": True, "append_images": [NEGATIVE]}
     lossy = encoded(IMAGE, "WEBP", quality=80)
     return {
@@ -301,7 +301,7 @@ def bad() -> Kinds:
 
 
 def build(folder: Path) -> dict[str, np.ndarray | str]:
-    """Writes the folder; returns name -> pixels [H, W, 3], or a pattern for the reason, for all that must be listed."""
+    """Write the folder; return name -> pixels [H, W, 3], or a pattern for the reason, for all expected files."""
     folder.mkdir(parents=True, exist_ok=True)
     expected: dict[str, np.ndarray | str] = {}
     for name, (data, shown) in bytes_of_kinds().items():

@@ -1,4 +1,4 @@
-"""A small training of any recipe, for tests: conditional ones are told a number, codes are as long as their grid."""
+"""A small training of any recipe, for tests; conditional ones get a numeric condition."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def small_trainer(
 
 
 def in_double(trainer: ModelTrainer) -> ModelTrainer:
-    """The same in double precision, where sums in another order agree to ten digits; it has no average."""
+    """The same in float64, where sums in another order agree to ten digits; without averaged weights."""
     trainer.model.double()
     trainer.average = None
     trainer.adam = Adam(trainer.parameters, 0.0)

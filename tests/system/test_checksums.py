@@ -1,4 +1,4 @@
-"""A flipped bit anywhere in what a run or the cache keeps is noticed, and said."""
+"""A flipped bit in any file of a run or the cache is detected and reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_single_bit_of_a_file_counts(tmp_path: Path) -> None:
 
 
 def test_a_damaged_state_gives_way_to_the_one_before(digits_ae: Path, tmp_path: Path, vaekit: Callable) -> None:
-    """The flip is in the middle of the weights, where every value is a number."""
+    """The flipped bit is in the middle of the weights, where any value is a valid number."""
     run = tmp_path / "run"
     shutil.copytree(digits_ae, run)
     whole = {name: (run / name).read_bytes() for name in ("state.safetensors", "weights.safetensors")}

@@ -1,4 +1,4 @@
-"""Several processes that train as one: the same gradients, resume in other company, and an end when one dies."""
+"""Distributed training: equal gradients, resuming with another number of processes, and an end if one dies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 
 def trained(training: str, team: Team = ALONE) -> dict[str, Tensor]:
-    """The state after batches of 5, 1 and 5 images: shares are uneven, and some processes have none of the second.
+    """Return the state after batches of 5, 1 and 5 images: shares are uneven, and some are empty for the second.
 
     The moments are weighted sums of the gradients and of their squares.
     """
@@ -84,12 +84,12 @@ CLI = "import sys; from vaekit.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def start(program: str, *words: object, size: int) -> list[Forked]:
-    """One process per rank, with the environment that torchrun would give it."""
+    """Start a process per rank, with the environment variables of torchrun."""
     return [Forked(program, *words, env=environment) for environment in _environments(size)]
 
 
 def start_afresh(program: str, *words: object, size: int) -> list[subprocess.Popen[str]]:
-    """The same by new interpreters, which import torch as users' do."""
+    """Start new interpreters, which import torch as for users."""
     command = [sys.executable, "-c", program, *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return [subprocess.Popen(command, env=each, text=True, **pipes) for each in _environments(size)]
@@ -106,7 +106,7 @@ def _environments(size: int) -> list[dict[str, str]]:
 
 
 def ends(processes: Sequence[Forked]) -> list[tuple[int | None, str, str]]:
-    """Exit code, stdout and stderr of each."""
+    """Return exit code, stdout and stderr of each."""
     said = [process.communicate(timeout=120) for process in processes]
     return [(process.returncode, *words) for process, words in zip(processes, said, strict=True)]
 

@@ -1,4 +1,4 @@
-"""What a kill leaves half written is removed by the next process that writes beside it, and nothing else is."""
+"""Half-written files of a killed process are removed by the next process that writes there, and nothing else is."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_without_locks_only_old_drafts_are_removed(tmp_path: Path, monkeypatch: 
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
-    """Links that a stranger put where vaekit writes: the file that they point to keeps its content."""
+    """If a stranger puts links where vaekit writes, the files they point to do not change."""
     (tmp_path / "run").mkdir()
     precious = tmp_path / "precious"
     precious.write_text("precious")

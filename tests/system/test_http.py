@@ -1,4 +1,4 @@
-"""The server of the explorer: it answers GET and HEAD for the files of one folder, on this machine, nothing else."""
+"""The server of the explorer: it answers only GET and HEAD for a list of files, and only on this machine."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[HTTP
 
 
 def raw(port: int, request: bytes) -> bytes:
-    """What comes back for bytes that no client would send."""
+    """Return the answer to invalid requests."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
@@ -179,7 +179,7 @@ def test_a_thousand_at_once_are_all_answered(port: int) -> None:
 
 
 def test_slow_connections_hold_up_nobody(port: int) -> None:
-    """More of them than there are places, each of which sends a byte now and then."""
+    """More clients than connections, each sending a byte now and then."""
     slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(serving._MOST_CONNECTIONS + 40)]
     dripping = threading.Event()
 

@@ -1,4 +1,4 @@
-"""How many threads a training uses beside other processes. ``/proc/stat`` is written here; nothing is timed."""
+"""The number of threads beside other processes. ``/proc/stat`` is simulated; nothing is timed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TICKS = 100  # per second, of the written machine
 
 
 class Machine:
-    """Two or more cores whose counters a test moves on: user, nice, system, idle, iowait, irq, softirq, steal."""
+    """Cores whose counters a test increments: user, nice, system, idle, iowait, irq, softirq, steal."""
 
     def __init__(self, path: Path, cores: int) -> None:
         self.path, self.now, self.own = path, 100.0, 0.0
@@ -35,7 +35,7 @@ class Machine:
         self.path.write_text("\n".join([f"cpu  {' '.join(map(str, total))} 0 0", *rows, "intr 5 0", "ctxt 9"]) + "\n")
 
     def run(self, seconds: float, *used: float, column: int = 0, own: float = 0.0) -> None:
-        """Lets time pass: core ``n`` is busy for the share ``used[n]``; this process had ``own`` CPU seconds of it."""
+        """Advance time: core ``n`` is busy for the share ``used[n]``, and this process used ``own`` CPU seconds."""
         for row, share in zip(self.ticks, used, strict=True):
             row[column] += round(share * seconds * TICKS)
             row[3] += round((1 - share) * seconds * TICKS)
@@ -45,7 +45,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Machine]:
-    """Makes a machine of so many cores, which this process then reads."""
+    """Simulate a machine with a number of cores."""
 
     def made(cores: int) -> Machine:
         here = Machine(tmp_path / "stat", cores)
@@ -171,7 +171,7 @@ def test_what_is_chosen_and_said(named: int | None, stored: int | None, taken: f
 
 
 def test_a_run_goes_on_with_its_threads_unless_others_are_named() -> None:
-    """The number of threads decides the order of sums, so an exact resume needs the same."""
+    """The number of threads affects the order of sums, so resuming exactly needs the same number."""
     kept = choose(None, 2, 2, Load(2, 1.0))
     assert (kept.threads, kept.is_pinned) == (2, False)
     assert kept.note.startswith(BUSY + "2 threads") and "threads=1 may be faster" in worded(kept.note)
@@ -219,7 +219,7 @@ def test_threads_wait_without_spinning_on_a_busy_machine(
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
-    """A machine on which torch would take two threads, and others so many cores."""
+    """A machine on which torch would use two threads, and other processes use ``taken`` cores."""
 
     def set_to(taken: float) -> None:
         monkeypatch.setattr("vaekit.training.setup.recent_load", lambda: Load(2, taken))

@@ -1,4 +1,4 @@
-"""A notebook is executed: training shows one bar and one set of pictures, results show themselves."""
+"""An executed notebook: training shows one bar and one set of pictures, and results are displayed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[list[Any]]:
-    """What each cell of a notebook shows after it was executed."""
+    """Execute a notebook; return the output of each cell."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS])
     folder = {"metadata": {"path": str(tmp_path_factory.mktemp("notebook"))}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder).execute()

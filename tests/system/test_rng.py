@@ -1,4 +1,4 @@
-"""Random streams: each has a name, and images take theirs from their pixels."""
+"""Random streams: each has a name, and those of images follow from their pixels."""
 
 from __future__ import annotations
 

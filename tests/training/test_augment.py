@@ -1,4 +1,4 @@
-"""Augmentation against slow references written from its formulas, and the laws of a training that has it."""
+"""Augmentation compared with slow references, and its laws in training."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def images_and_draws(shape: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Ten
 
 
 def factors_to_draws(brightness: float = 1, contrast: float = 1, saturation: float = 1, jitter: float = 0.5) -> Tensor:
-    """The draws ``[1, 6]`` that give these factors."""
+    """Return the draws ``[1, 6]`` that give these factors."""
     return torch.tensor([[0.9, 0.5, 0.5, *(((f - 1) / jitter + 1) / 2 for f in (brightness, contrast, saturation))]])
 
 
 def reference(image: np.ndarray, u: list[float], flip: bool, shift: int, jitter: float) -> np.ndarray:
-    """One image ``[C, H, W]``, pixel by pixel."""
+    """Augment one image ``[C, H, W]`` pixel by pixel."""
     if flip and u[0] < 0.5:
         image = image[:, :, ::-1]
     channels, height, width = image.shape

@@ -1,4 +1,4 @@
-"""A budget of time on a machine of any speed: measuring takes a tenth of it, and the training ends within it."""
+"""A time budget on a machine of any speed: measuring takes a tenth of it, and training ends within it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Machine:
     passes: int = 0
 
     def fit(self, seconds: float, is_compiled: bool = False) -> RunConfig:
-        """What a budget of so many seconds comes to, on this machine."""
+        """Return the number of images for a budget on this machine."""
         pixels = torch.arange(TRAINED * 16, dtype=torch.int64).remainder(256).to(torch.uint8).view(TRAINED, 1, 4, 4)
         config = small_trainer("ae", pixels, 1, net="mlp", hidden="4", batch_size=BATCH).config
         config = replace(config, data=replace(config.data, images=IMAGES), engine=Engine(compiled=is_compiled))
@@ -68,7 +68,7 @@ class Machine:
         return timed
 
     def training(self, images: int) -> float:
-        """Seconds of a training on so many images, and of what follows it."""
+        """Return the seconds of a training on a number of images, and of the work after it."""
         epochs, steps = math.ceil(images / TRAINED), steps_to_see(images, TRAINED, BATCH)
         after = self.encode * TRAINED + self.evaluate * (IMAGES - TRAINED - VALIDATION + IMAGES) + 3.0
         return steps * self.step + 0.3 + epochs * (0.3 + self.evaluate * VALIDATION) + after
@@ -100,7 +100,7 @@ def test_a_usual_budget_is_measured_on_many_steps_and_on_passes_that_are_warm() 
 
 
 def test_what_comes_before_the_first_step_is_not_taken_for_its_time() -> None:
-    """Compiling, loading kernels of a device and connecting processes take longer than the deadline."""
+    """Compiling, loading kernels and connecting processes may take longer than the deadline."""
     slow_to_start = Machine(step=0.05, encode=0.0002, evaluate=0.001, start=60.0)
     found = slow_to_start.fit(300, is_compiled=True).total_images
     assert found == pytest.approx((300 - (slow_to_start.now - 1000) - 4) / (0.05 * 7 + 0.35) * TRAINED, rel=0.02)

@@ -1,4 +1,4 @@
-"""Callbacks see every record and every epoch's pictures, and one that fails costs no state."""
+"""Callbacks get every record and every epoch's pictures, and a failing one does not lose the state."""
 
 from __future__ import annotations
 

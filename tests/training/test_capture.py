@@ -1,4 +1,4 @@
-"""Steps repeated from a tape give what the same steps give with their graph, to the last bit."""
+"""Replayed steps equal the same steps with autograd, bit by bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training for speed: what a dense decoder begins with, and what one epoch of it reaches."""
+"""Training for speed: the initialization of a dense decoder, and the quality after one epoch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_only_dense_nets_begin_with_a_mean() -> None:
 
 
 def test_one_epoch_of_real_digits_is_as_good_as_ten_of_the_founding_system(shared_data: Path, tmp_path: Path) -> None:
-    """Test error 7.97 per image after ten epochs (the founding systems' figures, measured with the literal loop)."""
+    """Test error 7.97 per image after ten epochs (that of the original system, measured with the plain loop)."""
     run = vk.train(shared_data / "mnist", recipe="fast-ae", out=tmp_path / "run", quiet=True)
     assert run.config.total_images == 60_000
     assert (run.evaluate(split="test")["sse_per_image"] or 99) < 8.17

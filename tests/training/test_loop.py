@@ -1,4 +1,4 @@
-"""How a training is computed changes its speed and its memory, and its numbers by rounding alone."""
+"""Engine settings change speed and memory, but numbers only by rounding."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PIECES = [(name, 3) for name, row in RECIPES.items() if row.net != "seed-conv" a
 
 @pytest.mark.parametrize(("name", "micro_batch"), [*PIECES, ("vae", 1), ("vae", 8), ("vq-vae", 1)])
 def test_a_batch_in_pieces_has_the_gradients_of_the_whole(name: str, micro_batch: int) -> None:
-    """Parts that follow the posteriors have seen all of a batch before the first piece is trained on."""
+    """Parts that follow the posteriors see the whole batch before the first micro-batch is trained on."""
     whole, pieces = (in_double(trainer_of(name, Engine(micro_batch=size))) for size in (None, micro_batch))
     for _ in range(3):
         first, second = whole.step(), pieces.step()
@@ -144,7 +144,7 @@ def test_a_plan_says_all_that_training_would_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["vae", "seed-ae"])
 def test_compiled_steps_are_the_same_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of torch.compile but the last stage, which needs a C++ compiler and rounds in its own way."""
+    """torch.compile without the last stage, which needs a C++ compiler and rounds differently."""
     whole = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **options: whole(module, backend="eager", **options))
     monkeypatch.setattr("vaekit.model.nets.linear._onednn_is_faster", lambda: False)  # it is left to the compiler then
@@ -156,7 +156,7 @@ def test_compiled_steps_are_the_same_steps(name: str, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("side", [7, 9, 16])
 def test_images_of_odd_sizes_resume_exactly(side: int) -> None:
-    """Images are fetched for many steps at once; where they begin in memory must not depend on where a run began."""
+    """Images are fetched for many steps at once; their alignment in memory must not depend on where a run resumed."""
     pixels = torch.randint(256, (40, 1, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     row = resolve(override(get("fast-ae"), {"batch_size": 3}), (1, side, side), len(pixels))
     data = DataConfig("array", (side, side), 1, "00", images=len(pixels), train_images=len(pixels))

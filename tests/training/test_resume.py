@@ -1,4 +1,4 @@
-"""Killed at any moment and repeated, a training ends with the same bytes as one that was left alone."""
+"""A training that is killed at any moment and repeated ends with the same bytes as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _train(recipe: str, out: Path, **more: Any) -> None:
 
 
 def _child(work: Callable[[], None]) -> int:
-    """Starts ``work`` in a forked child, so that torch is imported once; 0 is its exit code if all went well."""
+    """Start ``work`` in a forked child, so that torch is imported once; its exit code is 0 on success."""
     pid = os.fork()
     if pid:
         return pid
@@ -67,7 +67,7 @@ def _wait(pid: int) -> int:
 
 
 def _bytes(run: Path) -> dict[str, bytes]:
-    """What must not differ: all files but those that tell how fast it went."""
+    """Return the files that must not differ: all except those that contain the speed."""
     exact = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.suffix in (".safetensors", ".png", ".json")}
     return {str(p.relative_to(run)): data for p, data in exact.items() if p.name != "state-previous.safetensors"}
 
@@ -84,7 +84,7 @@ def _assert_same(run: Path, whole: Path) -> None:
 
 
 def _assert_metrics_in_order(run: Path, whole: Path) -> None:
-    """Every line once, in order; the numbers of a line that a kill cut in two may be of its second half only."""
+    """Check that every line occurs once, in order; after a kill, the numbers of a line may cover only a part."""
     assert [_place(line) for line in _lines(run)] == [_place(line) for line in _lines(whole)]
 
 
@@ -99,7 +99,7 @@ def _place(line: dict[str, Any]) -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Each training left alone."""
+    """Each training without interruption."""
     folders = {recipe: tmp_path_factory.mktemp("whole") / recipe for recipe in TRAININGS}
     for recipe, folder in folders.items():
         _train(recipe, folder)
@@ -110,7 +110,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Injector:
-    """Counts the moments at which a run touches the disk; at the chosen one the process is gone, the work half done."""
+    """Counts disk operations of a run, and ends the process at a chosen one, half done."""
 
     def __init__(self, exit_at: int | None = None) -> None:
         self.moments: list[str] = []
@@ -155,7 +155,7 @@ class Injector:
 
 
 class _Half:
-    """A file of which half a write has reached the disk when the process is gone."""
+    """A file that has received half of a write when the process ends."""
 
     def __init__(self, file: Any, is_now: Callable[[], bool]) -> None:
         self._file, self._is_now = file, is_now
@@ -219,7 +219,7 @@ def test_an_exit_at_every_write_fsync_and_rename(
 
 
 def test_two_exits_around_an_extension(eight_images: Path, tmp_path: Path) -> None:
-    """The new length is stored, then the last weights are not: what looks finished by its old report is not."""
+    """The new length is stored, but the final weights are not: the old report must not make the run look finished."""
 
     def longer(out: Path, exit_before: str | None) -> None:
         if exit_before:
@@ -265,7 +265,7 @@ def _exit_before(name: str) -> None:
 
 
 def _is_trained(target: Any) -> bool:
-    """Whether the state beside ``target`` is past the first length (pictures: always)."""
+    """Whether the state beside ``target`` is beyond the first length (always for pictures)."""
     if "pictures" in str(target):
         return True
     return load_tensors(Path(target).with_name("state.safetensors"))[1]["images"] == 32
@@ -291,7 +291,7 @@ def test_a_kill_before_the_first_state_keeps_the_initial_weights(eight_images: P
 
 @pytest.mark.parametrize("recipe", TRAININGS)
 def test_kills_at_random_moments(whole: dict[str, Path], tmp_path: Path, recipe: str) -> None:
-    """Children are killed after ever longer times until one comes to its end; there are at least three kills."""
+    """Children are killed after increasing times until one finishes; there are at least three kills."""
     moments, kills, delay = random.Random(recipe), 0, 0.02
     out = tmp_path / "killed"
     saves = {"SAVE_EVERY_SECONDS": 0.05}
@@ -371,7 +371,7 @@ def test_a_signal_before_there_is_anything_to_save(
     code: int,
     who: str,
 ) -> None:
-    """While the images are read, or the first pictures drawn: the command ends cleanly, and nothing is left."""
+    """A signal while images are read, or the first pictures are drawn: the command ends and leaves nothing behind."""
 
     def slow(*_: object, **__: object) -> None:
         os.kill(os.getpid(), number)
@@ -415,7 +415,7 @@ def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
 
 @pytest.mark.parametrize("stderr", ["2> >(head -c 10 >/dev/null)", "2>/dev/full", "2>&-"])
 def test_progress_that_cannot_be_written_ends_no_training(tmp_path: Path, stderr: str) -> None:
-    """A reader that has gone, a full disk, and no stream at all."""
+    """A closed pipe, a full disk, and no stream at all."""
     command = ["bash", "-c", f'"$@" --json {stderr}', "bash", *_command(tmp_path / "run", 2)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=_environment(), timeout=120)
     assert done.returncode == 0

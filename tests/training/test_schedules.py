@@ -1,4 +1,4 @@
-"""How many steps a run takes: the formula beside a trainer that counts them."""
+"""The number of steps of a run: the formula compared with a trainer that counts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training is arithmetic on (seed, position): order, noise, rate and average by definition, resume bit for bit."""
+"""Order, noise, learning rate and average follow from (seed, position), and runs resume bit by bit."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ def test_a_configuration_is_all_a_trainer_needs() -> None:
 
 
 def test_no_standard_deviation_of_a_code_leaps_at_256_px() -> None:
-    """Unslowed ones change by a factor of e in the third step, and thousands of steps later end in 1e27."""
+    """Without the smaller gain, standard deviations change by a factor of e in the third step, and diverge."""
     pixels = torch.from_numpy(draw(4, 256)).permute(0, 3, 1, 2).contiguous()
     row = resolve(override(get("vae"), {"warmup": 0, "batch_size": 4}), (3, 256, 256), 1000)
     data = DataConfig("array", (256, 256), 3, "00", images=4, train_images=4)
@@ -344,7 +344,7 @@ def test_no_standard_deviation_of_a_code_leaps_at_256_px() -> None:
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_recipe_can_learn_to_remove_noise(name: str) -> None:
-    """What goes in is noisy and what should come out is not; the step takes both."""
+    """The input is noisy and the target is not; a step uses both."""
     trainer = trainer_of(name, noise_std=0.5)
     batch, _, _ = trainer._inputs(trainer.next_index())
     assert batch.target is not None
