@@ -59,7 +59,9 @@ def test_a_probe_is_a_regression_on_what_is_known() -> None:
     code = LinearCode.of(train)
     spoilt = torch.where(known, column, torch.full_like(column, 1e6))
     whole = torch.ones_like(known)
-    assert torch.equal(Probe.of(code, train, spoilt, known).weights, Probe.of(code, train, column, known).weights)
+    weights = Probe.of(code, train, column, known).weights
+    assert torch.equal(Probe.of(code, train, spoilt, known).weights, weights)
+    torch.testing.assert_close(Probe.of(code, train, column + 100, known).weights, weights)  # columns are centered
     fitted = LinearRegression().fit(code.encode(train).numpy(), column.numpy())
     assert Probe.of(code, train, column, whole).agreement(train, column, whole).item() == pytest.approx(
         fitted.score(code.encode(train).numpy(), column.numpy()), abs=0.02
