@@ -1,13 +1,14 @@
 """Does a test notice each mistake that could be made in a formula? The tables ``tests/*/mutants_of_*.py`` list them,
 one table per module. Each mistake is made in a copy of the package, and the tests of the formulas are run on it.
 
-    python scripts/mutants.py                        all of them; writes bench/results/mutants.json
+    python scripts/mutants.py                        all of them
     python scripts/mutants.py --changed-since main   only modules that differ from main, or whose table does
     python scripts/mutants.py --only kl              only rows that contain "kl"
     python scripts/mutants.py --jobs 4               four at a time
 
-The exit code is 1 if a mutant survives. A survivor means that a test is missing. A mistake that makes a loop endless is
-caught by a limit on the processor time of each test, which the tests keep to without mistakes.
+The results of all rows are in bench/results/mutants.json; a run of some replaces theirs. The exit code is 1 if a mutant
+survives. A survivor means that a test is missing. A mistake that makes a loop endless is caught by a limit on the
+processor time of each test, which the tests keep to without mistakes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -97,11 +98,23 @@ def main() -> int:
         found = _run_all(chosen, Path(folder), options.jobs)
     rows = [{**mutation.row, "caught_by": test} for mutation, test in zip(chosen, found, strict=True)]
     survived = [row for row in rows if row["caught_by"] is None]
-    seconds = round(time.monotonic() - started)
-    print(f"{len(rows) - len(survived)} of {len(rows)} mutants caught in {seconds} s")
-    if len(chosen) == len(everything):
-        _write({**_summary(rows), "seconds": seconds, "jobs": options.jobs, "table": rows})
+    print(f"{len(rows) - len(survived)} of {len(rows)} mutants caught in {round(time.monotonic() - started)} s")
+    known = {_key(row): row for row in [*_stored(), *rows]}
+    whole = [known.get(_key(mutation.row)) for mutation in everything]
+    if missing := whole.count(None):
+        print(f"not written: {missing} rows of the tables were not run, now or before")
+    else:
+        _write([row for row in whole if row is not None])
     return 1 if survived else 0
+
+
+def _stored() -> list[dict[str, Any]]:
+    """The rows of the last result. Those of modules that changed since are only right once they are run again."""
+    return json.loads(RESULT.read_text(encoding="utf-8"))["table"] if RESULT.exists() else []
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return row["module"], row["old"], row["new"], row["breaks"]
 
 
 def _table(path: Path) -> Table:
@@ -224,12 +237,13 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _write(result: dict[str, Any]) -> None:
+def _write(rows: list[dict[str, Any]]) -> None:
     sys.path.insert(0, str(ROOT / "bench"))
     from machine import describe
 
     partial = RESULT.with_suffix(".json.part")
-    text = json.dumps({**result, "machine": describe()}, indent=2, ensure_ascii=False) + "\n"
+    result = {**_summary(rows), "table": rows, "machine": describe()}
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, RESULT)
 
