@@ -1,10 +1,5 @@
 """The contract of what can be trained: a module that maps (batch, noise, ramp) to terms.
 
-    class Regression(Trainable[nn.Linear]):
-        def forward(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
-            squares = (self.model(batch.x) - batch.target).square().sum(1)
-            return Terms(squares, squares, None)
-
 :class:`~vaekit.training.trainer.Trainer` knows nothing else of it, so whatever fits this contract is resumed to the
 byte, averaged, trained in micro-batches or by several processes, and steps that are not finite are skipped.
 """
@@ -35,6 +30,14 @@ class Trainable(nn.Module, ABC, Generic[_Model_co]):
     Parameters of ``model`` that require a gradient are trained, and every loss must depend on all of them. The state
     of ``model`` is what a training stores and averages. Anything else that the loss needs, such as a frozen network,
     is an attribute beside it.
+
+    >>> class Regression(Trainable[nn.Linear]):
+    ...     def forward(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
+    ...         squares = (self.model(batch.x) - batch.target).square().sum(1)
+    ...         return Terms(squares, squares, None)
+    >>> step, batch = Regression(nn.Linear(3, 2)), Batch(torch.zeros(4, 3), target=torch.zeros(4, 2))
+    >>> step(batch, noise=torch.zeros(1, 4, 0), ramp=torch.tensor(1.0)).loss.shape
+    torch.Size([4])
     """
 
     name: str = "this module"  #: in messages
