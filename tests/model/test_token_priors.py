@@ -66,6 +66,17 @@ def test_a_word_hangs_on_those_before_it_alone() -> None:
     assert (before[:, 3:] - after[:, 3:]).abs().amax(-1).min() > 1e-3
 
 
+def test_no_token_stands_before_the_first_cell() -> None:
+    """The start symbol has a vector of its own, so the first cell depends on that vector alone."""
+    prior = stirred(AutoregressiveTokens(2, 4))
+    with torch.no_grad():
+        before = prior.log_probs(torch.zeros(1, 1, dtype=torch.long))
+        prior.words.weight[:4] += 1
+        assert torch.equal(prior.log_probs(torch.zeros(1, 1, dtype=torch.long)), before)
+        prior.words.weight[4] += randoms(64)
+        assert not torch.allclose(prior.log_probs(torch.zeros(1, 1, dtype=torch.long)), before)
+
+
 @pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
 def test_samples_of_tokens_are_as_frequent_as_they_are_probable(recipe: str) -> None:
     values = {"width": 8, "code_count": 4, "code_dim": 3, "code_levels": "2,2", "smallest_grid": 4}
