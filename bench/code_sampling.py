@@ -8,13 +8,15 @@ as many images at once as `vaekit generate` draws:
     cached     the library: the keys and values of earlier cells are kept, and each cell is computed once
     uncached   tests/support/uncached.py: for every cell, a pass over all cells so far; one image at once on 32×32
 
-The result also counts the codes in which the two differ. The exponent e is that of time ~ cellsᵉ, by least squares over
+The result also counts the codes in which the two differ, and gives the load average before and after: much above 1,
+other work ran beside the measurement. The exponent e is that of time ~ cellsᵉ, by least squares over
 the logarithms of all grids, and again for the last two grids alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
@@ -124,10 +126,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="sides of the square grids")
     given = parser.parse_args()
-    images = GENERATED_AT_ONCE
+    images, load = GENERATED_AT_ONCE, [os.getloadavg()[0]]
     grids = {f"{side}x{side}": measure(side, images, given.rounds) for side in given.sides}
-    result = {"images_at_once": images, "codes": CODES, "rounds": given.rounds, "grids": grids}
-    result["exponents"] = exponents(grids)
+    result: dict[str, Any] = {"images_at_once": images, "codes": CODES, "rounds": given.rounds, "grids": grids}
+    result |= {"exponents": exponents(grids), "load_average": [*load, os.getloadavg()[0]]}
     print(result["exponents"])
     print(f"written to {write_result('code_sampling', result, headlines).name}")
 
