@@ -8,9 +8,9 @@ as many images at once as `vaekit generate` draws:
     cached     the library: the keys and values of earlier cells are kept, and each cell is computed once
     uncached   tests/support/uncached.py: for every cell, a pass over all cells so far; one image at once on 32×32
 
-The result also counts the codes in which the two differ, and gives the load average before and after: much above 1,
-other work ran beside the measurement. The exponent e is that of time ~ cellsᵉ, by least squares over
-the logarithms of all grids, and again for the last two grids alone.
+Times are processor times of one thread, so that other work on the machine changes them little; the load average before
+and after says whether there was any. The result also counts the codes in which the two differ. The exponent e is that
+of time ~ cellsᵉ, by least squares over the logarithms of all grids, and again for the last two grids alone.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ def prior_of(cells: int) -> TokenDistribution:
 
 @torch.inference_mode()
 def measure(side: int, images: int, rounds: int) -> dict[str, Any]:
-    """Seconds per image of both samplers on a square grid, and the codes in which they differ."""
+    """Processor seconds per image of both samplers on a square grid, and the codes in which they differ."""
     pz, codes = prior_of(side**2), {}
     at_once = {"cached": images, "uncached": 1 if side >= ONE_BY_ONE else images}
 
     def sampler(name: str) -> Callable[[int], float]:
         def measured(turn: int) -> float:
             noise = torch.randn(images, side**2 * CODE_DIM, generator=torch.Generator().manual_seed(turn))
-            before = time.perf_counter()
+            before = time.process_time()
             z = SAMPLERS[name](pz, noise[: at_once[name]])
-            seconds = (time.perf_counter() - before) / at_once[name]
+            seconds = (time.process_time() - before) / at_once[name]
             codes[name, turn] = pz.quantizer.tokens_of(z.unflatten(1, (-1, CODE_DIM)))
             print(f"{side}x{side}, round {turn + 1}: {name} {1e3 * seconds:.2f} ms per image", flush=True)
             return seconds
@@ -108,14 +108,14 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     median = result["grids"][SHOWN]["median_seconds_per_image"]
     rows, columns = SHOWN.split("x")
     yield Headline(
-        f"{what}: time to sample a grid of {rows}×{columns} codes, per image",
+        f"{what}: processor time to sample a grid of {rows}×{columns} codes, per image",
         f"{1e3 * median['cached']:.1f} ms",
         f"{slow}: {1e3 * median['uncached']:.0f} ms",
     )
     first, last = (name.replace("x", "×") for name in (list(result["grids"])[0], list(result["grids"])[-1]))
     fitted = {name: each["all_grids"] for name, each in result["exponents"].items()}
     yield Headline(
-        f"{what}: exponent of the time in the number of cells, from {first} to {last}",
+        f"{what}: exponent of this time in the number of cells, from {first} to {last}",
         f"{fitted['cached']:.2f}",
         f"linear: 1; {slow}: {fitted['uncached']:.2f}",
     )
@@ -126,6 +126,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="sides of the square grids")
     given = parser.parse_args()
+    torch.set_num_threads(1)
     images, load = GENERATED_AT_ONCE, [os.getloadavg()[0]]
     grids = {f"{side}x{side}": measure(side, images, given.rounds) for side in given.sides}
     result: dict[str, Any] = {"images_at_once": images, "codes": CODES, "rounds": given.rounds, "grids": grids}
