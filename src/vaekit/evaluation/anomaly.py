@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -96,7 +95,7 @@ def threshold_of(normal: np.ndarray, false_alarms: float) -> float:
     return float(np.sort(normal)[place - 1])
 
 
-def separation(scores: np.ndarray, is_anomalous: np.ndarray, threshold: float) -> dict[str, Any]:
+def separation(scores: np.ndarray, is_anomalous: np.ndarray, threshold: float) -> dict[str, float | dict[str, int]]:
     """Measure how well scores ``[N]`` separate anomalous images (bool ``[N]``, with both values) from normal ones.
 
     Returns:

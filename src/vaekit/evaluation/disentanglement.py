@@ -18,11 +18,12 @@ over its values of the fraction classified correctly, which is 1/V by chance wit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vaekit.errors import UserError, argument
 
@@ -84,7 +85,9 @@ def unfit(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
     return _unfit_of({name: _factor(values) for name, values in columns.items()})
 
 
-def disentanglement(codes: Any, columns: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Any]:
+def disentanglement(
+    codes: ArrayLike, columns: Mapping[str, np.ndarray], seed: int = 0
+) -> dict[str, float | dict[str, float] | dict[str, str] | None]:
     """Compute all four measures.
 
     Args:
@@ -266,7 +269,7 @@ def _unfit(factor: Factor) -> str | None:
     return None
 
 
-def _checked(codes: Any) -> np.ndarray:
+def _checked(codes: ArrayLike) -> np.ndarray:
     """Convert latents to float64 ``[N, L]`` and validate them."""
     z = np.asarray(codes, dtype=np.float64)
     if not np.isfinite(z).all():
@@ -280,7 +283,7 @@ def _checked(codes: Any) -> np.ndarray:
     return z
 
 
-def _mean(values: Any) -> float:
+def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
@@ -304,15 +307,30 @@ def _told_by_one(z: np.ndarray, factor: Factor, halves: tuple[np.ndarray, np.nda
     return _score(factor, tree.predict(z[held_out, None]), held_out)
 
 
-def _forest(factor: Factor, seed: int) -> Any:
+class _Forest(Protocol):
+    """What is used of scikit-learn's random forests."""
+
+    feature_importances_: np.ndarray
+
+    def fit(self, x: np.ndarray, y: np.ndarray, /) -> Self:
+        """Fit it to inputs ``[M, L]`` and targets ``[M]``."""
+
+    def predict(self, x: np.ndarray, /) -> np.ndarray:
+        """Predict the targets ``[M]`` of inputs ``[M, L]``."""
+
+
+def _forest(factor: Factor, seed: int) -> _Forest:
     """Return a forest whose splits may use every dimension; otherwise it would split on uninformative ones."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    shape: dict[str, Any] = dict(n_estimators=_TREES, min_samples_leaf=_FEWEST_IN_LEAF, max_features=None)
+    shape: dict[str, int | None] = dict(n_estimators=_TREES, min_samples_leaf=_FEWEST_IN_LEAF, max_features=None)
     shape["random_state"] = seed % 2**32
-    if factor.is_continuous:
-        return RandomForestRegressor(**shape)
-    return RandomForestClassifier(class_weight="balanced", **shape)
+    forest: _Forest = (
+        RandomForestRegressor(**shape)
+        if factor.is_continuous
+        else RandomForestClassifier(class_weight="balanced", **shape)
+    )
+    return forest
 
 
 def _halves(factor: Factor, seed: int) -> tuple[np.ndarray, np.ndarray]:

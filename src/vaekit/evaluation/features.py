@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,6 +26,7 @@ from vaekit.errors import UserError, printable
 from vaekit.evaluation.inception import SIDE as INCEPTION_SIDE
 from vaekit.evaluation.inception import SIZE as INCEPTION_SIZE
 from vaekit.evaluation.inception import Inception, check_weights
+from vaekit.system.schema import JsonValue
 
 __all__ = [
     "CLASSIFIER",
@@ -199,7 +200,7 @@ def _rgb(x: Tensor) -> Tensor:
     return x.expand(-1, 3, -1, -1)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, JsonValue]]:
     """Read a safetensors file and the metadata that vaekit wrote."""
     try:
         with safe_open(path, framework="pt") as file:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,8 @@ from vaekit.data import Images, Selection
 from vaekit.errors import UserError, nearest, storable
 
 __all__ = ["parse_condition", "conditions_of", "hidden_parts", "known_in", "matrix", "places", "selected", "size_of"]
+
+_Column = Sequence[str | float]  # values of a part, by image
 
 LABEL = "label"
 _MOST_VALUES = 50  # distinct values of a text column; a column with more holds names or identifiers
@@ -94,7 +95,7 @@ def parse_condition(conditions: Sequence[Condition], pairs: Sequence[str]) -> Te
         UserError: A name or a value did not occur in training, or a name is given twice.
     """
     known = {each.name: each for each in conditions}
-    given: dict[str, Any] = {}
+    given: dict[str, str | float] = {}
     for word in pairs:
         name, equals, value = (storable(part.strip()) for part in word.partition("="))
         if not equals or not value:
@@ -139,22 +140,22 @@ def _width(condition: Condition) -> int:
     return len(condition.values) or 1
 
 
-def _column(condition: Condition, images: Images) -> Sequence[Any] | None:
+def _column(condition: Condition, images: Images) -> _Column | None:
     if condition.name == LABEL and images.labels is not None:
         return [images.classes[i] for i in images.labels.tolist()]
     column = images.attributes.get(condition.name)
     if column is None or (column.dtype.kind == "f") == bool(condition.values):
         return None
-    result: Sequence[Any] | None = column.tolist() if not condition.values else column.astype(str).tolist()
+    result: _Column = column.tolist() if not condition.values else column.astype(str).tolist()
     return result
 
 
-def _part(condition: Condition, column: Sequence[Any] | None, count: int) -> np.ndarray:
+def _part(condition: Condition, column: _Column | None, count: int) -> np.ndarray:
     part = np.zeros((count, _width(condition) + 1))
     if column is None:
         return part
     if condition.values:
-        places = {value: i for i, value in enumerate(condition.values)}
+        places: dict[str | float, int] = {value: i for i, value in enumerate(condition.values)}
         for row, value in enumerate(column):
             if value in places:
                 part[row, places[value]] = part[row, -1] = 1
@@ -166,7 +167,7 @@ def _part(condition: Condition, column: Sequence[Any] | None, count: int) -> np.
     return part
 
 
-def _value(condition: Condition, text: str, word: str) -> Any:
+def _value(condition: Condition, text: str, word: str) -> str | float:
     if condition.values:
         if text not in condition.values:
             raise UserError(f"condition {word}: choose from: {', '.join(condition.values)}", "condition")

@@ -232,12 +232,12 @@ def _refuse_mixed_latents(row: Recipe) -> None:
 def _mixed_latents(row: Recipe) -> str | None:
     """Refuse a network, posterior or prior for another kind of latent."""
     prior = registry.prior(row.prior)
-    kinds = {
-        "net": registry.network(row.net).latents,
-        "posterior": (registry.posterior(row.posterior).latent,),
-        "prior": LATENTS if prior is None else prior.latents,
+    parts = {
+        "net": (row.net, registry.network(row.net).latents),
+        "posterior": (row.posterior, (registry.posterior(row.posterior).latent,)),
+        "prior": (row.prior, LATENTS if prior is None else prior.latents),
     }
-    wrong = [f"{part}={getattr(row, part)}" for part, latents in kinds.items() if row.latent not in latents]
+    wrong = [f"{part}={name}" for part, (name, latents) in parts.items() if row.latent not in latents]
     if not wrong:
         return None
     return (

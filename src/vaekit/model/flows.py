@@ -5,11 +5,12 @@ zuko is imported only when a flow is built, because most recipes have none.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributions, nn
 
 from vaekit.config.recipe import Recipe
 from vaekit.errors import argument
@@ -31,12 +32,10 @@ def coupling_flow(features: int, layers: int, hidden: int) -> nn.Module:
 
     A call returns the transform, which has ``call_and_ladj`` and ``inv``.
     """
-    from zuko.lazy import LazyComposedTransform
-
     with torch.device("cpu"):  # masks need values even on the meta device, where a model is built to count its weights
         halves = [torch.arange(features) % 2 == layer % 2 for layer in range(layers)]
         steps = [_coupling()(features, mask=half, hidden_features=(hidden, hidden)) for half in halves]
-    return _from_identity(LazyComposedTransform(*steps))
+    return _from_identity(steps)
 
 
 def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -> nn.Module:
@@ -46,7 +45,6 @@ def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -
     step to step. A call with the context ``[B, context]`` returns the transform.
     """
     from zuko.flows.autoregressive import MaskedAutoregressiveTransform
-    from zuko.lazy import LazyComposedTransform
 
     widths = (hidden, hidden)
     with torch.device("cpu"):
@@ -56,11 +54,17 @@ def autoregressive_flow(features: int, context: int, layers: int, hidden: int) -
         steps = [
             MaskedAutoregressiveTransform(features, context, order=order, hidden_features=widths) for order in orders
         ]
-    return _from_identity(LazyComposedTransform(*steps))
+    return _from_identity(steps)
+
+
+class _Step(Protocol):
+    """What is used of one of zuko's lazy transforms."""
+
+    hyper: nn.Module  #: the network
 
 
 @cache
-def _coupling() -> Any:
+def _coupling() -> Callable[..., _Step]:
     """Return a subclass of zuko's coupling whose inverse is a coupling too.
 
     The inverse of zuko's own coupling calls the network twice, for the value and for the determinant.
@@ -69,12 +73,12 @@ def _coupling() -> Any:
     from zuko.transforms import CouplingTransform
 
     class Transform(CouplingTransform):  # type: ignore[misc]
-        def __init__(self, meta: Any, mask: Tensor) -> None:
+        def __init__(self, meta: Callable[[Tensor], distributions.Transform], mask: Tensor) -> None:
             super().__init__(meta, mask)
             self.mask = mask
 
         @property
-        def inv(self) -> Any:
+        def inv(self) -> Transform:
             return Transform(lambda stays: self.meta(stays).inv, self.mask)
 
     class Coupling(GeneralCouplingTransform):  # type: ignore[misc]
@@ -84,11 +88,13 @@ def _coupling() -> Any:
     return Coupling
 
 
-def _from_identity(flow: Any) -> nn.Module:
-    """Set the last layer of each network to zero: shift 0, scale 1."""
-    for step in flow.transforms:
+def _from_identity(steps: Sequence[_Step]) -> nn.Module:
+    """Compose steps after setting the last layer of each network to zero: shift 0, scale 1."""
+    from zuko.lazy import LazyComposedTransform
+
+    for step in steps:
         *_, weight, bias = step.hyper.parameters()
         nn.init.zeros_(weight)
         nn.init.zeros_(bias)
-    module: nn.Module = flow
-    return module
+    flow: nn.Module = LazyComposedTransform(*steps)
+    return flow

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -200,7 +200,7 @@ class ScalarQuantizer(Quantizer):
         """The nearest level, clamped: with more than a thousand levels, the extra width would add one."""
         return torch.minimum(torch.maximum(bounded.round(), -(self.levels // 2)), (self.levels - 1) // 2)
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
         """Keep the tokens of runs from before two levels were separated at 0."""
         if "shift" in self.state_dict():
             state_dict.setdefault(f"{prefix}shift", self._shift_of_the_paper())

@@ -20,7 +20,10 @@ from typing import Any, TypeVar
 
 from vaekit.errors import UserError, nearest
 
-__all__ = ["COUNT", "POSITIVE", "Choice", "Pattern", "Range", "parse", "record"]
+__all__ = ["COUNT", "POSITIVE", "Choice", "JsonValue", "Pattern", "Range", "parse", "record"]
+
+#: What JSON text decodes to.
+JsonValue = str | int | float | bool | list["JsonValue"] | dict[str, "JsonValue"] | None
 
 _T = TypeVar("_T")
 _DAMAGED = "the run folder is damaged"
