@@ -53,6 +53,13 @@ UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib
 UNSAFE = {("torch", "load"), ("torch", "save"), ("pd", "read_pickle"), ("pandas", "read_pickle")}
 
 
+#: Folders whose contracts are stated in types: nothing is ``Any``, and no attribute is probed by name.
+TYPED = ("model", "training", "evaluation")
+
+#: Probes that nothing public can replace. PyTorch offers no other way to ask whether it was built with an operator.
+ALLOWED_PROBES = {"vaekit.model.nets.linear": ["hasattr(torch.ops.mkldnn, '_linear_pointwise')"]}
+
+
 def module_name(path: Path) -> str:
     parts = path.relative_to(SOURCE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -230,6 +237,39 @@ def test_a_verb_is_not_hidden_by_its_module() -> None:
 
 def test_no_module_is_called_utils() -> None:
     assert [name for name in MODULES if "util" in name.rpartition(".")[2] or name.endswith("helpers")] == []
+
+
+def untyped(tree: ast.Module) -> Iterator[str]:
+    """Uses of ``Any`` under any name, and attributes that are looked up by name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names if alias.name == "Any")
+        is_any = isinstance(node, ast.Attribute) and node.attr == "Any"
+        is_probe = isinstance(node, ast.Call) and ast.unparse(node.func) in ("hasattr", "getattr")
+        if is_any or is_probe:
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if folder_of(name) in TYPED])
+def test_contracts_are_stated_in_types(module: str) -> None:
+    assert list(untyped(tree_of(module))) == ALLOWED_PROBES.get(module, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("from typing import Any, Protocol", 1),
+        ("from typing import Any as Whatever", 1),
+        ("def f(x: typing.Any) -> list[typing.Any]: ...", 2),
+        ("hasattr(flow, 'inv')", 1),
+        ("getattr(row, part)", 1),
+        ("from typing import Protocol", 0),
+        ("any(values)", 0),
+        ("def f(x: object) -> None: ...", 0),
+    ],
+)
+def test_the_search_for_untyped_contracts_finds(line: str, count: int) -> None:
+    assert len(list(untyped(ast.parse(line)))) == count
 
 
 def unsafe(tree: ast.Module) -> Iterator[str]:

@@ -217,8 +217,7 @@ def _unused_weights(row: Recipe, objective: type[Objective]) -> str | None:
 
 def _unused_grid(row: Recipe, network: type[Network]) -> str | None:
     """Refuse the size of a latent grid for a network that has none."""
-    for name in ("downsampling", "latent_channels"):
-        value = getattr(row, name)
+    for name, value in (("downsampling", row.downsampling), ("latent_channels", row.latent_channels)):
         if value is not None and name not in network.latent_settings:
             return f"{name}={value}: net={row.net} does not use it; leave it out{_begin_with('grid')}"
     return None

@@ -7,12 +7,11 @@ The rules are in :mod:`vaekit.evaluation.doctor.rules`, the remedies in :mod:`va
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from vaekit.evaluation.doctor.evidence import Evidence
 from vaekit.evaluation.doctor.evidence_table import Row, rows_of
+from vaekit.evaluation.doctor.remedies import Changes
 from vaekit.evaluation.doctor.rules import RULES, VERDICTS
 
 __all__ = ["RULES", "VERDICTS", "Diagnosis", "diagnose"]
@@ -27,7 +26,7 @@ class Diagnosis:
     advice: str  #: one sentence
     #: kind of the next command: use or reconstruct (the run), data (inspect it), fit-prior, resume or train
     remedy: str
-    changes: Mapping[str, Any]  #: values of the recipe, ``images`` or ``patience`` for the next training
+    changes: Changes  #: values of the recipe, ``images`` or ``patience`` for the next training
     rows: tuple[Row, ...]
 
     @property

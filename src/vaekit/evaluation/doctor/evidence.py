@@ -11,10 +11,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from vaekit.errors import NotFinite, UserError
-from vaekit.system.schema import record
+from vaekit.system.schema import JsonValue, record
 
 __all__ = ["LIMITS", "Evidence"]
 
@@ -197,14 +196,14 @@ class Evidence:
     linear_explained: float | None = None  #: by as many principal components as the latent has dimensions, held-out
     wider_explained: float | None = None  #: by four times as many, at least 16
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JsonValue]:
         """Convert to plain JSON values; raises :class:`NotFinite` if a number is not finite."""
         self.check_finite()
-        result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        result: dict[str, JsonValue] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
         return result
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str = "the evidence") -> Evidence:
+    def from_dict(cls, values: Mapping[str, JsonValue], where: str = "the evidence") -> Evidence:
         """Invert :meth:`to_dict`; raises :class:`UserError` for unknown names, wrong types and values out of range."""
         evidence = record(cls, values, where)
         for name, value in dataclasses.asdict(evidence).items():

@@ -14,8 +14,8 @@ Deterministic: nothing here uses the global random generator, changes weights, o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -35,13 +35,15 @@ from vaekit.model.conditioning import selected
 from vaekit.model.factory import can_free_bits
 from vaekit.model.latent_model import LatentModel
 
-__all__ = ["examine", "gain_of_second_half", "quality_db"]
+__all__ = ["MetricsLine", "examine", "gain_of_second_half", "quality_db"]
+
+MetricsLine = Mapping[str, str | float | None]  #: a line of ``metrics.jsonl``
 
 _WITH_SCALE = ("normal", "laplace", "discretized-logistic", "discretized-normal")
 _BEST_PSNR_DB = 99.0  # cap for perfect copies; 8-bit rounding alone gives 59 dB
 
 
-def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequence[dict[str, Any]]) -> Evidence:
+def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequence[MetricsLine]) -> Evidence:
     """Collect the evidence on a run.
 
     Args:
@@ -65,7 +67,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
             "the model draws pictures that are not finite, because its weights have diverged; train a new run with a "
             f"learning rate below {row.learning_rate:g}"
         )
-    seen = max((int(line["images"]) for line in lines), default=0)
+    seen = max(map(_images_seen, lines), default=0)
     curve = _curve(lines, row, fit[0].values, config.total_images)
     best = max(curve, key=lambda point: point.quality_db, default=None)
     if best is not None and config.patience is not None:
@@ -73,6 +75,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
     pixels = to_float(train[:])
     spread = _mean_square(held, pixels.mean(0))
     code = LinearCode.of(pixels.flatten(1))
+    linear, wider = _linear(code, held, model.latent_dim)
     evidence = Evidence(
         has_density=on_held["rate_nats"] is not None,
         beta=row.beta,
@@ -99,7 +102,8 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         observation_std=model.likelihood.observation_std(),
         **_latents(fit[1], on_train, on_held),
         **check_samples(model, pixels, train, held, code, config.conditions),
-        **_linear(code, held, model.latent_dim),
+        linear_explained=linear,
+        wider_explained=wider,
         **_recipe(model, row),
     )
     evidence.check_finite()
@@ -152,15 +156,21 @@ class _Point(NamedTuple):
     quality_db: float
 
 
-def _curve(lines: Sequence[dict[str, Any]], row: Recipe, values: int, total: int) -> list[_Point]:
+def _images_seen(line: MetricsLine) -> int:
+    images = line["images"]
+    assert isinstance(images, int)
+    return images
+
+
+def _curve(lines: Sequence[MetricsLine], row: Recipe, values: int, total: int) -> list[_Point]:
     """Return the points after each epoch since the weight of the rate reached its final value."""
     is_relative = not row.has_bound or _is_scale_fixed(row)
     points = []
-    for line, numbers in _validations(lines):
-        if line["images"] >= row.kl_warmup * total:
+    for images, numbers in _validations(lines):
+        if images >= row.kl_warmup * total:
             loss, psnr = loss_nats(numbers, row), numbers.get("psnr_db")
             if loss is not None and psnr is not None and math.isfinite(loss) and math.isfinite(psnr):
-                points.append(_Point(line["images"], psnr, quality_db(loss, psnr, values, is_relative)))
+                points.append(_Point(images, psnr, quality_db(loss, psnr, values, is_relative)))
     return points
 
 
@@ -168,13 +178,14 @@ def _is_scale_fixed(row: Recipe) -> bool:
     return row.scale == "fixed" and row.likelihood in _WITH_SCALE
 
 
-def _validations(lines: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], Numbers]]:
-    prefix = "validation_"
-    return [
-        (line, {key.removeprefix(prefix): value for key, value in line.items() if key.startswith(prefix)})
-        for line in lines
-        if line.get("kind") == "validation"
-    ]
+def _validations(lines: Sequence[MetricsLine]) -> list[tuple[int, Numbers]]:
+    """Return the images seen and the metrics of held-out images, after each epoch."""
+    return [(_images_seen(line), _of_held_out(line)) for line in lines if line.get("kind") == "validation"]
+
+
+def _of_held_out(line: MetricsLine) -> Numbers:
+    prefix, numbers = "validation_", ((key, value) for key, value in line.items() if not isinstance(value, str))
+    return {key.removeprefix(prefix): value for key, value in numbers if key.startswith(prefix)}
 
 
 # The fit
@@ -190,14 +201,24 @@ def _share(mean_squared_error: float, whole: float) -> float:
     return 1 - mean_squared_error / whole if whole else 0.0
 
 
-def _linear(code: LinearCode, held: Selection, latent_dim: int) -> dict[str, Any]:
+def _linear(code: LinearCode, held: Selection, latent_dim: int) -> tuple[float, float]:
     """Return the share of held-out variance explained by linear codes, of the latent's size and larger."""
     images = to_float(held[:]).flatten(1)
     wider = max(LIMITS.least_wider, LIMITS.wider * latent_dim)
-    return {"linear_explained": code.explained(images, latent_dim), "wider_explained": code.explained(images, wider)}
+    return code.explained(images, latent_dim), code.explained(images, wider)
 
 
-def _recipe(model: LatentModel, row: Recipe) -> dict[str, Any]:
+class _OfRecipe(TypedDict):
+    usual_learning_rate: float | None
+    is_grid: bool
+    is_conditional: bool
+    has_conditional_prior: bool
+    is_prior_fitted: bool
+    can_free_bits: bool
+    kl_warmup: float
+
+
+def _recipe(model: LatentModel, row: Recipe) -> _OfRecipe:
     """Return properties of the recipe that remedies depend on."""
     return {
         "usual_learning_rate": RECIPES[row.name].learning_rate if row.name in RECIPES else None,
@@ -210,13 +231,32 @@ def _recipe(model: LatentModel, row: Recipe) -> dict[str, Any]:
     }
 
 
-def _latents(measurement: Measurement, on_train: Numbers, on_held: Numbers) -> dict[str, Any]:
-    of_all = ("mutual_information", "mutual_information_at_least", "marginal_kl", "marginal_kl_at_most")
-    names = ("elbo_nats", "rate_nats", "active_units", *(f"{name}_nats" for name in of_all))
-    result: dict[str, Any] = {name: on_held[name] for name in names}
-    if measurement.kl_per_dim is not None:
-        result["kl_per_dim_nats"] = tuple(measurement.kl_per_dim.tolist())
-    rates = [value for name, value in on_held.items() if name.startswith(LEVEL_RATE) and not name.endswith("_error")]
-    if rates:
-        result["level_rates_nats"] = tuple(rates)
-    return result | {"train_elbo_nats": on_train["elbo_nats"]}
+class _OfLatents(TypedDict):
+    elbo_nats: float | None
+    train_elbo_nats: float | None
+    rate_nats: float | None
+    active_units: int | None
+    kl_per_dim_nats: tuple[float, ...] | None
+    level_rates_nats: tuple[float, ...] | None
+    mutual_information_nats: float | None
+    mutual_information_at_least_nats: float | None
+    marginal_kl_nats: float | None
+    marginal_kl_at_most_nats: float | None
+
+
+def _latents(measurement: Measurement, on_train: Numbers, on_held: Numbers) -> _OfLatents:
+    kl_per_dim = measurement.kl_per_dim
+    of_levels = {name: rate for name, rate in on_held.items() if name.startswith(LEVEL_RATE)}
+    rates = tuple(rate for name, rate in of_levels.items() if rate is not None and not name.endswith("_error"))
+    return {
+        "elbo_nats": on_held["elbo_nats"],
+        "train_elbo_nats": on_train["elbo_nats"],
+        "rate_nats": on_held["rate_nats"],
+        "active_units": measurement.active_units,
+        "kl_per_dim_nats": None if kl_per_dim is None else tuple(kl_per_dim.tolist()),
+        "level_rates_nats": rates or None,
+        "mutual_information_nats": on_held["mutual_information_nats"],
+        "mutual_information_at_least_nats": on_held["mutual_information_at_least_nats"],
+        "marginal_kl_nats": on_held["marginal_kl_nats"],
+        "marginal_kl_at_most_nats": on_held["marginal_kl_at_most_nats"],
+    }

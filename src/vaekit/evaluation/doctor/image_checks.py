@@ -6,7 +6,7 @@ Statistics use up to 500 evenly spaced images per part. Copies are searched in u
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -21,10 +21,27 @@ _MOST_VALUES = 1 << 24  # pixel values measured per part: seconds for the larges
 _MOST_COMPARED_BYTES = 1 << 26  # per part, when searching copies
 
 
-def check_images(images: Images, trained: np.ndarray, pixels: Tensor) -> dict[str, Any]:
+class ImageEvidence(TypedDict):
+    """The fields of :class:`~vaekit.evaluation.doctor.evidence.Evidence` that describe the images."""
+
+    data_mean: float
+    data_std: float
+    std_about_mean_image: float
+    neighbour_correlation: float
+    values: int
+    peak: float
+    distinct: float
+    leaked: float | None
+    part_shift: float | None
+    part_count: int
+
+
+def check_images(images: Images, trained: np.ndarray, pixels: Tensor) -> ImageEvidence:
     """Return the evidence about images; ``trained`` are the rows trained on, ``pixels`` a sample of them as floats."""
     mean, variance = pixels.mean(0), float(pixels.var(0, correction=0).mean())
     centered = pixels - mean
+    distinct, leaked = _copies(images, trained)
+    shift, count = _part_shift(images, trained, mean, variance)
     return {
         "data_mean": float(pixels.mean()),
         "data_std": float(pixels.std(correction=0)),
@@ -32,8 +49,10 @@ def check_images(images: Images, trained: np.ndarray, pixels: Tensor) -> dict[st
         "neighbour_correlation": _neighbour_correlation(centered),
         "values": math.prod(images.shape),
         "peak": float(centered.abs().flatten(1).amax(1).mean()),
-        **_copies(images, trained),
-        **_parts(images, trained, mean, variance),
+        "distinct": distinct,
+        "leaked": leaked,
+        "part_shift": shift,
+        "part_count": count,
     }
 
 
@@ -59,18 +78,18 @@ def _others(images: Images, trained: np.ndarray) -> list[np.ndarray]:
     return [rows for rows in parts if len(rows)]
 
 
-def _parts(images: Images, trained: np.ndarray, mean: Tensor, variance: float) -> dict[str, Any]:
-    """Return the largest shift of the mean image between the training images and another part."""
-    result: dict[str, Any] = {"part_shift": None, "part_count": 0}
+def _part_shift(images: Images, trained: np.ndarray, mean: Tensor, variance: float) -> tuple[float | None, int]:
+    """Return the largest shift of the mean image from the training images to another part, and that part's images."""
+    largest: tuple[float | None, int] = None, 0
     for rows in _others(images, trained):
         sample = images.selection(evenly(images, rows))
         shift = mean_shift(mean, variance, to_float(sample[:]).mean(0))
-        if result["part_shift"] is None or shift > result["part_shift"]:
-            result = {"part_shift": shift, "part_count": len(sample)}
-    return result
+        if largest[0] is None or shift > largest[0]:
+            largest = shift, len(sample)
+    return largest
 
 
-def _copies(images: Images, trained: np.ndarray) -> dict[str, Any]:
+def _copies(images: Images, trained: np.ndarray) -> tuple[float, float | None]:
     """Return the share of distinct training images, and of images in another part that equal a training image.
 
     If the training images exceed 64 MB, a sample of them is compared, and the share of leaked images is scaled up.
@@ -78,12 +97,12 @@ def _copies(images: Images, trained: np.ndarray) -> dict[str, Any]:
     compared = _comparable(images, trained)
     contents_trained = _contents(images.selection(compared))
     known = set(contents_trained)
-    result: dict[str, Any] = {"distinct": len(known) / len(contents_trained), "leaked": None}
+    leaked: float | None = None
     for rows in _others(images, trained):
         contents = _contents(images.selection(_comparable(images, rows)))
         share = sum(content in known for content in contents) / len(contents) * len(trained) / len(compared)
-        result["leaked"] = max(result["leaked"] or 0.0, min(1.0, share))
-    return result
+        leaked = max(leaked or 0.0, min(1.0, share))
+    return len(known) / len(contents_trained), leaked
 
 
 def _comparable(images: Images, rows: np.ndarray) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
 from vaekit.config.capabilities import serves
 from vaekit.config.run_config import DataConfig, RunConfig
 from vaekit.config.table import DESCRIPTIONS, RECIPES, Recipe, with_likelihood
 from vaekit.evaluation.doctor.diagnosis import Diagnosis
+from vaekit.evaluation.doctor.remedies import Changes
 from vaekit.model.factory import resolve
 
 __all__ = ["next_command", "train_command"]
@@ -43,7 +43,7 @@ def _drawn(verb: str, run: str) -> str:
     return shlex.join(["vaekit", verb, run, "--out", f"{run.rstrip('/')}-{verb}.png"])
 
 
-def train_command(config: RunConfig, source: str, out: str, changes: Mapping[str, Any] | None = None) -> str:
+def train_command(config: RunConfig, source: str, out: str, changes: Changes | None = None) -> str:
     """Build the ``vaekit train`` command that repeats a run with changes, ready to paste into a shell.
 
     A recipe that is not in the table is expressed as changes to ``vae`` or ``ae``.
@@ -73,14 +73,15 @@ def train_command(config: RunConfig, source: str, out: str, changes: Mapping[str
 def _of_data(data: DataConfig) -> list[str]:
     height, width = data.size
     words = ["--size", str(height) if height == width else f"{height}x{width}", "--channels", str(data.channels)]
-    usual = DataConfig(data.source, data.size, data.channels, data.fingerprint)
+    mine = dataclasses.asdict(data)
+    usual = dataclasses.asdict(DataConfig(data.source, data.size, data.channels, data.fingerprint))
     for name in ("fit", "background", "frames", "binarize"):
-        if getattr(data, name) != getattr(usual, name):
-            words += [f"--{name}", str(getattr(data, name))]
+        if mine[name] != usual[name]:
+            words += [f"--{name}", str(mine[name])]
     return words
 
 
-def _of_recipe(row: Recipe, base: Recipe, data: DataConfig, changes: Mapping[str, Any]) -> list[str]:
+def _of_recipe(row: Recipe, base: Recipe, data: DataConfig, changes: Changes) -> list[str]:
     """Return options for values of ``row`` that differ from ``base`` on such images, and for the changes."""
     words = []
     if data.binarize and base.has_bound:
@@ -96,7 +97,7 @@ def _of_recipe(row: Recipe, base: Recipe, data: DataConfig, changes: Mapping[str
     return words
 
 
-def _option(name: str, value: Any) -> list[str]:
+def _option(name: str, value: object) -> list[str]:
     if name == "flip" and value is True:
         return ["--flip"]
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)

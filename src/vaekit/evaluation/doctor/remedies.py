@@ -8,11 +8,12 @@ with early stopping, which keeps the weights of the best epoch, so that held-out
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
 from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
 
 __all__ = [
+    "Changes",
     "Remedy",
     "can_be_longer",
     "fit_the_prior",
@@ -28,9 +29,11 @@ __all__ = [
     "use_it",
 ]
 
-#: Kind of the next command (use, reconstruct, data, fit-prior, resume or train), and what it changes: values of the
-#: recipe, ``images`` or ``patience``.
-Remedy = tuple[str, dict[str, Any]]
+#: What the next training changes: values of the recipe, ``images`` or ``patience``.
+Changes = Mapping[str, str | float | None]
+
+#: Kind of the next command (use, reconstruct, data, fit-prior, resume or train), and what it changes.
+Remedy = tuple[str, Changes]
 
 _USUAL_RATE = 1e-3  # of recipes that are not in the table
 _LEAST_PATIENCE = 5  # epochs
@@ -139,7 +142,7 @@ def _slower(e: Evidence) -> Remedy:
     return "train", {"learning_rate": usual if e.learning_rate > usual else usual / 4}
 
 
-def _patience(e: Evidence, images: int) -> dict[str, Any]:
+def _patience(e: Evidence, images: int) -> dict[str, int]:
     """Return early stopping for a run of this length, unless the run already has it."""
     if e.has_patience:
         return {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -36,6 +36,17 @@ _VISIBLE = 0.2  # a condition is visible if a probe agrees with held-out images 
 _FEWEST_KNOWN = 30  # held-out images with a known value
 
 
+class SampleEvidence(TypedDict, total=False):
+    """The fields of :class:`~vaekit.evaluation.doctor.evidence.Evidence` that describe samples."""
+
+    sample_mean: float
+    sample_std: float
+    sample_shift: float
+    sample_distance: float | None
+    sample_variety: float | None
+    obedience: float | None
+
+
 def check_samples(
     model: LatentModel,
     pixels: Tensor,
@@ -43,7 +54,7 @@ def check_samples(
     held: Selection,
     code: LinearCode,
     conditions: Sequence[Condition] = (),
-) -> dict[str, Any]:
+) -> SampleEvidence:
     """Return the evidence on samples; empty for a model without a prior.
 
     Args:
