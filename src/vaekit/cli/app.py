@@ -34,7 +34,7 @@ def _exact(kind: Any, tokens: Sequence[Token]) -> Any:
 COMMANDS = {
     "Train": {
         "train": ("training:train", "Train a model on images, or resume a run."),
-        "data": ("training:data", "Show what is in a dataset, or write it as a folder."),
+        "data": ("training:data", "Inspect a dataset, or write it to a folder."),
         "recipes": ("training:recipes", "List the recipes."),
         "fit-prior": ("training:fit_prior", "Fit a prior to the latents of a finished run."),
     },
@@ -47,16 +47,16 @@ COMMANDS = {
     },
     "Latent space": {
         "interpolate": ("latent:interpolate", "Walk through latent space from one point to another."),
-        "traverse": ("latent:traverse", "Show what each latent dimension changes in an image."),
-        "edit": ("latent:edit", "Add attributes to images or remove them."),
+        "traverse": ("latent:traverse", "Show how each latent dimension changes an image."),
+        "edit": ("latent:edit", "Add attributes to images, or remove them."),
         "arithmetic": ("latent:arithmetic", "Add and subtract latents, and decode the result."),
         "encode": ("evaluation:encode", "Write the latents of images to a file, with names and labels."),
-        "neighbors": ("evaluation:neighbors", "Find the images that are most like a given one."),
-        "map": ("evaluation:map_", "Draw a map of images on which similar ones are close."),
+        "neighbors": ("evaluation:neighbors", "Find the images most similar to a given one."),
+        "map": ("evaluation:map_", "Draw a map of images, with similar ones close together."),
     },
     "Measure": {
-        "evaluate": ("evaluation:evaluate", "Measure the quality of a run on its test images or on others."),
-        "score": ("evaluation:score", "Find unusual images and show where they are unusual."),
+        "evaluate": ("evaluation:evaluate", "Measure the quality of a run on its test images, or on others."),
+        "score": ("evaluation:score", "Find unusual images, and show where they are unusual."),
         "doctor": ("evaluation:doctor", "Diagnose a run and suggest the next command."),
     },
     "Ship": {
@@ -108,7 +108,7 @@ def with_imports(
             negative="",
             show_default=False,
             group=Group("Extensions"),
-            help="Python file or installed module that registers parts of your own; repeatable.",
+            help="Python file or installed module that registers your own parts; repeatable.",
         ),
     ] = (),
 ) -> None:

@@ -47,7 +47,7 @@ def neighbors(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Find the images that are most like a given one.
+    """Find the images most similar to a given one.
 
     Every image is compared. Distances between latents are in standard deviations of the prior; an autoencoder has
     none, so its distances are those of the latents themselves. A folder gives one row per image. The picture shows at
@@ -73,7 +73,7 @@ def map_(
         bool, Parameter(name="--json", negative="", help="Print one JSON object, with all points.")
     ] = False,
 ) -> None:
-    """Draw a map of images on which similar ones are close.
+    """Draw a map of images, with similar ones close together.
 
     The axes are the first two principal components of the latents.
 
@@ -112,7 +112,7 @@ def evaluate(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Measure the quality of a run on its test images or on others.
+    """Measure the quality of a run on its test images, or on others.
 
     Prints the reconstruction error and PSNR, and for models with a likelihood the evidence lower bound in nats. Means
     come with their standard errors. The page docs/numbers.md defines every number.
@@ -159,7 +159,7 @@ def score(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Find unusual images and show where they are unusual.
+    """Find unusual images, and show where they are unusual.
 
     The picture shows the most unusual images, their reconstructions, and maps that are bright where the model finds
     pixels unlikely. If labels say which images are normal, the command also prints how well the score separates the two

@@ -112,7 +112,7 @@ def traverse(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Show what each latent dimension changes in an image.
+    """Show how each latent dimension changes an image.
 
     The picture has a row for each of the most active dimensions and principal components. Next to a dimension is the
     change that it makes, in gray levels from 0 to 255; next to a component is its share of the variance.
@@ -160,7 +160,7 @@ def edit(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Add attributes to images or remove them.
+    """Add attributes to images, or remove them.
 
     NAME is an attribute or a label of the run's data, or a --direction. For an attribute whose values are text, NAME is
     COLUMN=VALUE. A strength of 1 moves a latent by the difference between the average image without the attribute and

@@ -77,7 +77,7 @@ def data(
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Show what is in a dataset, or write it as a folder.
+    """Inspect a dataset, or write it to a folder.
 
     DATA is anything that 'vaekit train' takes.
 

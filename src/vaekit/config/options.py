@@ -64,7 +64,10 @@ class TrainOptions:
     _: KW_ONLY
     size: Annotated[
         int | str | tuple[int, int] | None,
-        Help("Image size in pixels: the shorter side, or HEIGHTxWIDTH. Default: the size that all images have.", DATA),
+        Help(
+            "Image size in pixels: the shorter side, or HEIGHTxWIDTH. Default: their own size, if all have the same.",
+            DATA,
+        ),
     ] = None
     channels: Annotated[
         int | None,

@@ -226,7 +226,7 @@ _MOST: dict[str, float] = {
     **dict.fromkeys(("weight_decay", "clip_norm", "ema_power"), 1e9),
 }
 _MOST_LAYERS, _WIDEST_LAYER = 100, 2**16  # of a dense network
-_MOST_LEVELS, _MOST_WORDS = 1024, 2**20  # levels of a number, and codes in all (posterior=fsq)
+_MOST_LEVELS, _MOST_CODES = 1024, 2**20  # levels of a number, and codes in all (posterior=fsq)
 
 
 @checked
@@ -294,11 +294,11 @@ def check(recipe: Recipe) -> Recipe:
             f"{_MOST_LAYERS} layers of {_WIDEST_LAYER:,}"
         )
     are_levels = all(isinstance(n, int) and 1 < n <= _MOST_LEVELS for n in levels)
-    if not levels or not are_levels or math.prod(levels) > _MOST_WORDS:
+    if not levels or not are_levels or math.prod(levels) > _MOST_CODES:
         raise UserError(
             f"{argument('code_levels', _short(levels))}: expected whole numbers of 2 or more, for example "
             "code_levels=8,8,8; at most "
-            f"{_MOST_WORDS:,} words"
+            f"{_MOST_CODES:,} codes"
         )
     return recipe
 

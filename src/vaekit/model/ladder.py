@@ -2,11 +2,11 @@
 
     p(z) = p(z₁) ∏ p(zᵢ | z₍₁..ᵢ₋₁₎)        q(z|x) = q(z₁|x) ∏ q(zᵢ | z₍₁..ᵢ₋₁₎, x)
 
-One pass of the top-down network gives both: at every group of latents, what is known of the groups above makes a prior,
-and together with the encoder's map a posterior (Sønderby et al. 2016, Sec. 2.2; Vahdat & Kautz 2020, Sec. 3).
+One pass of the top-down network computes both: for every group of latents, the groups above determine the prior, and
+together with the encoder's map the posterior (Sønderby et al. 2016, Sec. 2.2; Vahdat & Kautz 2020, Sec. 3).
 
-Flat latents and flat noise hold the groups one after another, from the top. All of z is a function of the noise of its
-prior, which has an inverse: the noise of a latent is what it adds to what the levels above it make likely.
+Flat latents and flat noise are the groups concatenated from the top. z is an invertible function of the noise of the
+prior: the noise of a latent is its deviation from the mean given the levels above, in standard deviations.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vaekit.model.nets.ladder import Group, LadderDecoder, Plan
 
 __all__ = ["Descent", "Hierarchy", "LadderModel", "LadderPosterior", "LadderPrior"]
 
-_MOST_LOG = 5.0  #: bound of the logarithm of a standard deviation, and of its quotient by the prior's
+_MOST_LOG = 5.0  #: bound of the log of a standard deviation, and of the log of its ratio to the prior's
 
 
 class LadderPrior(Prior):
@@ -51,7 +51,7 @@ class LadderPrior(Prior):
         return cls(Plan(recipe, shape))
 
     def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> DiagonalNormal:
-        """The prior of the vector at the top alone."""
+        """The prior of the top vector only."""
         return DiagonalNormal(self.zeros, self.zeros)
 
     def below(self, number: int, h: Tensor) -> DiagonalNormal:
@@ -62,7 +62,7 @@ class LadderPrior(Prior):
 class LadderPosterior(Posterior):
     """q(z₁|x), and q(zᵢ | z₍₁..ᵢ₋₁₎, x) relative to the prior of the group: N(μ + Δμ, (σ Δσ)²).
 
-    Both are equal at the start: what an image tells is a residual (Vahdat & Kautz 2020, Eq. 2).
+    Initially, both are equal: the information of an image is a residual (Vahdat & Kautz 2020, Eq. 2).
     """
 
     latent = "levels"
@@ -93,12 +93,12 @@ class LadderPosterior(Posterior):
         return None
 
     def forward(self, features: Tensor) -> DiagonalNormal:
-        """q(z₁|x), the posterior of the vector at the top alone."""
+        """q(z₁|x), the posterior of the top vector only."""
         coarsest = wide(self._split(features)[-1])
         return DiagonalNormal(self.mean(coarsest), self.log_std(coarsest) * self.std_gain)
 
     def maps(self, features: Tensor) -> list[Tensor]:
-        """Features ``[B, F]`` → for every group, what the image says to its posterior ``[B, C, rows, columns]``."""
+        """Features ``[B, F]`` → for every group, the map of the image for its posterior ``[B, C, rows, columns]``."""
         maps = [m.unflatten(1, shape) for m, shape in zip(self._split(features), self.map_shapes, strict=True)]
         return [conv(maps[grid]) for conv, grid in zip(self.of_image, self.grids, strict=True)]
 
@@ -106,10 +106,10 @@ class LadderPosterior(Posterior):
         """q(zᵢ | z₍₁..ᵢ₋₁₎, x) of group ``number`` over ``[N, Lᵢ]``.
 
         Args:
-            number: of the group.
-            h: the map above it ``[N, C, rows, columns]``, N a multiple of B.
-            of_image: what :meth:`maps` gave for it, of B images.
-            pz: the prior of the group.
+            number: Number of the group.
+            h: The map above it ``[N, C, rows, columns]``, N a multiple of B.
+            of_image: Its result of :meth:`maps` for B images.
+            pz: The prior of the group.
         """
         mean, log_std = self.heads[number](h, of_image)
         return DiagonalNormal(pz.mean + mean, pz.log_std + log_std)
@@ -121,12 +121,12 @@ class LadderPosterior(Posterior):
 
 @dataclass(frozen=True)
 class Descent:
-    """What one pass of the top-down network met: the vector at the top, then every group."""
+    """The result of a pass of the top-down network: the top vector, then every group."""
 
     z: list[Tensor]  #: ``[..., Lᵢ]``
     priors: list[DiagonalNormal]
-    posteriors: list[DiagonalNormal]  #: none where there was no image
-    last_map: Tensor  #: of all rows
+    posteriors: list[DiagonalNormal]  #: empty without an image
+    last_map: Tensor  #: likelihood of all rows
 
     @property
     def flat(self) -> Tensor:
@@ -134,7 +134,7 @@ class Descent:
         return torch.cat(self.z, dim=-1)
 
 
-#: From a number, 0 being the vector at the top and n the n-th group, and the prior and posterior to latents [..., Lᵢ].
+#: Maps a number (0 for the top vector, n for the n-th group), its prior and its posterior to latents [..., Lᵢ].
 Choice = Callable[[int, DiagonalNormal, DiagonalNormal | None], Tensor]
 
 
@@ -176,19 +176,19 @@ class LadderModel(LatentModel):
         return Inference(self._levels(found), px, target, noise, self._penalties(qz, len(batch.x)))
 
     def drawn_from(self, condition: Tensor | None = None) -> Hierarchy:
-        """The prior of all levels; its ``mean`` has the mean of each level, given those above."""
+        """The prior of all levels; its ``mean`` is the mean of each level given those above."""
         return Hierarchy(self)
 
     def completed(
         self, z: Tensor, kept_levels: int, noise: Tensor | None = None, temperature: float | Sequence[float] = 1.0
     ) -> Tensor:
-        """Latents with the first levels kept, and the others from their prior given these.
+        """Keep the first levels, and sample the others from their prior given these.
 
         Args:
-            z: latents ``[..., L]``; those after the first ``kept_levels`` levels are not read.
-            kept_levels: how many levels are kept, from the top; may be 0.
-            noise: standard normal ``[..., L]``; None: each other level is the mean of its prior.
-            temperature: factor of the noise, of all levels or of each.
+            z: Latents ``[..., L]``; those after the first ``kept_levels`` levels are not read.
+            kept_levels: Number of levels to keep, from the top; may be 0.
+            noise: Standard normal ``[..., L]``; None takes the mean of each prior.
+            temperature: Factor of the noise, for all levels or for each.
 
         Returns:
             Latents ``[..., L]``.
@@ -204,13 +204,13 @@ class LadderModel(LatentModel):
         return self.descend(choose, z.shape[:-1]).flat
 
     def with_top(self, z: Tensor, top: Tensor, keep_detail: bool = True, noise: Tensor | None = None) -> Tensor:
-        """Latents with other values for the first levels.
+        """Replace the first levels.
 
         Args:
-            z: latents ``[..., L]``.
-            top: the first levels ``[..., T]``, T being the size of one or more whole levels.
-            keep_detail: the other levels keep their place in their prior, (z − μ) / σ; else they are drawn anew.
-            noise: what they are drawn from, standard normal ``[..., L]``; None: they are the means of their priors.
+            z: Latents ``[..., L]``.
+            top: The first levels ``[..., T]``, where T is the size of one or more whole levels.
+            keep_detail: Whether the other levels keep their (z − μ) / σ under their prior, or are sampled anew.
+            noise: Standard normal ``[..., L]`` for sampling; None takes the mean of each prior.
 
         Returns:
             Latents ``[..., L]``.
@@ -222,19 +222,19 @@ class LadderModel(LatentModel):
         return self.completed(changed, ends.index(top.shape[-1]) + 1, detail)
 
     def tempered(self, noise: Tensor, temperature: float | Sequence[float]) -> Tensor:
-        """Noise ``[..., L]`` times a temperature, one for all levels or one for each; less is more typical."""
+        """Multiply noise ``[..., L]`` by a temperature, one for all levels or one for each."""
         if isinstance(temperature, int | float):
             return noise * temperature
         pieces = zip(self.split_levels(noise), temperature, strict=True)
         return torch.cat([piece * factor for piece, factor in pieces], dim=-1)
 
     def descend(self, choose: Choice, rows: Sequence[int], features: Tensor | None = None) -> Descent:
-        """One pass of the top-down network.
+        """Run the top-down network once.
 
         Args:
-            choose: makes the latents of every group.
-            rows: the shape before the latents, ``[..., B]`` if there are features.
-            features: of B images; None: there are no posteriors.
+            choose: Chooses the latents of every group.
+            rows: Leading shape of the latents, ``[..., B]`` if there are features.
+            features: Features of B images; None for no posteriors.
         """
         p, q = self.prior(), None if features is None else self.posterior(features)
         z, priors, posteriors = [choose(0, p, q).expand(*rows, -1)], [p], [] if q is None else [q]
@@ -253,12 +253,12 @@ class LadderModel(LatentModel):
         return Descent(z, priors, posteriors, h)
 
     def _pieces(self, z: Tensor) -> tuple[Tensor, ...]:
-        """Flat latents or noise ``[..., L]`` → those of the vector at the top and of every group."""
+        """Flat latents or noise ``[..., L]`` → those of the top vector and of every group."""
         pieces: tuple[Tensor, ...] = z.split(self.decoder.plan.sizes, dim=-1)
         return pieces
 
     def _levels(self, found: Descent) -> tuple[Level, ...]:
-        """The groups of each level as one."""
+        """Join the groups of each level."""
         levels = self.decoder.plan.levels
         members = [[n for n, level in enumerate(levels) if level == wanted] for wanted in range(max(levels) + 1)]
         return tuple(
@@ -272,14 +272,14 @@ class LadderModel(LatentModel):
 
 
 class Hierarchy(LatentDistribution):
-    """The posterior of B images over ``[B, L]``, or the prior over ``[L]``, of a model that computes it on demand."""
+    """The posterior of B images over ``[B, L]``, or the prior over ``[L]``, computed on demand by the model."""
 
     def __init__(self, model: LadderModel, features: Tensor | None = None) -> None:
         self.model, self.features = model, features
 
     @cached_property
     def mean(self) -> Tensor:
-        """The latents that are, level by level, the mean given those above."""
+        """The mean of each level given the means above."""
         rows = (1,) if self.features is None else (len(self.features),)
         found = self.model.descend(lambda _, p, q: (p if q is None else q).mean, rows, self.features).flat
         return found[0] if self.features is None else found
@@ -290,7 +290,7 @@ class Hierarchy(LatentDistribution):
         return self.model.descend(choose, rows, self.features).flat.reshape(noise.shape)
 
     def to_noise(self, z: Tensor) -> Tensor:
-        """The inverse of :meth:`from_noise`: what each level of z ``[..., L]`` adds to those above it."""
+        """The inverse of :meth:`from_noise`, for z ``[..., L]``."""
         return torch.cat([own.to_noise(part) for own, part in self._met(z)], dim=-1).reshape(z.shape)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -303,14 +303,14 @@ class Hierarchy(LatentDistribution):
         return None
 
     def _met(self, z: Tensor) -> list[tuple[DiagonalNormal, Tensor]]:
-        """The distribution of each group, given the latents above it, and its latents."""
+        """Return the distribution of each group given the latents above it, and its latents."""
         pieces = self.model._pieces(z)
         found = self.model.descend(lambda number, p, q: pieces[number], z.shape[:-1] or (1,), self.features)
         return list(zip(found.posteriors or found.priors, found.z, strict=True))
 
 
 class _Head(nn.Module):
-    """The map above a group ``[N, C, rows, columns]`` → the two numbers of each latent, zero at the start."""
+    """The map above a group ``[N, C, rows, columns]`` → the two numbers of each latent, initially zero."""
 
     def __init__(self, group: Group) -> None:
         super().__init__()
@@ -336,7 +336,7 @@ def _hidden(group: Group) -> int:
 
 
 def _from_noise(pieces: Sequence[Tensor]) -> Choice:
-    """Samples of the posterior, or of the prior where there is none."""
+    """Sample from the posterior, or from the prior if there is none."""
     return lambda number, p, q: (p if q is None else q).from_noise(pieces[number])
 
 
@@ -345,7 +345,7 @@ def _with_rows(normal: DiagonalNormal, rows: Sequence[int]) -> DiagonalNormal:
 
 
 def _joined(parts: list[DiagonalNormal]) -> DiagonalNormal:
-    """Independent normals as one."""
+    """Join independent normals."""
     if len(parts) == 1:
         return parts[0]
     return DiagonalNormal(torch.cat([p.mean for p in parts], dim=-1), torch.cat([p.log_std for p in parts], dim=-1))

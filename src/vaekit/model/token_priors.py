@@ -1,11 +1,11 @@
-"""Priors over the tokens of a grid of P cells, each one of K; ``quantizers.py`` says what the tokens are.
+"""Priors over the tokens of a grid of P cells, each one of K (:mod:`vaekit.model.quantizers`).
 
 independent      p(tokens) = Πᵢ p(tokenᵢ)
 autoregressive   p(tokens) = Πᵢ p(tokenᵢ | tokens before i), row by row   van den Oord et al. 2017, Sec. 3.3
 a sample         tokenᵢ = the first k with Σⱼ≤ₖ p(j | tokens before i) ≥ Φ(noiseᵢ)
 
-The log probability of given tokens takes one pass over all cells. A sample takes one step per cell, and a step computes
-that cell alone: see :meth:`TokenPrior.predictor`.
+The log probability of given tokens takes one pass over all cells. A sample takes one step per cell, which computes only
+that cell (:meth:`TokenPrior.predictor`).
 
 The attribute ``words`` keeps its name because stored weights are keyed by it.
 """
@@ -53,10 +53,10 @@ class TokenPrior(Prior):
 
     @abstractmethod
     def predictor(self, count: int) -> Predictor:
-        """Return what predicts the cells of N = ``count`` grids in order, one per call.
+        """Return a function that predicts the cells of N = ``count`` grids in order, one per call.
 
-        Its i-th result is :meth:`log_probs` of cell i up to rounding, without computing earlier cells again. It is for
-        sampling: it has no gradient.
+        Its i-th result equals :meth:`log_probs` of cell i up to rounding, without computing earlier cells again. It is
+        for sampling, and has no gradient.
         """
 
     def forward(self, model: EncodingModel, condition: Tensor | None = None) -> TokenDistribution:
@@ -77,7 +77,7 @@ class IndependentTokens(TokenPrior):
 
     @torch.no_grad()
     def predictor(self, count: int) -> Predictor:
-        """Return what gives the frequencies of one cell after another, whatever the tokens."""
+        """Return a function that returns the frequencies of one cell after another, whatever the tokens."""
         cells = iter(self.logits.log_softmax(-1))
         return lambda before: next(cells).expand(count, -1)
 
@@ -113,10 +113,10 @@ class AutoregressiveTokens(TokenPrior):
         return log_probs
 
     def predictor(self, count: int) -> Predictor:
-        """Return what passes one cell after another through the transformer, and keeps their keys and values.
+        """Return a function that passes one cell after another through the transformer, and caches keys and values.
 
-        A cell attends only to itself and those before it. So the keys and values of a cell do not change as later
-        tokens are drawn (Shazeer 2019, Sec. 2.4).
+        A cell attends only to itself and to earlier cells, so its keys and values do not depend on later tokens
+        (Shazeer 2019, Sec. 2.4).
         """
         cells, width = self.places.shape
         # [layers, keys and values, N, heads, P, width of a head]; each entry is written before it is read
@@ -130,11 +130,11 @@ class AutoregressiveTokens(TokenPrior):
         return predict
 
     def _start(self, *shape: int) -> Tensor:
-        """The symbol that stands before the first token, of a given shape."""
+        """Return the start symbol in a given shape."""
         return torch.full(shape, self.words.num_embeddings - 1, device=self.places.device)
 
     def _next(self, before: Tensor, place: int, kept: Tensor) -> Tensor:
-        """Return log p(token of cell ``place`` = k) ``[N, K]``, and fill in its keys and values."""
+        """Return log p(token of cell ``place`` = k) ``[N, K]``, and cache its keys and values."""
         hidden = self.words(before) + self.places[place]
         for layer, of_layer in zip(self.layers.layers, kept, strict=True):
             assert isinstance(layer, nn.TransformerEncoderLayer)
@@ -176,13 +176,13 @@ class TokenDistribution(LatentDistribution):
 
 
 def _attended(attention: nn.MultiheadAttention, hidden: Tensor, place: int, kept: Tensor) -> Tensor:
-    """Return what a cell ``[N, width]`` gets from itself and those before it (Vaswani et al. 2017, Eq. 1).
+    """Return the attention of a cell ``[N, width]`` to itself and to earlier cells (Vaswani et al. 2017, Eq. 1).
 
     Args:
         attention: Attention of a layer.
         hidden: The cell ``[N, width]``.
-        place: Its number.
-        kept: Keys and values of all cells ``[2, N, heads, P, width / heads]``; those of this cell are filled in.
+        place: Its index.
+        kept: Keys and values of all cells ``[2, N, heads, P, width / heads]``; those of this cell are written.
     """
     projected = F.linear(hidden, attention.in_proj_weight, attention.in_proj_bias)
     query, key, value = projected.unflatten(-1, (3, attention.num_heads, -1)).unbind(1)

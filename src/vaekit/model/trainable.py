@@ -1,7 +1,7 @@
 """The contract of what can be trained: a module that maps (batch, noise, ramp) to terms.
 
-:class:`~vaekit.training.trainer.Trainer` knows nothing else of it, so whatever fits this contract is resumed to the
-byte, averaged, trained in micro-batches or by several processes, and steps that are not finite are skipped.
+:class:`~vaekit.training.trainer.Trainer` uses nothing else of it. So any module of this kind resumes to the same bytes,
+can be averaged and trained in micro-batches or by several processes, and skips steps that are not finite.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _Model_co = TypeVar("_Model_co", bound=nn.Module, covariant=True)
 
 
 class Trainable(nn.Module, ABC, Generic[_Model_co]):
-    """A module that maps a batch to terms, and the ``model`` in it that is trained.
+    """A module that maps a batch to terms, and contains the ``model`` to train.
 
     Parameters of ``model`` that require a gradient are trained, and every loss must depend on all of them. The state
-    of ``model`` is what a training stores and averages. Anything else that the loss needs, such as a frozen network,
-    is an attribute beside it.
+    of ``model`` is stored and averaged. Anything else that the loss needs, such as a frozen network, is another
+    attribute.
 
     >>> class Regression(Trainable[nn.Linear]):
     ...     def forward(self, batch: Batch, noise: Tensor, ramp: Tensor) -> Terms:
@@ -40,11 +40,13 @@ class Trainable(nn.Module, ABC, Generic[_Model_co]):
     torch.Size([4])
     """
 
-    name: str = "this module"  #: in messages
-    couples_batch: str = ""  #: why a batch in pieces trains otherwise, as a verb phrase; empty: it does not
-    compile_fault: str = ""  #: why ``torch.compile`` is refused, and what to do instead; empty: it is not
-    observes: bool = False  #: whether it has running statistics of the batches; it may then be given an empty batch
-    can_be_recorded: bool = False  #: whether its steps may be recorded and repeated (:mod:`vaekit.training.capture`)
+    name: str = "this module"  #: for messages
+    couples_batch: str = (
+        ""  #: why micro-batches differ from a whole batch, as the predicate of a sentence; otherwise empty
+    )
+    compile_fault: str = ""  #: why ``torch.compile`` is refused, and what to do instead; otherwise empty
+    observes: bool = False  #: whether it has running statistics of the batches; it may then get an empty batch
+    can_be_recorded: bool = False  #: whether its steps may be recorded and replayed (:mod:`vaekit.training.capture`)
     model: _Model_co
 
     def __init__(self, model: _Model_co) -> None:
@@ -57,12 +59,12 @@ class Trainable(nn.Module, ABC, Generic[_Model_co]):
 
         Args:
             batch: B examples.
-            noise: ``[K, B, L]``, as the source of the batches draws it.
-            ramp: rises from 0 to 1 during the warm-up; weighs what should come slowly.
+            noise: ``[K, B, L]``, from the source of the batches.
+            ramp: rises from 0 to 1 during the warm-up: the weight of terms that are introduced gradually.
         """
 
     def compute_in(self, dtype: torch.dtype) -> None:
-        """Let networks compute in ``dtype`` while they are trained. Weights and terms stay in float32.
+        """Let networks compute in ``dtype`` during training. Weights and terms stay in float32.
 
         Raises:
             UserError: by default, because a module must say which of its parts can.
@@ -70,10 +72,10 @@ class Trainable(nn.Module, ABC, Generic[_Model_co]):
         raise UserError(f"{argument('precision')}: {self.name} only computes in float32; leave it out")
 
     def in_pieces(self, pieces: Sequence[Batch]) -> AbstractContextManager[None]:
-        """The context in which a batch is trained on piece by piece.
+        """The context for training on the micro-batches of a batch.
 
-        On entry, parts with running statistics see all ``pieces``, once; inside, they see none. Processes enter it
-        together, because such parts sum over the team.
+        On entry, parts with running statistics see all ``pieces``; inside, they see none. Processes enter it together,
+        because such parts sum over the team.
         """
         return nullcontext()
 

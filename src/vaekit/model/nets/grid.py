@@ -1,9 +1,9 @@
-"""A residual encoder and decoder with a latent grid, made of convolutions alone, for images of 8 to 512 pixels.
+"""A residual encoder and decoder with a latent grid, fully convolutional, for images of 8 to 512 pixels.
 
     image [C, H, W]  →  fold  →  levels, each half as fine as the one before  →  latent [D, ⌈H / f⌉, ⌈W / f⌉]
 
-A cell of the latent has D numbers (``latent_channels``) and stands for f × f pixels (``downsampling``; Esser et al.
-2021, Sec. 3.1; Rombach et al. 2022, Sec. 3.1). The pieces are those of ``net=resnet``: pixels are folded into channels,
+A cell of the latent has D numbers (``latent_channels``) for f × f pixels (``downsampling``; Esser et al. 2021, Sec.
+3.1; Rombach et al. 2022, Sec. 3.1). The building blocks are those of ``net=resnet``: pixels are folded into channels,
 residual branches start at zero, and nothing is normalized. There are no dense layers and no attention. A cell therefore
 depends only on pixels within a known distance, the *reach*, and no weight depends on the size of the image. So an image
 of any size can be processed in overlapping tiles.
@@ -24,13 +24,13 @@ from vaekit.pixels.sizes import suggested
 
 __all__ = ["GridDecoder", "GridEncoder", "GridNet", "default_downsampling"]
 
-_SMALLEST, _LARGEST = 8, 512  # sides of an image, in pixels
+_SMALLEST, _LARGEST = 8, 512  # pixels per side of an image
 _DOWNSAMPLINGS = (4, 8, 16)
 _WIDTH = 64
 
 
 def default_downsampling(height: int, width: int) -> int:
-    """The side of the block of pixels that a cell stands for; larger images have larger ones.
+    """The pixels per side of a cell, more for larger images.
 
     >>> [default_downsampling(side, side) for side in (8, 64, 128, 256, 512)]
     [4, 4, 8, 8, 16]
@@ -56,15 +56,15 @@ class _Plan:
 
     @property
     def kernel(self) -> int:
-        """Side of the first convolution, which looks at a folded image."""
+        """Kernel size of the first convolution, on the folded image."""
         return 3 if self.patch <= FINEST_PATCH else 1
 
     @property
     def reach(self) -> Reach:
-        """How many cells each part looks beyond a cell's own.
+        """The distance in cells on which the output of each part depends.
 
-        A convolution of 3 × 3 looks one cell of its own grid further. There are two in every block, one at the latent,
-        and one at the pixels. The others stay within a block of pixels.
+        A 3 × 3 convolution adds one cell of its own grid. There are two in every block, one at the latent, and one at
+        the pixels. The others stay within a block of pixels.
         """
         strides = [self.patch << level for level in range(len(self.widths))]
         inner = 2 * self.depth * sum(strides) + self.downsampling
@@ -73,7 +73,7 @@ class _Plan:
 
 
 class GridNet(Network):
-    """``net=grid``, of ``recipe.downsampling``, ``latent_channels``, ``width``, ``depth`` and ``patch``."""
+    """``net=grid``, defined by ``recipe.downsampling``, ``latent_channels``, ``width``, ``depth`` and ``patch``."""
 
     latents = ("grid",)
     latent_settings = ("downsampling", "latent_channels")
@@ -114,11 +114,11 @@ class GridNet(Network):
         if not all(_SMALLEST <= side <= _LARGEST for side in (height, width)):
             wanted = suggested([(height, width)])
             sizes = f"{wanted.arguments} ({wanted.reason})" if wanted.fit != "crop" else wanted.arguments
-            return f"net=grid serves sides from {_SMALLEST} to {_LARGEST} pixels, {images}; give {sizes}"
+            return f"net=grid needs sides from {_SMALLEST} to {_LARGEST} pixels, but {images}; give {sizes}"
         if downsampling not in _DOWNSAMPLINGS:
             return f"downsampling={downsampling}: expected 4, 8 or 16"
         if downsampling > min(height, width):
-            return f"downsampling={downsampling}: a cell would be larger than an image, {images}; set downsampling=4"
+            return f"downsampling={downsampling}: a cell would be larger than an image: {images}; set downsampling=4"
         if patch is None or downsampling % patch:
             return f"patch={patch}: does not divide downsampling={downsampling}; leave it out"
         return None
@@ -131,7 +131,7 @@ class GridNet(Network):
 
 
 class GridEncoder(nn.Module):
-    """Images ``[B, C, H, W]`` in [0, 1], of any size → features ``[B, 2 · L]``: two grids of L numbers, in a row."""
+    """Images ``[B, C, H, W]`` in [0, 1], of any size → features ``[B, 2 · L]``: two flattened grids of L numbers."""
 
     def __init__(self, channels: int, plan: _Plan) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class GridEncoder(nn.Module):
 
 
 class GridDecoder(nn.Module):
-    """Latents ``[B, L]``, each a grid ``[D, rows, columns]`` in a row → ``[B, channels, H, W]``."""
+    """Latents ``[B, L]``, each a flattened grid ``[D, rows, columns]`` → ``[B, channels, H, W]``."""
 
     def __init__(self, shape: Shape, plan: _Plan) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class GridDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         image: Tensor = self.last(F.silu(self.levels(self.first(z))))
         for dim, side in ((2, self.height), (3, self.image_width)):
-            if image.shape[dim] != side:  # the gradient of a part that is the whole is copied nevertheless
+            if image.shape[dim] != side:  # even a slice of everything would copy the gradient
                 image = image.narrow(dim, 0, side)
         return image
 

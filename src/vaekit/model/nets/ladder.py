@@ -23,14 +23,14 @@ from vaekit.model.nets.resnet import FINEST_PATCH, Fold, ResBlock, ResNet, unfol
 
 __all__ = ["Group", "Ladder", "LadderDecoder", "LadderEncoder", "Plan"]
 
-_CHANNELS = 4  #: of a group of latents, unless the recipe says otherwise
+_CHANNELS = 4  #: default channels of a group of latents
 
 
 @dataclass(frozen=True)
 class Group:
-    """Latents ``[channels, *grid]`` that are drawn together, and the map that they are read from."""
+    """Latents ``[channels, *grid]`` that are sampled together, and the map that they depend on."""
 
-    grid: int  #: number of the grid, the finest being 0
+    grid: int  #: number of the grid, 0 for the finest
     rows: int
     columns: int
     width: int  #: channels of the map
@@ -43,12 +43,12 @@ class Group:
 
     @property
     def size(self) -> int:
-        """How many latents there are."""
+        """The number of latents."""
         return math.prod(self.shape)
 
 
 class Plan:
-    """The arithmetic that all parts of a hierarchy share: grids, widths, groups and the shapes of the levels."""
+    """The sizes that all parts of a hierarchy share: grids, widths, groups and the shapes of the levels."""
 
     def __init__(self, recipe: Recipe, shape: Shape) -> None:
         assert recipe.width is not None and recipe.patch is not None, "the recipe is resolved"
@@ -69,7 +69,7 @@ class Plan:
 
     @property
     def sizes(self) -> list[int]:
-        """How many latents the vector at the top and each group have."""
+        """The numbers of latents of the top vector and of each group."""
         return [self.top_size, *(group.size for group in self.groups)]
 
     @property
@@ -79,7 +79,7 @@ class Plan:
 
 
 class Ladder(Network):
-    """``net=ladder``, of ``recipe.width``, ``depth``, ``patch``, ``smallest_grid`` and what the latent is made of."""
+    """``net=ladder``, defined by ``recipe.width``, ``depth``, ``patch``, ``smallest_grid`` and the latent sizes."""
 
     latents = ("levels",)
     latent_settings = ("top_latents", "latent_channels", "level_groups", "patch", "smallest_grid")
@@ -103,7 +103,7 @@ class Ladder(Network):
 
 
 class LadderEncoder(nn.Module):
-    """Images ``[B, C, H, W]`` in [0, 1] → the maps of all grids, finest first, in a row: features ``[B, F]``."""
+    """Images ``[B, C, H, W]`` in [0, 1] → features ``[B, F]``: the maps of all grids, finest first, flattened."""
 
     def __init__(self, channels: int, plan: Plan) -> None:
         super().__init__()
@@ -128,11 +128,11 @@ class LadderEncoder(nn.Module):
 
 
 class LadderDecoder(nn.Module):
-    """Latents ``[B, L]`` → ``[B, channels, H, W]``; the steps in between are what priors and posteriors read.
+    """Latents ``[B, L]`` → ``[B, channels, H, W]``; priors and posteriors use the maps in between.
 
     Args:
-        shape: of the output.
-        plan: that of the hierarchy.
+        shape: Shape of the output.
+        plan: The sizes of the hierarchy.
     """
 
     def __init__(self, shape: Shape, plan: Plan) -> None:
@@ -161,17 +161,17 @@ class LadderDecoder(nn.Module):
         return self.finish(h)
 
     def begin(self, z: Tensor) -> Tensor:
-        """The vector at the top ``[B, L₁]`` → the first map."""
+        """The top vector ``[B, L₁]`` → the first map."""
         h: Tensor = self.first(z)
         return h
 
     def before(self, number: int, h: Tensor) -> Tensor:
-        """The map that group ``number`` is read from, from the map after the group above it."""
+        """The map after the group above → the map for group ``number``."""
         result: Tensor = self.blocks[number](h)
         return result
 
     def read(self, h: Tensor) -> Tensor:
-        """What priors and posteriors read of a map."""
+        """A map → the input of priors and posteriors."""
         return F.silu(h)
 
     def merge(self, number: int, h: Tensor, z: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ class _Doubled(nn.Module):
 
 
 def _grids(rows: int, columns: int, smallest: int) -> list[tuple[int, int]]:
-    """All grids, finest first: each is half as large, rounded up, while its shorter side has ``smallest`` cells.
+    """All grids, finest first, halved (rounded up) as long as the shorter side keeps ``smallest`` cells.
 
     >>> _grids(14, 14, 4), _grids(16, 9, 4)
     ([(14, 14), (7, 7), (4, 4)], [(16, 9), (8, 5)])
@@ -213,7 +213,7 @@ def _grids(rows: int, columns: int, smallest: int) -> list[tuple[int, int]]:
 
 
 def _finer(plan: Plan, grid: int, wanted: int) -> list[nn.Module]:
-    """The way from one grid to a finer one, or none."""
+    """The layer from one grid to a finer or equal one."""
     steps = range(grid, wanted, -1)
     return [_Doubled(plan.widths[i], plan.widths[i - 1], plan.grids[i - 1]) for i in steps]
 
