@@ -9,5 +9,6 @@ TABLE = Table(
     tests=["latent/test_traversal.py"],
     mutants=[
         Mutant("axis * variance.sqrt()", "axis * variance", "a step along a component is a variance"),
+        Mutant("step[i] = spread[i]", "step[i] = spread[i] ** 2", "a step along a dimension is a variance"),
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from vaekit.errors import UserError
 from vaekit.latent.directions import METHODS, Column, Direction, columns_of, fit, fit_all, named, orthogonal
+from vaekit.system.memory import resident_bytes
 
 
 def made(
@@ -47,6 +48,27 @@ def test_the_classifier_is_the_regularised_discriminant_and_goes_as_far_as_the_m
     normal = np.linalg.inv(within + 0.1 * np.trace(within) / 4 * np.eye(4)) @ delta
     np.testing.assert_allclose(found / np.linalg.norm(found), normal / np.linalg.norm(normal), atol=1e-9)
     assert found @ normal == pytest.approx(delta @ normal)  # of the projection, as much as between the means
+
+
+def test_the_classifier_of_few_latents_with_many_dimensions_is_the_same_discriminant() -> None:
+    """(XᵀX + λ I)⁻¹ v by a system as small as there are latents (Woodbury 1950), against the inverse itself."""
+    rng, t = np.random.default_rng(3), np.repeat([0.0, 1.0], 15)
+    z = rng.normal(size=(30, 90)) * np.linspace(0.5, 3, 90) + t[:, None] * rng.normal(size=90)
+    found = fit(torch.from_numpy(z), t, "classifier").numpy()
+    delta = z[15:].mean(0) - z[:15].mean(0)
+    within = sum((z[t == k] - z[t == k].mean(0)).T @ (z[t == k] - z[t == k].mean(0)) for k in (0, 1)) / 28
+    normal = np.linalg.inv(within + 0.1 * np.trace(within) / 90 * np.eye(90)) @ delta
+    np.testing.assert_allclose(found, normal * (normal @ delta) / (normal @ normal), atol=1e-9)
+
+
+def test_a_direction_in_thousands_of_dimensions_takes_no_square_of_them() -> None:
+    rng, t = torch.Generator().manual_seed(0), np.repeat([0.0, 1.0], 100)
+    z = torch.randn(200, 16_384, generator=rng) + torch.from_numpy(t)[:, None].float()
+    before = resident_bytes() or 0
+    for method in METHODS:
+        found = fit_all(z, columns_of(None, (), {"a": t}), None, method)["a"]
+        assert found.accuracy == 1.0 and float(found.vector.mean()) == pytest.approx(1, abs=0.05)
+    assert (resident_bytes() or 0) - before < 5e8  # all covariances: 2 GiB
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vaekit.config import table as recipes
 from vaekit.config.capabilities import serves
 from vaekit.errors import UserError
+from vaekit.latent import inpaint as inpainting
 from vaekit.latent.inpaint import _misfit, inpaint
 from vaekit.latent.masks import random_rectangle
 from vaekit.model.contracts import Likelihood, Posterior
@@ -147,6 +148,23 @@ def test_every_recipe_fills(name: str) -> None:
         everywhere = hidden.expand_as(x)
         assert torch.equal(filled[~everywhere], x[~everywhere]) and filled.isfinite().all()
         assert not torch.equal(filled[everywhere], x[everywhere])
+
+
+def test_latents_of_thousands_of_numbers_are_searched_with_their_variances_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Uncorrelated latents have the same penalty either way."""
+    codes = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 0.5])
+    rows = torch.tensor([[0, 1], [2, 3]])
+    whole = inpainting._from_codes(codes, rows)
+    monkeypatch.setattr(inpainting, "_MOST_CORRELATED", 2)
+    alone = inpainting._from_codes(codes, rows)
+    torch.testing.assert_close(alone.unit, whole.unit)
+    z = whole.z + torch.tensor([0.3, -0.4, 0.2])
+    torch.testing.assert_close(alone.energy(z), whole.energy(z), rtol=0.02, atol=0)
+    assert torch.equal(alone.z, whole.z)
+    assert len(inpainting._thinned(torch.zeros(3000, 8192))) == 1024
+    assert len(inpainting._thinned(torch.zeros(20_000, 2))) == 10_000
 
 
 def test_mistakes(images: tuple[Tensor, Tensor]) -> None:

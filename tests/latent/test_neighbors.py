@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import vaekit as vk
 from vaekit.errors import UserError
 from vaekit.figures.mosaic import CELLS, COLORS, Atlas, chosen_cells
-from vaekit.latent.neighbors import nearest, plane, standardized
+from vaekit.latent.neighbors import components, nearest, plane, standardized
 
 
 @settings(max_examples=50, deadline=None)
@@ -37,6 +37,22 @@ def test_the_plane_is_that_of_a_singular_value_decomposition() -> None:
     torch.testing.assert_close(turned.coordinates, -found.coordinates)  # its largest loadings are positive again
     assert plane(torch.ones(1, 4)).coordinates.tolist() == [[0.0, 0.0]]
     assert plane(torch.tensor([[1.0], [3.0]])).shares == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("count", [2, 5, 11])
+def test_components_of_few_latents_with_many_dimensions_are_those_of_numpy(count: int) -> None:
+    """As many axes as latents, computed from their products; those without variance are zero."""
+    codes = np.random.default_rng(1).normal(size=(count, 12)) * np.arange(1, 13) + 3
+    axes, variances = components(torch.from_numpy(codes))
+    _, singular, right = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
+    assert axes.shape == (count, 12) and variances.shape == (count,)
+    np.testing.assert_allclose(variances.numpy(), singular**2 / count, atol=1e-9)
+    rank = count - 1
+    np.testing.assert_allclose(np.abs(axes[:rank].numpy()), np.abs(right[:rank]), atol=1e-9)
+    assert not axes[rank:].any() and bool((axes[:rank].amax(1) == axes[:rank].abs().amax(1)).all())
+    whole = components(torch.from_numpy(np.concatenate([codes] * 12)))  # repeated, they have the same components
+    torch.testing.assert_close(whole[0][:rank], axes[:rank], rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(whole[1][:rank], variances[:rank])
 
 
 @settings(max_examples=50, deadline=None)
@@ -81,5 +97,5 @@ def test_an_image_is_its_own_neighbour_and_distances_do_not_depend_on_the_scale_
     codes = run.encode(images)
     noise = standardized(run.model, codes)
     assert found[0][1]["distance"] == pytest.approx(float((noise[1:] - noise[0]).norm(dim=1).min()), rel=1e-3)
-    with pytest.raises(UserError, match="give 10 at most"):
+    with pytest.raises(UserError, match="give at most 10"):
         run.neighbors(torch.zeros(11, *run.shape, dtype=torch.uint8))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from vaekit.latent import ops as edit
 from vaekit.latent.neighbors import components
 from vaekit.latent.traversal import active_axes, principal_axes, walk
+from vaekit.system.memory import resident_bytes
 
 
 @given(st.integers(2, 8), st.integers(0, 1000), st.floats(0, 1))
@@ -51,3 +52,20 @@ def test_axes_are_those_of_the_variance() -> None:
     ways = walk(codes[0], principal, 5, 2.0)
     torch.testing.assert_close(ways[1, 2], codes[0].float())
     torch.testing.assert_close(ways[0, 4] - ways[0, 0], (4 * principal[0].step).float())
+
+
+def test_a_latent_of_thousands_of_numbers_has_axes_within_memory() -> None:
+    """8,192 dimensions: a matrix of all of their covariances would take 512 MiB, and minutes."""
+    rng, dimensions = np.random.default_rng(0), 8192
+    hidden = rng.normal(size=(1500, 2)) * [30.0, 20.0]
+    rows = np.linalg.qr(rng.normal(size=(dimensions, 2)))[0].T
+    codes = torch.from_numpy((hidden @ rows + 0.01 * rng.normal(size=(1500, dimensions))).astype(np.float32))
+    before = resident_bytes() or 0
+    principal = principal_axes(codes, 3)
+    active = active_axes(codes, torch.arange(dimensions).float(), 2)
+    assert (resident_bytes() or 0) - before < 3e8
+    found = torch.stack([axis.step / axis.step.norm() for axis in principal[:2]]).numpy()
+    np.testing.assert_allclose(np.abs(found @ rows.T), np.eye(2), atol=0.1)
+    assert principal[0].size + principal[1].size > 0.99 and len(principal) == 3
+    assert [axis.name for axis in active] == ["z8191", "z8190"]
+    assert [int(axis.step.count_nonzero()) for axis in active] == [1, 1]

@@ -6,7 +6,7 @@ from vaekit.model import latent_model
 
 TABLE = Table(
     latent_model,
-    tests=["model/test_latent_model.py", "model/test_linear_gaussian.py", "model/test_quantizers.py", "model/test_token_priors.py", "model/test_recipe_pages.py"],
+    tests=["model/test_latent_model.py", "model/test_linear_gaussian.py", "model/test_quantizers.py", "model/test_token_priors.py", "model/test_recipe_pages.py", "model/test_grid.py"],
     mutants=[
         # models
         Mutant("target = batch.x if batch.target is None else batch.target", "target = batch.x", "noisy images are compared, not the clean ones"),
@@ -14,6 +14,8 @@ TABLE = Table(
         Mutant("if self.training and not self._is_observed", "if self.training", "what follows a batch is shown its pieces too"),
         Mutant("noise if source is None else source.from_noise(noise)", "noise", "the noise is decoded, not a sample of the prior"),
         Mutant("px = self.decode(z, batch.condition)", "px = self.decode(qz.mean.expand(z.shape), batch.condition)", "the decoder sees the mean, not the sample"),
+        Mutant("F.adaptive_avg_pool2d(", "F.adaptive_max_pool2d(", "images are compared by the largest numbers of a grid"),
+        Mutant("(min(shape[1], _SUMMARY_CELLS), min(shape[2], _SUMMARY_CELLS))", "(1, 1)", "images are compared without regard to places"),
         # what is told
         Mutant("_told(z, condition).flatten(0, -2)", "_told(z, None).flatten(0, -2)", "the decoder is told nothing"),
         Mutant("self._told(self._through(self.encoder, x), condition)", "self._told(self._through(self.encoder, x), None)", "the encoder is told nothing"),

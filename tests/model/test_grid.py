@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vaekit.config.table import get, override
 from vaekit.errors import UserError
+from vaekit.latent import ops
 from vaekit.model.contracts import Reach
 from vaekit.model.factory import build_model, build_objective, resolve
 from vaekit.model.inference import Batch
@@ -192,6 +193,31 @@ def test_free_bits_count_every_number_of_the_grid() -> None:
     inference = model.infer(Batch(x), noise)
     charged = objective(inference, torch.tensor(1.0)).loss + inference.log_px[0]
     torch.testing.assert_close(charged, inference.kl[0].mean(0).clamp(min=0.25).sum().expand(5), rtol=1e-4, atol=1e-2)
+
+
+# What images are compared by
+
+
+def test_the_summary_of_a_grid_is_the_mean_of_blocks_of_cells() -> None:
+    model = built((1, 64, 96), downsampling=8)
+    z = torch.randn(5, model.latent_dim)
+    cells = z.numpy().reshape(5, 3, 8, 12)
+    by_hand = cells.reshape(5, 3, 4, 2, 4, 3).mean((3, 5)).reshape(5, 48)
+    np.testing.assert_allclose(model.summary(z).numpy(), by_hand, rtol=1e-5, atol=1e-6)
+
+
+def test_a_small_grid_and_a_vector_are_their_own_summary() -> None:
+    for model in (built((1, 16, 12), downsampling=4), build_model(override(get("vae"), {"width": 8}), (1, 16, 16))):
+        z = torch.randn(3, model.latent_dim)
+        torch.testing.assert_close(model.summary(z), z)
+
+
+def test_images_are_encoded_to_their_summaries_without_keeping_their_latents() -> None:
+    model = built((1, 64, 64), downsampling=4)
+    pixels = torch.randint(0, 256, (9, 1, 64, 64), dtype=torch.uint8)
+    found = ops.encode(model, pixels, 4, view=model.summary)
+    assert found.shape == (9, 48)
+    torch.testing.assert_close(found, model.summary(ops.encode(model, pixels, 4)))
 
 
 # What is refused

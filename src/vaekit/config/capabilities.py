@@ -14,7 +14,7 @@ from vaekit.config.recipe import LATENTS
 from vaekit.config.table import RECIPES, Recipe
 from vaekit.errors import UserError, nearest
 
-__all__ = ["NEEDS", "Able", "Need", "refuse", "serves", "table"]
+__all__ = ["NEEDS", "Able", "Need", "caution", "refuse", "serves", "table"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ NEEDS: dict[str, Need] = {
     "denoise": Need(_ANY),
     "inpaint": Need(_NUMBERS),
     "evaluate": Need(_ANY),
-    "factors": Need(_NUMBERS),  # of evaluate
+    "factors": Need(_NUMBERS, remarks=_SUMMARY),  # of evaluate
     "score": Need(_ANY),
     "export": Need(_NUMBERS),
     "explore": Need(_NUMBERS),
@@ -91,6 +91,25 @@ def table() -> list[tuple[str, ...]]:
 
     shown = {"factors": "evaluate --factors"}
     return [(shown.get(verb, verb), *(cell(need, latent) for latent in LATENTS)) for verb, need in NEEDS.items()]
+
+
+def caution(verb: str, model: Able, name: str) -> str | None:
+    """One sentence on what to expect of ``verb`` with a latent grid, if it is less than with a vector; else None.
+
+    >>> caution("interpolate", RECIPES["grid-vae"], "grid-vae")
+    "interpolate: the latent of recipe 'grid-vae' is a grid, so local detail cross-fades and does not move"
+    """
+    if model.latent != "grid":
+        return None
+    if verb == "generate":
+        remedy = "run vaekit fit-prior" if serves("fit-prior", model) else "no fitted prior for grids exists yet"
+        return (
+            f"generate: the prior of recipe {name!r} draws each number of the grid by itself and knows nothing of an "
+            f"image as a whole, so samples look like texture; {remedy}"
+        )
+    if NEEDS[verb].remarks == _CROSS_FADE:
+        return f"{verb}: the latent of recipe {name!r} is a grid, so local detail cross-fades and does not move"
+    return None
 
 
 def refuse(verb: str, model: Able, name: str = "") -> None:

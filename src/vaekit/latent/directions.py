@@ -155,12 +155,24 @@ def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarra
     difference = with_.mean(0) - without.mean(0)
     if method == "means":
         return difference
-    within = torch.cat([with_ - with_.mean(0), without - without.mean(0)])
-    covariance = within.mT @ within / max(1, len(z) - 2)
-    covariance += _SHRINKAGE * max(float(covariance.diagonal().mean()), 1e-12) * torch.eye(z.shape[1]).double()
-    normal = torch.linalg.solve(covariance, difference)
+    within = torch.cat([with_ - with_.mean(0), without - without.mean(0)]) / max(1, len(z) - 2) ** 0.5
+    ridge = _SHRINKAGE * max(float(within.square().sum() / z.shape[1]), 1e-12)
+    normal = _solve(within, ridge, difference)
     result: Tensor = normal * (normal @ difference) / (normal @ normal).clamp(min=1e-300)
     return result
+
+
+def _solve(rows: Tensor, ridge: float, vector: Tensor) -> Tensor:
+    """Return (XᵀX + λ I)⁻¹ v for rows X ``[N, L]``; for fewer rows than dimensions by an N × N system.
+
+    (XᵀX + λ I)⁻¹ = (I − Xᵀ (X Xᵀ + λ I)⁻¹ X) / λ (Woodbury 1950).
+    """
+    count, size = rows.shape
+    if count >= size:
+        result: Tensor = torch.linalg.solve(rows.mT @ rows + ridge * torch.eye(size).double(), vector)
+        return result
+    inner: Tensor = torch.linalg.solve(rows @ rows.mT + ridge * torch.eye(count).double(), rows @ vector)
+    return (vector - rows.mT @ inner) / ridge
 
 
 def _adjusted(z: Tensor, t: Tensor, left: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 from vaekit.data import check_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.model.distributions.base import PixelDistribution
-from vaekit.model.distributions.latent import FullNormal
+from vaekit.model.distributions.latent import DiagonalNormal, FullNormal
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.rng import SAMPLES, keys_of, noise_of
 
@@ -33,6 +33,8 @@ _LEARNING_RATE = 0.1  # in standard deviations of p(z)
 _TRUSTED_SCALE = 0.5  # smallest scale of a visible pixel; chosen on MNIST, insensitive between 0.4 and 0.6
 _TEMPERATURE = 3.0  # of the average over starts, because L does not measure the width of a minimum
 _MOST_CODES = 10_000
+_MOST_NUMBERS = 1 << 23  # in all of them
+_MOST_CORRELATED = 2048  # dimensions up to which all their covariances are used
 _CODES_AT_ONCE = 128
 _VALUES_AT_ONCE = 2**25  # pixel values compared at a time: 128 MiB of float32
 
@@ -140,13 +142,19 @@ def _nearest(model: LatentModel, x: Tensor, hidden: Tensor, codes: Tensor, count
 
 
 def _from_codes(codes: Tensor, nearest: Tensor) -> _Start:
-    """Return starts at the given rows, each with a normal that has the covariance of all latents."""
+    """Return starts at the given rows, each with a normal that has the covariance, or the variances, of all latents."""
     z = codes[nearest]
     centered = codes - codes.mean(0)
     variance = centered.square().mean().clamp(min=1e-12)
-    covariance = centered.mT @ centered / len(codes) + 1e-3 * variance * torch.eye(codes.shape[1]).to(codes)
-    around = FullNormal(torch.zeros_like(codes[0]), torch.linalg.cholesky(covariance))
-    return _Start(z, covariance.diagonal().sqrt(), lambda code: -around.log_prob(code - z))
+    around: DiagonalNormal | FullNormal
+    if codes.shape[1] > _MOST_CORRELATED:
+        std = (centered.square().mean(0) + 1e-3 * variance).sqrt()
+        around = DiagonalNormal(torch.zeros_like(std), std.log())
+    else:
+        covariance = centered.mT @ centered / len(codes) + 1e-3 * variance * torch.eye(codes.shape[1]).to(codes)
+        std = covariance.diagonal().sqrt()
+        around = FullNormal(torch.zeros_like(std), torch.linalg.cholesky(covariance))
+    return _Start(z, std, lambda code: -around.log_prob(code - z))
 
 
 @torch.no_grad()
@@ -171,7 +179,7 @@ def _filled_code(model: LatentModel, x: Tensor, hidden: Tensor) -> Tensor:
 
 
 def _thinned(codes: Tensor) -> Tensor:
-    kept = min(len(codes), _MOST_CODES)
+    kept = min(len(codes), _MOST_CODES, max(1, _MOST_NUMBERS // codes.shape[1]))
     return codes[torch.arange(kept) * len(codes) // kept]
 
 

@@ -4,8 +4,9 @@
 
 Latents are compared as the noise from which the prior would produce them. A distance of 1 is then one standard
 deviation of the prior, and does not depend on how the network scales its latents. Latents of an autoencoder without a
-prior are compared directly. Differences that the latent does not encode are invisible. The plane uses the latents
-directly, because all directions of the noise have equal variance.
+prior are compared directly, as are the summaries of grids and the top levels of hierarchies. Differences that the
+latent does not encode are invisible. The plane uses the latents directly, because all directions of the noise have
+equal variance.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from vaekit.model.latent_model import LatentModel
 __all__ = ["Plane", "components", "nearest", "plane", "standardized"]
 
 _AT_ONCE = 1 << 24  # differences per chunk
+_NO_VARIANCE = 1e-12  # relative to the largest; smaller variances are rounding errors
 
 
 @torch.inference_mode()
 def standardized(model: LatentModel, codes: Tensor) -> Tensor:
-    """Convert latents ``[N, L]`` to the prior's noise, float64 on the CPU; unchanged if there is no prior."""
-    pz = model.drawn_from()
+    """Convert the summaries of latents ``[N, S]`` to the prior's noise, float64 on the CPU.
+
+    They are unchanged if there is no prior, and for grids and levels, whose priors are standard normal or not normal.
+    """
+    pz = model.drawn_from() if model.latent == "vector" else None
     normal = None if pz is None else pz.moments
     if normal is None:
         return codes.cpu().double()
@@ -92,8 +97,20 @@ def plane(codes: Tensor) -> Plane:
 
 
 def components(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the principal axes of latents ``[N, L]``, unit rows float64 ``[L, L]``, and their decreasing variances."""
+    """Return the principal axes of latents ``[N, L]``, float64 ``[K, L]``, and their decreasing variances.
+
+    K is L. If there are fewer latents than dimensions, it is N, because the others vary in no other direction; the axes
+    are then computed from the N × N products of latents, and those without variance are zero.
+    """
     centered = codes.double() - codes.double().mean(0)
-    values, vectors = torch.linalg.eigh(centered.mT @ centered / len(codes))
-    axes = vectors.mT.flip(0)
+    if len(codes) < codes.shape[1]:
+        values, vectors = torch.linalg.eigh(centered @ centered.mT / len(codes))
+        has_variance = values > _NO_VARIANCE * values[-1]
+        lengths = (values * len(codes)).sqrt()  # of the latents along each axis
+        axes = (vectors.mT @ centered / lengths[:, None]).where(has_variance[:, None], 0.0)
+        values = values.where(has_variance, 0.0)
+    else:
+        values, vectors = torch.linalg.eigh(centered.mT @ centered / len(codes))
+        axes = vectors.mT
+    axes = axes.flip(0)
     return axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign(), values.flip(0).clamp(min=0)

@@ -9,7 +9,7 @@ All functions are pure functions of a model in eval mode and tensors: determinis
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ __all__ = [
     "reconstruct",
     "spherical",
     "stored_columns",
+    "thinned",
 ]
 
 PATHS = ("linear", "spherical")  #: kinds of paths between two latents
@@ -51,13 +52,19 @@ PATHS = ("linear", "spherical")  #: kinds of paths between two latents
 MOST_STEPS = 1000  #: in a walk
 MOST_STORED_LATENTS = 20_000  #: of the training images, stored in the run
 GENERATED_AT_ONCE = 16  #: images, always in a batch of this size
-_MOST_STORED_NUMBERS = 1 << 26  # in all of them: 256 MiB
+_MOST_STORED_NUMBERS = 1 << 25  # in all of them: 128 MiB
 _TINY = 1e-12
 _NO_PLANE = 1e-3  # sine of the angle below which two directions do not span a plane
 
 
 @torch.inference_mode()
-def encode(model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128, team: Team = ALONE) -> Tensor:
+def encode(
+    model: LatentModel,
+    pixels: Tensor | Selection,
+    batch_size: int = 128,
+    team: Team = ALONE,
+    view: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Encode images to posterior means.
 
     Args:
@@ -65,19 +72,22 @@ def encode(model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128
         pixels: uint8 ``[N, C, H, W]``.
         batch_size: Images per batch.
         team: Processes that share the work; all of them get the complete result.
+        view: What to keep of the latents ``[B, L]`` of a batch, such as ``model.summary``; by default all.
 
     Returns:
-        float32 ``[N, L]`` on the CPU. Deterministic.
+        float32 ``[N, L]`` on the CPU, or ``[N, S]`` with a view. Deterministic.
 
     Raises:
         NotFinite: If a latent is NaN or infinite.
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     device = _device(model)
-    codes = torch.zeros(len(pixels), model.latent_dim)  # allocated at once, to avoid fragmentation by small pieces
+    view, batch_size = view or (lambda z: z), model.at_once(batch_size)
+    size = view(torch.zeros(1, model.latent_dim)).shape[1]
+    codes = torch.zeros(len(pixels), size)  # allocated at once, to avoid fragmentation by small pieces
     for start in range(team.rank * batch_size, len(pixels), team.size * batch_size):
         chunk = to_float(pixels[start : start + batch_size].to(device))
-        codes[start : start + len(chunk)] = model.encode(chunk).mean
+        codes[start : start + len(chunk)] = view(model.encode(chunk).mean)
     team.sum_(codes)
     return finite(codes, "latents")
 
@@ -153,7 +163,7 @@ def encode_set(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Encode the training images that a run stores, with their labels and attributes.
 
-    They are up to 20,000, evenly spaced; fewer if their latents would fill more than 256 MiB.
+    They are up to 20,000, evenly spaced; fewer if their latents would fill more than 128 MiB.
 
     Args:
         model: The model in eval mode.
@@ -166,9 +176,7 @@ def encode_set(
         strings. :func:`group_latents` reads them.
     """
     rows = np.arange(len(images)) if mask is None else np.flatnonzero(mask)
-    most = min(MOST_STORED_LATENTS, max(1, _MOST_STORED_NUMBERS // model.latent_dim))
-    if len(rows) > most:
-        rows = rows[np.arange(most) * len(rows) // most]
+    rows = thinned(model, rows)
     tensors = {"latents": encode(model, images.selection(rows))}
     if images.labels is not None:
         tensors["labels"] = images.labels[torch.from_numpy(rows)].to(torch.int64)
@@ -181,6 +189,12 @@ def encode_set(
             strings[name] = values.tolist()
             tensors[ATTRIBUTE + name] = torch.from_numpy(codes.reshape(-1).astype(np.int64))
     return tensors, {"classes": list(images.classes), "strings": strings}
+
+
+def thinned(model: LatentModel, rows: np.ndarray) -> np.ndarray:
+    """Return the rows ``[N]``, or as many of them, evenly spaced, as the latents of one run may fill memory."""
+    most = min(MOST_STORED_LATENTS, max(1, _MOST_STORED_NUMBERS // model.latent_dim))
+    return rows if len(rows) <= most else rows[np.arange(most) * len(rows) // most]
 
 
 def group_latents(tensors: dict[str, Tensor], facts: dict[str, Any], query: str) -> Tensor:

@@ -12,6 +12,8 @@ from vaekit.system.arguments import record_text
 
 __all__ = ["Axis", "active_axes", "principal_axes", "walk"]
 
+_MOST_WHOLE = 1024  # dimensions, and latents of as many, of which all principal components are computed
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Axis:
@@ -38,12 +40,19 @@ def active_axes(codes: Tensor, effects: Tensor, count: int) -> list[Axis]:
     """
     spread = codes.double().std(0, unbiased=False)
     order = effects.argsort(descending=True, stable=True)[:count].tolist()
-    unit = torch.eye(codes.shape[1], dtype=torch.float64)
-    return [Axis(f"z{i}", unit[i] * spread[i], float(effects[i])) for i in order]
+    steps = torch.zeros(len(order), codes.shape[1], dtype=torch.float64)
+    for step, i in zip(steps, order, strict=True):
+        step[i] = spread[i]
+    return [Axis(f"z{i}", step, float(effects[i])) for i, step in zip(order, steps, strict=True)]
 
 
 def principal_axes(codes: Tensor, count: int) -> list[Axis]:
-    """Return the first principal components of latents ``[N, L]``, named ``pc1`` …; ``size`` is the variance share."""
+    """Return the first principal components of latents ``[N, L]``, named ``pc1`` …; ``size`` is the variance share.
+
+    For more than 1,024 dimensions, they are those of at most 1,024 of the latents, evenly spaced.
+    """
+    if codes.shape[1] > _MOST_WHOLE and len(codes) > _MOST_WHOLE:
+        codes = codes[torch.arange(_MOST_WHOLE) * len(codes) // _MOST_WHOLE]
     axes, variances = components(codes)
     total = max(float(variances.sum()), 1e-300)
     return [

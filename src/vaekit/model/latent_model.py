@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vaekit.model.contracts import LatentShape, Likelihood, Posterior, Prior, Shape
 from vaekit.model.distributions.base import LatentDistribution, PixelDistribution
@@ -22,6 +23,7 @@ from vaekit.system.distributed import Team
 
 __all__ = ["LatentModel"]
 
+_SUMMARY_CELLS = 4  # along each side
 _OUTPUTS_AT_ONCE = 1 << 26  # decoder outputs: 256 MiB of float32
 
 
@@ -73,6 +75,18 @@ class LatentModel(nn.Module):
         """Flat latents or noise ``[..., latent_dim]`` → one tensor ``[..., Lᵢ]`` per level, top first."""
         levels: tuple[Tensor, ...] = z.split(self.level_sizes, dim=-1)
         return levels
+
+    def summary(self, z: Tensor) -> Tensor:
+        """Reduce flat latents ``[N, L]`` to the part by which images are compared, ``[N, S]``.
+
+        A vector stays as it is. A grid is averaged down to at most 4×4 cells, because single cells depend on where
+        something is to the pixel. Of several levels, only the top one is used.
+        """
+        top, shape = self.split_levels(z)[0], self.latent_shapes[0]
+        if len(shape) == 1:
+            return top
+        cells = (min(shape[1], _SUMMARY_CELLS), min(shape[2], _SUMMARY_CELLS))
+        return F.adaptive_avg_pool2d(top.unflatten(1, shape), cells).flatten(1)
 
     @property
     def can_draw(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.config.capabilities import refuse
+from vaekit.config.capabilities import caution, refuse
 from vaekit.config.run_config import RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Form, Images, Selection, check_split, check_stored, open_in, open_stored
@@ -25,7 +25,7 @@ from vaekit.runs import folder as runs
 from vaekit.runs.records import WeightFacts
 from vaekit.system.distributed import Team, join
 from vaekit.system.files import load_facts
-from vaekit.system.notes import note
+from vaekit.system.notes import note, note_once
 from vaekit.system.schema import record
 
 __all__ = ["ChosenImages", "RunContext", "files_of", "sheet_of"]
@@ -87,6 +87,12 @@ class RunContext:
     def needs(self, verb: str) -> None:
         """Raise :class:`UserError` if the model does not support a verb (:mod:`vaekit.config.capabilities`)."""
         refuse(verb, self.model, self.recipe.name)
+
+    def caution(self, verb: str) -> None:
+        """Note, once per process, what to expect of a command on this kind of latent."""
+        text = caution(verb, self.model, self.recipe.name)
+        if text and self.leads:
+            note_once(text)
 
     def images(self, split: str = "all") -> Images:
         """Return the run's own images, opened once; raises :class:`UserError` if they are missing or have changed."""

@@ -96,6 +96,7 @@ def _held_out_latents(run: RunContext, like: Mapping[str, Column]) -> tuple[Tens
     part, rows = held_out(images, run.recipe)
     if part == "train":
         return None
+    rows = ops.thinned(run.model, rows)
     labels = None if images.labels is None else images.labels.numpy()[rows]
     attributes = {name: column[rows] for name, column in images.attributes.items()}
     latents = ops.encode(run.model, images.selection(rows))

@@ -28,6 +28,7 @@ def edit(
 ) -> Result:
     """Return the edited images only."""
     run.needs("edit")
+    run.caution("edit")
     known = directions(run) if known is None else known
     latents = run.encode(files_of(data)) + _step(run, moves, known)
     return Result(sheet_of(ops.decode(run.model, latents)), _numbers(moves, known))
@@ -38,6 +39,7 @@ def edit_sheet(
 ) -> Result:
     """Draw rows of originals, reconstructions and edited images."""
     run.needs("edit")
+    run.caution("edit")
     known = directions(run) if known is None else known
     pixels = run.pixels(files_of(data))
     if len(pixels) > _MOST_EDITED:

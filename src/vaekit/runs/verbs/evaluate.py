@@ -66,7 +66,7 @@ def evaluate(run: RunContext, data: Any, split: str | None, seed: int, measures:
     if measures.samples is not None and features is not None:
         numbers |= _distances(run, chosen, measures.samples, features, seed, counted)
     if measures.factors:
-        numbers |= disentanglement(ops.encode(run.model, chosen, team=team), known, seed)
+        numbers |= disentanglement(ops.encode(run.model, chosen, team=team, view=run.model.summary), known, seed)
     if chosen.conditions is not None:
         numbers["told"] = known_in(run.config.conditions, chosen.conditions_of(slice(None)))
     kind = run.config.data.binarize

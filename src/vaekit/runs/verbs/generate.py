@@ -21,6 +21,8 @@ def generate(run: RunContext, count: int, seed: int, condition: Mapping[str, Any
     """Draw ``count`` samples from the prior, or from the density fitted by ``fit_prior``."""
     pixels = ops.generate(run.model, count, seed, run.recipe.name, _condition_of(run, condition))
     fitted = run.model.fitted_prior is not None
+    if not fitted:
+        run.caution("generate")
     return Result(sheet_of(pixels), {"drawn_from": "what fit-prior fitted to the codes"} if fitted else {})
 
 

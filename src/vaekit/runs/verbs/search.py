@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ def neighbors(run: RunContext, image: Any, data: Any, split: str | None, count: 
     given = run.pixels(files_of(image))
     if len(given) > _MOST_QUERIES:
         raise UserError(f"there are {len(given):,} images to find neighbors of; give at most {_MOST_QUERIES}")
-    found = _encoded(run, data, split)
-    known, queries = (search.standardized(run.model, z) for z in (found.latents, ops.encode(run.model, given)))
+    found = _encoded(run, data, split, run.model.summary)
+    summaries = (found.latents, ops.encode(run.model, given, view=run.model.summary))
+    known, queries = (search.standardized(run.model, z) for z in summaries)
     distances, rows = search.nearest(known, queries, count)
     nearest = [
         [{**found.facts(i), "distance": d} for d, i in zip(distance, row, strict=True)]
@@ -47,7 +49,7 @@ def neighbors(run: RunContext, image: Any, data: Any, split: str | None, count: 
 def map_(run: RunContext, data: Any, split: str | None) -> Result:
     """Draw images at the first two principal components of their latents."""
     run.needs("map")
-    found = _encoded(run, data, split)
+    found = _encoded(run, data, split, run.model.summary)
     plane = search.plane(found.latents)
     rows, places = chosen_cells(plane.coordinates)
     shown = None if found.labels is None else found.labels[rows]
@@ -87,9 +89,9 @@ class _Encoded:
         return {"name": self.names[row], **label}
 
 
-def _encoded(run: RunContext, data: Any, split: str | None) -> _Encoded:
-    """Return the images to work on, by default all, with their latents."""
+def _encoded(run: RunContext, data: Any, split: str | None, view: Callable[[Tensor], Tensor] | None = None) -> _Encoded:
+    """Return the images to work on, by default all, with their latents or a view of them."""
     chosen = run.choose(data, split or "all")
     pixels = chosen.pixels
-    latents = ops.encode(run.model, pixels, team=run.team(chosen))
+    latents = ops.encode(run.model, pixels, team=run.team(chosen), view=view)
     return _Encoded(pixels, latents, chosen.names, chosen.labels, chosen.opened.classes)

@@ -19,12 +19,14 @@ from vaekit.runs.verbs.walk import latent
 __all__ = ["axes", "traverse"]
 
 _DIMENSIONS_AT_ONCE = 16
+_MOST_TRIED = 256  # dimensions; all of a latent vector in practice
 _MOST_REACH = 1000  # standard deviations; far beyond any sensible picture
 
 
 def traverse(run: RunContext, image: Any, count: int, steps: int, reach: float) -> Result:
     """Draw a row for each of the most active dimensions and first principal components, and return their sizes."""
     run.needs("traverse")
+    run.caution("traverse")
     ops.check_steps(steps)
     _check_dimensions(count)
     if not 0 < reach <= _MOST_REACH:
@@ -53,7 +55,7 @@ def axes(run: RunContext, count: int, start: Any = None) -> list[Axis]:
     if start is not None:
         start = as_latents(as_numbers(start, "start")[None], run.model.latent_dim, "start")[0]
     latents = _latents_that_vary(run)
-    return active_axes(latents, _effects(run, latents, latents.mean(0) if start is None else start), count)
+    return active_axes(latents, _effects(run, latents, latents.mean(0) if start is None else start, count), count)
 
 
 def _check_dimensions(count: int) -> None:
@@ -68,10 +70,16 @@ def _latents_that_vary(run: RunContext) -> Tensor:
     return latents
 
 
-def _effects(run: RunContext, latents: Tensor, start: Tensor) -> Tensor:
-    """Return the change of the picture over two standard deviations of each dimension: RMS in levels, ``[L]``."""
-    found = []
-    for deviations in torch.diag(latents.std(0, unbiased=False)).split(_DIMENSIONS_AT_ONCE):
+def _effects(run: RunContext, latents: Tensor, start: Tensor, count: int) -> Tensor:
+    """Return the change of the picture over two standard deviations of each dimension: RMS in levels, ``[L]``.
+
+    Only the dimensions that vary most are tried, because a grid may have thousands. The others have the effect 0.
+    """
+    spread = latents.std(0, unbiased=False)
+    effects = torch.zeros(len(spread))
+    for tried in spread.argsort(descending=True, stable=True)[: max(_MOST_TRIED, count)].split(_DIMENSIONS_AT_ONCE):
+        deviations = torch.zeros(len(tried), len(spread))
+        deviations[torch.arange(len(tried)), tried] = spread[tried]
         low, high = (ops.decode(run.model, start + sign * deviations).float() for sign in (-1, 1))
-        found.append((high - low).square().mean((1, 2, 3)).sqrt())
-    return torch.cat(found)
+        effects[tried] = (high - low).square().mean((1, 2, 3)).sqrt()
+    return effects

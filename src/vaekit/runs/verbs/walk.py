@@ -40,12 +40,14 @@ def latent(run: RunContext, name: Any) -> Tensor:
 def arithmetic(run: RunContext, expression: str) -> Result:
     """Decode a sum of latents."""
     run.needs("arithmetic")
+    run.caution("arithmetic")
     return Result(sheet_of(ops.decode(run.model, _sum(run, expression)[None])))
 
 
 def interpolate(run: RunContext, stops: tuple[Any, ...], steps: int, path: str) -> Result:
     """Draw ``steps`` pictures from each stop to the next, including both; a row for each, and a single row wraps."""
     run.needs("interpolate")
+    run.caution("interpolate")
     if len(stops) < 2:
         raise UserError(f"there are {len(stops)} endpoints; expected at least 2")
     ends = [_sum(run, e) if isinstance(e, str | os.PathLike) else as_numbers(e, "stops") for e in stops]
