@@ -233,7 +233,7 @@ def test_images_are_encoded_to_their_summaries_without_keeping_their_latents() -
         ("grid-vae", {"downsampling": 16}, (1, 12, 64), "larger than an image.* 12x64; set downsampling=4"),
         ("grid-vae", {"patch": 3}, (1, 64, 64), "patch=3: does not divide downsampling=4; leave it out"),
         ("grid-vae", {"latent_dim": 64}, (1, 64, 64), "4×16×16 numbers make 1024; leave it out, and set dow"),
-        ("grid-vae", {}, (3, 7, 64), "from 8 to 512 pixels, the images are 7x64"),
+        ("grid-vae", {}, (3, 7, 64), "from 8 to 512 pixels, but the images are 7x64"),
         ("grid-vae", {}, (3, 64, 513), "64x513"),
         ("grid-vae", {"is_conditional": "true"}, (1, 16, 16), "latent=grid cannot be conditional"),
         ("vae", {"downsampling": 8}, (1, 16, 16), "net=resnet does not use it; leave it out; begin with"),
