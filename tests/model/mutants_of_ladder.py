@@ -17,7 +17,7 @@ TABLE = Table(
         Mutant("_MOST_LOG * (log_std / _MOST_LOG).tanh()", "log_std.tanh()", "scales within a narrower range"),
         Mutant("nn.init.zeros_(parameter)", "nn.init.normal_(parameter)", "a posterior that is not the prior at the start"),
         Mutant("wide(self._split(features)[-1])", "wide(self._split(features)[-1]) * 2", "the top is read from other features"),
-        Mutant("hidden.unflatten(0, (-1, len(of_image))) + of_image", "hidden.unflatten(0, (-1, len(of_image))) + of_image.flip(0)", "the features of another image"),
+        Mutant("hidden.unflatten(0, (-1, of_image.shape[0])) + of_image", "hidden.unflatten(0, (-1, of_image.shape[0])) + of_image.flip(0)", "the features of another image"),
         Mutant("(p if q is None else q).from_noise", "p.from_noise", "samples of the prior in training"),
         Mutant("(p if q is None else q).mean", "p.mean", "the latents of an image are those of the prior"),
         Mutant("_joined([found.priors[n] for n in some])", "_joined([found.posteriors[n] for n in some])", "no rate at all"),

@@ -12,7 +12,7 @@ export interface Direction {
 export interface Model {
   image: { channels: number; height: number; width: number; fit: 'crop' | 'pad' | 'stretch'; background: string };
   latent_dim: number;
-  /** A normal; or a network that makes codes of noise, and the normal with its mean and covariance. */
+  /** A normal; or a network that makes codes of noise, and the normal with its mean and covariance; that of a hierarchy has no factor. */
   prior: { mean: number[]; factor: number[][]; network?: string | null } | null;
   directions: Record<string, Direction>;
 }
@@ -113,7 +113,7 @@ export class Site {
   /** The code that a noise stands for. */
   fromNoise(noise: ArrayLike<number>): Code {
     const { prior } = this.model;
-    return prior ? affine(noise, prior.factor, prior.mean) : Float32Array.from(noise);
+    return prior?.factor.length ? affine(noise, prior.factor, prior.mean) : Float32Array.from(noise);
   }
 
   /** Codes drawn at random, one per seed: from the prior, or where there is none those of images. */
@@ -150,7 +150,8 @@ export class Site {
   }
 
   private get origin(): ArrayLike<number> {
-    return this.model.prior?.mean ?? new Float32Array(this.model.latent_dim);
+    const { prior, latent_dim: length } = this.model;
+    return prior?.factor.length ? prior.mean : new Float32Array(length);
   }
 }
 

@@ -40,6 +40,15 @@ describe('what is drawn at random', () => {
     expect(drawn).toEqual([7, 8].map((seed) => ({ name: `sample ${seed}`, code: take(normals(seed), 2).map((x) => 10 * x) })));
   });
 
+  test('of a hierarchy is what its network makes of noise, and its codes are compared as they are', async () => {
+    const asked = engine();
+    const site = await siteWith({ mean: NORMAL.mean, factor: [], network: 'prior.onnx' });
+    await site.draw([7], asked);
+    expect(asked.draw).toHaveBeenCalledExactlyOnceWith([take(normals(7), 3)]);
+    expect([...site.noiseOf(CODES[1])]).toEqual(CODES[1]);
+    expect([...site.fromNoise(CODES[1])]).toEqual(CODES[1]);
+  });
+
   test('fails where the network does', async () => {
     const site = await siteWith({ ...NORMAL, network: 'prior.onnx' });
     await expect(site.draw([0], { draw: () => Promise.reject(new Error('prior.onnx is missing')) })).rejects.toThrow('prior.onnx is missing');

@@ -320,7 +320,7 @@ def _check_shapes(folder: Path, described: Description, expected: Mapping[str, n
     declared = (image.channels, image.height, image.width)
     vectors: list[Sized] = [direction.vector for direction in described.directions.values()]
     if prior is not None:
-        vectors += [prior.mean, prior.factor, *prior.factor]
+        vectors += [prior.mean, *([prior.factor, *prior.factor] if prior.factor else [])]
     if "drawn" in expected:
         vectors += [*expected["drawn"]]
     for what, shape, required in (

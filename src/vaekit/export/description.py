@@ -36,11 +36,14 @@ class ImageForm:
 
 @dataclass(frozen=True)
 class PriorFacts:
-    """How to sample latents: ``mean + noise @ factor``, or by a network that has these moments."""
+    """How to sample latents: ``mean + noise @ factor``, or by a network that has these moments.
+
+    The prior of a hierarchy is a network, and has no factor.
+    """
 
     formula: str
     mean: tuple[float, ...]  #: ``[L]``
-    factor: tuple[tuple[float, ...], ...]  #: ``[L, L]``
+    factor: tuple[tuple[float, ...], ...]  #: ``[L, L]``, or empty
     network: str | None = None  #: missing in exports that predate network priors
 
 

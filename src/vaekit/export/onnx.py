@@ -24,6 +24,7 @@ from vaekit.export.description import FORMAT_VERSION, PRIOR
 from vaekit.latent.directions import Direction
 from vaekit.model.distributions.base import LatentDistribution, NormalDistribution
 from vaekit.model.distributions.latent import DiagonalNormal, Mixture
+from vaekit.model.ladder import Hierarchy
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.new_folder import check_new_folder, whole_folder
 
@@ -251,7 +252,10 @@ def _described(
             for name, item in directions.items()
         },
     }  # fmt: skip
-    if pz is not None and pz.moments is not None:
+    if isinstance(pz, Hierarchy):
+        mean = pz.mean.tolist()
+        described["prior"] = {"formula": f"latent = {PRIOR}(noise)", "network": PRIOR, "mean": mean, "factor": []}
+    elif pz is not None and pz.moments is not None:
         origin = pz.moments.from_noise(torch.zeros(1, model.latent_dim))
         factor = pz.moments.from_noise(torch.eye(model.latent_dim)) - origin
         is_normal = isinstance(pz, NormalDistribution)

@@ -280,7 +280,7 @@ class Hierarchy(LatentDistribution):
     @cached_property
     def mean(self) -> Tensor:
         """The mean of each level given the means above."""
-        rows = (1,) if self.features is None else (len(self.features),)
+        rows = (1,) if self.features is None else self.features.shape[:1]
         found = self.model.descend(lambda _, p, q: (p if q is None else q).mean, rows, self.features).flat
         return found[0] if self.features is None else found
 
@@ -322,10 +322,10 @@ class _Head(nn.Module):
 
     def forward(self, h: Tensor, of_image: Tensor | None = None) -> tuple[Tensor, Tensor]:
         hidden = self.conv(h)
-        if of_image is not None and len(of_image) == len(hidden):
+        if of_image is not None and of_image.shape[0] == hidden.shape[0]:
             hidden = hidden + of_image
         elif of_image is not None:  # several samples of each image
-            hidden = (hidden.unflatten(0, (-1, len(of_image))) + of_image).flatten(0, 1)
+            hidden = (hidden.unflatten(0, (-1, of_image.shape[0])) + of_image).flatten(0, 1)
         mean, log_std = wide(self.last(F.silu(hidden))).flatten(1).chunk(2, dim=1)
         return mean, _MOST_LOG * (log_std / _MOST_LOG).tanh()
 
