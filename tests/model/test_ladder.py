@@ -372,6 +372,15 @@ def test_detail_keeps_its_place_in_the_prior_under_another_top() -> None:
     assert torch.equal(model.with_top(z, z[:, :two] + 1)[:, :two], z[:, :two] + 1)
 
 
+def test_a_noisy_image_is_compared_with_the_clean_one() -> None:
+    model, clean = moved().eval(), some_images()
+    noise = torch.randn(1, len(clean), model.latent_dim)
+    found = model.infer(Batch(1 - clean, clean), noise)
+    seen = model.infer(Batch(1 - clean), noise)
+    torch.testing.assert_close(found.log_qz, seen.log_qz)  # the noisy image is what is encoded
+    torch.testing.assert_close(found.log_px, seen.px.log_prob(clean))
+
+
 def test_an_image_has_the_same_terms_in_any_batch() -> None:
     model, x = moved(), some_images()
     noise = torch.randn(2, 3, model.latent_dim)

@@ -41,9 +41,7 @@ class Trainable(nn.Module, ABC, Generic[_Model_co]):
     """
 
     name: str = "this module"  #: for messages
-    couples_batch: str = (
-        ""  #: why micro-batches differ from a whole batch, as the predicate of a sentence; otherwise empty
-    )
+    couples_batch: str = ""  #: why micro-batches differ from a whole batch, as a predicate; otherwise empty
     compile_fault: str = ""  #: why ``torch.compile`` is refused, and what to do instead; otherwise empty
     observes: bool = False  #: whether it has running statistics of the batches; it may then get an empty batch
     can_be_recorded: bool = False  #: whether its steps may be recorded and replayed (:mod:`vaekit.training.capture`)
