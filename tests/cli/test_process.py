@@ -18,7 +18,8 @@ HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)
 def shell(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = script.replace("vaekit", f"{sys.executable} -m vaekit")
     settings = {**os.environ, **environment}
-    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=settings, timeout=60)
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    return subprocess.run(["bash", "-c", command], capture_output=True, encoding=encoding, env=settings, timeout=60)
 
 
 @pytest.mark.parametrize("seconds", [0.15, 0.4, 1.0])

@@ -6,7 +6,7 @@ from vaekit.model import latent_model
 
 TABLE = Table(
     latent_model,
-    tests=["model/test_latent_model.py", "model/test_linear_gaussian.py", "model/test_quantizers.py", "model/test_token_priors.py", "model/test_recipe_pages.py", "model/test_grid.py"],
+    tests=["model/test_latent_model.py", "model/test_linear_gaussian.py", "model/test_quantizers.py", "model/test_token_priors.py", "model/test_recipe_pages.py", "model/test_latent_grid.py"],
     mutants=[
         # models
         Mutant("target = batch.x if batch.target is None else batch.target", "target = batch.x", "noisy images are compared, not the clean ones"),

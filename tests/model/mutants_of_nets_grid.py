@@ -6,7 +6,7 @@ from vaekit.model.nets import grid
 
 TABLE = Table(
     grid,
-    tests=["model/test_grid.py"],
+    tests=["model/test_latent_grid.py"],
     mutants=[
         # how far a cell looks
         Mutant("2 * self.depth * sum(strides)", "self.depth * sum(strides)", "a block of one convolution"),

@@ -6,7 +6,7 @@ from vaekit.model import posteriors
 
 TABLE = Table(
     posteriors,
-    tests=["model/test_likelihoods.py", "model/test_grid.py"],
+    tests=["model/test_likelihoods.py", "model/test_latent_grid.py"],
     mutants=[
         # heads
         Mutant("self.log_std(features) * self.std_gain", "self.log_std(features)", "the gain of a posterior's log std"),

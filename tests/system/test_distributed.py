@@ -174,7 +174,7 @@ def test_patience_ends_all_processes_after_the_same_epoch(tmp_path: Path) -> Non
     train = f"train digits --recipe seed-ae --device cpu {settings} --out".split()
     done = ends(start(CLI, *train, tmp_path / "run", size=3))
     assert [code for code, *_ in done] == [0, 0, 0], done
-    assert "ended early" in done[0][2]
+    assert "stopped early" in done[0][2]
 
 
 def _final(run: Path) -> dict[str, float]:

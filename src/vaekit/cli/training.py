@@ -115,9 +115,10 @@ def data(
 
 
 def recipes(*, json_: Json = False) -> None:
-    """List the recipes, and which commands work with each kind of latent.
+    """List the recipes.
 
-    The cost is the training time per image, relative to the recipe vae.
+    The cost is the training time per image, relative to the recipe vae. A second table shows which commands work with
+    each kind of latent.
 
     Example: vaekit recipes
     """

@@ -89,7 +89,7 @@ def table() -> list[tuple[str, ...]]:
         remark = need.remarks.get(latent)
         return "no" if latent not in need.latents else f"yes: {remark}" if remark else "yes"
 
-    shown = {"factors": "evaluate --factors"}
+    shown = {"factors": "evaluate (factors)"}
     return [(shown.get(verb, verb), *(cell(need, latent) for latent in LATENTS)) for verb, need in NEEDS.items()]
 
 
