@@ -12,6 +12,8 @@ loss is again the negative evidence lower bound (Kingma & Welling 2014, Eq. 10):
   `latent_channels` is the number of values per cell.
 - The prior is a standard normal for each number by itself. It does not know how neighboring cells belong together.
   Samples therefore look like texture until a better prior is fitted.
+- No weight depends on the image size. `vaekit reconstruct RUN photo.png --tiled` takes images that are larger than
+  those of the training. Overlapping tiles give what one pass over the whole image would, up to rounding.
 """
 
 import math

@@ -129,4 +129,4 @@ def test_it_is_shipped_and_shown(run: vk.Run, tmp_path: Path) -> None:
 def test_the_table_of_verbs_is_whole() -> None:
     asked = {"generate", "reconstruct", "denoise", "evaluate", "doctor", "interpolate", "arithmetic", "neighbors"}
     asked |= {"inpaint", "traverse", "encode", "map", "score", "edit", "export", "explore"}
-    assert asked | {"fit-prior", "factors"} == set(NEEDS)
+    assert asked | {"fit-prior", "factors", "tiles"} == set(NEEDS)

@@ -56,18 +56,28 @@ def reconstruct(
     *,
     split: Split = None,
     count: Annotated[int, Parameter(help="Number of images; with labels, one per class first.")] = 10,
+    tiled: Annotated[
+        bool,
+        Parameter(
+            negative="", show_default=False, help="Keep the size of the images; needs a recipe with a latent grid."
+        ),
+    ] = False,
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Encode images and decode them again.
 
-    The picture shows the originals above their reconstructions.
+    The picture shows the originals above their reconstructions. With --tiled, the images may be larger than those of
+    the training, such as a photo; they are processed in overlapping tiles, and no seams show.
 
     Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
     """
     opened = loaded(run, device)
-    save(opened.compare(opened.pick(data, split, count)), out, run, "reconstruct", json_, inputs=(data,))
+    if tiled:
+        opened.needs("tiles")
+    pixels = opened.pick(data, split, count, own_size=tiled)
+    save(opened.compare(pixels, tiled=tiled), out, run, "reconstruct", json_, inputs=(data,))
 
 
 def interpolate(

@@ -35,6 +35,7 @@ NEEDS: dict[str, Need] = {
     "encode": Need(_NUMBERS),
     "generate": Need(_ANY, prior=True, remarks={"grid": "texture, until a prior is fitted"}),
     "reconstruct": Need(_ANY),
+    "tiles": Need(("grid",)),  # of reconstruct
     "neighbors": Need(_NUMBERS, remarks=_SUMMARY),
     "map": Need(_NUMBERS, remarks=_SUMMARY),
     "interpolate": Need(_NUMBERS, remarks=_CROSS_FADE),
@@ -89,7 +90,7 @@ def table() -> list[tuple[str, ...]]:
         remark = need.remarks.get(latent)
         return "no" if latent not in need.latents else f"yes: {remark}" if remark else "yes"
 
-    shown = {"factors": "evaluate (factors)"}
+    shown = {"factors": "evaluate (factors)", "tiles": "reconstruct (tiled)"}
     return [(shown.get(verb, verb), *(cell(need, latent) for latent in LATENTS)) for verb, need in NEEDS.items()]
 
 

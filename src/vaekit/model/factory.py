@@ -24,7 +24,7 @@ from vaekit.model.latent_model import LatentModel
 from vaekit.model.nets import Grid, default_patch
 from vaekit.system.memory import physical_bytes
 
-__all__ = ["build_model", "build_objective", "can_free_bits", "parameter_count", "resolve"]
+__all__ = ["build_model", "build_objective", "can_free_bits", "parameter_count", "resized", "resolve"]
 
 _MOST_EPOCHS = 500  #: if the recipe names none
 
@@ -99,6 +99,25 @@ def build_model(recipe: Recipe, shape: Shape, seed: int = 0) -> LatentModel:
         if not lacks_memory(error):
             raise
         raise UserError(_too_large(row, "more memory than a machine can address")) from error
+
+
+def resized(model: LatentModel, recipe: Recipe, shape: Shape) -> LatentModel:
+    """Build a model of images of another size with copies of the weights of ``model``, in eval mode.
+
+    Args:
+        model: A model whose weights do not depend on the image size, because its network has a reach.
+        recipe: Its resolved recipe.
+        shape: Shape of an image, ``(C, H, W)``.
+
+    Raises:
+        UserError: The network does not work with images of this shape.
+    """
+    made = build_model(replace(recipe, latent_dim=None), shape)
+    made.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if not name.startswith("fitted_prior.")}
+    )
+    weight = next(model.parameters())
+    return made.to(weight.device, weight.dtype).eval()
 
 
 def _refuse_huge(row: Recipe, model: nn.Module) -> None:

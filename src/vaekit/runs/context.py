@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from vaekit.config.capabilities import caution, refuse
 from vaekit.config.run_config import RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Form, Images, Selection, check_split, check_stored, open_in, open_stored
+from vaekit.data.ingest.loader import UnequalSizes
 from vaekit.data.subsets import is_trained_on, one_per_class
 from vaekit.errors import UserError, argument, printable
 from vaekit.figures.grid import Sheet
@@ -133,29 +134,35 @@ class RunContext:
         """Encode images to posterior means ``[N, latent_dim]``."""
         return ops.encode(self.model, self.pixels(data))
 
-    def given(self, data: Any) -> Images:
+    def given(self, data: Any, own_size: bool = False) -> Images:
         """Open the user's images, and print notes about them to stderr.
 
-        Notes about splits, and notes that :class:`Images` already contain, are not printed.
+        Notes about splits, and notes that :class:`Images` already contain, are not printed. With ``own_size``, the
+        images keep their size.
         """
-        opened = self._open(data)
+        opened = self._open(data, own_size)
         known = {*opened.part_notes, *(data.remarks if isinstance(data, Images) else ())}
         for remark in opened.remarks:
             if self.leads and remark not in known:
                 note(f"vaekit: {remark}")
         return opened
 
-    def _open(self, data: Any) -> Images:
+    def _open(self, data: Any, own_size: bool = False) -> Images:
         """Open images in the form of the run. A single image may be darker than a dataset."""
-        config = self.config.data
-        return open_in(data, self.form, seed=config.split_seed, may_be_dim=True).binarized(config.binarize)
+        config, form = self.config.data, replace(self.form, size=None) if own_size else self.form
+        try:
+            opened = open_in(data, form, seed=config.split_seed, may_be_dim=True)
+        except UnequalSizes as error:
+            differ = error.text.partition(";")[0]
+            raise UserError(f"{differ}; give images of one size, or one image at a time") from error
+        return opened.binarized(config.binarize)
 
-    def choose(self, data: Any = None, split: str | None = None) -> ChosenImages:
-        """Return the images to work on: a part of the run's data, or of ``data``."""
+    def choose(self, data: Any = None, split: str | None = None, own_size: bool = False) -> ChosenImages:
+        """Return the images to work on: a part of the run's data, or of ``data``, which may keep its size."""
         if data is None:
             opened, has_parts = self.images(), True
         else:
-            opened = self.given(data)
+            opened = self.given(data, own_size)
             has_parts = opened.fingerprint == self.config.data.fingerprint or opened.has_splits
         is_test = opened.parts == PARTS.index("test")
         part = check_split(split or ("test" if has_parts and is_test.any() else "all"))
@@ -164,11 +171,11 @@ class RunContext:
             raise UserError(f"split {part}: {opened.source} has no images in that part; give another split", "split")
         return ChosenImages(opened, rows, part)
 
-    def pick(self, data: Any, split: str | None, count: int) -> Tensor:
+    def pick(self, data: Any, split: str | None, count: int, own_size: bool = False) -> Tensor:
         """Return up to ``count`` of the images of :meth:`choose`, uint8, one per class first."""
         if count < 1:
             raise UserError(f"count {count}: expected at least 1 image", "count")
-        chosen = self.choose(data, split)
+        chosen = self.choose(data, split, own_size)
         return chosen.pixels[one_per_class(chosen.labels, int(chosen.rows.sum()), count)]
 
     def team(self, chosen: ChosenImages, **settings: Any) -> Team:

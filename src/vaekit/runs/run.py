@@ -169,15 +169,16 @@ class Run:
         chosen = self.context.choose(data, split)
         return chosen.opened[chosen.rows]
 
-    def pick(self, data: Any, split: str | None, count: int) -> Tensor:
+    def pick(self, data: Any, split: str | None, count: int, *, own_size: bool = False) -> Tensor:
         """Return up to ``count`` of the images of :meth:`choose`, one per class first, uint8 ``[count, C, H, W]``.
 
         Args:
             data: Images, or None for the run's own.
             split: As in :meth:`choose`.
             count: Number of images.
+            own_size: Whether ``data`` keeps its size, which must be the same for all images.
         """
-        return self.context.pick(data, split, count)
+        return self.context.pick(data, split, count, own_size)
 
     def pixels(self, data: Any) -> Tensor:
         """Convert images to uint8 ``[N, C, H, W]`` as in training, binarized if the run's are."""
@@ -185,20 +186,25 @@ class Run:
 
     # Latents
 
-    def encode(self, data: Any) -> Tensor:
+    def encode(self, data: Any, *, tiled: bool = False) -> Tensor:
         """Encode images to posterior means, float32 ``[N, latent_dim]`` on the CPU.
 
         Args:
             data: Images.
+            tiled: As in :meth:`reconstruct`. The result is then a grid per image, ``[N, channels, rows, columns]``.
         """
-        return self.context.encode(data)
+        return reconstruct.encode_in_tiles(self.context, data) if tiled else self.context.encode(data)
 
-    def decode(self, latents: Any) -> Result:
+    def decode(self, latents: Any, *, size: tuple[int, int] | None = None) -> Result:
         """Decode latents to a figure; its ``pixels`` are uint8 ``[N, C, H, W]``.
 
         Args:
-            latents: ``[N, latent_dim]``.
+            latents: ``[N, latent_dim]``; with ``size``, grids ``[N, channels, rows, columns]`` as ``encode`` returns
+                them for ``tiled=True``.
+            size: Height and width of images that are not of the run's size.
         """
+        if size is not None:
+            return reconstruct.decode_in_tiles(self.context, latents, size)
         return generate.decode(self.context, latents)
 
     def latent(self, name: Any) -> Tensor:
@@ -251,21 +257,27 @@ class Run:
         """
         return generate.generate(self.context, count, seed, condition)
 
-    def reconstruct(self, data: Any) -> Result:
+    def reconstruct(self, data: Any, *, tiled: bool = False) -> Result:
         """Encode images and decode their posterior means, as a figure of the reconstructions only.
 
         Args:
             data: Images.
-        """
-        return reconstruct.reconstruct(self.context, data)
+            tiled: Whether the images keep their size, which may be larger than that of the training. They must all be
+                of one size. Memory is bounded by overlapping tiles, which do not show (:mod:`vaekit.latent.tiles`).
 
-    def compare(self, data: Any) -> Result:
+        Raises:
+            UserError: With ``tiled``, if the model has no latent grid, or the images differ in size.
+        """
+        return reconstruct.reconstruct(self.context, data, tiled)
+
+    def compare(self, data: Any, *, tiled: bool = False) -> Result:
         """Draw a figure of originals above their reconstructions.
 
         Args:
             data: Images.
+            tiled: As in :meth:`reconstruct`.
         """
-        return reconstruct.compare(self.context, data)
+        return reconstruct.compare(self.context, data, tiled)
 
     def interpolate(self, *stops: Any, steps: int = 6, path: str = "linear") -> Result:
         """Decode a path between latents, such as ``run.interpolate("label:0", "label:1", steps=6)``.

@@ -27,7 +27,7 @@ from vaekit.pixels.sizes import suggested
 from vaekit.pixels.worker import COLOR, SIZE
 from vaekit.system import notes
 
-__all__ = ["Loaded", "join", "load_files", "refuse_unequal", "sample_sizes"]
+__all__ = ["Loaded", "UnequalSizes", "join", "load_files", "refuse_unequal", "sample_sizes"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,10 @@ _ANIMATED = (".gif", ".tif", ".tiff", ".webp", ".png", ".apng")
 
 class _Unfit(UserError):
     """No part of the set can be used in this form, so nothing of it is cached."""
+
+
+class UnequalSizes(_Unfit):
+    """The images differ in size, and none was chosen."""
 
 
 @dataclass
@@ -249,7 +253,7 @@ def refuse_unequal(sizes: Sequence[tuple[int, int]], where: str, fit: str = "cro
         return
     low, high, suggestion = min(sizes), max(sizes), suggested(sizes, fit)
     why = f" ({suggestion.reason})" if suggestion.fit != fit else ""
-    raise _Unfit(
+    raise UnequalSizes(
         f"the images in {where} differ in size (from {low[0]}x{low[1]} to {high[0]}x{high[1]}, "
         f"height x width); choose the size to convert them to, for example {suggestion.arguments}{why}"
     )

@@ -30,13 +30,14 @@ _WIDTH = 64
 
 
 def default_downsampling(height: int, width: int) -> int:
-    """The pixels per side of a cell, more for larger images.
+    """The pixels per side of a cell, more for larger images, but never more than an image has.
 
-    >>> [default_downsampling(side, side) for side in (8, 64, 128, 256, 512)]
-    [4, 4, 8, 8, 16]
+    >>> [default_downsampling(*sides) for sides in ((8, 8), (64, 64), (128, 96), (256, 256), (512, 512), (8, 512))]
+    [4, 4, 8, 8, 16, 8]
     """
     longer = max(height, width)
-    return 4 if longer < 128 else 8 if longer < 512 else 16
+    wanted = 4 if longer < 128 else 8 if longer < 512 else 16
+    return max(each for each in _DOWNSAMPLINGS if each <= min(wanted, height, width) or each == _DOWNSAMPLINGS[0])
 
 
 @dataclass(frozen=True)
