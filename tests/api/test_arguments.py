@@ -280,6 +280,7 @@ def check(place: Place, function: str, parameter: str, value: Any) -> None:
 #: What takes long, and functions of the caller's own, whose errors are the caller's own.
 LEFT_OUT = {("train", "compiled", "true"), ("plan", "compiled", "true")}
 LEFT_OUT |= {(verb, "counted", odd) for verb in ("evaluate", "score") for odd in ("type", "function")}
+LEFT_OUT |= {("train", callback, odd) for callback in ("on_log", "on_epoch") for odd in ("type", "function")}
 
 
 @settings(max_examples=500)
