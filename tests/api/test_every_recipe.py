@@ -70,6 +70,8 @@ def test_it_draws_reconstructs_and_cleans(run: vk.Run) -> None:
     drawn = does(run, "generate", lambda: run.generate(3))
     assert drawn is None or tuple(drawn.pixels.shape) == (3, *shape)
     assert drawn is None or torch.equal(run.generate(1).pixels, drawn.pixels[:1])
+    if drawn is not None:
+        does(run, "temperature", lambda: run.generate(3, temperature=0.7))
     some = run.images("test").pixels[:2]
     assert tuple(run.reconstruct(some).pixels.shape) == (2, *shape)
     assert run.denoise(some / 255).shape == some.shape
@@ -129,4 +131,5 @@ def test_it_is_shipped_and_shown(run: vk.Run, tmp_path: Path) -> None:
 def test_the_table_of_verbs_is_whole() -> None:
     asked = {"generate", "reconstruct", "denoise", "evaluate", "doctor", "interpolate", "arithmetic", "neighbors"}
     asked |= {"inpaint", "traverse", "encode", "map", "score", "edit", "export", "explore"}
+    asked |= {"temperature"}
     assert asked | {"fit-prior", "factors", "tiles"} == set(NEEDS)

@@ -424,6 +424,15 @@ def test_generate(here: Path, vaekit: Callable) -> None:
     assert (_picture("new/four.png") == np.asarray(vk.load("faces").generate(4, 2).image())).all()
 
 
+def test_generate_at_a_temperature(here: Path, vaekit: Callable) -> None:
+    assert vaekit(*shlex.split("generate faces --count 4 --temperature 0.5 --out calm.png")).code == 0
+    assert vaekit(*shlex.split("generate faces --count 4 --temperature 1 --out usual.png")).code == 0
+    assert (_picture("calm.png") == np.asarray(vk.load("faces").generate(4, temperature=0.5).image())).all()
+    assert (_picture("usual.png") == np.asarray(vk.load("faces").generate(4).image())).all()
+    answer = vaekit(*shlex.split("generate ae --temperature 0.5"))
+    assert answer.code == 2 and "generate: recipe 'seed-ae' has no prior" in answer.err
+
+
 def test_the_default_picture_is_named_after_run_and_verb(here: Path, vaekit: Callable) -> None:
     assert vaekit("generate", "digits").code == 0
     assert Path("digits-generate.png").exists()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from vaekit.model.distributions.latent import DiagonalNormal
 from vaekit.model.distributions.pixel import NormalImage
 from vaekit.model.factory import build_model
 from vaekit.model.latent_model import LatentModel
-from vaekit.model.priors import StandardNormal
+from vaekit.model.priors import MixturePrior, StandardNormal
 
 SHAPE = (1, 4, 4)
 
@@ -169,6 +171,60 @@ def test_generated_latents_are_standard_normal() -> None:
     assert torch.corrcoef(torch.stack([noise[:-1, 0], noise[1:, 0]]))[0, 1].abs() < 0.06
 
 
+@pytest.mark.parametrize("recipe", ["vae", "beta-vae", "grid-vae", "ladder-vae"])
+def test_temperature_one_is_no_temperature(recipe: str) -> None:
+    model = build_model(recipes.get(recipe), (1, 16, 16)).eval().requires_grad_(False)
+    plain = edit.generate(model, 3)
+    for one in (1, 1.0, [1.0] * len(model.latent_shapes)):
+        assert torch.equal(edit.generate(model, 3, temperature=one), plain)
+    pz = model.drawn_from()
+    assert pz is not None
+    assert torch.equal(edit.generate(model, 2, temperature=0)[1], edit.decode(model, pz.mean[None])[0])
+    assert not torch.equal(edit.generate(model, 3, temperature=0.5), plain)
+    assert torch.equal(edit.generate(model, 19, temperature=0.5)[:3], edit.generate(model, 3, temperature=0.5))
+
+
+@pytest.mark.parametrize("recipe", ["vae", "conditional-vae"])
+def test_a_temperature_scales_the_deviation_of_a_normal_prior(recipe: str) -> None:
+    row = replace(recipes.get(recipe), condition_size=2 if recipe == "conditional-vae" else 0)
+    model = build_model(row, (1, 16, 16)).eval().requires_grad_(False)
+    assert model.prior is not None
+    generator = torch.Generator().manual_seed(1)
+    for values in (*model.prior.parameters(), *model.prior.buffers()):
+        values += 0.1 * torch.randn(values.shape, generator=generator)
+    if recipe == "vae":  # a correlated prior
+        factor = torch.randn(model.latent_dim, model.latent_dim, generator=generator)
+        model.prior.covariance.copy_(factor @ factor.mT + torch.eye(model.latent_dim))  # type: ignore[operator]
+    pz, noise = model.drawn_from(), torch.randn(4, model.latent_dim, generator=generator)
+    assert pz is not None
+    expected = pz.mean + 0.3 * (pz.from_noise(noise) - pz.mean)
+    torch.testing.assert_close(pz.from_noise(model.tempered(noise, 0.3)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["vamp-vae", "flow-vae", "vq-vae"])
+def test_a_prior_that_is_not_normal_has_no_temperature(recipe: str) -> None:
+    model = build_model(recipes.get(recipe), (1, 16, 16)).eval().requires_grad_(False)
+    assert torch.equal(edit.generate(model, 1, temperature=1), edit.generate(model, 1))
+    with pytest.raises(UserError, match=f"^temperature: recipe '{recipe}' has .*; train one of vae, beta-vae"):
+        edit.generate(model, 1, recipe=recipe, temperature=0.8)
+
+
+def test_a_temperature_that_makes_no_sense_is_refused() -> None:
+    ladder = build_model(recipes.get("ladder-vae"), (1, 16, 16)).eval().requires_grad_(False)
+    for wrong in (-0.5, math.nan, math.inf, [1.0, -1.0, 1.0]):
+        with pytest.raises(UserError, match="^temperature .*: expected a number of at least 0, such as 0.8"):
+            edit.generate(ladder, 1, temperature=wrong)
+    levels = len(ladder.latent_shapes)
+    with pytest.raises(UserError, match=f"^temperature 1: expected one number, or {levels}, one per level, top first"):
+        edit.generate(ladder, 1, temperature=[1.0])
+    plain = build_model(recipes.get("vae"), (1, 16, 16)).eval().requires_grad_(False)
+    with pytest.raises(UserError, match="^temperature 1, 0.8: expected one number$"):
+        edit.generate(plain, 1, temperature=[1.0, 0.8])
+    plain.fitted_prior = MixturePrior(plain.latent_dim, 2)
+    with pytest.raises(UserError, match=r"fitted to the latents, .* remove it with fit-prior, kind none"):
+        edit.generate(plain, 1, temperature=0.8)
+
+
 def test_an_autoencoder_does_not_generate() -> None:
     model = build_model(recipes.get("seed-ae"), (1, 8, 8)).eval()
     with pytest.raises(UserError, match="'seed-ae' has no prior .* vaekit fit-prior, or train one of vae, beta-vae,"):
@@ -194,7 +250,9 @@ def test_every_verb_serves_what_the_table_says() -> None:
         able = of_codes if row.latent == "codes" else set(verbs.NEEDS)
         able = able - {"fit-prior"} if row.latent in ("grid", "levels") else able
         able = able if row.latent == "grid" else able - {"tiles"}
-        expected = [verb for verb in verbs.NEEDS if verb in able and (verb != "generate" or row.prior != "none")]
+        able = able if row.prior != "none" else able - {"generate", "temperature"}
+        able = able if row.prior not in ("vamp", "flow") else able - {"temperature"}
+        expected = [verb for verb in verbs.NEEDS if verb in able]
         assert served == expected, name
         model = build_model(row, (1, 16, 16))
         assert served == [verb for verb in verbs.NEEDS if verbs.serves(verb, model)], "model and row agree"

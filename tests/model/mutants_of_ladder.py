@@ -26,8 +26,6 @@ TABLE = Table(
         Mutant("level < kept_levels", "level <= kept_levels", "one more level is kept"),
         Mutant("p.mean if pieces is None else", "given[number] if pieces is None else", "all levels are kept without noise"),
         Mutant("self.tempered(noise, temperature)", "noise", "no temperature"),
-        Mutant("return noise * temperature", "return noise / temperature", "a low temperature is a high one"),
-        Mutant("[piece * factor for piece, factor in pieces]", "[piece / factor for piece, factor in pieces]", "low temperatures of levels are high ones"),
         Mutant("self.drawn_from().to_noise(z) if keep_detail", "z if keep_detail", "detail keeps its value, not its place in the prior"),
         Mutant("detail = self.drawn_from().to_noise(z)", "detail = self.drawn_from().to_noise(changed)", "the place of detail under the new top"),
         Mutant("ends.index(top.shape[-1]) + 1", "ends.index(top.shape[-1])", "the new top is forgotten"),

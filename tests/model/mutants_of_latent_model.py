@@ -6,7 +6,7 @@ from vaekit.model import latent_model
 
 TABLE = Table(
     latent_model,
-    tests=["model/test_latent_model.py", "model/test_linear_gaussian.py", "model/test_quantizers.py", "model/test_token_priors.py", "model/test_recipe_pages.py", "model/test_latent_grid.py"],
+    tests=["model/test_latent_model.py", "model/test_linear_gaussian.py", "model/test_quantizers.py", "model/test_token_priors.py", "model/test_recipe_pages.py", "model/test_latent_grid.py", "model/test_ladder.py", "latent/test_ops.py"],
     mutants=[
         # models
         Mutant("target = batch.x if batch.target is None else batch.target", "target = batch.x", "noisy images are compared, not the clean ones"),
@@ -26,5 +26,7 @@ TABLE = Table(
         Mutant("qz = self.posterior.renewed(qz)", "pass", "words of the codebook before it moved, in training"),
         Mutant("(self.decoder_l2 * squares).expand(count)", "(self.decoder_l2 * squares / count).expand(count)", "a penalty of weights that is divided by the batch"),
         Mutant("p.square().sum() for p", "p.square().mean() for p", "a penalty of weights that is a mean"),
+        Mutant("return noise * temperature", "return noise / temperature", "a low temperature is a high one"),
+        Mutant("[piece * factor for piece, factor in pieces]", "[piece / factor for piece, factor in pieces]", "low temperatures of levels are high ones"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from vaekit.cli.app import Animate, Device, Json, Moving, Out, Run, Seed, Split
-from vaekit.cli.shared import check_out, loaded, save
+from vaekit.cli.shared import check_out, loaded, parse_numbers, save
 
 __all__ = [
     "arithmetic",
@@ -35,6 +35,13 @@ def generate(
             help="Condition of a conditional recipe, such as glasses=1 or label=CLASS; repeatable.",
         ),
     ] = (),
+    temperature: Annotated[
+        str,
+        Parameter(
+            help="Factor of the standard deviation of a normal prior; with latent levels, one for all or one per level, "
+            "top first, such as 1,0.8,0.7."
+        ),
+    ] = "1",
     out: Out = None,
     device: Device = "auto",
     json_: Json = False,
@@ -42,11 +49,13 @@ def generate(
     """Generate new images.
 
     Image number i of a seed is always the same, whatever the count. An autoencoder has no prior to sample from; run
-    'vaekit fit-prior' first.
+    'vaekit fit-prior' first. A --temperature below 1 makes images more typical and less varied.
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
-    save(loaded(run, device).generate(count, seed, condition), out, run, "generate", json_)
+    factors = parse_numbers(temperature, "temperature")
+    found = loaded(run, device).generate(count, seed, condition, temperature=factors)
+    save(found, out, run, "generate", json_)
 
 
 def reconstruct(

@@ -11,7 +11,7 @@ from vaekit.cli.output import say
 from vaekit.errors import UserError, printable
 from vaekit.system.notes import note
 
-__all__ = ["check_out", "check_overwrites_no_input", "counted", "loaded", "save"]
+__all__ = ["check_out", "check_overwrites_no_input", "counted", "loaded", "parse_numbers", "save"]
 
 
 def loaded(run: Path, device: str) -> Any:
@@ -75,6 +75,21 @@ def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str |
         if place.exists() and target.is_relative_to(place):
             where = "is an input of this command" if place == target else f"lies in {given}, where the images are"
             raise UserError(f"{out} {where}; choose another name, so that it is not overwritten")
+
+
+def parse_numbers(text: str, name: str) -> float | list[float]:
+    """Parse a number, or several with commas between them.
+
+    >>> parse_numbers("0.8", "temperature"), parse_numbers("1,0.8", "temperature")
+    (0.8, [1.0, 0.8])
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UserError(
+            f"{name} {text!r}: expected a number such as 0.8, or several with commas between them", name
+        ) from error
+    return numbers if "," in text else numbers[0]
 
 
 def counted(run: Any) -> Any:

@@ -23,17 +23,20 @@ class Need:
 
     latents: tuple[str, ...]  #: kinds of latent that it supports
     prior: bool = False  #: whether it uses the prior
+    normal: bool = False  #: whether the prior must be a normal distribution, or normal at each level
     remarks: Mapping[str, str] = field(default_factory=dict)  #: kind of latent → a remark for the user
 
 
 _NUMBERS = ("vector", "grid", "levels")
 _ANY = LATENTS
 _CROSS_FADE = {"grid": "local detail cross-fades", "levels": "top level"}
+_TEMPERATURE = {"vector": "with a normal prior", "levels": "per level"}
 _SUMMARY = {"grid": "on pooled grids", "levels": "top level"}
 
 NEEDS: dict[str, Need] = {
     "encode": Need(_NUMBERS),
     "generate": Need(_ANY, prior=True, remarks={"grid": "texture, until a prior is fitted"}),
+    "temperature": Need(_NUMBERS, prior=True, normal=True, remarks=_TEMPERATURE),  # of generate
     "reconstruct": Need(_ANY),
     "tiles": Need(("grid",)),  # of reconstruct
     "neighbors": Need(_NUMBERS, remarks=_SUMMARY),
@@ -69,6 +72,10 @@ class Able(Protocol):
     def can_draw(self) -> bool:
         """Whether there is a prior to sample new latents from."""
 
+    @property
+    def has_normal_prior(self) -> bool:
+        """Whether that prior is a normal distribution, or normal at each level."""
+
 
 def serves(verb: str, model: Able) -> bool:
     """Whether ``verb`` works with ``model``, a recipe or a LatentModel.
@@ -90,7 +97,11 @@ def table() -> list[tuple[str, ...]]:
         remark = need.remarks.get(latent)
         return "no" if latent not in need.latents else f"yes: {remark}" if remark else "yes"
 
-    shown = {"factors": "evaluate (factors)", "tiles": "reconstruct (tiled)"}
+    shown = {
+        "factors": "evaluate (factors)",
+        "temperature": "generate (temperature)",
+        "tiles": "reconstruct (tiled)",
+    }
     return [(shown.get(verb, verb), *(cell(need, latent) for latent in LATENTS)) for verb, need in NEEDS.items()]
 
 
@@ -128,7 +139,8 @@ def refuse(verb: str, model: Able, name: str = "") -> None:
     name = model.name if isinstance(model, Recipe) else name
     who = f"recipe {name!r}" if name else "this model"
     able = ", ".join(name for name, row in RECIPES.items() if serves(verb, row))
-    remedy = "run vaekit fit-prior, or train" if NEEDS[verb].prior and serves("fit-prior", model) else "train"
+    is_any_prior_enough = NEEDS[verb].prior and not NEEDS[verb].normal
+    remedy = "run vaekit fit-prior, or train" if is_any_prior_enough and serves("fit-prior", model) else "train"
     raise UserError(f"{verb}: {who} {lack}; {remedy} one of {able}")
 
 
@@ -140,4 +152,6 @@ def _lacks(verb: str, model: Able) -> str | None:
         return f"has {_KINDS[model.latent]}, and this needs {' or '.join(_KINDS[kind] for kind in need.latents)}"
     if need.prior and not model.can_draw:
         return "has no prior to sample latents from"
+    if need.normal and not model.has_normal_prior:
+        return "has a prior that is not normal, so it has no standard deviation to scale"
     return None

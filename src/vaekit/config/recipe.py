@@ -135,6 +135,11 @@ class Recipe:
         return self.prior != "none"
 
     @property
+    def has_normal_prior(self) -> bool:
+        """Whether its prior is one of vaekit's normal distributions, or normal at each level."""
+        return self.prior in ("standard-normal", "fitted-normal", "conditional-normal", "ladder")
+
+    @property
     def has_density(self) -> bool:
         """Whether images have a rate and a bound, whatever the objective; False for autoencoders."""
         return self.posterior != "point" and self.prior != "none"

@@ -9,7 +9,7 @@ All functions are pure functions of a model in eval mode and tensors: determinis
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,12 @@ def reconstruct(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Te
 
 
 def generate(
-    model: LatentModel, count: int, seed: int = 0, recipe: str = "", condition: Tensor | None = None
+    model: LatentModel,
+    count: int,
+    seed: int = 0,
+    recipe: str = "",
+    condition: Tensor | None = None,
+    temperature: float | Sequence[float] = 1.0,
 ) -> Tensor:
     """Generate images from samples of the prior, or of the prior that was fitted afterward.
 
@@ -123,18 +128,40 @@ def generate(
         seed: Random seed.
         recipe: Name of the recipe, for messages.
         condition: Condition ``[C]`` of a conditional model.
+        temperature: Factor of the standard deviation of a normal prior (Vahdat & Kautz 2020, Sec. 4.1; Child 2021,
+            Sec. 4.1), one number, or one per level of the latent, top first.
 
     Returns:
         uint8 ``[count, C, H, W]``.
 
     Raises:
-        UserError: If the model has no prior, or ``count`` is below 1.
+        UserError: If the model has no prior, ``count`` is below 1, or the prior has no temperature.
     """
     refuse("generate", model, recipe)
+    _check_temperature(model, temperature, recipe)
     if count < 1:
         raise UserError(f"count {count}: expected at least 1 image", "count")
     _check_memory(model, count)
-    return torch.cat(list(generate_in_pieces(model, count, seed, condition)))
+    return torch.cat(list(generate_in_pieces(model, count, seed, condition, temperature)))
+
+
+def _check_temperature(model: LatentModel, temperature: float | Sequence[float], recipe: str) -> None:
+    """Raise :class:`UserError` unless the prior has a temperature, and for each level of it a valid one is given."""
+    factors = [temperature] if isinstance(temperature, int | float) else list(temperature)
+    text, levels = ", ".join(f"{factor:g}" for factor in factors), len(model.latent_shapes)
+    if any(factor != 1 for factor in factors):
+        if model.fitted_prior is not None and not model.fitted_prior.is_normal:
+            raise UserError(
+                f"temperature {text}: new images are drawn from the density that was fitted to the latents, which is "
+                "not normal and has no standard deviation to scale; remove it with fit-prior, kind none",
+                "temperature",
+            )
+        refuse("temperature", model, recipe)
+    if not all(0 <= factor < math.inf for factor in factors):
+        raise UserError(f"temperature {text}: expected a number of at least 0, such as 0.8", "temperature")
+    if not isinstance(temperature, int | float) and len(factors) != levels:
+        expected = f"one number, or {levels}, one per level, top first" if levels > 1 else "one number"
+        raise UserError(f"temperature {text}: expected {expected}", "temperature")
 
 
 def _check_memory(model: LatentModel, count: int) -> None:
@@ -150,12 +177,16 @@ def _check_memory(model: LatentModel, count: int) -> None:
 
 
 def generate_in_pieces(
-    model: LatentModel, count: int, seed: int = 0, condition: Tensor | None = None
+    model: LatentModel,
+    count: int,
+    seed: int = 0,
+    condition: Tensor | None = None,
+    temperature: float | Sequence[float] = 1.0,
 ) -> Iterator[Tensor]:
     """Yield the images of :func:`generate` in batches, for more than fit into memory."""
     for start in range(0, count, GENERATED_AT_ONCE):
         noise = image_noise(seed, SAMPLES, start, GENERATED_AT_ONCE, (model.latent_dim,))
-        yield _sample(model, noise, condition)[: count - start]
+        yield _sample(model, model.tempered(noise, temperature), condition)[: count - start]
 
 
 def encode_set(

@@ -221,13 +221,6 @@ class LadderModel(LatentModel):
         detail = self.drawn_from().to_noise(z) if keep_detail else noise
         return self.completed(changed, ends.index(top.shape[-1]) + 1, detail)
 
-    def tempered(self, noise: Tensor, temperature: float | Sequence[float]) -> Tensor:
-        """Multiply noise ``[..., L]`` by a temperature, one for all levels or one for each."""
-        if isinstance(temperature, int | float):
-            return noise * temperature
-        pieces = zip(self.split_levels(noise), temperature, strict=True)
-        return torch.cat([piece * factor for piece, factor in pieces], dim=-1)
-
     def descend(self, choose: Choice, rows: Sequence[int], features: Tensor | None = None) -> Descent:
         """Run the top-down network once.
 

@@ -94,6 +94,12 @@ class LatentModel(nn.Module):
         return self.prior is not None or self.fitted_prior is not None
 
     @property
+    def has_normal_prior(self) -> bool:
+        """Whether that distribution is normal, or normal at each level given those above."""
+        prior = self._drawn_prior
+        return prior is not None and prior.is_normal
+
+    @property
     def observes(self) -> bool:
         """Whether parts of it follow the posteriors of training batches."""
         return bool(self._observers())
@@ -148,14 +154,29 @@ class LatentModel(nn.Module):
 
     def drawn_from(self, condition: Tensor | None = None) -> LatentDistribution | None:
         """The distribution that new latents are sampled from: the fitted prior, else the prior; None without both."""
-        prior = self.prior if self.fitted_prior is None else self.fitted_prior
+        prior = self._drawn_prior
         pz: LatentDistribution | None = None if prior is None else prior(self, condition)
         return pz
+
+    def tempered(self, noise: Tensor, temperature: float | Sequence[float]) -> Tensor:
+        """Multiply noise ``[..., L]`` by a temperature, one for all levels or one for each, top first.
+
+        Samples of a normal prior then have its standard deviation times the temperature.
+        """
+        if isinstance(temperature, int | float):
+            return noise * temperature
+        pieces = zip(self.split_levels(noise), temperature, strict=True)
+        return torch.cat([piece * factor for piece, factor in pieces], dim=-1)
 
     def sample(self, noise: Tensor, condition: Tensor | None = None) -> PixelDistribution:
         """Standard normal noise ``[N, L]`` → likelihoods of N new images, with latents from :meth:`drawn_from`."""
         source = self.drawn_from(condition)
         return self.decode(noise if source is None else source.from_noise(noise), condition)
+
+    @property
+    def _drawn_prior(self) -> Prior | None:
+        """The prior that new latents are sampled from."""
+        return self.prior if self.fitted_prior is None else self.fitted_prior
 
     def _observers(self) -> list[Posterior | Prior]:
         """The parts whose state follows the posteriors of training batches."""

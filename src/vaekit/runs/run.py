@@ -243,7 +243,14 @@ class Run:
 
     # Pictures
 
-    def generate(self, count: int = 18, seed: int = 0, condition: Mapping[str, Any] | Sequence[str] = ()) -> Result:
+    def generate(
+        self,
+        count: int = 18,
+        seed: int = 0,
+        condition: Mapping[str, Any] | Sequence[str] = (),
+        *,
+        temperature: float | Sequence[float] = 1.0,
+    ) -> Result:
         """Generate images from the prior, or from the density fitted by :meth:`fit_prior`, as a figure.
 
         Args:
@@ -251,11 +258,14 @@ class Run:
             seed: Random seed. Image i of a seed is the same for every count.
             condition: Condition of a conditional model, such as ``{"glasses": 1, "label": "7"}`` or
                 ``["glasses=1", "label=7"]``.
+            temperature: Factor of the standard deviation of a normal prior: below 1, images are more typical and vary
+                less. A hierarchy takes one number, or one per level, top first, such as ``[1, 0.8, 0.7]``.
 
         Raises:
-            UserError: If the model has no prior, or was not trained with such a condition.
+            UserError: If the model has no prior, or was not trained with such a condition, or its prior is not normal
+                and ``temperature`` is not 1.
         """
-        return generate.generate(self.context, count, seed, condition)
+        return generate.generate(self.context, count, seed, condition, temperature)
 
     def reconstruct(self, data: Any, *, tiled: bool = False) -> Result:
         """Encode images and decode their posterior means, as a figure of the reconstructions only.

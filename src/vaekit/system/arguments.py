@@ -150,6 +150,8 @@ def _as_kind(value: Any, kind: Any) -> Any:
         return _one_of(value, typing.get_args(kind))
     if origin is Sequence and typing.get_args(kind) == (str,):
         return _strings(value)
+    if origin is Sequence and typing.get_args(kind) == (float,):
+        return _numbers(value)
     if origin is tuple:
         return _tuple(value, typing.get_args(kind)[0])
     if origin in (Mapping, dict):
@@ -256,6 +258,15 @@ def _strings(value: Any) -> tuple[str, ...]:
     if not all(isinstance(item, str) for item in items):
         raise _WrongKind("a list of strings")
     return tuple(map(str, items))
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__len__") or not hasattr(value, "__iter__"):
+        raise _WrongKind("a list of numbers")
+    try:
+        return tuple(_number(item) for item in value)
+    except (_WrongKind, TypeError) as wrong:  # a zero-dimensional array has a length only in name
+        raise _WrongKind("a list of numbers") from wrong
 
 
 def _mapping(value: Any, kind: Any) -> dict[str, Any]:

@@ -17,9 +17,15 @@ from vaekit.runs.result import Result
 __all__ = ["decode", "generate"]
 
 
-def generate(run: RunContext, count: int, seed: int, condition: Mapping[str, Any] | Sequence[str]) -> Result:
+def generate(
+    run: RunContext,
+    count: int,
+    seed: int,
+    condition: Mapping[str, Any] | Sequence[str],
+    temperature: float | Sequence[float],
+) -> Result:
     """Draw ``count`` samples from the prior, or from the density fitted by ``fit_prior``."""
-    pixels = ops.generate(run.model, count, seed, run.recipe.name, _condition_of(run, condition))
+    pixels = ops.generate(run.model, count, seed, run.recipe.name, _condition_of(run, condition), temperature)
     fitted = run.model.fitted_prior is not None
     if not fitted:
         run.caution("generate")
