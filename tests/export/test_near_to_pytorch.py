@@ -24,8 +24,8 @@ SMALL = {"seed-vae": (3, 32, 32), "seed-ae": (1, 28, 28), "fast-ae": (1, 28, 28)
 
 
 def model_of(recipe: Any, shape: tuple[int, int, int], seed: int = 0) -> Any:
-    """A model with random weights, because initial residual branches are zero."""
-    row = resolve(replace(recipe, width=recipe.width or 16), shape)
+    """A small model with random weights, because initial residual branches are zero."""
+    row = resolve(replace(recipe, width=recipe.width or 16, level_groups=min(recipe.level_groups, 1)), shape)
     model = build_model(row, shape).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for weights in model.parameters():
