@@ -39,6 +39,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "burda": ("burda",),
     "bits": ("bits",),
     "ladder": ("ladder",),
+    "grid_vae": ("grid_vae",),
     "recipes": ("recipes",),
     "code_sampling": ("code_sampling",),
     "explorer": ("explorer",),
