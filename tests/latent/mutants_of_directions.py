@@ -14,7 +14,6 @@ TABLE = Table(
         Mutant("/ self._scales[:, None]", "* self._scales[:, None]", "the direction that only one column reaches"),
         Mutant("difference = with_.mean(0) - without.mean(0)", "difference = without.mean(0) - with_.mean(0)", "directions point away"),
         Mutant("ridge = _SHRINKAGE", "ridge = 1e-9 * _SHRINKAGE", "a discriminant that is not regularized"),
-        Mutant("max(1, len(z) - 2) ** 0.5", "max(1, len(z) - 2)", "a covariance that is divided twice"),
         Mutant("rows.mT @ rows + ridge", "rows.mT @ rows - ridge", "the sign of the regularization"),
         Mutant("rows @ rows.mT + ridge", "rows @ rows.mT - ridge", "the sign of the regularization, for few latents"),
         Mutant("(vector - rows.mT @ inner) / ridge", "(vector + rows.mT @ inner) / ridge", "the sign in Woodbury's identity"),

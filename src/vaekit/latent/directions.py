@@ -155,7 +155,7 @@ def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarra
     difference = with_.mean(0) - without.mean(0)
     if method == "means":
         return difference
-    within = torch.cat([with_ - with_.mean(0), without - without.mean(0)]) / max(1, len(z) - 2) ** 0.5
+    within = torch.cat([with_ - with_.mean(0), without - without.mean(0)])  # S: its scale has no effect
     ridge = _SHRINKAGE * max(float(within.square().sum() / z.shape[1]), 1e-12)
     normal = _solve(within, ridge, difference)
     result: Tensor = normal * (normal @ difference) / (normal @ normal).clamp(min=1e-300)
