@@ -38,6 +38,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_vae: Path) -> P
     Path("not-json/config.json").write_text("[1]")
     Path("not-text/config.json").write_bytes(b"\xff\xfe\x00")
     Path("run").symlink_to(digits_vae)
+    for name in ("-1.png", "--help"):
+        Image.fromarray(_noise(1)).save(name, "PNG")
     return tmp_path
 
 
@@ -185,6 +187,13 @@ WORDS = {
     "arithmetic run": "EXPRESSION",
     "interpolate run label:1": "END",
     "recipes --bogus": "--bogus",
+    "train --epochs 1": "vaekit: DATA is missing (images to train on). See",
+    "encode run": "vaekit: --out is missing (file to write: .npz, .parquet or .csv). See",
+    "generate run --out": "vaekit: --out needs a value (picture to write: .png, .webp or .jpg). See",
+    "generate run --count --seed 1": "vaekit: --count needs a value (number of images). See",
+    "inpaint run --mask": "vaekit: --mask needs a value (hidden part: center:HxW, random:HxW, box:TOP,LEFT,HxW, or a",
+    "reconstruct run -- -1.png --out x.png": "--out comes after '--', where nothing is an option; put all options",
+    "reconstruct run -1.png": "-1.png looks like an option; to name the file, write ./-1.png.",
     "--bogus": "--bogus",
 }
 CASES = SOURCES | {T + words: said for words, said in VALUES.items()} | OUTS | RUNS | WORDS
@@ -433,6 +442,13 @@ def test_what_has_no_prior_does_not_generate(here: Path, vaekit: Callable, recip
     assert not Path("x.png").exists()
 
 
+@pytest.mark.parametrize("words", [("./--help",), ("--", "--help"), ("--", "-1.png"), ("./-1.png",)])
+def test_a_file_that_is_named_like_an_option(here: Path, vaekit: Callable, words: tuple[str, ...]) -> None:
+    """It is also recognized without an extension."""
+    answer = vaekit("reconstruct", "run", "--out", "x.png", *words)
+    assert (answer.code, answer.out, answer.err) == (0, "picture  x.png\n", "")
+
+
 def test_no_picture_replaces_an_input(here: Path, vaekit: Callable) -> None:
     Path("photos").mkdir()
     for name in ("photos/0.png", "photos/1.png", "me.png", "old.png"):
@@ -458,5 +474,5 @@ def test_no_picture_replaces_an_input(here: Path, vaekit: Callable) -> None:
             answer.err,
         )
     assert {path: path.read_bytes() for path in kept} == kept
-    assert vaekit("reconstruct", "mine", "photos", "--count", 2, "--out", "old.png").code == 0
+    assert vaekit("reconstruct", "mine", "photos", "--count", 2, "--out", "old.png", "--overwrite").code == 0
     assert vaekit("reconstruct", "mine", "photos", "--count", 2, "--out", "photos/new.png").code == 0

@@ -189,7 +189,7 @@ def test_every_flag_of_the_verbs_on_codes(here: Path, vaekit: Callable) -> None:
         "interpolate faces attr:male=0 attr:male=1 --device cpu",
         "traverse faces --count 2 --steps 3 --reach 1.5 --animate --out b.gif --device cpu --json",
         "edit faces photos --add glasses=0.5 --remove male --method classifier --out c.png --device cpu --json",
-        "edit faces photos --direction new=photos,photos --add new --out c.png",
+        "edit faces photos --direction new=photos,photos --add new --out c.png --overwrite",
         "score faces photos --split all --by sse --false-alarms 0.4 --normal-images photos --normal attr:male=1 "
         "--table t.csv --count 3 --seed 1 --out d.png --device cpu --json",
         "export faces photos --out e --precision fp32 --json",
@@ -480,7 +480,7 @@ def test_arithmetic(here: Path, vaekit: Callable, run: str, expression: str) -> 
 
 def test_neighbours(here: Path, vaekit: Callable) -> None:
     Image.fromarray(portraits.draw(1, 20)[0]).save("me.png")
-    command = "neighbors faces me.png portraits:30 --count 4 --split all --device cpu --out n.png --json"
+    command = "neighbors faces me.png portraits:30 --count 4 --split all --device cpu --out n.png --overwrite --json"
     told = vaekit(*shlex.split(command.removesuffix("--json")))
     assert told.code == 0 and re.search(r"0000\d\d.png \d", told.out)
     answer = json.loads(vaekit(*shlex.split(command)).out)
@@ -492,7 +492,7 @@ def test_neighbours(here: Path, vaekit: Callable) -> None:
 
 
 def test_map(here: Path, vaekit: Callable) -> None:
-    command = "map digits digits --split test --device cpu --out map.webp --json"
+    command = "map digits digits --split test --device cpu --out map.webp --overwrite --json"
     assert "points" not in vaekit(*shlex.split(command.removesuffix("--json"))).out
     answer = json.loads(vaekit(*shlex.split(command)).out)
     picture, found = vk.load("digits").map("digits", "test")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import vaekit as vk
 from vaekit.data import to_float, write_folder
@@ -185,3 +187,44 @@ def test_what_cannot_be_read_is_named(vaekit: Cli, digits_vae: Path, tmp_path: P
     for words in (["score", "--out", tmp_path / "s.png"], ["reconstruct", "--out", tmp_path / "r.png"]):
         done = vaekit(words[0], digits_vae, tmp_path / "mixed", *words[1:])
         assert done.code == 0 and "broken.png" in done.err, done.err
+
+
+def test_a_folder_is_scored_whole_and_the_run_s_own_data_by_its_test_part_with_a_note(
+    vaekit: Cli, digits_vae: Path, tmp_path: Path
+) -> None:
+    """Only what is scored sets no threshold and was not trained on; a note counts the rest."""
+    images, score = vk.load(digits_vae).images(), ("score", digits_vae, "--false-alarms", 0.1, "--json")
+    write_folder(images[:30], tmp_path / "foreign")
+    (tmp_path / "foreign" / "metadata.csv").unlink()  # has a column for the parts
+    foreign = vaekit(*score, tmp_path / "foreign", "--out", tmp_path / "a.png")
+    assert json.loads(foreign.out)["images"] == 30 and "part" not in foreign.err and "threshold" not in foreign.err
+    own = vaekit(*score, "digits", "--out", tmp_path / "b.png")
+    tested = json.loads(own.out)["images"]
+    assert f"has a test part, so only {tested} of its 1,797 images are used; --split all uses them all" in own.err
+    whole = vaekit(*score, "digits", "--split", "all", "--out", tmp_path / "c.png")
+    numbers, held = json.loads(whole.out), json.loads(own.out)["calibrated_on"]
+    assert numbers["images"] == 1797 and numbers["threshold"] == json.loads(own.out)["threshold"]
+    trained = 1797 - held - tested
+    assert f"trained on {trained:,} and {held:,} set the threshold" in whole.err
+    assert f"--false-alarms holds for the other {tested:,} only" in whole.err
+    alone = vaekit(*score, "digits", "--split", "val", "--out", tmp_path / "d.png")
+    assert alone.code == 2 and "cannot be scored alone; give --split all" in alone.err
+
+
+def test_flagged_images_are_marked_and_too_plain_ones_are_named(vaekit: Cli, digits_vae: Path, tmp_path: Path) -> None:
+    run = vk.load(digits_vae)
+    (tmp_path / "mixed").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)).save(tmp_path / "mixed" / "noise.png")
+    easiest = run.images("train").pixels.float().mean(0)[0].round().byte().numpy()
+    Image.fromarray(easiest).save(tmp_path / "mixed" / "plain.png")
+    answer = vaekit("score", digits_vae, tmp_path / "mixed", "--false-alarms", 0.1, "--out", tmp_path / "s.png")
+    assert answer.code == 0
+    assert re.search(r"^  noise.png: -?[\d,.]+, flagged\n  plain.png: -?[\d,.]+$", answer.out, re.M)
+    assert "1 image scored lower than all" in answer.err and "look at them too: plain.png" in answer.err
+    one = vaekit(
+        "score", digits_vae, tmp_path / "mixed", "--false-alarms", 0.9, "--count", 1, "--out", tmp_path / "t.png"
+    )
+    assert "flagged" in one.out
+    result = run.score(tmp_path / "mixed", false_alarms=0.1)
+    assert result.figure.captions == ("noise.png", "plain.png", "", "", "flagged", "")
+    assert [row["flagged"] for row in result["strangest"]] == [True, False] and result["lower_than_normal"] == 1

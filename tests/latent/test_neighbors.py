@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vaekit as vk
+from vaekit.data import write_folder
 from vaekit.errors import UserError
 from vaekit.figures.mosaic import CELLS, COLORS, Atlas, chosen_cells
 from vaekit.latent.neighbors import components, nearest, plane, standardized
@@ -99,3 +103,29 @@ def test_an_image_is_its_own_neighbour_and_distances_do_not_depend_on_the_scale_
     assert found[0][1]["distance"] == pytest.approx(float((noise[1:] - noise[0]).norm(dim=1).min()), rel=1e-3)
     with pytest.raises(UserError, match="give at most 10"):
         run.neighbors(torch.zeros(11, *run.shape, dtype=torch.uint8))
+
+
+def test_a_file_among_the_images_is_not_its_own_neighbor(tmp_path: Path, portraits_vae: Path) -> None:
+    """Its copy under another name is one, at distance 0; so is the image itself if it is given as pixels."""
+    run = vk.load(portraits_vae)
+    write_folder(vk.open_images("portraits:4", size=16), tmp_path / "faces")
+    first, second, *_ = sorted((tmp_path / "faces").glob("*.png"))
+    shutil.copy(first, tmp_path / "faces" / "copy.png")
+    by_file = run.neighbors(str(first), tmp_path / "faces", count=9)["neighbors"][0]
+    assert len(by_file) == 4 and first.name not in [each["name"] for each in by_file]
+    assert by_file[0]["name"] == "copy.png" and by_file[0]["distance"] < 1e-6
+    by_pixels = run.neighbors(run.pixels([first]), tmp_path / "faces", count=9)["neighbors"][0]
+    assert len(by_pixels) == 5 and max(each["distance"] for each in by_pixels[:2]) < 1e-6
+    two = run.neighbors([first, second], tmp_path / "faces", count=2)["neighbors"]
+    assert [len(row) for row in two] == [2, 2] and second.name not in [each["name"] for each in two[1]]
+    folder = run.neighbors(tmp_path / "faces", tmp_path / "faces", count=1)["neighbors"]
+    names = sorted(path.name for path in (tmp_path / "faces").glob("*.png"))
+    assert len(folder) == 5 and all(row[0]["name"] != name for row, name in zip(folder, names, strict=True))
+    elsewhere = shutil.copy(second, tmp_path / "elsewhere.png")
+    assert run.neighbors(elsewhere, tmp_path / "faces", count=1)["neighbors"][0][0]["name"] == second.name
+    (tmp_path / "one").mkdir()
+    alone = shutil.copy(first, tmp_path / "one" / "a.png")
+    with pytest.raises(UserError, match="the only one to search"):
+        run.neighbors(alone, tmp_path / "one")
+    with pytest.raises(UserError, match="at least 1 neighbor"):
+        run.neighbors(first, tmp_path / "faces", count=0)

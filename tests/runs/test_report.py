@@ -204,7 +204,7 @@ def test_an_autoencoder_has_no_empty_figures(tmp_path: Path) -> None:
     assert not page.images("samples") and len(page.images("reconstructions")) == 4
     assert not re.search(r"\b(None|nan|null)\b", page.text.split("Full configuration")[0])
     card = (tmp_path / "run" / "README.md").read_text("utf-8")
-    assert "generate" not in card and "vaekit reconstruct run photos/" in card
+    assert "generate" not in card and "vaekit reconstruct run new-images/" in card
 
 
 def test_what_comes_from_outside_is_escaped(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_what_comes_from_outside_is_escaped(tmp_path: Path) -> None:
     assert f"# vae on `{HOSTILE}`" in card
     assert "``a|b`c``" in card.replace(" ", "")
     assert r"\<img src=x onerror=alert(1)\>" in card
-    assert "vaekit evaluate 'a'\"'\"'b <i>' photos/" in card
+    assert "vaekit evaluate 'a'\"'\"'b <i>' new-images/" in card
 
 
 def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
@@ -303,3 +303,13 @@ def test_a_figure_takes_its_colours_and_letters_from_the_page() -> None:
         assert f"var({variable})" in svg
     assert ">nats per image</text>" in svg and ">2k</text>" in svg
     assert "font-family" not in svg and "DejaVu" not in svg
+
+
+@pytest.mark.parametrize("name", ["photos", "new-images"])
+def test_the_examples_use_other_images_than_the_folder_of_the_run(tmp_path: Path, name: str) -> None:
+    make_run(tmp_path / name)
+    page_of(tmp_path / name)
+    card = (tmp_path / name / "README.md").read_text("utf-8")
+    folders = re.findall(rf"vaekit (?:reconstruct|evaluate) {name} (\S+)/", card)
+    assert len(folders) == 2 and name not in folders
+    assert all(f"`{folder}/`" in card and f'("{folder}/")' in card for folder in folders)

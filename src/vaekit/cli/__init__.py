@@ -21,6 +21,7 @@ from cyclopts import CycloptsError
 
 from vaekit.cli.app import app, command
 from vaekit.cli.flags import shown_by
+from vaekit.cli.mistakes import explained
 from vaekit.errors import Interrupted, UserError, endings, lacks_memory, printable
 from vaekit.system.notes import naming, note, spoken, stderr
 
@@ -53,7 +54,7 @@ def _run(tokens: list[str]) -> int:
         return _fail(spoken(error.text), 2)
     except CycloptsError as error:
         name = f"{tokens[0]} " if tokens and tokens[0] in app else ""
-        return _fail(f"{' '.join(str(error).split())} See 'vaekit {name}--help'.", 2)
+        return _fail(f"{explained(error, tokens)} See 'vaekit {name}--help'.", 2)
     except Interrupted as error:
         return _fail(str(error), error.exit_code)
     except _Terminated as error:

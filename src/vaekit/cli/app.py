@@ -16,8 +16,8 @@ from cyclopts import App, Group, Parameter, Token, convert, validators
 from vaekit._version import __version__
 
 __all__ = [
-    "COMMANDS", "OLD_NAMES", "PORT", "SEED", "AllSplit", "Animate", "Device", "Json", "Moving", "Out", "Run", "Seed",
-    "Split", "app", "command",
+    "COMMANDS", "OLD_NAMES", "PORT", "SEED", "AllSplit", "Animate", "Device", "Json", "Moving", "Out", "Overwrite",
+    "Run", "Seed", "Split", "app", "command",
 ]  # fmt: skip
 
 
@@ -131,6 +131,7 @@ Seed = Annotated[int, Parameter(help="Random seed.", validator=SEED)]
 Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON object.")]
 Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-COMMAND.png.")]
+Overwrite = Annotated[bool, Parameter(negative="", show_default=False, help="Replace a file that exists.")]
 Moving = Annotated[
     Path | None,
     Parameter(

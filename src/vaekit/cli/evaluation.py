@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import AllSplit, Device, Json, Out, Run, Seed, Split
+from vaekit.cli.app import AllSplit, Device, Json, Out, Overwrite, Run, Seed, Split
 from vaekit.cli.output import say
-from vaekit.cli.shared import check_out, check_overwrites_no_input, counted, loaded, save
+from vaekit.cli.shared import check_outputs, counted, loaded, save, target
 
 __all__ = ["doctor", "encode", "evaluate", "map_", "neighbors", "score"]
 
@@ -20,6 +21,7 @@ def encode(
     /,
     *,
     out: Annotated[Path, Parameter(help="File to write: .npz, .parquet or .csv.")],
+    overwrite: Overwrite = False,
     split: AllSplit = None,
     device: Device = "auto",
     json_: Json = False,
@@ -28,8 +30,8 @@ def encode(
 
     Example: vaekit encode runs/portraits --out latents.npz
     """
+    check_outputs(out, run=run, inputs=[data], overwrite=overwrite)
     opened = loaded(run, device)
-    check_overwrites_no_input(out, run, data)
     written = opened.save_codes(out, data, split)
     if opened.leads:
         say(written.numbers, json_)
@@ -44,21 +46,24 @@ def neighbors(
     split: AllSplit = None,
     count: Annotated[int, Parameter(help="Number of neighbors.")] = 9,
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Find the images most similar to a given one.
 
     Every image is compared. Distances between latents are in standard deviations of the prior; an autoencoder has
-    none, so its distances are those of the latents themselves. A folder gives one row per image. The picture shows at
+    none, so its distances are those of the latents themselves. A folder gives one row per image. If IMAGE is one of the
+    images to search, it is left out, but copies of it are not. The picture shows at
     most 20 neighbors of each image, --json all of them.
 
     Example: vaekit neighbors runs/portraits me.png --count 9 --out alike.png
     """
+    path = target(out, run, "neighbors", image, data, overwrite=overwrite)
     found = loaded(run, device).neighbors(image, data, split, count)
     lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found["neighbors"]]
     shown = None if json_ else {"neighbors": {"nearest first": lines}}
-    save(found, out, run, "neighbors", json_, shown, inputs=(image, data))
+    save(found, path, json_, shown)
 
 
 def map_(
@@ -68,6 +73,7 @@ def map_(
     *,
     split: AllSplit = None,
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Annotated[
         bool, Parameter(name="--json", negative="", help="Print one JSON object, with all points.")
@@ -79,9 +85,10 @@ def map_(
 
     Example: vaekit map runs/portraits --out map.png
     """
+    path = target(out, run, "map", data, overwrite=overwrite)
     found = loaded(run, device).map(data, split)
     shown = None if json_ else {name: value for name, value in found.items() if name != "points"}
-    save(found, out, run, "map", json_, shown, inputs=(data,))
+    save(found, path, json_, shown)
 
 
 def evaluate(
@@ -100,6 +107,7 @@ def evaluate(
         Path | None, Parameter(help="Inception-v3 weights for that comparison: .safetensors with torchvision's names.")
     ] = None,
     per_image: Annotated[Path | None, Parameter(help="CSV file to write, with the metrics of each image.")] = None,
+    overwrite: Overwrite = False,
     factors: Annotated[
         bool,
         Parameter(
@@ -119,8 +127,8 @@ def evaluate(
 
     Example: vaekit evaluate runs/portraits --split test --json
     """
+    check_outputs(per_image, run=run, inputs=[data], overwrite=overwrite)
     opened = loaded(run, device)
-    check_overwrites_no_input(per_image, run, data)
     found = opened.evaluate(
         data, split, seed, iwae_samples=iwae, samples=samples, features=features, per_image=per_image, factors=factors,
         counted=counted(opened),
@@ -156,26 +164,39 @@ def score(
     count: Annotated[int, Parameter(help="Number of images to show.")] = 10,
     seed: Seed = 0,
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Find unusual images, and show where they are unusual.
 
     The picture shows the most unusual images, their reconstructions, and maps that are bright where the model finds
-    pixels unlikely. If labels say which images are normal, the command also prints how well the score separates the two
-    kinds. The page docs/evaluation.md describes the limitations.
+    pixels unlikely. It names the images, and marks those that are flagged. If labels say which images are normal, the
+    command also prints how well the score separates the two kinds.
+
+    Plain images, such as a black frame, often look likely to a model and are not flagged. The page docs/evaluation.md
+    describes this and other limitations.
 
     Example: vaekit score runs/portraits photos/ --false-alarms 0.05 --out strange.png
     """
-    check_out(out)
+    inputs = (data, normal_images)
+    check_outputs(table, run=run, inputs=inputs, overwrite=overwrite)
+    path = target(out, run, "score", *inputs, overwrite=overwrite)
     opened = loaded(run, device)
-    check_overwrites_no_input(table, run, data, normal_images)
-    check_overwrites_no_input(out, run, data, normal_images)
     found = opened.score(
         data, split, by=by, false_alarms=false_alarms, normal=normal, normal_images=normal_images, seed=seed,
         table=table, count=count, counted=counted(opened),
     )  # fmt: skip
-    save(found, out, run, "score", json_, inputs=(data, normal_images))
+    shown = None if json_ else {**found.numbers, "strangest": _strangest(found.numbers)}
+    save(found, path, json_, shown)
+
+
+def _strangest(numbers: Mapping[str, Any]) -> list[str]:
+    """Return a line for each of the strangest images, with its score, and whether it is flagged."""
+    rows = numbers["strangest"]
+    lines = [f"{row['name']}: {row[numbers['by']]:,.2f}" + ", flagged" * row["flagged"] for row in rows]
+    more = numbers["flagged"] - sum(row["flagged"] for row in rows)
+    return lines + [f"and {more:,} more flagged (see --count and --table)"] * (more > 0)
 
 
 def doctor(

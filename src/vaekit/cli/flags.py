@@ -10,7 +10,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError
 
-__all__ = ["shown_by"]
+__all__ = ["shown_argument", "shown_by"]
 
 #: Flags whose names differ from those in Python.
 _RENAMED = {"iwae_samples": "iwae", "is_orthogonal": "orthogonal", "compiled": "compile", "settings": "set"}
@@ -48,11 +48,11 @@ def _names(app: App, tokens: Sequence[str]) -> dict[str, str]:
         _, (*_, command), _ = app.parse_commands(list(tokens))
         if command is not app:
             found = command.assemble_argument_collection()
-            return {each.field_info.name.strip("_"): _shown(each) for each in found}
+            return {each.field_info.name.strip("_"): shown_argument(each) for each in found}
     return {}
 
 
-def _shown(argument: Any) -> str:
+def shown_argument(argument: Any) -> str:
     """Return the name of a positional argument in capitals, or the first name of a flag."""
     name: str = argument.field_info.name.upper() if argument.index is not None else argument.names[0]
     return name

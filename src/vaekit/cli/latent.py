@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import Animate, Device, Json, Moving, Out, Run, Seed, Split
-from vaekit.cli.shared import check_out, loaded, parse_numbers, save
+from vaekit.cli.app import Animate, Device, Json, Moving, Out, Overwrite, Run, Seed, Split
+from vaekit.cli.shared import loaded, parse_numbers, save, target
+from vaekit.errors import UserError
 
 __all__ = [
     "arithmetic",
@@ -43,6 +45,7 @@ def generate(
         ),
     ] = "1",
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -53,9 +56,8 @@ def generate(
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
-    factors = parse_numbers(temperature, "temperature")
-    found = loaded(run, device).generate(count, seed, condition, temperature=factors)
-    save(found, out, run, "generate", json_)
+    path, factors = target(out, run, "generate", overwrite=overwrite), parse_numbers(temperature, "temperature")
+    save(loaded(run, device).generate(count, seed, condition, temperature=factors), path, json_)
 
 
 def reconstruct(
@@ -72,6 +74,7 @@ def reconstruct(
         ),
     ] = False,
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -82,11 +85,12 @@ def reconstruct(
 
     Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
     """
+    path = target(out, run, "reconstruct", data, overwrite=overwrite)
     opened = loaded(run, device)
     if tiled:
         opened.needs("tiles")
     pixels = opened.pick(data, split, count, own_size=tiled)
-    save(opened.compare(pixels, tiled=tiled), out, run, "reconstruct", json_, inputs=(data,))
+    save(opened.compare(pixels, tiled=tiled), path, json_)
 
 
 def interpolate(
@@ -99,6 +103,7 @@ def interpolate(
     path: Annotated[str, Parameter(help="linear (straight line) or spherical (great circle).")] = "linear",
     animate: Animate = False,
     out: Moving = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -112,8 +117,9 @@ def interpolate(
     from vaekit.figures.animation import is_animated
 
     moves = is_animated(out, animate)
+    picture = target(out, run, "interpolate", *_names(start, end, *more), overwrite=overwrite, moves=moves)
     walk = loaded(run, device).interpolate(start, end, *more, steps=steps, path=path)
-    save(walk, out, run, "interpolate", json_, moves=moves, inputs=(start, end, *more))
+    save(walk, picture, json_, moves=moves)
 
 
 def traverse(
@@ -128,6 +134,7 @@ def traverse(
     reach: Annotated[float, Parameter(help="Distance to each side, in standard deviations of the latents.")] = 2.0,
     animate: Animate = False,
     out: Moving = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -141,8 +148,8 @@ def traverse(
     from vaekit.figures.animation import is_animated
 
     moves = is_animated(out, animate)
-    found = loaded(run, device).traverse(image, count, steps, reach)
-    save(found, out, run, "traverse", json_, moves=moves, inputs=(image,))
+    path = target(out, run, "traverse", image, overwrite=overwrite, moves=moves)
+    save(loaded(run, device).traverse(image, count, steps, reach), path, json_, moves=moves)
 
 
 def edit(
@@ -176,6 +183,9 @@ def edit(
         bool, Parameter(negative="", show_default=False, help="Project out the directions of the other attributes.")
     ] = False,
     out: Out = None,
+    overwrite: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Replace a file, or a stored --direction, that exists.")
+    ] = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -189,13 +199,13 @@ def edit(
 
     Example: vaekit edit runs/portraits me.png --add glasses --remove smiling=0.5 --out edited.png
     """
-    check_out(out)
+    path = target(out, run, "edit", image, overwrite=overwrite)
     opened = loaded(run, device)
     from vaekit.cli.moves import chosen_directions, parse_moves
 
-    known = chosen_directions(opened, direction, method, orthogonal)
+    known = chosen_directions(opened, direction, method, orthogonal, overwrite)
     moves = parse_moves(opened, known, add, remove, method, orthogonal)
-    save(opened.edit_sheet(image, moves, known), out, run, "edit", json_, inputs=(image,))
+    save(opened.edit_sheet(image, moves, known), path, json_)
 
 
 def arithmetic(
@@ -204,6 +214,7 @@ def arithmetic(
     /,
     *,
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -214,7 +225,8 @@ def arithmetic(
 
     Example: vaekit arithmetic runs/portraits "attr:glasses=1,male=1 - attr:glasses=1,male=0 + attr:glasses=0,male=0"
     """
-    save(loaded(run, device).arithmetic(expression), out, run, "arithmetic", json_)
+    path = target(out, run, "arithmetic", *_names(expression), overwrite=overwrite)
+    save(loaded(run, device).arithmetic(expression), path, json_)
 
 
 def denoise(
@@ -229,6 +241,7 @@ def denoise(
     count: Annotated[int, Parameter(help="Number of images.")] = 10,
     seed: Seed = 0,
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -238,9 +251,9 @@ def denoise(
 
     Example: vaekit denoise runs/digits --noise-std 0.3 --out denoised.png
     """
+    path = target(out, run, "denoise", data, overwrite=overwrite)
     opened = loaded(run, device)
-    found = opened.denoise_sheet(opened.pick(data, split, count), noise_std, seed)
-    save(found, out, run, "denoise", json_, inputs=(data,))
+    save(opened.denoise_sheet(opened.pick(data, split, count), noise_std, seed), path, json_)
 
 
 def inpaint(
@@ -255,6 +268,7 @@ def inpaint(
     count: Annotated[int, Parameter(help="Number of images.")] = 10,
     seed: Seed = 0,
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -264,6 +278,17 @@ def inpaint(
 
     Example: vaekit inpaint runs/digits --mask center:4x4 --out filled.png
     """
+    path = target(out, run, "inpaint", data, mask, overwrite=overwrite)
     opened = loaded(run, device)
-    found = opened.inpaint_sheet(opened.pick(data, split, count), mask, seed)
-    save(found, out, run, "inpaint", json_, inputs=(data, mask))
+    save(opened.inpaint_sheet(opened.pick(data, split, count), mask, seed), path, json_)
+
+
+def _names(*expressions: str) -> list[str]:
+    """Return the expressions and the names in them, some of which are paths; what cannot be parsed fails later."""
+    from vaekit.latent.arithmetic import parse
+
+    names = list(expressions)
+    for text in expressions:
+        with suppress(UserError):
+            names += [name for _, name in parse(text)]
+    return names

@@ -14,14 +14,27 @@ __all__ = ["chosen_directions", "parse_move", "parse_moves"]
 _MOST_STRENGTH = 1000  # far beyond any sensible picture
 
 
-def chosen_directions(run: Run, texts: Sequence[str], method: str, is_orthogonal: bool) -> dict[str, Direction]:
-    """Return the run's directions, after adding those given as ``NAME=WITH,WITHOUT``."""
+def chosen_directions(
+    run: Run, texts: Sequence[str], method: str, is_orthogonal: bool, overwrite: bool = False
+) -> dict[str, Direction]:
+    """Return the run's directions, after adding those given as ``NAME=WITH,WITHOUT``.
+
+    Raises:
+        UserError: If the run has a direction of that name from other folders or another method, unless ``overwrite``.
+    """
     known = run.directions(method, is_orthogonal)
     for text in texts:
         name, equals, folders = text.partition("=")
         with_, comma, without = folders.partition(",")
         if not (name and equals and with_ and comma and without):
             raise UserError(f"--direction {text}: expected NAME=WITH,WITHOUT, for example beard=with/,without/")
+        stored, made = known.get(name), (f"{with_} and {without}", _of_folders(method), is_orthogonal)
+        is_other = stored is not None and (stored.source, stored.method, stored.is_orthogonal) != made
+        if stored and is_other and stored.source != "data" and not overwrite:
+            raise UserError(
+                f"--direction {name}: {run.path} has a direction of that name, made from {stored.source} with "
+                f"{_options_of(stored)}; choose another name, or add --overwrite to replace it"
+            )
         known[name] = run.add_direction(name, with_, without, method, is_orthogonal)
     return known
 
@@ -41,16 +54,15 @@ def parse_moves(
             method.
     """
     left_out = names_without_direction(run.context, known)
-    of_folders = "means" if method == "adjusted" else method
     moves: dict[str, float] = {}
     for sign, texts in ((1, add), (-1, remove)):
         for text in texts:
             name, strength = parse_move(text, known, left_out)
             made = known[name]
-            if made.source != "data" and (made.method, made.is_orthogonal) != (of_folders, is_orthogonal):
-                flags = f"--method {made.method}" + " --orthogonal" * made.is_orthogonal
+            if made.source != "data" and (made.method, made.is_orthogonal) != (_of_folders(method), is_orthogonal):
                 raise UserError(
-                    f"{name} was made from {made.source} with {flags}; give these options, or --direction again"
+                    f"{name} was made from {made.source} with {_options_of(made)}; give these options, or --direction "
+                    "again"
                 )
             moves[name] = moves.get(name, 0.0) + sign * strength
     if not moves:
@@ -74,6 +86,15 @@ def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collect
     if not _is_number(number) or not abs(float(number)) <= _MOST_STRENGTH:
         raise UserError(f"{text}: expected a number up to {_MOST_STRENGTH:,} as the strength, such as {name}=1.5")
     return name, float(number)
+
+
+def _of_folders(method: str) -> str:
+    """Return the method of a direction from folders, whose images have no other attributes to adjust for."""
+    return "means" if method == "adjusted" else method
+
+
+def _options_of(direction: Direction) -> str:
+    return f"--method {direction.method}" + " --orthogonal" * direction.is_orthogonal
 
 
 def _is_number(text: str) -> bool:

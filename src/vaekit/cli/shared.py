@@ -11,7 +11,7 @@ from vaekit.cli.output import say
 from vaekit.errors import UserError, printable
 from vaekit.system.notes import note
 
-__all__ = ["check_out", "check_overwrites_no_input", "counted", "loaded", "parse_numbers", "save"]
+__all__ = ["check_outputs", "counted", "loaded", "parse_numbers", "save", "target"]
 
 
 def loaded(run: Path, device: str) -> Any:
@@ -29,52 +29,55 @@ def loaded(run: Path, device: str) -> Any:
     return opened
 
 
-def save(
-    result: Any,
+def target(
     out: Path | None,
     run: Path,
     verb: str,
+    *inputs: str | Path | None,
+    overwrite: bool = False,
+    moves: bool = False,
+) -> Path:
+    """Return the picture to write: ``out``, or by default RUN-VERB.png; checks it before long work.
+
+    A picture with the default name may replace an older one; :func:`check_outputs` checks the others.
+    """
+    from vaekit.figures.grid import check_ending
+
+    path = out or Path(f"{os.path.basename(os.path.abspath(run))}-{verb}.{'webp' if moves else 'png'}")
+    if not moves:
+        check_ending(path)
+    check_outputs(path, run=run, inputs=inputs, overwrite=overwrite or out is None)
+    return path
+
+
+def check_outputs(*outs: Path | None, run: Path | None, inputs: Sequence[str | Path | None], overwrite: bool) -> None:
+    """Raise :class:`UserError` if a file that a command will write exists, unless ``overwrite`` is true.
+
+    An input of the command, or a file among the images of the run, is never replaced.
+    """
+    for out in filter(None, outs):
+        _check_no_input(out, run, inputs)
+        if not overwrite and os.path.lexists(out) and not out.is_dir() and _leads():
+            raise UserError(f"{out} already exists; choose another name, or add --overwrite to replace it")
+
+
+def save(
+    result: Any,
+    path: Path,
     as_json: bool = False,
     shown: Mapping[str, Any] | None = None,
     moves: bool = False,
-    inputs: Sequence[str | Path | None] = (),
 ) -> None:
-    """Write the figure of a :class:`~vaekit.Result`, and print its numbers, or ``shown`` instead.
-
-    The figure never replaces one of the user's ``inputs``.
-    """
+    """Write the figure of a result to a :func:`target`, and print the result's numbers, or ``shown`` instead."""
     from vaekit.figures.animation import animated
-    from vaekit.system.distributed import join
 
-    if not join().leads:
+    if not _leads():
         return
-    path = out or Path(f"{os.path.basename(os.path.abspath(run))}-{verb}.{'webp' if moves else 'png'}")
-    check_overwrites_no_input(out, run, *inputs)
+    is_new = not os.path.lexists(path)
     (animated(result.figure) if moves else result.figure).save(path)
+    if not is_new:
+        note(f"vaekit: {printable(str(path))} existed and was replaced")
     say({"picture": str(path), **(result.numbers if shown is None else shown)}, as_json)
-
-
-def check_out(out: Path | None) -> None:
-    """Raise :class:`UserError` for an unknown picture format, before long work."""
-    from vaekit.figures.grid import check_ending
-
-    if out is not None:
-        check_ending(out)
-
-
-def check_overwrites_no_input(out: Path | None, run: Path | None, *inputs: str | Path | None) -> None:
-    """Raise :class:`UserError` if ``out`` is one of the inputs or the run's data, or lies in one of them."""
-    if out is None or not out.is_file():
-        return
-    from vaekit.runs import folder as runs
-
-    data = () if run is None else (runs.read_config(run).data.source,)
-    target = out.resolve()
-    for given in filter(None, (*inputs, *data)):
-        place = Path(given).resolve()
-        if place.exists() and target.is_relative_to(place):
-            where = "is an input of this command" if place == target else f"lies in {given}, where the images are"
-            raise UserError(f"{out} {where}; choose another name, so that it is not overwritten")
 
 
 def parse_numbers(text: str, name: str) -> float | list[float]:
@@ -97,3 +100,25 @@ def counted(run: Any) -> Any:
     from vaekit.system.progress import count_silently, counter_on_stderr
 
     return counter_on_stderr() if run.leads else count_silently
+
+
+def _leads() -> bool:
+    """Whether this is the main process, which prints and writes files."""
+    from vaekit.system.distributed import join
+
+    return join().leads
+
+
+def _check_no_input(out: Path, run: Path | None, inputs: Sequence[str | Path | None]) -> None:
+    """Raise :class:`UserError` if ``out`` is one of the inputs or the run's data, or lies in one of them."""
+    if not out.is_file():
+        return
+    from vaekit.runs import folder as runs
+
+    data = () if run is None else (runs.read_config(run).data.source,)
+    place = out.resolve()
+    for given in filter(None, (*inputs, *data)):
+        source = Path(given).resolve()
+        if os.path.exists(source) and place.is_relative_to(source):
+            where = "is an input of this command" if source == place else f"lies in {given}, where the images are"
+            raise UserError(f"{out} {where}; choose another name, so that it is not overwritten")

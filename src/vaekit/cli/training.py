@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import Json, Run, Seed
+from vaekit.cli.app import Json, Overwrite, Run, Seed
 from vaekit.cli.output import say
-from vaekit.cli.shared import check_overwrites_no_input, loaded
+from vaekit.cli.shared import check_outputs, loaded
 from vaekit.cli.train_flags import OUTPUT_GROUP, FormFlags, TrainFlags, keywords
 from vaekit.errors import UserError
 from vaekit.system.notes import note
@@ -71,6 +71,7 @@ def data(
         Path | None,
         Parameter(help="Picture of the dataset to write: .png, .webp or .jpg, with a row per class."),
     ] = None,
+    overwrite: Overwrite = False,
     count: Annotated[int | None, Parameter(help="Number of images of portraits, which are drawn.")] = None,
     prune: Annotated[
         bool, Parameter(negative="", show_default=False, help="Empty the cache of decoded images; takes no DATA.")
@@ -108,7 +109,7 @@ def data(
     from vaekit.figures.grid import check_ending
 
     check_ending(sheet)  # before reading takes long
-    check_overwrites_no_input(sheet, None, data)
+    check_outputs(sheet, run=None, inputs=[data], overwrite=overwrite)
     images, found = images_of.surveyed(source, form)
     overview(images).save(sheet)
     say({**found, "sheet": str(sheet)}, json_)

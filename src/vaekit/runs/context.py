@@ -18,7 +18,7 @@ from vaekit.config.table import Recipe
 from vaekit.data import PARTS, Form, Images, Selection, check_split, check_stored, open_in, open_stored
 from vaekit.data.ingest.loader import UnequalSizes
 from vaekit.data.subsets import is_trained_on, one_per_class
-from vaekit.errors import UserError, argument, printable
+from vaekit.errors import UserError, argument, counted, printable
 from vaekit.figures.grid import Sheet
 from vaekit.latent import ops
 from vaekit.model.latent_model import LatentModel
@@ -169,6 +169,11 @@ class RunContext:
         rows = np.ones(len(opened), bool) if part == "all" else opened.parts == PARTS.index(part)
         if not rows.any():
             raise UserError(f"split {part}: {opened.source} has no images in that part; give another split", "split")
+        if data is not None and split is None and part == "test" and self.leads:
+            note(
+                f"vaekit: {printable(opened.source)} has a test part, so only {rows.sum():,} of its "
+                f"{counted(len(opened), 'image')} are used; {argument('split', 'all')} uses them all"
+            )
         return ChosenImages(opened, rows, part)
 
     def pick(self, data: Any, split: str | None, count: int, own_size: bool = False) -> Tensor:

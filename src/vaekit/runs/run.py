@@ -445,7 +445,7 @@ class Run:
     # Search
 
     def neighbors(self, image: Any, data: Any = None, split: str | None = None, count: int = 9) -> Result:
-        """Find the images whose latents are nearest to those of given images.
+        """Find the images whose latents are nearest to those of given images, leaving out the given files themselves.
 
         Args:
             image: Up to ten images.

@@ -20,6 +20,7 @@ from vaekit.data.sources.archive import ARCHIVE_ENDINGS, list_archive
 from vaekit.data.sources.arrays import read_array, read_npy, read_sequence
 from vaekit.data.sources.builtin import builtin_names, is_builtin, read_builtin
 from vaekit.data.sources.cifar import find_cifar, read_cifar
+from vaekit.data.sources.content_type import images_by_content
 from vaekit.data.sources.folder import layout_of, read_tree
 from vaekit.data.sources.hub import is_hub, read_hub
 from vaekit.data.sources.idx import find_idx, is_idx, read_idx, read_idx_file
@@ -118,7 +119,7 @@ def tree_of(source: Any) -> tuple[Files, bool] | None:
         files = list_folder(path)
     elif path.is_file() and path.name.lower().endswith(ARCHIVE_ENDINGS):
         files = list_archive(path)
-    elif path.is_file() and is_image(path.name):
+    elif path.is_file() and _is_image_file(path):
         return list_paths([path]), True
     else:
         return None
@@ -158,6 +159,11 @@ def _read_named(source: str | Path, form: Form, may_fetch: bool) -> tuple[Rows, 
     return rows, str(path.resolve())
 
 
+def _is_image_file(path: Path) -> bool:
+    """Whether a file is an image by its extension or, if that is unknown, by its content."""
+    return is_image(path.name) or bool(images_by_content(list_paths([path])))
+
+
 def _read_path(path: Path, form: Form) -> Rows:
     name = path.name.lower()
     if path.is_dir():
@@ -169,7 +175,7 @@ def _read_path(path: Path, form: Form) -> Rows:
         return read_npy(path, form)
     if is_idx(name):
         return read_idx_file(path, form)
-    if is_image(name):
+    if _is_image_file(path):
         return _read_list([path], form)
     raise UserError(
         f"{path} has an unknown file type; expected a folder, "

@@ -28,6 +28,7 @@ def model_card(facts: Facts) -> str:
         _numbers(facts),
         *_verdict(facts),
         "## Use",
+        f"In the folder that contains this run, with your own images in `{_images(facts)}`:",
         f"```python\n{python_example(facts)}\n```",
         f"```sh\n{cli_example(facts)}\n```",
         "`report.html` has the curves, the pictures of every epoch and the configuration.",
@@ -45,8 +46,8 @@ def python_example(facts: Facts) -> str:
     if serves("generate", facts.recipe):
         lines.append('run.generate(18, seed=0).save("new.png")')
     if serves("encode", facts.recipe):
-        lines.append(f'z = run.encode("photos/")  # posterior means, [N, {facts.recipe.latent_dim}]')
-    lines.append('run.compare("photos/").save("pairs.png")')
+        lines.append(f'z = run.encode("{_images(facts)}")  # posterior means, [N, {facts.recipe.latent_dim}]')
+    lines.append(f'run.compare("{_images(facts)}").save("pairs.png")')
     return "\n".join(lines)
 
 
@@ -57,8 +58,8 @@ def cli_example(facts: Facts) -> str:
     return "\n".join(
         [
             *lines,
-            f"vaekit reconstruct {run} photos/ --out pairs.png",
-            f"vaekit evaluate {run} photos/",
+            f"vaekit reconstruct {run} {_images(facts)} --out pairs.png",
+            f"vaekit evaluate {run} {_images(facts)}",
         ]
     )
 
@@ -83,6 +84,11 @@ def limits(facts: Facts) -> list[str]:
     else:
         sentences.append("An autoencoder has no density: it has no bound, and random latents do not decode to images.")
     return sentences
+
+
+def _images(facts: Facts) -> str:
+    """Return a folder of images for the examples, which is not the run itself."""
+    return "new-images/" if facts.name != "new-images" else "other-images/"
 
 
 def _limit_of_the_bound(likelihood: str) -> str:

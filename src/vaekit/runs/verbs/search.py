@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.data import Selection
+from vaekit.data import Images, Selection
 from vaekit.errors import UserError
 from vaekit.figures.grid import Sheet
 from vaekit.figures.mosaic import Atlas, chosen_cells
@@ -27,15 +28,16 @@ _MOST_SHOWN = 20  # neighbors per image on a sheet
 
 
 def neighbors(run: RunContext, image: Any, data: Any, split: str | None, count: int) -> Result:
-    """Find the nearest images to each given one; the figure has a row for each, itself first."""
+    """Find the nearest images to each given one, except its own file; the figure has a row for each, itself first."""
     run.needs("neighbors")
-    given = run.pixels(files_of(image))
+    opened = run.given(files_of(image))
+    given = opened.pixels
     if len(given) > _MOST_QUERIES:
         raise UserError(f"there are {len(given):,} images to find neighbors of; give at most {_MOST_QUERIES}")
     found = _encoded(run, data, split, run.model.summary)
     summaries = (found.latents, ops.encode(run.model, given, view=run.model.summary))
     known, queries = (search.standardized(run.model, z) for z in summaries)
-    distances, rows = search.nearest(known, queries, count)
+    distances, rows = _nearest_others(known, queries, count, _own_rows(opened, image, found))
     nearest = [
         [{**found.facts(i), "distance": d} for d, i in zip(distance, row, strict=True)]
         for distance, row in zip(distances.tolist(), rows.tolist(), strict=True)
@@ -44,6 +46,31 @@ def neighbors(run: RunContext, image: Any, data: Any, split: str | None, count: 
     shown = torch.cat([torch.cat([this[None], found.pixels[row]]) for this, row in zip(given, rows, strict=True)])
     captions = [text for row in distances.tolist() for text in ("this", *(f"{d:.2f}" for d in row))]
     return Result(Sheet(shown, 1 + rows.shape[1], captions=tuple(captions)), {"neighbors": nearest})
+
+
+def _own_rows(given: Images, image: Any, found: _Encoded) -> list[int | None]:
+    """Return for each given image the row of the same file among the images to search, or None."""
+    folder = str(image) if isinstance(image, str | Path) and os.path.isdir(image) else ""
+    files = [image] if isinstance(image, str | Path) else image
+    names = given.names if folder else files
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str | Path) for name in names):
+        return [None] * len(given)
+    rows = {os.path.realpath(os.path.join(found.source, name)): row for row, name in enumerate(found.names)}
+    own = [rows.get(os.path.realpath(os.path.join(folder, name))) for name in names]
+    return own if len(own) == len(given) else [None] * len(given)
+
+
+def _nearest_others(known: Tensor, queries: Tensor, count: int, own: list[int | None]) -> tuple[Tensor, Tensor]:
+    """Return the nearest latents to each query, as :func:`vaekit.latent.neighbors.nearest`, except its own row."""
+    if all(row is None for row in own):
+        return search.nearest(known, queries, count)
+    distances, rows = search.nearest(known, queries, count + (count > 0))
+    most = min(count, len(known) - 1)
+    if not most:
+        raise UserError("this image is the only one to search; give other images to find neighbors among")
+    pairs = zip(rows.tolist(), own, strict=True)
+    kept = torch.tensor([[i for i, row in enumerate(found) if row != mine][:most] for found, mine in pairs])
+    return distances.gather(1, kept), rows.gather(1, kept)
 
 
 def map_(run: RunContext, data: Any, split: str | None) -> Result:
@@ -75,6 +102,7 @@ class _Encoded:
     pixels: Selection
     latents: Tensor
     names: list[str]
+    source: str
     labels: Tensor | None
     classes: tuple[str, ...]
 
@@ -94,4 +122,4 @@ def _encoded(run: RunContext, data: Any, split: str | None, view: Callable[[Tens
     chosen = run.choose(data, split or "all")
     pixels = chosen.pixels
     latents = ops.encode(run.model, pixels, team=run.team(chosen), view=view)
-    return _Encoded(pixels, latents, chosen.names, chosen.labels, chosen.opened.classes)
+    return _Encoded(pixels, latents, chosen.names, chosen.opened.source, chosen.labels, chosen.opened.classes)
