@@ -40,8 +40,8 @@ def generate(
     temperature: Annotated[
         str,
         Parameter(
-            help="Factor of the standard deviation of a normal prior; with latent levels, one for all or one per level, "
-            "top first, such as 1,0.8,0.7."
+            help="Factor of the standard deviation of a normal prior; with latent levels, one for all or one per "
+            "level, top first, such as 1,0.8,0.7."
         ),
     ] = "1",
     out: Out = None,
