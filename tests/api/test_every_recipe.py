@@ -93,6 +93,10 @@ def test_it_works_on_codes(run: vk.Run, tmp_path: Path) -> None:
     does(run, "map", lambda: run.map())
     does(run, "score", lambda: run.score(images.pixels, normal_images=run.images("val").pixels, false_alarms=0.2))
     does(run, "edit", lambda: run.edit(two, {next(iter(run.directions())): 1}))
+    does(run, "levels", lambda: run.reconstruct(two, levels=True))
+    if serves("edit", run.model):
+        does(run, "levels", lambda: run.interpolate(group, group, steps=3, levels=2))
+        does(run, "keep-detail", lambda: run.traverse(two, count=2, steps=3, keep_detail=True))
 
 
 def test_it_goes_on_exactly_where_it_was(run: vk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,5 +135,5 @@ def test_it_is_shipped_and_shown(run: vk.Run, tmp_path: Path) -> None:
 def test_the_table_of_verbs_is_whole() -> None:
     asked = {"generate", "reconstruct", "denoise", "evaluate", "doctor", "interpolate", "arithmetic", "neighbors"}
     asked |= {"inpaint", "traverse", "encode", "map", "score", "edit", "export", "explore"}
-    asked |= {"temperature"}
+    asked |= {"temperature", "levels", "keep-detail"}
     assert asked | {"fit-prior", "factors", "tiles"} == set(NEEDS)

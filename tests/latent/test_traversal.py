@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaekit.latent import ops as edit
 from vaekit.latent.neighbors import components
+from vaekit.latent.paths import spherical
 from vaekit.latent.traversal import active_axes, principal_axes, walk
 from vaekit.system.memory import resident_bytes
 
@@ -18,7 +18,7 @@ from vaekit.system.memory import resident_bytes
 def test_a_spherical_path_turns_evenly_and_changes_its_length_evenly(latents: int, seed: int, weight: float) -> None:
     rng = np.random.default_rng(seed)
     a, b = (torch.from_numpy(rng.normal(size=latents) * scale) for scale in (1.0, 3.0))
-    z = edit.spherical(a, b, torch.tensor([weight], dtype=torch.float64))
+    z = spherical(a, b, torch.tensor([weight], dtype=torch.float64))
     angle = torch.acos((a @ b / a.norm() / b.norm()).clamp(-1, 1))
     if angle.sin() < 1e-2:
         return
@@ -30,10 +30,10 @@ def test_a_spherical_path_turns_evenly_and_changes_its_length_evenly(latents: in
 def test_a_spherical_path_has_its_ends_and_is_straight_where_there_is_no_plane() -> None:
     weights = torch.tensor([[0.0], [0.5], [1.0]])
     a, b = torch.tensor([1.0, 2.0, 0.5]), torch.tensor([-2.0, 0.3, 1.0])
-    ends = edit.spherical(a, b, weights)
+    ends = spherical(a, b, weights)
     torch.testing.assert_close(ends[[0, 2]], torch.stack([a, b]))
     for other in (2 * a, -a, torch.zeros(3)):
-        torch.testing.assert_close(edit.spherical(a, other, weights)[1], (a + other) / 2)
+        torch.testing.assert_close(spherical(a, other, weights)[1], (a + other) / 2)
 
 
 def test_axes_are_those_of_the_variance() -> None:

@@ -20,6 +20,7 @@ from vaekit.errors import UserError
 from vaekit.figures.animation import Animation, animated, is_animated
 from vaekit.figures.grid import Sheet
 from vaekit.latent import ops as edit
+from vaekit.latent.paths import spherical
 from vaekit.runs.context import RunContext
 
 Cli = Callable[..., Any]
@@ -35,7 +36,7 @@ def test_a_walk_through_several_places_has_a_row_for_each_stretch(portraits_vae:
     assert torch.equal(whole.pixels[4:], run.interpolate(z[1], z[2], steps=4).pixels)
     round_ = run.interpolate(z[0], z[1], steps=5, path="spherical").pixels
     torch.testing.assert_close(round_[[0, 4]].int(), run.decode(z[:2]).pixels.int(), atol=1, rtol=0)
-    middle = run.model.drawn_from().from_noise(edit.spherical(noise[0], noise[1], torch.tensor([0.5])))
+    middle = run.model.drawn_from().from_noise(spherical(noise[0], noise[1], torch.tensor([0.5])))
     torch.testing.assert_close(round_[2].int(), run.decode(middle[None]).pixels[0].int(), atol=1, rtol=0)
     straight = run.interpolate(z[0], z[1], steps=5).pixels
     assert int((round_[2].int() - straight[2].int()).abs().max()) > 5

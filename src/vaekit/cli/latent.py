@@ -23,6 +23,17 @@ __all__ = [
 ]
 
 
+Levels = Annotated[int, Parameter(help="Number of latent levels to move, from the top; the finer ones follow.")]
+KeepDetail = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        show_default=False,
+        help="Let finer latent levels keep the detail of the image. By default, they take the mean of their prior.",
+    ),
+]
+
+
 def generate(
     run: Run,
     /,
@@ -73,6 +84,10 @@ def reconstruct(
             negative="", show_default=False, help="Keep the size of the images; needs a recipe with a latent grid."
         ),
     ] = False,
+    levels: Annotated[
+        str | None,
+        Parameter(help="Number of latent levels to show in a row each, or all; needs a recipe with latent levels."),
+    ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -81,7 +96,8 @@ def reconstruct(
     """Encode images and decode them again.
 
     The picture shows the originals above their reconstructions. With --tiled, the images may be larger than those of
-    the training, such as a photo; they are processed in overlapping tiles, and no seams show.
+    the training, such as a photo; they are processed in overlapping tiles, and no seams show. With --levels, a row for
+    each level shows what it adds to those above, and the last row has all levels.
 
     Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
     """
@@ -89,8 +105,11 @@ def reconstruct(
     opened = loaded(run, device)
     if tiled:
         opened.needs("tiles")
+    shown = _parse_levels(levels)
+    if shown is not False:
+        opened.needs("levels")
     pixels = opened.pick(data, split, count, own_size=tiled)
-    save(opened.compare(pixels, tiled=tiled), path, json_)
+    save(opened.compare(pixels, tiled=tiled, levels=shown), path, json_)
 
 
 def interpolate(
@@ -101,6 +120,8 @@ def interpolate(
     *more: Annotated[str, Parameter(help="Further endpoints, in order.")],
     steps: Annotated[int, Parameter(help="Pictures from one endpoint to the next, including both.")] = 6,
     path: Annotated[str, Parameter(help="linear (straight line) or spherical (great circle).")] = "linear",
+    levels: Levels = 1,
+    keep_detail: KeepDetail = False,
     animate: Animate = False,
     out: Moving = None,
     overwrite: Overwrite = False,
@@ -118,7 +139,9 @@ def interpolate(
 
     moves = is_animated(out, animate)
     picture = target(out, run, "interpolate", *_names(start, end, *more), overwrite=overwrite, moves=moves)
-    walk = loaded(run, device).interpolate(start, end, *more, steps=steps, path=path)
+    walk = loaded(run, device).interpolate(
+        start, end, *more, steps=steps, path=path, levels=levels, keep_detail=keep_detail
+    )
     save(walk, picture, json_, moves=moves)
 
 
@@ -132,6 +155,8 @@ def traverse(
     count: Annotated[int, Parameter(help="Number of dimensions, and of principal components.")] = 5,
     steps: Annotated[int, Parameter(help="Pictures per row.")] = 7,
     reach: Annotated[float, Parameter(help="Distance to each side, in standard deviations of the latents.")] = 2.0,
+    levels: Levels = 1,
+    keep_detail: KeepDetail = False,
     animate: Animate = False,
     out: Moving = None,
     overwrite: Overwrite = False,
@@ -149,7 +174,8 @@ def traverse(
 
     moves = is_animated(out, animate)
     path = target(out, run, "traverse", image, overwrite=overwrite, moves=moves)
-    save(loaded(run, device).traverse(image, count, steps, reach), path, json_, moves=moves)
+    found = loaded(run, device).traverse(image, count, steps, reach, levels=levels, keep_detail=keep_detail)
+    save(found, path, json_, moves=moves)
 
 
 def edit(
@@ -182,6 +208,8 @@ def edit(
     orthogonal: Annotated[
         bool, Parameter(negative="", show_default=False, help="Project out the directions of the other attributes.")
     ] = False,
+    levels: Levels = 1,
+    keep_detail: KeepDetail = False,
     out: Out = None,
     overwrite: Annotated[
         bool, Parameter(negative="", show_default=False, help="Replace a file, or a stored --direction, that exists.")
@@ -203,9 +231,9 @@ def edit(
     opened = loaded(run, device)
     from vaekit.cli.moves import chosen_directions, parse_moves
 
-    known = chosen_directions(opened, direction, method, orthogonal, overwrite)
+    known = chosen_directions(opened, direction, method, orthogonal, overwrite, levels)
     moves = parse_moves(opened, known, add, remove, method, orthogonal)
-    save(opened.edit_sheet(image, moves, known), path, json_)
+    save(opened.edit_sheet(image, moves, known, keep_detail=keep_detail), path, json_)
 
 
 def arithmetic(
@@ -213,6 +241,8 @@ def arithmetic(
     expression: Annotated[str, Parameter(help="What to compute.", allow_leading_hyphen=True)],
     /,
     *,
+    levels: Levels = 1,
+    keep_detail: KeepDetail = False,
     out: Out = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -226,7 +256,8 @@ def arithmetic(
     Example: vaekit arithmetic runs/portraits "attr:glasses=1,male=1 - attr:glasses=1,male=0 + attr:glasses=0,male=0"
     """
     path = target(out, run, "arithmetic", *_names(expression), overwrite=overwrite)
-    save(loaded(run, device).arithmetic(expression), path, json_)
+    found = loaded(run, device).arithmetic(expression, levels=levels, keep_detail=keep_detail)
+    save(found, path, json_)
 
 
 def denoise(
@@ -292,3 +323,12 @@ def _names(*expressions: str) -> list[str]:
         with suppress(UserError):
             names += [name for _, name in parse(text)]
     return names
+
+
+def _parse_levels(text: str | None) -> int | bool:
+    """Parse the number of levels to show, or all (True); False for none."""
+    if text is None:
+        return False
+    if text != "all" and not text.isdecimal():
+        raise UserError(f"levels {text}: expected a number of levels, or all", "levels")
+    return text == "all" or int(text)

@@ -15,14 +15,19 @@ _MOST_STRENGTH = 1000  # far beyond any sensible picture
 
 
 def chosen_directions(
-    run: Run, texts: Sequence[str], method: str, is_orthogonal: bool, overwrite: bool = False
+    run: Run,
+    texts: Sequence[str],
+    method: str,
+    is_orthogonal: bool,
+    overwrite: bool = False,
+    levels: int = 1,
 ) -> dict[str, Direction]:
     """Return the run's directions, after adding those given as ``NAME=WITH,WITHOUT``.
 
     Raises:
         UserError: If the run has a direction of that name from other folders or another method, unless ``overwrite``.
     """
-    known = run.directions(method, is_orthogonal)
+    known = run.directions(method, is_orthogonal, levels)
     for text in texts:
         name, equals, folders = text.partition("=")
         with_, comma, without = folders.partition(",")
@@ -35,7 +40,7 @@ def chosen_directions(
                 f"--direction {name}: {run.path} has a direction of that name, made from {stored.source} with "
                 f"{_options_of(stored)}; choose another name, or add --overwrite to replace it"
             )
-        known[name] = run.add_direction(name, with_, without, method, is_orthogonal)
+        known[name] = run.add_direction(name, with_, without, method, is_orthogonal, levels)
     return known
 
 

@@ -29,7 +29,7 @@ class Need:
 
 _NUMBERS = ("vector", "grid", "levels")
 _ANY = LATENTS
-_CROSS_FADE = {"grid": "local detail cross-fades", "levels": "top level"}
+_CROSS_FADE = {"grid": "local detail cross-fades", "levels": "top levels, finer ones follow"}
 _TEMPERATURE = {"vector": "with a normal prior", "levels": "per level"}
 _SUMMARY = {"grid": "on pooled grids", "levels": "top level"}
 
@@ -39,12 +39,14 @@ NEEDS: dict[str, Need] = {
     "temperature": Need(_NUMBERS, prior=True, normal=True, remarks=_TEMPERATURE),  # of generate
     "reconstruct": Need(_ANY),
     "tiles": Need(("grid",)),  # of reconstruct
+    "levels": Need(("levels",)),  # of reconstruct, interpolate, arithmetic, traverse and edit
     "neighbors": Need(_NUMBERS, remarks=_SUMMARY),
     "map": Need(_NUMBERS, remarks=_SUMMARY),
     "interpolate": Need(_NUMBERS, remarks=_CROSS_FADE),
     "arithmetic": Need(_NUMBERS, remarks=_CROSS_FADE),
     "traverse": Need(_NUMBERS, remarks=_CROSS_FADE),
     "edit": Need(_NUMBERS, remarks=_CROSS_FADE),
+    "keep-detail": Need(("levels",)),  # of interpolate, arithmetic, traverse and edit
     "denoise": Need(_ANY),
     "inpaint": Need(_NUMBERS),
     "evaluate": Need(_ANY),
@@ -99,6 +101,8 @@ def table() -> list[tuple[str, ...]]:
 
     shown = {
         "factors": "evaluate (factors)",
+        "keep-detail": "edit and others (keep detail)",
+        "levels": "reconstruct and others (levels)",
         "temperature": "generate (temperature)",
         "tiles": "reconstruct (tiled)",
     }

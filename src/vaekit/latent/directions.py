@@ -73,6 +73,7 @@ class Direction:
     held_out: int  #: number of images for the accuracy
     held_out_from: str  #: description of these images
     source: str = "data"  #: what it was fitted on: the labels and attributes of the run's data, or two folders
+    levels: int = 1  #: number of levels that it moves, from the top; it is 0 on the finer levels of a hierarchy
 
     def __repr__(self) -> str:
         return record_text(self)

@@ -23,7 +23,7 @@ from vaekit.system.tensor_layouts import Layout, fault
 
 __all__ = ["Key", "directions_digest", "load_directions", "save_directions"]
 
-Key = tuple[str, str, bool]  #: name, method, is_orthogonal
+Key = tuple[str, str, bool, int]  #: name, method, is_orthogonal, levels
 
 _NAME = "directions.safetensors"
 
@@ -40,6 +40,7 @@ class _Facts:
     held_out: Annotated[int, COUNT]
     held_out_from: str
     source: str = "data"
+    levels: Annotated[int, COUNT] = 1
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _read(path: Path, tensors: dict[str, Tensor], facts: Any, latent_dim: int) -
         raise UserError(wrong)
     directions = {}
     for number, entry in named.items():
-        key = (entry.name, entry.direction.method, entry.direction.is_orthogonal)
+        key = (entry.name, entry.direction.method, entry.direction.is_orthogonal, entry.direction.levels)
         directions[key] = Direction(tensors[number], **asdict(entry.direction))
     return stored, directions
 

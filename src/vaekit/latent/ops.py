@@ -18,7 +18,9 @@ from torch import Tensor
 
 from vaekit.config.capabilities import refuse
 from vaekit.data import Images, Selection, check_float, match_group, to_float, to_uint8
-from vaekit.errors import NotFinite, UserError, argument, nearest
+from vaekit.errors import NotFinite, UserError, argument
+from vaekit.latent.levels import Moved
+from vaekit.latent.paths import points
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.memory import physical_bytes
@@ -29,7 +31,6 @@ __all__ = [
     "GENERATED_AT_ONCE",
     "MOST_STEPS",
     "MOST_STORED_LATENTS",
-    "PATHS",
     "add_noise",
     "check_steps",
     "decode",
@@ -42,19 +43,14 @@ __all__ = [
     "group_latents",
     "interpolate",
     "reconstruct",
-    "spherical",
     "stored_columns",
     "thinned",
 ]
-
-PATHS = ("linear", "spherical")  #: kinds of paths between two latents
 
 MOST_STEPS = 1000  #: in a walk
 MOST_STORED_LATENTS = 20_000  #: of the training images, stored in the run
 GENERATED_AT_ONCE = 16  #: images, always in a batch of this size
 _MOST_STORED_NUMBERS = 1 << 25  # in all of them: 128 MiB
-_TINY = 1e-12
-_NO_PLANE = 1e-3  # sine of the angle below which two directions do not span a plane
 
 
 @torch.inference_mode()
@@ -252,7 +248,9 @@ def stored_columns(
     return labels, tuple(facts.get("classes", ())), attributes
 
 
-def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: str = "linear") -> Tensor:
+def interpolate(
+    model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: str = "linear", what: Moved | None = None
+) -> Tensor:
     """Decode a path between latents, including its ends.
 
     Args:
@@ -260,9 +258,8 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
         z_a: Start ``[..., L]``.
         z_b: End ``[..., L]``.
         steps: Number of pictures.
-        path: ``linear`` is a straight line in equal steps. ``spherical`` follows a great circle in the noise of a
-            normal prior (:func:`spherical`), where samples are close to a sphere. For a prior that is not normal, the
-            normal with its moments is used; for an autoencoder, the circle is around the origin of the latent space.
+        path: As in :func:`vaekit.latent.paths.points`.
+        what: What moves in a hierarchy; by default its top level.
 
     Returns:
         uint8 ``[steps, ..., C, H, W]``.
@@ -271,47 +268,15 @@ def interpolate(model: LatentModel, z_a: Tensor, z_b: Tensor, steps: int, path: 
         UserError: If there are fewer than two steps, or ``path`` is unknown.
     """
     check_steps(steps)
-    if path not in PATHS:
-        raise UserError(f"path {path}: {nearest(path, PATHS)}", "path")
-    weights = torch.linspace(0, 1, steps).view(-1, *[1] * z_a.ndim)
-    z = z_a * (1 - weights) + z_b * weights if path == "linear" else _spherical(model, z_a, z_b, weights)
+    z = points(model, z_a, z_b, steps, path, what)
     result: Tensor = decode(model, z.flatten(0, -2)).unflatten(0, z.shape[:-1])
     return result
-
-
-@torch.inference_mode()
-def _spherical(model: LatentModel, z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
-    """Interpolate latents on a sphere in noise space."""
-    pz, device = model.drawn_from(), _device(model)
-    normal = None if pz is None else pz.moments
-    if normal is None:
-        return spherical(z_a, z_b, weights)
-    noise_a, noise_b = (normal.to_noise(z.to(device)).cpu() for z in (z_a, z_b))
-    return normal.from_noise(spherical(noise_a, noise_b, weights).to(device)).cpu()
 
 
 def check_steps(steps: int) -> None:
     """Raise :class:`UserError` unless a walk has 2 to :data:`MOST_STEPS` steps."""
     if not 2 <= steps <= MOST_STEPS:
         raise UserError(f"steps {steps:,}: expected 2 (the ends) to {MOST_STEPS:,}", "steps")
-
-
-def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
-    """Interpolate from a to b, ``[..., L]``: direction by slerp (Shoemake 1985, Eq. 1), length linearly.
-
-    Parallel and opposite vectors, and zero vectors, are interpolated linearly. ``weights`` from 0 to 1 are broadcast.
-
-    >>> round(float(spherical(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([0.5])).norm()), 4)
-    2.0
-    """
-    lengths = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
-    units = a / lengths[0].clamp(min=_TINY), b / lengths[1].clamp(min=_TINY)
-    angle = (units[0] * units[1]).sum(-1, keepdim=True).clamp(-1, 1).acos()
-    sine = angle.sin()
-    turned = (((1 - weights) * angle).sin() * units[0] + (weights * angle).sin() * units[1]) / sine.clamp(min=_TINY)
-    along = turned * (lengths[0] * (1 - weights) + lengths[1] * weights)
-    has_no_plane = (sine < _NO_PLANE) | (torch.minimum(*lengths) < _TINY)
-    return torch.where(has_no_plane, a * (1 - weights) + b * weights, along)
 
 
 def add_noise(x: Tensor, std: float, seed: int = 0) -> Tensor:

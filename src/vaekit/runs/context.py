@@ -21,6 +21,7 @@ from vaekit.data.subsets import is_trained_on, one_per_class
 from vaekit.errors import UserError, argument, counted, printable
 from vaekit.figures.grid import Sheet
 from vaekit.latent import ops
+from vaekit.latent.levels import Moved
 from vaekit.model.latent_model import LatentModel
 from vaekit.runs import folder as runs
 from vaekit.runs.records import WeightFacts
@@ -94,6 +95,17 @@ class RunContext:
         text = caution(verb, self.model, self.recipe.name)
         if text and self.leads:
             note_once(text)
+
+    def moved(self, levels: int, keeps_detail: bool = False) -> Moved:
+        """Return what a verb moves; raises :class:`UserError` unless the model has these levels."""
+        if levels != 1:
+            self.needs("levels")
+        if keeps_detail:
+            self.needs("keep-detail")
+        count = len(self.model.latent_shapes)
+        if not 1 <= levels <= count:
+            raise UserError(f"levels {levels}: expected 1 to {count}, the number of levels from the top", "levels")
+        return Moved(levels, keeps_detail)
 
     def images(self, split: str = "all") -> Images:
         """Return the run's own images, opened once; raises :class:`UserError` if they are missing or have changed."""

@@ -267,55 +267,76 @@ class Run:
         """
         return generate.generate(self.context, count, seed, condition, temperature)
 
-    def reconstruct(self, data: Any, *, tiled: bool = False) -> Result:
+    def reconstruct(self, data: Any, *, tiled: bool = False, levels: int | bool = False) -> Result:
         """Encode images and decode their posterior means, as a figure of the reconstructions only.
 
         Args:
             data: Images.
             tiled: Whether the images keep their size, which may be larger than that of the training. They must all be
                 of one size. Memory is bounded by overlapping tiles, which do not show (:mod:`vaekit.latent.tiles`).
+            levels: Show what the levels of a hierarchy carry, in a row each: row i keeps the first i levels, and the
+                others are at the mean of their prior. The last row has all levels. A number shows only so many rows
+                before it. The numbers are the PSNR of each row and the rate of each level, in nats per image.
 
         Raises:
-            UserError: With ``tiled``, if the model has no latent grid, or the images differ in size.
+            UserError: With ``tiled``, if the model has no latent grid, or the images differ in size. With ``levels``,
+                if the model has no levels.
         """
-        return reconstruct.reconstruct(self.context, data, tiled)
+        return reconstruct.reconstruct(self.context, data, tiled, levels)
 
-    def compare(self, data: Any, *, tiled: bool = False) -> Result:
+    def compare(self, data: Any, *, tiled: bool = False, levels: int | bool = False) -> Result:
         """Draw a figure of originals above their reconstructions.
 
         Args:
             data: Images.
             tiled: As in :meth:`reconstruct`.
+            levels: As in :meth:`reconstruct`.
         """
-        return reconstruct.compare(self.context, data, tiled)
+        return reconstruct.compare(self.context, data, tiled, levels)
 
-    def interpolate(self, *stops: Any, steps: int = 6, path: str = "linear") -> Result:
+    def interpolate(
+        self, *stops: Any, steps: int = 6, path: str = "linear", levels: int = 1, keep_detail: bool = False
+    ) -> Result:
         """Decode a path between latents, such as ``run.interpolate("label:0", "label:1", steps=6)``.
 
         Args:
             stops: Two or more latents ``[latent_dim]``, image files, folders, groups, or expressions as in
                 :meth:`arithmetic`.
             steps: Pictures from each stop to the next, including both.
-            path: ``"linear"`` or ``"spherical"`` (:func:`vaekit.latent.ops.interpolate`).
+            path: ``"linear"`` or ``"spherical"`` (:mod:`vaekit.latent.paths`).
+            levels: Number of levels of a hierarchy to move, from the top. The finer ones follow.
+            keep_detail: Whether finer levels keep their detail on the way, or take the mean of their prior
+                (:mod:`vaekit.latent.levels`).
 
         Returns:
             A figure with a row from each stop to the next; a single row wraps.
         """
-        return walk.interpolate(self.context, stops, steps, path)
+        return walk.interpolate(self.context, stops, steps, path, levels, keep_detail)
 
-    def arithmetic(self, expression: str) -> Result:
+    def arithmetic(self, expression: str, *, levels: int = 1, keep_detail: bool = False) -> Result:
         """Decode a sum of latents, such as ``run.arithmetic("me.png + attr:glasses=1 - attr:glasses=0")``.
 
         Args:
             expression: Names that :meth:`latent` takes, with spaces around ``+`` and ``-``, weights such as ``0.5 *``,
                 and quotes around names with spaces.
+            levels: Number of levels of a hierarchy to add, from the top. The finer ones follow.
+            keep_detail: Whether finer levels keep the detail of the first term, or take the mean of their prior.
 
         Returns:
             A figure of one picture.
         """
-        return walk.arithmetic(self.context, expression)
+        return walk.arithmetic(self.context, expression, levels, keep_detail)
 
-    def traverse(self, image: Any = None, count: int = 5, steps: int = 7, reach: float = 2.0) -> Result:
+    def traverse(
+        self,
+        image: Any = None,
+        count: int = 5,
+        steps: int = 7,
+        reach: float = 2.0,
+        *,
+        levels: int = 1,
+        keep_detail: bool = False,
+    ) -> Result:
         """Vary the most active dimensions, and the first principal components of the latents.
 
         Args:
@@ -323,15 +344,18 @@ class Run:
             count: Number of dimensions, and of components.
             steps: Pictures per row.
             reach: Rows go from ``-reach`` to ``reach`` standard deviations of the latents.
+            levels: Number of levels of a hierarchy to move, from the top. The finer ones follow.
+            keep_detail: Whether finer levels keep their detail, or take the mean of their prior
+                (:mod:`vaekit.latent.levels`).
 
         Returns:
             A figure with a row for each, and the numbers ``levels`` (change of the pixels over two standard deviations
             of a dimension, root mean square, in levels of 255) and ``variance_shares`` of the components.
         """
-        return traverse.traverse(self.context, image, count, steps, reach)
+        return traverse.traverse(self.context, image, count, steps, reach, levels, keep_detail)
 
     def axes(self, count: int, start: Any = None) -> list[Axis]:
-        """Return the dimensions that change a picture most.
+        """Return the dimensions that change a picture most; in a hierarchy, those of the top level.
 
         Args:
             count: Number of dimensions.
@@ -341,27 +365,42 @@ class Run:
 
     # Edits
 
-    def edit(self, data: Any, moves: Mapping[str, float], directions: Mapping[str, Direction] | None = None) -> Result:
+    def edit(
+        self,
+        data: Any,
+        moves: Mapping[str, float],
+        directions: Mapping[str, Direction] | None = None,
+        *,
+        keep_detail: bool = False,
+    ) -> Result:
         """Add or remove attributes, such as ``run.edit("me.png", {"glasses": 1, "smiling": -1})``.
 
         Args:
             data: Images.
             moves: Strength of each direction. 1 is the distance from images without the attribute to those with it;
                 negative strengths remove it.
-            directions: By default, :meth:`directions`.
+            directions: By default, :meth:`directions`. In a hierarchy, they say which levels move.
+            keep_detail: Whether the finer levels of a hierarchy keep their detail, or take the mean of their prior.
 
         Returns:
             A figure of the edited images, and strength, accuracy and method of each direction.
         """
-        return edit.edit(self.context, data, moves, directions)
+        return edit.edit(self.context, data, moves, directions, keep_detail)
 
     def edit_sheet(
-        self, data: Any, moves: Mapping[str, float], directions: Mapping[str, Direction] | None = None
+        self,
+        data: Any,
+        moves: Mapping[str, float],
+        directions: Mapping[str, Direction] | None = None,
+        *,
+        keep_detail: bool = False,
     ) -> Result:
         """Draw rows of images, reconstructions and edited images; the arguments are those of :meth:`edit`."""
-        return edit.edit_sheet(self.context, data, moves, directions)
+        return edit.edit_sheet(self.context, data, moves, directions, keep_detail)
 
-    def directions(self, method: str = "adjusted", is_orthogonal: bool = False) -> dict[str, Direction]:
+    def directions(
+        self, method: str = "adjusted", is_orthogonal: bool = False, levels: int = 1
+    ) -> dict[str, Direction]:
         """Return the directions of labels, attributes and folders by name.
 
         They are fitted on the stored latents, and stored in the run. Their accuracy is measured on the run's held-out
@@ -370,11 +409,18 @@ class Run:
         Args:
             method: ``"adjusted"``, ``"means"`` or ``"classifier"`` (:mod:`vaekit.latent.directions`).
             is_orthogonal: Whether to project out the directions of other attributes.
+            levels: Number of levels of a hierarchy that they move, from the top.
         """
-        return directing.directions(self.context, method, is_orthogonal)
+        return directing.directions(self.context, method, is_orthogonal, levels)
 
     def add_direction(
-        self, name: str, with_: str, without: str, method: str = "means", is_orthogonal: bool = False
+        self,
+        name: str,
+        with_: str,
+        without: str,
+        method: str = "means",
+        is_orthogonal: bool = False,
+        levels: int = 1,
     ) -> Direction:
         """Fit a direction on two folders of images, and store it in the run.
 
@@ -387,11 +433,12 @@ class Run:
             without: Folder of images without it.
             method: As in :meth:`directions`.
             is_orthogonal: As in :meth:`directions`.
+            levels: As in :meth:`directions`.
 
         Raises:
             UserError: If the run's data has a column of that name.
         """
-        return directing.add_direction(self.context, name, with_, without, method, is_orthogonal)
+        return directing.add_direction(self.context, name, with_, without, method, is_orthogonal, levels)
 
     # Restoring
 

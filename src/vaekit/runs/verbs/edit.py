@@ -13,6 +13,7 @@ from vaekit.errors import UserError
 from vaekit.figures.grid import stacked_sheet
 from vaekit.latent import ops
 from vaekit.latent.directions import Direction, named
+from vaekit.latent.levels import follow
 from vaekit.runs.context import RunContext, files_of, sheet_of
 from vaekit.runs.result import Result
 from vaekit.runs.verbs.directions import directions, names_without_direction
@@ -24,29 +25,41 @@ _ROWS = ("original", "reconstructed", "edited")
 
 
 def edit(
-    run: RunContext, data: Any, moves: Mapping[str, float], known: Mapping[str, Direction] | None = None
+    run: RunContext, data: Any, moves: Mapping[str, float], known: Mapping[str, Direction] | None, keep_detail: bool
 ) -> Result:
     """Return the edited images only."""
-    run.needs("edit")
-    run.caution("edit")
-    known = directions(run) if known is None else known
-    latents = run.encode(files_of(data)) + _step(run, moves, known)
+    known = _checked(run, known, keep_detail)
+    _, latents = _moved(run, run.pixels(files_of(data)), moves, known, keep_detail)
     return Result(sheet_of(ops.decode(run.model, latents)), _numbers(moves, known))
 
 
 def edit_sheet(
-    run: RunContext, data: Any, moves: Mapping[str, float], known: Mapping[str, Direction] | None = None
+    run: RunContext, data: Any, moves: Mapping[str, float], known: Mapping[str, Direction] | None, keep_detail: bool
 ) -> Result:
     """Draw rows of originals, reconstructions and edited images."""
-    run.needs("edit")
-    run.caution("edit")
-    known = directions(run) if known is None else known
+    known = _checked(run, known, keep_detail)
     pixels = run.pixels(files_of(data))
     if len(pixels) > _MOST_EDITED:
         raise UserError(f"there are {len(pixels):,} images to edit; give at most {_MOST_EDITED}")
-    latents, step = run.encode(pixels), _step(run, moves, known)
-    made = (ops.decode(run.model, each) for each in (latents, latents + step))
+    made = (ops.decode(run.model, each) for each in _moved(run, pixels, moves, known, keep_detail))
     return Result(stacked_sheet(pixels, *made, labels=_ROWS), _numbers(moves, known))
+
+
+def _checked(run: RunContext, known: Mapping[str, Direction] | None, keep_detail: bool) -> Mapping[str, Direction]:
+    """Check that the model can be edited; return the directions, by default those of the run."""
+    run.needs("edit")
+    run.moved(1, keep_detail)
+    run.caution("edit")
+    return directions(run) if known is None else known
+
+
+def _moved(
+    run: RunContext, pixels: Tensor, moves: Mapping[str, float], known: Mapping[str, Direction], keep_detail: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the latents of images, and the same moved. The finer levels of a hierarchy follow."""
+    latents, step = run.encode(pixels), _step(run, moves, known)
+    levels = max((known[name].levels for name in moves), default=1)
+    return latents, follow(run.model, latents, latents + step, run.moved(levels, keep_detail))
 
 
 def _step(run: RunContext, moves: Mapping[str, float], known: Mapping[str, Direction]) -> Tensor:

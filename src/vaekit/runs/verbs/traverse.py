@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vaekit.data.number_inputs import as_latents, as_numbers
 from vaekit.errors import UserError
 from vaekit.figures.grid import Sheet
 from vaekit.latent import ops
+from vaekit.latent.levels import Moved, follow, top_size
 from vaekit.latent.traversal import Axis, active_axes, principal_axes, walk
 from vaekit.runs.context import RunContext
 from vaekit.runs.result import Result
@@ -23,10 +26,13 @@ _MOST_TRIED = 256  # dimensions; all of a latent vector in practice
 _MOST_REACH = 1000  # standard deviations; far beyond any sensible picture
 
 
-def traverse(run: RunContext, image: Any, count: int, steps: int, reach: float) -> Result:
+def traverse(
+    run: RunContext, image: Any, count: int, steps: int, reach: float, levels: int, keep_detail: bool
+) -> Result:
     """Draw a row for each of the most active dimensions and first principal components, and return their sizes."""
     run.needs("traverse")
     run.caution("traverse")
+    what = run.moved(levels, keep_detail)
     ops.check_steps(steps)
     _check_dimensions(count)
     if not 0 < reach <= _MOST_REACH:
@@ -36,8 +42,8 @@ def traverse(run: RunContext, image: Any, count: int, steps: int, reach: float) 
         )
     latents = _latents_that_vary(run)
     start = latents.mean(0) if image is None else latent(run, image)
-    active, principal = axes(run, count, start), principal_axes(latents, count)
-    rows = walk(start, active + principal, steps, reach)
+    active, principal = axes(run, count, start, what), _principal(run, latents, count, what)
+    rows = follow(run.model, start, walk(start, active + principal, steps, reach).flatten(0, 1), what)
     labels = [f"{axis.name}  {axis.size:.1f}" for axis in active]
     labels += [f"{axis.name}  {axis.size:.0%}" for axis in principal]
     numbers = {
@@ -45,17 +51,28 @@ def traverse(run: RunContext, image: Any, count: int, steps: int, reach: float) 
         "variance_shares": {axis.name: axis.size for axis in principal},
         "reach": reach,
     }
-    return Result(Sheet(ops.decode(run.model, rows.flatten(0, 1)), steps, row_labels=tuple(labels)), numbers)
+    return Result(Sheet(ops.decode(run.model, rows), steps, row_labels=tuple(labels)), numbers)
 
 
-def axes(run: RunContext, count: int, start: Any = None) -> list[Axis]:
-    """Return the ``count`` dimensions that change the picture of ``start`` most; by default of the mean latent."""
+def axes(run: RunContext, count: int, start: Any = None, what: Moved | None = None) -> list[Axis]:
+    """Return the ``count`` dimensions that change the picture of ``start`` most; by default of the mean latent.
+
+    In a hierarchy, they are those of the first levels, by default of the top one.
+    """
     run.needs("traverse")
     _check_dimensions(count)
     if start is not None:
         start = as_latents(as_numbers(start, "start")[None], run.model.latent_dim, "start")[0]
     latents = _latents_that_vary(run)
-    return active_axes(latents, _effects(run, latents, latents.mean(0) if start is None else start, count), count)
+    start, what = latents.mean(0) if start is None else start, what or Moved()
+    return active_axes(latents, _effects(run, latents, start, count, what), count)
+
+
+def _principal(run: RunContext, latents: Tensor, count: int, what: Moved) -> list[Axis]:
+    """Return the principal components of the first levels, 0 on the others."""
+    size = top_size(run.model, what.levels)
+    more = (0, latents.shape[1] - size)
+    return [replace(axis, step=F.pad(axis.step, more)) for axis in principal_axes(latents[:, :size], count)]
 
 
 def _check_dimensions(count: int) -> None:
@@ -70,16 +87,18 @@ def _latents_that_vary(run: RunContext) -> Tensor:
     return latents
 
 
-def _effects(run: RunContext, latents: Tensor, start: Tensor, count: int) -> Tensor:
+def _effects(run: RunContext, latents: Tensor, start: Tensor, count: int, what: Moved) -> Tensor:
     """Return the change of the picture over two standard deviations of each dimension: RMS in levels, ``[L]``.
 
-    Only the dimensions that vary most are tried, because a grid may have thousands. The others have the effect 0.
+    Only the dimensions that vary most are tried, because a grid may have thousands. The others, and the levels that do
+    not move, have the effect 0.
     """
-    spread = latents.std(0, unbiased=False)
-    effects = torch.zeros(len(spread))
+    spread = latents.std(0, unbiased=False)[: top_size(run.model, what.levels)]
+    effects = torch.zeros(latents.shape[1])
     for tried in spread.argsort(descending=True, stable=True)[: max(_MOST_TRIED, count)].split(_DIMENSIONS_AT_ONCE):
-        deviations = torch.zeros(len(tried), len(spread))
+        deviations = torch.zeros(len(tried), latents.shape[1])
         deviations[torch.arange(len(tried)), tried] = spread[tried]
-        low, high = (ops.decode(run.model, start + sign * deviations).float() for sign in (-1, 1))
+        ends = (follow(run.model, start, start + sign * deviations, what) for sign in (-1, 1))
+        low, high = (ops.decode(run.model, end).float() for end in ends)
         effects[tried] = (high - low).square().mean((1, 2, 3)).sqrt()
     return effects

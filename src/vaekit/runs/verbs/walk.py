@@ -13,6 +13,7 @@ from vaekit.data.number_inputs import as_numbers
 from vaekit.errors import UserError
 from vaekit.latent import ops
 from vaekit.latent.arithmetic import evaluate_expression, parse
+from vaekit.latent.levels import Moved, follow
 from vaekit.runs.context import RunContext, files_of, sheet_of
 from vaekit.runs.result import Result
 
@@ -37,31 +38,37 @@ def latent(run: RunContext, name: Any) -> Tensor:
     return run.encode(files_of(name)).mean(0)
 
 
-def arithmetic(run: RunContext, expression: str) -> Result:
-    """Decode a sum of latents."""
+def arithmetic(run: RunContext, expression: str, levels: int, keep_detail: bool) -> Result:
+    """Decode a sum of latents. The finer levels of a hierarchy follow, with the detail of the first term or none."""
     run.needs("arithmetic")
     run.caution("arithmetic")
-    return Result(sheet_of(ops.decode(run.model, _sum(run, expression)[None])))
+    return Result(sheet_of(ops.decode(run.model, _sum(run, expression, run.moved(levels, keep_detail))[None])))
 
 
-def interpolate(run: RunContext, stops: tuple[Any, ...], steps: int, path: str) -> Result:
+def interpolate(
+    run: RunContext, stops: tuple[Any, ...], steps: int, path: str, levels: int, keep_detail: bool
+) -> Result:
     """Draw ``steps`` pictures from each stop to the next, including both; a row for each, and a single row wraps."""
     run.needs("interpolate")
     run.caution("interpolate")
+    what = run.moved(levels, keep_detail)
     if len(stops) < 2:
         raise UserError(f"there are {len(stops)} endpoints; expected at least 2")
-    ends = [_sum(run, e) if isinstance(e, str | os.PathLike) else as_numbers(e, "stops") for e in stops]
+    ends = [_sum(run, e, what) if isinstance(e, str | os.PathLike) else as_numbers(e, "stops") for e in stops]
     if any(tuple(e.shape) != (run.model.latent_dim,) for e in ends):
         shapes = " and ".join(str(tuple(e.shape)) for e in ends)
         raise UserError(f"stops: the ends have shapes {shapes}; expected latents [{run.model.latent_dim}]")
-    stretches = ops.interpolate(run.model, torch.stack(ends[:-1]), torch.stack(ends[1:]), steps, path)
+    stretches = ops.interpolate(run.model, torch.stack(ends[:-1]), torch.stack(ends[1:]), steps, path, what)
     in_a_row = steps if len(stops) > 2 else min(steps, _MOST_IN_A_ROW)
     return Result(replace(sheet_of(stretches.transpose(0, 1).flatten(0, 1), in_a_row), walk=steps))
 
 
-def _sum(run: RunContext, expression: str | os.PathLike[str]) -> Tensor:
+def _sum(run: RunContext, expression: str | os.PathLike[str], what: Moved) -> Tensor:
     """Return the latent of an expression. If the whole expression is a path, it needs no quotes."""
     expression = os.fspath(expression)
     if os.path.exists(expression):
         return latent(run, expression)
-    return evaluate_expression(parse(expression), lambda name: latent(run, name))
+    terms = parse(expression)
+    latents = {name: latent(run, name) for name in dict.fromkeys(name for _, name in terms)}
+    total = evaluate_expression(terms, latents.__getitem__)
+    return follow(run.model, latents[terms[0][1]], total[None], what)[0]
