@@ -90,6 +90,7 @@ def test_it_works_on_codes(run: vk.Run, tmp_path: Path) -> None:
     does(run, "inpaint", lambda: run.inpaint(one / 255, hidden))
     does(run, "traverse", lambda: run.traverse(count=2, steps=3))
     does(run, "encode", lambda: run.save_codes(tmp_path / "codes.npz"))
+    does(run, "codes", lambda: run.codes(one))
     does(run, "map", lambda: run.map())
     does(run, "score", lambda: run.score(images.pixels, normal_images=run.images("val").pixels, false_alarms=0.2))
     does(run, "edit", lambda: run.edit(two, {next(iter(run.directions())): 1}))
@@ -135,5 +136,5 @@ def test_it_is_shipped_and_shown(run: vk.Run, tmp_path: Path) -> None:
 def test_the_table_of_verbs_is_whole() -> None:
     asked = {"generate", "reconstruct", "denoise", "evaluate", "doctor", "interpolate", "arithmetic", "neighbors"}
     asked |= {"inpaint", "traverse", "encode", "map", "score", "edit", "export", "explore"}
-    asked |= {"temperature", "levels", "keep-detail"}
+    asked |= {"temperature", "levels", "keep-detail", "codes"}
     assert asked | {"fit-prior", "factors", "tiles"} == set(NEEDS)

@@ -6,7 +6,7 @@ from vaekit.model import latent_model
 
 TABLE = Table(
     latent_model,
-    tests=["model/test_latent_model.py", "model/test_linear_gaussian.py", "model/test_quantizers.py", "model/test_token_priors.py", "model/test_recipe_pages.py", "model/test_latent_grid.py", "model/test_ladder.py", "latent/test_ops.py"],
+    tests=["model/test_latent_model.py", "model/test_linear_gaussian.py", "model/test_quantizers.py", "model/test_token_priors.py", "model/test_recipe_pages.py", "model/test_latent_grid.py", "model/test_ladder.py", "latent/test_ops.py", "latent/test_codes.py"],
     mutants=[
         # models
         Mutant("target = batch.x if batch.target is None else batch.target", "target = batch.x", "noisy images are compared, not the clean ones"),
@@ -15,7 +15,8 @@ TABLE = Table(
         Mutant("noise if source is None else source.from_noise(noise)", "noise", "the noise is decoded, not a sample of the prior"),
         Mutant("px = self.decode(z, batch.condition)", "px = self.decode(qz.mean.expand(z.shape), batch.condition)", "the decoder sees the mean, not the sample"),
         Mutant("F.adaptive_avg_pool2d(", "F.adaptive_max_pool2d(", "images are compared by the largest numbers of a grid"),
-        Mutant("(min(shape[1], _SUMMARY_CELLS), min(shape[2], _SUMMARY_CELLS))", "(1, 1)", "images are compared without regard to places"),
+        Mutant("(min(side, _SUMMARY_CELLS) for side in grid.shape[2:])", "(1, 1)", "images are compared without regard to places"),
+        Mutant("grid = grid.movedim(-1, 1)", "pass", "the numbers of a vector are averaged, not those of neighboring cells"),
         # what is told
         Mutant("_told(z, condition).flatten(0, -2)", "_told(z, None).flatten(0, -2)", "the decoder is told nothing"),
         Mutant("self._told(self._through(self.encoder, x), condition)", "self._told(self._through(self.encoder, x), None)", "the encoder is told nothing"),

@@ -43,7 +43,7 @@ def test_every_word_of_rounded_numbers_has_a_vector_and_every_vector_its_word(le
 def test_rounding_reaches_every_level_and_no_other(levels: list[int], seed: int) -> None:
     quantizer = ScalarQuantizer(levels)
     z, tokens, apart = quantizer(8 * randoms(200, len(levels), seed=seed))
-    torch.testing.assert_close(z, quantizer.vectors_of(tokens), rtol=0, atol=1e-5)
+    assert torch.equal(z, quantizer.vectors_of(tokens)), "to the last bit"
     assert not apart.any() and tokens.min() >= 0 and tokens.max() < quantizer.count
 
 
@@ -120,7 +120,7 @@ def test_the_gradient_passes_straight_through(kind: str) -> None:
     quantizer = vectors() if kind == "vq" else ScalarQuantizer([5, 5, 5])
     features, pull = randoms(7, 3).requires_grad_(), randoms(7, 3, seed=1)
     z, tokens, _ = quantizer(features)
-    torch.testing.assert_close(z.detach(), quantizer.vectors_of(tokens))
+    assert torch.equal(z.detach(), quantizer.vectors_of(tokens)), "to the last bit"
     (found,) = torch.autograd.grad((z * pull).sum(), features)
     smooth = F.normalize(features, dim=-1) if kind == "vq" else features.tanh()  # half width 2 by 2 levels: tanh · 2/2
     (expected,) = torch.autograd.grad((smooth * pull).sum(), features)
@@ -220,3 +220,11 @@ def test_in_training_a_codebook_has_moved_before_it_is_used() -> None:
     assert not torch.equal(model.posterior.quantiser.vectors, before)
     vectors = model.posterior.quantiser.vectors_of(qz.tokens).flatten(1)
     torch.testing.assert_close(qz.mean, vectors)
+
+
+@pytest.mark.parametrize("recipe", ["vq-vae", "fsq-vae"])
+def test_tokens_have_the_latents_that_they_came_from(recipe: str) -> None:
+    model = build_model(override(get(recipe), {"width": 8}), (1, 16, 24)).eval()
+    qz = model.encode(torch.rand(3, 1, 16, 24))
+    assert torch.equal(model.posterior.latents_of(qz.tokens.unflatten(1, model.posterior.grid[1:])), qz.mean)
+    assert len(qz.tokens.unique()) > 1

@@ -31,17 +31,18 @@ _NUMBERS = ("vector", "grid", "levels")
 _ANY = LATENTS
 _CROSS_FADE = {"grid": "local detail cross-fades", "levels": "top levels, finer ones follow"}
 _TEMPERATURE = {"vector": "with a normal prior", "levels": "per level"}
-_SUMMARY = {"grid": "on pooled grids", "levels": "top level"}
+_SUMMARY = {"grid": "on pooled grids", "levels": "top level", "codes": "on pooled embeddings"}
 
 NEEDS: dict[str, Need] = {
-    "encode": Need(_NUMBERS),
+    "encode": Need(_ANY, remarks={"codes": "their indices"}),
+    "codes": Need(("codes",)),  # in Python only
     "generate": Need(_ANY, prior=True, remarks={"grid": "texture, until a prior is fitted"}),
     "temperature": Need(_NUMBERS, prior=True, normal=True, remarks=_TEMPERATURE),  # of generate
     "reconstruct": Need(_ANY),
     "tiles": Need(("grid",)),  # of reconstruct
     "levels": Need(("levels",)),  # of reconstruct, interpolate, arithmetic, traverse and edit
-    "neighbors": Need(_NUMBERS, remarks=_SUMMARY),
-    "map": Need(_NUMBERS, remarks=_SUMMARY),
+    "neighbors": Need(_ANY, remarks=_SUMMARY),
+    "map": Need(_ANY, remarks=_SUMMARY),
     "interpolate": Need(_NUMBERS, remarks=_CROSS_FADE),
     "arithmetic": Need(_NUMBERS, remarks=_CROSS_FADE),
     "traverse": Need(_NUMBERS, remarks=_CROSS_FADE),
@@ -50,7 +51,7 @@ NEEDS: dict[str, Need] = {
     "denoise": Need(_ANY),
     "inpaint": Need(_NUMBERS),
     "evaluate": Need(_ANY),
-    "factors": Need(_NUMBERS, remarks=_SUMMARY),  # of evaluate
+    "factors": Need(_ANY, remarks=_SUMMARY),  # of evaluate
     "score": Need(_ANY),
     "export": Need(_NUMBERS),
     "explore": Need(_NUMBERS),
@@ -92,7 +93,7 @@ def table() -> list[tuple[str, ...]]:
     """One row per verb: its name, and for each of :data:`~vaekit.config.recipe.LATENTS` yes, yes with a remark, or no.
 
     >>> table()[0]
-    ('encode', 'yes', 'yes', 'yes', 'no')
+    ('encode', 'yes', 'yes', 'yes', 'yes: their indices')
     """
 
     def cell(need: Need, latent: str) -> str:
@@ -100,6 +101,7 @@ def table() -> list[tuple[str, ...]]:
         return "no" if latent not in need.latents else f"yes: {remark}" if remark else "yes"
 
     shown = {
+        "codes": "codes (in Python)",
         "factors": "evaluate (factors)",
         "keep-detail": "edit and others (keep detail)",
         "levels": "reconstruct and others (levels)",

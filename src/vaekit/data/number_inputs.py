@@ -15,7 +15,7 @@ from torch import Tensor
 from vaekit.errors import UserError, lacks_memory
 from vaekit.system.arguments import shown
 
-__all__ = ["as_dense", "as_intensities", "as_latents", "as_mask", "as_numbers", "check_values"]
+__all__ = ["as_dense", "as_integers", "as_intensities", "as_latents", "as_mask", "as_numbers", "check_values"]
 
 
 def as_latents(value: Any, latent_dim: int, name: str = "latents") -> Tensor:
@@ -38,6 +38,14 @@ def as_numbers(value: Any, name: str) -> Tensor:
     numbers = tensor.to(torch.float32)
     check_values(numbers, name)
     return numbers
+
+
+def as_integers(value: Any, name: str) -> Tensor:
+    """Convert integers of any shape to int64 on the CPU; raises :class:`UserError` for other types."""
+    tensor = _as_tensor(value, name)
+    if tensor.is_floating_point() or tensor.dtype == torch.bool:
+        raise UserError(f"{name} are {tensor.dtype} {tuple(tensor.shape)}; expected integers", name)
+    return tensor.to(torch.int64)
 
 
 def as_intensities(value: Any, shape: tuple[int, int, int], name: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Write latents of images to a file for other programs: .npz, .parquet or .csv."""
+"""Write latents or codes of images to a file for other programs: .npz, .parquet or .csv."""
 
 from __future__ import annotations
 
@@ -32,21 +32,23 @@ def check_latents_file(path: Path) -> None:
 
 
 def write_latents(path: Path, names: Sequence[str], latents: Tensor, labels: Sequence[str] | None = None) -> None:
-    """Write names, latents and, if given, labels of N images atomically.
+    """Write names, latents or codes and, if given, labels of N images atomically.
 
     .npz has arrays ``names``, ``latents`` and ``labels``. .parquet has columns ``name``, ``label`` and ``latent``, a
-    list of float32. .csv has columns ``name``, ``label`` and ``z0`` to ``z(L−1)``.
+    list of float32. .csv has columns ``name``, ``label`` and ``z0`` to ``z(L−1)``. Codes are called ``codes`` in .npz;
+    ``codes``, a list of rows, in .parquet; and ``c0``, ``c1``, ... row by row in .csv.
 
     Args:
         path: File with one of these extensions.
         names: Names of the images.
-        latents: float32 ``[N, L]``.
+        latents: Latents, float ``[N, L]``; or codes, int64 ``[N, rows, columns]``.
         labels: Class names of the images.
     """
-    values = latents.float().numpy()
+    are_codes = not latents.is_floating_point()
+    values = latents.numpy() if are_codes else latents.float().numpy()
     extension = path.suffix.lower()
     if extension == ".npz":
-        arrays: dict[str, Any] = {"names": np.array(names, dtype=str), "latents": values}
+        arrays: dict[str, Any] = {"names": np.array(names, dtype=str), "codes" if are_codes else "latents": values}
         if labels is not None:
             arrays["labels"] = np.array(labels, dtype=str)
         buffer = io.BytesIO()
@@ -57,14 +59,17 @@ def write_latents(path: Path, names: Sequence[str], latents: Tensor, labels: Seq
     if labels is not None:
         columns["label"] = labels
     if extension == ".csv":
-        columns |= {f"z{i}": column.tolist() for i, column in enumerate(values.T)}
+        flat = values.reshape(len(values), -1)
+        columns |= {f"{'c' if are_codes else 'z'}{i}": column.tolist() for i, column in enumerate(flat.T)}
         write_table(path, columns)
         return
     import pyarrow
     from pyarrow import parquet
 
-    flat = pyarrow.array(values.reshape(-1))
-    table = pyarrow.table({**columns, "latent": pyarrow.FixedSizeListArray.from_arrays(flat, values.shape[1])})
+    lists = pyarrow.array(values.reshape(-1))
+    for size in values.shape[:0:-1]:
+        lists = pyarrow.FixedSizeListArray.from_arrays(lists, size)
+    table = pyarrow.table({**columns, "codes" if are_codes else "latent": lists})
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(table, sink)
     atomic_write_bytes(path, sink.getvalue().to_pybytes())

@@ -4,9 +4,9 @@
 
 Latents are compared as the noise from which the prior would produce them. A distance of 1 is then one standard
 deviation of the prior, and does not depend on how the network scales its latents. Latents of an autoencoder without a
-prior are compared directly, as are the summaries of grids and the top levels of hierarchies. Differences that the
-latent does not encode are invisible. The plane uses the latents directly, because all directions of the noise have
-equal variance.
+prior are compared directly, as are the summaries of grids and codes, and the top levels of hierarchies. Differences
+that the latent does not encode are invisible. The plane uses the latents directly, because all directions of the noise
+have equal variance.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_VARIANCE = 1e-12  # relative to the largest; smaller variances are rounding 
 def standardized(model: LatentModel, codes: Tensor) -> Tensor:
     """Convert the summaries of latents ``[N, S]`` to the prior's noise, float64 on the CPU.
 
-    They are unchanged if there is no prior, and for grids and levels, whose priors are standard normal or not normal.
+    They are unchanged if there is no prior, and for grids, levels and codes, whose priors are standard normal or not.
     """
     pz = model.drawn_from() if model.latent == "vector" else None
     normal = None if pz is None else pz.moments

@@ -21,6 +21,7 @@ from vaekit.data import Images, Selection, check_float, match_group, to_float, t
 from vaekit.errors import NotFinite, UserError, argument
 from vaekit.latent.levels import Moved
 from vaekit.latent.paths import points
+from vaekit.model.distributions.base import LatentDistribution
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.memory import physical_bytes
@@ -42,6 +43,7 @@ __all__ = [
     "generate_in_pieces",
     "group_latents",
     "interpolate",
+    "posteriors",
     "reconstruct",
     "stored_columns",
     "thinned",
@@ -76,16 +78,24 @@ def encode(
     Raises:
         NotFinite: If a latent is NaN or infinite.
     """
-    assert not model.training, "call model.eval() first: public inference never runs in training mode"
-    device = _device(model)
-    view, batch_size = view or (lambda z: z), model.at_once(batch_size)
+    view = view or (lambda z: z)
     size = view(torch.zeros(1, model.latent_dim)).shape[1]
     codes = torch.zeros(len(pixels), size)  # allocated at once, to avoid fragmentation by small pieces
-    for start in range(team.rank * batch_size, len(pixels), team.size * batch_size):
-        chunk = to_float(pixels[start : start + batch_size].to(device))
-        codes[start : start + len(chunk)] = view(model.encode(chunk).mean)
+    for rows, qz in posteriors(model, pixels, batch_size, team):
+        codes[rows] = view(qz.mean)
     team.sum_(codes)
     return finite(codes, "latents")
+
+
+def posteriors(
+    model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128, team: Team = ALONE
+) -> Iterator[tuple[slice, LatentDistribution]]:
+    """Yield this process's batches of images, uint8 ``[N, C, H, W]``: their rows, and the posterior of each."""
+    assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    device, batch_size = _device(model), model.at_once(batch_size)
+    for start in range(team.rank * batch_size, len(pixels), team.size * batch_size):
+        chunk = to_float(pixels[start : start + batch_size].to(device))
+        yield slice(start, start + len(chunk)), model.encode(chunk)
 
 
 @torch.inference_mode()

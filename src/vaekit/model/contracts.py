@@ -38,7 +38,8 @@ __all__ = [
 ]
 
 Shape = tuple[int, int, int]  #: channels, height and width
-LatentShape = tuple[int, ...]  #: of one level: ``(L,)`` for a vector, ``(channels, rows, columns)`` for a grid
+#: Of one level: a vector ``(L,)``, a grid ``(channels, rows, columns)``, or the vectors of codes ``(rows, columns, D)``.
+LatentShape = tuple[int, ...]
 
 
 @dataclass(frozen=True)

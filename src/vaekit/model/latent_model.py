@@ -79,14 +79,17 @@ class LatentModel(nn.Module):
     def summary(self, z: Tensor) -> Tensor:
         """Reduce flat latents ``[N, L]`` to the part by which images are compared, ``[N, S]``.
 
-        A vector stays as it is. A grid is averaged down to at most 4×4 cells, because single cells depend on where
-        something is to the pixel. Of several levels, only the top one is used.
+        A vector stays as it is. A grid, also one of the vectors of codes, is averaged down to at most 4×4 cells,
+        because single cells depend on where something is to the pixel. Of several levels, only the top one is used.
         """
         top, shape = self.split_levels(z)[0], self.latent_shapes[0]
         if len(shape) == 1:
             return top
-        cells = (min(shape[1], _SUMMARY_CELLS), min(shape[2], _SUMMARY_CELLS))
-        return F.adaptive_avg_pool2d(top.unflatten(1, shape), cells).flatten(1)
+        grid = top.unflatten(1, shape)
+        if self.latent == "codes":
+            grid = grid.movedim(-1, 1)
+        rows, columns = (min(side, _SUMMARY_CELLS) for side in grid.shape[2:])
+        return F.adaptive_avg_pool2d(grid, (rows, columns)).flatten(1)
 
     @property
     def can_draw(self) -> bool:

@@ -112,7 +112,7 @@ class VectorQuantizer(Quantizer):
         unit = F.normalize(features, dim=-1)
         tokens = self.tokens_of(unit)
         chosen = self.vectors_of(tokens)
-        return unit + (chosen - unit).detach(), tokens, (unit - chosen.detach()).square().sum(-1)
+        return _straight_through(chosen, unit), tokens, (unit - chosen.detach()).square().sum(-1)
 
     def tokens_of(self, vectors: Tensor) -> Tensor:
         """Return the tokens ``[...]`` of the codebook's vectors nearest to ``vectors`` ``[..., D]``."""
@@ -177,7 +177,7 @@ class ScalarQuantizer(Quantizer):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantize features: see :meth:`Quantizer.forward`. The distances are zero, so there is no commitment."""
         bounded = (features + self.shift).tanh() * self._half() - self._offset()
-        vectors = (bounded + (self._rounded(bounded) - bounded).detach()) / (self.levels // 2)
+        vectors = _straight_through(self._rounded(bounded), bounded) / (self.levels // 2)
         return vectors, self.tokens_of(vectors), features.new_zeros(features.shape[:-1])
 
     def _half(self) -> Tensor:
@@ -258,6 +258,10 @@ class CodePosterior(Posterior):
     def forward(self, features: Tensor) -> Tokens:
         return self._of(self.project(features.unflatten(1, self.grid)).flatten(2).mT.contiguous())
 
+    def latents_of(self, tokens: Tensor) -> Tensor:
+        """Return the latents ``[..., H · W · D]`` of tokens ``[..., H, W]``."""
+        return self.quantiser.vectors_of(tokens).flatten(-3)
+
     def _of(self, cells: Tensor) -> Tokens:
         vectors, tokens, squares = self.quantiser(cells)
         return Tokens(vectors.flatten(1), cells, tokens, self.commitment * squares.sum(-1))
@@ -283,6 +287,11 @@ class CodebookPosterior(CodePosterior):
         """Quantize the same features again, with the codebook as it is after :meth:`observe`."""
         assert isinstance(qz, Tokens)
         return self._of(qz.features)
+
+
+def _straight_through(rounded: Tensor, given: Tensor) -> Tensor:
+    """``rounded`` to the last bit, with the gradient of ``given`` (Bengio et al. 2013, Sec. 2.3)."""
+    return rounded.detach() + (given - given.detach())
 
 
 def _coarsest_grid(recipe: Recipe, shape: Shape) -> tuple[int, int, int]:

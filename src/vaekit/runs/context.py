@@ -56,6 +56,11 @@ class ChosenImages:
         """The labels, int64 ``[n]``, if there are any."""
         return None if self.opened.labels is None else self.opened.labels[torch.from_numpy(self.rows)]
 
+    @property
+    def label_names(self) -> list[str] | None:
+        """The class of each image, if there are labels."""
+        return None if self.labels is None else [self.opened.classes[i] for i in self.labels.tolist()]
+
 
 @dataclass(frozen=True, eq=False)
 class RunContext:

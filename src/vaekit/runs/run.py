@@ -195,12 +195,25 @@ class Run:
         """
         return reconstruct.encode_in_tiles(self.context, data) if tiled else self.context.encode(data)
 
+    def codes(self, data: Any) -> Tensor:
+        """Encode images to discrete codes, int64 ``[N, rows, columns]`` on the CPU, with recipes such as ``vq-vae``.
+
+        :meth:`encode` returns their vectors, which is what all other methods work on. :meth:`decode` takes both.
+
+        Args:
+            data: Images.
+
+        Raises:
+            UserError: If the latents of the model are not codes.
+        """
+        return search.codes(self.context, data)
+
     def decode(self, latents: Any, *, size: tuple[int, int] | None = None) -> Result:
         """Decode latents to a figure; its ``pixels`` are uint8 ``[N, C, H, W]``.
 
         Args:
-            latents: ``[N, latent_dim]``; with ``size``, grids ``[N, channels, rows, columns]`` as ``encode`` returns
-                them for ``tiled=True``.
+            latents: ``[N, latent_dim]``, or integers ``[N, rows, columns]`` as :meth:`codes` returns them; with
+                ``size``, grids ``[N, channels, rows, columns]`` as ``encode`` returns them for ``tiled=True``.
             size: Height and width of images that are not of the run's size.
         """
         if size is not None:
@@ -229,7 +242,7 @@ class Run:
         return self.context.stored()
 
     def save_codes(self, out: str | Path, data: Any = None, split: str | None = None) -> Result:
-        """Write names, labels and latents of images to a file.
+        """Write names, labels and latents of images to a file; discrete codes are written as integers.
 
         Args:
             out: A ``.npz``, ``.parquet`` or ``.csv`` file.
@@ -237,7 +250,8 @@ class Run:
             split: The part. By default, all.
 
         Returns:
-            The numbers ``written``, ``images`` and ``latents``.
+            The numbers ``written``, ``images`` and ``latents``; for codes, ``rows``, ``columns`` and
+            ``number_of_codes`` in place of the latter.
         """
         return search.save_codes(self.context, Path(out), data, split)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.config.recipe import Recipe
-from vaekit.model.contracts import Network, Shape
+from vaekit.model.contracts import LatentShape, Network, Shape
 from vaekit.pixels.sizes import suggested
 
 __all__ = [
@@ -79,6 +79,12 @@ class ResNet(Network):
     def decoder(self, shape: Shape, latent_dim: int) -> ResNetDecoder:
         (width, patch), row = self._sizes(), self.recipe
         return ResNetDecoder(shape, width, row.depth, patch, latent_dim, row.smallest_grid, row.latent == "codes")
+
+    def latent_shapes(self, shape: Shape) -> tuple[LatentShape, ...]:
+        if self.recipe.latent != "codes":
+            return super().latent_shapes(shape)
+        _, rows, columns = Grid(shape, *self._sizes(), self.recipe.smallest_grid).coarsest
+        return ((rows, columns, self.recipe.code_size),)
 
     def features(self, encoder: nn.Module, shape: Shape) -> int:
         return math.prod(Grid(shape, *self._sizes(), self.recipe.smallest_grid).coarsest)

@@ -45,7 +45,9 @@ def python_example(facts: Facts) -> str:
     lines = ["import vaekit as vk", "", f"run = vk.load({quoted})"]
     if serves("generate", facts.recipe):
         lines.append('run.generate(18, seed=0).save("new.png")')
-    if serves("encode", facts.recipe):
+    if serves("codes", facts.recipe):
+        lines.append(f'codes = run.codes("{_images(facts)}")  # integers [N, rows, columns]')
+    else:
         lines.append(f'z = run.encode("{_images(facts)}")  # posterior means, [N, {facts.recipe.latent_dim}]')
     lines.append(f'run.compare("{_images(facts)}").save("pairs.png")')
     return "\n".join(lines)

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vaekit.data.number_inputs import as_latents
+from vaekit.data.number_inputs import as_integers, as_latents, as_numbers
 from vaekit.errors import UserError
 from vaekit.latent import ops
+from vaekit.latent.codes import latents_of
 from vaekit.model.conditioning import parse_condition
 from vaekit.runs.context import RunContext, sheet_of
 from vaekit.runs.result import Result
@@ -33,8 +34,13 @@ def generate(
 
 
 def decode(run: RunContext, latents: Any) -> Result:
-    """Decode latents ``[N, latent_dim]``."""
-    return Result(sheet_of(ops.decode(run.model, as_latents(latents, run.model.latent_dim))))
+    """Decode latents ``[N, latent_dim]``, or codes ``[N, rows, columns]``."""
+    model = run.model
+    if model.latent == "codes" and as_numbers(latents, "latents").ndim == 3:
+        z = latents_of(model, as_integers(latents, "latents"), "latents")
+    else:
+        z = as_latents(latents, model.latent_dim)
+    return Result(sheet_of(ops.decode(model, z)))
 
 
 def _condition_of(run: RunContext, condition: Mapping[str, Any] | Sequence[str]) -> Tensor | None:

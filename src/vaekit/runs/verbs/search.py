@@ -17,11 +17,12 @@ from vaekit.figures.grid import Sheet
 from vaekit.figures.mosaic import Atlas, chosen_cells
 from vaekit.latent import neighbors as search
 from vaekit.latent import ops
+from vaekit.latent.codes import code_grid, encode_codes
 from vaekit.latent.latents_file import check_latents_file, write_latents
 from vaekit.runs.context import RunContext, files_of
 from vaekit.runs.result import Result
 
-__all__ = ["map_", "neighbors", "save_codes"]
+__all__ = ["codes", "map_", "neighbors", "save_codes"]
 
 _MOST_QUERIES = 10
 _MOST_SHOWN = 20  # neighbors per image on a sheet
@@ -85,14 +86,26 @@ def map_(run: RunContext, data: Any, split: str | None) -> Result:
     return Result(Atlas(found.pixels[rows], places, shown, found.classes), numbers)
 
 
+def codes(run: RunContext, data: Any) -> Tensor:
+    """Return the discrete codes ``[N, rows, columns]`` of images."""
+    run.needs("codes")
+    return encode_codes(run.model, run.pixels(data))
+
+
 def save_codes(run: RunContext, out: Path, data: Any, split: str | None) -> Result:
-    """Write names, labels and latents as .npz, .parquet or .csv."""
+    """Write names, labels, and latents or codes as .npz, .parquet or .csv."""
     run.needs("encode")
     check_latents_file(out)
-    found = _encoded(run, data, split)
+    has_codes, chosen = run.model.latent == "codes", run.choose(data, split or "all")
+    encode = encode_codes if has_codes else ops.encode
+    values = encode(run.model, chosen.pixels, team=run.team(chosen))
     if run.leads:
-        write_latents(out, found.names, found.latents, found.label_names)
-    return Result(numbers={"written": str(out), "images": len(found.latents), "latents": found.latents.shape[1]})
+        write_latents(out, chosen.names, values, chosen.label_names)
+    numbers = {"written": str(out), "images": len(values)}
+    if not has_codes:
+        return Result(numbers=numbers | {"latents": values.shape[1]})
+    grid = code_grid(run.model)
+    return Result(numbers=numbers | {"rows": grid.rows, "columns": grid.columns, "number_of_codes": grid.count})
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,19 +119,14 @@ class _Encoded:
     labels: Tensor | None
     classes: tuple[str, ...]
 
-    @property
-    def label_names(self) -> list[str] | None:
-        """Return the class of each image, if there are labels."""
-        return None if self.labels is None else [self.classes[i] for i in self.labels.tolist()]
-
     def facts(self, row: int) -> dict[str, Any]:
         """Return the name of an image, and its class."""
         label = {} if self.labels is None else {"label": self.classes[int(self.labels[row])]}
         return {"name": self.names[row], **label}
 
 
-def _encoded(run: RunContext, data: Any, split: str | None, view: Callable[[Tensor], Tensor] | None = None) -> _Encoded:
-    """Return the images to work on, by default all, with their latents or a view of them."""
+def _encoded(run: RunContext, data: Any, split: str | None, view: Callable[[Tensor], Tensor]) -> _Encoded:
+    """Return the images to work on, by default all, with a view of their latents."""
     chosen = run.choose(data, split or "all")
     pixels = chosen.pixels
     latents = ops.encode(run.model, pixels, team=run.team(chosen), view=view)
