@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +137,26 @@ def test_files_that_are_not_used_are_named_once(tmp_path: Path, vaekit: Callable
     assert notes[0] in vaekit("data", tmp_path).out
     answer = vaekit("train", tmp_path, "--recipe", "seed-ae", "--epochs", 1, "--out", tmp_path.parent / "run")
     assert answer.err.count("not used: ") == 1
+
+
+def test_pipes_loops_and_empty_folders_are_named(tmp_path: Path, vaekit: Callable) -> None:
+    pictures(tmp_path, 12)
+    for name in ("pipe.jpg", "pipe"):
+        os.mkfifo(tmp_path / name)
+    for name in ("empty.jpg", "full.png"):
+        (tmp_path / name).mkdir()
+    shutil.copy(next(tmp_path.glob("*.png")), tmp_path / "full.png" / "inside.png")
+    for name, target in (("loop", "."), ("self.png", "self.png")):
+        (tmp_path / name).symlink_to(target)
+    assert dict(open_images(tmp_path).skipped) == {
+        "pipe.jpg": "a named pipe, not a file",
+        "pipe": "a named pipe, not a file",
+        "empty.jpg/": "a folder, and empty",
+        "loop/": "a link to a folder that it is in",
+        "self.png": "a symbolic link that leads to itself",
+    }
+    answer = vaekit("data", tmp_path)
+    assert answer.code == 0 and all(name in answer.out for name in ("pipe.jpg: a named pipe", "loop/: a link"))
 
 
 def test_a_table_with_other_separators_is_refused_with_the_reason() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,7 +57,7 @@ def test_the_example_needs_no_pytorch_and_does_what_the_run_does(
     face = run.images("test").pixels[0]
     Image.fromarray(face.permute(1, 2, 0).numpy()).save(tmp_path / "me.png")
     script = artefact / "example.py"
-    assert len(script.read_text().splitlines()) <= 36
+    assert len(script.read_text().splitlines()) <= 54
     without = "import sys; sys.modules['torch'] = sys.modules['vaekit'] = None; import runpy; sys.argv = sys.argv[1:]; "
     words = [str(script), str(tmp_path / "me.png"), str(tmp_path / "out.png"), "glasses=300.0"]
     subprocess.run([sys.executable, "-c", without + "runpy.run_path(sys.argv[0])", *words], check=True)
@@ -64,9 +66,39 @@ def test_the_example_needs_no_pytorch_and_does_what_the_run_does(
     assert np.abs(found - expected).max() <= 1
     plain = run.reconstruct(face[None]).pixels[0].permute(1, 2, 0).numpy().astype(int)
     assert np.abs(expected - plain).max() > 20  # or the comparison would say nothing
-    for wrong, said in ((words[1:2], "python example.py PHOTO"), ([*words[1:3], "glases=1"], "there is no direction")):
+    subprocess.run([sys.executable, script, *words[1:3], "glasses"], check=True)
+    found = np.asarray(Image.open(tmp_path / "out.png")).astype(int)
+    expected = run.edit(face[None], {"glasses": 1.0}).pixels[0].permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(found - expected).max() <= 1
+    for wrong, said in (
+        (words[1:2], "pip install numpy pillow onnxruntime"),
+        ([*words[1:3], "glases=1"], "there is no direction"),
+        ([*words[1:3], "glases"], "there is no direction 'glases'"),
+        ([*words[1:3], "glasses=much"], "expected a number as the strength, such as glasses=2"),
+        (["nowhere.png", words[2]], "nowhere.png cannot be read"),
+    ):
         told = subprocess.run([sys.executable, str(script), *wrong], capture_output=True, text=True)
         assert told.returncode == 1 and said in told.stderr and "Traceback" not in told.stderr
+
+
+def test_the_example_names_the_packages_that_it_needs(artefact: Path) -> None:
+    without = "import sys; sys.modules['onnxruntime'] = None; import runpy; runpy.run_path(sys.argv[1])"
+    told = subprocess.run([sys.executable, "-c", without, artefact / "example.py"], capture_output=True, text=True)
+    assert told.returncode == 1
+    assert told.stderr == "onnxruntime is missing; run: pip install numpy pillow onnxruntime\n"
+
+
+def test_the_readme_lists_the_files_and_its_commands_run(artefact: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(artefact, tmp_path / "export"))
+    text = (folder / "README.md").read_text("utf-8")
+    listed = {name for row in re.findall(r"^\| (\S.*?) \|", text, re.M) for name in row.split(", ")}
+    assert listed - {"file"} == {path.name for path in folder.iterdir()} - {"README.md"}
+    _, *commands = re.findall(r"```sh\n(.*?)```", text, re.S)[0].splitlines()
+    Image.new("RGB", (20, 20), "navy").save(tmp_path / "photo.jpg")
+    for command in commands[:-1]:
+        words = [sys.executable, *(word.replace("photo.jpg", "../photo.jpg") for word in shlex.split(command)[1:])]
+        subprocess.run([word.replace("out.png", "../out.png") for word in words], check=True, cwd=folder)
+    assert len(commands) == 3 and commands[-1] == "vaekit verify ." and (tmp_path / "out.png").exists()
 
 
 @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "model.json", "check.npz", "example.py", SUMS])

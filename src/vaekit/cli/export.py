@@ -31,8 +31,8 @@ def export(
 ) -> None:
     """Export a run to ONNX, for use without PyTorch.
 
-    The folder holds the networks, a description of the steps around them, an example and checksums. Before the command
-    succeeds, it compares the export with PyTorch on real images.
+    The folder holds the networks, a description of the steps around them, an example, a README and checksums. Before
+    the command succeeds, it compares the export with PyTorch on real images.
 
     Example: vaekit export runs/portraits --out portraits-onnx
     """

@@ -6,6 +6,7 @@
     model.json     preprocessing, prior, directions, and the measured differences from PyTorch
     check.npz      inputs that reveal nothing about the training images, and PyTorch's outputs
     example.py     encodes, edits and decodes an image with numpy, pillow and onnxruntime
+    README.md      the files and the commands that use them
     SHA256SUMS     checksums of all other files, in the format of ``sha256sum --check``
 
 The checksums do not reveal a change of both a file and its checksum. The ``digest``, the SHA-256 of SHA256SUMS, does,

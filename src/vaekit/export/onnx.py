@@ -21,6 +21,7 @@ from vaekit.data import Form, to_float
 from vaekit.errors import UserError, argument, nearest
 from vaekit.export.bundle import SUMS, TOLERANCES, Session, differences, digest_of, sums_of
 from vaekit.export.description import FORMAT_VERSION, PRIOR
+from vaekit.export.readme import readme
 from vaekit.latent.directions import Direction
 from vaekit.model.distributions.base import LatentDistribution, NormalDistribution
 from vaekit.model.distributions.latent import DiagonalNormal, Mixture
@@ -156,6 +157,7 @@ def export(
         (folder / "example.py").write_text(
             (files("vaekit.export") / "artefact_example.txt").read_text(encoding="utf-8")
         )
+        (folder / "README.md").write_text(readme(described), encoding="utf-8")
         (folder / SUMS).write_text(sums_of(folder))
         digest = digest_of(folder)
     return {"written": str(out), "precision": precision, **checked, "digest": digest}

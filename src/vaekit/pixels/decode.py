@@ -6,6 +6,7 @@ background, unless an alpha channel is requested.
 
 from __future__ import annotations
 
+import errno
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
@@ -225,6 +226,8 @@ def reason(error: Exception) -> str:
         return "permission denied"
     if isinstance(error, FileNotFoundError):
         return "file not found"
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return "a symbolic link that leads to itself"
     if "could not create decoder object" in str(error):  # WebP's message for a truncated file
         return "image file is truncated or damaged"
     text = str(error).strip().splitlines()

@@ -14,9 +14,13 @@ import numpy as np
 
 from vaekit.errors import UserError
 from vaekit.pixels.byte_ranges import Readable, Span
+from vaekit.pixels.decode import IMAGE_ENDINGS
+from vaekit.system.regular_files import odd_kind
 
-__all__ = ["Files", "list_folder", "list_paths", "stamp_of", "visible"]
+__all__ = ["NOT_A_FILE", "Files", "list_folder", "list_paths", "stamp_of", "visible"]
 
+
+NOT_A_FILE = ", not a file"  #: end of the reason why a pipe or device is skipped
 
 _MOST_VISITS = 16  # to one folder through links; two links per folder would double the visits with every level
 
@@ -119,6 +123,7 @@ class _Place(NamedTuple):
 def _walk(folder: Path, names: list[str], skipped: list[tuple[str, str]]) -> None:
     """Collect the files below a folder, at any depth."""
     visits: Counter[tuple[int, int]] = Counter()
+    like_images: list[str] = []  # folders
     waiting: list[tuple[str, str, _Place | None]] = [(str(folder), "", None)]
     while waiting:
         path, prefix, above = waiting.pop()
@@ -126,22 +131,29 @@ def _walk(folder: Path, names: list[str], skipped: list[tuple[str, str]]) -> Non
             status = os.stat(path)
             place = _Place((status.st_dev, status.st_ino), above)
             if place.is_loop():
+                skipped.append((prefix, "a link to a folder that it is in"))
                 continue
             visits[place.key] += 1
             if visits[place.key] > _MOST_VISITS:
                 skipped.append((prefix, f"links lead to this folder more than {_MOST_VISITS} times"))
                 continue
-            folders = _scan(path, prefix, names)
+            folders = _scan(path, prefix, names, skipped)
         except OSError as error:
             if not prefix:
                 raise
             skipped.append((prefix, (error.strerror or "cannot be read").lower()))
             continue
         waiting += [(below, f"{name}/", place) for below, name in reversed(folders)]
+        like_images += [f"{name}/" for _, name in folders if name.lower().endswith(IMAGE_ENDINGS)]
+    skipped += [(name, "a folder, and empty") for name in like_images if not _holds_any(name, names)]
 
 
-def _scan(path: str, prefix: str, names: list[str]) -> list[tuple[str, str]]:
-    """Append the files of a folder to ``names``; return paths and names of its subfolders."""
+def _holds_any(folder: str, names: list[str]) -> bool:
+    return any(name.startswith(folder) for name in names)
+
+
+def _scan(path: str, prefix: str, names: list[str], skipped: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Append the files of a folder to ``names``, pipes and devices to ``skipped``; return its subfolders."""
     folders = []
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -150,6 +162,10 @@ def _scan(path: str, prefix: str, names: list[str]) -> list[tuple[str, str]]:
                 folders.append((entry.path, prefix + entry.name))
             elif kind == "file":
                 names.append(prefix + entry.name)
+            elif visible(entry.name):
+                skipped.append(
+                    (prefix + entry.name, (odd_kind(Path(entry.path).resolve()) or "something") + NOT_A_FILE)
+                )
     return folders
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaekit.data.ingest.files import Files
+from vaekit.data.ingest.files import NOT_A_FILE, Files
 from vaekit.data.ingest.loader import load_files
 from vaekit.data.sources.archive import ARCHIVE_ENDINGS
 from vaekit.data.sources.content_type import images_by_content
@@ -40,7 +40,7 @@ def read_tree(
     layout = thin(layout, most)
     loaded = load_files(files, layout.names, layout.root, form, is_sample=most is not None)
     attributes, notes = join_tables([layout.names[index] for index in loaded.kept], layout.cells)
-    blocked = [(name, why) for name, why in files.skipped if is_image(name) or is_table(name) or name.endswith("/")]
+    blocked = [entry for entry in files.skipped if _is_worth_a_note(*entry)]
     return Rows(
         pixels=loaded.pixels,
         names=loaded.names,
@@ -54,6 +54,11 @@ def read_tree(
         notes=[*layout.notes, *loaded.notes, *notes],
         dim=loaded.dim,
     )
+
+
+def _is_worth_a_note(name: str, why: str) -> bool:
+    """Whether the user should know that an entry was skipped."""
+    return is_image(name) or is_table(name) or name.endswith("/") or why.endswith(NOT_A_FILE)
 
 
 def layout_of(files: Files, flat: bool = False) -> Layout:

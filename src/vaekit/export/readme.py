@@ -1,0 +1,36 @@
+"""The README.md of an export: what each file is, and the commands that use it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["readme"]
+
+
+def readme(described: Mapping[str, Any]) -> str:
+    """Return the text for an export with this ``model.json``."""
+    image, directions = described["image"], list(described["directions"])
+    colors = {1: "gray", 3: "color", 4: "partially transparent color"}[image["channels"]]
+    has_network = described["prior"] is not None and described["prior"]["network"] is not None
+    files = {
+        "encoder.onnx": "image, float32 `[N, C, H, W]` in [0, 1] → latent `[N, L]`",
+        "decoder.onnx": "latent `[N, L]` → image",
+        **({"prior.onnx": "noise `[N, L + 1]`, standard normal → latent of a new image"} if has_network else {}),
+        "model.json": "preprocessing, prior, directions, and the measured differences from PyTorch",
+        "example.py": "encodes, edits and decodes an image",
+        "check.npz, SHA256SUMS": "what `vaekit verify` checks",
+    }
+    rows = "\n".join(f"| {name} | {content} |" for name, content in files.items())
+    named = next((name for name in directions if name.isprintable()), None)
+    edit = [] if named is None else [f"python example.py photo.jpg edited.png {shlex.quote(f'{named}=2')}"]
+    commands = ["pip install numpy pillow onnxruntime", "python example.py photo.jpg out.png", *edit, "vaekit verify ."]
+    return (
+        f"# An autoencoder for {image['height']}×{image['width']} {colors} images\n\n"
+        f"Exported by {described['made_by']} as ONNX networks with {described['latent_dim']} latents, for use without "
+        "PyTorch.\n\n"
+        f"| file | content |\n|---|---|\n{rows}\n\n"
+        "In this folder:\n\n```sh\n" + "\n".join(commands) + "\n```\n\n"
+        "Only `vaekit verify` needs vaekit: `pip install 'vaekit[export]'`.\n"
+    )
