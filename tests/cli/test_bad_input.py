@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import shlex
@@ -137,8 +138,8 @@ RUNS = {
     "evaluate other": "other is not a run",
     "evaluate file": "file is not a run",
     f"evaluate {'x' * 300}": "name too long",
-    "evaluate not-json": "not-json/config.json is not the configuration of a run",
-    "evaluate not-text": "not-text/config.json cannot be read",
+    "evaluate not-json": "not-json/config.json is not the configuration of a run: it is no JSON object; restore it",
+    "evaluate not-text": "not-text/config.json is not UTF-8 text; restore it from a copy, or train again with",
     "evaluate run --split nonsense": "nonsense",
     "evaluate run missing": "'missing'",
     "evaluate run --iwae 2.5": "--iwae: 2.5: expected a whole number",
@@ -416,6 +417,38 @@ def test_data_that_changed_or_went(here: Path, vaekit: Callable) -> None:
         assert gone.code == 2 and "no longer at" in gone.err and "as DATA" in gone.err
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "config.json is empty; restore it from a copy, or train again with another --out"),
+        (b"[]", "it is no JSON object; restore it"),
+        (b"{}", "it has no format_version; restore it"),
+        (b'{"a": ', "is not valid JSON at line 1, column 7; restore it"),
+        (b"[" * 100_000, "is nested too deeply; restore it"),
+        (None, "damaged is not a run: its config.json is missing; restore it"),
+    ],
+)
+def test_a_damaged_configuration_is_to_be_restored(
+    here: Path, vaekit: Callable, digits_ae: Path, content: bytes | None, said: str
+) -> None:
+    shutil.copytree(digits_ae, "damaged")
+    path = Path("damaged/config.json")
+    path.unlink() if content is None else path.write_bytes(content)
+    answer = vaekit("evaluate", "damaged")
+    assert answer.code == 2 and said in answer.err
+    again = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 2, "--out", "damaged")
+    assert again.code == 2 and "restore it from a copy, or train again with another --out" in again.err
+
+
+def test_an_edited_configuration_is_to_be_undone(here: Path, vaekit: Callable, digits_ae: Path) -> None:
+    shutil.copytree(digits_ae, "damaged")
+    config = json.loads(Path("damaged/config.json").read_text())
+    config["recipe"]["latent_dim"] += 1
+    Path("damaged/config.json").write_text(json.dumps(config))
+    answer = vaekit("evaluate", "damaged")
+    assert answer.code == 2 and "; undo the changes to config.json, or train again with another --out" in answer.err
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "latents.safetensors", "state.safetensors"])
 def test_a_damaged_run_is_mended_by_its_train_command(here: Path, vaekit: Callable, digits_ae: Path, name: str) -> None:
     shutil.copytree(digits_ae, "damaged")
@@ -424,7 +457,9 @@ def test_a_damaged_run_is_mended_by_its_train_command(here: Path, vaekit: Callab
     command = ("train", "digits", "--recipe", "seed-ae", "--epochs", 2, "--out", "damaged")
     if name == "state.safetensors":  # all that went before is lost with it
         answer = vaekit(*command)
-        assert answer.code == 2 and "no state in damaged can be read" in answer.err
+        assert answer.code == 2 and "no state in damaged can be read, because state.safetensors " in answer.err
+        assert "with another --out, and with --init damaged to start from its weights" in answer.err
+        assert vaekit(*command[:-1], "again", "--init", "damaged").code == 0
         return
     if name == "weights.safetensors":
         answer = vaekit("evaluate", "damaged")

@@ -141,11 +141,12 @@ def test_files_that_are_not_used_are_named_once(tmp_path: Path, vaekit: Callable
 
 def test_pipes_loops_and_empty_folders_are_named(tmp_path: Path, vaekit: Callable) -> None:
     pictures(tmp_path, 12)
-    for name in ("pipe.jpg", "pipe"):
-        os.mkfifo(tmp_path / name)
+    first = next(tmp_path.glob("*.png"))
     for name in ("empty.jpg", "full.png"):
         (tmp_path / name).mkdir()
-    shutil.copy(next(tmp_path.glob("*.png")), tmp_path / "full.png" / "inside.png")
+    shutil.copy(first, tmp_path / "full.png" / "inside.png")
+    for name in ("pipe.jpg", "pipe"):
+        os.mkfifo(tmp_path / name)
     for name, target in (("loop", "."), ("self.png", "self.png")):
         (tmp_path / name).symlink_to(target)
     assert dict(open_images(tmp_path).skipped) == {

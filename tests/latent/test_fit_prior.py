@@ -183,7 +183,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path = tmp_path / "ae" / "prior.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     assert vk.load(tmp_path / "ae").model.fitted_prior is None
-    assert f"{path} is damaged and not used: cannot be read" in capsys.readouterr().err
+    assert f"{path} is damaged and not used: cannot be read (" in capsys.readouterr().err
 
 
 def test_the_verb_prints_how_well_it_fits(tmp_path: Path, vaekit: Callable) -> None:

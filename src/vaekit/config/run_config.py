@@ -13,14 +13,15 @@ from typing import Annotated, TypedDict
 
 from vaekit.config.parts import OwnPart, check_registered
 from vaekit.config.recipe import Recipe, check
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.pixels.choices import FITS, FRAMES
-from vaekit.system.schema import COUNT, POSITIVE, Choice, Pattern, Range, record
+from vaekit.system.schema import COUNT, POSITIVE, Choice, Pattern, Range, parse, record
 
 __all__ = [
     "BINARIZE",
     "FORMAT_VERSION",
     "PRECISIONS",
+    "RESTORE",
     "Condition",
     "DataConfig",
     "Engine",
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+
+#: The remedy for a run without a valid configuration.
+RESTORE = f"restore it from a copy, or train again with another {argument('out')}"
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -145,15 +149,13 @@ class RunConfig:
         return json.dumps(values, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, where: str = "config.json") -> RunConfig:
+    def from_json(cls, text: str | bytes, where: str = "config.json") -> RunConfig:
         """Parse the JSON; raises :class:`UserError` if it is invalid (:mod:`vaekit.system.schema`)."""
-        try:
-            raw = json.loads(text)
-            version = raw["format_version"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(
-                f"{where} is not the configuration of a run ({_why(error)}); name another folder"
-            ) from error
+        raw = parse(text, where, RESTORE)
+        if not isinstance(raw, dict) or "format_version" not in raw:
+            wrong = "has no format_version" if isinstance(raw, dict) else "is no JSON object"
+            raise UserError(f"{where} is not the configuration of a run: it {wrong}; {RESTORE}")
+        version = raw["format_version"]
         if version != FORMAT_VERSION:
             raise UserError(
                 f"{where} has format_version {version}, but this vaekit reads {FORMAT_VERSION}; upgrade vaekit"
@@ -165,7 +167,3 @@ class RunConfig:
         except UserError as error:
             raise UserError(f"{where}: recipe.{error}") from error
         return config
-
-
-def _why(error: Exception) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.latent.directions import METHODS, Direction
 from vaekit.system.files import file_digest, load_tensors, save_tensors
 from vaekit.system.notes import note_once
@@ -64,12 +64,12 @@ def load_directions(folder: Path, images_seen: int, latent_dim: int) -> dict[Key
     path = folder / _NAME
     if not path.exists():
         return {}
-    lost = "directions of labels and attributes are fitted again; add those of folders again"
+    lost = f"directions of labels and attributes are fitted again, those of folders only with {argument('direction')}"
     try:
         tensors, facts = load_tensors(path)
         stored, directions = _read(path, tensors, facts, latent_dim)
-    except UserError as error:
-        note_once(f"{path} is damaged and not used: {str(error).removeprefix(str(path)).strip(': ')}; {lost}")
+    except UserError:
+        note_once(f"{path} is damaged and not used; {lost}")
         return {}
     if stored.images_seen == images_seen:
         return directions

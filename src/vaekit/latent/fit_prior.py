@@ -143,7 +143,7 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | N
             return None, f"{path} was fitted to earlier weights of the run and is not used; {again}"
         prior = _restored(tensors, facts, model.latent_dim)
     except UserError as error:
-        reason = str(error).removeprefix(str(path)).strip(": ")
+        reason = str(error).removeprefix(str(path)).partition(";")[0].strip(": ")
         return None, f"{path} is damaged and not used: {reason}; {again}"
     return prior.to(next(model.parameters()).device), None
 

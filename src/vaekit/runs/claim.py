@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaekit.config.run_config import EngineFields, Length, RunConfig
+from vaekit.config.run_config import RESTORE, EngineFields, Length, RunConfig
 from vaekit.config.table import DESCRIPTIONS
 from vaekit.errors import UserError, argument
 from vaekit.runs import folder as runs
@@ -26,6 +26,8 @@ def check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{argument('out')} {out} is a file; give a folder")
     if out.is_dir() and not (out / "config.json").exists() and any(not runs.is_leftover(p) for p in out.iterdir()):
+        if runs.has_state(out):
+            raise UserError(f"{argument('out')} {out} contains a run, but its config.json is missing; {RESTORE}")
         raise UserError(f"{argument('out')} {out} contains files but no run; give a new or empty folder")
     for path in out.iterdir() if out.is_dir() else ():
         if path.is_symlink():

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.config.run_config import RunConfig
+from vaekit.config.run_config import RESTORE, RunConfig
 from vaekit.data.sources.archive import ARCHIVE_ENDINGS
 from vaekit.errors import UserError, argument, printable
 from vaekit.evaluation.doctor.evidence import Evidence
@@ -106,8 +106,10 @@ def load_state(
             say(f"{path} is from an older vaekit and has no checksum, so damage would not be detected")
         return state
     if damaged:
+        named = " and ".join(broken.name for broken, _ in damaged)
         raise UserError(
-            f"no state in {folder} can be read ({damaged[0][1]}); train again with another {argument('out')}"
+            f"no state in {folder} can be read, because {named} {'is' if len(damaged) == 1 else 'are'} damaged; train "
+            f"again with another {argument('out')}, and with {argument('init', folder)} to start from its weights"
         )
     return None
 
@@ -119,9 +121,12 @@ def read_config(folder: Path) -> RunConfig:
         raise UserError(f"{folder} is not a run: {_why_no_run(Path(folder))}")
     _check_kinds(Path(folder))
     try:
-        config = RunConfig.from_json(read_plain(path, _MOST_BYTES).decode("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); name another folder") from error
+        text = read_plain(path, _MOST_BYTES)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({(error.strerror or 'unknown reason').lower()}); make it readable, or copy the run"
+        ) from error
+    config = RunConfig.from_json(text, str(path))
     _check_whole(config, str(path))
     for part in config.parts:
         if part.has_changed:
@@ -158,6 +163,8 @@ def _why_no_run(folder: Path) -> str:
         inside = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         return f"it cannot be read ({error.strerror}); {remedy}"
+    if {"weights.safetensors", *_STATES} & {*inside}:
+        return f"its config.json is missing; {RESTORE}"
     runs = [name for name in inside if (folder / name / "config.json").is_file()]
     if runs:
         return f"it contains runs; give one of them, such as {folder / runs[0]}"
@@ -195,7 +202,10 @@ def load_weights(folder: Path, config: RunConfig) -> dict[str, Tensor]:
     with torch.device("meta"):  # shapes only
         expected = layouts_of(build_model(config.recipe, (config.data.channels, *config.data.size)))
     if wrong := fault(weights, expected):
-        raise UserError(f"the weights in {folder} do not fit its config.json: {wrong}; {_again(path)}")
+        fits = weights.keys() == expected.keys() and all(expected[name].fits(weights[name]) for name in weights)
+        undo = f"undo the changes to config.json, or train again with another {argument('out')}"
+        remedy = _again(path) if fits else undo  # if they fit, they are not finite
+        raise UserError(f"the weights in {folder} do not fit its config.json: {wrong}; {remedy}")
     record(WeightFacts, facts, str(path), remedy=_again(path))
     return weights
 

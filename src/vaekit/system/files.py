@@ -91,7 +91,14 @@ def readable(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; repeat the training to create it") from error
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}); repeat the training to write it again") from error
+        raise UserError(f"{path} cannot be read ({_reason(error)}); repeat the training to write it again") from error
+
+
+def _reason(error: Exception) -> str:
+    """Describe briefly why a file could not be read."""
+    if isinstance(error, SafetensorError | UnicodeDecodeError | RecursionError):
+        return "it is damaged"
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
 
 
 def file_digest(path: Path) -> str | None:

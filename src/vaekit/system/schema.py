@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from vaekit.errors import UserError, nearest
 
-__all__ = ["COUNT", "POSITIVE", "Choice", "JsonValue", "Pattern", "Range", "parse", "record"]
+__all__ = ["COUNT", "POSITIVE", "Choice", "JsonValue", "Pattern", "Range", "json_fault", "parse", "record"]
 
 #: What JSON text decodes to.
 JsonValue = str | int | float | bool | list["JsonValue"] | dict[str, "JsonValue"] | None
@@ -85,7 +85,21 @@ def parse(text: str | bytes, where: str, remedy: str = _DAMAGED) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not valid JSON ({error}); {remedy}") from error
+        raise UserError(f"{where} {json_fault(error)}; {remedy}") from error
+
+
+def json_fault(error: Exception) -> str:
+    """Return the predicate of a message about JSON text that :func:`json.loads` refuses.
+
+    >>> json_fault(json.JSONDecodeError("Expecting value", "[1,]", 3))
+    'is not valid JSON at line 1, column 4'
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8 text"
+    if isinstance(error, json.JSONDecodeError):
+        is_empty = not error.doc.strip()
+        return "is empty" if is_empty else f"is not valid JSON at line {error.lineno}, column {error.colno}"
+    return "is nested too deeply" if isinstance(error, RecursionError) else "is not valid JSON"
 
 
 def record(kind: type[_T], raw: Any, where: str, prefix: str = "", remedy: str = _DAMAGED) -> _T:

@@ -163,9 +163,8 @@ def _scan(path: str, prefix: str, names: list[str], skipped: list[tuple[str, str
             elif kind == "file":
                 names.append(prefix + entry.name)
             elif visible(entry.name):
-                skipped.append(
-                    (prefix + entry.name, (odd_kind(Path(entry.path).resolve()) or "something") + NOT_A_FILE)
-                )
+                what = odd_kind(Path(entry.path).resolve()) or "something else"
+                skipped.append((prefix + entry.name, what + NOT_A_FILE))
     return folders
 
 
