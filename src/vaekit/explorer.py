@@ -76,6 +76,7 @@ _DATA = re.compile(
 _MOST_FACTS_BYTES = 1 << 26  # of explorer.json
 _TILE_PIXELS = 64  # longer side of a thumbnail
 _MOST_EPOCHS, _WIDEST_PIXELS = 40, 1400
+_STEPS = 4  # of writing a page
 _AXES = 12  # most active dimensions
 _SHOWN = 1000  # default number of images on the map
 _MOST_IMAGES = 5000  # browsers cannot draw larger sheets of thumbnails
@@ -120,14 +121,19 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
     if not 1 <= count <= _MOST_IMAGES:
         raise UserError(f"count {count}: expected 1 to {_MOST_IMAGES:,} images", "count")
     check_new_folder(out)
+    step = _counter()
     with whole_folder(out) as folder:
         for name, path in page.items():
             to = folder / name
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, to)
+        step("opening the images of the run")
         own = _own_images(run)
+        step(f"encoding up to {count:,} images")
         shown = _shown(run, own, count, with_images)
+        step("exporting the networks, and comparing them with PyTorch")
         exported = run.export(folder / "model", shown.pixels if own is None else None)
+        step("drawing thumbnails, curves, and axes")
         _write_codes(run, shown, folder / "codes.bin")
         tiles = _write_tiles(shown.pixels, folder / "images.webp")
         facts = Facts.of(run.path)
@@ -142,6 +148,12 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
         "bytes": size_bytes,
         "model_digest": exported["digest"],
     }
+
+
+def _counter() -> Callable[[str], None]:
+    """Return a function that notes the next step of the work, so that the user sees how far it is."""
+    numbers = iter(range(1, _STEPS + 1))
+    return lambda what: note(f"vaekit: step {next(numbers)} of {_STEPS}: {what}")
 
 
 def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = print) -> None:

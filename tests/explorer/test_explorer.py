@@ -435,3 +435,20 @@ def test_tiles_lie_where_the_page_looks(tmp_path: Path) -> None:
     sheet = np.asarray(Image.open(io.BytesIO((tmp_path / "tiles.webp").read_bytes())).convert("L"))
     assert sheet.shape == (16, 18)
     assert [int(sheet[i // 3 * 8 + 4, i % 3 * 6 + 3]) for i in range(5)] == [0, 20, 40, 60, 80]
+
+
+def test_it_is_said_how_far_the_work_is(
+    portraits_vae: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step is announced before it begins."""
+    begun: list[str] = []
+    real = vk.Run.export
+    monkeypatch.setattr(vk.Run, "export", lambda *a, **k: begun.append(capsys.readouterr().err) or real(*a, **k))
+    explorer.publish(vk.load(portraits_vae), tmp_path / "site", count=5)
+    before = begun[0].splitlines()
+    assert before == [
+        "vaekit: step 1 of 4: opening the images of the run",
+        "vaekit: step 2 of 4: encoding up to 5 images",
+        "vaekit: step 3 of 4: exporting the networks, and comparing them with PyTorch",
+    ]
+    assert capsys.readouterr().err == "vaekit: step 4 of 4: drawing thumbnails, curves, and axes\n"

@@ -172,5 +172,5 @@ def test_verify_refuses_it_in_one_sentence(artefact: Path, content: Any, vaekit:
 
 
 def test_what_export_writes_is_what_is_read(artefact: Path) -> None:
-    assert verify(artefact)["files"] == 5
+    assert verify(artefact)["files"] == 6
     assert read_description(artefact).recipe == "ae" and read_description(artefact).prior is None

@@ -129,7 +129,7 @@ def test_what_is_added_or_changed_with_its_sum_is_seen(artefact: Path, tmp_path:
     facts["directions"]["glasses"]["vector"][0] += 1
     (folder / "model.json").write_text(json.dumps(facts))
     (folder / SUMS).write_text(sums_of(folder))
-    assert verify(folder)["files"] == 5  # whole by its own word
+    assert verify(folder)["files"] == 6  # whole by its own word
     with pytest.raises(UserError, match="another export"):
         verify(folder, digest)
 
@@ -209,7 +209,7 @@ def with_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_network_of_a_fitted_prior_is_written_and_draws_what_was_fitted(with_network: Path) -> None:
     prior, run = json.loads((with_network / "model.json").read_text())["prior"], vk.load(with_network.parent / "run")
     assert (prior["network"], prior["formula"]) == ("prior.onnx", "latent = prior.onnx(noise)")
-    assert verify(with_network)["files"] == 6
+    assert verify(with_network)["files"] == 7
     noise = np.random.Generator(np.random.Philox(0)).standard_normal((5000, run.model.latent_dim + 1), np.float32)
     pz = run.model.drawn_from()
     fraction, ends = torch.special.ndtr(torch.from_numpy(noise[:, -1])), pz.log_weights.exp().cumsum(0)
