@@ -21,14 +21,12 @@ from vaekit.runs.claim import check_folder
 from vaekit.runs.run import Run
 from vaekit.system import progress
 from vaekit.system.arguments import checked
-from vaekit.system.cpu import torch_threads
 from vaekit.system.device import pick_device
 from vaekit.system.distributed import join
 from vaekit.system.notes import note
 from vaekit.training.callbacks import both
 from vaekit.training.loop import train as _train
 from vaekit.training.plan import largest_batch, make_plan
-from vaekit.training.setup import choose_threads
 from vaekit.training.tracking import check_tensorboard
 
 __all__ = ["Run", "load", "plan", "train"]
@@ -46,8 +44,6 @@ def train(data: Any, options: TrainOptions) -> Run:
         Exception: what a callback raised. The state is saved first, so the same call resumes.
     """
     started = time.monotonic()
-    if options.tensorboard:
-        check_tensorboard()
     row, out, options = _checked(data, options)
     images = open_in(data, _form(options))
     join().agree({argument("batch_size"): options.batch_size})  # before "auto" becomes a number
@@ -67,6 +63,8 @@ def train(data: Any, options: TrainOptions) -> Run:
 def plan(data: Any, options: TrainOptions) -> dict[str, Any]:
     """Estimate what :func:`train` with the same arguments would do, from a sample of the images.
 
+    What :func:`train` would refuse before its first step is refused. If ``out`` contains a run, all images are read.
+
     Args:
         data: anything that :func:`vaekit.open_images` takes or returns.
 
@@ -74,14 +72,15 @@ def plan(data: Any, options: TrainOptions) -> dict[str, Any]:
         UserError: for anything that the caller can fix.
     """
     row, out, options = _checked(data, options)
-    sample, count, train_count = peek(data, _form(options), with_val=row.train_on_val)
+    device, counts = pick_device(options.device), None
+    if (out / "config.json").exists():  # only all images show whether they are those of the run
+        images = open_in(data, _form(options))
+    else:
+        images, *found = peek(data, _form(options), with_val=row.train_on_val)
+        counts = (found[0], found[1])
     if options.batch_size == "auto":
-        row = _largest_batch(row, sample, count, out, options)
-    device = pick_device(options.device)
-    computing, engine = choose_threads(out, device, options.engine())
-    with torch_threads(computing.threads):
-        planned = make_plan(sample, count, train_count, row, options, device, engine)
-    return {"out": str(out), **planned}
+        row = _largest_batch(row, images, counts[0] if counts else len(images), out, options)
+    return {"out": str(out), **make_plan(images, counts, row, out, options, device)}
 
 
 @checked
@@ -98,6 +97,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
 def _checked(data: Any, options: TrainOptions) -> tuple[Recipe, Path, TrainOptions]:
     """Return the recipe with the options applied, the run folder, and the options, all checked before reading data."""
     options.check()
+    if options.tensorboard:
+        check_tensorboard()
     row = options.row()
     out = Path(options.out) if options.out is not None else _default_out(data, row.name)
     check_folder(out)

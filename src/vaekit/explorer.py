@@ -160,7 +160,8 @@ def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = pr
     """Serve the page of a run on 127.0.0.1 until interrupted.
 
     The data of the page is stored in the run folder. It is written again if the run was trained further, directions or
-    the fitted prior changed, or vaekit was updated. If the folder is not writable, a temporary folder is used.
+    the fitted prior changed, or vaekit was updated. If the folder is not writable, or the run is being trained, a
+    temporary folder is used.
 
     Args:
         run: The run.
@@ -203,7 +204,7 @@ def _site(run: Run) -> Iterator[Path]:
         return
     if is_plain_folder(stored) and (stored / "explorer.json").exists():  # ours, and outdated
         shutil.rmtree(stored, ignore_errors=True)
-    if not os.path.lexists(stored) and _is_writable(run.path):
+    if not os.path.lexists(stored) and _can_store(run):
         note(f"vaekit: preparing the page of {printable(str(run.path))}; it is stored for next time")
         try:
             _write(run, stored, _SHOWN, True, {})
@@ -218,11 +219,12 @@ def _site(run: Run) -> Iterator[Path]:
         yield folder / _FOLDER
 
 
-def _is_writable(folder: Path) -> bool:
+def _can_store(run: Run) -> bool:
+    """Whether the run folder is writable, and no training writes to it."""
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with run.context.writing():
             return True
-    except OSError:
+    except UserError:
         return False
 
 

@@ -327,7 +327,8 @@ def test_a_plan_says_what_training_then_does(here: Path, vaekit: Callable, recip
     assert plan["parameters"] == sum(p.numel() for p in run.model.parameters())
     made = json.loads(Path("new/config.json").read_text())
     assert _without_fingerprint(plan["config"]) == _without_fingerprint(made)
-    assert runs.load_state(Path("new"), print)[1] == {"images": 200, "steps": 4, "skipped": 0}  # type: ignore[index]
+    facts = runs.load_state(Path("new"), print)[1]  # type: ignore[index]
+    assert (facts["images"], facts["steps"], facts["skipped"]) == (200, 4, 0)
     assert plan["memory_bytes"] > 4 * 4 * plan["parameters"] and plan["estimated_seconds"] >= 0
 
 
@@ -370,7 +371,7 @@ def test_a_plan_opens_a_sample_only(here: Path, vaekit: Callable, monkeypatch: p
 def test_a_plan_in_words(here: Path, vaekit: Callable) -> None:
     answer = vaekit(*shlex.split("train digits --recipe seed-ae --dry-run --budget 10m"))
     assert answer.code == 0
-    assert [line.split()[0] for line in answer.out.splitlines()][:2] == ["out", "parameters"]
+    assert [line.split()[0] for line in answer.out.splitlines()][:2] == ["out", "run"]
     assert "runs/digits-seed-ae\n" in answer.out
     assert " 34,084\n" in answer.out  # 64·200 + 200 + 200·20 + 20 + 20·200 + 200 + 200·64 + 64
 

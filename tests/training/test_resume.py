@@ -467,7 +467,9 @@ def test_a_finished_run_is_left_as_it_is(whole: dict[str, Path], recipe: str) ->
 def test_a_finished_run_says_so(whole: dict[str, Path], vaekit: Callable) -> None:
     answer = vaekit("train", "digits", "--recipe", "seed-ae", "--epochs", 3, "--out", whole["seed-ae"])
     assert (answer.code, answer.out) == (0, "")
-    assert answer.err == f"{whole['seed-ae']} is finished (4,833 images); give more --epochs to train longer\n"
+    assert (
+        answer.err == f"{whole['seed-ae']} is finished (4,833 images, 3 epochs); give more --epochs to train longer\n"
+    )
 
 
 @pytest.mark.parametrize("recipe", TRAININGS)

@@ -23,7 +23,13 @@ def train(
     *,
     flags: Annotated[TrainFlags, Parameter(name="*")] = TrainFlags(),  # noqa: B008  (frozen)
     dry_run: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print the plan; do not train.", group=OUTPUT_GROUP)
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Check everything and print the plan; do not train.",
+            group=OUTPUT_GROUP,
+        ),
     ] = False,
     json_: Annotated[
         bool,
@@ -32,8 +38,8 @@ def train(
 ) -> None:
     """Train a model on images, or resume a run.
 
-    The result is a run folder. Run the same command again to resume an interrupted run; give more epochs to
-    extend a finished one.
+    The result is a run folder. Run the same command again to resume an interrupted run; give more epochs or images
+    to extend a finished one.
 
     DATA is a folder of images, a .zip or .tar archive of such a folder, a .npy or .npz file, or a folder with the
     binary files of MNIST or CIFAR-10. Labels and attributes come from the names of subfolders, and from a metadata.csv
@@ -51,7 +57,10 @@ def train(
     from vaekit import api
 
     if dry_run:
-        say(api.plan(data, **options), json_)
+        from vaekit.runs.verbs.plan import in_words
+
+        plan = api.plan(data, **options)
+        say(plan if json_ else in_words(plan), json_)
         return
     run = api.train(data, **options)
     if json_ and run.leads:

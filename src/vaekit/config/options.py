@@ -187,6 +187,11 @@ class TrainOptions:
             raise UserError(f"{argument('epochs')} {self.epochs:g}: expected at most {_MOST_EPOCHS:,}")
         return Length(self.epochs, self.images, None if self.budget is None else parse_duration(self.budget))
 
+    def asks_length_by(self) -> str | None:
+        """Return the option that states the length: ``epochs``, ``images`` or ``budget``, or None if none does."""
+        given = (name for name in ("epochs", "images", "budget") if getattr(self, name) is not None)
+        return next(given, "epochs" if "epochs" in (self.settings or {}) else None)
+
     def engine(self) -> EngineFields:
         """Fields of :class:`Engine` to override; the rest come from the stored run or the device."""
         asked = {each.name: getattr(self, each.name) for each in fields(Engine)}

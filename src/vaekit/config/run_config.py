@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from vaekit.config.parts import OwnPart, check_registered
-from vaekit.config.recipe import Recipe, check
+from vaekit.config.recipe import DESCRIPTIONS, Recipe, check
 from vaekit.errors import UserError, argument
 from vaekit.pixels.choices import FITS, FRAMES
 from vaekit.system.schema import COUNT, POSITIVE, Choice, Pattern, Range, parse, record
@@ -130,7 +131,7 @@ class RunConfig:
     total_images: Annotated[int, POSITIVE]  #: training images in total, counting repeats
     seed: Annotated[int, _INT64] = 0  #: random seed
     initial: str | None = None  #: the run that provided the initial weights
-    #: the budget that ``total_images`` was computed from
+    #: the budget that ``total_images`` was first computed from
     budget_seconds: Annotated[float | None, Range(0, 1e12)] = None
     window_images: Annotated[int, COUNT] = 0  #: images shuffled at a time, for datasets on disk; 0 for all
     #: epochs without improvement before training stops; None for no early stopping
@@ -147,6 +148,24 @@ class RunConfig:
         if not self.parts:
             del values["parts"]
         return json.dumps(values, indent=2) + "\n"
+
+    def trained_values(self) -> dict[str, Any]:
+        """Return all values that the meaning of the weights depends on, by name, as JSON values.
+
+        They are stored with the weights, so that a configuration that was edited later is detected. Values that may
+        change are left out: the length, the engine, and where the images are.
+        """
+        whole = json.loads(self.to_json())
+        values = {f"recipe.{name}": value for name, value in whole["recipe"].items() if name not in DESCRIPTIONS}
+        values |= {f"data.{name}": value for name, value in whole["data"].items() if name != "source"}
+        return values | {name: whole[name] for name in ("seed", "window_images", "conditions")}
+
+    def changed_since(self, trained: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+        """Yield name, value and former value of what differs from the :meth:`trained_values` of a file."""
+        values = self.trained_values()
+        for name in values.keys() & trained.keys():
+            if values[name] != trained[name]:
+                yield name, values[name], trained[name]
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str = "config.json") -> RunConfig:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +28,8 @@ from vaekit.model.latent_model import LatentModel
 from vaekit.runs import folder as runs
 from vaekit.runs.records import WeightFacts
 from vaekit.system.distributed import Team, join
-from vaekit.system.files import load_facts
+from vaekit.system.files import load_facts, load_tensors
+from vaekit.system.locks import only_writer
 from vaekit.system.notes import note, note_once
 from vaekit.system.schema import record
 
@@ -207,6 +210,24 @@ class RunContext:
         named = {argument(name): value for name, value in {"split": chosen.part, **settings}.items()}
         team.agree({"run": str(self.path.absolute()), **mine, **named})
         return team
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Lock the run for writing what follows from its weights; only the main process writes.
+
+        Raises:
+            UserError: If another process, such as a training, writes to the run, or its weights are no longer the
+                loaded ones.
+        """
+        if not self.leads:
+            yield
+            return
+        with only_writer(self.path, note_once, is_out=False):
+            loaded = self.model.state_dict()
+            weights, _ = load_tensors(self.path / "weights.safetensors")
+            if any(name not in loaded or not torch.equal(t, loaded[name].cpu()) for name, t in weights.items()):
+                raise UserError(f"the weights of {self.path} have changed since it was loaded; load it again")
+            yield
 
     def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the latents of the training images: stored, or computed if the run was interrupted before that."""

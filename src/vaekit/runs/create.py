@@ -21,7 +21,7 @@ from vaekit.runs import folder as runs
 from vaekit.runs.new_config import make_config
 from vaekit.runs.results import write_results
 from vaekit.runs.watched import Watched
-from vaekit.system.files import atomic_write_text, save_tensors
+from vaekit.system.files import atomic_write_text
 from vaekit.system.new_folder import check_new_folder, refuse_bytes, whole_folder
 from vaekit.system.tensor_layouts import fault, layouts_of
 
@@ -47,7 +47,7 @@ def create_run(model: LatentModel, recipe: Recipe, images: Images, out: Path, im
     check_new_folder(out)
     with whole_folder(out) as folder:
         atomic_write_text(folder / "config.json", config.to_json())
-        save_tensors(folder / "weights.safetensors", weights, {"images": seen})
+        runs.save_weights(folder, weights, seen, config)
         _write_measurements(folder, images, seen)
 
 

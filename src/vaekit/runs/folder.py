@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,18 @@ from vaekit.evaluation.doctor.evidence import Evidence
 from vaekit.model.conditioning import size_of
 from vaekit.model.factory import build_model
 from vaekit.model.latent_model import LatentModel
-from vaekit.runs.records import LatentFacts, WeightFacts, is_metrics_line, latents_fault
+from vaekit.runs.records import LatentFacts, StateFacts, WeightFacts, is_metrics_line, latents_fault
 from vaekit.system import checksums as sums
 from vaekit.system.drafts import clear_drafts, is_draft
-from vaekit.system.files import atomic_write_text, disk_errors, load_tensors, readable, save_tensors, sync_folder
+from vaekit.system.files import (
+    atomic_write_text,
+    disk_errors,
+    load_facts,
+    load_tensors,
+    readable,
+    save_tensors,
+    sync_folder,
+)
 from vaekit.system.locks import LOCK
 from vaekit.system.notes import note_once
 from vaekit.system.regular_files import odd_kind, open_descriptor, read_plain
@@ -37,6 +45,7 @@ from vaekit.system.tensor_layouts import fault, layouts_of
 
 __all__ = [
     "append_metrics",
+    "check_unchanged",
     "clear_leftovers",
     "has_state",
     "is_leftover",
@@ -45,10 +54,12 @@ __all__ = [
     "load_model",
     "load_state",
     "load_weights",
+    "peek_state",
     "read_config",
     "read_metrics",
     "save_evidence",
     "save_state",
+    "save_weights",
     "trim_metrics",
 ]
 
@@ -61,8 +72,15 @@ _MOST_BYTES = 1 << 26  # of a JSON file
 _MOST_METRICS_BYTES = 1 << 30
 
 
-def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write ``state.safetensors``; the previous one becomes ``state-previous.safetensors``."""
+def save_state(
+    folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any], config: RunConfig | None = None
+) -> None:
+    """Write ``state.safetensors``; the previous one becomes ``state-previous.safetensors``.
+
+    With ``config``, the state stores the values that it was trained with.
+    """
+    if config is not None:
+        facts = facts | {"trained": config.trained_values()}
     newest = folder / "state.safetensors"
     incoming = folder / "state-next.safetensors"
     save_tensors(incoming, tensors, facts)
@@ -106,12 +124,44 @@ def load_state(
             say(f"{path} is from an older vaekit and has no checksum, so damage would not be detected")
         return state
     if damaged:
-        named = " and ".join(broken.name for broken, _ in damaged)
-        raise UserError(
-            f"no state in {folder} can be read, because {named} {'is' if len(damaged) == 1 else 'are'} damaged; train "
-            f"again with another {argument('out')}, and with {argument('init', folder)} to start from its weights"
-        )
+        raise _no_state(folder, [broken for broken, _ in damaged])
     return None
+
+
+def peek_state(folder: Path, config: RunConfig) -> StateFacts | None:
+    """Return the progress of the newest state that can be read, or None if there is no state. Nothing is removed.
+
+    Raises:
+        UserError: If no state can be read, or ``config`` is not the configuration that it was trained with.
+    """
+    paths = [folder / name for name in _STATES if os.path.lexists(folder / name)]
+    for path in paths:
+        try:
+            progress = record(StateFacts, load_facts(path), str(path))
+        except UserError:
+            continue
+        check_unchanged(config, progress.trained, folder)
+        return progress
+    if paths:
+        raise _no_state(folder, paths)
+    return None
+
+
+def check_unchanged(config: RunConfig, trained: Mapping[str, Any] | None, folder: Path) -> None:
+    """Refuse a configuration that is not the one that a file was trained with; None if it is from an older vaekit."""
+    for name, now, then in config.changed_since(trained or {}):
+        raise UserError(
+            f"{folder / 'config.json'} has {name} = {now!r}, but the model was trained with {then!r}; restore that "
+            "value, or give another run"
+        )
+
+
+def _no_state(folder: Path, damaged: Sequence[Path]) -> UserError:
+    named = " and ".join(path.name for path in damaged)
+    return UserError(
+        f"no state in {folder} can be read, because {named} {'is' if len(damaged) == 1 else 'are'} damaged; train "
+        f"again with another {argument('out')}, and with {argument('init', folder)} to start from its weights"
+    )
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -206,8 +256,15 @@ def load_weights(folder: Path, config: RunConfig) -> dict[str, Tensor]:
         undo = f"undo the changes to config.json, or train again with another {argument('out')}"
         remedy = _again(path) if fits else undo  # if they fit, they are not finite
         raise UserError(f"the weights in {folder} do not fit its config.json: {wrong}; {remedy}")
-    record(WeightFacts, facts, str(path), remedy=_again(path))
+    found = record(WeightFacts, facts, str(path), remedy=_again(path))
+    check_unchanged(config, found.trained, folder)
     return weights
+
+
+def save_weights(folder: Path, weights: dict[str, Tensor], images_seen: int, config: RunConfig) -> None:
+    """Write the weights that commands load, with the values that they were trained with."""
+    facts = {"images": images_seen, "trained": config.trained_values()}
+    save_tensors(folder / "weights.safetensors", weights, facts)
 
 
 def load_latents(folder: Path, latent_dim: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -34,13 +34,15 @@ class StateFacts:
     skipped: Annotated[int, COUNT] = 0
     best_loss: float | None = None
     epochs_since_best: Annotated[int, COUNT] = 0
+    trained: dict[str, Any] | None = None  #: see :meth:`~vaekit.config.run_config.RunConfig.trained_values`
 
 
 @dataclass(frozen=True)
 class WeightFacts:
-    """Metadata of ``weights.safetensors``: how many images they were trained on."""
+    """Metadata of ``weights.safetensors``: how many images they were trained on, and with which values."""
 
     images: Annotated[int | None, COUNT] = None
+    trained: dict[str, Any] | None = None  #: None in older runs
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from vaekit.errors import UserError
 __all__ = ["duration_text", "parse_duration"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_MOST_HOURS = 100_000
 
 
 def duration_text(seconds: float) -> str:
@@ -32,7 +33,7 @@ def parse_duration(text: str | float) -> float:
         The duration in seconds, greater than 0.
 
     Raises:
-        UserError: If ``text`` has another form, or the duration is 0.
+        UserError: If ``text`` has another form, or the duration is 0 or more than 100,000 hours.
 
     >>> parse_duration("10m"), parse_duration("1h30m"), parse_duration("90")
     (600.0, 5400.0, 90.0)
@@ -47,4 +48,6 @@ def parse_duration(text: str | float) -> float:
     total = hours * _UNITS["h"] + minutes * _UNITS["m"] + seconds
     if total <= 0:
         raise UserError(f"budget {text}: expected a duration greater than 0", "budget")
+    if total > _MOST_HOURS * _UNITS["h"]:
+        raise UserError(f"budget {text}: expected at most {_MOST_HOURS}h", "budget")
     return total

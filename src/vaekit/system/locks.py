@@ -26,24 +26,23 @@ _SECONDS_BETWEEN_TRIES = 0.2
 
 
 @contextmanager
-def only_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+def only_writer(folder: Path, say: Callable[[str], None], is_out: bool = True) -> Iterator[None]:
     """Lock ``folder`` for this process.
 
     Args:
         folder: Folder to be written.
         say: Receives a warning if the file system does not support locks; the body then runs without one.
+        is_out: Whether the user chose the folder with the argument ``out``; otherwise it is a run to work on.
 
     Raises:
         UserError: If another process holds the lock, or the folder cannot be written.
     """
+    prefix, remedy = (f"{argument('out')} ", "choose another folder") if is_out else ("", "copy the run")
 
     def refuse(owner: str) -> None:
-        raise UserError(
-            f"{argument('out')} {folder} is being written by process {owner}; wait until it ends, or choose "
-            "another folder"
-        )
+        raise UserError(f"{prefix}{folder} is being written by process {owner}; wait until it ends, or {remedy}")
 
-    with _held(folder, say, refuse, f"{argument('out')} ", "choose another folder"):
+    with _held(folder, say, refuse, prefix, remedy):
         yield
 
 

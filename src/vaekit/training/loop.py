@@ -7,18 +7,18 @@ import math
 import signal
 import time
 from contextlib import ExitStack, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from vaekit.config.options import TrainOptions
-from vaekit.config.run_config import EngineFields, Length, RunConfig
+from vaekit.config.run_config import EngineFields, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import Images
 from vaekit.data.subsets import is_trained_on
 from vaekit.errors import Interrupted, argument
 from vaekit.model.conditioning import selected
 from vaekit.runs import folder as runs
-from vaekit.runs.claim import check_folder, claim, meet_folder
-from vaekit.runs.new_config import make_config
+from vaekit.runs.claim import claim
 from vaekit.runs.watched import Watched
 from vaekit.system.cpu import one_thread_per_core, torch_threads
 from vaekit.system.device import pick_device
@@ -27,11 +27,12 @@ from vaekit.system.malloc import freed_memory_is_kept
 from vaekit.system.progress import Progress, Silent
 from vaekit.training.budget import SAVE_EVERY_SECONDS, fit_budget
 from vaekit.training.callbacks import Callbacks
+from vaekit.training.decision import Decision, decide
 from vaekit.training.meters import Clock, Means
 from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.recording import Recorder, finish
-from vaekit.training.resuming import is_finished, repair, restored
-from vaekit.training.setup import choose_threads, with_engine
+from vaekit.training.resuming import repair, restored
+from vaekit.training.setup import request
 from vaekit.training.stopping import signals, stop_if_broken
 from vaekit.training.tracking import Tracker
 
@@ -75,10 +76,8 @@ def train(
     if not team.leads:
         progress, callbacks = Silent(), Callbacks()
     chosen = pick_device(options.device)
-    config = make_config(images, recipe, options)
-    check_folder(out)
-    computing, engine = choose_threads(out, chosen, options.engine(), team)
-    config = with_engine(config, chosen, engine)
+    requested = request(images, recipe, out, options, chosen, team)
+    config, computing, engine = requested.config, requested.computing, requested.engine
     team.agree(_agreed(config, images, engine, out))
     gray, images = images, images.binarized(binarize)
     source = gray if binarize == "dynamic" else images
@@ -90,25 +89,25 @@ def train(
         if computing.is_pinned:
             held.enter_context(one_thread_per_core())
         held.enter_context(freed_memory_is_kept())
-        config, is_new = _settled(out, config, length, engine, team)
+        decision, is_new = _settled(out, config, options, engine, team)
+        config = decision.config
+        if team.any(team.leads and decision.kind == "finished"):
+            if team.leads:
+                runs.clear_leftovers(out)
+            progress.say(decision.sentence(out))
+            return out
         if is_new and length.budget_seconds:
             fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
             config = _of_leader(fitted, team)
         trainer = ModelTrainer(config, pixels, chosen, team)
         best, was_saved = restored(trainer, out, watched, progress)
-        is_over = trainer.images == config.total_images or best.is_exhausted
-        if team.any(was_saved and is_over and is_finished(out)):
-            if team.leads:
-                runs.clear_leftovers(out)
-            advice = f"give a larger {argument('patience')}" if best.is_exhausted else f"give more {argument('epochs')}"
-            progress.say(f"{out} is finished ({trainer.images:,} images); {advice} to train longer")
-            return out
         if computing.note:
             progress.say(computing.note)
         if config.engine.compiled:
             progress.say("the step is compiled first, which may take a minute or two")
         if was_saved:
-            progress.say(f"{out}: resuming from image {trainer.images:,} of {config.total_images:,}")
+            decision.write(out)
+            progress.say(decision.sentence(out, trainer.images))
             repair(trainer, out, best)
         with (
             closing(Tracker(out, options.tensorboard, trainer.images, callbacks.log))
@@ -123,12 +122,13 @@ def train(
     return out
 
 
-def _settled(out: Path, config: RunConfig, length: Length, engine: EngineFields, team: Team) -> tuple[RunConfig, bool]:
-    """Return the configuration for all processes, that of the run if there is one, and whether the run is new."""
-    is_new = False
-    if team.leads:
-        config, is_new = meet_folder(out, config, length, engine)
-    return _of_leader(config, team), team.any(is_new)
+def _settled(
+    out: Path, config: RunConfig, options: TrainOptions, engine: EngineFields, team: Team
+) -> tuple[Decision, bool]:
+    """Return the decision with a configuration that all processes have, and whether there was no run before."""
+    decision = decide(out, config, options, engine) if team.leads else Decision("new", config)
+    is_new = team.any(team.leads and decision.stored is None)
+    return replace(decision, config=_of_leader(decision.config, team)), is_new
 
 
 def _of_leader(config: RunConfig, team: Team) -> RunConfig:

@@ -6,23 +6,33 @@ import dataclasses
 import json
 import math
 import time
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TypedDict
 
 import torch
 
 from vaekit.config.options import TrainOptions
-from vaekit.config.run_config import EngineFields
+from vaekit.config.run_config import RunConfig
 from vaekit.config.steps import steps_to_see
 from vaekit.config.table import Recipe
 from vaekit.data import Images
+from vaekit.errors import UserError, argument
 from vaekit.model.factory import parameter_count
 from vaekit.runs.new_config import make_config
+from vaekit.system.cpu import torch_threads
+from vaekit.system.locks import only_writer
+from vaekit.system.memory import physical_bytes
+from vaekit.system.notes import note, spoken
+from vaekit.training.decision import Decision, decide
 from vaekit.training.model_trainer import ModelTrainer
-from vaekit.training.setup import with_engine
+from vaekit.training.resuming import load_initial
+from vaekit.training.setup import request, with_engine
 
 __all__ = ["Plan", "largest_batch", "make_plan"]
 
 _TIMED_STEPS = 3
+_TIMED_PASSES = 256  # images times samples in a timed step; larger batches are extrapolated
 _FILL = 0.8  # share of the free memory; the rest is for workspaces of kernels
 _LARGEST_BATCH = 4096
 
@@ -30,49 +40,94 @@ _LARGEST_BATCH = 4096
 class Plan(TypedDict):
     """The cost of a training, as JSON values."""
 
+    status: str  #: new, resumed, extended or finished
+    sentence: str  #: what the training does with the run folder
+    images_seen: int  #: by the run so far
     parameters: int
     memory_bytes: int
-    steps: int
-    estimated_seconds: float
+    steps: int  #: that are left
+    estimated_seconds: float  #: that are left
     config: dict[str, object]  #: the fields of :class:`~vaekit.config.run_config.RunConfig`
 
 
 def make_plan(
-    sample: Images,
-    count: int,
-    train_count: int,
+    images: Images,
+    counts: tuple[int, int] | None,
     recipe: Recipe,
+    out: Path,
     options: TrainOptions,
     device: torch.device,
-    engine: EngineFields,
 ) -> Plan:
-    """Plan a training from a ``sample`` of ``count`` images, about ``train_count`` of them for training.
+    """Plan a training; refuses what the training would refuse before its first step.
 
-    Seconds are measured in a few steps on the sample. Memory includes images, weights, gradients, moments and the
-    activations of these steps. For a budget, the number of steps is the estimate that fits.
+    Seconds are measured in a few steps on some images. Memory includes images, weights, gradients, moments and the
+    activations of a step. For a budget, the number of steps is the estimate that fits.
+
+    Args:
+        images: The images, or a sample of them.
+        counts: Numbers of all images and of training images, if ``images`` is a sample.
+        recipe: The recipe, with the values of ``options`` already applied.
+        out: The run folder.
+        options: All other options.
+        device: The device.
     """
-    length = options.length()
-    config = make_config(sample, recipe, options, (count, train_count))
-    config = with_engine(config, device, engine)
-    assert config.recipe.batch_size is not None, "the row is resolved"
-    batch = min(config.recipe.batch_size, train_count)
-    repeats = math.ceil(batch / len(sample))
-    trainer = ModelTrainer(
-        dataclasses.replace(config, total_images=10**9), sample.pixels.repeat(repeats, 1, 1, 1)[:batch], device
-    )
-    seconds, activations = _measure(trainer)
-    if length.budget_seconds:
-        config = dataclasses.replace(config, total_images=max(batch, int(length.budget_seconds / seconds * batch)))
-    steps = steps_to_see(config.total_images, config.data.train_images, batch)
+    requested = request(images, recipe, out, options, device, counts=counts)
+    with only_writer(out, note) if out.is_dir() else nullcontext():
+        decision = decide(out, requested.config, options, requested.engine)
+    with torch_threads(requested.computing.threads):
+        return _costs(decision, images, out, device)
+
+
+def _costs(decision: Decision, images: Images, out: Path, device: torch.device) -> Plan:
+    config = decision.config
+    row, data = config.recipe, config.data
+    assert row.batch_size is not None, "the row is resolved"
+    batch = min(row.batch_size, data.train_images)
+    timed = min(batch, max(2, _TIMED_PASSES // row.samples))
+    trainer = _trainer_of(config, images, timed, device)
+    if decision.kind == "new":
+        load_initial(trainer)
+    kept, seconds = _kept_bytes(trainer), _seconds_per_step(trainer) * batch / timed
+    if timed < batch:  # weights are kept too, whatever the size of the batch
+        half = _kept_bytes(_trainer_of(config, images, timed // 2, device))
+        kept += (kept - half) * (batch - timed) // (timed - timed // 2)
     weights = parameter_count(trainer.model)
     copies = 5 if trainer.average is not None else 4  # weights, gradients, two moments, average
+    step_bytes = 4 * copies * weights + kept
+    _check_memory(step_bytes, batch, device)
+    if config.budget_seconds and decision.stored is None:
+        config = dataclasses.replace(config, total_images=max(batch, int(config.budget_seconds / seconds * batch)))
+    steps = steps_to_see(config.total_images, data.train_images, batch) - decision.steps
+    steps = 0 if decision.kind == "finished" else steps
+    values: dict[str, dict[str, object]] = json.loads(config.to_json())
+    if len(images) < data.images:
+        del values["data"]["fingerprint"]  # it would be that of the sample
     return {
+        "status": decision.kind,
+        "sentence": spoken(decision.sentence(out)),
+        "images_seen": decision.images_seen,
         "parameters": weights,
-        "memory_bytes": sample.pixels[0].numel() * count + 4 * copies * weights + activations,
+        "memory_bytes": images.pixels[0].numel() * data.images + step_bytes,
         "steps": steps,
         "estimated_seconds": round(steps * seconds, 1),
-        "config": json.loads(config.to_json()),
+        "config": {**values},
     }
+
+
+def _trainer_of(config: RunConfig, images: Images, batch: int, device: torch.device) -> ModelTrainer:
+    """Return a trainer whose steps take this many images; few images are repeated."""
+    pixels = images.pixels[:batch].repeat(math.ceil(batch / len(images)), 1, 1, 1)[:batch]
+    return ModelTrainer(dataclasses.replace(config, total_images=10**9), pixels, device)
+
+
+def _check_memory(step_bytes: int, batch: int, device: torch.device) -> None:
+    """Refuse a step that needs more memory than there is."""
+    whole = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else physical_bytes()
+    if whole is not None and step_bytes > whole:
+        raise UserError(
+            f"there is not enough memory: a step on {batch:,} images needs {step_bytes / 1e9:,.0f} GB, and there are "
+            f"{whole / 1e9:,.0f} GB; give a smaller {argument('batch_size')} or {argument('micro_batch')}"
+        )
 
 
 def largest_batch(
@@ -98,14 +153,14 @@ def largest_batch(
         config = make_config(images, row, dataclasses.replace(options, epochs=None, budget=None, images=10**9))
         config = with_engine(config, device, options.engine())
         trainer = ModelTrainer(config, images.pixels[:1].repeat(size, 1, 1, 1), device)
-        kept[size] = _measure(trainer)[1]
+        kept[size] = _kept_bytes(trainer)
     fixed = 4 * 5 * parameter_count(trainer.model) + images.pixels[0].numel() * count
     fitting = int((_FILL * free_bytes - fixed) / (2 * max(1, kept[2] - kept[1])))
     return 1 << int(math.log2(max(1, min(fitting, _LARGEST_BATCH, count))))
 
 
-def _measure(trainer: ModelTrainer) -> tuple[float, int]:
-    """Return the median seconds of a step, and the bytes that it keeps for the backward pass."""
+def _kept_bytes(trainer: ModelTrainer) -> int:
+    """Take a step, and return the bytes that it keeps for the backward pass."""
     kept: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -114,9 +169,14 @@ def _measure(trainer: ModelTrainer) -> tuple[float, int]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         trainer.step()
+    return sum(kept.values())
+
+
+def _seconds_per_step(trainer: ModelTrainer) -> float:
+    """Return the median seconds of some steps; the trainer has already taken one."""
     seconds = []
     for _ in range(_TIMED_STEPS):
         before = time.perf_counter()
         trainer.step().loss.sum().item()
         seconds.append(time.perf_counter() - before)
-    return sorted(seconds)[_TIMED_STEPS // 2], sum(kept.values())
+    return sorted(seconds)[_TIMED_STEPS // 2]

@@ -14,7 +14,6 @@ from vaekit.evaluation.metrics import Numbers, evaluate, loss_nats
 from vaekit.runs import folder as runs
 from vaekit.runs.results import write_results
 from vaekit.runs.watched import Watched
-from vaekit.system.files import save_tensors
 from vaekit.system.memory import peak_resident_bytes
 from vaekit.system.progress import Progress
 from vaekit.training.callbacks import Callbacks
@@ -80,7 +79,7 @@ class Recorder:
     def save(self) -> None:
         """Write the state, and the weights unless those of the best epoch are kept."""
         tensors, facts = self.trainer.state()
-        runs.save_state(self.out, tensors, facts | self.best.facts())
+        runs.save_state(self.out, tensors, facts | self.best.facts(), self.trainer.config)
         if not self.best.has_best:
             save_weights(self.trainer, self.out)
 
@@ -88,7 +87,7 @@ class Recorder:
 def save_weights(trainer: ModelTrainer, out: Path) -> None:
     """Write the weights that commands load: averaged ones if the recipe averages."""
     weights = trainer.average if trainer.average is not None else trainer.model
-    save_tensors(out / "weights.safetensors", weights.state_dict(), {"images": trainer.images})
+    runs.save_weights(out, weights.state_dict(), trainer.images, trainer.config)
 
 
 def save_pictures(out: Path, trainer: ModelTrainer, watched: Watched, epoch: int) -> list[Path]:

@@ -18,7 +18,7 @@ from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.recording import save_pictures, save_weights
 from vaekit.training.starting import start_at_images, start_at_mean, start_from
 
-__all__ = ["is_finished", "repair", "restored"]
+__all__ = ["is_finished", "load_initial", "repair", "restored"]
 
 
 def restored(trainer: ModelTrainer, out: Path, watched: Watched, progress: Progress) -> tuple[Patience, bool]:
@@ -63,16 +63,21 @@ def _begin(trainer: ModelTrainer, out: Path, watched: Watched) -> None:
     """Write the files that exist before the first step. Repeating it after a kill gives the same files."""
     atomic_write_text(out / "config.json", trainer.config.to_json())
     runs.clear_leftovers(out)
-    initial = trainer.config.initial
     if trainer.row.start_at_mean:
         start_at_mean(trainer)
     start_at_images(trainer)
-    if initial:
-        start_from(trainer, runs.load_weights(Path(initial), runs.read_config(Path(initial))), initial)
-        _check_same_function(trainer.row, trainer.config.conditions, initial)
+    load_initial(trainer)
     atomic_write_text(out / "metrics.jsonl", "")
     runs.append_metrics(out, {"images": 0, "kind": "start"})
     save_pictures(out, trainer, watched, epoch=0)
+
+
+def load_initial(trainer: ModelTrainer) -> None:
+    """Load the initial weights, if the configuration names a run that provides them."""
+    initial = trainer.config.initial
+    if initial:
+        start_from(trainer, runs.load_weights(Path(initial), runs.read_config(Path(initial))), initial)
+        _check_same_function(trainer.row, trainer.config.conditions, initial)
 
 
 def _check_same_function(row: Recipe, conditions: Sequence[Condition], initial: str) -> None:

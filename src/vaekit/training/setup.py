@@ -1,21 +1,61 @@
-"""Settings before the first step: precision, compilation and the number of threads."""
+"""Settings before the first step: the configuration, precision, compilation and the number of threads."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from vaekit.config.options import TrainOptions
 from vaekit.config.run_config import Engine, EngineFields, RunConfig
+from vaekit.config.table import Recipe
+from vaekit.data import Images
 from vaekit.runs import folder as runs
+from vaekit.runs.claim import check_folder
+from vaekit.runs.new_config import make_config
 from vaekit.system.cpu import has_bf16_products
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.machine_load import Choice, choose, is_set_by_user, recent_load
 
-__all__ = ["choose_threads", "with_engine"]
+__all__ = ["Requested", "choose_threads", "request", "with_engine"]
 
 _LARGE_DENSE_BATCH = 128  # batch size above which matrix products dominate in dense networks
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What the user asked for, before it is compared with the run folder."""
+
+    config: RunConfig
+    computing: Choice  #: the number of threads
+    engine: EngineFields  #: the engine fields that the user or the machine chose
+
+
+def request(
+    images: Images,
+    recipe: Recipe,
+    out: Path,
+    options: TrainOptions,
+    device: torch.device,
+    team: Team = ALONE,
+    counts: tuple[int, int] | None = None,
+) -> Requested:
+    """Return the requested training, after checking it and the folder ``out``.
+
+    Args:
+        images: The images, or a sample of them.
+        recipe: The recipe, with the values of ``options`` already applied.
+        out: The run folder.
+        options: All other options.
+        device: The device.
+        team: The processes that train together.
+        counts: Numbers of all images and of training images, if ``images`` is a sample.
+    """
+    config = make_config(images, recipe, options, counts)
+    check_folder(out)
+    computing, engine = choose_threads(out, device, options.engine(), team)
+    return Requested(with_engine(config, device, engine), computing, engine)
 
 
 def with_engine(config: RunConfig, device: torch.device, asked: EngineFields | None = None) -> RunConfig:

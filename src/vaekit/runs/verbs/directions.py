@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,10 @@ _ENOUGH_TO_HOLD_OUT = 5  # images in each folder
 def directions(
     run: RunContext, method: str = "adjusted", is_orthogonal: bool = False, levels: int = 1
 ) -> dict[str, Direction]:
-    """Return the directions of labels, attributes and folders by name, over the first levels of a hierarchy."""
+    """Return the directions of labels, attributes and folders by name, over the first levels of a hierarchy.
+
+    They are stored if the folder is writable, and no training writes to it.
+    """
     run.needs("edit")
     check_method(method)
     run.moved(levels)
@@ -40,8 +44,9 @@ def directions(
             held = _held_out_latents(run, columns, levels)
             fitted = fit_all(_top(run, tensors["latents"], levels), columns, held, method, is_orthogonal)
             known |= {(name, *wanted): _whole(run, each, levels) for name, each in fitted.items()}
-            if run.leads:
-                save_directions(run.path, known, seen)
+            with suppress(UserError), run.writing():
+                if run.leads:
+                    save_directions(run.path, known, seen)
     of_data = {key[0]: each for key, each in known.items() if each.source == "data" and key[1:] == wanted}
     return {key[0]: each for key, each in known.items() if each.source != "data" and key[3] == levels} | of_data
 
@@ -57,6 +62,8 @@ def add_direction(
 ) -> Direction:
     """Fit a direction on two folders of images, and store it in the run under ``name``, replacing an older one."""
     run.needs("edit")
+    with run.writing():
+        pass  # refuse at once, not after the work
     method = "means" if method == "adjusted" else method
     own = directions(run, method, is_orthogonal, levels)
     if name in _columns(run):
@@ -67,10 +74,11 @@ def add_direction(
     fitted = _between_groups(groups, name, f"{with_} and {without}", method, is_orthogonal, apart)
     found = _whole(run, fitted, levels)
     seen = run.images_seen()
-    known = load_directions(run.path, seen, run.model.latent_dim)
-    others = {key: each for key, each in known.items() if (key[0], key[3]) != (name, levels)}
-    if run.leads:
-        save_directions(run.path, others | {(name, method, is_orthogonal, levels): found}, seen)
+    with run.writing():
+        known = load_directions(run.path, seen, run.model.latent_dim)
+        others = {key: each for key, each in known.items() if (key[0], key[3]) != (name, levels)}
+        if run.leads:
+            save_directions(run.path, others | {(name, method, is_orthogonal, levels): found}, seen)
     return found
 
 

@@ -11,8 +11,16 @@ __all__ = ["fit_prior"]
 
 
 def fit_prior(run: RunContext, kind: str, components: int | None, seed: int) -> Result:
-    """Fit the density, store it in the run, and measure it on held-out latents; ``"none"`` removes it."""
+    """Fit the density, store it in the run, and measure it on held-out latents; ``"none"`` removes it.
+
+    A run that is being trained is refused.
+    """
     run.needs("fit-prior")
+    with run.writing():
+        return _fitted(run, kind, components, seed)
+
+
+def _fitted(run: RunContext, kind: str, components: int | None, seed: int) -> Result:
     if kind == "none":
         run.model.fitted_prior = None
         return Result(numbers={"forgotten": run.leads and forget_fitted(run.path)})
