@@ -134,7 +134,7 @@ OUTS = {
     "train digits --out run --recipe seed-ae": "its recipe is vae, not seed-ae",
     "train digits --out run --set width=8 --seed 1": "its seed is 0, not 1",
     "train digits --out run --set width=8 --size 16": "its data size is (8, 8), not (16, 16)",
-    "train digits --out run --set width=8 --budget 1m": "extend it with --epochs or --images",
+    "train digits --out run --set width=8 --budget 1m": "extend it with more --epochs or --images",
 }
 RUNS = {
     "evaluate missing": "missing is not a run",
