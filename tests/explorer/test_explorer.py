@@ -255,7 +255,7 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
     run.add_direction("new", str(_faces(tmp_path / "a")), str(_faces(tmp_path / "b")))
     assert not explorer._is_current(kept, run) and made() != first
     assert "new" in json.loads((kept / "model" / "model.json").read_text())["directions"]
-    monkeypatch.setattr(explorer, "_is_writable", lambda _: False)
+    monkeypatch.setattr(explorer, "_can_store", lambda _: False)
     shutil.rmtree(path / "explorer")
     explorer.explore(vk.load(path))
     temporary = served[-1]["explorer.json"]

@@ -173,7 +173,9 @@ def test_the_flag_names_the_likelihood(tmp_path: Path, vaekit: Callable, monkeyp
     assert vk.load("run").config.recipe.likelihood == "discretized-logistic"
     printed = json.loads(vaekit("evaluate", "run", "--json").out)
     assert printed["bits_per_dim"] == pytest.approx(-printed["elbo_nats"] / (64 * math.log(2)))
-    fixed = json.loads(vaekit(*shlex.split(command), "--set", "scale=fixed", "--dry-run", "--json").out)
+    fixed = json.loads(
+        vaekit(*shlex.split(command.replace("run", "other")), "--set", "scale=fixed", "--dry-run", "--json").out
+    )
     assert fixed["config"]["recipe"]["scale"] == "fixed"
 
 
