@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 Shape = tuple[int, int, int]  #: channels, height and width
-#: Of one level: a vector ``(L,)``, a grid ``(channels, rows, columns)``, or the vectors of codes ``(rows, columns, D)``.
+#: Of one level: a vector ``(L,)``, a grid ``(channels, rows, columns)``, or vectors of codes ``(rows, columns, D)``.
 LatentShape = tuple[int, ...]
 
 
