@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ import pytest
 import torch
 
 import vaekit as vk
+from vaekit.data import to_float
 from vaekit.errors import UserError
+from vaekit.evaluation.metrics import psnr_db
 from vaekit.latent import neighbors as search
 from vaekit.latent.codes import code_grid, encode_codes, latents_of
+from vaekit.latent.masks import random_rectangle
 from vaekit.system.distributed import Team
 
 RECIPES = ["vq-vae", "fsq-vae"]
@@ -25,7 +29,7 @@ SMALL = {"width": 8, "code_count": 20, "code_levels": "5,4", "batch_size": 16}
 @pytest.fixture(scope="module", params=RECIPES)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> vk.Run:
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    return vk.train("digits", request.param, folder, images=1600, settings=SMALL, quiet=True)
+    return vk.train("digits", request.param, folder, images=6400, settings=SMALL, quiet=True)
 
 
 def test_codes_are_decoded_to_the_reconstructions(run: vk.Run) -> None:
@@ -118,6 +122,23 @@ def test_neighbors_and_the_map_compare_pooled_vectors(run: vk.Run) -> None:
     assert [each["name"] for each in found["neighbors"][0]] == [images.names[i] for i in rows[0].tolist()]
     assert [each["distance"] for each in found["neighbors"][0]] == pytest.approx(distances[0].tolist(), abs=1e-6)
     assert run.map()["variance_shares"] == pytest.approx(search.plane(summaries).shares, rel=1e-4)
+
+
+def test_hidden_pixels_are_filled_better_than_by_the_mean(run: vk.Run) -> None:
+    """With stored latents, or with those of the run's images where the file is missing."""
+    x = to_float(run.images("test").pixels[:40])
+    hidden = random_rectangle(len(x), 8, 8, 4)
+    filled = run.inpaint(x.masked_fill(hidden, math.nan), hidden)
+    visible = ~hidden
+    assert torch.equal(filled[visible], x[visible])
+    mean = to_float(run.images("train").pixels).mean(0).expand_as(x)
+    assert psnr_db(filled, x, hidden) > psnr_db(mean, x, hidden) + 1
+    (run.path / "latents.safetensors").rename(run.path / "aside")
+    try:
+        again = run.inpaint(x[:2], hidden[:2])
+    finally:
+        (run.path / "aside").rename(run.path / "latents.safetensors")
+    torch.testing.assert_close(again, filled[:2], rtol=0, atol=0.02)
 
 
 def test_the_grid_is_that_of_the_model(run: vk.Run) -> None:

@@ -143,7 +143,7 @@ def test_every_recipe_fills(name: str) -> None:
     model = build_model(recipes.get(name), (3, 16, 16)).eval().requires_grad_(False)
     x, hidden = torch.rand(2, 3, 16, 16), random_rectangle(2, 16, 16, 6)
     codes = torch.randn(5, model.latent_dim)
-    for known in (None, codes):
+    for known in (codes,) if model.latent == "codes" else (None, codes):
         filled = inpaint(model, x, hidden, steps=2, codes=known)
         everywhere = hidden.expand_as(x)
         assert torch.equal(filled[~everywhere], x[~everywhere]) and filled.isfinite().all()
@@ -178,4 +178,7 @@ def test_mistakes(images: tuple[Tensor, Tensor]) -> None:
     for codes in (torch.zeros(0, LATENTS), torch.zeros(4, LATENTS + 1)):
         with pytest.raises(UserError, match="codes is"):
             inpaint(model, x, hidden, codes=codes)
+    discrete = build_model(recipes.get("fsq-vae"), (1, 16, 16)).eval()
+    with pytest.raises(UserError, match="codes is None; a model of discrete codes needs latents of training images"):
+        inpaint(discrete, torch.rand(2, 1, 16, 16), random_rectangle(2, 16, 16, 6))
     assert inpaint(model, x[:0], hidden[:0]).shape == (0, *SHAPE)

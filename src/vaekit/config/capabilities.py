@@ -49,7 +49,7 @@ NEEDS: dict[str, Need] = {
     "edit": Need(_NUMBERS, remarks=_CROSS_FADE),
     "keep-detail": Need(("levels",)),  # of interpolate, arithmetic, traverse and edit
     "denoise": Need(_ANY),
-    "inpaint": Need(_NUMBERS),
+    "inpaint": Need(_ANY),
     "evaluate": Need(_ANY),
     "factors": Need(_ANY, remarks=_SUMMARY),  # of evaluate
     "score": Need(_ANY),

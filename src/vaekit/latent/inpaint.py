@@ -8,6 +8,10 @@ likelihood treats pixels as independent, but errors of a decoder are not, so a s
 pixels too much; w widens it to a scale of 0.5. Second, latents of training images, if given, are better starts than
 samples of the prior; p(z) is then a normal around the start with the covariance of the latents (a kernel density
 estimate). Without them, an autoencoder, which has no p(z), searches around the latent of the filled image.
+
+Codes are searched as their vectors, which may lie between those of the codebook. Only the covariance of the latents
+connects hidden cells with visible ones, because log p(z) of codes has no gradient; so they need latents of training
+images.
 """
 
 from __future__ import annotations
@@ -71,14 +75,15 @@ def inpaint(
             the image that the model has filled in, the mean of the prior, and samples of the prior, whose noise depends
             on the seed and the visible pixels; an autoencoder uses only the first.
         seed: Random seed.
-        codes: Latents of training images ``[M, L]``, of which at most 10,000, evenly spaced, are considered.
+        codes: Latents of training images ``[M, L]``, of which at most 10,000, evenly spaced, are considered. A model of
+            discrete codes needs them.
         batch_size: Images per batch.
 
     Returns:
         Float images ``[N, C, H, W]`` on the CPU.
 
     Raises:
-        UserError: If a shape does not fit or a number is out of range.
+        UserError: If a shape does not fit, a number is out of range, or latents of training images are missing.
     """
     assert not model.training, "call model.eval() first: public inference never runs in training mode"
     _check(model, x, hidden, steps, starts, codes)
@@ -190,5 +195,7 @@ def _check(model: LatentModel, x: Tensor, hidden: Tensor, steps: int, starts: in
         raise UserError(f"hidden is {hidden.dtype} {tuple(hidden.shape)}; expected bool {expected}, True where hidden")
     if steps < 1 or starts < 1:
         raise UserError(f"steps is {steps} and starts is {starts}; expected at least 1 of each")
+    if codes is None and model.latent == "codes":
+        raise UserError("codes is None; a model of discrete codes needs latents of training images", "codes")
     if codes is not None and (codes.ndim != 2 or not len(codes) or codes.shape[1] != model.latent_dim):
         raise UserError(f"codes is {tuple(codes.shape)}; expected [M, {model.latent_dim}] with at least one row")

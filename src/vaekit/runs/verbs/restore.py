@@ -52,7 +52,8 @@ def inpaint(run: RunContext, images: Any, hidden: Any, seed: int) -> Tensor:
     given, mask = as_intensities(images, run.shape, "images"), as_mask(hidden, "hidden")
     if mask.shape == (len(given), 1, *run.shape[1:]):
         check_values(given.masked_fill(mask, 0.0).float(), "images")
-    stored = runs.load_latents(run.path, run.model.latent_dim)
+    needs_latents = run.model.latent == "codes"
+    stored = run.stored() if needs_latents else runs.load_latents(run.path, run.model.latent_dim)
     latents = stored[0]["latents"] if stored else None
     filled = filling.inpaint(run.model, given.float(), mask, seed=seed, codes=latents)
     return torch.where(mask, ops.finite(filled, "pictures").to(given.dtype), given)
