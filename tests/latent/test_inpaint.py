@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
+from linear_ladder import LATENTS as LADDER_LATENTS
+from linear_ladder import SCALE as LADDER_SCALE
+from linear_ladder import SHAPE as LADDER
+from linear_ladder import TOP, Truth, linear
 from torch import Tensor, nn
 
 from vaekit.config import table as recipes
@@ -18,6 +23,7 @@ from vaekit.model.contracts import Likelihood, Posterior
 from vaekit.model.distributions.latent import DiagonalNormal
 from vaekit.model.distributions.pixel import Laplace, NormalImage
 from vaekit.model.factory import build_model
+from vaekit.model.ladder import LadderModel
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.priors import StandardNormal
 
@@ -89,6 +95,59 @@ def test_it_is_exact_on_a_linear_model(
     model = linear_model(scale)
     filled = inpaint(model, *images, steps=300, starts=starts)
     torch.testing.assert_close(filled, exact(model, *images, trusted), rtol=0, atol=2e-4)
+
+
+def linear_ladder_map(center: Tensor, spread: Tensor, x: Tensor, hidden: Tensor, truth: Truth) -> Tensor:
+    """E[x|ε̂] where hidden, for ε ~ N(center, spread): a ridge regression per image, in double precision."""
+    seed = truth.prior_log_std.exp().diag()
+    decoder = torch.cat([truth.w1 + truth.w2 @ truth.a, truth.w2 @ seed], dim=1)  # of the noise of both levels
+    filled = x.clone()
+    for row in range(len(x)):
+        gone = hidden[row].flatten()
+        seen = decoder[~gone]
+        precision = seen.mT @ seen / LADDER_SCALE**2 + torch.linalg.inv(spread)
+        off = x[row].flatten()[~gone] - truth.b[~gone] - seen @ center[row]
+        noise = center[row] + torch.linalg.solve(precision, seen.mT @ off / LADDER_SCALE**2)
+        filled[row].flatten()[gone] = (truth.b + decoder @ noise)[gone].clamp(0, 1)
+    return filled
+
+
+@pytest.fixture
+def _double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def ladder(_double: None) -> tuple[LadderModel, Truth, Tensor, Tensor]:
+    """A linear hierarchy whose pictures are in [0, 1], and images of it with hidden pixels."""
+    model, truth = linear()
+    truth.b = 0.4 + 0.02 * truth.b
+    x = 0.5 + 0.1 * torch.randn(4, *LADDER, generator=torch.Generator().manual_seed(6))
+    return model.eval(), truth, x.clamp(0, 1), random_rectangle(4, 3, 2, 1)
+
+
+@pytest.mark.parametrize("starts", [1, 3])
+def test_it_is_exact_on_a_linear_hierarchy(ladder: tuple[LadderModel, Truth, Tensor, Tensor], starts: int) -> None:
+    model, truth, x, hidden = ladder
+    filled = inpaint(model, x, hidden, steps=400, starts=starts)
+    center, spread = torch.zeros(4, LADDER_LATENTS), torch.eye(LADDER_LATENTS)
+    torch.testing.assert_close(filled, linear_ladder_map(center, spread, x, hidden, truth), rtol=0, atol=2e-4)
+
+
+def test_known_latents_hold_the_top_level_of_a_hierarchy_only(
+    ladder: tuple[LadderModel, Truth, Tensor, Tensor],
+) -> None:
+    model, truth, x, hidden = ladder
+    codes = torch.randn(30, LADDER_LATENTS, generator=torch.Generator().manual_seed(2)) * 0.5
+    filled = inpaint(model, x, hidden, steps=400, starts=1, codes=codes)
+    rows = inpainting._nearest(model, x, hidden, codes, 1)[0]
+    spread, top = torch.eye(LADDER_LATENTS), codes[:, :TOP]
+    cov = torch.cov(top.mT, correction=0)
+    spread[:TOP, :TOP] = cov + 1e-3 * cov.diagonal().mean() * torch.eye(TOP)
+    center = torch.cat([top[rows], torch.zeros(4, LADDER_LATENTS - TOP)], dim=1)
+    torch.testing.assert_close(filled, linear_ladder_map(center, spread, x, hidden, truth), rtol=0, atol=2e-4)
 
 
 def test_with_codes_each_search_is_held_by_the_code_it_starts_from(images: tuple[Tensor, Tensor]) -> None:

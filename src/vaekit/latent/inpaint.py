@@ -9,6 +9,9 @@ pixels too much; w widens it to a scale of 0.5. Second, latents of training imag
 samples of the prior; p(z) is then a normal around the start with the covariance of the latents (a kernel density
 estimate). Without them, an autoencoder, which has no p(z), searches around the latent of the filled image.
 
+A hierarchy is searched by the noise of its prior, ε = (z − μ) / σ level by level, where p(z) is a standard normal: the
+levels below follow each step of those above. With latents of training images, only the top level is held by them.
+
 Codes are searched as their vectors, which may lie between those of the codebook. Only the covariance of the latents
 connects hidden cells with visible ones, because log p(z) of codes has no gradient; so they need latents of training
 images.
@@ -27,6 +30,7 @@ from vaekit.data import check_float, to_uint8
 from vaekit.errors import UserError
 from vaekit.model.distributions.base import PixelDistribution
 from vaekit.model.distributions.latent import DiagonalNormal, FullNormal
+from vaekit.model.ladder import Hierarchy, LadderModel
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.rng import SAMPLES, keys_of, noise_of
 
@@ -47,9 +51,10 @@ _VALUES_AT_ONCE = 2**25  # pixel values compared at a time: 128 MiB of float32
 class _Start:
     """Starting points of a search, and the penalty for leaving them."""
 
-    z: Tensor  #: ``[K, B, L]``
+    z: Tensor  #: ``[K, B, L]``: latents, or the noise of a hierarchy
     unit: Tensor  #: scale of a latent, broadcastable to ``z``
     energy: Callable[[Tensor], Tensor]  #: −log p(z) up to a constant, ``[K, B, L]`` → ``[K, B]``
+    latents: Callable[[Tensor], Tensor] = lambda z: z  #: what is searched → latents of the same shape
 
 
 def inpaint(
@@ -99,7 +104,8 @@ def inpaint(
             chunk = x[at : at + batch_size].clone().to(device)
             visible = chunk.masked_fill(mask, 0.0)  # hidden values, which may be NaN, have no influence
             if known is not None and nearest is not None:
-                start = _from_codes(known, nearest[:, at : at + batch_size])
+                rows = nearest[:, at : at + batch_size]
+                start = _from_levels(model, known, rows) if isinstance(model, LadderModel) else _from_codes(known, rows)
             else:
                 noise = noise_of(keys_of(to_uint8(visible)), seed, SAMPLES, (max(0, starts - 2), model.latent_dim))
                 start = _from_model(model, visible, mask, noise.to(device), starts)
@@ -115,12 +121,12 @@ def _search(model: LatentModel, x: Tensor, hidden: Tensor, start: _Start, steps:
         adam.param_groups[0]["lr"] = _LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
         adam.zero_grad()
         z = u * start.unit
-        loss = _misfit(model.decode(z), x, hidden) + start.energy(z)
+        loss = _misfit(model.decode(start.latents(z)), x, hidden) + start.energy(z)
         loss.sum().backward(inputs=[u])  # not the model's parameters
         adam.step()
     with torch.no_grad():
         z = u * start.unit
-        px = model.decode(z)
+        px = model.decode(start.latents(z))
         weight = torch.softmax(-(_misfit(px, x, hidden) + start.energy(z)) / _TEMPERATURE, 0)
         return (weight[..., None, None, None] * px.picture).sum(0)
 
@@ -148,18 +154,32 @@ def _nearest(model: LatentModel, x: Tensor, hidden: Tensor, codes: Tensor, count
 
 def _from_codes(codes: Tensor, nearest: Tensor) -> _Start:
     """Return starts at the given rows, each with a normal that has the covariance, or the variances, of all latents."""
-    z = codes[nearest]
+    z, around = codes[nearest], _spread(codes)
+    return _Start(z, around.variance.sqrt(), lambda code: -around.log_prob(code - z))
+
+
+@torch.no_grad()
+def _from_levels(model: LadderModel, codes: Tensor, nearest: Tensor) -> _Start:
+    """Return starts at the given rows of a hierarchy: the top level as in :func:`_from_codes`, the others by p(z)."""
+    prior, size = model.drawn_from(), model.level_sizes[0]
+    noise, around = prior.to_noise(codes[nearest]), _spread(codes[:, :size])  # the prior of the top level is N(0, I)
+
+    def energy(z: Tensor) -> Tensor:
+        return 0.5 * z[..., size:].square().sum(-1) - around.log_prob(z[..., :size] - noise[..., :size])
+
+    unit = torch.cat([around.variance.sqrt(), torch.ones_like(codes[0, size:])])
+    return _Start(noise, unit, energy, prior.from_noise)
+
+
+def _spread(codes: Tensor) -> DiagonalNormal | FullNormal:
+    """Return a normal around 0 that has the covariance of latents ``[M, L]``, or their variances if L is large."""
     centered = codes - codes.mean(0)
     variance = centered.square().mean().clamp(min=1e-12)
-    around: DiagonalNormal | FullNormal
     if codes.shape[1] > _MOST_CORRELATED:
         std = (centered.square().mean(0) + 1e-3 * variance).sqrt()
-        around = DiagonalNormal(torch.zeros_like(std), std.log())
-    else:
-        covariance = centered.mT @ centered / len(codes) + 1e-3 * variance * torch.eye(codes.shape[1]).to(codes)
-        std = covariance.diagonal().sqrt()
-        around = FullNormal(torch.zeros_like(std), torch.linalg.cholesky(covariance))
-    return _Start(z, std, lambda code: -around.log_prob(code - z))
+        return DiagonalNormal(torch.zeros_like(std), std.log())
+    covariance = centered.mT @ centered / len(codes) + 1e-3 * variance * torch.eye(codes.shape[1]).to(codes)
+    return FullNormal(torch.zeros_like(codes[0]), torch.linalg.cholesky(covariance))
 
 
 @torch.no_grad()
@@ -170,7 +190,11 @@ def _from_model(model: LatentModel, x: Tensor, hidden: Tensor, noise: Tensor, co
     if prior is None:
         length = center.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
         return _Start(center[None], length, lambda z: 0.5 * ((z - center) / length).square().sum(-1))
-    drawn = prior.from_noise(torch.cat([torch.zeros_like(center)[None], noise.transpose(0, 1)]))
+    noise = torch.cat([torch.zeros_like(center)[None], noise.transpose(0, 1)])
+    if isinstance(prior, Hierarchy):
+        starts = torch.cat([prior.to_noise(center)[None], noise])[:count]
+        return _Start(starts, torch.ones_like(center[0]), lambda z: 0.5 * z.square().sum(-1), prior.from_noise)
+    drawn = prior.from_noise(noise)
     return _Start(torch.cat([center[None], drawn])[:count], torch.ones_like(center[0]), lambda z: -prior.log_prob(z))
 
 
