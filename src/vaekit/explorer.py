@@ -46,7 +46,7 @@ from vaekit.latent.directions_store import directions_digest
 from vaekit.latent.fit_prior import fitted_digest
 from vaekit.latent.ops import stored_columns
 from vaekit.runs.report.curves import panels
-from vaekit.runs.report.facts import QUANTITIES, Facts, number
+from vaekit.runs.report.facts import Facts, number
 from vaekit.runs.report.gallery import evenly, say_left_out, stored_picture
 from vaekit.runs.run import Run
 from vaekit.system.drafts import clear_drafts, draft
@@ -364,7 +364,7 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         "measured_on": facts.measured_on,
         "numbers": [
             {"name": q.name, "value": number(facts.numbers[q.key], q.decimals), "unit": q.unit, "meaning": q.meaning}
-            for q in QUANTITIES
+            for q in facts.quantities
             if facts.numbers.get(q.key) is not None
         ],
         "verdict": None if diagnosis is None else {"name": diagnosis.verdict, "reason": diagnosis.reason},

@@ -21,6 +21,8 @@ from vaekit.errors import UserError
 from vaekit.evaluation.metrics import psnr_db
 from vaekit.latent.levels import Moved, follow, top_size
 from vaekit.model.ladder import LadderModel
+from vaekit.runs.report.curves import panels
+from vaekit.runs.report.facts import Facts
 
 Cli = Callable[..., Any]
 
@@ -151,11 +153,35 @@ def test_a_direction_of_folders_is_stored_for_each_number_of_levels(ladder_run: 
 def test_a_traversal_is_of_the_levels_that_move(run: vk.Run) -> None:
     size = top_size(model_of(run), 1)
     numbers = run.traverse(count=10, steps=3).numbers
-    assert {name for name, change in numbers["levels"].items() if change > 0} <= {f"z{i}" for i in range(size)}
+    assert set(numbers["levels"]) == {f"z{i}" for i in range(size)}, "all six, although ten are asked for"
     assert sum(run.traverse(count=6, steps=3)["variance_shares"].values()) == pytest.approx(1)
     assert all(not axis.step[size:].any() for axis in run.axes(3))
     wider = run.traverse(count=40, steps=3, levels=2)["levels"]
     assert any(int(name[1:]) >= size and change > 0 for name, change in wider.items())
+
+
+def test_pictures_and_reports_show_the_levels(run: vk.Run) -> None:
+    facts, count = Facts.of(run.path), len(model_of(run).level_sizes)
+    with Image.open(max(facts.pictures.items())[1]["reconstructions"]) as drawn:
+        expected = run.compare(run.pick(None, "val", 10), levels=True).image()
+        assert drawn.size == expected.size and np.abs(np.asarray(drawn).astype(int) - expected).max() <= 1
+    found = {panel.title: panel.series for panel in panels(facts)}
+    names = ("Rate of level 1, the top", "Rate of level 2", "Rate of level 3, the finest")
+    lines = facts.of_kind("validation")
+    for number, name in enumerate(names, 1):
+        (series,) = found[name]
+        assert series.part == "validation" and series.x == tuple(float(line["images"]) for line in lines)
+        assert series.y == tuple(line[f"validation_rate_nats_level_{number}"] for line in lines)
+    numbers = facts.numbers
+    assert sum(numbers[f"rate_nats_level_{i + 1}"] for i in range(count)) == pytest.approx(numbers["rate_nats"])
+    page, card = ((run.path / name).read_text("utf-8") for name in ("report.html", "README.md"))
+    for number, name in enumerate(names, 1):
+        shown = f"{numbers[f'rate_nats_level_{number}']:,.1f}"
+        assert (
+            f"<h3>{name}</h3>" in page and f'<th>{name} <small>nats per image</small></th><td class="n">{shown}' in page
+        )
+        assert f"| {name} | {shown} nats per image |" in card
+    assert "Each row has one more level, and the last all" in page
 
 
 @pytest.mark.parametrize(

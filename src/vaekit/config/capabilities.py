@@ -31,10 +31,11 @@ _NUMBERS = ("vector", "grid", "levels")
 _ANY = LATENTS
 _CROSS_FADE = {"grid": "local detail cross-fades", "levels": "top levels, finer ones follow"}
 _TEMPERATURE = {"vector": "with a normal prior", "levels": "per level"}
+_ALL = {"levels": "all levels"}
 _SUMMARY = {"grid": "on pooled grids", "levels": "top level", "codes": "on pooled embeddings"}
 
 NEEDS: dict[str, Need] = {
-    "encode": Need(_ANY, remarks={"codes": "their indices"}),
+    "encode": Need(_ANY, remarks={"codes": "their indices", **_ALL}),
     "codes": Need(("codes",)),  # in Python only
     "generate": Need(_ANY, prior=True, remarks={"grid": "texture, until a prior is fitted"}),
     "temperature": Need(_NUMBERS, prior=True, normal=True, remarks=_TEMPERATURE),  # of generate
@@ -52,7 +53,7 @@ NEEDS: dict[str, Need] = {
     "inpaint": Need(_ANY),
     "evaluate": Need(_ANY),
     "factors": Need(_ANY, remarks=_SUMMARY),  # of evaluate
-    "score": Need(_ANY),
+    "score": Need(_ANY, remarks=_ALL),
     "export": Need(_NUMBERS),
     "explore": Need(_NUMBERS),
     "fit-prior": Need(("vector",)),
@@ -93,7 +94,7 @@ def table() -> list[tuple[str, ...]]:
     """One row per verb: its name, and for each of :data:`~vaekit.config.recipe.LATENTS` yes, yes with a remark, or no.
 
     >>> table()[0]
-    ('encode', 'yes', 'yes', 'yes', 'yes: their indices')
+    ('encode', 'yes', 'yes', 'yes: all levels', 'yes: their indices')
     """
 
     def cell(need: Need, latent: str) -> str:

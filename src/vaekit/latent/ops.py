@@ -19,9 +19,10 @@ from torch import Tensor
 from vaekit.config.capabilities import refuse
 from vaekit.data import Images, Selection, check_float, match_group, to_float, to_uint8
 from vaekit.errors import NotFinite, UserError, argument
-from vaekit.latent.levels import Moved
+from vaekit.latent.levels import Moved, progression
 from vaekit.latent.paths import points
 from vaekit.model.distributions.base import LatentDistribution
+from vaekit.model.ladder import LadderModel
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.memory import physical_bytes
@@ -45,6 +46,7 @@ __all__ = [
     "interpolate",
     "posteriors",
     "reconstruct",
+    "reconstruct_by_level",
     "stored_columns",
     "thinned",
 ]
@@ -113,6 +115,24 @@ def decode(model: LatentModel, z: Tensor, batch_size: int = 128) -> Tensor:
 def reconstruct(model: LatentModel, pixels: Tensor, batch_size: int = 128) -> Tensor:
     """Encode and decode uint8 images ``[N, C, H, W]`` by their posterior means; the result has the same shape."""
     return decode(model, encode(model, pixels, batch_size), batch_size)
+
+
+def reconstruct_by_level(model: LadderModel, pixels: Tensor, most: int | None = None) -> dict[str, Tensor]:
+    """Reconstruct images from their first levels, with the others at the mean of their prior.
+
+    Args:
+        model: The model in eval mode.
+        pixels: uint8 ``[N, C, H, W]``.
+        most: Largest number of levels to keep before all are kept; by default all numbers are shown.
+
+    Returns:
+        Reconstructions uint8 ``[N, C, H, W]`` by what was kept: ``level 1``, ``levels 1 to 2``, …, ``all 4 levels``.
+    """
+    count = len(model.latent_shapes)
+    kept = dict.fromkeys([*range(1, 1 + (most or count)), count])
+    names = (f"all {count} levels" if n == count else "level 1" if n == 1 else f"levels 1 to {n}" for n in kept)
+    latents = progression(model, encode(model, pixels), [*kept])
+    return {name: decode(model, z) for name, z in zip(names, latents, strict=True)}
 
 
 def generate(

@@ -19,6 +19,7 @@ from vaekit.errors import NotFinite
 from vaekit.figures.grid import Sheet, stacked_sheet
 from vaekit.latent import ops
 from vaekit.model.conditioning import selected
+from vaekit.model.ladder import LadderModel
 from vaekit.model.latent_model import LatentModel
 
 __all__ = ["Watched"]
@@ -50,6 +51,8 @@ class Watched:
     def save_pictures(self, out: Path, model: LatentModel, epoch: int) -> list[Path]:
         """Draw reconstructions, and samples if the model has a prior, into the run folder ``out``.
 
+        Those of a hierarchy have a row for each level (:func:`vaekit.latent.ops.reconstruct_by_level`).
+
         Returns:
             The files. There are none if outputs of the model are not finite; the training loop reports that.
         """
@@ -58,9 +61,15 @@ class Watched:
         )
         drawn = []
         with suppress(NotFinite):
-            stacked_sheet(self.pictured, ops.reconstruct(model, self.pictured)).save(reconstructions)
+            self._reconstructions(model).save(reconstructions)
             drawn.append(reconstructions)
             if serves("generate", model):
                 Sheet(ops.generate(model, _SAMPLES), 6).save(samples)
                 drawn.append(samples)
         return drawn
+
+    def _reconstructions(self, model: LatentModel) -> Sheet:
+        if not isinstance(model, LadderModel):
+            return stacked_sheet(self.pictured, ops.reconstruct(model, self.pictured))
+        rows = ops.reconstruct_by_level(model, self.pictured)
+        return stacked_sheet(self.pictured, *rows.values(), labels=("original", *rows))

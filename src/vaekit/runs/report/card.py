@@ -10,7 +10,7 @@ from typing import Any
 from vaekit.config.capabilities import serves
 from vaekit.errors import storable
 from vaekit.model import registry
-from vaekit.runs.report.facts import QUANTITIES, Facts, Quantity, number
+from vaekit.runs.report.facts import Facts, Quantity, number
 
 __all__ = ["cli_example", "limits", "model_card", "python_example"]
 
@@ -157,7 +157,7 @@ def _numbers(facts: Facts) -> str:
     numbers = facts.numbers
     if not numbers:
         return "None yet: the first epoch has not finished."
-    rows = [_row(q, numbers) for q in QUANTITIES if numbers.get(q.key) is not None]
+    rows = [_row(q, numbers) for q in facts.quantities if numbers.get(q.key) is not None]
     return "\n".join([f"On {_plain(facts.measured_on)}.", "", "| | value | meaning |", "|---|---:|---|", *rows])
 
 

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vaekit.evaluation.metrics import LEVEL_RATE
 from vaekit.runs.report.facts import Facts
 
 __all__ = ["Panel", "Series", "draw", "panels"]
@@ -58,7 +59,8 @@ def panels(facts: Facts) -> list[Panel]:
     """Return the figures with at least one curve that is not constant."""
     train, validation = facts.of_kind("train"), facts.of_kind("validation")
     result = []
-    for title, unit, note, key in _WANTED:
+    levels = ((q.name, q.unit, q.meaning, q.key) for q in facts.quantities if q.key.startswith(LEVEL_RATE))
+    for title, unit, note, key in (*_WANTED, *levels):
         candidates = (_series("train", key, train), _series("validation", f"validation_{key}", validation))
         series = tuple(s for s in candidates if s)
         if any(len(set(s.y)) > 1 for s in series) and (key != "rate_weight" or facts.has_density):

@@ -17,6 +17,7 @@ from vaekit.config.table import Recipe
 from vaekit.errors import printable, storable
 from vaekit.evaluation.doctor.diagnosis import Diagnosis, diagnose
 from vaekit.evaluation.doctor.next_command import next_command
+from vaekit.evaluation.metrics import LEVEL_RATE
 from vaekit.model.factory import build_model, parameter_count
 from vaekit.runs.folder import load_evidence, read_config, read_metrics
 from vaekit.system.notes import note
@@ -25,6 +26,7 @@ from vaekit.system.regular_files import is_plain_folder, odd_kind
 __all__ = ["QUANTITIES", "Facts", "Quantity", "number", "part_name"]
 
 _PICTURE = re.compile(r"epoch-(\d+)-(reconstructions|samples)\.png")
+_LEVEL_RATE = re.compile(rf"(?:validation|final)_{LEVEL_RATE}(\d\d?)")
 _PARTS = {"test": "test", "val": "validation", "train": "training", "all": "all"}
 
 
@@ -93,6 +95,13 @@ QUANTITIES = (
 )
 
 
+def _rate_of(level: int, levels: int) -> Quantity:
+    """Return the rate of a level, which is a part of the whole rate."""
+    place = ", the top" if level == 1 else ", the finest" if level == levels else ""
+    meaning = "its part of the rate, given the levels above" if level > 1 else "its part of the rate"
+    return Quantity(f"{LEVEL_RATE}{level}", f"Rate of level {level}{place}", "nats per image", 1, meaning, "")
+
+
 def number(value: Any, decimals: int) -> str:
     """Format a number with thousands separators and a minus sign; a dash if it is missing.
 
@@ -150,8 +159,19 @@ class Facts:
         """Return the lines of one kind: train, validation or final."""
         return [line for line in self.lines if line.get("kind") == kind]
 
+    @property
+    def levels(self) -> int:
+        """The number of levels of a hierarchy whose rates were measured; 0 for other models."""
+        found = (_LEVEL_RATE.fullmatch(key) for line in self.lines for key in line)
+        return max((int(match[1]) for match in found if match), default=0)
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The reported metrics: :data:`QUANTITIES`, and the rate of each level of a hierarchy."""
+        return (*QUANTITIES, *(_rate_of(number, self.levels) for number in range(1, 1 + self.levels)))
+
     def last(self, kind: str) -> dict[str, Any]:
-        """Return the latest numbers of a kind (final, validation) by the keys of ``QUANTITIES``, or an empty dict."""
+        """Return the latest numbers of a kind (final, validation) by the keys of its quantities, or an empty dict."""
         line = (self.of_kind(kind) or [{}])[-1]
         own = {key.removeprefix(f"{kind}_"): value for key, value in line.items() if key.startswith(f"{kind}_")}
         return own | {"part": line.get("part")} if own else {}

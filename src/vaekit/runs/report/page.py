@@ -90,8 +90,10 @@ def _pictures(facts: Facts) -> str:
     }
     if not any(stacks.values()):
         return ""
+    by_level = " Each row has one more level, and the last all; the others are at the mean of their prior."
     captions = {
-        "reconstructions": f"{facts.pictured_on.capitalize()}, above their reconstructions from the posterior mean.",
+        "reconstructions": f"{facts.pictured_on.capitalize()}, above their reconstructions from the posterior mean."
+        + by_level * (facts.recipe.latent == "levels"),
         "samples": "New images, decoded from samples of the prior; the noise is the same in every epoch.",
     }
     shown = "\n".join(_stack(kind, stack, captions[kind]) for kind, stack in stacks.items() if stack)
@@ -147,7 +149,8 @@ def _numbers(facts: Facts) -> str:
     if not columns:
         return ""
     heads = "".join(f'<th class="n">{escape(part_name(c.get("part")))}</th>' for c in columns)
-    rows = "\n".join(_number_row(q, columns) for q in QUANTITIES if any(c.get(q.key) is not None for c in columns))
+    shown = (q for q in facts.quantities if any(c.get(q.key) is not None for c in columns))
+    rows = "\n".join(_number_row(q, columns) for q in shown)
     why = (
         ""
         if facts.has_density

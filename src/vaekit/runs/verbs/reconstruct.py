@@ -12,7 +12,6 @@ from vaekit.errors import UserError
 from vaekit.evaluation.metrics import LEVEL_RATE, measure, psnr_db
 from vaekit.figures.grid import stacked_sheet
 from vaekit.latent import ops
-from vaekit.latent.levels import progression
 from vaekit.latent.tiles import decode_tiled, encode_tiled, reconstruct_tiled
 from vaekit.model.ladder import LadderModel
 from vaekit.runs.context import RunContext, sheet_of
@@ -24,16 +23,16 @@ __all__ = ["compare", "decode_in_tiles", "encode_in_tiles", "reconstruct"]
 def reconstruct(run: RunContext, data: Any, tiled: bool, levels: int | bool) -> Result:
     """Return the reconstructions only; with ``levels``, a row for each count of them."""
     if levels is not False:
-        _, rows, labels, numbers = _by_level(run, data, tiled, levels)
-        return Result(stacked_sheet(*rows, labels=labels), numbers)
+        _, rows, numbers = _by_level(run, data, tiled, levels)
+        return Result(stacked_sheet(*rows.values(), labels=tuple(rows)), numbers)
     return Result(sheet_of(_reconstructed(run, data, tiled)[1]))
 
 
 def compare(run: RunContext, data: Any, tiled: bool, levels: int | bool) -> Result:
     """Draw originals above their reconstructions; with ``levels``, above a row for each count of them."""
     if levels is not False:
-        pixels, rows, labels, numbers = _by_level(run, data, tiled, levels)
-        return Result(stacked_sheet(pixels, *rows, labels=("original", *labels)), numbers)
+        pixels, rows, numbers = _by_level(run, data, tiled, levels)
+        return Result(stacked_sheet(pixels, *rows.values(), labels=("original", *rows)), numbers)
     return Result(stacked_sheet(*_reconstructed(run, data, tiled)))
 
 
@@ -53,13 +52,8 @@ def decode_in_tiles(run: RunContext, grids: Any, size: tuple[int, int]) -> Resul
 
 def _by_level(
     run: RunContext, data: Any, tiled: bool, levels: int | bool
-) -> tuple[Tensor, list[Tensor], tuple[str, ...], dict[str, Any]]:
-    """Reconstruct images from their first levels and the mean of the prior given these.
-
-    Returns:
-        The images; for each count of levels up to ``levels`` the reconstructions, and last those from all levels; the
-        labels of these rows; and the PSNR of each row and the rate of each level.
-    """
+) -> tuple[Tensor, dict[str, Tensor], dict[str, Any]]:
+    """Return images, their reconstructions by the levels that are kept, their PSNR, and the rates of the levels."""
     run.needs("levels")
     model = run.model
     assert isinstance(model, LadderModel)
@@ -68,17 +62,14 @@ def _by_level(
     count = len(model.latent_shapes)
     if levels is not True and not 1 <= levels <= count:
         raise UserError(f"levels {levels}: expected 1 to {count}, or all", "levels")
-    shown = dict.fromkeys([*range(1, 1 + (count if levels is True else levels)), count])
     pixels = run.pixels(data)
-    rows = [ops.decode(model, z) for z in progression(model, run.encode(pixels), [*shown])]
-    measured = measure(model, pixels).numbers()
-    numbers: dict[str, Any] = {}
-    for number, row in zip(shown, rows, strict=True):
-        numbers[f"psnr_db_levels_{number}"] = psnr_db(to_float(row), to_float(pixels))
-    rates = (name for name in measured if name.startswith(LEVEL_RATE) and not name.endswith("_error"))
-    numbers |= {name: measured[name] for name in (*rates, "rate_nats")}
-    labels = ("level 1" if number == 1 else f"levels 1 to {number}" for number in shown if number < count)
-    return pixels, rows, (*labels, f"all {count} levels"), numbers
+    rows = ops.reconstruct_by_level(model, pixels, None if levels is True else levels)
+    kept = [*range(1, len(rows)), count]
+    truth, measured = to_float(pixels), measure(model, pixels).numbers()
+    psnr = (psnr_db(to_float(row), truth) for row in rows.values())
+    numbers = {f"psnr_db_levels_{number}": value for number, value in zip(kept, psnr, strict=True)}
+    rates = (f"{LEVEL_RATE}{number}" for number in range(1, 1 + count))
+    return pixels, rows, numbers | {name: measured[name] for name in (*rates, "rate_nats")}
 
 
 def _reconstructed(run: RunContext, data: Any, tiled: bool) -> tuple[Tensor, Tensor]:

@@ -65,14 +65,19 @@ def axes(run: RunContext, count: int, start: Any = None, what: Moved | None = No
         start = as_latents(as_numbers(start, "start")[None], run.model.latent_dim, "start")[0]
     latents = _latents_that_vary(run)
     start, what = latents.mean(0) if start is None else start, what or Moved()
-    return active_axes(latents, _effects(run, latents, start, count, what), count)
+    size = top_size(run.model, what.levels)
+    effects = _effects(run, latents, start, count, what)[:size]
+    return _over_all(active_axes(latents[:, :size], effects, count), latents.shape[1])
 
 
 def _principal(run: RunContext, latents: Tensor, count: int, what: Moved) -> list[Axis]:
     """Return the principal components of the first levels, 0 on the others."""
-    size = top_size(run.model, what.levels)
-    more = (0, latents.shape[1] - size)
-    return [replace(axis, step=F.pad(axis.step, more)) for axis in principal_axes(latents[:, :size], count)]
+    return _over_all(principal_axes(latents[:, : top_size(run.model, what.levels)], count), latents.shape[1])
+
+
+def _over_all(axes: list[Axis], size: int) -> list[Axis]:
+    """Return axes of the first levels as axes of all ``size`` numbers, 0 on the others."""
+    return [replace(axis, step=F.pad(axis.step, (0, size - len(axis.step)))) for axis in axes]
 
 
 def _check_dimensions(count: int) -> None:
