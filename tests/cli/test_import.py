@@ -264,7 +264,7 @@ def test_a_likelihood_of_the_user_from_training_to_export(here: Path, vaekit: Ca
 
 
 def test_every_verb_is_tried_above() -> None:
-    options = {"factors", "keep-detail", "levels", "temperature", "tiles"}
+    options = {"codes", "factors", "keep-detail", "levels", "temperature", "tiles"}
     assert {line.split()[0] for line in VERBS} | options | {"explore"} >= set(
         NEEDS
     )  # publish writes what explore shows
