@@ -146,10 +146,9 @@ def heat_maps(model: LatentModel, pixels: Tensor, batch_size: int = 64) -> Tenso
     Raises:
         NotFinite: If a value is not finite, which has no color.
     """
-    device = next(model.parameters()).device
     maps = []
     for batch in pixels.split(model.at_once(batch_size)):
-        x = to_float(batch.to(device))
+        x = to_float(batch.to(model.device))
         maps.append(-model.decode(model.encode(x).mean).log_prob_map(x).sum(1).cpu())
     result = torch.cat(maps)
     if not bool(result.isfinite().all()):

@@ -162,9 +162,9 @@ def measure(
         with_ssim: Whether to compute the structural similarity, which is slow for large images.
         counted: Called with the number of images done, or of importance samples drawn if there are any.
     """
-    assert not model.training
+    model.check_eval_mode()
     gathered = _Gathered(model, pixels, iwae_samples, with_ssim)
-    device = next(model.parameters()).device
+    device = model.device
     drawn = _Drawn(counted, len(pixels), iwae_samples if "iwae_nats" in gathered.columns else 0)
     for number, chunk in enumerate(pixels.split(batch_size)):
         if number % team.size != team.rank:
@@ -188,7 +188,7 @@ class _Gathered:
     def __init__(self, model: LatentModel, pixels: Tensor | Selection, iwae_samples: int, with_ssim: bool) -> None:
         self.model, self.pixels, self.iwae_samples = model, pixels, iwae_samples
         count, latents = len(pixels), model.latent_dim
-        device = next(model.parameters()).device
+        device = model.device
         probe = model.infer(Batch(to_float(pixels[:1].to(device))), torch.zeros(1, 1, latents).to(device))
         self.has_density, self.is_discrete = probe.has_density, probe.px.is_discrete
         self.prior = None if len(probe.levels) > 1 else probe.levels[0].pz

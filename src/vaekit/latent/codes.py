@@ -75,7 +75,7 @@ def latents_of(model: LatentModel, codes: Tensor, name: str = "codes") -> Tensor
         found = f"{int(codes.min())} to {int(codes.max())}"
         raise UserError(f"{name} are from {found}; expected codes from 0 to {grid.count - 1}", name)
     posterior = _posterior(model)
-    return posterior.latents_of(codes.to(next(model.parameters()).device)).cpu()
+    return posterior.latents_of(codes.to(model.device)).cpu()
 
 
 def _posterior(model: LatentModel) -> CodePosterior:

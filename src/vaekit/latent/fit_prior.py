@@ -145,7 +145,7 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | N
     except UserError as error:
         reason = str(error).removeprefix(str(path)).partition(";")[0].strip(": ")
         return None, f"{path} is damaged and not used: {reason}; {again}"
-    return prior.to(next(model.parameters()).device), None
+    return prior.to(model.device), None
 
 
 @dataclass(frozen=True)

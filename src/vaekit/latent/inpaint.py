@@ -90,9 +90,9 @@ def inpaint(
     Raises:
         UserError: If a shape does not fit, a number is out of range, or latents of training images are missing.
     """
-    assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    model.check_eval_mode()
     _check(model, x, hidden, steps, starts, codes)
-    device = next(model.parameters()).device
+    device = model.device
     batch_size = max(1, model.at_once(batch_size * starts) // starts)
     filled = []
     # the search needs gradients even if the caller has disabled them

@@ -76,7 +76,6 @@ def progression(model: LadderModel, z: Tensor, counts: Sequence[int]) -> Tensor:
 @torch.inference_mode()
 def in_chunks(model: LatentModel, function: Callable[..., Tensor], *latents: Tensor) -> Tensor:
     """Apply a function of latents ``[N, L]`` on the device of the model, in chunks; the result is on the CPU."""
-    assert not model.training, "call model.eval() first: public inference never runs in training mode"
-    device = next(model.parameters()).device
+    model.check_eval_mode()
     chunks = zip(*(each.split(model.at_once(_AT_ONCE)) for each in latents), strict=True)
-    return torch.cat([function(*(each.to(device) for each in chunk)).cpu() for chunk in chunks])
+    return torch.cat([function(*(each.to(model.device) for each in chunk)).cpu() for chunk in chunks])

@@ -35,7 +35,7 @@ def standardized(model: LatentModel, codes: Tensor) -> Tensor:
     normal = None if pz is None else pz.moments
     if normal is None:
         return codes.cpu().double()
-    return normal.to_noise(codes.to(next(model.parameters()).device)).cpu().double()
+    return normal.to_noise(codes.to(model.device)).cpu().double()
 
 
 def nearest(codes: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -93,22 +93,21 @@ def posteriors(
     model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128, team: Team = ALONE
 ) -> Iterator[tuple[slice, LatentDistribution]]:
     """Yield this process's batches of images, uint8 ``[N, C, H, W]``: their rows, and the posterior of each."""
-    assert not model.training, "call model.eval() first: public inference never runs in training mode"
-    device, batch_size = _device(model), model.at_once(batch_size)
+    model.check_eval_mode()
+    batch_size = model.at_once(batch_size)
     for start in range(team.rank * batch_size, len(pixels), team.size * batch_size):
-        chunk = to_float(pixels[start : start + batch_size].to(device))
+        chunk = to_float(pixels[start : start + batch_size].to(model.device))
         yield slice(start, start + len(chunk)), model.encode(chunk)
 
 
 @torch.inference_mode()
 def decode(model: LatentModel, z: Tensor, batch_size: int = 128) -> Tensor:
     """Decode latents ``[N, L]`` to the mean of the likelihood, uint8 ``[N, C, H, W]`` on the CPU."""
-    assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    model.check_eval_mode()
     if z.ndim != 2 or z.shape[1] != model.latent_dim:
         raise UserError(f"latents have shape {tuple(z.shape)}; expected [N, {model.latent_dim}]")
-    device = _device(model)
     chunks = z.split(model.at_once(batch_size)) if len(z) else [z.new_zeros(1, model.latent_dim)]
-    pictures = [to_uint8(finite(model.decode(chunk.to(device)).mean, "pictures")).cpu() for chunk in chunks]
+    pictures = [to_uint8(finite(model.decode(chunk.to(model.device)).mean, "pictures")).cpu() for chunk in chunks]
     return torch.cat(pictures)[: len(z)]
 
 
@@ -328,17 +327,16 @@ def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
 
     Input values may be out of [0, 1]; they are not clamped.
     """
-    assert not model.training, "call model.eval() first: public inference never runs in training mode"
+    model.check_eval_mode()
     check_float(x)
-    device = _device(model)
-    pictures = [model.decode(model.encode(chunk.to(device)).mean).picture for chunk in x.split(batch_size)]
+    pictures = [model.decode(model.encode(chunk.to(model.device)).mean).picture for chunk in x.split(batch_size)]
     return finite(torch.cat([picture.cpu() for picture in pictures]), "pictures")
 
 
 @torch.inference_mode()
 def _sample(model: LatentModel, noise: Tensor, condition: Tensor | None) -> Tensor:
-    assert not model.training, "call model.eval() first: public inference never runs in training mode"
-    return to_uint8(finite(model.sample(noise.to(_device(model)), condition).mean, "pictures")).cpu()
+    model.check_eval_mode()
+    return to_uint8(finite(model.sample(noise.to(model.device), condition).mean, "pictures")).cpu()
 
 
 def finite(numbers: Tensor, what: str) -> Tensor:
@@ -346,10 +344,6 @@ def finite(numbers: Tensor, what: str) -> Tensor:
     if not bool(numbers.isfinite().all()):
         raise NotFinite(what)
     return numbers
-
-
-def _device(model: LatentModel) -> torch.device:
-    return next(model.parameters()).device
 
 
 ATTRIBUTE = "attribute."  #: prefix of the name of a stored column

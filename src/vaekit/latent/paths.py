@@ -79,7 +79,7 @@ def _linear(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
 @torch.inference_mode()
 def _spherical(model: LatentModel, z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
     """Interpolate latents on a sphere in noise space."""
-    pz, device = model.drawn_from(), next(model.parameters()).device
+    pz, device = model.drawn_from(), model.device
     normal = None if pz is None else pz.moments
     if normal is None:
         return spherical(z_a, z_b, weights)

@@ -144,15 +144,14 @@ class _Plan:
 
     @classmethod
     def of(cls, model: LatentModel, recipe: Recipe, size: tuple[int, int], side: int) -> _Plan:
-        assert not model.training, "call model.eval() first: public inference never runs in training mode"
+        model.check_eval_mode()
         net = network(recipe.net)(recipe)
         reach = net.reach()
         assert reach is not None and model.image_shape is not None, "the caller has refused other kinds of latent"
         channels, f = model.image_shape[0], reach.downsampling
         (shape,) = net.latent_shapes((channels, *size))
         tile = [f * min(cells, side // f) for cells in shape[1:]]
-        device = next(model.parameters()).device
-        return cls(resized(model, recipe, (channels, tile[0], tile[1])), reach, shape, device)
+        return cls(resized(model, recipe, (channels, tile[0], tile[1])), reach, shape, model.device)
 
     def windows(self, reach: int) -> Iterator[tuple[Window, Window]]:
         """Yield pairs of a window of rows and one of columns, together of the size of a tile."""

@@ -59,6 +59,15 @@ class LatentModel(nn.Module):
         self.compute_dtype: torch.dtype | None = None  #: of the networks during training; None: that of the weights
         self._is_observed = False
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.parameters()).device
+
+    def check_eval_mode(self) -> None:
+        """Assert that the model is in eval mode, as public inference requires."""
+        assert not self.training, "call model.eval() first: public inference never runs in training mode"
+
     def at_once(self, most: int) -> int:
         """How many images to decode together, at most ``most``: some likelihoods have many outputs per pixel."""
         if self.image_shape is None:

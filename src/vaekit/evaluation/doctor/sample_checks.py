@@ -86,16 +86,15 @@ def check_samples(
 @torch.inference_mode()
 def _sampled(model: LatentModel, given: Tensor) -> Tensor:
     """Draw a float sample for each condition ``[N, C]``."""
-    device = next(model.parameters()).device
     noise = image_noise(0, SAMPLES, 0, len(given), (model.latent_dim,))
     pieces = zip(noise.split(model.at_once(_SAMPLES)), given.split(model.at_once(_SAMPLES)), strict=True)
-    return torch.cat([model.sample(e.to(device), condition).picture.cpu() for e, condition in pieces])
+    return torch.cat([model.sample(e.to(model.device), condition).picture.cpu() for e, condition in pieces])
 
 
 @torch.inference_mode()
 def _reconstructed(model: LatentModel, held: Selection) -> Tensor:
     """Reconstruct held-out images, conditioned on their known values."""
-    device, size = next(model.parameters()).device, model.at_once(_SAMPLES)
+    device, size = model.device, model.at_once(_SAMPLES)
     pictures = []
     for start in range(0, len(held), size):
         piece = slice(start, start + size)

@@ -115,7 +115,7 @@ def _features(run: RunContext, samples: int | None, weights: str | Path | None) 
         raise UserError(f"samples {samples}: expected at least 2 images", "samples")
     if not serves("generate", run.model):
         raise UserError(f"samples: {run.path} has no prior to sample from; leave it out", "samples")
-    device = next(run.model.parameters()).device
+    device = run.model.device
     return small_classifier(device) if weights is None else inception(weights, device)
 
 

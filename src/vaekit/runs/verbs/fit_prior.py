@@ -32,5 +32,5 @@ def _fitted(run: RunContext, kind: str, components: int | None, seed: int) -> Re
     prior, facts = fit(run.stored()[0]["latents"], kind, components, seed)
     if run.leads:
         save_fitted(run.path, prior, facts)
-    run.model.fitted_prior = prior.to(next(run.model.parameters()).device)
+    run.model.fitted_prior = prior.to(run.model.device)
     return Result(numbers=facts)
