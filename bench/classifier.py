@@ -60,7 +60,7 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Prepared images [B, c, h, w] in [0, 1] → logits [B, len(names)]."""
-        return self.head(self.body(_centred(x)))
+        return self.head(self.body(_centered(x)))
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """uint8, or floats in [0, 1], [N, C, H, W] → floats in [0, 1] as the network is shown them."""
@@ -73,7 +73,7 @@ class Classifier(nn.Module):
     def features(self, pixels: Tensor) -> Tensor:
         """float32 [N, 128]: the last layer before the probabilities. Deterministic, in eval mode."""
         self.eval()
-        return torch.cat([self.body(_centred(self.prepare(chunk))) for chunk in pixels.split(CHUNK)])
+        return torch.cat([self.body(_centered(self.prepare(chunk))) for chunk in pixels.split(CHUNK)])
 
     @torch.inference_mode()
     def predict(self, pixels: Tensor) -> dict[str, np.ndarray]:
@@ -106,17 +106,17 @@ def train_classifier(pixels: Tensor, targets: Mapping[str, np.ndarray], epochs: 
     x = torch.cat([(model.prepare(chunk) * 255).round().to(torch.uint8) for chunk in pixels.split(CHUNK)])
     y = torch.from_numpy(np.stack([np.asarray(targets[name], np.float32) for name in model.names], 1))
     steps = max(1, len(x) // BATCH) * epochs
-    optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.2)
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.2)
     model.train()
     for _ in range(epochs):
         # The last, shorter batch is left out: batch statistics of a few images are poor.
         for rows in torch.randperm(len(x)).split(BATCH)[: max(1, len(x) // BATCH)]:
             logits = model(_soften(x[rows].float() / 255))
             loss = functional.binary_cross_entropy_with_logits(logits, y[rows])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
     return model.eval()
 
@@ -172,7 +172,7 @@ def _stage(before: int, after: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU())
 
 
-def _centred(x: Tensor) -> Tensor:
+def _centered(x: Tensor) -> Tensor:
     return (x - 0.5) * 4
 
 

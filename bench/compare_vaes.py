@@ -126,8 +126,8 @@ def principal_components(gray: Tensor, count: int, seed: int, rounds: int = 8) -
     axes = torch.randn(len(mean), count + 20, generator=torch.Generator().manual_seed(seed))
     for _ in range(rounds):
         axes = torch.linalg.qr(sum(x.mT @ (x @ axes) for x in (_flat(c) - mean for c in _mirrored(gray))))[0]
-    codes = torch.cat([(_flat(chunk) - mean) @ axes for chunk in _mirrored(gray)]).double()
-    variances, turn = torch.linalg.eigh(codes.mT @ codes / len(codes))
+    latents = torch.cat([(_flat(chunk) - mean) @ axes for chunk in _mirrored(gray)]).double()
+    variances, turn = torch.linalg.eigh(latents.mT @ latents / len(latents))
     kept = variances.argsort(descending=True)[:count]
     return mean, axes @ turn[:, kept].float(), variances[kept].sqrt().float()
 

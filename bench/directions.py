@@ -37,7 +37,7 @@ def measure_direction(task: Task, faces: Any) -> dict[str, Any]:
     """Measure one direction at the default strength."""
     signs = torch.from_numpy(np.where(faces.has, -1.0, 1.0)).float()
     before = task.judge.predict(faces.reconstructed)
-    after = task.judge.predict(task.edit(faces.codes, signs, STRENGTH))
+    after = task.judge.predict(task.edit(faces.latents, signs, STRENGTH))
     changed = {n: float(((before[n] > 0.5) != (after[n] > 0.5)).mean()) for n in JUDGED if n != task.attribute}
     found = measure(task, faces, STRENGTH)
     plain = psnr_db(to_float(faces.reconstructed), to_float(faces.pixels))

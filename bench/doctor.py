@@ -56,7 +56,7 @@ CHANGED = [
     "share_of_unaveraged_gain (0.5) was added: fast-ae of portraits and faces showed gains of 7 points where four "
     "times the length explained 4 and 6 points more, and longer-fast-ae gains of 4.6 and 4.4; all four were called "
     "still improving.",
-    "On the digits, beta 10 and 30 and a fixed scale of 1 were expected to be over-regularised and explain nothing: "
+    "On the digits, beta 10 and 30 and a fixed scale of 1 were expected to be over-regularized and explain nothing: "
     "they are collapsed, and were called so. 6 and 0.5 took their place; they explain 52 and 55 %, and least_explained "
     "went from 0.5 to 0.7, between them and the healthy beta-vae (89 %). No verdict on the others changed.",
     "Three rules came later still, for trainings that were not among the cases: a learning rate far below the recipe's "
@@ -202,10 +202,10 @@ def _digits() -> Iterator[Case]:
     yield Case("beta-1000", "collapsed", options={"epochs": 20, "settings": {"beta": 1000}})
     yield Case("beta-30", "collapsed", options={"epochs": 30, "settings": {"beta": 30}})
     yield Case("beta-10", "collapsed", options={"epochs": 20, "settings": {"beta": 10}})
-    yield Case("beta-6", "over-regularised", options={"epochs": 20, "settings": {"beta": 6}})
+    yield Case("beta-6", "over-regularized", options={"epochs": 20, "settings": {"beta": 6}})
     yield Case("scale-1", "collapsed", options={"epochs": 30, "settings": {"scale": "fixed", "fixed_scale": 1}})
     yield Case(
-        "scale-half", "over-regularised", options={"epochs": 20, "settings": {"scale": "fixed", "fixed_scale": 0.5}}
+        "scale-half", "over-regularized", options={"epochs": 20, "settings": {"scale": "fixed", "fixed_scale": 0.5}}
     )
     yield Case("sixty-images", "overfitting", data=few, options={"images": 40_000})
     yield Case("sixty-images-ae", "overfitting", "ae", data=few, options={"images": 40_000})
@@ -237,10 +237,10 @@ def _portraits() -> Iterator[Case]:
     yield Case("longer-fast-ae", "healthy", "fast-ae", options=_dense(240_000))
     yield Case("healthy-ae", "healthy", "ae", note=_FRESH, options=_options(24_000))
     yield Case("beta-1000", "collapsed", options=_options(8_000, beta=1000))
-    yield Case("beta-40", "over-regularised", options=_options(12_000, beta=40))
+    yield Case("beta-40", "over-regularized", options=_options(12_000, beta=40))
     yield Case("sixty-images", "overfitting", data=few, options=_options(16_000))
     yield Case("stopped", "still improving", stop_at=0.4, options=_options(24_000))
-    yield Case("beta-15", "over-regularised", note=_FRESH, options=_options(8_000, beta=15))
+    yield Case("beta-15", "over-regularized", note=_FRESH, options=_options(8_000, beta=15))
     yield Case("too-short", "still improving", note=_FRESH, options=_options(6_000))
     yield Case("plain", "broken data", note=_FRESH, data=plain, options=_options(1_200))
     yield Case("copies", "broken data", data=copies, options=_options(2_000))
@@ -255,8 +255,8 @@ def _smiles() -> Iterator[Case]:
     yield Case("healthy-fast-ae", "healthy", "fast-ae", options=_dense(60_000))
     yield Case("longer-fast-ae", "healthy", "fast-ae", options=_dense(240_000))
     yield Case("beta-500", "collapsed", options=_options(8_000, beta=500))
-    yield Case("beta-20", "over-regularised", options=_options(24_000, beta=20))
-    yield Case("scale-1", "over-regularised", note=_FRESH, options=_options(8_000, scale="fixed", fixed_scale=1))
+    yield Case("beta-20", "over-regularized", options=_options(24_000, beta=20))
+    yield Case("scale-1", "over-regularized", note=_FRESH, options=_options(8_000, scale="fixed", fixed_scale=1))
     yield Case("healthy-ae", "healthy", "ae", note=_FRESH, options=_options(24_000))
     yield Case("stopped", "still improving", note=_FRESH, stop_at=0.4, options=_options(24_000))
     yield Case("noise", "broken data", note=_FRESH, data=noise, options=_options(1_200))

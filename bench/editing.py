@@ -63,9 +63,9 @@ class Task:
         """Whether the same face can be drawn with the attribute toggled."""
         return self.run.config.data.source.split(":")[0] == "portraits"
 
-    def edit(self, codes: Tensor, signs: Tensor, strength: float) -> Tensor:
-        """Return pictures uint8 [N, C, H, W] of ``codes`` [N, L] moved by ``signs`` [N] (+1 adds, −1 removes)."""
-        return self.run.decode(codes + strength * signs[:, None] * self.direction).pixels
+    def edit(self, latents: Tensor, signs: Tensor, strength: float) -> Tensor:
+        """Return pictures uint8 [N, C, H, W] of ``latents`` [N, L] moved by ``signs`` [N] (+1 adds, −1 removes)."""
+        return self.run.decode(latents + strength * signs[:, None] * self.direction).pixels
 
     def says(self, pixels: Tensor) -> np.ndarray:
         """Return whether the judge sees the attribute, bool [N]."""
@@ -79,7 +79,7 @@ class Faces:
     pixels: Tensor  #: uint8 [N, C, H, W]
     has: np.ndarray  #: bool [N], whether they have the attribute
     targets: dict[str, np.ndarray]  #: every judged column
-    codes: Tensor  #: [N, L]
+    latents: Tensor  #: [N, L]
     reconstructed: Tensor  #: uint8 [N, C, H, W]
     truth: Tensor | None  #: uint8 [N, C, H, W], the attribute toggled
 
@@ -110,10 +110,10 @@ def look_at(task: Task, images: Images, count: int) -> Faces:
     spaced = images.labels is not None and len(images) > count
     images = images[np.arange(count) * len(images) // count] if spaced else images[:count]
     has = columns(images, task.attribute)[task.attribute] > 0.5
-    codes = task.run.encode(images.pixels)
+    latents = task.run.encode(images.pixels)
     truth = toggled(task, images, has) if task.has_truth else None
-    reconstructed = task.run.decode(codes).pixels
-    return Faces(images.pixels, has, columns(images, task.attribute), codes, reconstructed, truth)
+    reconstructed = task.run.decode(latents).pixels
+    return Faces(images.pixels, has, columns(images, task.attribute), latents, reconstructed, truth)
 
 
 def toggled(task: Task, images: Images, has: np.ndarray) -> Tensor:
@@ -136,7 +136,7 @@ def toggled(task: Task, images: Images, has: np.ndarray) -> Tensor:
 def measure(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
     """Measure one strength: what the judge sees after editing, and the PSNR against the truth."""
     signs = torch.from_numpy(np.where(faces.has, -1.0, 1.0)).float()
-    edited = task.edit(faces.codes, signs, strength)
+    edited = task.edit(faces.latents, signs, strength)
     said = task.says(edited)
     result: dict[str, Any] = {
         "strength": strength,
@@ -165,7 +165,7 @@ def choose_strength(sweep: list[dict[str, Any]], enough: float) -> float:
 
 def measure_test(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
     """Measure the test part at a fixed strength."""
-    ones = torch.ones(len(faces.codes))
+    ones = torch.ones(len(faces.latents))
     result: dict[str, Any] = {
         "images": len(faces.has),
         "with": int(faces.has.sum()),
@@ -175,8 +175,8 @@ def measure_test(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
         "seen_in_originals_without": float(task.says(faces.pixels[~torch.from_numpy(faces.has)]).mean()),
         "seen_in_originals_with": float(task.says(faces.pixels[torch.from_numpy(faces.has)]).mean()),
         **measure(task, faces, strength),
-        "seen_after_adding_to_all": float(task.says(task.edit(faces.codes, ones, strength)).mean()),
-        "seen_after_removing_from_all": float(task.says(task.edit(faces.codes, -ones, strength)).mean()),
+        "seen_after_adding_to_all": float(task.says(task.edit(faces.latents, ones, strength)).mean()),
+        "seen_after_removing_from_all": float(task.says(task.edit(faces.latents, -ones, strength)).mean()),
         "reconstruction_psnr_db": _psnr(faces.reconstructed, faces.pixels),
         **fidelity(task, faces, strength),
     }
@@ -189,7 +189,7 @@ def measure_test(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
 def fidelity(task: Task, faces: Faces, strength: float) -> dict[str, Any]:
     """Measure the distance of edits from plain reconstructions, and from real faces of the target group."""
     signs = torch.from_numpy(np.where(faces.has, -1.0, 1.0)).float()
-    edited, has = task.edit(faces.codes, signs, strength), torch.from_numpy(faces.has)
+    edited, has = task.edit(faces.latents, signs, strength), torch.from_numpy(faces.has)
     kinds = {name: task.judge.features(faces.pixels[rows]) for name, rows in (("with", has), ("without", ~has))}
 
     def distance(pixels: Tensor, kind: str) -> float:
@@ -214,7 +214,7 @@ def difference_from_verb(task: Task, faces: Faces, strength: float) -> int:
             Image.fromarray(faces.pixels[i].movedim(0, -1).squeeze(-1).numpy()).save(path)
             to, off = (without, with_) if faces.has[i] else (with_, without)
             verb = task.run.arithmetic(f'"{path}" + {strength}*{_quoted(to)} - {strength}*{_quoted(off)}').pixels
-            ours = task.edit(faces.codes[i : i + 1], torch.tensor([-1.0 if faces.has[i] else 1.0]), strength)
+            ours = task.edit(faces.latents[i : i + 1], torch.tensor([-1.0 if faces.has[i] else 1.0]), strength)
             largest = max(largest, int((verb.int() - ours.int()).abs().max()))
     return largest
 
@@ -223,7 +223,7 @@ def picture(task: Task, faces: Faces, strength: float, path: Path, each: int = 4
     """Draw faces to add to and faces to remove from: originals, reconstructions, edits and, if known, the truth."""
     rows = np.concatenate([np.flatnonzero(~faces.has)[:each], np.flatnonzero(faces.has)[:each]])
     signs = torch.from_numpy(np.where(faces.has[rows], -1.0, 1.0)).float()
-    edited = task.edit(faces.codes[rows], signs, strength)
+    edited = task.edit(faces.latents[rows], signs, strength)
     shown = [faces.pixels[rows], faces.reconstructed[rows], edited]
     if faces.truth is not None:
         shown.append(faces.truth[rows])

@@ -84,11 +84,11 @@ def _fitted(data: str, out: str, recipe: str, images: int, samples: int) -> Foun
 
     run, seconds = trained(data, out, recipe, {"latent_dim": 16, "likelihood": "normal"}, images=images)
     found = {"recipe": recipe, "seconds": seconds, "psnr_db": run.evaluate()["psnr_db"]}
-    codes = run.stored()[0]["latents"].double()
-    normal = MixturePrior(codes.shape[1], 1)
-    normal.mean.copy_(codes.mean(0))
-    normal.factor.copy_(torch.linalg.cholesky(torch.cov(codes.mT)))
-    standard = MixturePrior(codes.shape[1], 1)
+    latents = run.stored()[0]["latents"].double()
+    normal = MixturePrior(latents.shape[1], 1)
+    normal.mean.copy_(latents.mean(0))
+    normal.factor.copy_(torch.linalg.cholesky(torch.cov(latents.mT)))
+    standard = MixturePrior(latents.shape[1], 1)
     for name, fitted in (("standard_normal", standard), ("one_normal", normal)):
         run.model.fitted_prior = fitted
         found[f"frechet_{name}"] = run.evaluate(samples=samples)["frechet_distance"]

@@ -18,7 +18,7 @@ run = vk.train(images, recipe="vae", out=out, budget=budget)
 print(run.doctor())
 
 run.neighbors(images.pixels[:3], count=6).save(out / "alike.png")
-run.save_codes(out / "codes.npz")
+run.save_latents(out / "latents.npz")
 
 if not (out / "onnx").exists():
     print(run.export(out / "onnx"))  # needs pip install 'vaekit[export]'

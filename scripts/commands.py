@@ -11,7 +11,7 @@ import types
 import typing
 from typing import Any
 
-from vaekit.cli.app import COMMANDS, command
+from vaekit.cli.app import COMMANDS, command, usage
 from vaekit.config.options import GROUPS
 
 __all__ = ["commands_page"]
@@ -40,8 +40,7 @@ def _section(name: str) -> str:
     arguments = [each for each in command(name).assemble_argument_collection() if each.show]
     positional = [each for each in arguments if each.index is not None]
     options = [each for each in arguments if each.index is None]
-    usage = " ".join(["vaekit", name, *map(_usage, positional), *(["[OPTIONS]"] if options else [])])
-    parts = [f"## {name}", f"```text\n{usage}\n```", _description(command(name).help)]
+    parts = [f"## {name}", f"```text\n{usage(name)}\n```", _description(command(name).help)]
     described = [each for each in positional if each.parameter.help]
     if described:
         parts.append(_table("Argument", described))
@@ -65,12 +64,6 @@ def _row(argument: Any) -> str:
     value = _value(argument)
     sentences = [_escaped(argument.parameter.help or ""), _default(argument)]
     return f"| {names}{' ' if value else ''}{value} | {' '.join(filter(None, sentences))} |"
-
-
-def _usage(argument: Any) -> str:
-    name = argument.names[0]
-    many = "..." if argument.field_info.kind is inspect.Parameter.VAR_POSITIONAL else ""
-    return f"{name}{many}" if argument.field_info.required else f"[{name}{many}]"
 
 
 def _description(text: str) -> str:

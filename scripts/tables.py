@@ -9,7 +9,6 @@ The recipes come from the recipe table and ``docs/recipes/``, the figures from t
 from __future__ import annotations
 
 import ast
-import dataclasses
 import json
 import re
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 
 from vaekit.config import capabilities
 from vaekit.config.recipe import LATENTS
-from vaekit.config.table import DESCRIPTIONS, RECIPES, Recipe
+from vaekit.config.table import RECIPES, Recipe, own_values
 
 __all__ = ["updated"]
 
@@ -89,20 +88,8 @@ def _page(row: Recipe) -> list[str]:
 
 def _values(row: Recipe) -> list[str]:
     """Return a table of the values of a recipe that are not defaults."""
-    plain = Recipe(row.name)
-    names = [field.name for field in dataclasses.fields(row) if field.name not in DESCRIPTIONS]
-    pairs = [(name, getattr(row, name), getattr(plain, name)) for name in names]
-    rows = [f"| `{name}` | {_shown(mine)} | {_shown(default)} |" for name, mine, default in pairs if mine != default]
+    rows = [f"| `{name}` | {mine} | {default} |" for name, (mine, default) in own_values(row).items()]
     return ["| value | here | default |", "|---|---|---|", *rows]
-
-
-def _shown(value: Any) -> str:
-    """Format a value as for ``--set``, numbers with four digits."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if value is None or isinstance(value, bool):
-        return {None: "auto", True: "true", False: "false"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else f"{value}"
 
 
 def verbs() -> list[str]:

@@ -112,10 +112,10 @@ def endings() -> list[signal.Signals]:
 def counted(count: int, noun: str) -> str:
     """Format a number with its noun.
 
-    >>> counted(1, "image"), counted(1234, "image")
-    ('1 image', '1,234 images')
+    >>> counted(1, "image"), counted(1234, "image"), counted(2, "class")
+    ('1 image', '1,234 images', '2 classes')
     """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
 
 
 def lacks_memory(error: BaseException) -> bool:

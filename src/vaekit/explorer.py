@@ -3,7 +3,7 @@
     index.html, assets/    the page and the runtime (onnxruntime, WebAssembly), built from web/ in the repository
     model/                 the exported run (:mod:`vaekit.export.bundle`), which 'vaekit verify' accepts
     explorer.json          metrics, verdict, curves, axes, names and positions of images
-    codes.bin              latents of the images, float32 [N, L] little-endian; then [L, L]: noise = (z − mean) @ matrix
+    latents.bin            latents of the images, float32 [N, L] little-endian; then [L, L]: noise = (z − mean) @ matrix
     images.webp            thumbnails of the images, row by row
     pictures/              pictures drawn during training
     SHA256SUMS             checksums of these files; a stored page that does not match is created again
@@ -58,13 +58,13 @@ from vaekit.system.regular_files import is_plain, is_plain_folder, read_plain
 
 __all__ = ["FORMAT_VERSION", "check_page", "explore", "publish"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _PAGE = "page"  # in the package, built by `make web`
 _FOLDER = "explorer"  # in the run, written by `explore`
 _REQUIRED = (
     "explorer.json",
-    "codes.bin",
+    "latents.bin",
     "images.webp",
     "model/model.json",
     "model/encoder.onnx",
@@ -134,7 +134,7 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
         step("exporting the networks, and comparing them with PyTorch")
         exported = run.export(folder / "model", shown.pixels if own is None else None)
         step("drawing thumbnails, curves, and axes")
-        _write_codes(run, shown, folder / "codes.bin")
+        _write_latents(run, shown, folder / "latents.bin")
         tiles = _write_tiles(shown.pixels, folder / "images.webp")
         facts = Facts.of(run.path)
         epochs = _write_pictures(facts, folder / "pictures", with_images)
@@ -144,7 +144,7 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
         size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {
         "published": str(out),
-        "images_shown": len(shown.codes) if shown.kind == "images" else 0,
+        "images_shown": len(shown.latents) if shown.kind == "images" else 0,
         "bytes": size_bytes,
         "model_digest": exported["digest"],
     }
@@ -254,9 +254,9 @@ def _origin(run: Run) -> dict[str, Any]:
 class _Shown:
     """The images on the map."""
 
-    codes: Tensor  #: float32 ``[N, L]``
+    latents: Tensor  #: float32 ``[N, L]``
     pixels: Tensor  #: uint8 ``[N, C, H, W]``
-    kind: str  #: images, codes (reconstructions from their latents), or samples of the prior
+    kind: str  #: images, latents (reconstructions from their latents), or samples of the prior
     names: list[str] | None = None
     labels: list[int] | None = None
 
@@ -276,14 +276,17 @@ def _shown(run: Run, images: Images | None, count: int, with_images: bool) -> _S
         with torch.inference_mode():
             pz = run.model.drawn_from()
             assert pz is not None
-            codes = pz.from_noise(noise)
-        return _Shown(codes, run.decode(codes).pixels, "samples")
+            latents = pz.from_noise(noise)
+        return _Shown(latents, run.decode(latents).pixels, "samples")
     if images is None or not with_images:
         tensors, facts = run.stored()
         rows = _rows(len(tensors["latents"]), count)
-        codes, (labels, _, _) = tensors["latents"][rows], stored_columns(tensors, facts)
+        latents, (labels, _, _) = tensors["latents"][rows], stored_columns(tensors, facts)
         return _Shown(
-            codes, run.decode(codes).pixels, "codes", labels=None if labels is None else labels[rows.numpy()].tolist()
+            latents,
+            run.decode(latents).pixels,
+            "latents",
+            labels=None if labels is None else labels[rows.numpy()].tolist(),
         )
     rows = _rows(len(images), count)
     pixels = torch.index_select(images.pixels, 0, rows)
@@ -297,12 +300,12 @@ def _rows(available: int, count: int) -> Tensor:
     return torch.tensor(evenly(list(range(available)), max(2, count))[:count])
 
 
-def _write_codes(run: Run, shown: _Shown, path: Path) -> None:
+def _write_latents(run: Run, shown: _Shown, path: Path) -> None:
     """Write the latents, and the matrix that converts them to standard normal noise (identity for an autoencoder)."""
     ends = torch.cat([torch.zeros(1, run.model.latent_dim), torch.eye(run.model.latent_dim)])
     noise = search.standardized(run.model, ends)
     whitening = noise[1:] - noise[0]
-    data = [shown.codes.numpy(), whitening.numpy()]
+    data = [shown.latents.numpy(), whitening.numpy()]
     path.write_bytes(b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in data))
 
 
@@ -351,8 +354,8 @@ def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[
 
 
 def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
-    codes = shown.codes.double()
-    plane = search.plane(codes)
+    latents = shown.latents.double()
+    plane = search.plane(latents)
     diagnosis = facts.diagnosis
     return {
         "of": _origin(run),
@@ -372,7 +375,7 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         "axes": [
             {"name": axis.name, "step": axis.step.tolist(), "levels": axis.size} for axis in run.axes(_AXES)
         ],
-        "mean": codes.mean(0).tolist(),
+        "mean": latents.mean(0).tolist(),
         "plane": {"axes": plane.axes.tolist(), "shares": list(plane.shares)},
         "images": {
             "kind": shown.kind,
@@ -381,5 +384,5 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
             "labels": shown.labels,
         },
         "classes": list(facts.config.data.classes),
-        "colours": list(COLORS),
+        "colors": list(COLORS),
     }  # fmt: skip

@@ -89,7 +89,7 @@ def test_it_works_on_codes(run: vk.Run, tmp_path: Path) -> None:
     does(run, "neighbors", lambda: run.neighbors(one, count=2))
     does(run, "inpaint", lambda: run.inpaint(one / 255, hidden))
     does(run, "traverse", lambda: run.traverse(count=2, steps=3))
-    does(run, "encode", lambda: run.save_codes(tmp_path / "codes.npz"))
+    does(run, "encode", lambda: run.save_latents(tmp_path / "codes.npz"))
     does(run, "codes", lambda: run.codes(one))
     does(run, "map", lambda: run.map())
     does(run, "score", lambda: run.score(images.pixels, normal_images=run.images("val").pixels, false_alarms=0.2))

@@ -116,6 +116,8 @@ VALUES = {
     "--batch-size 0": "--batch-size 0",
     "--batch-size -2": "--batch-size -2",
     "--latent-dim -2": "--latent-dim -2",
+    "--shift 40": "--shift 40: must be smaller than a side of the images, which are 8x8",
+    "--recipe iwae --set beta=2": "give --set beta=1, --set kl_warmup=0 and --set free_bits_nats=0, or --set",
     "--threads 0": "--threads 0: must be at least 1",
     "--seed -1": "--seed",
     "--seed 99999999999999999999999": "--seed",
@@ -134,6 +136,7 @@ OUTS = {
     "train digits --out run --recipe seed-ae": "its recipe is vae, not seed-ae",
     "train digits --out run --set width=8 --seed 1": "its seed is 0, not 1",
     "train digits --out run --set width=8 --size 16": "its data size is (8, 8), not (16, 16)",
+    "train portraits:40 --out run --set width=8 --size 8": "it was trained on other images; give another --out",
     "train digits --out run --set width=8 --budget 1m": "extend it with more --epochs or --images",
 }
 RUNS = {
@@ -267,7 +270,7 @@ def test_images_that_changed_are_said_in_words(here: Path, vaekit: Callable) -> 
     assert answer.code == 2 and "have changed since --out changed was started: 4 now, 3 then" in answer.err
     Path("photos/9.png").unlink()
     Image.fromarray(_noise(9)).save("photos/2.png")
-    assert "was started: still 3 images, but other ones;" in vaekit(*train).err
+    assert "was started: still 3 images, but not the same;" in vaekit(*train).err
 
 
 @pytest.mark.parametrize("rate", ["1e30", "1e19"])

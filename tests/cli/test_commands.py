@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_numbers import NUMBERS, OF_CODES, SSIM
+from evaluation_numbers import NUMBERS, OF_LATENTS, SSIM
 from PIL import Image
 
 import vaekit as vk
@@ -115,7 +115,9 @@ def test_the_help_of_a_command_begins_with_its_line_in_the_list(group: str) -> N
 def test_an_old_name_has_the_help_of_the_new_one(vaekit: Callable) -> None:
     for old, place in OLD_NAMES.items():
         (new,) = (name for names in COMMANDS.values() for name, row in names.items() if row[0] == place)
-        assert vaekit(old, "--help").out == vaekit(new, "--help").out.replace(f"vaekit {new} [", f"vaekit {old} [")
+        assert vaekit(old, "--help").out == vaekit(new, "--help").out.replace(
+            f"Usage: vaekit {new} ", f"Usage: vaekit {old} "
+        )
 
 
 def test_help_of_a_terminal_without_columns_ends(vaekit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,20 +402,41 @@ def test_data_draws_a_set_of_any_sizes(here: Path, vaekit: Callable) -> None:
     ] == 2 + 10 * 58
 
 
+def test_notes_about_images_name_flags_on_the_command_line(here: Path, vaekit: Callable) -> None:
+    Path("wide").mkdir()
+    for i in range(4):
+        Image.new("RGB", (200 + i, 20), (60 * i, 0, 0)).save(f"wide/{i}.png")
+    assert "pixel statistics are for --size" in vaekit("data", "wide").out
+    assert "train with --fit pad or --fit stretch to keep all of it" in vaekit(*shlex.split("data wide --size 16")).out
+    answer = vaekit(*shlex.split("data wide --size 16 --write copy"))
+    assert "train with --fit pad or --fit stretch to keep all of it" in answer.err
+    assert any("fit=pad or fit=stretch" in note for note in vk.open_images("wide", size=16).notes)
+
+
 def test_data_writes_a_folder_that_reads_back(here: Path, vaekit: Callable) -> None:
     answer = vaekit(*shlex.split("data portraits --write drawn --count 7 --size 16 --json"))
     assert (answer.code, json.loads(answer.out)) == (0, {"written": "drawn", "images": 7})
     back = vk.open_images("drawn")
     assert (back.pixels.permute(0, 2, 3, 1).numpy() == portraits.draw(7, 16)).all()
     assert set(portraits.ATTRIBUTES) <= back.attributes.keys()
-    grey = json.loads(vaekit(*shlex.split("data drawn --channels 1 --size 8 --json")).out)
-    assert grey["images"] == 7
+    gray = json.loads(vaekit(*shlex.split("data drawn --channels 1 --size 8 --json")).out)
+    assert gray["images"] == 7
 
 
 def test_recipes_are_the_table(vaekit: Callable) -> None:
     assert json.loads(vaekit("recipes", "--json").out) == {name: row.to_dict() for name, row in RECIPES.items()}
     answer = vaekit("recipes")
     assert answer.code == 0 and all(name in answer.out for name in RECIPES)
+
+
+def test_a_recipe_is_described(vaekit: Callable) -> None:
+    lines = vaekit("recipes", "vq-vae").out.splitlines()
+    assert lines[0].split() == ["recipe", "vq-vae"] and "  posterior vq (default: normal)" in lines
+    commands = next(line for line in lines if line.startswith("commands")).split(None, 1)[1].split(", ")
+    assert "generate" in commands and "edit" not in commands and "tiles" not in commands
+    assert json.loads(vaekit("recipes", "vq-vae", "--json").out) == RECIPES["vq-vae"].to_dict()
+    answer = vaekit("recipes", "vq-vee")
+    assert answer.code == 2 and "there is no recipe 'vq-vee'; did you mean 'vq-vae'?" in answer.err
 
 
 # Verbs on a run
@@ -479,7 +502,7 @@ def test_arithmetic(here: Path, vaekit: Callable, run: str, expression: str) -> 
     assert (_picture("sum.png") == np.asarray(vk.load(run).arithmetic(expression).image())).all()
 
 
-def test_neighbours(here: Path, vaekit: Callable) -> None:
+def test_neighbors(here: Path, vaekit: Callable) -> None:
     Image.fromarray(portraits.draw(1, 20)[0]).save("me.png")
     command = "neighbors faces me.png portraits:30 --count 4 --split all --device cpu --out n.png --overwrite --json"
     told = vaekit(*shlex.split(command.removesuffix("--json")))
@@ -595,7 +618,7 @@ def test_evaluate(here: Path, vaekit: Callable) -> None:
     of_an_autoencoder = json.loads(vaekit("evaluate", "ae", "--json").out)
     assert of_an_autoencoder.keys() == NUMBERS | SSIM | {"part"}
     of_a_bound = {"elbo_nats", "rate_nats", "bits_per_dim"}
-    nothing = of_a_bound | {f"{name}_error" for name in of_a_bound} | OF_CODES
+    nothing = of_a_bound | {f"{name}_error" for name in of_a_bound} | OF_LATENTS
     assert {key for key, value in of_an_autoencoder.items() if value is None} == nothing
     words = vaekit("evaluate", "ae")
     assert re.search(r"^elbo_nats +none$", words.out, re.M)

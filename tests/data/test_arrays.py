@@ -132,10 +132,10 @@ def test_labels_tell_a_stack_of_gray_images_only_if_there_is_one_each(tmp_path: 
 def test_gray_arrays_are_not_copied_and_tensors_agree() -> None:
     array = noise(12, 5, 6)
     assert open_images(array).pixels.data_ptr() == array.ctypes.data
-    colour = noise(12, 5, 6, 3)
-    tensor = torch.from_numpy(colour).permute(0, 3, 1, 2)
-    assert open_images(tensor).fingerprint == open_images(colour).fingerprint
-    assert open_images(tensor).pixels.equal(open_images(colour).pixels)
+    color = noise(12, 5, 6, 3)
+    tensor = torch.from_numpy(color).permute(0, 3, 1, 2)
+    assert open_images(tensor).fingerprint == open_images(color).fingerprint
+    assert open_images(tensor).pixels.equal(open_images(color).pixels)
 
 
 def test_floats_become_bytes() -> None:
@@ -187,8 +187,8 @@ def test_npy_and_npz(tmp_path: Path) -> None:
     plain = open_images(tmp_path / "a.npy")
     assert plain.pixels[:, 0].numpy().tolist() == array.tolist()
     assert plain.source == str(tmp_path / "a.npy") and plain.fingerprint == open_images(array).fingerprint
-    labelled = open_images(tmp_path / "b.npz")
-    assert labelled.classes == ("0", "1", "2") and labelled.pixels.equal(plain.pixels)
+    labeled = open_images(tmp_path / "b.npz")
+    assert labeled.classes == ("0", "1", "2") and labeled.pixels.equal(plain.pixels)
     split = open_images(tmp_path / "c.npz")
     assert split.classes == ("a", "b") and split.names[8:10] == ("train/000008", "test/000000")
     assert split.part("test").pixels.equal(plain.pixels[9:])

@@ -18,20 +18,20 @@ from vaekit.data.binarize import binarized
 from vaekit.errors import UserError
 from vaekit.training.plan import largest_batch
 
-GREY = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 5), np.uint8)
+GRAY = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 5), np.uint8)
 
 
 @pytest.mark.parametrize("kind", BINARIZE)
 def test_pixels_are_black_and_white_and_stay_so(kind: str) -> None:
-    once = binarized(GREY, kind)
-    assert set(np.unique(once)) == {0, 255} and once.shape == GREY.shape
+    once = binarized(GRAY, kind)
+    assert set(np.unique(once)) == {0, 255} and once.shape == GRAY.shape
     assert (binarized(once, kind) == once).all()
     assert (binarized(np.full((2, 1, 3, 3), 255, np.uint8), kind) == 255).all()
     assert (binarized(np.zeros((2, 1, 3, 3), np.uint8), kind) == 0).all()
 
 
 def test_a_threshold_is_one_half() -> None:
-    assert (binarized(GREY, "threshold") == np.where(GREY / 255 >= 0.5, 255, 0)).all()
+    assert (binarized(GRAY, "threshold") == np.where(GRAY / 255 >= 0.5, 255, 0)).all()
 
 
 @pytest.mark.parametrize("value", [1, 60, 128, 254])
@@ -44,10 +44,10 @@ def test_an_intensity_is_the_probability_of_white(value: int) -> None:
 
 
 def test_bits_follow_from_the_image_whatever_stands_around_it() -> None:
-    whole = binarized(GREY, "static")
-    assert (binarized(GREY[[7, 3]], "static") == whole[[7, 3]]).all()
-    assert (binarized(np.asfortranarray(GREY), "static") == whole).all()
-    assert whole[0, 0].tolist() == binarized(GREY[:1], "dynamic")[0, 0].tolist(), (
+    whole = binarized(GRAY, "static")
+    assert (binarized(GRAY[[7, 3]], "static") == whole[[7, 3]]).all()
+    assert (binarized(np.asfortranarray(GRAY), "static") == whole).all()
+    assert whole[0, 0].tolist() == binarized(GRAY[:1], "dynamic")[0, 0].tolist(), (
         "outside of training they are the same"
     )
     known = binarized(np.arange(0, 256, 15, np.uint8).reshape(1, 1, 3, 6), "static") // 255
@@ -77,11 +77,11 @@ def test_a_run_sees_binary_pixels_everywhere_and_says_so(tmp_path: Path, kind: s
     numbers = run.evaluate(per_image=tmp_path / "each.csv", iwae_samples=4)
     assert numbers["binarize"] == kind and numbers["bits_per_dim"] > 0
     assert set(run.images().pixels.unique().tolist()) == {0, 255}
-    grey = vk.open_images("digits", split="test")
-    assert run.evaluate(grey)["elbo_nats"] == numbers["elbo_nats"]
-    assert torch.equal(run.encode(grey.pixels), run.encode(grey.binarized(kind).pixels))
+    gray = vk.open_images("digits", split="test")
+    assert run.evaluate(gray)["elbo_nats"] == numbers["elbo_nats"]
+    assert torch.equal(run.encode(gray.pixels), run.encode(gray.binarized(kind).pixels))
     rows = list(csv.DictReader((tmp_path / "each.csv").open()))
-    assert [row["name"] for row in rows] == list(grey.names)
+    assert [row["name"] for row in rows] == list(gray.names)
     assert np.mean([float(row["elbo_nats"]) for row in rows]) == pytest.approx(numbers["elbo_nats"], rel=1e-12)
     text = (run.path / "report.html").read_text() + (run.path / "README.md").read_text()
     assert text.count(f"binarized ({kind})") >= 2
@@ -131,8 +131,8 @@ def test_an_autoencoder_keeps_its_likelihood_and_so_does_who_names_one(tmp_path:
 
 def test_a_mapped_set_stays_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAEKIT_MAPPED_ABOVE_BYTES", "100")
-    images = Images(torch.from_numpy(GREY), tuple(map(str, range(40)))).binarized("static")
-    assert images.is_mapped and (images.pixels.numpy() == binarized(GREY, "static")).all()
+    images = Images(torch.from_numpy(GRAY), tuple(map(str, range(40)))).binarized("static")
+    assert images.is_mapped and (images.pixels.numpy() == binarized(GRAY, "static")).all()
 
 
 def test_a_plan_and_the_largest_batch_know_of_binary_pixels() -> None:

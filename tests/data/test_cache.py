@@ -173,7 +173,7 @@ def gray_and_one_red(folder: Path) -> Path:
     return folder
 
 
-def test_colour_that_turns_up_late(tmp_path: Path, monkeypatch) -> None:
+def test_color_that_turns_up_late(tmp_path: Path, monkeypatch) -> None:
     source = gray_and_one_red(tmp_path / "gray")
     monkeypatch.setattr(load, "_BLOCK", 8)
     images = open_images(source, size=8)
@@ -394,7 +394,7 @@ def test_the_time_of_the_first_reading_counts_after_a_kill(tmp_path: Path, folde
     assert index is not None and (index.stamps == cache.UNKNOWN).all()
 
 
-def test_colour_found_once_is_remembered_after_a_kill(tmp_path: Path, folder_of_cache: Path, monkeypatch) -> None:
+def test_color_found_once_is_remembered_after_a_kill(tmp_path: Path, folder_of_cache: Path, monkeypatch) -> None:
     source = gray_and_one_red(tmp_path / "gray")
     monkeypatch.setattr(load, "_BLOCK", 8)
     with monkeypatch.context() as patch:

@@ -38,7 +38,7 @@ def check(images: Images, expected: dict[str, np.ndarray | str]) -> None:
     assert set(images.names) == set(good)
     for name, pixels in zip(images.names, images.pixels.permute(0, 2, 3, 1).numpy(), strict=True):
         worst = int(np.abs(pixels.astype(int) - good[name]).max())
-        # JPEG of four colours has no lossless form
+        # JPEG of four colors has no lossless form
         assert worst <= (8 if name == "jpeg-cmyk-adobe-inverted.jpg" else 0), (name, worst)
     reasons = dict(images.skipped)
     assert set(reasons) == set(expected) - set(good)
@@ -133,7 +133,7 @@ def test_a_photo_turned_by_xmp_alone_is_turned() -> None:
     assert (decode(data, Form()) == np.rot90(decode(plain, Form()), -1)).all()
 
 
-def test_gray_on_a_coloured_background() -> None:
+def test_gray_on_a_colored_background() -> None:
     file = BytesIO()
     Image.new("L", (30, 10), 200).save(file, "PNG")
     seen = decode(file.getvalue(), Form((30, 30), 3, fit="pad", background="#000080"))
@@ -143,7 +143,7 @@ def test_gray_on_a_coloured_background() -> None:
     file = BytesIO()
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.new("L", (30, 10), 200).convert("P").save(file, "PNG", icc_profile=profile)
-    assert decode(file.getvalue(), Form()).ndim == 2  # a palette without colours is gray, whatever its profile
+    assert decode(file.getvalue(), Form()).ndim == 2  # a palette without colors is gray, whatever its profile
 
 
 def test_profiles_are_brought_to_srgb() -> None:
@@ -213,8 +213,8 @@ def test_alpha_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_all_frames(tmp_path: Path) -> None:
-    colours = [(index * 20, 0, 0) for index in range(5)]
-    frames = [Image.new("RGB", (8, 8), colour) for colour in colours]
+    colors = [(index * 20, 0, 0) for index in range(5)]
+    frames = [Image.new("RGB", (8, 8), color) for color in colors]
     for name, options in {"a.gif": {}, "b.tiff": {}, "c.webp": {"lossless": True}, "d.png": {}}.items():
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
     frames[3].save(tmp_path / "e.png")

@@ -72,11 +72,11 @@ SOURCES: dict[str, tuple[Callable[[Path], object], dict]] = {
     "folder, cut": (a_folder, {"size": 8, "channels": 1}),
     "archive": (an_archive, {"size": 8}),
     "portraits": (lambda _: "portraits:70", {"size": 8}),
-    "grey portraits": (lambda _: "portraits:3", {"size": 8, "channels": 1}),
+    "gray portraits": (lambda _: "portraits:3", {"size": 8, "channels": 1}),
     "digits in three channels": (lambda _: "digits", {"channels": 3}),
     "npy": (lambda folder: saved(noise(12, 8, 8), folder), {}),
     "npy, one channel last": (lambda folder: saved(noise(12, 8, 8, 1), folder), {}),
-    "npy, colour": (lambda folder: saved(noise(12, 8, 8, 3), folder), {}),
+    "npy, color": (lambda folder: saved(noise(12, 8, 8, 3), folder), {}),
     "npy, columns first": (lambda folder: saved(np.asfortranarray(noise(12, 8, 8)), folder), {}),
     "npy, floats": (lambda folder: saved(noise(12, 8, 8, 3) / np.float32(255), folder), {"size": 6}),
     "npz": (an_npz, {}),
@@ -276,7 +276,7 @@ print(images.is_mapped, size, len(images), len(some), largest, anonymous() - bef
 @pytest.mark.parametrize(
     ("shape", "channels"),
     [((3000, 320, 320), 1), ((300, 320, 320), 3), ((300, 320, 320, 3), 3)],
-    ids=["as it is", "grey to colour", "channels last"],
+    ids=["as it is", "gray to color", "channels last"],
 )
 def test_hundreds_of_megabytes_take_few_of_memory(shape: tuple[int, ...], channels: int, tmp_path: Path) -> None:
     array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=shape)

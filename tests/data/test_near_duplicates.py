@@ -104,9 +104,9 @@ def test_pairs_are_those_of_the_definition() -> None:
     pixels = open_images("portraits:80", 32).pixels
     pixels = torch.cat([pixels, CHANGES["brighter"](pixels)[::2], CHANGES["JPEG"](pixels)[::3]])
     hashes, thumbnails = alike._descriptors(pixels, np.arange(len(pixels)))
-    centred = thumbnails - thumbnails.mean(1, keepdims=True)
+    centered = thumbnails - thumbnails.mean(1, keepdims=True)
     near = alike._ones((hashes[:, None] ^ hashes).ravel()).reshape(len(pixels), -1) <= 3
-    near &= np.abs(centred[:, None] - centred).mean(2) <= 2
+    near &= np.abs(centered[:, None] - centered).mean(2) <= 2
     near &= np.abs(thumbnails.mean(1)[:, None] - thumbnails.mean(1)) <= 8
     for _ in range(8):
         near = near @ near

@@ -138,7 +138,7 @@ def test_further_pages_are_said_to_be_left_aside(tmp_path: Path, kind: str) -> N
     pages[0].save(tmp_path / f"pages.{kind}", save_all=True, append_images=pages[1:])
     pages[0].save(tmp_path / f"single.{kind}")
     said = f"1 file has more than one frame or page, such as pages.{kind}; only the first is used"
-    assert [note for note in open_images(tmp_path).notes if said in note and "frames=all" in note]
+    assert [note for note in open_images(tmp_path).notes if said in note and "give frames=all" in note]
     every = open_images(tmp_path, frames="all")
     assert len(every) == 4 and not [note for note in every.notes if said in note]
 

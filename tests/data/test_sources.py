@@ -24,16 +24,16 @@ from vaekit.pixels.byte_ranges import Span
 from vaekit.pixels.image_form import Form
 
 
-def picture(seed: int, size: tuple[int, int] = (8, 8), colour: bool = False) -> Image.Image:
-    shape = (*size, 3) if colour else size
+def picture(seed: int, size: tuple[int, int] = (8, 8), color: bool = False) -> Image.Image:
+    shape = (*size, 3) if color else size
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 
 
-def fill(folder: Path, *names: str, size: tuple[int, int] = (8, 8), colour: bool = False) -> Path:
+def fill(folder: Path, *names: str, size: tuple[int, int] = (8, 8), color: bool = False) -> Path:
     for index, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture(index, size, colour).save(path)
+        picture(index, size, color).save(path)
     return folder
 
 
@@ -115,7 +115,7 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
 
 def test_folders_beside_the_split_are_left_out_and_noted(tmp_path: Path) -> None:
     images = open_images(fill(tmp_path, "train/x.png", "test/x.png", "unlabeled/x.png"))
-    assert len(images) == 2 and "1 images outside" in images.notes[0]
+    assert len(images) == 2 and "1 image outside of the train, val and test folders is not used" in images.notes[0]
 
 
 def test_a_wrapping_folder_is_stepped_through(tmp_path: Path) -> None:
@@ -237,10 +237,10 @@ def test_damaged_archives(tmp_path: Path) -> None:
         open_images(tmp_path / "b.zip")
 
 
-def test_colour_is_told_by_the_mode(tmp_path: Path) -> None:
+def test_color_is_told_by_the_mode(tmp_path: Path) -> None:
     fill(tmp_path, *numbered("", 3))
     assert open_images(tmp_path).shape == (1, 8, 8)
-    picture(9, colour=True).save(tmp_path / "z.png")
+    picture(9, color=True).save(tmp_path / "z.png")
     images = open_images(tmp_path)
     assert images.shape == (3, 8, 8)
     assert images.pixels[0, 0].equal(images.pixels[0, 2]) and not images.pixels[3, 0].equal(images.pixels[3, 2])
@@ -323,7 +323,7 @@ def test_mistakes(arguments: dict, said: str) -> None:
         open_images(**arguments)
 
 
-def test_misspelled_path_suggests_the_neighbour(tmp_path: Path) -> None:
+def test_misspelled_path_suggests_the_neighbor(tmp_path: Path) -> None:
     fill(tmp_path / "photos", "a.png")
     with pytest.raises(UserError, match="did you mean '.*photos'"):
         open_images(tmp_path / "photo")
@@ -524,11 +524,11 @@ def test_idx_files_are_what_the_arrays_in_them_are(tmp_path: Path, monkeypatch) 
 @pytest.mark.parametrize(
     ("shape", "said"),
     [
-        ((40, 40, 41), r"contains 64000 values, but its header declares 65600"),
-        ((39, 40, 40), r"contains 64000 values, but its header declares 62400"),
-        ((2**32 - 1, 40, 40), r"contains 64000 values, but its header declares 6871947672000"),
-        ((40, 40, 40, 7), r"contains 64000 values, but its header declares 448000"),
-        ((0, 40, 40), r"contains 64000 values, but its header declares 0"),
+        ((40, 40, 41), r"contains 64,000 values, but its header declares 65,600"),
+        ((39, 40, 40), r"contains 64,000 values, but its header declares 62,400"),
+        ((2**32 - 1, 40, 40), r"contains 64,000 values, but its header declares 6,871,947,672,000"),
+        ((40, 40, 40, 7), r"contains 64,000 values, but its header declares 448,000"),
+        ((0, 40, 40), r"contains 64,000 values, but its header declares 0"),
         ((1, 64000), "has 2 dimensions, expected images"),
         ((4000, 4, 2, 2), "has 2 channels, expected 1 or 3"),
     ],

@@ -90,7 +90,7 @@ def test_arrays_beside_images_are_attributes_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.zeros(3), "4 images but 3 rows of attributes"),
+        (np.zeros(3), "4 images but attributes for 3"),
         (np.zeros((4, 1001)), "1,001 numbers per image; expected at most 1,000"),
         (np.zeros(4, complex), "labels of type complex128; expected whole numbers, strings or floats"),
     ],

@@ -13,7 +13,7 @@ TABLE = Table(
         Mutant("torch.addmm(constant, some, weighted.mT)", "torch.addmm(constant, some, mean.mT)", "means that are not weighed by their precision"),
         Mutant("alpha=-0.5", "alpha=-1", "the half of the exponent"),
         Mutant("pairs.logsumexp(1) - math.log(len(mean))", "pairs.logsumexp(1)", "a sum of posteriors for their mean"),
-        Mutant("z - centre, mean - centre", "z - centre, mean", "points moved without the posteriors"),
+        Mutant("z - center, mean - center", "z - center, mean", "points moved without the posteriors"),
         Mutant("own - aggregate_log_density(self", "own + aggregate_log_density(self", "the sign of log q(z) in the information"),
         Mutant("log_ratios.exp().mean() / len(log_ratios)", "log_ratios.mean().exp() / len(log_ratios)", "the geometric mean of own shares"),
         Mutant("own_share - 1 / len(log_ratios)", "own_share", "few images are taken for saturation"),

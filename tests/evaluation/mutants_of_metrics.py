@@ -46,7 +46,7 @@ TABLE = Table(
         Mutant("for key in keys]", "for key in range(len(keys))]", "importance weights of an image that depend on its batch"),
         Mutant("keys[start : start + at_once] for", "keys[:at_once] for", "importance weights of an image by the noise of another"),
         Mutant("self.done += weights", "self.done = weights", "progress of importance samples that starts again in each pass"),
-        Mutant("self.codes_rate_nats - information", "self.codes_rate_nats + information", "the sign of the information in the marginal divergence"),
+        Mutant("self.aggregate_rate_nats - information", "self.aggregate_rate_nats + information", "the sign of the information in the marginal divergence"),
         Mutant("and is_saturated(information)", "and False", "information that is log N is taken for that of the set"),
         # what is told
         Mutant("_conditions_of(pixels, start, len(x))", "_conditions_of(pixels, 0, len(x))", "all images are told what the first ones are"),

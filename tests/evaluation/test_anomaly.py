@@ -120,8 +120,8 @@ def test_a_spoilt_pixel_is_the_brightest_of_its_map(digits_vae: Path) -> None:
     maps = heat_maps(run.model, pixels)
     spoilt = pixels.clone()
     spoilt[0, 0, 0, 0] = 255 - spoilt[0, 0, 0, 0]
-    colours = colored(heat_maps(run.model, spoilt), maps).float().sum(1)
-    assert colours.shape == (3, *run.shape[1:]) and float(colours[0, 0, 0]) == float(colours[0].max())
+    colors = colored(heat_maps(run.model, spoilt), maps).float().sum(1)
+    assert colors.shape == (3, *run.shape[1:]) and float(colors[0, 0, 0]) == float(colors[0].max())
 
 
 def test_score_in_words(vaekit: Cli, digits_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

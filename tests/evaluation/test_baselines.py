@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import NearestNeighbors
 
-from vaekit.evaluation.baselines import LinearCode, Probe, nearest_square
+from vaekit.evaluation.baselines import PrincipalComponents, Probe, nearest_square
 
 
 def _draws(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -22,30 +22,30 @@ def _images(count: int, seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("count", [30, 300])  # fewer and more than there are pixels
-def test_a_linear_code_is_that_of_principal_components(count: int) -> None:
+def test_principal_components_are_those_of_scikit_learn(count: int) -> None:
     train, held = _images(count, 1), _images(200, 2)
-    code = LinearCode.of(train)
+    ours = PrincipalComponents.of(train)
     for size in (1, 3, 5, 20):
         pca = PCA(size).fit(train.numpy())
         rebuilt = pca.inverse_transform(pca.transform(held.numpy()))
         whole = ((held.numpy() - train.numpy().mean(0)) ** 2).sum()
         expected = 1 - ((held.numpy() - rebuilt) ** 2).sum() / whole
-        assert code.explained(held, size) == pytest.approx(expected, abs=1e-9)
+        assert ours.explained(held, size) == pytest.approx(expected, abs=1e-9)
 
 
 def test_images_without_variance_have_no_axis() -> None:
-    code = LinearCode.of(torch.full((9, 4), 0.3))
-    assert code.weights.shape[1] == 0 and code.explained(torch.full((2, 4), 0.3), 3) == 0
-    assert code.explained(torch.rand(2, 4), 3) == 0
+    pca = PrincipalComponents.of(torch.full((9, 4), 0.3))
+    assert pca.weights.shape[1] == 0 and pca.explained(torch.full((2, 4), 0.3), 3) == 0
+    assert pca.explained(torch.rand(2, 4), 3) == 0
 
 
 def test_a_probe_reads_what_images_show_and_nothing_of_others() -> None:
     train, held = _images(2000, 1), _images(2000, 2)
     seen = train @ _draws(40, seed=5).unsqueeze(1), held @ _draws(40, seed=5).unsqueeze(1)
     unseen = _draws(2000, 1, seed=6), _draws(2000, 1, seed=7)
-    code, every = LinearCode.of(train), torch.ones(2000, 2, dtype=torch.bool)
+    pca, every = PrincipalComponents.of(train), torch.ones(2000, 2, dtype=torch.bool)
     columns = [torch.cat(pair, 1) for pair in zip(seen, unseen, strict=True)]
-    probe = Probe.of(code, train, columns[0], every)
+    probe = Probe.of(pca, train, columns[0], every)
     shown, not_shown = probe.agreement(held, columns[1], every).tolist()
     assert shown == pytest.approx(1, abs=0.05) and not_shown == pytest.approx(0, abs=0.05)
     mixed = probe.agreement(held.roll(1, 0), columns[1], every)  # pictures of other images
@@ -56,15 +56,15 @@ def test_a_probe_is_a_regression_on_what_is_known() -> None:
     train = _images(300, 1)
     column = train @ _draws(40, seed=5).unsqueeze(1) + _draws(300, 1, seed=8)
     known = torch.arange(300)[:, None] < 150
-    code = LinearCode.of(train)
+    pca = PrincipalComponents.of(train)
     spoilt = torch.where(known, column, torch.full_like(column, 1e6))
     whole = torch.ones_like(known)
-    weights = Probe.of(code, train, column, known).weights
-    assert torch.equal(Probe.of(code, train, spoilt, known).weights, weights)
-    torch.testing.assert_close(Probe.of(code, train, column + 100, known).weights, weights)  # columns are centered
-    fitted = LinearRegression().fit(code.encode(train).numpy(), column.numpy())
-    assert Probe.of(code, train, column, whole).agreement(train, column, whole).item() == pytest.approx(
-        fitted.score(code.encode(train).numpy(), column.numpy()), abs=0.02
+    weights = Probe.of(pca, train, column, known).weights
+    assert torch.equal(Probe.of(pca, train, spoilt, known).weights, weights)
+    torch.testing.assert_close(Probe.of(pca, train, column + 100, known).weights, weights)  # columns are centered
+    fitted = LinearRegression().fit(pca.encode(train).numpy(), column.numpy())
+    assert Probe.of(pca, train, column, whole).agreement(train, column, whole).item() == pytest.approx(
+        fitted.score(pca.encode(train).numpy(), column.numpy()), abs=0.02
     )
 
 

@@ -44,11 +44,11 @@ def uniform(count: int = 2000, factors: int = 3, seed: int = 0) -> dict[str, np.
 
 
 def stacked(*columns: np.ndarray, noise: float = 0.0) -> np.ndarray:
-    codes = np.stack(columns, 1)
-    return codes + noise * np.random.default_rng(9).normal(size=codes.shape)
+    latents = np.stack(columns, 1)
+    return latents + noise * np.random.default_rng(9).normal(size=latents.shape)
 
 
-# Codes with known scores
+# Latents with known scores
 
 
 def test_codes_that_are_discrete_factors() -> None:
@@ -62,8 +62,8 @@ def test_codes_that_are_discrete_factors() -> None:
 def test_words_are_told_as_numbers_are() -> None:
     numbers = grid()
     words = {name: np.array(list("vwxyz"))[column.astype(int)] for name, column in numbers.items()}
-    codes = stacked(*numbers.values(), noise=0.3)
-    assert disentanglement(codes, words) == disentanglement(codes, numbers)
+    latents = stacked(*numbers.values(), noise=0.3)
+    assert disentanglement(latents, words) == disentanglement(latents, numbers)
 
 
 def test_codes_that_are_continuous_factors() -> None:
@@ -85,8 +85,8 @@ def test_codes_that_are_sums_and_differences_of_two_factors() -> None:
 
 def test_codes_that_are_noise() -> None:
     columns = grid(4, 3, 30)
-    codes = np.random.default_rng(3).normal(size=(len(columns["a"]), 6))
-    found = disentanglement(codes, columns)
+    latents = np.random.default_rng(3).normal(size=(len(columns["a"]), 6))
+    found = disentanglement(latents, columns)
     assert found["mig"] == pytest.approx(0, abs=0.02) and found["sap"] == pytest.approx(0, abs=0.05)
     assert found["dci_disentanglement"] < 0.05 and found["dci_completeness"] < 0.05
     assert found["dci_informativeness"] == pytest.approx(1 / 4, abs=0.05)
@@ -116,16 +116,16 @@ def test_the_gap_of_a_noisy_copy_is_the_difference_of_squared_correlations() -> 
     """z = v + e with variances 1 and s² has R² = 1 / (1 + s²)."""
     rng = np.random.default_rng(0)
     v = rng.normal(size=20_000)
-    codes = stacked(v + 0.5 * rng.normal(size=len(v)), -v + 1.0 * rng.normal(size=len(v)), rng.normal(size=len(v)))
-    assert sap(codes, factors_of({"v": v}))["v"] == pytest.approx(1 / 1.25 - 1 / 2, abs=0.02)
+    latents = stacked(v + 0.5 * rng.normal(size=len(v)), -v + 1.0 * rng.normal(size=len(v)), rng.normal(size=len(v)))
+    assert sap(latents, factors_of({"v": v}))["v"] == pytest.approx(1 / 1.25 - 1 / 2, abs=0.02)
 
 
 def test_a_threshold_between_two_normals_tells_what_it_must() -> None:
     """Means 0 and 2 with deviation 1: accuracy Φ(1), whatever the fractions of both; ½ for the other latent."""
     rng = np.random.default_rng(0)
     v = (rng.random(20_000) < 0.2).astype(float)
-    codes = stacked(rng.normal(size=len(v)) + 2 * v, rng.normal(size=len(v)))
-    assert sap(codes, factors_of({"v": v}))["v"] == pytest.approx(0.8413 - 0.5, abs=0.03)
+    latents = stacked(rng.normal(size=len(v)) + 2 * v, rng.normal(size=len(v)))
+    assert sap(latents, factors_of({"v": v}))["v"] == pytest.approx(0.8413 - 0.5, abs=0.03)
 
 
 def test_disentanglement_is_weighted_by_the_importance_of_codes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +162,9 @@ def test_disentanglement_is_weighted_by_the_importance_of_codes(monkeypatch: pyt
 @pytest.mark.parametrize("columns", [grid(4, 2, 20), uniform(400, 2)], ids=["discrete", "continuous"])
 def test_order_sign_and_scale_of_codes_change_nothing(columns: dict[str, np.ndarray]) -> None:
     a, b = columns.values()
-    codes = stacked(a, a + 0.5 * b, b, a * 0, noise=0.4)
-    expected = disentanglement(codes, columns)
-    for changed in (codes[:, [2, 0, 3, 1]], -codes, codes * [2, 3, 0.5, 1.5] + 7):
+    latents = stacked(a, a + 0.5 * b, b, a * 0, noise=0.4)
+    expected = disentanglement(latents, columns)
+    for changed in (latents[:, [2, 0, 3, 1]], -latents, latents * [2, 3, 0.5, 1.5] + 7):
         found = disentanglement(changed, columns)
         for name in ("mig", "sap", "factor_vae_score"):
             assert found[name] == pytest.approx(expected[name], abs=0.02), name
@@ -174,10 +174,10 @@ def test_order_sign_and_scale_of_codes_change_nothing(columns: dict[str, np.ndar
 
 def test_everything_follows_from_the_seed() -> None:
     columns = grid(3, 2, 30)
-    codes = stacked(*columns.values(), noise=0.8)
-    first = disentanglement(codes, columns, 5)
-    assert first == disentanglement(torch.from_numpy(codes), columns, 5)
-    other = disentanglement(codes, columns, 2**63 - 1)
+    latents = stacked(*columns.values(), noise=0.8)
+    first = disentanglement(latents, columns, 5)
+    assert first == disentanglement(torch.from_numpy(latents), columns, 5)
+    other = disentanglement(latents, columns, 2**63 - 1)
     assert first["mig"] == other["mig"] and first["factor_vae_score"] != other["factor_vae_score"]
 
 
@@ -192,10 +192,10 @@ def test_information_is_that_of_sklearn_and_of_bins() -> None:
     assert (binned(values) == np.digitize(values, edges[1:-1])).all()
     assert binned(np.ones(3)).tolist() == [0, 0, 0]
     v = factors_of({"v": values}, "")["v"]
-    codes = stacked(values + rng.normal(size=500), rng.normal(size=500))
-    first, second = (mutual_info_score(binned(z), v.bins) for z in codes.T)
+    latents = stacked(values + rng.normal(size=500), rng.normal(size=500))
+    first, second = (mutual_info_score(binned(z), v.bins) for z in latents.T)
     entropy = mutual_info_score(v.bins, v.bins)
-    assert mutual_information_gap(codes, {"v": v})["v"] == pytest.approx((first - second) / entropy)
+    assert mutual_information_gap(latents, {"v": v})["v"] == pytest.approx((first - second) / entropy)
 
 
 def test_concentration_is_one_less_the_entropy() -> None:
@@ -206,16 +206,16 @@ def test_concentration_is_one_less_the_entropy() -> None:
 
 def test_what_is_not_known_is_not_asked_for() -> None:
     columns = grid(4, 2, 40)
-    codes = stacked(*columns.values())
-    half = np.arange(len(codes)) % 3 == 0
-    codes[half, 0] = np.random.default_rng(0).normal(size=half.sum())
+    latents = stacked(*columns.values())
+    half = np.arange(len(latents)) % 3 == 0
+    latents[half, 0] = np.random.default_rng(0).normal(size=half.sum())
     gaps = [{**columns, "a": np.where(half, np.nan, columns["a"])}]
     gaps += [{**columns, "a": np.where(half, "", np.char.mod("%d", columns["a"]))}]
     for each in gaps:
         factors = factors_of(each)
         assert len(factors["a"].rows) == (~half).sum()
-        assert mutual_information_gap(codes, factors)["a"] > 0.95
-    assert mutual_information_gap(codes, factors_of(columns))["a"] < 0.7
+        assert mutual_information_gap(latents, factors)["a"] > 0.95
+    assert mutual_information_gap(latents, factors_of(columns))["a"] < 0.7
 
 
 def test_a_code_that_hardly_varies_is_never_named() -> None:
@@ -256,8 +256,8 @@ def test_columns_that_are_no_factors_are_named() -> None:
         "flag": False,
         "age": True,
     }
-    codes = np.random.default_rng(0).normal(size=(120, 2))
-    found = disentanglement(codes, columns)
+    latents = np.random.default_rng(0).normal(size=(120, 2))
+    found = disentanglement(latents, columns)
     assert found["factors_left_out"] == reasons and found["mig_per_factor"].keys() == {"a", "flag", "age"}
 
 
@@ -278,17 +278,17 @@ def test_what_needs_a_second_factor_is_none() -> None:
 
 def test_what_cannot_be_measured_is_refused() -> None:
     columns = grid(4, 1, 50)
-    codes = stacked(columns["a"], columns["a"] ** 2)
+    latents = stacked(columns["a"], columns["a"] ** 2)
     with pytest.raises(
         UserError, match="^factors: photos has no usable column .*neither labels nor attributes.*at least 100"
     ):
         factors_of({}, "photos")
     with pytest.raises(UserError, match="same: one value"):
-        disentanglement(codes, {"same": np.ones(200)})
+        disentanglement(latents, {"same": np.ones(200)})
     with pytest.raises(UserError, match="^factors: 1 of 2 latent dimensions vary"):
-        disentanglement(codes * [1, 0], columns)
+        disentanglement(latents * [1, 0], columns)
     with pytest.raises(UserError, match="^factors: some latents are not finite"):
-        disentanglement(codes * [1, np.nan], columns)
+        disentanglement(latents * [1, np.nan], columns)
 
 
 # Runs
@@ -313,7 +313,7 @@ def test_of_digits_the_label_is_the_one_factor(digits_ae: Path, vaekit: Cli) -> 
     assert answer.code == 0, answer.err
     words = dict(line.split(maxsplit=1) for line in answer.out.splitlines())
     assert words["mig_per_factor"].startswith("label 0.") and words["factor_vae_score"] == "none"
-    assert float(words["dci_informativeness"]) > 0.3, "codes tell digits, a tenth of which chance tells"
+    assert float(words["dci_informativeness"]) > 0.3, "latents tell digits, a tenth of which chance tells"
 
 
 def test_images_without_labels_and_few_images_are_refused(portraits_vae: Path, tmp_path: Path, vaekit: Cli) -> None:

@@ -22,7 +22,7 @@ from vaekit.config.run_config import DataConfig, Engine, RunConfig
 from vaekit.data import Images, to_float
 from vaekit.data.subsets import held_out, is_trained_on
 from vaekit.errors import UserError
-from vaekit.evaluation.baselines import LinearCode
+from vaekit.evaluation.baselines import PrincipalComponents
 from vaekit.evaluation.doctor import examine as checkup
 from vaekit.evaluation.doctor import image_checks
 from vaekit.evaluation.doctor.diagnosis import RULES, VERDICTS, diagnose
@@ -100,11 +100,11 @@ SICK: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("collapsed", {"active_units": 0}, {"active_units": 1}),
     ("collapsed", {"explained": 0.09}, {"explained": 0.1}),
     ("unused level", {"level_rates_nats": (20.0, 0.69, 3.0)}, {"level_rates_nats": (20.0, 0.71, 3.0)}),
-    ("over-regularised", {"explained": 0.69, "beta": 5.0}, {"explained": 0.69, "beta": 3.9}),
-    ("over-regularised", {"beta": 10.1}, {"beta": 9.9}),
-    ("over-regularised", {"active_units": 7, "beta": 5.0}, {"active_units": 8, "beta": 5.0}),
+    ("over-regularized", {"explained": 0.69, "beta": 5.0}, {"explained": 0.69, "beta": 3.9}),
+    ("over-regularized", {"beta": 10.1}, {"beta": 9.9}),
+    ("over-regularized", {"active_units": 7, "beta": 5.0}, {"active_units": 8, "beta": 5.0}),
     ("collapsed", {"rate_nats": 0.5, "epochs": 0.5}, {}),
-    ("over-regularised", {"explained": 0.6, "observation_std": 0.21}, {"explained": 0.8, "observation_std": 0.21}),
+    ("over-regularized", {"explained": 0.6, "observation_std": 0.21}, {"explained": 0.8, "observation_std": 0.21}),
 ]
 
 
@@ -234,7 +234,7 @@ def test_noisy_textures_are_not_called_collapsed() -> None:
     textures = replace(SOUND, explained=0.08, linear_explained=0.05, wider_explained=0.09, rate_nats=6.0)
     found = diagnose(textures)
     assert found.verdict == "healthy" and all(row.is_ok is not False for row in found.rows)
-    assert "a linear code of the same size explains 5%" in found.reason
+    assert "PCA of the same size explains 5%" in found.reason
     assert diagnose(replace(textures, linear_explained=0.3)).verdict == "collapsed"
     assert diagnose(replace(textures, rate_nats=0.2)).verdict == "collapsed"
     noise = replace(textures, neighbour_correlation=0.01, explained=0.04)
@@ -247,7 +247,7 @@ def test_a_latent_of_one_number_is_too_small() -> None:
         replace(SOUND, latent_dim=1, active_units=1, explained=0.26, linear_explained=0.15, wider_explained=0.84)
     )
     assert (found.verdict, dict(found.changes)) == ("underfitting", {"latent_dim": 8})
-    assert "16 numbers explains 84%" in found.reason
+    assert "16 components explains 84%" in found.reason
     noisy = {"explained": 0.07, "linear_explained": 0.1, "wider_explained": 0.29, "values": 256, "latent_dim": 16}
     assert diagnose(replace(SOUND, **noisy, active_units=16)).verdict == "healthy"  # 64 of 256 by chance
 
@@ -450,11 +450,11 @@ def test_a_decoder_that_is_told_nothing_ignores_the_condition() -> None:
     row = replace(recipes.get("conditional-vae"), net="mlp", hidden=(32,), latent_dim=4, condition_size=11)
     model = build_model(resolve(row, images.shape, 100), images.shape).eval()
     train, held = (selected(images, np.flatnonzero(images.parts == part), told) for part in (0, 1))
-    code = LinearCode.of(to_float(train[:]).flatten(1))
-    assert check_samples(model, to_float(train[:]), train, held, code, told)["obedience"] == pytest.approx(0, abs=0.1)
+    pca = PrincipalComponents.of(to_float(train[:]).flatten(1))
+    assert check_samples(model, to_float(train[:]), train, held, pca, told)["obedience"] == pytest.approx(0, abs=0.1)
     means = torch.stack([to_float(train[:])[train.conditions_of(slice(None))[:, c] > 0].mean(0) for c in range(10)])
     model.decode = _Drawn(means)  # type: ignore[assignment]
-    assert check_samples(model, to_float(train[:]), train, held, code, told)["obedience"] > LIMITS.least_obedience
+    assert check_samples(model, to_float(train[:]), train, held, pca, told)["obedience"] > LIMITS.least_obedience
 
 
 class _Drawn:

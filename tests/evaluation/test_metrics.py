@@ -175,7 +175,7 @@ def test_information_and_marginal_divergence_are_bounds_where_the_images_are_too
         information, marginal = (numbers[name] for name in told)
         assert information + marginal == pytest.approx(numbers["rate_nats"], rel=1e-9)
         assert information <= math.log(10) + 1e-9
-        ratios = found.codes.log_ratios()
+        ratios = found.aggregate.log_ratios()
         rates = found.columns["rate_nats"]
         for name, column in zip(told, (ratios, rates - ratios), strict=True):
             error = pytest.approx(float(column.std()) / math.sqrt(10)) if name in names else None
@@ -263,22 +263,22 @@ def test_one_image_has_nothing_to_be_told_from() -> None:
     assert numbers["active_units"] is None and numbers["rate_nats"] is not None
 
 
-def test_an_autoencoder_has_no_number_of_codes() -> None:
+def test_an_autoencoder_has_no_number_of_the_aggregate_posterior() -> None:
     numbers = evaluate(model_of("ae"), PIXELS)
     for name in ("active_units", "mutual_information_nats", "marginal_kl_nats", "elbo_nats_error", "rate_nats_error"):
         assert numbers[name] is None
     assert numbers["sse_per_image_error"] > 0
 
 
-def test_codes_of_many_images_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_posteriors_of_many_images_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of("vae", latent_dim=4)
     whole = measure(model, PIXELS)
     monkeypatch.setattr("vaekit.evaluation.metrics._MOST_PAIRED", 4)
     few = measure(model, PIXELS, batch_size=4)
-    assert whole.codes is not None and few.codes is not None
-    torch.testing.assert_close(few.codes.mean, whole.codes.mean[[0, 3, 6, 9]], rtol=1e-4, atol=1e-5)
-    assert few.codes_rate_nats is not None
-    assert torch.equal(few.codes_rate_nats, few.columns["rate_nats"][[0, 3, 6, 9]])
+    assert whole.aggregate is not None and few.aggregate is not None
+    torch.testing.assert_close(few.aggregate.mean, whole.aggregate.mean[[0, 3, 6, 9]], rtol=1e-4, atol=1e-5)
+    assert few.aggregate_rate_nats is not None
+    assert torch.equal(few.aggregate_rate_nats, few.columns["rate_nats"][[0, 3, 6, 9]])
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,9 @@ def facts_of(site: Path) -> dict[str, Any]:
     return dict(json.loads((site / "explorer.json").read_text()))
 
 
-def codes_of(site: Path) -> tuple[np.ndarray, np.ndarray]:
+def latents_of(site: Path) -> tuple[np.ndarray, np.ndarray]:
     length = json.loads((site / "model" / "model.json").read_text())["latent_dim"]
-    numbers = np.frombuffer((site / "codes.bin").read_bytes(), "<f4")
+    numbers = np.frombuffer((site / "latents.bin").read_bytes(), "<f4")
     return numbers[: -(length**2)].reshape(-1, length), numbers[-(length**2) :].reshape(length, length)
 
 
@@ -66,31 +66,31 @@ def thumbnails(site: Path) -> list[np.ndarray]:
     return [sheet[row * height : (row + 1) * height, at * width : (at + 1) * width] for row, at in places]
 
 
-def test_the_artefact_in_it_is_whole(site: Path) -> None:
+def test_the_artifact_in_it_is_whole(site: Path) -> None:
     assert verify(site / "model")["precision"] == "fp32"
 
 
-def test_codes_names_and_points_are_of_the_same_images(site: Path, portraits_vae: Path) -> None:
+def test_latents_names_and_points_are_of_the_same_images(site: Path, portraits_vae: Path) -> None:
     run = vk.load(portraits_vae)
-    images, (codes, _), facts = run.images(), codes_of(site), facts_of(site)
+    images, (latents, _), facts = run.images(), latents_of(site), facts_of(site)
     rows = [images.names.index(name) for name in facts["images"]["names"]]
     assert len(set(rows)) == 20 and rows[0] == 0 and rows[-1] == len(images) - 1
     expected = run.encode(images.pixels[rows])
-    assert np.allclose(codes, expected.numpy(), atol=1e-5)
-    along = (codes - np.array(facts["mean"])) @ np.array(facts["plane"]["axes"]).T
+    assert np.allclose(latents, expected.numpy(), atol=1e-5)
+    along = (latents - np.array(facts["mean"])) @ np.array(facts["plane"]["axes"]).T
     assert np.allclose(along, facts["images"]["points"], atol=1e-4)
     for shown, row in zip(thumbnails(site), rows, strict=True):
         assert np.abs(shown - images.pixels[row].permute(1, 2, 0).numpy()).mean() < 6
 
 
-def test_the_matrix_makes_noise_of_codes(site: Path, portraits_vae: Path) -> None:
+def test_the_matrix_makes_noise_of_latents(site: Path, portraits_vae: Path) -> None:
     run = vk.load(portraits_vae)
-    matrix = codes_of(site)[1]
+    matrix = latents_of(site)[1]
     mean = np.array(json.loads((site / "model" / "model.json").read_text())["prior"]["mean"])
-    codes = np.random.Generator(np.random.Philox(0)).standard_normal((50, len(mean)))
-    expected = search.standardized(run.model, torch.from_numpy(codes).float()).numpy()
-    assert np.abs((codes - mean) @ matrix - expected).max() < 1e-4 * np.abs(expected).max()
-    assert np.abs(expected - codes).max() > 0.1  # or no matrix would do
+    latents = np.random.Generator(np.random.Philox(0)).standard_normal((50, len(mean)))
+    expected = search.standardized(run.model, torch.from_numpy(latents).float()).numpy()
+    assert np.abs((latents - mean) @ matrix - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.abs(expected - latents).max() > 0.1  # or no matrix would do
 
 
 def test_numbers_are_those_of_the_run(site: Path, portraits_vae: Path) -> None:
@@ -122,12 +122,12 @@ def test_without_images_it_shows_none(tmp_path: Path) -> None:
     run = vk.train(folder, "vae", tmp_path / "run", epochs=1, quiet=True, settings={"width": "8"})
     explorer.publish(run, tmp_path / "open", count=20)
     told = explorer.publish(run, tmp_path / "site", count=20, with_images=False)
-    facts, (codes, _) = facts_of(tmp_path / "site"), codes_of(tmp_path / "site")
+    facts, (latents, _) = facts_of(tmp_path / "site"), latents_of(tmp_path / "site")
     assert told["images_shown"] == 0 and facts["images"] | {"points": 0} == {
         "kind": "samples", "names": None, "labels": None, "points": 0,
     }  # fmt: skip
     assert not list((tmp_path / "site" / "pictures").glob("*reconstructions*"))
-    assert len(codes) == 20 and not np.isin(codes, run.stored()[0]["latents"].numpy()).any()
+    assert len(latents) == 20 and not np.isin(latents, run.stored()[0]["latents"].numpy()).any()
     said = everything_in(tmp_path / "open"), everything_in(tmp_path / "site")
     for name in (b"person-", b"private-folder", run.config.data.fingerprint.encode()):
         assert (name in said[0]) == (name != run.config.data.fingerprint.encode()) and name not in said[1]
@@ -140,17 +140,17 @@ def autoencoder(tmp_path: Path) -> vk.Run:
 
 def test_without_images_an_autoencoder_shows_samples_of_its_fitted_prior(autoencoder: vk.Run, tmp_path: Path) -> None:
     explorer.publish(autoencoder, tmp_path / "before", count=20, with_images=False)
-    assert facts_of(tmp_path / "before")["images"]["kind"] == "codes"
+    assert facts_of(tmp_path / "before")["images"]["kind"] == "latents"
     autoencoder.fit_prior(components=3)
     run = vk.load(autoencoder.path)
     told = explorer.publish(run, tmp_path / "site", count=20, with_images=False)
-    facts, (codes, matrix) = facts_of(tmp_path / "site"), codes_of(tmp_path / "site")
+    facts, (latents, matrix) = facts_of(tmp_path / "site"), latents_of(tmp_path / "site")
     assert told["images_shown"] == 0 and facts["images"]["kind"] == "samples" and facts["source"] is None
     pz = run.model.drawn_from()
     noise = torch.randn(20, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(codes, pz.from_noise(noise).numpy(), atol=1e-5)
-    assert not np.isin(codes, run.stored()[0]["latents"].numpy()).any()
-    for shown, picture in zip(thumbnails(tmp_path / "site"), run.decode(torch.tensor(codes)).pixels, strict=True):
+    np.testing.assert_allclose(latents, pz.from_noise(noise).numpy(), atol=1e-5)
+    assert not np.isin(latents, run.stored()[0]["latents"].numpy()).any()
+    for shown, picture in zip(thumbnails(tmp_path / "site"), run.decode(torch.tensor(latents)).pixels, strict=True):
         assert np.abs(shown - picture.permute(1, 2, 0).numpy()).max() <= 2
     prior = json.loads((tmp_path / "site" / "model" / "model.json").read_text())["prior"]
     assert prior["network"] == "prior.onnx" and verify(tmp_path / "site" / "model", told["model_digest"])
@@ -185,14 +185,14 @@ def test_nothing_tells_where_it_was_made(site: Path, portraits_vae: Path) -> Non
         assert str(path).encode() not in everything_in(site)
 
 
-def test_where_the_images_have_gone_their_codes_are_drawn(tmp_path: Path) -> None:
+def test_where_the_images_have_gone_their_latents_are_drawn(tmp_path: Path) -> None:
     source = vk.open_images("digits").pixels[:40, 0].numpy()
     np.save(tmp_path / "some.npy", source)
     run = vk.train(str(tmp_path / "some.npy"), "ae", tmp_path / "run", epochs=1, quiet=True)
     (tmp_path / "some.npy").unlink()
     explorer.publish(vk.load(tmp_path / "run"), tmp_path / "site", count=1000)
     facts = facts_of(tmp_path / "site")
-    assert facts["images"]["kind"] == "codes"
+    assert facts["images"]["kind"] == "latents"
     assert len(facts["images"]["points"]) == len(run.stored()[0]["latents"])
 
 
@@ -237,7 +237,7 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
     first, kept, run = made(), path / "explorer", vk.load(path)
     assert "index.html" in served[-1] and made() == first
     assert not (kept / "index.html").exists()  # the page comes from the package
-    for name in ("codes.bin", "model/decoder.onnx"):
+    for name in ("latents.bin", "model/decoder.onnx"):
         good = (kept / name).read_bytes()
         (kept / name).unlink()
         assert not explorer._is_current(kept, run)
@@ -247,7 +247,7 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
     assert not explorer._is_current(kept, run)
     (kept / "explorer.json").write_text(facts)
     assert explorer._is_current(kept, run)
-    for name in ("codes.bin", "explorer.json", "model/decoder.onnx", "SHA256SUMS"):
+    for name in ("latents.bin", "explorer.json", "model/decoder.onnx", "SHA256SUMS"):
         good = (kept / name).read_bytes()
         (kept / name).write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])  # one bit
         assert not explorer._is_current(kept, run)
@@ -304,7 +304,7 @@ def test_a_kept_page_that_is_a_link_is_neither_served_nor_removed(portraits_vae:
         patch.setattr(explorer, "serve", lambda files, *_: served.append(files))
         explorer.explore(vk.load(path))
     assert not any((path / "explorer") in file.parents for file in served[0].values())
-    assert (tmp_path / "elsewhere" / "codes.bin").exists()
+    assert (tmp_path / "elsewhere" / "latents.bin").exists()
 
 
 def odd_pictures(run: Path, tmp_path: Path) -> dict[str, str]:

@@ -117,7 +117,7 @@ def test_no_place_takes_everything(place: tuple[Any, ...], wrong: Any, tmp_path:
 
 #: Keys of records, of which which there are is fixed, unlike the names of directions.
 KEYS = [path for path in PLACES if isinstance(path[-1], str) and not (path[0] == "directions" and len(path) == 2)]
-OPTIONAL = {"labels", "attributes", *("is_orthogonal", "images_with", "images_without")}
+OPTIONAL = {"codes", "labels", "attributes", *("is_orthogonal", "images_with", "images_without")}
 OPTIONAL |= {"held_out", "held_out_from", "source"}
 
 
@@ -151,7 +151,7 @@ def test_what_is_wrong_is_named(change: dict[str, Any], message: str, tmp_path: 
 
 
 @pytest.fixture(scope="module")
-def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("described")
     vk.train("digits", "ae", folder / "run", images=64, settings={"net": "mlp"}, quiet=True).export(folder / "out")
     return folder / "out"
@@ -162,8 +162,8 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [b"\xff", b"null", b"[]", b"[" * 100_000, b"", b"1" * 9999, {}, EARLY | {"image": None}, EARLY | {"more": 1}],
     ids=lambda content: repr(content)[:12],
 )
-def test_verify_refuses_it_in_one_sentence(artefact: Path, content: Any, vaekit: Callable, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(artefact, tmp_path / "copy"))
+def test_verify_refuses_it_in_one_sentence(artifact: Path, content: Any, vaekit: Callable, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(artifact, tmp_path / "copy"))
     written(folder, content)
     (folder / SUMS).write_text(sums_of(folder))
     answer = vaekit("verify", folder)
@@ -171,6 +171,6 @@ def test_verify_refuses_it_in_one_sentence(artefact: Path, content: Any, vaekit:
     assert answer.err.startswith(f"vaekit: {folder / 'model.json'} ") and ";" in answer.err
 
 
-def test_what_export_writes_is_what_is_read(artefact: Path) -> None:
-    assert verify(artefact)["files"] == 6
-    assert read_description(artefact).recipe == "ae" and read_description(artefact).prior is None
+def test_what_export_writes_is_what_is_read(artifact: Path) -> None:
+    assert verify(artifact)["files"] == 6
+    assert read_description(artifact).recipe == "ae" and read_description(artifact).prior is None

@@ -22,21 +22,21 @@ from PIL import Image
 
 import vaekit as vk
 from vaekit.errors import UserError
-from vaekit.export import bundle as artefacts
+from vaekit.export import bundle as artifacts
 from vaekit.export.bundle import SUMS, Session, differences, digest_of, sums_of, verify
 
 Cli = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def artefact(portraits_vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artifact(portraits_vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("export") / "portraits"
     vk.load(portraits_vae).export(out)
     return out
 
 
-def test_an_export_describes_what_it_needs(artefact: Path, portraits_vae: Path) -> None:
-    facts = json.loads((artefact / "model.json").read_text())
+def test_an_export_describes_what_it_needs(artifact: Path, portraits_vae: Path) -> None:
+    facts = json.loads((artifact / "model.json").read_text())
     run = vk.load(portraits_vae)
     assert (facts["image"]["height"], facts["image"]["width"]) == run.shape[1:]
     assert facts["latent_dim"] == run.model.latent_dim
@@ -51,12 +51,12 @@ def test_an_export_describes_what_it_needs(artefact: Path, portraits_vae: Path) 
 
 
 def test_the_example_needs_no_pytorch_and_does_what_the_run_does(
-    artefact: Path, portraits_vae: Path, tmp_path: Path
+    artifact: Path, portraits_vae: Path, tmp_path: Path
 ) -> None:
     run = vk.load(portraits_vae)
     face = run.images("test").pixels[0]
     Image.fromarray(face.permute(1, 2, 0).numpy()).save(tmp_path / "me.png")
-    script = artefact / "example.py"
+    script = artifact / "example.py"
     assert len(script.read_text().splitlines()) <= 54
     without = "import sys; sys.modules['torch'] = sys.modules['vaekit'] = None; import runpy; sys.argv = sys.argv[1:]; "
     words = [str(script), str(tmp_path / "me.png"), str(tmp_path / "out.png"), "glasses=300.0"]
@@ -81,15 +81,15 @@ def test_the_example_needs_no_pytorch_and_does_what_the_run_does(
         assert told.returncode == 1 and said in told.stderr and "Traceback" not in told.stderr
 
 
-def test_the_example_names_the_packages_that_it_needs(artefact: Path) -> None:
+def test_the_example_names_the_packages_that_it_needs(artifact: Path) -> None:
     without = "import sys; sys.modules['onnxruntime'] = None; import runpy; runpy.run_path(sys.argv[1])"
-    told = subprocess.run([sys.executable, "-c", without, artefact / "example.py"], capture_output=True, text=True)
+    told = subprocess.run([sys.executable, "-c", without, artifact / "example.py"], capture_output=True, text=True)
     assert told.returncode == 1
     assert told.stderr == "onnxruntime is missing; run: pip install numpy pillow onnxruntime\n"
 
 
-def test_the_readme_lists_the_files_and_its_commands_run(artefact: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(artefact, tmp_path / "export"))
+def test_the_readme_lists_the_files_and_its_commands_run(artifact: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(artifact, tmp_path / "export"))
     text = (folder / "README.md").read_text("utf-8")
     listed = {name for row in re.findall(r"^\| (\S.*?) \|", text, re.M) for name in row.split(", ")}
     assert listed - {"file"} == {path.name for path in folder.iterdir()} - {"README.md"}
@@ -103,8 +103,8 @@ def test_the_readme_lists_the_files_and_its_commands_run(artefact: Path, tmp_pat
 
 @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "model.json", "check.npz", "example.py", SUMS])
 @pytest.mark.parametrize("what", ["flipped", "cut", "gone", "longer"])
-def test_no_change_of_a_file_goes_unseen(artefact: Path, tmp_path: Path, name: str, what: str) -> None:
-    folder = copied(artefact, tmp_path)
+def test_no_change_of_a_file_goes_unseen(artifact: Path, tmp_path: Path, name: str, what: str) -> None:
+    folder = copied(artifact, tmp_path)
     path = folder / name
     data = bytearray(path.read_bytes())
     if what == "gone":
@@ -117,8 +117,8 @@ def test_no_change_of_a_file_goes_unseen(artefact: Path, tmp_path: Path, name: s
     assert str(folder) in str(error.value)
 
 
-def test_what_is_added_or_changed_with_its_sum_is_seen(artefact: Path, tmp_path: Path) -> None:
-    folder = copied(artefact, tmp_path)
+def test_what_is_added_or_changed_with_its_sum_is_seen(artifact: Path, tmp_path: Path) -> None:
+    folder = copied(artifact, tmp_path)
     digest = digest_of(folder)
     assert verify(folder, digest)["digest"] == digest
     (folder / "more.txt").write_text("hello")
@@ -144,9 +144,9 @@ def test_what_is_added_or_changed_with_its_sum_is_seen(artefact: Path, tmp_path:
     ],
 )
 def test_what_is_told_of_the_networks_fits_them(
-    artefact: Path, tmp_path: Path, change: Callable[[Any], None], what: str
+    artifact: Path, tmp_path: Path, change: Callable[[Any], None], what: str
 ) -> None:
-    folder = copied(artefact, tmp_path)
+    folder = copied(artifact, tmp_path)
     facts = json.loads((folder / "model.json").read_text())
     change(facts)
     (folder / "model.json").write_text(json.dumps(facts))
@@ -155,8 +155,8 @@ def test_what_is_told_of_the_networks_fits_them(
         verify(folder)
 
 
-def test_networks_that_compute_otherwise_are_seen(artefact: Path, tmp_path: Path) -> None:
-    folder = copied(artefact, tmp_path)
+def test_networks_that_compute_otherwise_are_seen(artifact: Path, tmp_path: Path) -> None:
+    folder = copied(artifact, tmp_path)
     with np.load(folder / "check.npz", allow_pickle=False) as file:
         expected = {name: file[name] for name in file.files}
     session = Session(folder)
@@ -170,8 +170,8 @@ def test_networks_that_compute_otherwise_are_seen(artefact: Path, tmp_path: Path
             verify(folder)
 
 
-def test_the_patterns_show_nothing_of_anyone(artefact: Path, portraits_vae: Path) -> None:
-    with np.load(artefact / "check.npz", allow_pickle=False) as file:
+def test_the_patterns_show_nothing_of_anyone(artifact: Path, portraits_vae: Path) -> None:
+    with np.load(artifact / "check.npz", allow_pickle=False) as file:
         patterns = (file["images"] * 255).round().astype(int)
     for face in vk.load(portraits_vae).images().pixels.numpy().astype(int):
         assert np.abs(patterns - face).mean((1, 2, 3)).min() > 10
@@ -274,7 +274,7 @@ def test_a_prior_that_draws_otherwise_is_seen(with_network: Path, tmp_path: Path
         expected = {name: file[name] for name in file.files}
     np.savez(folder / "check.npz", **expected | {"drawn": expected["drawn"] + 0.01})
     (folder / SUMS).write_text(sums_of(folder))
-    with pytest.raises(UserError, match="codes differ from PyTorch by"):
+    with pytest.raises(UserError, match="latents differ from PyTorch by"):
         verify(folder)
 
 
@@ -320,28 +320,28 @@ def greedy(path: Path) -> None:
     ("make", "said"), [(endless, "in 6 seconds, so they may never finish"), (greedy, "cannot compute with")]
 )
 def test_networks_of_a_stranger_have_limits(
-    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], said: str
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], said: str
 ) -> None:
-    monkeypatch.setattr(artefacts, "_MOST_SECONDS", 6 if make is endless else 120)
-    folder = copied(artefact, tmp_path)
+    monkeypatch.setattr(artifacts, "_MOST_SECONDS", 6 if make is endless else 120)
+    folder = copied(artifact, tmp_path)
     make(folder / "encoder.onnx")
     (folder / SUMS).write_text(sums_of(folder))
     with pytest.raises(UserError, match=said):
         verify(folder)
 
 
-def test_an_export_holds_regular_files_of_a_sensible_size(artefact: Path, tmp_path: Path) -> None:
-    folder = copied(artefact, tmp_path)
+def test_an_export_holds_regular_files_of_a_sensible_size(artifact: Path, tmp_path: Path) -> None:
+    folder = copied(artifact, tmp_path)
     (folder / "example.py").unlink()
     os.mkfifo(folder / "example.py")
     with pytest.raises(UserError, match=r"example\.py is a named pipe"):
         verify(folder)
     (folder / "example.py").unlink()
-    (folder / "example.py").symlink_to(artefact / "example.py")
+    (folder / "example.py").symlink_to(artifact / "example.py")
     with pytest.raises(UserError, match=r"example\.py is a symbolic link"):
         verify(folder)
     (folder / "example.py").unlink()
-    shutil.copy(artefact / "example.py", folder)
+    shutil.copy(artifact / "example.py", folder)
     with (
         zipfile.ZipFile(folder / "check.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("images.npy", "w") as file,
@@ -353,7 +353,7 @@ def test_an_export_holds_regular_files_of_a_sensible_size(artefact: Path, tmp_pa
         verify(folder)
 
 
-def copied(artefact: Path, tmp_path: Path) -> Path:
+def copied(artifact: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "copy"
-    shutil.copytree(artefact, folder)
+    shutil.copytree(artifact, folder)
     return folder

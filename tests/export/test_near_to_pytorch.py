@@ -97,7 +97,7 @@ def test_every_likelihood_is_near_to_pytorch(likelihood: str, tmp_path: Path, mo
 
 
 def test_an_export_that_is_too_far_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TOLERANCES, "fp16", {"codes": 1e-9, "pictures": 1e-9})
+    monkeypatch.setitem(TOLERANCES, "fp16", {"latents": 1e-9, "pictures": 1e-9})
     model = model_of(RECIPES["ae"], (1, 16, 16))
     with pytest.raises(UserError, match="use precision=fp32"):
         exported(model, tmp_path / "out", "fp16")

@@ -49,7 +49,7 @@ def test_every_pixel_of_a_gray_sheet() -> None:
     np.testing.assert_array_equal(array(sheet), expected)
 
 
-def test_every_pixel_of_a_colour_sheet() -> None:
+def test_every_pixel_of_a_color_sheet() -> None:
     pixels = noise(2, 3, 70, 90)
     expected = np.full((80, 5 + 2 * 95, 3), 255, np.uint8)
     expected[5:75, 5:95] = enlarged(pixels[0], 1)
@@ -112,10 +112,10 @@ def test_captions_and_row_labels_leave_the_images_alone() -> None:
     np.testing.assert_array_equal(captioned[132 + line : 260 + line, 2:], plain[132:260, 2:])
     for column in (slice(2, 130), slice(132, 260)):
         assert captioned[131 : 131 + line, column].min() < 128  # there is ink under each cell
-    labelled = array(Sheet(pixels, columns=2, row_labels=("men", "women")))
-    indent = labelled.shape[1] - plain.shape[1]
-    np.testing.assert_array_equal(labelled[:, indent + 2 :], plain[:, 2:])
-    assert labelled[2:130, :indent].min() < 128 and labelled[132:260, :indent].min() < 128
+    labeled = array(Sheet(pixels, columns=2, row_labels=("men", "women")))
+    indent = labeled.shape[1] - plain.shape[1]
+    np.testing.assert_array_equal(labeled[:, indent + 2 :], plain[:, 2:])
+    assert labeled[2:130, :indent].min() < 128 and labeled[132:260, :indent].min() < 128
 
 
 def test_no_captions_where_nobody_could_read_them() -> None:

@@ -8,8 +8,8 @@ TABLE = Table(
     neighbors,
     tests=["latent/test_neighbors.py", "latent/test_traversal.py"],
     mutants=[
-        Mutant("centered.mT @ centered / len(codes)", "centered.mT @ centered", "the variance of a component is a sum"),
-        Mutant("centered @ centered.mT / len(codes)", "centered @ centered.mT", "the variance of a component of few latents is a sum"),
-        Mutant("(values * len(codes)).sqrt()", "values.sqrt()", "axes of few latents are not of length one"),
+        Mutant("centered.mT @ centered / len(latents)", "centered.mT @ centered", "the variance of a component is a sum"),
+        Mutant("centered @ centered.mT / len(latents)", "centered @ centered.mT", "the variance of a component of few latents is a sum"),
+        Mutant("(values * len(latents)).sqrt()", "values.sqrt()", "axes of few latents are not of length one"),
     ],
 )

@@ -90,6 +90,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 def test_the_sum() -> None:
-    codes = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([10.0, 20.0]), "c": torch.tensor([0.5, 0.25])}
-    total = evaluate_expression(parse("a - b + 2*c"), codes.__getitem__)
+    latents = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([10.0, 20.0]), "c": torch.tensor([0.5, 0.25])}
+    total = evaluate_expression(parse("a - b + 2*c"), latents.__getitem__)
     assert total.tolist() == [1 - 10 + 1.0, 2 - 20 + 0.5]

@@ -37,7 +37,7 @@ def test_adjusted_finds_the_law_where_means_mix_in_what_goes_along() -> None:
     np.testing.assert_allclose(fit(z, columns["a"], "adjusted").numpy(), means.numpy(), atol=1e-10)
 
 
-def test_the_classifier_is_the_regularised_discriminant_and_goes_as_far_as_the_means() -> None:
+def test_the_classifier_is_the_regularized_discriminant_and_goes_as_far_as_the_means() -> None:
     rng = np.random.default_rng(1)
     t = np.repeat([0.0, 1.0], 300)
     shape = rng.normal(size=(4, 4))
@@ -147,7 +147,7 @@ def test_what_the_others_determine_has_no_adjusted_direction() -> None:
 
 
 @given(st.integers(4, 60), st.integers(1, 6), st.integers(0, 1000), st.sampled_from(METHODS))
-def test_any_codes_give_finite_directions(count: int, latents: int, seed: int, method: str) -> None:
+def test_any_latents_give_finite_directions(count: int, latents: int, seed: int, method: str) -> None:
     rng = np.random.default_rng(seed)
     has = np.arange(count) % 2.0
     columns = {"x": Column("x", has, has), "y": Column("y", 1 - (np.arange(count) % 3 == 0), np.arange(count) * 1.0)}

@@ -17,13 +17,14 @@ from torch import distributions as td
 import vaekit as vk
 from vaekit.errors import UserError
 from vaekit.latent.fit_prior import KINDS, FittedFlow, fit
+from vaekit.system.files import load_tensors, save_tensors
 
 
 def bundles(count: int = 600) -> Tensor:
     """Return three clusters of latents, two of them narrow, far from the origin and with different scales."""
     noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(0))
-    centres = torch.tensor([[0.0, 0.0], [30.0, 0.0], [0.0, 0.2]])
-    return torch.tensor([100.0, -7.0]) + centres[torch.arange(count) % 3] + noise * torch.tensor([2.0, 0.01])
+    centers = torch.tensor([[0.0, 0.0], [30.0, 0.0], [0.0, 0.2]])
+    return torch.tensor([100.0, -7.0]) + centers[torch.arange(count) % 3] + noise * torch.tensor([2.0, 0.01])
 
 
 @cache
@@ -38,32 +39,32 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_beats_a_normal_on_codes_that_are_not_normal(kind: str) -> None:
+def test_it_beats_a_normal_on_latents_that_are_not_normal(kind: str) -> None:
     _, facts = fitted(kind)
     assert facts["held_out_nats"] > facts["held_out_nats_of_a_normal"] + 0.5
-    assert facts["codes"] == 540 and facts["kind"] == kind
+    assert facts["latents"] == 540 and facts["kind"] == kind
 
 
-def test_the_mixture_is_that_of_scikit_learn_in_the_units_of_the_codes() -> None:
+def test_the_mixture_is_that_of_scikit_learn_in_the_units_of_the_latents() -> None:
     row = torch.arange(600)
-    codes = bundles()[(row % 3 == 0) | (row % 6 == 1) | (row % 12 == 2)]  # of unlike size too
-    prior, _ = fit(codes, "mixture", components=3)
-    train = codes[torch.arange(len(codes)) % 10 != 9].double()
+    latents = bundles()[(row % 3 == 0) | (row % 6 == 1) | (row % 12 == 2)]  # of unlike size too
+    prior, _ = fit(latents, "mixture", components=3)
+    train = latents[torch.arange(len(latents)) % 10 != 9].double()
     mean, std = train.mean(0), train.std(0, correction=0)
     theirs = GaussianMixture(3, random_state=0, reg_covar=1e-4, max_iter=300).fit(((train - mean) / std).numpy())
-    z = codes[:50]
+    z = latents[:50]
     expected = theirs.score_samples(((z.double() - mean) / std).numpy()) - std.log().sum().item()
     torch.testing.assert_close(prior().log_prob(z).double(), torch.from_numpy(expected), rtol=1e-3, atol=2e-2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_samples_lie_where_the_codes_are(kind: str) -> None:
-    codes = bundles()
+def test_samples_lie_where_the_latents_are(kind: str) -> None:
+    latents = bundles()
     prior, _ = fitted(kind)
     with torch.no_grad():
         z = prior().from_noise(torch.randn(4000, 2, generator=torch.Generator().manual_seed(1)))
-    torch.testing.assert_close(z.mean(0), codes.mean(0), rtol=0, atol=3)  # their spread is 14
-    torch.testing.assert_close(z.std(0), codes.std(0), rtol=0.15, atol=0)
+    torch.testing.assert_close(z.mean(0), latents.mean(0), rtol=0, atol=3)  # their spread is 14
+    torch.testing.assert_close(z.std(0), latents.std(0), rtol=0.15, atol=0)
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -78,9 +79,9 @@ def is_held(count: int) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_nats_are_of_the_codes_that_were_held_out_in_their_own_units(kind: str) -> None:
-    codes, (prior, facts) = bundles(), fitted(kind)
-    train, held = codes[~is_held(len(codes))].double(), codes[is_held(len(codes))]
+def test_the_nats_are_of_the_latents_that_were_held_out_in_their_own_units(kind: str) -> None:
+    latents, (prior, facts) = bundles(), fitted(kind)
+    train, held = latents[~is_held(len(latents))].double(), latents[is_held(len(latents))]
     assert facts["held_out_nats"] == pytest.approx(float(prior().log_prob(held).double().mean()), abs=1e-6)
     covariance = torch.cov(train.mT, correction=0) + 1e-4 * train.var(0, correction=0).diag()
     normal = td.MultivariateNormal(train.mean(0), covariance)
@@ -88,12 +89,12 @@ def test_the_nats_are_of_the_codes_that_were_held_out_in_their_own_units(kind: s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_codes_that_are_held_out_nothing_is_fitted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_latents_that_are_held_out_nothing_is_fitted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Except for the choice of the best step of a flow; here there is only one step."""
     monkeypatch.setattr("vaekit.latent.fit_prior._STEPS", 0)
-    codes = bundles(200)
-    elsewhere = torch.where(is_held(len(codes)).unsqueeze(1), 1000.0, codes)
-    one, two = (fit(each, kind, 2 if kind == "mixture" else None)[0].state_dict() for each in (codes, elsewhere))
+    latents = bundles(200)
+    elsewhere = torch.where(is_held(len(latents)).unsqueeze(1), 1000.0, latents)
+    one, two = (fit(each, kind, 2 if kind == "mixture" else None)[0].state_dict() for each in (latents, elsewhere))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
@@ -111,16 +112,16 @@ def test_a_flow_is_that_of_its_best_step(monkeypatch: pytest.MonkeyPatch) -> Non
     """With far too large steps, a flow gets worse."""
     monkeypatch.setattr("vaekit.latent.fit_prior._LEARNING_RATE", 0.3)
     monkeypatch.setattr("vaekit.latent.fit_prior._STEPS", 100)
-    codes = bundles(200)
+    latents = bundles(200)
     first = FittedFlow(2)
-    train, held = codes[~is_held(200)], codes[is_held(200)]
+    train, held = latents[~is_held(200)], latents[is_held(200)]
     first.scale(train.mean(0), train.std(0, correction=0))
-    found = fit(codes, "flow")[1]["held_out_nats"]
+    found = fit(latents, "flow")[1]["held_out_nats"]
     assert found >= first().log_prob(held).mean().item() - 1e-4
 
 
 @pytest.mark.parametrize(
-    ("codes", "kind", "components", "message"),
+    ("latents", "kind", "components", "message"),
     [
         (bundles(), "mixtur", 3, "did you mean 'mixture'"),
         (bundles(10), "mixture", 3, "10 latents .* at least 20"),
@@ -131,14 +132,14 @@ def test_a_flow_is_that_of_its_best_step(monkeypatch: pytest.MonkeyPatch) -> Non
         (bundles(), "flow", 3, "a flow has none"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(codes: Tensor, kind: str, components: int | None, message: str) -> None:
+def test_what_cannot_be_fitted_is_refused(latents: Tensor, kind: str, components: int | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        fit(codes, kind, components)
+        fit(latents, kind, components)
 
 
-def test_codes_that_do_not_vary_are_fitted_nevertheless() -> None:
-    codes = torch.cat([bundles(100), torch.full((100, 1), 3.0)], 1)
-    prior, facts = fit(codes, "mixture", 2)
+def test_latents_that_do_not_vary_are_fitted_nevertheless() -> None:
+    latents = torch.cat([bundles(100), torch.full((100, 1), 3.0)], 1)
+    prior, facts = fit(latents, "mixture", 2)
     z = prior().from_noise(torch.randn(100, 3))
     assert (z[:, 2] - 3).abs().max() < 1e-3 and facts["held_out_nats"] > 0
 
@@ -186,6 +187,15 @@ def test_a_damaged_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert f"{path} is damaged and not used: cannot be read (" in capsys.readouterr().err
 
 
+def test_a_prior_of_an_earlier_version_is_used(tmp_path: Path) -> None:
+    run = train(tmp_path / "ae")
+    run.fit_prior(components=3)
+    drawn, path = run.generate(4).pixels, tmp_path / "ae" / "prior.safetensors"
+    tensors, facts = load_tensors(path)
+    save_tensors(path, tensors, {"codes" if key == "latents" else key: value for key, value in facts.items()})
+    assert torch.equal(vk.load(tmp_path / "ae").generate(4).pixels, drawn)
+
+
 def test_the_verb_prints_how_well_it_fits(tmp_path: Path, vaekit: Callable) -> None:
     train(tmp_path / "ae")
     answer = vaekit("fit-prior", str(tmp_path / "ae"), "--components", "3", "--json")
@@ -201,11 +211,11 @@ def test_a_fit_that_a_normal_beats_says_so_and_any_seed_serves() -> None:
     assert "warning" not in fit(bundles(), "mixture", 3)[1]
 
 
-def test_components_are_chosen_by_held_out_codes() -> None:
+def test_components_are_chosen_by_held_out_latents() -> None:
     normal = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
     one, facts = fit(normal, seed=3)
     assert facts["components"] == 1 and "warning" not in facts
-    assert facts["choice"] == "1 component, because held-out latents are less likely with 2, 5, 10"
+    assert facts["choice"] == "best on held-out latents, of 1, 2, 5 and 10 components"
     assert facts["held_out_nats"] == pytest.approx(facts["held_out_nats_of_a_normal"], abs=1e-4)
     again = fit(normal, seed=3)[0]
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in one.state_dict().items())
@@ -213,25 +223,25 @@ def test_components_are_chosen_by_held_out_codes() -> None:
     assert not any("choice" in each for each in found.values())
     best = max(found, key=lambda count: found[count]["held_out_nats"])
     assert best > 1 and fit(bundles())[1]["components"] == best
-    assert fit(bundles(20))[1]["components"] in (1, 2)  # of 18 codes that are fitted to, five for each
+    assert fit(bundles(20))[1]["components"] in (1, 2)  # of 18 latents that are fitted to, five for each
 
 
 def test_the_choice_is_printed_and_kept(tmp_path: Path, vaekit: Callable) -> None:
     train(tmp_path / "ae")
     answer = vaekit("fit-prior", tmp_path / "ae")
-    assert answer.code == 0 and "because held-out latents are less likely with" in answer.out
+    assert answer.code == 0 and "best on held-out latents, of 1, " in answer.out
     kept = vk.load(tmp_path / "ae").model.fitted_prior
-    assert kept is not None and f"choice                     {len(kept.log_weights)} component" in answer.out
+    assert kept is not None and f"components                 {len(kept.log_weights)}\n" in answer.out
 
 
-def test_what_was_fitted_can_be_forgotten(tmp_path: Path, vaekit: Callable) -> None:
+def test_what_was_fitted_can_be_removed(tmp_path: Path, vaekit: Callable) -> None:
     run = train(tmp_path / "vae", "vae")
     drawn = run.generate(4).pixels
     run.fit_prior()
     assert not torch.equal(run.generate(4).pixels, drawn)
-    assert vaekit("fit-prior", tmp_path / "vae", "--kind", "none", "--json").out == '{"forgotten": true}\n'
+    assert vaekit("fit-prior", tmp_path / "vae", "--kind", "none", "--json").out == '{"removed": true}\n'
     assert torch.equal(vk.load(tmp_path / "vae").generate(4).pixels, drawn)
-    assert run.fit_prior("none") == {"forgotten": False} and torch.equal(run.generate(4).pixels, drawn)
+    assert run.fit_prior("none") == {"removed": False} and torch.equal(run.generate(4).pixels, drawn)
 
 
 def test_a_prior_of_another_run_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

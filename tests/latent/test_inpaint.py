@@ -140,23 +140,23 @@ def test_known_latents_hold_the_top_level_of_a_hierarchy_only(
     ladder: tuple[LadderModel, Truth, Tensor, Tensor],
 ) -> None:
     model, truth, x, hidden = ladder
-    codes = torch.randn(30, LADDER_LATENTS, generator=torch.Generator().manual_seed(2)) * 0.5
-    filled = inpaint(model, x, hidden, steps=400, starts=1, codes=codes)
-    rows = inpainting._nearest(model, x, hidden, codes, 1)[0]
-    spread, top = torch.eye(LADDER_LATENTS), codes[:, :TOP]
+    latents = torch.randn(30, LADDER_LATENTS, generator=torch.Generator().manual_seed(2)) * 0.5
+    filled = inpaint(model, x, hidden, steps=400, starts=1, latents=latents)
+    rows = inpainting._nearest(model, x, hidden, latents, 1)[0]
+    spread, top = torch.eye(LADDER_LATENTS), latents[:, :TOP]
     cov = torch.cov(top.mT, correction=0)
     spread[:TOP, :TOP] = cov + 1e-3 * cov.diagonal().mean() * torch.eye(TOP)
     center = torch.cat([top[rows], torch.zeros(4, LADDER_LATENTS - TOP)], dim=1)
     torch.testing.assert_close(filled, linear_ladder_map(center, spread, x, hidden, truth), rtol=0, atol=2e-4)
 
 
-def test_with_codes_each_search_is_held_by_the_code_it_starts_from(images: tuple[Tensor, Tensor]) -> None:
+def test_with_latents_each_search_is_held_by_the_latent_it_starts_from(images: tuple[Tensor, Tensor]) -> None:
     """One start, chosen among many, is exact: the images are pictures of stored latents."""
-    model, codes = linear_model(0.5), torch.randn(50, LATENTS, generator=torch.Generator().manual_seed(2))
+    model, latents = linear_model(0.5), torch.randn(50, LATENTS, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        truth = model.decode(codes[[7, 30]]).mean
+        truth = model.decode(latents[[7, 30]]).mean
     hidden = images[1][:2]
-    filled = inpaint(model, truth.masked_fill(hidden, 0.0), hidden, starts=1, codes=codes)
+    filled = inpaint(model, truth.masked_fill(hidden, 0.0), hidden, starts=1, latents=latents)
     torch.testing.assert_close(filled, truth, rtol=0, atol=1e-4)
 
 
@@ -171,13 +171,13 @@ def test_visible_pixels_are_unchanged_and_hidden_ones_unread(images: tuple[Tenso
 
 def test_an_image_is_filled_the_same_in_any_company(images: tuple[Tensor, Tensor]) -> None:
     model, (x, hidden) = linear_model(), images
-    codes = torch.randn(20, LATENTS, generator=torch.Generator().manual_seed(3))
-    for known in (None, codes):
-        together = inpaint(model, x, hidden, steps=20, codes=known)
+    latents = torch.randn(20, LATENTS, generator=torch.Generator().manual_seed(3))
+    for known in (None, latents):
+        together = inpaint(model, x, hidden, steps=20, latents=known)
         for size in (1, 2):
-            chunked = inpaint(model, x, hidden, steps=20, codes=known, batch_size=size)
+            chunked = inpaint(model, x, hidden, steps=20, latents=known, batch_size=size)
             torch.testing.assert_close(chunked, together, rtol=1e-5, atol=1e-6)
-        turned = inpaint(model, x.flip(0), hidden.flip(0), steps=20, codes=known)
+        turned = inpaint(model, x.flip(0), hidden.flip(0), steps=20, latents=known)
         torch.testing.assert_close(turned.flip(0), together, rtol=1e-5, atol=1e-6)
 
 
@@ -201,9 +201,9 @@ def test_the_model_is_left_as_it_was_even_without_gradients() -> None:
 def test_every_recipe_fills(name: str) -> None:
     model = build_model(recipes.get(name), (3, 16, 16)).eval().requires_grad_(False)
     x, hidden = torch.rand(2, 3, 16, 16), random_rectangle(2, 16, 16, 6)
-    codes = torch.randn(5, model.latent_dim)
-    for known in (codes,) if model.latent == "codes" else (None, codes):
-        filled = inpaint(model, x, hidden, steps=2, codes=known)
+    latents = torch.randn(5, model.latent_dim)
+    for known in (latents,) if model.latent == "codes" else (None, latents):
+        filled = inpaint(model, x, hidden, steps=2, latents=known)
         everywhere = hidden.expand_as(x)
         assert torch.equal(filled[~everywhere], x[~everywhere]) and filled.isfinite().all()
         assert not torch.equal(filled[everywhere], x[everywhere])
@@ -213,11 +213,11 @@ def test_latents_of_thousands_of_numbers_are_searched_with_their_variances_alone
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Uncorrelated latents have the same penalty either way."""
-    codes = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 0.5])
+    latents = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 0.5])
     rows = torch.tensor([[0, 1], [2, 3]])
-    whole = inpainting._from_codes(codes, rows)
+    whole = inpainting._from_latents(latents, rows)
     monkeypatch.setattr(inpainting, "_MOST_CORRELATED", 2)
-    alone = inpainting._from_codes(codes, rows)
+    alone = inpainting._from_latents(latents, rows)
     torch.testing.assert_close(alone.unit, whole.unit)
     z = whole.z + torch.tensor([0.3, -0.4, 0.2])
     torch.testing.assert_close(alone.energy(z), whole.energy(z), rtol=0.02, atol=0)
@@ -234,10 +234,10 @@ def test_mistakes(images: tuple[Tensor, Tensor]) -> None:
     for numbers in ({"steps": 0}, {"starts": 0}):
         with pytest.raises(UserError, match="at least 1"):
             inpaint(model, x, hidden, **numbers)  # type: ignore[arg-type]
-    for codes in (torch.zeros(0, LATENTS), torch.zeros(4, LATENTS + 1)):
-        with pytest.raises(UserError, match="codes is"):
-            inpaint(model, x, hidden, codes=codes)
+    for latents in (torch.zeros(0, LATENTS), torch.zeros(4, LATENTS + 1)):
+        with pytest.raises(UserError, match="latents is"):
+            inpaint(model, x, hidden, latents=latents)
     discrete = build_model(recipes.get("fsq-vae"), (1, 16, 16)).eval()
-    with pytest.raises(UserError, match="codes is None; a model of discrete codes needs latents of training images"):
+    with pytest.raises(UserError, match="latents is None; a model of discrete codes needs latents of training images"):
         inpaint(discrete, torch.rand(2, 1, 16, 16), random_rectangle(2, 16, 16, 6))
     assert inpaint(model, x[:0], hidden[:0]).shape == (0, *SHAPE)

@@ -80,7 +80,7 @@ def test_mistakes(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "said"), [(0, "hides nothing"), (255, "hides the whole image")])
-def test_a_mask_image_of_one_colour_is_refused(tmp_path: Path, value: int, said: str) -> None:
+def test_a_mask_image_of_one_color_is_refused(tmp_path: Path, value: int, said: str) -> None:
     Image.new("L", (5, 5), value).save(tmp_path / "flat.png")
     with pytest.raises(UserError, match=said):
         parse_mask(str(tmp_path / "flat.png"), 5, 5, count=1)

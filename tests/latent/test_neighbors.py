@@ -20,24 +20,24 @@ from vaekit.latent.neighbors import components, nearest, plane, standardized
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 50), st.integers(0, 1000))
-def test_neighbours_are_those_of_a_search_by_hand(count: int, latents: int, wanted: int, seed: int) -> None:
+def test_neighbors_are_those_of_a_search_by_hand(count: int, size: int, wanted: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    codes, queries = rng.integers(-2, 3, (count, latents)).astype(float), rng.normal(size=(3, latents))
-    distances, rows = nearest(torch.from_numpy(codes), torch.from_numpy(queries), wanted)
+    latents, queries = rng.integers(-2, 3, (count, size)).astype(float), rng.normal(size=(3, size))
+    distances, rows = nearest(torch.from_numpy(latents), torch.from_numpy(queries), wanted)
     for query, distance, row in zip(queries, distances, rows, strict=True):
-        by_hand = np.sqrt(((codes - query) ** 2).sum(1))
+        by_hand = np.sqrt(((latents - query) ** 2).sum(1))
         order = sorted(range(count), key=lambda i: (by_hand[i], i))[:wanted]
-        assert row.tolist() == order  # equal codes in their own order
+        assert row.tolist() == order  # equal latents in their own order
         np.testing.assert_allclose(distance.numpy(), by_hand[order], rtol=1e-12, atol=1e-12)
 
 
 def test_the_plane_is_that_of_a_singular_value_decomposition() -> None:
-    codes = np.random.default_rng(0).normal(size=(200, 6)) * [5, 3, 1, 1, 0.5, 0.1] + 7
-    found = plane(torch.from_numpy(codes))
-    left, singular, right = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
+    latents = np.random.default_rng(0).normal(size=(200, 6)) * [5, 3, 1, 1, 0.5, 0.1] + 7
+    found = plane(torch.from_numpy(latents))
+    left, singular, right = np.linalg.svd(latents - latents.mean(0), full_matrices=False)
     np.testing.assert_allclose(np.abs(found.coordinates.numpy()), np.abs(left[:, :2] * singular[:2]), atol=1e-9)
     np.testing.assert_allclose(found.shares, (singular[:2] ** 2 / (singular**2).sum()), rtol=1e-9)
-    turned = plane(torch.from_numpy(-codes + 3))
+    turned = plane(torch.from_numpy(-latents + 3))
     torch.testing.assert_close(turned.coordinates, -found.coordinates)  # its largest loadings are positive again
     assert plane(torch.ones(1, 4)).coordinates.tolist() == [[0.0, 0.0]]
     assert plane(torch.tensor([[1.0], [3.0]])).shares == (1.0, 0.0)
@@ -46,15 +46,15 @@ def test_the_plane_is_that_of_a_singular_value_decomposition() -> None:
 @pytest.mark.parametrize("count", [2, 5, 11])
 def test_components_of_few_latents_with_many_dimensions_are_those_of_numpy(count: int) -> None:
     """As many axes as latents, computed from their products; those without variance are zero."""
-    codes = np.random.default_rng(1).normal(size=(count, 12)) * np.arange(1, 13) + 3
-    axes, variances = components(torch.from_numpy(codes))
-    _, singular, right = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
+    latents = np.random.default_rng(1).normal(size=(count, 12)) * np.arange(1, 13) + 3
+    axes, variances = components(torch.from_numpy(latents))
+    _, singular, right = np.linalg.svd(latents - latents.mean(0), full_matrices=False)
     assert axes.shape == (count, 12) and variances.shape == (count,)
     np.testing.assert_allclose(variances.numpy(), singular**2 / count, atol=1e-9)
     rank = count - 1
     np.testing.assert_allclose(np.abs(axes[:rank].numpy()), np.abs(right[:rank]), atol=1e-9)
     assert not axes[rank:].any() and bool((axes[:rank].amax(1) == axes[:rank].abs().amax(1)).all())
-    whole = components(torch.from_numpy(np.concatenate([codes] * 12)))  # repeated, they have the same components
+    whole = components(torch.from_numpy(np.concatenate([latents] * 12)))  # repeated, they have the same components
     torch.testing.assert_close(whole[0][:rank], axes[:rank], rtol=1e-7, atol=1e-7)
     torch.testing.assert_close(whole[1][:rank], variances[:rank])
 
@@ -78,7 +78,7 @@ def test_a_cell_shows_the_image_nearest_to_its_middle(count: int, seed: int, spr
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("classes", [0, 2, len(COLORS) + 1])
-def test_an_atlas_has_frames_where_colours_suffice(channels: int, classes: int) -> None:
+def test_an_atlas_has_frames_where_colors_suffice(channels: int, classes: int) -> None:
     places = torch.tensor([[0, 0], [2, 1]])
     pixels = torch.full((2, channels, 8, 4), 128, dtype=torch.uint8)
     labels = torch.tensor([0, 1]) if classes else None
@@ -90,7 +90,7 @@ def test_an_atlas_has_frames_where_colours_suffice(channels: int, classes: int) 
     assert (image.shape[0] > 2 * 16 + 2 * 48) == is_framed  # the legend
 
 
-def test_an_image_is_its_own_neighbour_and_distances_do_not_depend_on_the_scale_of_codes(portraits_vae: str) -> None:
+def test_an_image_is_its_own_neighbor_and_distances_do_not_depend_on_the_scale_of_latents(portraits_vae: str) -> None:
     run = vk.load(portraits_vae)
     images = run.images("test")
     sheet, numbers = run.neighbors(images.pixels[:2], images, count=3)
@@ -98,8 +98,8 @@ def test_an_image_is_its_own_neighbour_and_distances_do_not_depend_on_the_scale_
     assert [row[0]["name"] for row in found] == list(images.names[:2])
     assert all(row[0]["distance"] < 1e-3 and row[0]["distance"] <= row[1]["distance"] for row in found)
     assert len(sheet) == 2 * 4 and torch.equal(sheet.pixels[0], sheet.pixels[1])
-    codes = run.encode(images)
-    noise = standardized(run.model, codes)
+    latents = run.encode(images)
+    noise = standardized(run.model, latents)
     assert found[0][1]["distance"] == pytest.approx(float((noise[1:] - noise[0]).norm(dim=1).min()), rel=1e-3)
     with pytest.raises(UserError, match="give at most 10"):
         run.neighbors(torch.zeros(11, *run.shape, dtype=torch.uint8))

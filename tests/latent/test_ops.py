@@ -122,12 +122,12 @@ def test_nothing_in_nothing_out(vae: LatentModel) -> None:
 
 def test_arithmetic_is_exact_on_a_linear_model() -> None:
     model, pixels = identity_model(), random_pixels(3)
-    codes = dict(zip("abc", edit.encode(model, pixels), strict=True))
-    z = evaluate_expression(parse("a - b + c"), codes.__getitem__)
+    latents = dict(zip("abc", edit.encode(model, pixels), strict=True))
+    z = evaluate_expression(parse("a - b + c"), latents.__getitem__)
     x = to_float(pixels).flatten(1)
     assert torch.equal(z, x[0] - x[1] + x[2])
     assert torch.equal(edit.decode(model, z[None]), to_uint8((x[0] - x[1] + x[2]).view(1, *SHAPE)))
-    assert torch.equal(evaluate_expression(parse("0.5*a + 0.25*b"), codes.__getitem__), 0.5 * x[0] + 0.25 * x[1])
+    assert torch.equal(evaluate_expression(parse("0.5*a + 0.25*b"), latents.__getitem__), 0.5 * x[0] + 0.25 * x[1])
 
 
 def test_reconstruction_is_exact_on_a_linear_model() -> None:
@@ -276,7 +276,7 @@ def test_noise_has_its_strength_and_each_image_its_own() -> None:
             edit.add_noise(x, std)
 
 
-def test_denoising_decodes_the_mean_code_of_what_it_is_given(seed_vae: LatentModel) -> None:
+def test_denoising_decodes_the_mean_latent_of_what_it_is_given(seed_vae: LatentModel) -> None:
     noisy = edit.add_noise(torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0)), 0.3)
     with torch.no_grad():
         expected = seed_vae.decode(seed_vae.encode(noisy).mean).mean

@@ -38,19 +38,19 @@ def test_a_spherical_path_has_its_ends_and_is_straight_where_there_is_no_plane()
 
 def test_axes_are_those_of_the_variance() -> None:
     rng = np.random.default_rng(0)
-    codes = torch.from_numpy(rng.normal(size=(500, 4)) * [0.1, 3.0, 1.0, 2.0])
-    active = active_axes(codes, torch.tensor([1.0, 3.0, 8.0, 5.0]), 3)
+    latents = torch.from_numpy(rng.normal(size=(500, 4)) * [0.1, 3.0, 1.0, 2.0])
+    active = active_axes(latents, torch.tensor([1.0, 3.0, 8.0, 5.0]), 3)
     assert [(axis.name, axis.size) for axis in active] == [("z2", 8.0), ("z3", 5.0), ("z1", 3.0)]
-    np.testing.assert_allclose(active[0].step.numpy(), [0, 0, float(codes[:, 2].std(unbiased=False)), 0])
-    values = np.linalg.eigvalsh(np.cov(codes.numpy().T, bias=True))[::-1]
-    principal = principal_axes(codes, 2)
+    np.testing.assert_allclose(active[0].step.numpy(), [0, 0, float(latents[:, 2].std(unbiased=False)), 0])
+    values = np.linalg.eigvalsh(np.cov(latents.numpy().T, bias=True))[::-1]
+    principal = principal_axes(latents, 2)
     assert [axis.size for axis in principal] == pytest.approx((values / values.sum())[:2].tolist())
     assert [float(axis.step.norm()) for axis in principal] == pytest.approx(np.sqrt(values[:2]).tolist())
-    axes, variances = components(codes)
+    axes, variances = components(latents)
     torch.testing.assert_close(axes @ axes.mT, torch.eye(4).double())
     np.testing.assert_allclose(variances.numpy(), values)
-    ways = walk(codes[0], principal, 5, 2.0)
-    torch.testing.assert_close(ways[1, 2], codes[0].float())
+    ways = walk(latents[0], principal, 5, 2.0)
+    torch.testing.assert_close(ways[1, 2], latents[0].float())
     torch.testing.assert_close(ways[0, 4] - ways[0, 0], (4 * principal[0].step).float())
 
 
@@ -59,10 +59,10 @@ def test_a_latent_of_thousands_of_numbers_has_axes_within_memory() -> None:
     rng, dimensions = np.random.default_rng(0), 8192
     hidden = rng.normal(size=(1500, 2)) * [30.0, 20.0]
     rows = np.linalg.qr(rng.normal(size=(dimensions, 2)))[0].T
-    codes = torch.from_numpy((hidden @ rows + 0.01 * rng.normal(size=(1500, dimensions))).astype(np.float32))
+    latents = torch.from_numpy((hidden @ rows + 0.01 * rng.normal(size=(1500, dimensions))).astype(np.float32))
     before = resident_bytes() or 0
-    principal = principal_axes(codes, 3)
-    active = active_axes(codes, torch.arange(dimensions).float(), 2)
+    principal = principal_axes(latents, 3)
+    active = active_axes(latents, torch.arange(dimensions).float(), 2)
     assert (resident_bytes() or 0) - before < 3e8
     found = torch.stack([axis.step / axis.step.norm() for axis in principal[:2]]).numpy()
     np.testing.assert_allclose(np.abs(found @ rows.T), np.eye(2), atol=0.1)

@@ -9,9 +9,9 @@ TABLE = Table(
     tests=["model/test_likelihoods.py", "model/test_likelihoods_in_runs.py"],
     mutants=[
         Mutant("1 / (255 * math.sqrt(12))", "1 / (255 * math.sqrt(3))", "the rounding error of a bin from edge to edge"),
-        Mutant("QUANTISATION_STD / math.sqrt(2))", "QUANTISATION_STD * math.sqrt(2))", "the floor of a Laplace scale"),
+        Mutant("QUANTIZATION_STD / math.sqrt(2))", "QUANTIZATION_STD * math.sqrt(2))", "the floor of a Laplace scale"),
         Mutant("DISCRETIZED_LOG_SCALES = (-7 - math.log(2), 2.0)", "DISCRETIZED_LOG_SCALES = (-7.0, 2.0)", "the floor of a logistic scale"),
-        Mutant("DISCRETIZED_LOG_SCALES = (-7 - math.log(2), 2.0)", "DISCRETIZED_LOG_SCALES = (-7 - math.log(2), 3.0)", "the ceiling of a discretised normal's scale"),
+        Mutant("DISCRETIZED_LOG_SCALES = (-7 - math.log(2), 2.0)", "DISCRETIZED_LOG_SCALES = (-7 - math.log(2), 3.0)", "the ceiling of a discretized normal's scale"),
         Mutant("_FIRST_LOG_SCALE = math.log(0.25)", "_FIRST_LOG_SCALE = math.log(0.5)", "where a scale begins"),
         Mutant("_COMPONENT = math.log(0.1)", "_COMPONENT = math.log(0.2)", "where a component's scale begins"),
         Mutant("torch.tensor(math.log(fixed_scale))", "torch.tensor(2 * math.log(fixed_scale))", "a fixed variance for a scale"),

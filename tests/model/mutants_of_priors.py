@@ -15,7 +15,7 @@ TABLE = Table(
         Mutant("self.observed / (self.observed + _LAG), max=_KEEP", "self.observed / (self.observed + _LAG), max=1.0", "moments stop following"),
         Mutant("self.mean.lerp_(total / count, 1 - keep)", "self.mean.lerp_(total / count, keep)", "the mean keeps what it should forget"),
         Mutant("self.mean.lerp_(total / count,", "self.mean.lerp_(total,", "a sum for the mean"),
-        Mutant("centred = qz.mean - self.mean", "centred = qz.mean", "second moments for a covariance"),
+        Mutant("centered = qz.mean - self.mean", "centered = qz.mean", "second moments for a covariance"),
         Mutant("(2 * qz.log_std).exp().sum(0)", "qz.log_std.exp().sum(0)", "standard deviations for variances"),
         Mutant("(2 * qz.log_std).exp().sum(0)", "(2 * qz.log_std).exp().mean(0)", "a mean for the sum of variances"),
         Mutant("(outer + torch.diag(variance)) / count", "outer / count", "a covariance of means alone"),

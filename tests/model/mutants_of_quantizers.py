@@ -36,7 +36,7 @@ TABLE = Table(
         Mutant("(self.levels - 1) // 2)\n", "self.levels)\n", "a level above the highest of many"),
         Mutant("setdefault(f\"{prefix}shift\", self._shift_of_the_paper())", "setdefault(f\"{prefix}shift\", self.shift)", "old runs of two levels have other codes"),
         Mutant("math.prod(levels[:i])", "math.prod(levels[i + 1 :])", "the places of digits, from the other end"),
-        Mutant(".flatten(2).mT.contiguous()", ".flatten(2).reshape(len(features), -1, self.quantiser.size)", "cells that mix their neighbours"),
+        Mutant(".flatten(2).mT.contiguous()", ".flatten(2).reshape(len(features), -1, self.quantiser.size)", "cells that mix their neighbors"),
         Mutant("return self._of(qz.features)", "return qz", "tokens of the codebook before it moved"),
         Mutant("{\"commitment\": self.commitment}", "{\"commitment\": -self.commitment}", "the sign of the commitment"),
     ],

@@ -292,8 +292,8 @@ def test_an_image_has_the_same_terms_in_any_batch() -> None:
         ({"prior": "standard-normal"}, "prior=standard-normal"),
         ({"prior": "vamp"}, "prior=vamp"),
         ({"latent": "vector"}, "net=ladder and posterior=ladder and prior=ladder"),
-        ({"objective": "iwae-dreg", "kl_warmup": 0}, "set objective=iwae"),
-        ({"is_conditional": "true"}, "set is_conditional=false"),
+        ({"objective": "iwae-dreg", "kl_warmup": 0}, "give objective=iwae"),
+        ({"is_conditional": "true"}, "give is_conditional=false"),
         ({"latent_dim": "7"}, "top_latents"),
     ],
 )

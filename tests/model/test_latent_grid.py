@@ -230,7 +230,7 @@ def test_images_are_encoded_to_their_summaries_without_keeping_their_latents() -
         ("grid-vae", {"net": "resnet"}, (1, 16, 16), "latent=grid does not go .* net=resnet; begin with recipe="),
         ("grid-vae", {"prior": "flow"}, (1, 16, 16), "latent=grid does not go together with prior=flow"),
         ("grid-vae", {"downsampling": 12}, (1, 64, 64), "downsampling=12: expected 4, 8 or 16"),
-        ("grid-vae", {"downsampling": 16}, (1, 12, 64), "larger than an image.* 12x64; set downsampling=4"),
+        ("grid-vae", {"downsampling": 16}, (1, 12, 64), "larger than an image.* 12x64; give downsampling=4"),
         ("grid-vae", {"patch": 3}, (1, 64, 64), "patch=3: does not divide downsampling=4; leave it out"),
         ("grid-vae", {"latent_dim": 64}, (1, 64, 64), "4×16×16 numbers make 1024; leave it out, and set dow"),
         ("grid-vae", {}, (3, 7, 64), "from 8 to 512 pixels, but the images are 7x64"),

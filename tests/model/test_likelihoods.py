@@ -14,7 +14,7 @@ from vaekit.config.table import DENSITIES, LIKELIHOODS, get, override
 from vaekit.model import registry
 from vaekit.model.likelihoods import (
     DISCRETIZED_LOG_SCALES,
-    QUANTISATION_STD,
+    QUANTIZATION_STD,
     BernoulliHead,
     CategoricalHead,
     DiscretizedLogisticHead,
@@ -71,7 +71,7 @@ def test_a_fixed_scale_is_no_parameter_and_not_in_the_weights() -> None:
     assert float(head.log_scale().exp()) == pytest.approx(0.1)
 
 
-def test_a_shared_scale_starts_at_a_quarter_and_is_learnt_to_be_the_root_mean_square_error() -> None:
+def test_a_shared_scale_starts_at_a_quarter_and_is_learned_to_be_the_root_mean_square_error() -> None:
     head, x, output = NormalHead("shared", 0.5), torch.rand(8, 1, 6, 6), randoms(8, 1, 6, 6)
     assert float(head.log_scale().exp().detach()) == pytest.approx(0.25, rel=1e-6)
     optimizer = torch.optim.Adam(head.parameters(), lr=5e-3)
@@ -86,18 +86,18 @@ def test_a_shared_scale_starts_at_a_quarter_and_is_learnt_to_be_the_root_mean_sq
 def test_the_floor_of_a_scale_is_the_rounding_error_of_bytes() -> None:
     values = torch.linspace(0, 1, 1_000_001, dtype=torch.float64)
     rounding = values - (values * 255).round() / 255
-    assert float(rounding.square().mean().sqrt()) == pytest.approx(QUANTISATION_STD, rel=1e-3)
+    assert float(rounding.square().mean().sqrt()) == pytest.approx(QUANTIZATION_STD, rel=1e-3)
 
 
 @pytest.mark.parametrize("scale", ["shared", "pixel"])
-def test_no_learnt_scale_goes_below_the_rounding_error(scale: str) -> None:
+def test_no_learned_scale_goes_below_the_rounding_error(scale: str) -> None:
     head = NormalHead(scale, 0.5)
     output = torch.full((1, head.outputs(1), 2, 2), -100.0)
     if scale == "shared":
         head.free_log_scale.data.fill_(-100.0)
     px = head(output)
-    torch.testing.assert_close(px.log_scale.exp().max(), torch.tensor(QUANTISATION_STD))
-    best = -4 * (math.log(QUANTISATION_STD) + 0.5 * math.log(2 * math.pi))
+    torch.testing.assert_close(px.log_scale.exp().max(), torch.tensor(QUANTIZATION_STD))
+    best = -4 * (math.log(QUANTIZATION_STD) + 0.5 * math.log(2 * math.pi))
     assert float(px.log_prob(px.mean).detach()) == pytest.approx(best, rel=1e-5)
 
 
@@ -168,7 +168,7 @@ def test_training_starts_with_about_as_many_bits_as_an_image_has(likelihood: str
 
 @pytest.mark.parametrize("kind", [NormalHead, LaplaceHead, DiscretizedLogisticHead, DiscretizedNormalHead])
 @pytest.mark.parametrize("scale", ["shared", "pixel"])
-def test_learnt_scales_stay_in_their_range(kind: type[LocationScaleHead], scale: str) -> None:
+def test_learned_scales_stay_in_their_range(kind: type[LocationScaleHead], scale: str) -> None:
     head = kind(scale, 0.5)
     smallest, largest = kind.log_scales
     for free in (-100.0, 100.0):

@@ -214,7 +214,7 @@ def test_many_outputs_are_decoded_in_small_pieces_with_the_same_numbers(monkeypa
     assert edit.reconstruct(model, pixels).equal(pictures)
 
 
-def test_bits_of_grey_pixels_under_binary_ones_are_refused(tmp_path: Path) -> None:
+def test_bits_of_gray_pixels_under_binary_ones_are_refused(tmp_path: Path) -> None:
     binary = (torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.5).to(torch.uint8) * 255
     run = vk.train(binary, "vae", tmp_path / "r", epochs=1, likelihood="bernoulli", settings={"width": 8}, quiet=True)
     assert run.evaluate(binary)["bits_per_dim"] is not None

@@ -181,8 +181,8 @@ def test_training_everything_reaches_the_maximum_likelihood_of_probabilistic_pca
     """Tipping & Bishop 1999, Eq. 7: W = U (Λ − s² I)^½, b the mean; a linear VAE has no worse optimum."""
     x = images(ppca(4), 60)
     flat = x.flatten(1)
-    centred = flat - flat.mean(0)
-    values, vectors = torch.linalg.eigh(centred.mT @ centred / len(flat))
+    centered = flat - flat.mean(0)
+    values, vectors = torch.linalg.eigh(centered.mT @ centered / len(flat))
     spread = vectors[:, -LATENTS:] * (values[-LATENTS:] - SCALE**2).clamp(min=0).sqrt()
     covariance = spread @ spread.mT + SCALE**2 * torch.eye(flat.shape[1], dtype=torch.float64)
     best = td.MultivariateNormal(flat.mean(0), covariance).log_prob(flat).mean()
@@ -203,7 +203,7 @@ def gradients_of(model: LatentModel, loss: Tensor) -> Tensor:
     return torch.cat([gradient.flatten() for gradient in found])
 
 
-def test_gradients_of_the_reparameterised_bound_are_the_analytic_ones() -> None:
+def test_gradients_of_the_reparameterized_bound_are_the_analytic_ones() -> None:
     """With residual r = b + W m − x, the loss is Σ(r² + Σ_l W_l² s_l²)/2σ² + Σ(m² + s² − 1 − 2 log s)/2 + constants."""
     model = ppca(3)
     x = images(model)
@@ -250,7 +250,7 @@ def test_with_the_true_posterior_any_number_of_samples_gives_log_px() -> None:
     make_exact(model)
     x = images(model)
     inference = model.infer(Batch(x), torch.randn(7, len(x), LATENTS, dtype=torch.float64))
-    for objective in (IWAE(), IWAE(is_doubly_reparameterised=True)):
+    for objective in (IWAE(), IWAE(is_doubly_reparameterized=True)):
         torch.testing.assert_close(-objective(inference, ONE).loss, exact_log_px(model, x), rtol=0, atol=1e-10)
 
 
@@ -285,10 +285,10 @@ def test_both_gradients_of_the_decoder_are_the_same() -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_at_the_true_posterior_the_doubly_reparameterised_gradient_has_no_noise() -> None:
+def test_at_the_true_posterior_the_doubly_reparameterized_gradient_has_no_noise() -> None:
     model = ppca()
     make_exact(model)
     x = images(model)
     noise = torch.randn(5, len(x), LATENTS, dtype=torch.float64)
-    loss = IWAE(is_doubly_reparameterised=True)(model.infer(Batch(x), noise), ONE).loss.sum()
+    loss = IWAE(is_doubly_reparameterized=True)(model.infer(Batch(x), noise), ONE).loss.sum()
     assert gradients_of(model, loss).abs().max() < 1e-9

@@ -190,7 +190,7 @@ def test_the_mmd_objective_holds_codes_to_draws_of_the_prior(is_point: bool) -> 
     assert (terms.rate is None) == is_point
 
 
-def test_a_regularised_autoencoder_pays_for_long_codes() -> None:
+def test_a_regularized_autoencoder_pays_for_long_latents() -> None:
     record = inference(samples=1)
     level = Level(record.levels[0].z, PointMass(record.levels[0].qz.mean), None)
     terms = Distortion(0.4)(replace(record, levels=(level,)), ONE)

@@ -178,7 +178,7 @@ def test_far_away_the_gradient_points_to_the_value(kind: Any) -> None:
 # Mixtures
 
 
-def test_one_gray_component_is_a_discretised_logistic() -> None:
+def test_one_gray_component_is_a_discretized_logistic() -> None:
     mixture = mixture_of(1, (3,), components=1)
     single = DiscretizedLogistic(mixture.location.squeeze(1), mixture.component_log_scale.squeeze(1))
     x = images(3, 1, 2, 2)
@@ -205,7 +205,7 @@ def test_the_map_of_a_mixture_adds_up_to_its_images(channels: int) -> None:
     torch.testing.assert_close(mixture.log_prob(x), mixture.log_prob_map(x).sum((-3, -2, -1)), rtol=1e-12, atol=1e-12)
 
 
-def test_a_mixture_of_colours_is_that_of_the_paper() -> None:
+def test_a_mixture_of_colors_is_that_of_the_paper() -> None:
     """Salimans et al. 2017, Eq. 2 and 3, on their range of [−1, 1], one pixel and component at a time."""
     mixture, x = mixture_of(3), images(3, 2, 2)
     weights = special.softmax(mixture.log_weight.numpy(), axis=0)
@@ -232,7 +232,7 @@ def test_a_mixture_of_colours_is_that_of_the_paper() -> None:
     assert float(mixture.log_prob(x)) == pytest.approx(total, rel=1e-9)
 
 
-def test_opacity_follows_no_colour() -> None:
+def test_opacity_follows_no_color() -> None:
     mixture, x = mixture_of(4, components=1), images(4, 2, 2)
     other = x.clone()
     other[:3] = images(3, 2, 2, seed=9)
@@ -246,7 +246,7 @@ def test_the_mean_of_a_gray_mixture_is_that_of_its_bins() -> None:
     torch.testing.assert_close(mixture.mean, summed, rtol=0, atol=1e-4)
 
 
-def test_the_mean_of_a_coloured_mixture_is_that_of_its_bins() -> None:
+def test_the_mean_of_a_colored_mixture_is_that_of_its_bins() -> None:
     """Summed over earlier channels, in the interior, where nothing is clamped."""
     location = torch.tensor([[0.57, 0.5, 0.5], [0.45, 0.52, 0.48]], dtype=torch.float64).view(2, 3, 1, 1)
     coefficients = torch.tensor([[0.8, 0.7, 0.6], [-0.7, 0.5, 0.8]], dtype=torch.float64).view(2, 3, 1, 1)
@@ -376,7 +376,7 @@ def test_a_categorical_serves_many_images_and_many_latents() -> None:
     torch.testing.assert_close(px.log_prob(x), each, rtol=1e-12, atol=1e-12)
 
 
-def test_a_discretised_normal_of_a_wide_scale_is_its_density_times_the_bin() -> None:
+def test_a_discretized_normal_of_a_wide_scale_is_its_density_times_the_bin() -> None:
     location, x = torch.full((1, 4, 4), 0.4).double(), images(1, 4, 4).clamp(1 / 255, 254 / 255)
     px = DiscretizedNormal(location, torch.tensor(-1.0).double())
     expected = stats.norm.logpdf(x.numpy(), 0.4, math.exp(-1)) - math.log(255)

@@ -39,22 +39,22 @@ def test_every_prior_starts_as_the_standard_normal(kind: type[StandardNormal] | 
 def test_the_fitted_moments_are_those_of_the_aggregate_posterior(
     batch_size: int, batches: int, tolerance: float
 ) -> None:
-    mixing, centre = randoms(3, 3), torch.tensor([2.0, -1.0, 0.5])
+    mixing, center = randoms(3, 3), torch.tensor([2.0, -1.0, 0.5])
     log_std = torch.tensor([-2.0, 0.3, -0.5])
     prior, generator = FittedNormal(3), torch.Generator().manual_seed(1)
     for _ in range(batches):
-        means = centre + torch.randn(batch_size, 3, generator=generator) @ mixing.mT
+        means = center + torch.randn(batch_size, 3, generator=generator) @ mixing.mT
         prior.observe(DiagonalNormal(means, log_std.expand(batch_size, 3)))
     expected = mixing @ mixing.mT + torch.diag((2 * log_std).exp())
-    assert (prior.mean - centre).norm() < tolerance * expected.trace().sqrt()
+    assert (prior.mean - center).norm() < tolerance * expected.trace().sqrt()
     assert (prior.covariance - expected).norm() < tolerance * expected.norm()
 
 
 def test_one_batch_seen_often_gives_exactly_its_moments_and_nothing_of_the_start() -> None:
     qz = DiagonalNormal(3 + randoms(6, 2), randoms(6, 2, seed=1))
     prior = fitted(qz, 1500)
-    centred = qz.mean - qz.mean.mean(0)
-    covariance = centred.mT @ centred / 6 + torch.diag((2 * qz.log_std).exp().mean(0))
+    centered = qz.mean - qz.mean.mean(0)
+    covariance = centered.mT @ centered / 6 + torch.diag((2 * qz.log_std).exp().mean(0))
     torch.testing.assert_close(prior.mean, qz.mean.mean(0), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(prior.covariance, covariance, rtol=2e-3, atol=2e-3)
 

@@ -158,18 +158,18 @@ def test_mistake_5_signs() -> None:
 def test_mistake_6_encodings_are_posterior_means(name: str) -> None:
     model = faces_model(name)
     torch.manual_seed(0)
-    codes = edit.encode(model, FACES)
+    latents = edit.encode(model, FACES)
     torch.manual_seed(1)
-    assert torch.equal(codes, edit.encode(model, FACES))
+    assert torch.equal(latents, edit.encode(model, FACES))
     with torch.no_grad():
         qz = model.encode(to_float(FACES))
         picture = model.decode(qz.mean).mean
-    assert torch.equal(codes, qz.mean)
+    assert torch.equal(latents, qz.mean)
     assert torch.equal(edit.reconstruct(model, FACES), (picture * 255).round().to(torch.uint8))
     if not serves("interpolate", model):
         return
-    middle = edit.interpolate(model, codes[0], codes[1], 3)[1]
-    assert torch.equal(middle, edit.decode(model, (codes[:1] + codes[1:2]) / 2)[0])
+    middle = edit.interpolate(model, latents[0], latents[1], 3)[1]
+    assert torch.equal(middle, edit.decode(model, (latents[:1] + latents[1:2]) / 2)[0])
 
 
 def test_mistake_7_batch_mates_do_not_change_an_encoding_or_a_picture() -> None:

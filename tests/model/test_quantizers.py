@@ -138,13 +138,13 @@ def test_a_word_is_the_nearest_vector() -> None:
 
 def test_a_codebook_goes_to_where_its_features_are() -> None:
     """Three tight clusters of features and twelve vectors: every vector ends up in a cluster, and none is empty."""
-    quantizer, centres = vectors(), torch.eye(3)
+    quantizer, centers = vectors(), torch.eye(3)
     for step in range(600):
-        features = centres[torch.arange(90) % 3] + 0.02 * randoms(90, 3, seed=step)
+        features = centers[torch.arange(90) % 3] + 0.02 * randoms(90, 3, seed=step)
         quantizer.observe(features, quantizer(features)[1])
-    similarity = (quantizer.vectors @ centres.mT).max(1).values
+    similarity = (quantizer.vectors @ centers.mT).max(1).values
     assert similarity.min() > 0.99
-    assert set((quantizer.vectors @ centres.mT).argmax(1).tolist()) == {0, 1, 2}
+    assert set((quantizer.vectors @ centers.mT).argmax(1).tolist()) == {0, 1, 2}
 
 
 def test_a_batch_moves_the_codebook_by_a_hundredth() -> None:

@@ -37,7 +37,7 @@ def test_16_bit_pgm() -> None:
 
 
 @pytest.mark.parametrize("make", [deep_png, deep_tiff])
-def test_16_bit_colour_is_rounded_not_cut(make) -> None:
+def test_16_bit_color_is_rounded_not_cut(make) -> None:
     values = np.stack([VALUES_16, VALUES_16[::-1], np.roll(VALUES_16, 3)], axis=-1)[None]
     expected = np.rint(values / 257).astype(np.uint8)
     data = make(values)
@@ -50,8 +50,8 @@ def test_16_bit_with_alpha() -> None:
     gray = deep_png(np.stack([VALUES_16, opaque], axis=-1)[None])
     assert decode(gray, Form(None, 1))[0].tolist() == VALUES_8.tolist()
     assert not is_color(BytesIO(gray))
-    colour = deep_png(np.stack([VALUES_16, VALUES_16, VALUES_16, 0 * opaque], axis=-1)[None])
-    assert (decode(colour, Form(None, 3)) == 255).all()
+    color = deep_png(np.stack([VALUES_16, VALUES_16, VALUES_16, 0 * opaque], axis=-1)[None])
+    assert (decode(color, Form(None, 3)) == 255).all()
 
 
 def test_floats() -> None:
@@ -78,10 +78,10 @@ def test_alpha_lies_over_white(red: int, gray: int, alpha: int) -> None:
     assert abs(int(seen_gray[0, 0]) - exact[1]) <= 0.5
 
 
-def palette_image(*colours: tuple[int, int, int]) -> Image.Image:
-    image = Image.new("P", (len(colours), 1))
-    image.putpalette([v for colour in colours for v in colour])
-    image.putdata(range(len(colours)))
+def palette_image(*colors: tuple[int, int, int]) -> Image.Image:
+    image = Image.new("P", (len(colors), 1))
+    image.putpalette([v for color in colors for v in color])
+    image.putdata(range(len(colors)))
     return image
 
 
@@ -107,7 +107,7 @@ def test_gray_palette_is_gray() -> None:
     assert decode(data, Form(None, 3))[0].tolist() == [10, 200]
 
 
-def test_transparent_colour_key() -> None:
+def test_transparent_color_key() -> None:
     image = Image.new("RGB", (2, 1), (5, 6, 7))
     image.putpixel((1, 0), (9, 9, 9))
     assert decode(saved(image, "PNG", transparency=(5, 6, 7)), Form(None, 3))[0].tolist() == [[255] * 3, [9] * 3]
@@ -123,7 +123,7 @@ def test_cmyk() -> None:
     assert np.abs(decode(saved(flat, "JPEG", quality=95), Form(None, 3)).astype(int) - [204, 163, 204]).max() <= 3
 
 
-def test_colour_to_gray_is_itu_601() -> None:
+def test_color_to_gray_is_itu_601() -> None:
     data = saved(Image.new("RGB", (1, 1), (200, 100, 50)), "PNG")
     assert decode(data, Form(None, 1)).tolist() == [[round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)]]
 

@@ -70,7 +70,7 @@ def test_every_verb_works(run: vk.Run, images: vk.Images, tmp_path: Path) -> Non
         run.map(),
         run.score(faces, normal_images=images.part("val"), false_alarms=0.5),
         run.doctor(),
-        run.save_codes(tmp_path / "codes.npz"),
+        run.save_latents(tmp_path / "codes.npz"),
         run.fit_prior(components=1),
     ):
         assert result.figure is not None or result.numbers

@@ -65,16 +65,16 @@ def test_its_images_are_still_known_by_their_content(folder: Path) -> None:
 
 
 def test_an_unknown_key_is_refused(copy: Path) -> None:
-    _change(copy, colour_space="sRGB")
-    with pytest.raises(UserError, match=r"config\.json has the unknown key 'colour_space'"):
+    _change(copy, color_space="sRGB")
+    with pytest.raises(UserError, match=r"config\.json has the unknown key 'color_space'"):
         vk.load(copy)
 
 
 @pytest.mark.parametrize("part", ["recipe", "data"])
 def test_an_unknown_key_inside_is_refused(copy: Path, part: str) -> None:
     config = json.loads((copy / "config.json").read_text())
-    _change(copy, **{part: config[part] | {"colour_space": "sRGB"}})
-    with pytest.raises(UserError, match="'colour_space'"):
+    _change(copy, **{part: config[part] | {"color_space": "sRGB"}})
+    with pytest.raises(UserError, match="'color_space'"):
         vk.load(copy)
 
 

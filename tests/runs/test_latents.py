@@ -50,13 +50,16 @@ def test_a_traversal_goes_through_the_mean_or_the_image(portraits_vae: Path, tmp
     run = vk.load(portraits_vae)
     sheet, facts = run.traverse(count=2, steps=3)
     assert len(sheet) == 4 * 3 and sheet.columns == 3
-    assert [text.split()[0] for text in sheet.row_labels] == [*facts["levels"], *facts["variance_shares"]]
-    codes = run.stored()[0]["latents"]
+    assert [text.split()[0] for text in sheet.row_labels] == [
+        *facts["change_in_gray_levels"],
+        *facts["variance_shares"],
+    ]
+    latents = run.stored()[0]["latents"]
     unit = torch.zeros(run.model.latent_dim)
-    first = next(iter(facts["levels"]))
-    unit[int(first[1:])] = codes[:, int(first[1:])].std(unbiased=False)
-    low, high = (run.decode((codes.mean(0) + sign * unit)[None]).pixels.float() for sign in (-1, 1))
-    assert facts["levels"][first] == pytest.approx(float((high - low).square().mean().sqrt()), rel=0.02)
+    first = next(iter(facts["change_in_gray_levels"]))
+    unit[int(first[1:])] = latents[:, int(first[1:])].std(unbiased=False)
+    low, high = (run.decode((latents.mean(0) + sign * unit)[None]).pixels.float() for sign in (-1, 1))
+    assert facts["change_in_gray_levels"][first] == pytest.approx(float((high - low).square().mean().sqrt()), rel=0.02)
     assert torch.equal(sheet.pixels[1], sheet.pixels[4])
     face = run.images("test").pixels[0]
     path = tmp_path / "me.png"
@@ -67,7 +70,7 @@ def test_a_traversal_goes_through_the_mean_or_the_image(portraits_vae: Path, tmp
         run.traverse(steps=1)
 
 
-def test_an_edit_is_the_code_moved_and_decoded(portraits_vae: Path) -> None:
+def test_an_edit_is_the_latent_moved_and_decoded(portraits_vae: Path) -> None:
     run = vk.load(portraits_vae)
     faces = run.images("test").pixels[:4]
     known = run.directions()
@@ -131,8 +134,8 @@ def test_a_direction_of_two_folders(vaekit: Cli, portraits_vae: Path, tmp_path: 
     known = vk.load(folder).directions()["frames"]
     mean = [run.encode(str(tmp_path / name)).mean(0) for name in ("with", "without")]
     kept = torch.arange(12) % 5 != 4
-    codes = torch.cat([run.encode(str(tmp_path / name)) for name in ("without", "with")])
-    fitted = codes[12:][kept].mean(0) - codes[:12][kept].mean(0)
+    latents = torch.cat([run.encode(str(tmp_path / name)) for name in ("without", "with")])
+    fitted = latents[12:][kept].mean(0) - latents[:12][kept].mean(0)
     torch.testing.assert_close(known.vector, fitted, rtol=1e-4, atol=1e-5)
     assert float((known.vector - (mean[0] - mean[1])).norm()) < float(known.vector.norm())
     assert known.held_out == 4 and known.accuracy is not None and known.method == "means"
@@ -148,6 +151,8 @@ def test_a_direction_of_two_folders(vaekit: Cli, portraits_vae: Path, tmp_path: 
     [
         ([], "nothing is added or removed"),
         (["--add", "glases"], "did you mean 'glasses'"),
+        (["--add", "hat"], "make one: --direction hat=with/,without/"),
+        (["--remove", "red hat=2"], "make one: --direction 'red hat'=with/,without/"),
         (["--add", "glasses=much"], "glasses=much: expected a number up to 1,000"),
         (["--add", "glasses=nan"], "a number up to 1,000"),
         (["--add", "glasses=1e39"], "a number up to 1,000"),
@@ -205,9 +210,9 @@ def test_a_walk_moves_image_by_image_and_named_rows_together() -> None:
 @pytest.mark.parametrize("stops", [2, 3])
 def test_a_moving_walk_of_any_length_shows_each_step_once(digits_vae: Path, steps: int, stops: int) -> None:
     run = vk.load(digits_vae)
-    codes = torch.randn(stops, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
-    shown = [frame.pixels[0] for frame in animated(run.interpolate(*codes, steps=steps).figure).frames]
-    walks = [edit.interpolate(run.model, a, b, steps) for a, b in pairwise(codes)]
+    latents = torch.randn(stops, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
+    shown = [frame.pixels[0] for frame in animated(run.interpolate(*latents, steps=steps).figure).frames]
+    walks = [edit.interpolate(run.model, a, b, steps) for a, b in pairwise(latents)]
     wanted = torch.cat([walk[1:] if number else walk for number, walk in enumerate(walks)])
     assert len(shown) == steps + (stops - 2) * (steps - 1)
     torch.testing.assert_close(torch.stack(shown).float(), wanted.float(), atol=1, rtol=0)

@@ -153,10 +153,12 @@ def test_a_direction_of_folders_is_stored_for_each_number_of_levels(ladder_run: 
 def test_a_traversal_is_of_the_levels_that_move(run: vk.Run) -> None:
     size = top_size(model_of(run), 1)
     numbers = run.traverse(count=10, steps=3).numbers
-    assert set(numbers["levels"]) == {f"z{i}" for i in range(size)}, "all six, although ten are asked for"
+    assert set(numbers["change_in_gray_levels"]) == {f"z{i}" for i in range(size)}, (
+        "all six, although ten are asked for"
+    )
     assert sum(run.traverse(count=6, steps=3)["variance_shares"].values()) == pytest.approx(1)
     assert all(not axis.step[size:].any() for axis in run.axes(3))
-    wider = run.traverse(count=40, steps=3, levels=2)["levels"]
+    wider = run.traverse(count=40, steps=3, levels=2)["change_in_gray_levels"]
     assert any(int(name[1:]) >= size and change > 0 for name, change in wider.items())
 
 

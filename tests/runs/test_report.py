@@ -295,7 +295,7 @@ def test_the_first_guess_does_not_flatten_the_curve() -> None:
     assert _limits((train,))[1] > 1e6  # a schedule is shown from its start
 
 
-def test_a_figure_takes_its_colours_and_letters_from_the_page() -> None:
+def test_a_figure_takes_its_colors_and_letters_from_the_page() -> None:
     svg = draw(Panel("Rate", "nats per image", "", (Series("train", (1, 2000), (3.0, 4.0)),)))
     assert svg.startswith("<svg viewBox=") and svg.endswith("</svg>")
     assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#000000"}

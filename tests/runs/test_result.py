@@ -109,17 +109,18 @@ def test_every_verb_gives_a_result(portraits_vae: Path, tmp_path: Path) -> None:
         run.map(),
         run.score(faces, false_alarms=0.5),
     ]
-    measured = [run.evaluate(), run.doctor(), run.save_codes(tmp_path / "codes.npz")]
+    measured = [run.evaluate(), run.doctor(), run.save_latents(tmp_path / "codes.npz")]
     assert {type(result) for result in (*drawn, *both, *measured)} == {vk.Result}
     assert all(result.figure is not None and not result.numbers for result in drawn)
     assert all(result.figure is not None and result.numbers for result in both)
     assert all(result.figure is None and result.numbers for result in measured)
 
 
-def test_old_names_still_work(portraits_vae: Path) -> None:
+def test_old_names_still_work(portraits_vae: Path, tmp_path: Path) -> None:
     run = vk.load(portraits_vae)
     face = run.images("test").pixels[:1]
     assert run.neighbours(face, count=2) == run.neighbors(face, count=2)
+    assert run.save_codes(tmp_path / "old.npz", face) == run.save_latents(tmp_path / "old.npz", face)
 
 
 def test_measured_images_have_a_line_each_in_the_table(portraits_vae: Path, tmp_path: Path) -> None:

@@ -51,23 +51,23 @@ def test_what_a_run_knows(vae: vk.Run, digits_vae: Path) -> None:
 
 def test_encode_is_the_posterior_mean_in_any_company(vae: vk.Run) -> None:
     pixels = vae.images("test").pixels
-    codes = vae.encode(pixels)
-    assert codes.shape == (186, 16) and codes.dtype == torch.float32
+    latents = vae.encode(pixels)
+    assert latents.shape == (186, 16) and latents.dtype == torch.float32
     with torch.no_grad():
         expected = vae.model.encode(to_float(pixels)).mean
-    assert torch.allclose(codes, expected, atol=1e-5)
-    assert torch.equal(codes, vae.encode(pixels))
-    assert torch.allclose(codes[7], vae.encode(pixels[7:8])[0], atol=1e-5)
+    assert torch.allclose(latents, expected, atol=1e-5)
+    assert torch.equal(latents, vae.encode(pixels))
+    assert torch.allclose(latents[7], vae.encode(pixels[7:8])[0], atol=1e-5)
 
 
 def test_images_may_be_given_in_many_ways(vae: vk.Run) -> None:
     images = vae.images()[:5]
-    codes = vae.encode(images)
-    assert torch.equal(codes, vae.encode(images.pixels))
-    assert torch.equal(codes, vae.encode(images.pixels[:, 0].numpy()))
-    # Of another size and with colour: brought to the run's own.
+    latents = vae.encode(images)
+    assert torch.equal(latents, vae.encode(images.pixels))
+    assert torch.equal(latents, vae.encode(images.pixels[:, 0].numpy()))
+    # Of another size and with color: brought to the run's own.
     large = np.repeat(np.repeat(images.pixels.permute(0, 2, 3, 1).numpy(), 4, 1), 4, 2).repeat(3, 3)
-    assert torch.allclose(vae.encode(large), codes, atol=0.2)
+    assert torch.allclose(vae.encode(large), latents, atol=0.2)
 
 
 def test_a_gray_run_reads_one_color_image_as_one(vae: vk.Run) -> None:
@@ -94,7 +94,7 @@ def test_what_training_says_of_images_is_said_of_those_a_verb_is_given(
     said = ("use 6.2 % of their range", "1 file has more than one frame or page, such as a.tif", "not used: labels.csv")
     verbs = (
         lambda: vae.reconstruct(folder),
-        lambda: vae.save_codes(tmp_path / "codes.csv", folder),
+        lambda: vae.save_latents(tmp_path / "latents.csv", folder),
         lambda: vae.evaluate(folder),
         lambda: vae.neighbors(folder),
     )
@@ -279,8 +279,8 @@ def test_another_process_encodes_bit_for_bit_the_same(digits_vae: Path, tmp_path
     run = vk.load(digits_vae)
     program = (
         "import sys, torch, vaekit as vk; torch.set_num_threads(1)\n"
-        "codes = vk.load(sys.argv[1]).encode(vk.open_images('digits').pixels[:256])\n"
-        "sys.stdout.buffer.write(codes.numpy().tobytes())"
+        "latents = vk.load(sys.argv[1]).encode(vk.open_images('digits').pixels[:256])\n"
+        "sys.stdout.buffer.write(latents.numpy().tobytes())"
     )
     words = [sys.executable, "-c", program, str(digits_vae)]
     source = str(Path(runs.__file__).parents[2])

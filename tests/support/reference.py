@@ -125,12 +125,12 @@ def divergence(net: Net, x: Array) -> Array:
     (σ₁² + (μ₁ − μ₂)²) / 2σ₂² − ½ (Kingma & Welling 2014, Appendix B, for σ₂ = 1 and μ₂ = 0).
     """
     mean, std = posterior(net, x)
-    centre, covariance = prior_moments(net)
+    center, covariance = prior_moments(net)
     kl = np.empty_like(mean)
     for i in range(mean.shape[1]):
         slope = np.linalg.solve(covariance[:i, :i], covariance[:i, i])
         variance = covariance[i, i] - covariance[i, :i] @ slope
-        expected = centre[i] + (mean[:, :i] - centre[:i]) @ slope
+        expected = center[i] + (mean[:, :i] - center[:i]) @ slope
         distance = (mean[:, i] - expected) ** 2 + std[:, :i] ** 2 @ slope**2
         ratio = (std[:, i] ** 2 + distance) / (2 * variance)
         kl[:, i] = 0.5 * np.log(variance) - np.log(std[:, i]) + ratio - 0.5

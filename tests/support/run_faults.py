@@ -56,12 +56,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "report": (),
     "train": (),
 }
-_OF_CODES = ("arithmetic", "edit", "traverse", "inpaint", "fit-prior", "score", "train")
+_OF_LATENTS = ("arithmetic", "edit", "traverse", "inpaint", "fit-prior", "score", "train")
 READERS: dict[str, tuple[str, ...]] = {
     "config.json": tuple(name for name in COMMANDS if name != "export"),
     "weights.safetensors": tuple(name for name in COMMANDS if name not in ("export", "report")),
     "state.safetensors": ("train",),
-    "latents.safetensors": _OF_CODES,
+    "latents.safetensors": _OF_LATENTS,
     "metrics.jsonl": ("generate", "doctor", "train", "report"),
     "doctor.json": ("report",),
     "directions.safetensors": ("edit",),

@@ -125,7 +125,7 @@ Kinds = dict[str, tuple[bytes, np.ndarray | str]]
 
 RGB, GRAY = source(), source()[..., 0]
 IMAGE, GRAY_IMAGE, NEGATIVE = Image.fromarray(RGB), Image.fromarray(GRAY), Image.fromarray(255 - RGB)
-FEW = IMAGE.quantize(200)  # colours
+FEW = IMAGE.quantize(200)  # colors
 FEW_SEEN = np.asarray(FEW.convert("RGB"))
 ALPHA = np.where(np.indices(SIZE).sum(0) % 3 == 0, 0, 255).astype(np.uint8)
 RGBA = Image.fromarray(np.dstack([RGB, ALPHA]))
@@ -199,7 +199,7 @@ def pngs() -> Kinds:
         "png-gray-alpha.png": (encoded(both, "PNG"), on_white(of_gray(GRAY))),
         "png-palette-8-bit.png": (encoded(FEW, "PNG"), FEW_SEEN),
         "png-palette-transparent.png": (encoded(FEW, "PNG", transparency=3), on_white(FEW_SEEN, ~clear)),
-        "png-colour-key.png": (encoded(IMAGE, "PNG", transparency=key), on_white(RGB, (key != RGB).any(-1))),
+        "png-color-key.png": (encoded(IMAGE, "PNG", transparency=key), on_white(RGB, (key != RGB).any(-1))),
         "png-16-bit-rgb.png": (deep_png(WIDE), ROUNDED),
         "png-16-bit-gray.png": (deep_png(WIDE[..., :1]), of_gray(ROUNDED[..., 0])),
         "png-16-bit-rgba.png": (deep_png(np.dstack([WIDE, alpha_16])), on_white(ROUNDED)),

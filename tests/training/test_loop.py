@@ -355,6 +355,6 @@ def test_wrong_values_of_the_engine_are_named(vaekit: Any, tmp_path: Path, words
 
 
 def test_a_gradient_that_passes_a_hook_is_not_compiled(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="iwae-dreg cannot be compiled; set objective=iwae"):
+    with pytest.raises(UserError, match="iwae-dreg cannot be compiled; give objective=iwae"):
         vk.train("digits", "iwae", tmp_path / "run", epochs=1, compiled=True, quiet=True)
     assert not (tmp_path / "run").exists()

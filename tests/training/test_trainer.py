@@ -297,7 +297,7 @@ def test_other_weights_are_taken_by_model_and_average_or_refused() -> None:
         start_from(trainer_of("vae", latent_dim=5), weights, "runs/x")
 
 
-def test_eight_images_can_be_learnt_by_heart() -> None:
+def test_eight_images_can_be_learned_by_heart() -> None:
     values = {"schedule": "constant", "learning_rate": 3e-3, "ema_power": 0.0, "width": 16, "latent_dim": 16}
     trainer = trainer_of("ae", PIXELS[:8], epochs=150, batch_size=8, **values)
     before = evaluate(trainer.eval_model(), PIXELS[:8])["sse_per_image"]

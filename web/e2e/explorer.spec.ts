@@ -3,7 +3,7 @@ import AxeBuilder from '@axe-core/playwright';
 import { expect } from '@playwright/test';
 import { difference, expected, follow, link, open, pixels, quiet, RUNS, tab, test } from './page';
 
-const TABS = ['Samples', 'Map', 'Walk', 'Sums', 'Neighbours', 'Training'];
+const TABS = ['Samples', 'Map', 'Walk', 'Sums', 'Neighbors', 'Training'];
 const PHOTO = `${RUNS}/photo.png`;
 
 test('it opens, with threads exactly where the host allows them', async ({ watched: page }, { project }) => {
@@ -16,9 +16,9 @@ test('it opens, with threads exactly where the host allows them', async ({ watch
 });
 
 test('pixels are those of PyTorch', async ({ watched: page }) => {
-  const { codes, pictures } = expected('portraits');
-  for (const [i, code] of codes.entries()) {
-    await open(page, `./${link(code)}`);
+  const { latents, pictures } = expected('portraits');
+  for (const [i, latent] of latents.entries()) {
+    await open(page, `./${link(latent)}`);
     await page.reload(); // an address that differs after the # alone opens nothing anew
     await quiet(page, '#picked');
     expect(difference(await pixels(page, '#picked'), pictures[i]).largest).toBeLessThanOrEqual(2);
@@ -97,10 +97,10 @@ test('a file that is no picture is told in a sentence', async ({ watched: page }
 });
 
 test('sums are A − B + C', async ({ watched: page }) => {
-  const { codes, sum } = expected('portraits');
+  const { latents, sum } = expected('portraits');
   await open(page);
   for (const [i, slot] of ['A', 'B', 'C'].entries()) {
-    await follow(page, link(codes[i]));
+    await follow(page, link(latents[i]));
     await quiet(page, '#picked');
     await page.getByRole('button', { name: `Put in ${slot}` }).click();
   }
@@ -113,10 +113,10 @@ test('sums are A − B + C', async ({ watched: page }) => {
 });
 
 test('a walk begins at A and ends at B, by hand and by itself', async ({ watched: page }) => {
-  const { codes, pictures } = expected('portraits');
+  const { latents, pictures } = expected('portraits');
   await open(page);
   for (const [i, slot] of ['A', 'B'].entries()) {
-    await follow(page, link(codes[i]));
+    await follow(page, link(latents[i]));
     await page.getByRole('button', { name: `Put in ${slot}` }).click();
   }
   await tab(page, 'Walk');
@@ -163,10 +163,10 @@ test('a click on the map decodes what lies there', async ({ watched: page }) => 
   expect(await drawn()).toBe(whole);
 });
 
-test('neighbours of an image begin with itself', async ({ watched: page }) => {
+test('neighbors of an image begin with itself', async ({ watched: page }) => {
   await open(page);
-  await tab(page, 'Neighbours');
-  const tiles = page.locator('#panel-Neighbours .tile');
+  await tab(page, 'Neighbors');
+  const tiles = page.locator('#panel-Neighbors .tile');
   await expect(tiles).toHaveCount(12);
   const name = await tiles.nth(3).getAttribute('title');
   await tiles.nth(3).click();
@@ -250,7 +250,7 @@ for (const scheme of ['light', 'dark'] as const) {
   });
 }
 
-test('colours follow the system, unless they are chosen', async ({ watched: page }) => {
+test('colors follow the system, unless they are chosen', async ({ watched: page }) => {
   await page.emulateMedia({ colorScheme: 'dark' });
   await open(page);
   const paper = (): Promise<string> => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
@@ -292,7 +292,7 @@ test('a network that could not be loaded is asked for again', async ({ page }) =
 });
 
 test('what is missing is named', async ({ page }) => {
-  await page.route('**/codes.bin', (route) => route.fulfill({ status: 404 }));
+  await page.route('**/latents.bin', (route) => route.fulfill({ status: 404 }));
   await page.goto('./');
-  await expect(page.getByRole('alert')).toContainText('codes.bin is missing');
+  await expect(page.getByRole('alert')).toContainText('latents.bin is missing');
 });

@@ -1,4 +1,4 @@
-"""Small runs for the tests of the page, each with its page and with what PyTorch makes of a few codes.
+"""Small runs for the tests of the page, each with its page and with what PyTorch makes of a few latents.
 
 python web/e2e/make_runs.py FOLDER [RUN]      RUN: a run of 64 px portraits to show in place of a small one
 """
@@ -52,25 +52,25 @@ def main(folder: Path, given: Path | None) -> None:
 
 def _expected(run: vk.Run, folder: Path) -> dict[str, object]:
     """Codes, and the pictures of them as they should be in the browser: [H][W][C] of 0 to 255."""
-    codes = run.stored()[0]["latents"][:3]
-    made = {"codes": codes.tolist(), "pictures": _rows(run.decode(codes).pixels)}
-    made["sum"] = _rows(run.decode((codes[0] - codes[1] + codes[2])[None]).pixels)[0]
+    latents = run.stored()[0]["latents"][:3]
+    made = {"latents": latents.tolist(), "pictures": _rows(run.decode(latents).pixels)}
+    made["sum"] = _rows(run.decode((latents[0] - latents[1] + latents[2])[None]).pixels)[0]
     photo = vk.open_images("portraits:3", size=(180, 140)).pixels[2]
     Image.fromarray(photo.permute(1, 2, 0).numpy()).save(folder / "photo.png")
     made["photo"] = _rows(run.reconstruct(str(folder / "photo.png")).pixels)[0]
     return made
 
 
-def _drawn(run: vk.Run, artefact: Path) -> dict[str, object]:
+def _drawn(run: vk.Run, artifact: Path) -> dict[str, object]:
     """The first samples of the page, where a network makes them of noise."""
-    if not (artefact / PRIOR).exists():
+    if not (artifact / PRIOR).exists():
         return {}
     noise = np.float32([_normals(seed, run.model.latent_dim + 1) for seed in range(_TILES)])
-    return {"drawn": _rows(run.decode(torch.from_numpy(Session(artefact).draw(noise))).pixels)}
+    return {"drawn": _rows(run.decode(torch.from_numpy(Session(artifact).draw(noise))).pixels)}
 
 
 def _normals(seed: int, count: int) -> list[float]:
-    """The numbers of `normals` of web/src/codes.ts."""
+    """The numbers of `normals` of web/src/latents.ts."""
     state, found, whole = seed, [], (1 << 32) - 1
 
     def uniform() -> float:

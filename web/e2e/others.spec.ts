@@ -1,4 +1,4 @@
-/** Runs of another kind: of 128 pixels; grey, of eight pixels, with classes, without a prior or with one that is a network. */
+/** Runs of another kind: of 128 pixels; gray, of eight pixels, with classes, without a prior or with one that is a network. */
 
 import { expect } from '@playwright/test';
 import { difference, expected, link, open, pixels, quiet, tab, test } from './page';
@@ -6,9 +6,9 @@ import { difference, expected, link, open, pixels, quiet, tab, test } from './pa
 const DIGITS = 'http://127.0.0.1:4310/digits/explorer/';
 const VAMP = 'http://127.0.0.1:4310/vamp/explorer/';
 
-test('an autoencoder of small grey pictures', async ({ watched: page }) => {
-  const { codes, pictures, photo } = expected('digits');
-  await open(page, `${DIGITS}${link(codes[0])}`);
+test('an autoencoder of small gray pictures', async ({ watched: page }) => {
+  const { latents, pictures, photo } = expected('digits');
+  await open(page, `${DIGITS}${link(latents[0])}`);
   expect(difference(await pixels(page, '#picked'), pictures[0]).largest).toBeLessThanOrEqual(2);
   await expect(page.locator('#panel-Samples')).toContainText('no prior');
   await page.locator('#photo').setInputFiles('../build/web/photo.png');
@@ -20,12 +20,12 @@ test('an autoencoder of small grey pictures', async ({ watched: page }) => {
 });
 
 test('larger pictures are those of PyTorch too', async ({ watched: page }) => {
-  const { codes, pictures } = expected('large');
-  await open(page, `http://127.0.0.1:4310/large/explorer/${link(codes[1])}`);
+  const { latents, pictures } = expected('large');
+  await open(page, `http://127.0.0.1:4310/large/explorer/${link(latents[1])}`);
   expect(difference(await pixels(page, '#picked'), pictures[1]).largest).toBeLessThanOrEqual(2);
 });
 
-for (const [name, kind] of [['vamp', 'a mixture of posteriors'], ['flow', 'a flow'], ['fitted', 'a mixture that was fitted to the codes of an autoencoder']]) {
+for (const [name, kind] of [['vamp', 'a mixture of posteriors'], ['flow', 'a flow'], ['fitted', 'a mixture that was fitted to the latents of an autoencoder']]) {
   test(`samples of ${kind} are those of its network`, async ({ watched: page }) => {
     const { drawn = [] } = expected(name);
     await open(page, `http://127.0.0.1:4310/${name}/explorer/`);

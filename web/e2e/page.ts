@@ -6,7 +6,7 @@ import { expect, type Locator, type Page, test as base } from '@playwright/test'
 export const RUNS = '../build/web';
 
 export interface Expected {
-  codes: number[][];
+  latents: number[][];
   pictures: number[][][][];
   sum: number[][][];
   photo: number[][][];
@@ -74,9 +74,9 @@ export function difference(rgba: number[], picture: number[][][]): { largest: nu
   return { largest: Math.max(...off), mean: off.reduce((a, b) => a + b, 0) / off.length };
 }
 
-/** The address of a code, as "Copy link" makes it. */
-export function link(code: number[]): string {
-  return `#z=${Buffer.from(Float32Array.from(code).buffer).toString('base64url')}`;
+/** The address of a latent, as "Copy link" makes it. */
+export function link(latent: number[]): string {
+  return `#z=${Buffer.from(Float32Array.from(latent).buffer).toString('base64url')}`;
 }
 
 /** Opens a link of the page that is open, and waits until it has been read. */

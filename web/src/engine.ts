@@ -1,6 +1,6 @@
 /** Asks the worker, and keeps count of who waits for what. */
 
-import type { Code } from './codes';
+import type { Latent } from './latents';
 import type { Model } from './site';
 import type { Answer, Request, Start } from './worker';
 
@@ -30,23 +30,23 @@ export class Engine {
     this.worker.postMessage(start);
   }
 
-  /** The pictures of codes, float [N, C, H, W] in [0, 1], each on its own. */
-  async decode(codes: Code[]): Promise<Float32Array[]> {
-    const data = new Float32Array(codes.length * this.model.latent_dim);
-    codes.forEach((code, i) => data.set(code, i * this.model.latent_dim));
-    const made = await this.ask('decoder', data, [codes.length, this.model.latent_dim]);
-    const size = made.length / codes.length;
-    return codes.map((_, i) => made.subarray(i * size, (i + 1) * size));
+  /** The pictures of latents, float [N, C, H, W] in [0, 1], each on its own. */
+  async decode(latents: Latent[]): Promise<Float32Array[]> {
+    const data = new Float32Array(latents.length * this.model.latent_dim);
+    latents.forEach((latent, i) => data.set(latent, i * this.model.latent_dim));
+    const made = await this.ask('decoder', data, [latents.length, this.model.latent_dim]);
+    const size = made.length / latents.length;
+    return latents.map((_, i) => made.subarray(i * size, (i + 1) * size));
   }
 
-  /** The code of an image, float [C, H, W] in [0, 1]. */
-  encode(image: Float32Array): Promise<Code> {
+  /** The latent of an image, float [C, H, W] in [0, 1]. */
+  encode(image: Float32Array): Promise<Latent> {
     const { channels, height, width } = this.model.image;
     return this.ask('encoder', image, [1, channels, height, width]);
   }
 
-  /** The codes that a prior that is a network makes of noises, each a number longer than a code. */
-  async draw(noises: Float32Array[]): Promise<Code[]> {
+  /** The latents that a prior that is a network makes of noises, each a number longer than a latent. */
+  async draw(noises: Float32Array[]): Promise<Latent[]> {
     const length = this.model.latent_dim;
     const data = new Float32Array(noises.length * (length + 1));
     noises.forEach((noise, i) => data.set(noise, i * (length + 1)));

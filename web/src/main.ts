@@ -1,9 +1,9 @@
 import './style.css';
-import { moved } from './codes';
+import { moved } from './latents';
 import { byId, el, spaced } from './dom';
 import { Engine } from './engine';
 import { map } from './map';
-import { neighbours } from './neighbours';
+import { neighbors } from './neighbors';
 import { opened } from './photo';
 import { samples } from './samples';
 import { Site } from './site';
@@ -31,9 +31,9 @@ async function encodePhoto(studio: Studio, file: File): Promise<void> {
   try {
     const image = await opened(file, studio.site.model.image);
     const copy = image.slice();
-    const code = await studio.engine.encode(image);
+    const latent = await studio.engine.encode(image);
     if (number !== taken) return; // another one came meanwhile
-    studio.pick({ code, name: file.name });
+    studio.pick({ latent, name: file.name });
     showOriginal(studio, copy, file.name);
     byId('trouble').replaceChildren();
   } catch (error) {
@@ -89,7 +89,7 @@ async function start(): Promise<void> {
       Map: () => map(studio),
       Walk: () => walk(studio),
       Sums: () => sums(studio),
-      Neighbours: () => neighbours(studio),
+      Neighbors: () => neighbors(studio),
       Training: () => training(facts),
     }),
   );
@@ -111,7 +111,7 @@ function firstSlots(site: Site, [first, second, third]: Named[]): Named[] {
   const plain = Object.entries(site.model.directions).filter(([name]) => !name.includes('='));
   const [best] = plain.sort(([, a], [, b]) => (b.accuracy ?? 0) - (a.accuracy ?? 0));
   if (!best || site.facts.classes.includes(best[0])) return [first, second, third];
-  return [{ code: moved(first.code, [[1, best[1].vector]]), name: `${first.name} + ${spaced(best[0])}` }, first, second];
+  return [{ latent: moved(first.latent, [[1, best[1].vector]]), name: `${first.name} + ${spaced(best[0])}` }, first, second];
 }
 
 start().catch((error: unknown) => {

@@ -1,6 +1,6 @@
-/** The images where their codes lie, in the plane that shows most of them; a click decodes any point of it. */
+/** The images where their latents lie, in the plane that shows most of them; a click decodes any point of it. */
 
-import { moved } from './codes';
+import { moved } from './latents';
 import { announce, el } from './dom';
 import type { Studio } from './studio';
 
@@ -14,7 +14,7 @@ const STEP = 0.05; // of the view, for the arrow keys
 interface View {
   x: number; // of the middle
   y: number;
-  scale: number; // pixels per unit of code
+  scale: number; // pixels per unit of latent
 }
 
 export function map(studio: Studio): HTMLElement {
@@ -35,14 +35,14 @@ export function map(studio: Studio): HTMLElement {
   const label = el('p', { class: 'hint', id: 'there' }, '');
   const pickImage = el('button', { type: 'button', onclick: () => {
     const row = nearestTo(points, cross);
-    studio.pick({ code: site.code(row), name: site.nameOf(row) });
+    studio.pick({ latent: site.latent(row), name: site.nameOf(row) });
   } }, 'Pick the nearest image');
   const redraw = (): void => draw(studio, canvas, view, cross);
   const go = (to: [number, number]): void => {
     cross = to;
     const [along, up] = site.facts.plane.axes;
-    const code = moved(Float32Array.from(site.facts.mean), [[cross[0], along], [cross[1], up]]);
-    studio.pick({ code, name: `map at ${cross.map((at) => at.toFixed(2)).join(', ')}` });
+    const latent = moved(Float32Array.from(site.facts.mean), [[cross[0], along], [cross[1], up]]);
+    studio.pick({ latent, name: `map at ${cross.map((at) => at.toFixed(2)).join(', ')}` });
     const near = nearestTo(points, cross);
     label.textContent = `Nearest there: ${site.nameOf(near)}${labels && site.facts.images.names ? ` (${site.facts.classes[labels[near]]})` : ''}`;
     redraw();
@@ -129,12 +129,12 @@ function draw({ site }: Studio, canvas: HTMLCanvasElement, view: View, cross: [n
     const key = `${column},${line}`;
     if (off < (cells.get(key)?.off ?? Infinity)) cells.set(key, { row, off, left: column * CELL, top: line * CELL });
   });
-  const isFramed = labels !== null && site.facts.classes.length <= site.facts.colours.length;
+  const isFramed = labels !== null && site.facts.classes.length <= site.facts.colors.length;
   context.clearRect(0, 0, WIDTH, HEIGHT);
   for (const { row, left, top } of cells.values()) {
     const [sx, sy, w, h] = site.tile(row);
     if (isFramed) {
-      context.fillStyle = site.facts.colours[labels[row]];
+      context.fillStyle = site.facts.colors[labels[row]];
       context.fillRect(left, top, CELL - 1, CELL - 1);
     }
     const inner = CELL - (isFramed ? 2 * FRAME + 1 : 1);
@@ -145,8 +145,8 @@ function draw({ site }: Studio, canvas: HTMLCanvasElement, view: View, cross: [n
   }
   const [x, y] = place(cross);
   const style = getComputedStyle(document.documentElement);
-  for (const [colour, width] of [[style.getPropertyValue('--paper'), 6], [style.getPropertyValue('--accent'), 2.5]] as const) {
-    context.strokeStyle = colour;
+  for (const [color, width] of [[style.getPropertyValue('--paper'), 6], [style.getPropertyValue('--accent'), 2.5]] as const) {
+    context.strokeStyle = color;
     context.lineWidth = width;
     context.beginPath();
     context.arc(x, y, 9, 0, 2 * Math.PI);
@@ -159,11 +159,11 @@ function draw({ site }: Studio, canvas: HTMLCanvasElement, view: View, cross: [n
 }
 
 function legend({ site }: Studio): HTMLElement | null {
-  const { classes, colours, images } = site.facts;
-  if (!images.labels || classes.length > colours.length) return null;
+  const { classes, colors, images } = site.facts;
+  if (!images.labels || classes.length > colors.length) return null;
   const swatch = (i: number): HTMLElement => {
     const made = el('i', {});
-    made.style.setProperty('background', colours[i]);
+    made.style.setProperty('background', colors[i]);
     return made;
   };
   return el('ul', { class: 'legend' }, ...classes.map((name, i) => el('li', {}, swatch(i), name)));

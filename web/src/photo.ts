@@ -31,17 +31,17 @@ export async function opened(file: Blob & { name?: string }, image: Model['image
   return toFloat(fitted(withChannels(data, width, height, image.channels), image));
 }
 
-/** What cannot be seen gets the colour of the background: what a file says of it must not count. */
+/** What cannot be seen gets the color of the background: what a file says of it must not count. */
 export function underlaid(rgba: Uint8ClampedArray, background: string): void {
-  const paint = colourOf(background);
+  const paint = colorOf(background);
   for (let i = 0; i < rgba.length; i += 4) if (!rgba[i + 3]) paint.forEach((value, c) => (rgba[i + c] = value));
 }
 
-function colourOf(background: string): number[] {
+function colorOf(background: string): number[] {
   return [1, 3, 5].map((at) => Number.parseInt(background.slice(at, at + 2), 16));
 }
 
-/** RGBA as grey (as Pillow weighs colours: Rec. 601), RGB, or as it is. */
+/** RGBA as gray (as Pillow weighs colors: Rec. 601), RGB, or as it is. */
 export function withChannels(rgba: Uint8ClampedArray, width: number, height: number, channels: number): Pixels {
   const data = new Uint8ClampedArray(width * height * channels);
   for (let i = 0; i < width * height; i++) {
@@ -72,7 +72,7 @@ export function fitted(pixels: Pixels, { height, width, fit, background }: Model
 
 function padded(inner: Pixels, width: number, height: number, background: string): Pixels {
   const { channels } = inner;
-  const paint = withChannels(Uint8ClampedArray.from([...colourOf(background), 255]), 1, 1, channels).data;
+  const paint = withChannels(Uint8ClampedArray.from([...colorOf(background), 255]), 1, 1, channels).data;
   const data = new Uint8ClampedArray(width * height * channels).map((_, i) => paint[i % channels]);
   const [left, top] = [Math.floor((width - inner.width) / 2), Math.floor((height - inner.height) / 2)];
   const row = inner.width * channels;

@@ -29,10 +29,10 @@ function taps(from: number, to: number, start: number, end: number): Taps[] {
   const scale = (end - start) / to;
   const wide = Math.max(scale, 1);
   return Array.from({ length: to }, (_, i) => {
-    const centre = start + (i + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(centre - SUPPORT * wide + 0.5));
-    const last = Math.min(from, Math.trunc(centre + SUPPORT * wide + 0.5));
-    const weights = Float64Array.from({ length: last - first }, (_, k) => kernel((k + first - centre + 0.5) / wide));
+    const center = start + (i + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(center - SUPPORT * wide + 0.5));
+    const last = Math.min(from, Math.trunc(center + SUPPORT * wide + 0.5));
+    const weights = Float64Array.from({ length: last - first }, (_, k) => kernel((k + first - center + 0.5) / wide));
     const sum = weights.reduce((a, b) => a + b, 0);
     return { first, weights: weights.map((weight) => weight / sum) };
   });
@@ -43,18 +43,18 @@ function rounded(value: number): number {
 }
 
 /**
- * As {@link scaled}; colours weigh as much as they can be seen: RGBA is multiplied by its alpha before, and divided after.
+ * As {@link scaled}; colors weigh as much as they can be seen: RGBA is multiplied by its alpha before, and divided after.
  */
 export function resample(image: Pixels, width: number, height: number, box?: Box): Pixels {
   if (image.channels !== 4) return scaled(image, width, height, box);
   const data = image.data.slice();
-  eachColour(data, (value, alpha) => Math.round((value * alpha) / 255));
+  eachColor(data, (value, alpha) => Math.round((value * alpha) / 255));
   const made = scaled({ ...image, data }, width, height, box);
-  eachColour(made.data, (value, alpha) => (alpha ? Math.min(255, Math.floor((255 * value) / alpha)) : value));
+  eachColor(made.data, (value, alpha) => (alpha ? Math.min(255, Math.floor((255 * value) / alpha)) : value));
   return made;
 }
 
-function eachColour(data: Pixels['data'], change: (value: number, alpha: number) => number): void {
+function eachColor(data: Pixels['data'], change: (value: number, alpha: number) => number): void {
   for (let i = 0; i < data.length; i++) if (i % 4 < 3) data[i] = change(data[i], data[i - (i % 4) + 3]);
 }
 

@@ -31,7 +31,7 @@ async function fill(studio: Studio, grid: HTMLElement, seed: number, isWanted: (
     const tiles = drawn.map((named) => tile(studio, named));
     grid.replaceChildren(...tiles.map(({ button }) => button));
     for (let i = 0; i < COUNT && isWanted(); i += AT_ONCE) {
-      const pictures = await studio.engine.decode(drawn.slice(i, i + AT_ONCE).map(({ code }) => code));
+      const pictures = await studio.engine.decode(drawn.slice(i, i + AT_ONCE).map(({ latent }) => latent));
       pictures.forEach((picture, k) => show(tiles[i + k].canvas, picture, studio.site.model.image));
     }
     grid.dataset.seed = String(seed);

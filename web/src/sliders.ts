@@ -18,7 +18,7 @@ export function sliders(studio: Studio): void {
     const inner = [...values].map(([column, rows]) => el('details', {}, el('summary', {}, column), ...rows));
     parts.append(group('Attributes', '1 goes from images without it to images with it.', [...plain, ...inner], true));
   }
-  parts.append(group('Dimensions', 'In standard deviations of the codes; the most active first.', dimensions, !hasSome));
+  parts.append(group('Dimensions', 'In standard deviations of the latents; the most active first.', dimensions, !hasSome));
 }
 
 /** Those that are there or not, and those that are one value of a column of words, by column. */

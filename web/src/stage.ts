@@ -1,6 +1,6 @@
 /** The picked picture, large, with what can be done with it. */
 
-import { fromText, toText } from './codes';
+import { fromText, toText } from './latents';
 import { announce, byId, el } from './dom';
 import { canvasFor, download, show } from './picture';
 import { Drawing, SLOTS, type Slot, type Studio } from './studio';
@@ -21,7 +21,7 @@ export function stage(studio: Studio): void {
     if (!isReading && location.hash) history.replaceState(null, '', location.pathname + location.search); // of another picture
     canvas.setAttribute('aria-label', `the picked picture: ${studio.name}`);
     undo.disabled = studio.moves.size === 0;
-    void drawing.draw(studio.code);
+    void drawing.draw(studio.latent);
   };
   studio.on(['picked', 'moved'], redraw);
   studio.on(['picked'], () => {
@@ -43,7 +43,7 @@ export function stage(studio: Studio): void {
   window.addEventListener('hashchange', () => fromAddress(studio));
 }
 
-/** Three places to keep codes in: put the picked one there, or pick what is there. */
+/** Three places to keep latents in: put the picked one there, or pick what is there. */
 function slots(studio: Studio): HTMLElement {
   return el('div', { class: 'slots', role: 'group', 'aria-label': 'Slots for walks and sums' }, ...SLOTS.map((slot) => slotOf(studio, slot)));
 }
@@ -59,7 +59,7 @@ function slotOf(studio: Studio, slot: Slot): HTMLElement {
     if (kept) studio.pick(kept);
   } }, canvas);
   const put = el('button', { type: 'button', onclick: () => {
-    studio.put(slot, { code: studio.code, name: studio.name });
+    studio.put(slot, { latent: studio.latent, name: studio.name });
     announce(`${studio.name} is in slot ${slot}`);
   } }, `Put in ${slot}`);
   const drawing = new Drawing(studio, canvas);
@@ -70,7 +70,7 @@ function slotOf(studio: Studio, slot: Slot): HTMLElement {
     drawn = kept;
     pick.setAttribute('aria-label', `pick what is in slot ${slot}: ${kept.name}`);
     pick.title = kept.name;
-    void drawing.draw(kept.code);
+    void drawing.draw(kept.latent);
   });
   return el('div', { class: 'slot' }, pick, put);
 }
@@ -83,7 +83,7 @@ export function showOriginal(studio: Studio, picture: Float32Array, name: string
 }
 
 async function share(studio: Studio): Promise<void> {
-  history.replaceState(null, '', IN_ADDRESS + toText(studio.code));
+  history.replaceState(null, '', IN_ADDRESS + toText(studio.latent));
   try {
     await navigator.clipboard.writeText(location.href);
     announce('The link to this picture is copied.');
@@ -95,10 +95,10 @@ async function share(studio: Studio): Promise<void> {
 /** Picks what a link names, if it names something. */
 export function fromAddress(studio: Studio): boolean {
   if (!location.hash.startsWith(IN_ADDRESS)) return false;
-  const code = fromText(location.hash.slice(IN_ADDRESS.length), studio.site.model.latent_dim);
+  const latent = fromText(location.hash.slice(IN_ADDRESS.length), studio.site.model.latent_dim);
   isReading = true;
-  if (code) studio.pick({ code, name: 'from the link' });
+  if (latent) studio.pick({ latent, name: 'from the link' });
   isReading = false;
-  if (!code) studio.fail(new Error('The link does not belong to this model.'));
-  return code !== null;
+  if (!latent) studio.fail(new Error('The link does not belong to this model.'));
+  return latent !== null;
 }

@@ -1,6 +1,6 @@
-/** What all parts of the page share: the site, the engine, the picked code with its edits, and three slots. */
+/** What all parts of the page share: the site, the engine, the picked latent with its edits, and three slots. */
 
-import { type Code, moved } from './codes';
+import { type Latent, moved } from './latents';
 import { spaced } from './dom';
 import type { Engine } from './engine';
 import { show } from './picture';
@@ -9,15 +9,15 @@ import type { Site } from './site';
 export type Slot = 'A' | 'B' | 'C';
 export const SLOTS: Slot[] = ['A', 'B', 'C'];
 
-/** A code, and what it is called. */
+/** A latent, and what it is called. */
 export interface Named {
-  code: Code;
+  latent: Latent;
   name: string;
 }
 
-/** Keeps one canvas up to date: asked while it draws, it draws the newest code next and leaves out those between. */
+/** Keeps one canvas up to date: asked while it draws, it draws the newest latent next and leaves out those between. */
 export class Drawing {
-  private next: Code | null = null;
+  private next: Latent | null = null;
   private isBusy = false;
 
   constructor(
@@ -25,8 +25,8 @@ export class Drawing {
     readonly canvas: HTMLCanvasElement,
   ) {}
 
-  async draw(code: Code): Promise<void> {
-    this.next = code;
+  async draw(latent: Latent): Promise<void> {
+    this.next = latent;
     if (this.isBusy) return;
     this.isBusy = true;
     this.canvas.dataset.busy = '';
@@ -59,12 +59,12 @@ export class Studio extends EventTarget {
     readonly fail: (error: unknown) => void,
   ) {
     super();
-    this.picked = { code: Float32Array.from(site.facts.mean), name: 'mean' };
+    this.picked = { latent: Float32Array.from(site.facts.mean), name: 'mean' };
   }
 
-  /** The picked code with its edits. */
-  get code(): Code {
-    return moved(this.picked.code, this.moves.values());
+  /** The picked latent with its edits. */
+  get latent(): Latent {
+    return moved(this.picked.latent, this.moves.values());
   }
 
   /** What is seen is called: the picked one's name, and what was done to it. */
@@ -90,7 +90,7 @@ export class Studio extends EventTarget {
     this.changed('slots');
   }
 
-  /** `picked`: another code; `moved`: the same, edited otherwise; `slots`. */
+  /** `picked`: another latent; `moved`: the same, edited otherwise; `slots`. */
   on(kinds: string[], work: () => void): void {
     for (const kind of kinds) this.addEventListener(kind, work);
   }

@@ -1,6 +1,6 @@
 /** A − B + C. */
 
-import { moved } from './codes';
+import { moved } from './latents';
 import { el } from './dom';
 import { canvasFor, download } from './picture';
 import { Drawing, type Named, SLOTS, type Studio } from './studio';
@@ -13,15 +13,15 @@ export function sums(studio: Studio): HTMLElement {
   const parts = SLOTS.map((slot) => ({ slot, drawing: new Drawing(studio, canvasFor(image, `slot ${slot}`)) }));
   const sum = (): Named | null => {
     const [a, b, c] = SLOTS.map((slot) => studio.slots.get(slot));
-    return a && b && c ? { code: moved(a.code, [[-1, b.code], [1, c.code]]), name: `${a.name} − ${b.name} + ${c.name}` } : null;
+    return a && b && c ? { latent: moved(a.latent, [[-1, b.latent], [1, c.latent]]), name: `${a.name} − ${b.name} + ${c.name}` } : null;
   };
   const redraw = (): void => {
     for (const part of parts) {
       const kept = studio.slots.get(part.slot);
-      if (kept) void part.drawing.draw(kept.code);
+      if (kept) void part.drawing.draw(kept.latent);
     }
     const found = sum();
-    if (found) void drawing.draw(found.code);
+    if (found) void drawing.draw(found.latent);
   };
   studio.on(['slots'], redraw);
   redraw();

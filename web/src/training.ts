@@ -38,7 +38,7 @@ function epochs({ epochs: all }: Facts): HTMLElement | null {
   };
   const slider = el('input', { type: 'range', min: 0, max: all.length - 1, step: 1, value: all.length - 1, 'aria-label': 'Epoch', id: 'epoch', oninput: show });
   show();
-  const words = { reconstructions: 'Held-out images above their reconstructions', samples: 'The same random codes' };
+  const words = { reconstructions: 'Held-out images above their reconstructions', samples: 'Samples from the same latents' };
   return el(
     'div', {},
     el('label', { class: 'slider free' }, el('span', {}, 'Epoch'), slider, output),

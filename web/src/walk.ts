@@ -1,6 +1,6 @@
 /** From slot A to slot B, with a scrubber and an animation. */
 
-import { type Code, linear, spherical } from './codes';
+import { type Latent, linear, spherical } from './latents';
 import { el } from './dom';
 import { canvasFor, download } from './picture';
 import { Drawing, type Studio } from './studio';
@@ -18,13 +18,13 @@ export function walk(studio: Studio): HTMLElement {
   } });
   const play = el('button', { type: 'button', 'aria-pressed': 'false', onclick: () => (frame ? stop() : start()) }, 'Play');
   let frame = 0;
-  const here = (): Code | null => {
+  const here = (): Latent | null => {
     const [a, b] = [studio.slots.get('A'), studio.slots.get('B')];
-    return a && b ? between(studio, a.code, b.code, Number(scrubber.value), path.value) : null;
+    return a && b ? between(studio, a.latent, b.latent, Number(scrubber.value), path.value) : null;
   };
   const redraw = (): void => {
-    const code = here();
-    if (code) void drawing.draw(code);
+    const latent = here();
+    if (latent) void drawing.draw(latent);
   };
   const start = (): void => {
     const began = performance.now() - Number(scrubber.value) * SECONDS * 1000;
@@ -50,15 +50,15 @@ export function walk(studio: Studio): HTMLElement {
   redraw();
   const named = (): string => `walk ${Number(scrubber.value).toFixed(2)}`;
   const panel = el(
-    'div', { class: 'centred' },
+    'div', { class: 'centered' },
     el('p', { class: 'hint' }, 'Between what is in slots A and B.'),
     el('div', { class: 'frame' }, canvas),
     el('label', { class: 'slider free' }, el('span', {}, 'A'), scrubber, el('span', {}, 'B')),
     el(
       'div', { class: 'row' }, play, path,
       el('button', { type: 'button', onclick: () => {
-        const code = here();
-        if (code) studio.pick({ code, name: named() });
+        const latent = here();
+        if (latent) studio.pick({ latent, name: named() });
       } }, 'Pick this'),
       el('button', { type: 'button', onclick: () => download(canvas, named()) }, 'Download'),
     ),
@@ -67,7 +67,7 @@ export function walk(studio: Studio): HTMLElement {
   return panel;
 }
 
-function between(studio: Studio, from: Code, to: Code, t: number, path: string): Code {
+function between(studio: Studio, from: Latent, to: Latent, t: number, path: string): Latent {
   if (path === 'linear') return linear(from, to, t);
   const { site } = studio; // where samples of the prior lie near a sphere
   return site.fromNoise(spherical(site.noiseOf(from), site.noiseOf(to), t));

@@ -41,13 +41,13 @@ def main() -> None:
 
 
 def _waves(generator: np.random.Generator, height: int, width: int, is_opaque: bool) -> np.ndarray:
-    """Colours that stay within 8 bits when scaled: the order of the two passes, of which each clamps and
+    """Colors that stay within 8 bits when scaled: the order of the two passes, of which each clamps and
     rounds, is one that Pillow chooses by size."""
     y, x = np.mgrid[:height, :width]
     waves = [generator.uniform(0.2, 0.9, 3) for _ in range(3)]
-    colours = [128 + 80 * np.sin(a * x + b * y + 7 * c) for a, b, c in waves]
+    colors = [128 + 80 * np.sin(a * x + b * y + 7 * c) for a, b, c in waves]
     alpha = np.full((height, width), 255.0) if is_opaque else 150 + 90 * np.cos(0.3 * x + 0.2 * y)
-    return np.stack([*colours, alpha], -1).round().astype(np.uint8)
+    return np.stack([*colors, alpha], -1).round().astype(np.uint8)
 
 
 if __name__ == "__main__":

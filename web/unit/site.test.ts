@@ -1,16 +1,16 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { affine, normals, take } from '../src/codes';
+import { affine, normals, take } from '../src/latents';
 import { type Model, Site } from '../src/site';
 
-const CODES = [[1, 2], [3, 4], [5, 6]];
+const LATENTS = [[1, 2], [3, 4], [5, 6]];
 const NORMAL = { mean: [0.5, -1], factor: [[2, 0], [1, 3]] };
 
-/** A site of three images with codes of two numbers, as it comes from a host. */
+/** A site of three images with latents of two numbers, as it comes from a host. */
 async function siteWith(prior: Model['prior']): Promise<Site> {
   const files: Record<string, BodyInit> = {
     'model/model.json': JSON.stringify({ latent_dim: 2, prior, directions: {} }),
-    'explorer.json': JSON.stringify({ of: { format_version: 1 }, images: { kind: 'images', points: CODES, names: ['a', 'b', 'c'], labels: null } }),
-    'codes.bin': Float32Array.from([...CODES.flat(), 1, 0, 0, 1]).buffer,
+    'explorer.json': JSON.stringify({ of: { format_version: 2 }, images: { kind: 'images', points: LATENTS, names: ['a', 'b', 'c'], labels: null } }),
+    'latents.bin': Float32Array.from([...LATENTS.flat(), 1, 0, 0, 1]).buffer,
     'images.webp': '',
   };
   vi.stubGlobal('fetch', (name: string) => Promise.resolve(new Response(files[name])));
@@ -30,23 +30,23 @@ describe('what is drawn at random', () => {
     const drawn = await (await siteWith(prior)).draw([7, 8], asked);
     expect(asked.draw).not.toHaveBeenCalled();
     expect(drawn.map(({ name }) => name)).toEqual(['sample 7', 'sample 8']);
-    expect(drawn.map(({ code }) => code)).toEqual([7, 8].map((seed) => affine(take(normals(seed), 2), NORMAL.factor, NORMAL.mean)));
+    expect(drawn.map(({ latent }) => latent)).toEqual([7, 8].map((seed) => affine(take(normals(seed), 2), NORMAL.factor, NORMAL.mean)));
   });
 
-  test('is what the network of a prior makes of noise that is one number longer than a code', async () => {
+  test('is what the network of a prior makes of noise that is one number longer than a latent', async () => {
     const asked = engine();
     const drawn = await (await siteWith({ ...NORMAL, network: 'prior.onnx' })).draw([7, 8], asked);
     expect(asked.draw).toHaveBeenCalledExactlyOnceWith([take(normals(7), 3), take(normals(8), 3)]);
-    expect(drawn).toEqual([7, 8].map((seed) => ({ name: `sample ${seed}`, code: take(normals(seed), 2).map((x) => 10 * x) })));
+    expect(drawn).toEqual([7, 8].map((seed) => ({ name: `sample ${seed}`, latent: take(normals(seed), 2).map((x) => 10 * x) })));
   });
 
-  test('of a hierarchy is what its network makes of noise, and its codes are compared as they are', async () => {
+  test('of a hierarchy is what its network makes of noise, and its latents are compared as they are', async () => {
     const asked = engine();
     const site = await siteWith({ mean: NORMAL.mean, factor: [], network: 'prior.onnx' });
     await site.draw([7], asked);
     expect(asked.draw).toHaveBeenCalledExactlyOnceWith([take(normals(7), 3)]);
-    expect([...site.noiseOf(CODES[1])]).toEqual(CODES[1]);
-    expect([...site.fromNoise(CODES[1])]).toEqual(CODES[1]);
+    expect([...site.noiseOf(LATENTS[1])]).toEqual(LATENTS[1]);
+    expect([...site.fromNoise(LATENTS[1])]).toEqual(LATENTS[1]);
   });
 
   test('fails where the network does', async () => {
@@ -58,7 +58,7 @@ describe('what is drawn at random', () => {
     const asked = engine();
     const drawn = await (await siteWith(null)).draw([0, 1, 2, 3, 4, 5, 6, 7], asked);
     expect(asked.draw).not.toHaveBeenCalled();
-    for (const { code, name } of drawn) expect([...code]).toEqual(CODES[['a', 'b', 'c'].indexOf(name)]);
+    for (const { latent, name } of drawn) expect([...latent]).toEqual(LATENTS[['a', 'b', 'c'].indexOf(name)]);
     expect(new Set(drawn.map(({ name }) => name)).size).toBeGreaterThan(1);
   });
 });

@@ -17,7 +17,7 @@ from vaekit._version import __version__
 
 __all__ = [
     "COMMANDS", "OLD_NAMES", "PORT", "SEED", "AllSplit", "Animate", "Device", "Json", "Moving", "Out", "Overwrite",
-    "Run", "Seed", "Split", "app", "command",
+    "Run", "Seed", "Split", "app", "command", "usage",
 ]  # fmt: skip
 
 
@@ -35,7 +35,7 @@ COMMANDS = {
     "Train": {
         "train": ("training:train", "Train a model on images, or resume a run."),
         "data": ("training:data", "Inspect a dataset, or write it to a folder."),
-        "recipes": ("training:recipes", "List the recipes."),
+        "recipes": ("training:recipes", "List the recipes, or describe one."),
         "fit-prior": ("training:fit_prior", "Fit a prior to the latents of a finished run."),
     },
     "Look": {
@@ -92,7 +92,26 @@ def command(name: str) -> App:
     found = app[name]
     paragraphs = re.split(r"\n\s*\n", inspect.getdoc(found.default_command) or "")
     found.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    found.usage = f"Usage: {usage(name)}"
     return found
+
+
+def usage(name: str) -> str:
+    """Return the line that shows how to call a command.
+
+    >>> usage("evaluate")
+    'vaekit evaluate RUN [DATA] [OPTIONS]'
+    """
+    shown = [each for each in app[name].assemble_argument_collection() if each.show]
+    words = ["vaekit", name]
+    for each in shown:
+        if each.index is not None:
+            many = "..." if each.field_info.kind is inspect.Parameter.VAR_POSITIONAL else ""
+            words.append(f"{each.names[0]}{many}" if each.required else f"[{each.names[0]}{many}]")
+    words += [
+        f"{each.names[0]} {each.field_info.name.upper()}" for each in shown if each.index is None and each.required
+    ]
+    return " ".join([*words, "[OPTIONS]"])
 
 
 app.meta.suppress_keyboard_interrupt = False  # as in the program itself, because main() distinguishes signals

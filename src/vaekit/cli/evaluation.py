@@ -32,7 +32,7 @@ def encode(
     """
     check_outputs(out, run=run, inputs=[data], overwrite=overwrite)
     opened = loaded(run, device)
-    written = opened.save_codes(out, data, split)
+    written = opened.save_latents(out, data, split)
     if opened.leads:
         say(written.numbers, json_)
 
@@ -52,10 +52,10 @@ def neighbors(
 ) -> None:
     """Find the images most similar to a given one.
 
-    Every image is compared. Distances between latents are in standard deviations of the prior; an autoencoder has
-    none, so its distances are those of the latents themselves. A folder gives one row per image. If IMAGE is one of the
-    images to search, it is left out, but copies of it are not. The picture shows at
-    most 20 neighbors of each image, --json all of them.
+    The command compares the latents of all images of the run, or of DATA. If IMAGE is one of them, it is left out, but
+    copies of it are not. If IMAGE is a folder, each of its images gets a row. Distances are in standard deviations of
+    the prior; an autoencoder has none, so its distances are in the units of its latents. The picture shows at most 20
+    neighbors of each image, --json all of them.
 
     Example: vaekit neighbors runs/portraits me.png --count 9 --out alike.png
     """
@@ -76,7 +76,8 @@ def map_(
     overwrite: Overwrite = False,
     device: Device = "auto",
     json_: Annotated[
-        bool, Parameter(name="--json", negative="", help="Print one JSON object, with all points.")
+        bool,
+        Parameter(name="--json", negative="", show_default=False, help="Print one JSON object, with all points."),
     ] = False,
 ) -> None:
     """Draw a map of images, with similar ones close together.
@@ -122,8 +123,8 @@ def evaluate(
 ) -> None:
     """Measure the quality of a run on its test images, or on others.
 
-    Prints the reconstruction error and PSNR, and for models with a likelihood the evidence lower bound in nats. Means
-    come with their standard errors. The page docs/numbers.md defines every number.
+    The command prints the reconstruction error and PSNR, and for models with a likelihood the evidence lower bound in
+    nats. Means come with their standard errors. The page docs/numbers.md defines every number.
 
     Example: vaekit evaluate runs/portraits --split test --json
     """
@@ -201,9 +202,10 @@ def _strangest(numbers: Mapping[str, Any]) -> list[str]:
 
 def doctor(
     run: Run,
-    /,
     data: Annotated[str | None, Parameter(help="Where the training images are now. Default: where they were.")] = None,
+    /,
     *,
+    data_: Annotated[str | None, Parameter(name="--data", show=False)] = None,  # the old spelling
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -214,7 +216,7 @@ def doctor(
 
     Example: vaekit doctor runs/portraits
     """
-    found = loaded(run, device).doctor(data)
+    found = loaded(run, device).doctor(data_ if data is None else data)
     if json_:
         say(found.numbers, True)
     else:

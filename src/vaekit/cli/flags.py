@@ -48,7 +48,7 @@ def _names(app: App, tokens: Sequence[str]) -> dict[str, str]:
         _, (*_, command), _ = app.parse_commands(list(tokens))
         if command is not app:
             found = command.assemble_argument_collection()
-            return {each.field_info.name.strip("_"): shown_argument(each) for each in found}
+            return {each.field_info.name.strip("_"): shown_argument(each) for each in found if each.show}
     return {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 from vaekit.errors import UserError, storable
@@ -86,8 +87,8 @@ def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collect
         return text, 1.0
     name, equals, number = text.rpartition("=")
     if not equals:
-        named(directions, text, left_out)
-    named(directions, text if name not in directions and not _is_number(number) else name, left_out)
+        _check_known(directions, text, left_out)
+    _check_known(directions, text if name not in directions and not _is_number(number) else name, left_out)
     if not _is_number(number) or not abs(float(number)) <= _MOST_STRENGTH:
         raise UserError(f"{text}: expected a number up to {_MOST_STRENGTH:,} as the strength, such as {name}=1.5")
     return name, float(number)
@@ -100,6 +101,17 @@ def _of_folders(method: str) -> str:
 
 def _options_of(direction: Direction) -> str:
     return f"--method {direction.method}" + " --orthogonal" * direction.is_orthogonal
+
+
+def _check_known(directions: Mapping[str, Direction], name: str, left_out: Collection[str]) -> None:
+    """Raise :class:`UserError` for an unknown direction, with the option that makes a new one."""
+    if name in directions or name in left_out:
+        named(directions, name, left_out)
+        return
+    try:
+        named(directions, name)
+    except UserError as error:
+        raise UserError(f"{error.text}: --direction {shlex.quote(name)}=with/,without/") from error
 
 
 def _is_number(text: str) -> bool:

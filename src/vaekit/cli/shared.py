@@ -9,6 +9,7 @@ from typing import Any
 
 from vaekit.cli.output import say
 from vaekit.errors import UserError, printable
+from vaekit.errors import counted as number_of
 from vaekit.system.notes import note
 
 __all__ = ["check_outputs", "counted", "loaded", "parse_numbers", "save", "target"]
@@ -24,7 +25,7 @@ def loaded(run: Path, device: str) -> Any:
         if seen == total:
             left = "its weights are final but were not measured; run the train command again to measure them"
         else:
-            left = f"its weights have seen {seen:,} of {total:,} images"
+            left = f"its weights have seen {seen:,} of {number_of(total, 'image')}"
         note(f"vaekit: {printable(str(run))} is not finished, {left}")
     return opened
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import Json, Overwrite, Run, Seed
+from vaekit.cli.app import Json, Overwrite, Run, Seed, app
 from vaekit.cli.output import say
 from vaekit.cli.shared import check_outputs, loaded
 from vaekit.cli.train_flags import OUTPUT_GROUP, FormFlags, TrainFlags, keywords
+from vaekit.config.recipe import Recipe
 from vaekit.errors import UserError
-from vaekit.system.notes import note
+from vaekit.system.notes import note, spoken
 
 __all__ = ["data", "fit_prior", "recipes", "train"]
 
@@ -69,7 +70,7 @@ def train(
 
 
 def data(
-    data: Annotated[str | None, Parameter(help="Images to look at.")] = None,
+    data: Annotated[str | None, Parameter(help="Images to inspect.")] = None,
     /,
     *,
     flags: Annotated[FormFlags, Parameter(name="*")] = FormFlags(),  # noqa: B008  (frozen)
@@ -81,7 +82,7 @@ def data(
         Parameter(help="Picture of the dataset to write: .png, .webp or .jpg, with a row per class."),
     ] = None,
     overwrite: Overwrite = False,
-    count: Annotated[int | None, Parameter(help="Number of images of portraits, which are drawn.")] = None,
+    count: Annotated[int | None, Parameter(help="Number of faces to draw, if DATA is portraits.")] = None,
     prune: Annotated[
         bool, Parameter(negative="", show_default=False, help="Empty the cache of decoded images; takes no DATA.")
     ] = False,
@@ -112,7 +113,7 @@ def data(
         say({"written": str(write), "images": len(images)}, json_)
         return
     if sheet is None:
-        say(images_of.survey(source, form), json_)
+        say(_spoken(images_of.survey(source, form)), json_)
         return
     from vaekit.figures.contact_sheet import overview
     from vaekit.figures.grid import check_ending
@@ -121,37 +122,60 @@ def data(
     check_outputs(sheet, run=None, inputs=[data], overwrite=overwrite)
     images, found = images_of.surveyed(source, form)
     overview(images).save(sheet)
-    say({**found, "sheet": str(sheet)}, json_)
+    say(_spoken({**found, "sheet": str(sheet)}), json_)
 
 
-def recipes(*, json_: Json = False) -> None:
-    """List the recipes.
+def _spoken(found: dict[str, Any]) -> dict[str, Any]:
+    """Write the arguments in the notes of a survey as flags."""
+    return {**found, "notes": [spoken(text) for text in found["notes"]]}
 
-    The cost is the training time per image, relative to the recipe vae. A second table shows which commands work with
-    each kind of latent.
 
-    Example: vaekit recipes
+def recipes(
+    name: Annotated[str | None, Parameter(help="Recipe to describe. Default: list all recipes.")] = None,
+    /,
+    *,
+    json_: Json = False,
+) -> None:
+    """List the recipes, or describe one.
+
+    The description names the paper, the cost (the training time per image, relative to the recipe vae), the commands
+    that work with the recipe, and its values that differ from the defaults of --set.
+
+    Example: vaekit recipes vq-vae
     """
-    from vaekit.config import capabilities
-    from vaekit.config.recipe import LATENTS
-    from vaekit.config.table import RECIPES
+    from vaekit.config.table import RECIPES, get
 
+    if name is not None:
+        say(get(name).to_dict() if json_ else _described(get(name)), json_)
+        return
     if json_:
         say({name: row.to_dict() for name, row in RECIPES.items()}, True)
         return
     from rich.console import Console
     from rich.table import Table
 
-    rows = Table("recipe", "latents", "good for", "paper", "cost", box=None, pad_edge=False)
+    rows = Table("recipe", "what it is", box=None, pad_edge=False)
     for row in RECIPES.values():
-        rows.add_row(row.name, row.latent, row.summary, row.paper, row.cost)
-    verbs = Table("command", *LATENTS, box=None, pad_edge=False)
-    for cells in capabilities.table():
-        verbs.add_row(*cells)
+        rows.add_row(row.name, row.summary)
     console = Console()
     console.print(rows)
-    console.print("\nKinds of latent, and the commands that work with them:\n")
-    console.print(verbs)
+    console.print("\n'vaekit recipes NAME' describes one of them.")
+
+
+def _described(row: Recipe) -> dict[str, Any]:
+    """Return the description of a recipe, as lines of text."""
+    from vaekit.config.capabilities import NEEDS, serves
+    from vaekit.config.table import own_values
+
+    return {
+        "recipe": row.name,
+        "what it is": row.summary,
+        "paper": row.paper,
+        "latents": row.latent,
+        "cost": row.cost,
+        "commands": [verb for verb in NEEDS if verb in app and serves(verb, row)],
+        "values": [f"{name} {mine} (default: {default})" for name, (mine, default) in own_values(row).items()],
+    }
 
 
 def fit_prior(

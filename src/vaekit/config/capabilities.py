@@ -1,7 +1,7 @@
 """Which verb serves which model: one table, read from the recipe row (or the model) alone.
 
 A command needs certain kinds of latents, and some need a prior. The error names what the model lacks. :func:`table`
-is shown by ``vaekit recipes`` and in ``docs/latent-space.md``.
+is shown in ``docs/latent-space.md``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, cast
 
 from vaekit.config.run_config import BINARIZE, PRECISIONS, Engine, EngineFields, Length
 from vaekit.config.table import LIKELIHOODS, RECIPES, Recipe, get, override, with_likelihood
-from vaekit.errors import UserError, argument, nearest
+from vaekit.errors import UserError, argument, counted, nearest
 from vaekit.pixels.choices import FITS, FRAMES
 from vaekit.system.arguments import shown
 from vaekit.system.durations import parse_duration
@@ -165,7 +165,8 @@ class TrainOptions:
         cores = os.cpu_count()
         if self.threads is not None and cores is not None and self.threads > cores:
             raise UserError(
-                f"{argument('threads')} {self.threads}: this machine has {cores} cores; more threads would wait for "
+                f"{argument('threads')} {self.threads}: this machine has {counted(cores, 'core')}; more threads "
+                f"would wait for "
                 "each other"
             )
         for name in ("precision", "binarize"):

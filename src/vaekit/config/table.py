@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from vaekit.config.recipe import DENSITIES, DESCRIPTIONS, LIKELIHOODS, Recipe, check, override, with_likelihood
@@ -17,6 +18,7 @@ __all__ = [
     "check",
     "get",
     "override",
+    "own_values",
     "register",
     "unregister",
     "with_likelihood",
@@ -274,6 +276,18 @@ def get(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def own_values(row: Recipe) -> dict[str, tuple[str, str]]:
+    """Return the values of a recipe that are not defaults, and those defaults, as ``--set`` takes them.
+
+    >>> own_values(get("beta-vae"))["beta"]
+    ('4', '1')
+    """
+    plain = Recipe(row.name)
+    names = [field.name for field in fields(row) if field.name not in DESCRIPTIONS]
+    pairs = {name: (getattr(row, name), getattr(plain, name)) for name in names}
+    return {name: (_text(mine), _text(default)) for name, (mine, default) in pairs.items() if mine != default}
+
+
 @checked
 def register(recipe: Recipe, replace_existing: bool = False) -> Recipe:
     """Add a recipe to the table, so that all commands and options know it; returns it."""
@@ -289,3 +303,12 @@ def register(recipe: Recipe, replace_existing: bool = False) -> Recipe:
 def unregister(name: str) -> None:
     """Remove a recipe from the table."""
     RECIPES.pop(get(name).name)
+
+
+def _text(value: Any) -> str:
+    """Format a value as for ``--set``, numbers with four digits."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if value is None or isinstance(value, bool):
+        return {None: "auto", True: "true", False: "false"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else f"{value}"

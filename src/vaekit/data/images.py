@@ -144,7 +144,7 @@ class Images:
         facts = [f"{len(self):,} of {'×'.join(map(str, self.shape))}"]
         if self.classes:
             more = ", …" if len(self.classes) > 10 else ""
-            facts.append(f"{len(self.classes)} classes ({', '.join(self.classes[:10])}{more})")
+            facts.append(f"{counted(len(self.classes), 'class')} ({', '.join(self.classes[:10])}{more})")
         if self.attributes:
             facts.append(f"attributes {', '.join(self.attributes)}")
         facts.append(" ".join(f"{name} {counts[number]:,}" for number, name in enumerate(PARTS)))
@@ -167,7 +167,7 @@ def _rows(index: Any, count: int) -> slice | np.ndarray:
         return index if (index.step or 1) > 0 else np.arange(count)[index].copy()
     if isinstance(index, int | np.integer):
         if not -count <= index < count:
-            raise IndexError(f"image {index} is out of range for {count} images")
+            raise IndexError(f"image {index} is out of range for {counted(count, 'image')}")
         return slice(int(index) % count, int(index) % count + 1)
     rows = np.asarray(index)
     if rows.size == 0 and rows.dtype != bool:

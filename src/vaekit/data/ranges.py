@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, counted
 from vaekit.pixels.bit_depth import PEAK
 
 __all__ = ["Dim", "dark_notes", "frame_notes", "out_of_range_message", "range_notes", "range_of_files", "refuse_dim"]
@@ -81,7 +81,7 @@ def range_notes(share: float, subject: str, then: str) -> tuple[list[str], Dim |
 def out_of_range_message(where: str, count: int, faults: Sequence[tuple[str, str]]) -> str:
     """Describe images with values out of range; ``faults`` holds the name and fault of each."""
     examples = "; ".join(f"{name}: {why}" for name, why in faults[:3]) + ("; …" if len(faults) > 3 else "")
-    subject = where if count == 1 else f"{len(faults)} of the {count} images in {where}"
+    subject = where if count == 1 else f"{len(faults):,} of the {counted(count, 'image')} in {where}"
     verb = "has" if count == 1 else "have"
     details = faults[0][1] if count == 1 else examples
     return (
@@ -109,10 +109,10 @@ def frame_notes(names: Sequence[str], has_more: np.ndarray) -> list[str]:
     several = np.flatnonzero(has_more)
     if not len(several):
         return []
-    subject = "1 file has" if len(several) == 1 else f"{len(several)} files have"
+    subject = f"{counted(len(several), 'file')} {'has' if len(several) == 1 else 'have'}"
     return [
-        f"{subject} more than one frame or page, such as {names[several[0]]}; only the first is used "
-        "(frames=all uses all)"
+        f"{subject} more than one frame or page, such as {names[several[0]]}; only the first is used, "
+        "unless you give frames=all"
     ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, counted, nearest
 
 __all__ = ["FEWEST", "PARTS", "SPLIT", "assign_parts", "check_split", "named_parts", "split_of", "uniforms"]
 
@@ -101,7 +101,7 @@ def assign_parts(u: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, list[str
         return parts, []
     if len(pool) < FEWEST:
         named = " and ".join(PARTS[part] for part in missing)
-        few = "1 image is" if len(pool) == 1 else f"{len(pool)} images are"
+        few = f"{counted(len(pool), 'image')} {'is' if len(pool) == 1 else 'are'}"
         return parts, [f"{few} too few to split (at least {FEWEST} needed): all are train, {named} stay empty"]
     for part in missing:
         low, high = _INTERVALS[part]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vaekit.model.distributions.latent import DiagonalNormal
 
-__all__ = ["ACTIVE_ABOVE", "Codes", "active_units", "aggregate_log_density", "is_saturated"]
+__all__ = ["ACTIVE_ABOVE", "AggregatePosterior", "active_units", "aggregate_log_density", "is_saturated"]
 
 ACTIVE_ABOVE = 0.01  #: variance of a unit's mean, relative to that of the prior
 #: Largest share of q(z) at a latent that its own image may contribute beyond 1/N. At 0.1, the estimate of I(x; z) is
@@ -31,7 +31,7 @@ _PAIRS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
-class Codes:
+class AggregatePosterior:
     """Posteriors of N images and one sample of each, float64 ``[N, L]`` on the CPU."""
 
     mean: Tensor
@@ -45,7 +45,7 @@ class Codes:
 
 
 def is_saturated(log_ratios: Tensor) -> bool:
-    """Whether the mean of :meth:`Codes.log_ratios` reflects N rather than the information.
+    """Whether the mean of :meth:`AggregatePosterior.log_ratios` reflects N rather than the information.
 
     The ratio of image n is log N plus the logarithm of the share of its own posterior in q(zₙ).
 
@@ -64,8 +64,8 @@ def aggregate_log_density(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     tensor([0.], dtype=torch.float64)
     """
     z, mean, log_std = z.double(), mean.double(), log_std.double()
-    centre = mean.mean(0)  # centering avoids cancellation in differences of squares
-    z, mean = z - centre, mean - centre
+    center = mean.mean(0)  # centering avoids cancellation in differences of squares
+    z, mean = z - center, mean - center
     precision = (-2 * log_std).exp()
     weighted = mean * precision
     constant = DiagonalNormal(mean, log_std).log_prob(torch.zeros_like(mean))  # terms independent of the point

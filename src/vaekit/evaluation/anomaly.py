@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data import to_float
-from vaekit.errors import NotFinite, UserError, argument, nearest
+from vaekit.errors import NotFinite, UserError, argument, counted, nearest
 from vaekit.model.latent_model import LatentModel
 
 __all__ = [
@@ -61,7 +61,8 @@ def scores_of(columns: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     for name, values in scores.items():
         if count := int(np.isnan(values).sum()):
             raise UserError(
-                f"{name} is NaN for {count:,} of {len(values):,} images, so they cannot be judged; the weights may "
+                f"{name} is NaN for {count:,} of {counted(len(values), 'image')}, so they cannot be judged; the "
+                f"weights may "
                 "have diverged: run vaekit doctor"
             )
     return scores

@@ -1,6 +1,6 @@
-"""Simple baselines for a model's numbers: a linear code (PCA), a linear probe, and the nearest image.
+"""Simple baselines for a model's numbers: principal components (PCA), a linear probe, and the nearest image.
 
-    linear code     1 − ‖H − H V Vᵀ‖² / ‖H‖², V the first k principal axes of training images, H held-out images; both
+    PCA             1 − ‖H − H V Vᵀ‖² / ‖H‖², V the first k principal axes of training images, H held-out images; both
                     minus the mean training image
     probe           W = argmin ‖X W − C‖² + λ ‖W‖² from images X to conditions C (ridge regression)
     nearest image   mean over a of min over b of ‖a − b‖²
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["LinearCode", "Probe", "nearest_square"]
+__all__ = ["PrincipalComponents", "Probe", "nearest_square"]
 
 _RIDGE = 1e-2  # relative to the mean variance of the axes that a probe uses
 _AXES = 64  # most axes that a probe uses
@@ -23,7 +23,7 @@ _TINY = 1e-12  # relative to the largest eigenvalue; smaller ones are rounding e
 
 
 @dataclass(frozen=True)
-class LinearCode:
+class PrincipalComponents:
     """Principal axes of training images, stored as combinations of them, because few images may have many pixels."""
 
     mean: Tensor  #: ``[D]``
@@ -31,7 +31,7 @@ class LinearCode:
     weights: Tensor  #: ``[N, K]``: axis k is ``centered.T @ weights[:, k]``; sorted by decreasing variance
 
     @classmethod
-    def of(cls, images: Tensor) -> LinearCode:
+    def of(cls, images: Tensor) -> PrincipalComponents:
         """Compute the principal axes of training images ``[N, D]``."""
         images = images.double()
         mean = images.mean(0)
@@ -49,7 +49,7 @@ class LinearCode:
         """Return the share of the variance about the mean training image that ``size`` coordinates reconstruct.
 
         >>> line = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
-        >>> round(LinearCode.of(line).explained(torch.tensor([[3.0, 3.0], [1.0, 3.0]]), 1), 3)
+        >>> round(PrincipalComponents.of(line).explained(torch.tensor([[3.0, 3.0], [1.0, 3.0]]), 1), 3)
         0.833
         """
         whole = float((images.double() - self.mean).square().sum())
@@ -60,19 +60,19 @@ class LinearCode:
 class Probe:
     """A linear predictor of conditions from images."""
 
-    code: LinearCode
+    pca: PrincipalComponents
     weights: Tensor  #: ``[K, C]``
     center: Tensor  #: mean of the known values of each column ``[C]``
 
     @classmethod
-    def of(cls, code: LinearCode, images: Tensor, columns: Tensor, known: Tensor) -> Probe:
+    def of(cls, pca: PrincipalComponents, images: Tensor, columns: Tensor, known: Tensor) -> Probe:
         """Fit images ``[N, D]`` to columns ``[N, C]``; ``known`` (bool ``[N, C]``) marks the values to use."""
         columns, known = columns.double(), known.double()
         center = (columns * known).sum(0) / known.sum(0).clamp(min=1)
-        z = code.encode(images, _AXES)
+        z = pca.encode(images, _AXES)
         gram = z.mT @ z
         ridge = _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-        return cls(code, torch.linalg.solve(gram + ridge, z.mT @ ((columns - center) * known)), center)
+        return cls(pca, torch.linalg.solve(gram + ridge, z.mT @ ((columns - center) * known)), center)
 
     def agreement(self, images: Tensor, columns: Tensor, known: Tensor) -> Tensor:
         """Return Σ predicted · true / Σ true² over images for each column, both centered: ``[C]``.
@@ -80,7 +80,7 @@ class Probe:
         The value is 1 if every value is predicted exactly, and 0 if images carry no information about it.
         """
         wanted = (columns.double() - self.center) * known.double()
-        read = self.code.encode(images, _AXES) @ self.weights
+        read = self.pca.encode(images, _AXES) @ self.weights
         read = (read - read.mean(0)) * known.double()
         return (read * wanted).sum(0) / wanted.square().sum(0).clamp(min=_TINY)
 

@@ -25,7 +25,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vaekit.errors import UserError, argument
+from vaekit.errors import UserError, argument, counted
 
 __all__ = [
     "Factor", "binned", "concentration", "dci", "disentanglement", "factor_vae_score", "factors_of",
@@ -86,12 +86,12 @@ def unfit(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def disentanglement(
-    codes: ArrayLike, columns: Mapping[str, np.ndarray], seed: int = 0
+    latents: ArrayLike, columns: Mapping[str, np.ndarray], seed: int = 0
 ) -> dict[str, float | dict[str, float] | dict[str, str] | None]:
     """Compute all four measures.
 
     Args:
-        codes: Latents ``[N, L]``.
+        latents: Latents ``[N, L]``.
         columns: Known properties of the images, ``[N]`` by name.
         seed: Seed of the images that predictors are fitted on and of the images drawn.
 
@@ -107,7 +107,7 @@ def disentanglement(
     >>> {name: round(found[name], 6) for name in ("mig", "dci_disentanglement", "dci_completeness", "factor_vae_score")}
     {'mig': 1.0, 'dci_disentanglement': 1.0, 'dci_completeness': 1.0, 'factor_vae_score': 1.0}
     """
-    z = _checked(codes)
+    z = _checked(latents)
     factors, left_out = _sorted_out(columns, "these images")
     gaps = mutual_information_gap(z, factors)
     return {
@@ -120,19 +120,19 @@ def disentanglement(
     }
 
 
-def mutual_information_gap(codes: np.ndarray, factors: Mapping[str, Factor]) -> dict[str, float]:
+def mutual_information_gap(latents: np.ndarray, factors: Mapping[str, Factor]) -> dict[str, float]:
     """Return [I(z_a; v) − I(z_b; v)] / H(v) of each factor for latents ``[N, L]`` (Chen et al. 2018, Eq. 6).
 
     MIG is the mean. For few images both terms are overestimated by about the same amount, which cancels.
     """
     found = {}
     for name, factor in factors.items():
-        known = [mutual_information_nats(binned(z), factor.bins) for z in codes[factor.rows].T]
+        known = [mutual_information_nats(binned(z), factor.bins) for z in latents[factor.rows].T]
         found[name] = _gap(known) / mutual_information_nats(factor.bins, factor.bins)
     return found
 
 
-def sap(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict[str, float]:
+def sap(latents: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict[str, float]:
     """Return the gap S_a − S_b of each factor for latents ``[N, L]``; SAP is the mean (Kumar et al. 2018, Sec. 3).
 
     For a continuous factor S is the R² of a line, which is the squared correlation. For a discrete one it is the
@@ -141,20 +141,20 @@ def sap(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict
     found = {}
     for name, factor in factors.items():
         halves = _halves(factor, seed)
-        found[name] = _gap([_told_by_one(z, factor, halves) for z in codes[factor.rows].T])
+        found[name] = _gap([_told_by_one(z, factor, halves) for z in latents[factor.rows].T])
     return found
 
 
-def dci(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict[str, float | None]:
+def dci(latents: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict[str, float | None]:
     """Return disentanglement, completeness, informativeness of latents ``[N, L]`` (Eastwood & Williams 2018, Sec. 2).
 
     Predictors are random forests, fitted on half of at most 10,000 images and scored on the other half. The importance
     of a dimension is the impurity reduction of its splits. Informativeness is R², at least 0, or the balanced accuracy,
     where the paper uses the error.
     """
-    importance, told = np.zeros((codes.shape[1], len(factors))), []
+    importance, told = np.zeros((latents.shape[1], len(factors))), []
     for number, factor in enumerate(factors.values()):
-        z, (fitted, held_out) = codes[factor.rows], _halves(factor, seed)
+        z, (fitted, held_out) = latents[factor.rows], _halves(factor, seed)
         forest = _forest(factor, seed).fit(z[fitted], factor.values[fitted])
         used = forest.feature_importances_
         importance[:, number] = used if used.any() else 1 / len(used)  # without any split all dimensions are equal
@@ -166,7 +166,7 @@ def dci(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> dict
     }
 
 
-def factor_vae_score(codes: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> float | None:
+def factor_vae_score(latents: np.ndarray, factors: Mapping[str, Factor], seed: int = 0) -> float | None:
     """Return how often the dimension that varies least identifies the fixed factor (Kim & Mnih 2018, Sec. 4).
 
     For a vote, a random image and a factor are chosen, and 64 images with the same value (for a continuous factor, the
@@ -180,9 +180,9 @@ def factor_vae_score(codes: np.ndarray, factors: Mapping[str, Factor], seed: int
     """
     if len(factors) < 2:
         return None
-    std = codes.std(0)
+    std = latents.std(0)
     is_active = std >= _LEAST_STD * std.max()
-    z, rng = codes[:, is_active] / std[is_active], np.random.default_rng(seed)
+    z, rng = latents[:, is_active] / std[is_active], np.random.default_rng(seed)
     votes = np.zeros((2, len(factors), z.shape[1]))
     for number, factor in enumerate(factors.values()):
         taken = _least_varying(z, factor, _VOTES + _HELD_OUT_VOTES, rng)
@@ -261,17 +261,17 @@ def _factor(column: np.ndarray) -> Factor:
 def _unfit(factor: Factor) -> str | None:
     images, values = len(factor.rows), len(np.unique(factor.values))
     if images < _FEWEST_IMAGES:
-        return f"known for {images} images, expected {_FEWEST_IMAGES}"
+        return f"known for {counted(images, 'image')}, expected {_FEWEST_IMAGES}"
     if values < 2:
         return "one value"
     if not factor.is_continuous and values > min(_MOST_VALUES, images // _FEWEST_SHARING):
-        return f"{values:,} values for {images:,} images"
+        return f"{counted(values, 'value')} for {counted(images, 'image')}"
     return None
 
 
-def _checked(codes: ArrayLike) -> np.ndarray:
+def _checked(latents: ArrayLike) -> np.ndarray:
     """Convert latents to float64 ``[N, L]`` and validate them."""
-    z = np.asarray(codes, dtype=np.float64)
+    z = np.asarray(latents, dtype=np.float64)
     if not np.isfinite(z).all():
         raise UserError("factors: some latents are not finite; run vaekit doctor to find out why", "factors")
     if (varying := int((z.max(0) > z.min(0)).sum())) < 2:

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from vaekit.config.table import Recipe
 from vaekit.data import Selection, to_float
-from vaekit.evaluation.aggregate_posterior import Codes, active_units, is_saturated
+from vaekit.evaluation.aggregate_posterior import AggregatePosterior, active_units, is_saturated
 from vaekit.evaluation.ssim import ssim
 from vaekit.model.distributions.latent import DiagonalNormal
 from vaekit.model.factory import build_objective
@@ -54,7 +54,7 @@ _WEIGHTS_AT_ONCE = 512  # images times samples of the importance-weighted bound
 class Measurement:
     """Metrics of N images before averaging. A column is float64 ``[N]``, in the order of the images.
 
-    Autoencoders have only the columns ``sse`` and ``distortion_nats``, and neither ``codes`` nor ``kl_per_dim``.
+    Autoencoders have only the columns ``sse`` and ``distortion_nats``, and neither ``aggregate`` nor ``kl_per_dim``.
     """
 
     values: int  #: pixel values per image, C · H · W
@@ -63,8 +63,8 @@ class Measurement:
     kl_per_dim: Tensor | None = None  #: float64 ``[L]``: mean over images, nats
     kl_per_dim_error: Tensor | None = None  #: its standard error; None for a single image
     active_units: int | None = None
-    codes: Codes | None = None  #: posteriors of evenly spaced images, at most 10,000
-    codes_rate_nats: Tensor | None = None  #: their rates
+    aggregate: AggregatePosterior | None = None  #: posteriors of evenly spaced images, at most 10,000
+    aggregate_rate_nats: Tensor | None = None  #: their rates
     iwae_samples: int = 0
     is_conditional: bool = False  #: whether the prior depends on conditions of the image
 
@@ -95,10 +95,10 @@ class Measurement:
 
     def _of_codes(self) -> Numbers:
         """Return I(x; z) and KL(q(z) ‖ p(z)), the rest of the rate; as bounds if there are too few images."""
-        information = None if self.codes is None else self.codes.log_ratios()
+        information = None if self.aggregate is None else self.aggregate.log_ratios()
         marginal = None
-        if information is not None and self.codes_rate_nats is not None and not self.is_conditional:
-            marginal = self.codes_rate_nats - information
+        if information is not None and self.aggregate_rate_nats is not None and not self.is_conditional:
+            marginal = self.aggregate_rate_nats - information
         known, bounds = (information, marginal), (None, None)
         if information is not None and is_saturated(information):
             known, bounds = bounds, known
@@ -205,7 +205,7 @@ class _Gathered:
         self.moments = torch.zeros(2, latents, dtype=torch.float64)
         self.every = math.ceil(count / _MOST_PAIRED)
         kept = math.ceil(count / self.every) if self.is_normal else 0
-        self.codes = torch.zeros(3, kept, latents, dtype=torch.float64)
+        self.aggregate = torch.zeros(3, kept, latents, dtype=torch.float64)
 
     def add(self, start: int, batch: Batch, inference: Inference) -> None:
         """Store the metrics of the images from index ``start``."""
@@ -232,7 +232,7 @@ class _Gathered:
         own = torch.arange(start, start + len(x)) % self.every == 0
         first = math.ceil(start / self.every)
         kept = torch.stack([mean, _double(level.qz.log_std), _double(level.z[0])])[:, own]
-        self.codes[:, first : first + kept.shape[1]] = kept
+        self.aggregate[:, first : first + kept.shape[1]] = kept
 
     def _active_units(self, variance_of_means: Tensor) -> int | None:
         """Return None for discrete latents and hierarchies, which have no units with a prior of their own."""
@@ -241,7 +241,7 @@ class _Gathered:
 
     def joined(self, team: Team) -> Measurement:
         """Combine the results of all processes."""
-        team.sum_(*self.columns.values(), self.kl_moments, self.moments, self.codes)
+        team.sum_(*self.columns.values(), self.kl_moments, self.moments, self.aggregate)
         values = math.prod(self.pixels.shape[1:])
         if not self.has_density:
             return Measurement(values, self.is_discrete, self.columns)
@@ -256,8 +256,9 @@ class _Gathered:
             kl_per_dim=kl,
             kl_per_dim_error=_error_of_moments(kl, kl_square, count) if count > 1 else None,
             active_units=self._active_units(square - mean.square()) if count > 1 else None,
-            codes=Codes(*self.codes) if count > 1 and self.is_normal else None,  # undefined for a single image
-            codes_rate_nats=rate[:: self.every],
+            # undefined for a single image
+            aggregate=AggregatePosterior(*self.aggregate) if count > 1 and self.is_normal else None,
+            aggregate_rate_nats=rate[:: self.every],
             iwae_samples=self.iwae_samples,
             is_conditional=isinstance(self.pixels, Selection) and self.pixels.conditions is not None,
         )

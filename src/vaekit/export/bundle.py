@@ -37,8 +37,8 @@ __all__ = ["SUMS", "TOLERANCES", "Session", "differences", "digest_of", "sums_of
 
 SUMS = "SHA256SUMS"
 
-#: Largest allowed differences from PyTorch: latents (codes) in units of 1 + |latent|, pictures on the [0, 1] scale.
-TOLERANCES = {"fp32": {"codes": 1e-4, "pictures": 1e-4}, "fp16": {"codes": 0.05, "pictures": 2 / 255}}
+#: Largest allowed differences from PyTorch: latents in units of 1 + |latent|, pictures on the [0, 1] scale.
+TOLERANCES = {"fp32": {"latents": 1e-4, "pictures": 1e-4}, "fp16": {"latents": 0.05, "pictures": 2 / 255}}
 
 _MOST_TEXT_BYTES = 1 << 26  # of SHA256SUMS
 _MOST_CHECK_BYTES = 1 << 30  # of check.npz, uncompressed
@@ -102,7 +102,7 @@ def differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[st
             also its input ``noise`` and output ``drawn``.
 
     Returns:
-        ``codes`` in units of 1 + |latent|, and ``pictures`` on the [0, 1] scale.
+        ``latents`` in units of 1 + |latent|, and ``pictures`` on the [0, 1] scale.
     """
     outputs = session.encode(expected["images"])
     targets = [expected[name] for name in ("mean", "log_variance") if name in expected]
@@ -110,14 +110,14 @@ def differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[st
         raise UserError(f"the encoder has {len(outputs)} outputs, expected {len(targets)}; export the run again")
     if "noise" in expected:
         outputs, targets = [*outputs, session.draw(expected["noise"])], [*targets, expected["drawn"]]
-    codes = [np.abs(a - b) / (1 + np.abs(b)) for a, b in zip(outputs, targets, strict=True)]
+    latents = [np.abs(a - b) / (1 + np.abs(b)) for a, b in zip(outputs, targets, strict=True)]
     pictures = [
         np.abs(session.decode(expected["latents"]) - expected["pictures"]),
         np.abs(session.decode(outputs[0]) - expected["round_trips"]),
     ]
     return {
         name: float(np.max([np.nan_to_num(part, nan=np.inf).max() for part in parts]))
-        for name, parts in (("codes", codes), ("pictures", pictures))
+        for name, parts in (("latents", latents), ("pictures", pictures))
     }
 
 

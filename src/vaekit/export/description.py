@@ -64,10 +64,11 @@ class DirectionFacts:
 
 @dataclass(frozen=True)
 class Distances:
-    """Measured or allowed differences of latents (codes) and pictures from PyTorch."""
+    """Measured or allowed differences of latents and pictures from PyTorch."""
 
-    codes: Annotated[float, _NOT_NEGATIVE]
     pictures: Annotated[float, _NOT_NEGATIVE]
+    latents: Annotated[float | None, _NOT_NEGATIVE] = None
+    codes: Annotated[float | None, _NOT_NEGATIVE] = None  #: the latents in earlier exports
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def export(
             if _needs_network(pz):
                 # always fp32, because fp16 could select another component
                 _write_network(_Prior(pz), torch.zeros(2, model.latent_dim + 1), folder / PRIOR, "noise", "fp32")
-        session, largest = Session(folder), {"codes": 0.0, "pictures": 0.0}
+        session, largest = Session(folder), {"latents": 0.0, "pictures": 0.0}
         for batch in images.split(_CHECKED_AT_ONCE):
             off = differences(session, _expected(model, pz, to_float(batch)))
             largest = {name: max(value, largest[name]) for name, value in off.items()}
@@ -155,7 +155,7 @@ def export(
         described = _described(model, pz, form, directions, precision) | {**facts, "compared_with_pytorch": checked}
         (folder / "model.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         (folder / "example.py").write_text(
-            (files("vaekit.export") / "artefact_example.txt").read_text(encoding="utf-8")
+            (files("vaekit.export") / "artifact_example.txt").read_text(encoding="utf-8")
         )
         (folder / "README.md").write_text(readme(described), encoding="utf-8")
         (folder / SUMS).write_text(sums_of(folder))

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, counted
 from vaekit.system.arguments import checked, field_values, shown
 from vaekit.system.files import atomic_write_bytes
 
@@ -104,12 +104,13 @@ class Sheet(Picture):
         vars(self).update(field_values(self))
         if not len(self.pixels) or self.columns < 1 or self.gap < 0 or self.rows_per_block < 1:
             raise UserError(
-                f"cannot draw a sheet of {len(self.pixels)} images in {self.columns} columns; "
+                f"cannot draw a sheet of {counted(len(self.pixels), 'image')} in {counted(self.columns, 'column')}; "
                 "expected at least one image and one column, and a gap of at least 0"
             )
         if len(self.captions) not in (0, len(self.pixels)):
             raise UserError(
-                f"{len(self.captions)} captions for {len(self.pixels)} images; expected one caption per image"
+                f"{counted(len(self.captions), 'caption')} for {counted(len(self.pixels), 'image')}; expected one "
+                f"caption per image"
             )
 
     def __len__(self) -> int:
@@ -117,7 +118,7 @@ class Sheet(Picture):
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.pixels.shape[1:]))
-        return f"Sheet({len(self)} images of {shape} in {min(self.columns, len(self))} columns)"
+        return f"Sheet({counted(len(self), 'image')} of {shape} in {counted(min(self.columns, len(self)), 'column')})"
 
     def image(self) -> Image.Image:
         """Return the sheet as a PIL image, of mode L for gray images and RGB otherwise."""

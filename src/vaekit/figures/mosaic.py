@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
+from vaekit.errors import counted
 from vaekit.figures.grid import Picture, Sheet
 
 __all__ = ["COLORS", "Atlas", "chosen_cells"]
@@ -35,7 +36,10 @@ class Atlas(Picture):
 
     def __repr__(self) -> str:
         columns, rows = (int(side) + 1 for side in self.places.amax(0))
-        return f"Atlas({len(self.pixels)} images on a grid of {rows} rows and {columns} columns)"
+        return (
+            f"Atlas({counted(len(self.pixels), 'image')} on a grid of {counted(rows, 'row')} and "
+            f"{counted(columns, 'column')})"
+        )
 
     def image(self) -> Image.Image:
         """Return the mosaic as an RGB image, with the colors and names of the classes below."""

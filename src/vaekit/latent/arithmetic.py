@@ -73,10 +73,9 @@ def evaluate_expression(terms: Sequence[Term], resolve: Callable[[str], Tensor])
     2.5
     """
     assert terms, "an expression has at least one term"
-    codes = [coefficient * resolve(name) for coefficient, name in terms]
-    total = codes[0]
-    for code in codes[1:]:
-        total = total + code
+    total, *others = (coefficient * resolve(name) for coefficient, name in terms)
+    for latent in others:
+        total = total + latent
     return total
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.errors import UserError, argument, nearest
+from vaekit.errors import UserError, argument, counted, nearest
 from vaekit.system.arguments import record_text
 
 __all__ = [
@@ -84,7 +84,7 @@ class Direction:
             return ""
         return (
             f"{name}: the direction does not separate held-out images better than chance "
-            f"(accuracy {self.accuracy:.2f} on {self.held_out:,} images); the edit may show something else"
+            f"(accuracy {self.accuracy:.2f} on {counted(self.held_out, 'image')}); the edit may show something else"
         )
 
     def facts(self) -> dict[str, Any]:
@@ -130,11 +130,11 @@ def columns_of(
     return {name: column for name, column in columns.items() if {0.0, 1.0} <= set(column.has[~np.isnan(column.has)])}
 
 
-def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarray | None = None) -> Tensor:
+def fit(latents: Tensor, has: np.ndarray, method: str = "means", others: np.ndarray | None = None) -> Tensor:
     """Fit the direction of an attribute.
 
     Args:
-        codes: Latents ``[N, L]``.
+        latents: Latents ``[N, L]``.
         has: float ``[N]`` of 0 and 1.
         method: One of :data:`METHODS`.
         others: Columns float ``[N, M]`` that ``adjusted`` holds equal.
@@ -146,7 +146,7 @@ def fit(codes: Tensor, has: np.ndarray, method: str = "means", others: np.ndarra
         UserError: If ``others`` determine the attribute.
     """
     check_method(method)
-    z, t = codes.double(), torch.from_numpy(has).double()
+    z, t = latents.double(), torch.from_numpy(has).double()
     if method == "adjusted":
         design = torch.ones(len(z), 1).double()
         if others is not None:
@@ -217,7 +217,7 @@ class _Others:
 
 
 def fit_all(
-    codes: Tensor,
+    latents: Tensor,
     columns: Mapping[str, Column],
     held_out: tuple[Tensor, Mapping[str, Column], str] | None,
     method: str = "adjusted",
@@ -227,7 +227,7 @@ def fit_all(
     """Fit a direction for every column that the others do not determine.
 
     Args:
-        codes: Latents ``[N, L]``.
+        latents: Latents ``[N, L]``.
         columns: Properties of the images.
         held_out: Latents, columns and description of the images for the accuracy. If None, every fifth of the given
             images is held out.
@@ -240,11 +240,11 @@ def fit_all(
     """
     check_method(method)
     if held_out is None:
-        kept = np.arange(len(codes)) % 5 == 4
-        held_out = (codes[torch.from_numpy(kept)], _rows(columns, kept), "a fifth of the stored latents")
-        codes, columns = codes[torch.from_numpy(~kept)], _rows(columns, ~kept)
-    codes, held_out = codes.double(), (held_out[0].double(), *held_out[1:])
-    vectors = _fitted(codes, columns, method)
+        kept = np.arange(len(latents)) % 5 == 4
+        held_out = (latents[torch.from_numpy(kept)], _rows(columns, kept), "a fifth of the stored latents")
+        latents, columns = latents[torch.from_numpy(~kept)], _rows(columns, ~kept)
+    latents, held_out = latents.double(), (held_out[0].double(), *held_out[1:])
+    vectors = _fitted(latents, columns, method)
     if is_orthogonal and vectors:
         whole, sources = dict(vectors), [columns[name].source for name in vectors]
         spans = _Others(torch.stack([*whole.values(), *apart_from], 1), [*sources, *[""] * len(apart_from)], 1e-9)
@@ -254,13 +254,13 @@ def fit_all(
         name: Direction(
             vector.float(), method, is_orthogonal,
             int((columns[name].has == 1).sum()), int((columns[name].has == 0).sum()),
-            *_accuracy(vector, codes, columns[name].has, held_out[0], held_out[1].get(name)), held_out[2],
+            *_accuracy(vector, latents, columns[name].has, held_out[0], held_out[1].get(name)), held_out[2],
         )
         for name, vector in vectors.items()
     }  # fmt: skip
 
 
-def _fitted(codes: Tensor, columns: Mapping[str, Column], method: str) -> dict[str, Tensor]:
+def _fitted(latents: Tensor, columns: Mapping[str, Column], method: str) -> dict[str, Tensor]:
     """Fit the directions of all columns for which it is possible."""
     vectors = {}
     sources = ["", *(column.source for column in columns.values())]
@@ -272,7 +272,7 @@ def _fitted(codes: Tensor, columns: Mapping[str, Column], method: str) -> dict[s
             continue
         rows = torch.from_numpy(known)
         if method != "adjusted":
-            vectors[name] = fit(codes[rows], column.has[known], method)
+            vectors[name] = fit(latents[rows], column.has[known], method)
             continue
         key = known.tobytes()
         if key not in others:
@@ -280,7 +280,7 @@ def _fitted(codes: Tensor, columns: Mapping[str, Column], method: str) -> dict[s
             others[key] = _Others(design[rows], sources, tolerance)
         t = torch.from_numpy(column.has[known]).double()
         try:
-            vectors[name] = _adjusted(codes[rows], t, others[key].left(t, column.source))
+            vectors[name] = _adjusted(latents[rows], t, others[key].left(t, column.source))
         except UserError:  # other methods can fit it
             continue
     return vectors
@@ -306,7 +306,7 @@ def named(directions: Mapping[str, Direction], name: str, left_out: Collection[s
     if name not in directions:
         known = nearest(name, directions) if directions else "the data of this run has neither labels nor attributes"
         raise UserError(
-            f"there is no direction {name!r}; {known}; two folders of images, with it and without it, make a new one"
+            f"there is no direction {name!r}; {known}; two folders of images, with it and without it, make one"
         )
     return directions[name]
 
@@ -336,12 +336,12 @@ def _design(columns: Mapping[str, Column]) -> Tensor:
 
 
 def _accuracy(
-    vector: Tensor, codes: Tensor, has: np.ndarray, held_out: Tensor, column: Column | None
+    vector: Tensor, latents: Tensor, has: np.ndarray, held_out: Tensor, column: Column | None
 ) -> tuple[float | None, int]:
     truth = np.zeros(0) if column is None else column.has
     if not {0.0, 1.0} <= set(truth[~np.isnan(truth)]):
         return None, 0
-    fitted, tested = ((z.double() @ vector).numpy() for z in (codes, held_out))
+    fitted, tested = ((z.double() @ vector).numpy() for z in (latents, held_out))
     threshold = (fitted[has == 1].mean() + fitted[has == 0].mean()) / 2
     right = ((tested[truth == 1] > threshold).mean() + (tested[truth == 0] <= threshold).mean()) / 2
     return float(right), int((~np.isnan(truth)).sum())

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.errors import UserError, counted, nearest
+from vaekit.errors import UserError, argument, counted, nearest
 from vaekit.model.contracts import EncodingModel, Prior
 from vaekit.model.distributions.latent import FullNormal, Transformed
 from vaekit.model.latent_model import LatentModel
@@ -33,9 +33,9 @@ KINDS = ("mixture", "flow")
 
 _NAME, _WEIGHTS = "prior.safetensors", "weights.safetensors"
 _HELD_OUT = 10  # every tenth latent is held out
-_FEWEST_CODES = 20
+_FEWEST_LATENTS = 20
 _COUNTS = (1, 2, 5, 10)  # numbers of components to choose from
-_CODES_EACH = 5  # average latents per component, at least; a component of a single latent would reveal it
+_LATENTS_EACH = 5  # average latents per component, at least; a component of a single latent would reveal it
 _LEAST_SPREAD = 1e-6
 _RIDGE = 1e-4  # added to the variances of standardized latents
 _HIDDEN = 64  # wider flows overfit sooner
@@ -72,12 +72,12 @@ class FittedFlow(FlowPrior):
 
 
 def fit(
-    codes: Tensor, kind: str = "mixture", components: int | None = None, seed: int = 0
+    latents: Tensor, kind: str = "mixture", components: int | None = None, seed: int = 0
 ) -> tuple[Prior, dict[str, Any]]:
     """Fit a prior to latents, and compare it with a single normal on held-out latents. Deterministic.
 
     Args:
-        codes: Latents, float ``[N, L]``, N ≥ 20.
+        latents: Latents, float ``[N, L]``, N ≥ 20.
         kind: One of :data:`KINDS`.
         components: Number of components of a mixture. By default 1, 2, 5 or 10, whichever gives held-out latents the
             highest likelihood.
@@ -91,12 +91,14 @@ def fit(
         UserError: If the kind is unknown, there are too few latents, or they are not finite.
     """
     _check_kind(kind, components)
-    if len(codes) < _FEWEST_CODES:
-        raise UserError(f"there are only {len(codes)} latents to fit a prior to; expected at least {_FEWEST_CODES}")
-    if not bool(codes.isfinite().all()):
+    if len(latents) < _FEWEST_LATENTS:
+        raise UserError(
+            f"there are only {counted(len(latents), 'latent')} to fit a prior to; expected at least {_FEWEST_LATENTS}"
+        )
+    if not bool(latents.isfinite().all()):
         raise UserError("some latents are not finite; the model has diverged, train it again")
-    is_held = torch.arange(len(codes)) % _HELD_OUT == _HELD_OUT - 1
-    train, held = codes[~is_held].double(), codes[is_held].double()
+    is_held = torch.arange(len(latents)) % _HELD_OUT == _HELD_OUT - 1
+    train, held = latents[~is_held].double(), latents[is_held].double()
     mean, std = train.mean(0), train.std(0, correction=0).clamp(min=_LEAST_SPREAD)
     scaled = ((train - mean) / std, (held - mean) / std)
     prior: FittedFlow | MixturePrior
@@ -109,7 +111,7 @@ def fit(
     facts: dict[str, Any] = {
         "kind": kind,
         **result,
-        "codes": len(train),
+        "latents": len(train),
         "held_out_nats": float(by_prior.mean()),
         "held_out_nats_of_a_normal": float(by_normal.mean()),
     }
@@ -135,7 +137,7 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | N
     path = folder / _NAME
     if not path.exists():
         return None, None
-    again = "fit it again with fit-prior, or remove it with the kind none"
+    again = f"fit it again with fit-prior, or remove it with fit-prior and {argument('kind', 'none')}"
     try:
         tensors, plain = load_tensors(path)
         facts = record(_Facts, plain, str(path), remedy="the file is damaged")
@@ -153,10 +155,11 @@ class _Facts:
     """Metadata of ``prior.safetensors``."""
 
     kind: Annotated[str, Choice(KINDS)]
-    codes: Annotated[int, COUNT]
     held_out_nats: float
     held_out_nats_of_a_normal: float
     weights: str | None  #: SHA-256 of the weights that it was fitted to
+    latents: Annotated[int | None, COUNT] = None  #: number that it was fitted to
+    codes: Annotated[int | None, COUNT] = None  #: the same in earlier files
     components: Annotated[int | None, Range(1, 2**20)] = None
     choice: str | None = None  #: how the components were chosen
     warning: str | None = None
@@ -201,10 +204,11 @@ def _unfitted(latent_dim: int, components: int | None) -> FittedFlow | MixturePr
 
 def _mixture(train: Tensor, held: Tensor, components: int | None, seed: int) -> tuple[MixturePrior, dict[str, Any]]:
     """Fit a mixture with the given number of normals, or the best number for held-out latents; ties prefer fewer."""
-    most = len(train) // _CODES_EACH
+    most = len(train) // _LATENTS_EACH
     if components is not None and not 1 <= components <= most:
         raise UserError(
-            f"components {components}: expected 1 to {most}, one for every {_CODES_EACH} of the {len(train)} latents "
+            f"components {components}: expected 1 to {most}, one for every {_LATENTS_EACH} of the "
+            f"{counted(len(train), 'latent')} "
             "it is fitted to; components of fewer latents would be copies of them",
             "components",
         )
@@ -212,8 +216,8 @@ def _mixture(train: Tensor, held: Tensor, components: int | None, seed: int) -> 
         return _mixture_of(train, components, seed), {"components": components}
     fits = {count: _mixture_of(train, count, seed) for count in _COUNTS if count <= most}
     best = max(fits, key=lambda count: _nats(fits[count], held.float()))
-    others = ", ".join(str(count) for count in fits if count != best)
-    choice = f"{counted(best, 'component')}, because held-out latents are less likely with {others}"
+    *others, last = map(str, fits)
+    choice = f"best on held-out latents, of {', '.join(others)} and {last} components" if others else "only one fits"
     return fits[best], {"components": best, "choice": choice}
 
 
@@ -265,8 +269,8 @@ def _learning_rate(step: int) -> float:
 
 
 @torch.no_grad()
-def _nats(prior: nn.Module, codes: Tensor) -> float:
-    return float(prior().log_prob(codes).mean())
+def _nats(prior: nn.Module, latents: Tensor) -> float:
+    return float(prior().log_prob(latents).mean())
 
 
 def _factor(scaled: Tensor) -> Tensor:

@@ -40,10 +40,10 @@ _FILL_ROUNDS = 8
 _LEARNING_RATE = 0.1  # in standard deviations of p(z)
 _TRUSTED_SCALE = 0.5  # smallest scale of a visible pixel; chosen on MNIST, insensitive between 0.4 and 0.6
 _TEMPERATURE = 3.0  # of the average over starts, because L does not measure the width of a minimum
-_MOST_CODES = 10_000
+_MOST_LATENTS = 10_000
 _MOST_NUMBERS = 1 << 23  # in all of them
 _MOST_CORRELATED = 2048  # dimensions up to which all their covariances are used
-_CODES_AT_ONCE = 128
+_LATENTS_AT_ONCE = 128
 _VALUES_AT_ONCE = 2**25  # pixel values compared at a time: 128 MiB of float32
 
 
@@ -64,7 +64,7 @@ def inpaint(
     steps: int = 100,
     starts: int = 8,
     seed: int = 0,
-    codes: Tensor | None = None,
+    latents: Tensor | None = None,
     batch_size: int = 32,
 ) -> Tensor:
     """Fill the hidden pixels of images.
@@ -76,12 +76,12 @@ def inpaint(
         x: Float images ``[N, C, H, W]`` in [0, 1].
         hidden: bool ``[N, 1, H, W]``, True where hidden.
         steps: Optimization steps.
-        starts: Starting points. With ``codes``, those that agree best with the visible pixels. Otherwise the latent of
-            the image that the model has filled in, the mean of the prior, and samples of the prior, whose noise depends
-            on the seed and the visible pixels; an autoencoder uses only the first.
+        starts: Starting points. With ``latents``, those that agree best with the visible pixels. Otherwise the latent
+            of the image that the model has filled in, the mean of the prior, and samples of the prior, whose noise
+            depends on the seed and the visible pixels; an autoencoder uses only the first.
         seed: Random seed.
-        codes: Latents of training images ``[M, L]``, of which at most 10,000, evenly spaced, are considered. A model of
-            discrete codes needs them.
+        latents: Latents of training images ``[M, L]``, of which at most 10,000, evenly spaced, are considered.
+            A model of discrete codes needs them.
         batch_size: Images per batch.
 
     Returns:
@@ -91,21 +91,20 @@ def inpaint(
         UserError: If a shape does not fit, a number is out of range, or latents of training images are missing.
     """
     model.check_eval_mode()
-    _check(model, x, hidden, steps, starts, codes)
+    _check(model, x, hidden, steps, starts, latents)
     device = model.device
     batch_size = max(1, model.at_once(batch_size * starts) // starts)
     filled = []
     # the search needs gradients even if the caller has disabled them
     with torch.inference_mode(False), torch.enable_grad():
-        known = None if codes is None else _thinned(codes).clone().to(device)
+        known = None if latents is None else _thinned(latents).clone().to(device)
         nearest = None if known is None else _nearest(model, x.clone(), hidden.clone(), known, starts)
         for at in range(0, len(x), batch_size):
             mask = hidden[at : at + batch_size].clone().to(device)
             chunk = x[at : at + batch_size].clone().to(device)
             visible = chunk.masked_fill(mask, 0.0)  # hidden values, which may be NaN, have no influence
             if known is not None and nearest is not None:
-                rows = nearest[:, at : at + batch_size]
-                start = _from_levels(model, known, rows) if isinstance(model, LadderModel) else _from_codes(known, rows)
+                start = _from_stored(model, known, nearest[:, at : at + batch_size])
             else:
                 noise = noise_of(keys_of(to_uint8(visible)), seed, SAMPLES, (max(0, starts - 2), model.latent_dim))
                 start = _from_model(model, visible, mask, noise.to(device), starts)
@@ -138,48 +137,53 @@ def _misfit(px: PixelDistribution, x: Tensor, hidden: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _nearest(model: LatentModel, x: Tensor, hidden: Tensor, codes: Tensor, count: int) -> Tensor:
+def _nearest(model: LatentModel, x: Tensor, hidden: Tensor, latents: Tensor, count: int) -> Tensor:
     """Return rows ``[K, N]`` of the latents ``[M, L]`` whose pictures fit the visible pixels of each image best."""
     misfits = []
-    for chunk in codes.split(model.at_once(_CODES_AT_ONCE)):
+    for chunk in latents.split(model.at_once(_LATENTS_AT_ONCE)):
         px, columns = model.decode(chunk[:, None]), []
         values = math.prod(x.shape[1:]) * px.values_per_pixel
-        images_at_once = max(1, _VALUES_AT_ONCE // (_CODES_AT_ONCE * values))
+        images_at_once = max(1, _VALUES_AT_ONCE // (_LATENTS_AT_ONCE * values))
         for batch, mask in zip(x.split(images_at_once), hidden.split(images_at_once), strict=True):
-            mask = mask.to(codes.device)
-            columns.append(_misfit(px, batch.to(codes.device).masked_fill(mask, 0.0), mask))
+            mask = mask.to(latents.device)
+            columns.append(_misfit(px, batch.to(latents.device).masked_fill(mask, 0.0), mask))
         misfits.append(torch.cat(columns, dim=1))
-    return torch.cat(misfits).topk(min(count, len(codes)), dim=0, largest=False).indices
+    return torch.cat(misfits).topk(min(count, len(latents)), dim=0, largest=False).indices
 
 
-def _from_codes(codes: Tensor, nearest: Tensor) -> _Start:
+def _from_stored(model: LatentModel, latents: Tensor, nearest: Tensor) -> _Start:
+    return _from_levels(model, latents, nearest) if isinstance(model, LadderModel) else _from_latents(latents, nearest)
+
+
+def _from_latents(latents: Tensor, nearest: Tensor) -> _Start:
     """Return starts at the given rows, each with a normal that has the covariance, or the variances, of all latents."""
-    z, around = codes[nearest], _spread(codes)
-    return _Start(z, around.variance.sqrt(), lambda code: -around.log_prob(code - z))
+    z, around = latents[nearest], _spread(latents)
+    return _Start(z, around.variance.sqrt(), lambda latent: -around.log_prob(latent - z))
 
 
 @torch.no_grad()
-def _from_levels(model: LadderModel, codes: Tensor, nearest: Tensor) -> _Start:
-    """Return starts at the given rows of a hierarchy: the top level as in :func:`_from_codes`, the others by p(z)."""
+def _from_levels(model: LadderModel, latents: Tensor, nearest: Tensor) -> _Start:
+    """Return starts at the given rows of a hierarchy: the top level as in :func:`_from_latents`, the others by p(z)."""
     prior, size = model.drawn_from(), model.level_sizes[0]
-    noise, around = prior.to_noise(codes[nearest]), _spread(codes[:, :size])  # the prior of the top level is N(0, I)
+    noise = prior.to_noise(latents[nearest])
+    around = _spread(latents[:, :size])  # the prior of the top level is N(0, I)
 
     def energy(z: Tensor) -> Tensor:
         return 0.5 * z[..., size:].square().sum(-1) - around.log_prob(z[..., :size] - noise[..., :size])
 
-    unit = torch.cat([around.variance.sqrt(), torch.ones_like(codes[0, size:])])
+    unit = torch.cat([around.variance.sqrt(), torch.ones_like(latents[0, size:])])
     return _Start(noise, unit, energy, prior.from_noise)
 
 
-def _spread(codes: Tensor) -> DiagonalNormal | FullNormal:
+def _spread(latents: Tensor) -> DiagonalNormal | FullNormal:
     """Return a normal around 0 that has the covariance of latents ``[M, L]``, or their variances if L is large."""
-    centered = codes - codes.mean(0)
+    centered = latents - latents.mean(0)
     variance = centered.square().mean().clamp(min=1e-12)
-    if codes.shape[1] > _MOST_CORRELATED:
+    if latents.shape[1] > _MOST_CORRELATED:
         std = (centered.square().mean(0) + 1e-3 * variance).sqrt()
         return DiagonalNormal(torch.zeros_like(std), std.log())
-    covariance = centered.mT @ centered / len(codes) + 1e-3 * variance * torch.eye(codes.shape[1]).to(codes)
-    return FullNormal(torch.zeros_like(codes[0]), torch.linalg.cholesky(covariance))
+    covariance = centered.mT @ centered / len(latents) + 1e-3 * variance * torch.eye(latents.shape[1]).to(latents)
+    return FullNormal(torch.zeros_like(latents[0]), torch.linalg.cholesky(covariance))
 
 
 @torch.no_grad()
@@ -202,24 +206,24 @@ def _filled_code(model: LatentModel, x: Tensor, hidden: Tensor) -> Tensor:
     """Return the latent of the image; hidden pixels are first the visible mean, then the model's output."""
     fill = x.sum((-2, -1), keepdim=True) / (~hidden).sum((-2, -1), keepdim=True).clamp(min=1)
     for _ in range(_FILL_ROUNDS):
-        code: Tensor = model.encode(torch.where(hidden, fill, x)).mean
-        fill = model.decode(code).picture
-    return code
+        latent: Tensor = model.encode(torch.where(hidden, fill, x)).mean
+        fill = model.decode(latent).picture
+    return latent
 
 
-def _thinned(codes: Tensor) -> Tensor:
-    kept = min(len(codes), _MOST_CODES, max(1, _MOST_NUMBERS // codes.shape[1]))
-    return codes[torch.arange(kept) * len(codes) // kept]
+def _thinned(latents: Tensor) -> Tensor:
+    kept = min(len(latents), _MOST_LATENTS, max(1, _MOST_NUMBERS // latents.shape[1]))
+    return latents[torch.arange(kept) * len(latents) // kept]
 
 
-def _check(model: LatentModel, x: Tensor, hidden: Tensor, steps: int, starts: int, codes: Tensor | None) -> None:
+def _check(model: LatentModel, x: Tensor, hidden: Tensor, steps: int, starts: int, latents: Tensor | None) -> None:
     check_float(x)
     expected = (len(x), 1, *x.shape[2:])
     if hidden.dtype != torch.bool or tuple(hidden.shape) != expected:
         raise UserError(f"hidden is {hidden.dtype} {tuple(hidden.shape)}; expected bool {expected}, True where hidden")
     if steps < 1 or starts < 1:
         raise UserError(f"steps is {steps} and starts is {starts}; expected at least 1 of each")
-    if codes is None and model.latent == "codes":
-        raise UserError("codes is None; a model of discrete codes needs latents of training images", "codes")
-    if codes is not None and (codes.ndim != 2 or not len(codes) or codes.shape[1] != model.latent_dim):
-        raise UserError(f"codes is {tuple(codes.shape)}; expected [M, {model.latent_dim}] with at least one row")
+    if latents is None and model.latent == "codes":
+        raise UserError("latents is None; a model of discrete codes needs latents of training images", "latents")
+    if latents is not None and (latents.ndim != 2 or not len(latents) or latents.shape[1] != model.latent_dim):
+        raise UserError(f"latents is {tuple(latents.shape)}; expected [M, {model.latent_dim}] with at least one row")

@@ -26,7 +26,7 @@ _NO_VARIANCE = 1e-12  # relative to the largest; smaller variances are rounding 
 
 
 @torch.inference_mode()
-def standardized(model: LatentModel, codes: Tensor) -> Tensor:
+def standardized(model: LatentModel, latents: Tensor) -> Tensor:
     """Convert the summaries of latents ``[N, S]`` to the prior's noise, float64 on the CPU.
 
     They are unchanged if there is no prior, and for grids, levels and codes, whose priors are standard normal or not.
@@ -34,17 +34,17 @@ def standardized(model: LatentModel, codes: Tensor) -> Tensor:
     pz = model.drawn_from() if model.latent == "vector" else None
     normal = None if pz is None else pz.moments
     if normal is None:
-        return codes.cpu().double()
-    return normal.to_noise(codes.to(model.device)).cpu().double()
+        return latents.cpu().double()
+    return normal.to_noise(latents.to(model.device)).cpu().double()
 
 
-def nearest(codes: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def nearest(latents: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return the nearest of N latents to each of Q queries.
 
     The search is exact. Equal distances are in the order of the rows.
 
     Args:
-        codes: Latents ``[N, L]``.
+        latents: Latents ``[N, L]``.
         queries: Latents ``[Q, L]``.
         count: Number of neighbors; fewer are returned if N is smaller.
 
@@ -59,11 +59,11 @@ def nearest(codes: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]
     """
     if count < 1:
         raise UserError(f"count {count}: expected at least 1 neighbor", "count")
-    codes, queries = codes.double(), queries.double()
-    piece = max(1, _AT_ONCE // max(1, codes.shape[1]))
+    latents, queries = latents.double(), queries.double()
+    piece = max(1, _AT_ONCE // max(1, latents.shape[1]))
     distances, rows = [], []
     for query in queries:
-        squares = torch.cat([(chunk - query).square().sum(1) for chunk in codes.split(piece)])
+        squares = torch.cat([(chunk - query).square().sum(1) for chunk in latents.split(piece)])
         square, row = squares.sort(stable=True)
         distances.append(square[:count].sqrt())
         rows.append(row[:count])
@@ -79,7 +79,7 @@ class Plane:
     axes: Tensor  #: float64 ``[2, L]``: unit rows; the second is 0 if L is 1
 
 
-def plane(codes: Tensor) -> Plane:
+def plane(latents: Tensor) -> Plane:
     """Project latents ``[N, L]``, N ≥ 1, to their first two principal components (Pearson 1901).
 
     The sign of an axis is chosen so that its largest loading is positive, which makes the result unique.
@@ -87,30 +87,30 @@ def plane(codes: Tensor) -> Plane:
     >>> plane(torch.tensor([[0.0, 0.0], [4.0, 0.0], [2.0, 1.0], [2.0, -1.0]])).shares
     (0.8, 0.2)
     """
-    axes, variances = components(codes)
-    plane_axes = torch.zeros(2, codes.shape[1], dtype=torch.float64)
+    axes, variances = components(latents)
+    plane_axes = torch.zeros(2, latents.shape[1], dtype=torch.float64)
     plane_axes[: len(axes[:2])] = axes[:2]
-    coordinates = (codes.double() - codes.double().mean(0)) @ plane_axes.mT
+    coordinates = (latents.double() - latents.double().mean(0)) @ plane_axes.mT
     total = max(float(variances.sum()), 1e-300)
     shares = [float(value) / total for value in variances[:2]] + [0.0]
     return Plane(coordinates, (shares[0], shares[1]), plane_axes)
 
 
-def components(codes: Tensor) -> tuple[Tensor, Tensor]:
+def components(latents: Tensor) -> tuple[Tensor, Tensor]:
     """Return the principal axes of latents ``[N, L]``, float64 ``[K, L]``, and their decreasing variances.
 
     K is L. If there are fewer latents than dimensions, it is N, because the others vary in no other direction; the axes
     are then computed from the N × N products of latents, and those without variance are zero.
     """
-    centered = codes.double() - codes.double().mean(0)
-    if len(codes) < codes.shape[1]:
-        values, vectors = torch.linalg.eigh(centered @ centered.mT / len(codes))
+    centered = latents.double() - latents.double().mean(0)
+    if len(latents) < latents.shape[1]:
+        values, vectors = torch.linalg.eigh(centered @ centered.mT / len(latents))
         has_variance = values > _NO_VARIANCE * values[-1]
-        lengths = (values * len(codes)).sqrt()  # of the latents along each axis
+        lengths = (values * len(latents)).sqrt()  # of the latents along each axis
         axes = (vectors.mT @ centered / lengths[:, None]).where(has_variance[:, None], 0.0)
         values = values.where(has_variance, 0.0)
     else:
-        values, vectors = torch.linalg.eigh(centered.mT @ centered / len(codes))
+        values, vectors = torch.linalg.eigh(centered.mT @ centered / len(latents))
         axes = vectors.mT
     axes = axes.flip(0)
     return axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign(), values.flip(0).clamp(min=0)

@@ -82,11 +82,11 @@ def encode(
     """
     view = view or (lambda z: z)
     size = view(torch.zeros(1, model.latent_dim)).shape[1]
-    codes = torch.zeros(len(pixels), size)  # allocated at once, to avoid fragmentation by small pieces
+    latents = torch.zeros(len(pixels), size)  # allocated at once, to avoid fragmentation by small pieces
     for rows, qz in posteriors(model, pixels, batch_size, team):
-        codes[rows] = view(qz.mean)
-    team.sum_(codes)
-    return finite(codes, "latents")
+        latents[rows] = view(qz.mean)
+    team.sum_(latents)
+    return finite(latents, "latents")
 
 
 def posteriors(
@@ -241,9 +241,9 @@ def encode_set(
         if column.dtype.kind == "f":
             tensors[ATTRIBUTE + name] = torch.from_numpy(column.astype(np.float64))
         else:
-            values, codes = np.unique(column.astype(str), return_inverse=True)
+            values, indices = np.unique(column.astype(str), return_inverse=True)
             strings[name] = values.tolist()
-            tensors[ATTRIBUTE + name] = torch.from_numpy(codes.reshape(-1).astype(np.int64))
+            tensors[ATTRIBUTE + name] = torch.from_numpy(indices.reshape(-1).astype(np.int64))
     return tensors, {"classes": list(images.classes), "strings": strings}
 
 

@@ -27,33 +27,33 @@ class Axis:
         return record_text(self)
 
 
-def active_axes(codes: Tensor, effects: Tensor, count: int) -> list[Axis]:
+def active_axes(latents: Tensor, effects: Tensor, count: int) -> list[Axis]:
     """Return the ``count`` dimensions with the largest effect on the picture, named ``z0``, ``z1`` and so on.
 
     The variance of a dimension does not show its effect: under a prior that is fitted to the latents, all of them vary
     as much as the prior does.
 
     Args:
-        codes: Latents ``[N, L]``.
+        latents: Latents ``[N, L]``.
         effects: Effect of each dimension ``[L]``, which becomes ``size``.
         count: Number of axes.
     """
-    spread = codes.double().std(0, unbiased=False)
+    spread = latents.double().std(0, unbiased=False)
     order = effects.argsort(descending=True, stable=True)[:count].tolist()
-    steps = torch.zeros(len(order), codes.shape[1], dtype=torch.float64)
+    steps = torch.zeros(len(order), latents.shape[1], dtype=torch.float64)
     for step, i in zip(steps, order, strict=True):
         step[i] = spread[i]
     return [Axis(f"z{i}", step, float(effects[i])) for i, step in zip(order, steps, strict=True)]
 
 
-def principal_axes(codes: Tensor, count: int) -> list[Axis]:
+def principal_axes(latents: Tensor, count: int) -> list[Axis]:
     """Return the first principal components of latents ``[N, L]``, named ``pc1`` …; ``size`` is the variance share.
 
     For more than 1,024 dimensions, they are those of at most 1,024 of the latents, evenly spaced.
     """
-    if codes.shape[1] > _MOST_WHOLE and len(codes) > _MOST_WHOLE:
-        codes = codes[torch.arange(_MOST_WHOLE) * len(codes) // _MOST_WHOLE]
-    axes, variances = components(codes)
+    if latents.shape[1] > _MOST_WHOLE and len(latents) > _MOST_WHOLE:
+        latents = latents[torch.arange(_MOST_WHOLE) * len(latents) // _MOST_WHOLE]
+    axes, variances = components(latents)
     total = max(float(variances.sum()), 1e-300)
     return [
         Axis(f"pc{i + 1}", axis * variance.sqrt(), float(variance) / total)

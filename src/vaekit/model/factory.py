@@ -71,7 +71,7 @@ def _refuse_other_size(recipe: Recipe, latent_dim: int, made_of: str, settings: 
     """Refuse a latent size that does not follow from the grid."""
     if recipe.latent_dim not in (None, latent_dim):
         raise UserError(
-            f"latent_dim={recipe.latent_dim}: {made_of} {latent_dim}; leave it out, and set "
+            f"{argument('latent_dim', recipe.latent_dim)}: {made_of} {latent_dim}; leave it out, and set "
             f"{', '.join(settings[:-1])} or {settings[-1]}"
         )
 
@@ -218,18 +218,20 @@ def _without_density(row: Recipe, objective: type[Objective]) -> str | None:
         return None
     return (
         f"recipe {row.name!r}: objective={row.objective} needs a posterior and a prior with densities; "
-        "set posterior=normal and prior=standard-normal, or objective=distortion"
+        f"give {argument('posterior', 'normal')} and {argument('prior', 'standard-normal')}, or "
+        f"{argument('objective', 'distortion')}"
     )
 
 
 def _unused_weights(row: Recipe, objective: type[Objective]) -> str | None:
     """Refuse values that the objective would ignore."""
     if row.beta != 1 and not objective.uses_beta:
-        return f"beta={row.beta:g}: objective={row.objective} has weights of its own; set beta=1"
+        beta = argument("beta", f"{row.beta:g}")
+        return f"{beta}: objective={row.objective} has weights of its own; give {argument('beta', 1)}"
     if row.free_bits_nats and not can_free_bits(row):
         return (
-            f"free_bits_nats={row.free_bits_nats:g}: free bits need a normal posterior, a normal prior and "
-            "objective=elbo; set free_bits_nats=0"
+            f"{argument('free_bits_nats', f'{row.free_bits_nats:g}')}: free bits need a normal posterior, a normal "
+            f"prior and objective=elbo; give {argument('free_bits_nats', 0)}"
         )
     return None
 
@@ -238,7 +240,7 @@ def _unused_grid(row: Recipe, network: type[Network]) -> str | None:
     """Refuse the size of a latent grid for a network that has none."""
     for name, value in (("downsampling", row.downsampling), ("latent_channels", row.latent_channels)):
         if value is not None and name not in network.latent_settings:
-            return f"{name}={value}: net={row.net} does not use it; leave it out{_begin_with('grid')}"
+            return f"{argument(name, value)}: net={row.net} does not use it; leave it out{_begin_with('grid')}"
     return None
 
 
@@ -275,7 +277,7 @@ def _unlearned(row: Recipe, prior: type[Prior]) -> str | None:
         return None
     return (
         f"recipe {row.name!r}: prior={row.prior} is learned by the bound, which is not what it trains on; "
-        "set prior=none, and run vaekit fit-prior afterwards"
+        f"give {argument('prior', 'none')}, and run vaekit fit-prior afterwards"
     )
 
 
@@ -283,7 +285,7 @@ def _too_far_moved(row: Recipe, shape: Shape) -> str | None:
     if row.shift < min(shape[1:]):
         return None
     return (
-        f"shift={row.shift}: must be smaller than a side of the images, which are {shape[1]}x{shape[2]}; "
+        f"{argument('shift', row.shift)}: must be smaller than a side of the images, which are {shape[1]}x{shape[2]}; "
         "give fewer pixels"
     )
 
@@ -293,5 +295,5 @@ def _no_start(row: Recipe, network: type[Network], likelihood: type[Likelihood])
         return None
     return (
         f"recipe {row.name!r}: start_at_mean is for dense nets, whose last layer has a value for every pixel, and for "
-        "likelihoods of vaekit; set start_at_mean=false or net=mlp"
+        f"likelihoods of vaekit; give {argument('start_at_mean', 'false')} or {argument('net', 'mlp')}"
     )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.config.recipe import Recipe
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.model.contracts import EncodingModel, Likelihood, Posterior, Prior, Shape
 from vaekit.model.distributions.base import LatentDistribution
 from vaekit.model.distributions.latent import DiagonalNormal, wide
@@ -84,11 +84,12 @@ class LadderPosterior(Posterior):
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if recipe.is_conditional:
-            return f"recipe {recipe.name!r}: latent=levels cannot be conditional; set is_conditional=false"
+            conditional = argument("is_conditional", "false")
+            return f"recipe {recipe.name!r}: latent=levels cannot be conditional; give {conditional}"
         if recipe.objective == "iwae-dreg":
             return (
                 f"recipe {recipe.name!r}: objective=iwae-dreg needs posteriors that do not depend on other latents; "
-                "set objective=iwae"
+                f"give {argument('objective', 'iwae')}"
             )
         return None
 

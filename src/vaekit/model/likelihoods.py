@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.config.recipe import Recipe
+from vaekit.errors import argument
 from vaekit.model.contracts import Likelihood, Shape
 from vaekit.model.distributions.base import PixelDistribution
 from vaekit.model.distributions.latent import wide
@@ -39,7 +40,7 @@ __all__ = [
 
 #: The standard deviation of the rounding error of 8-bit values, and the floor of learned scales: a narrower density
 #: describes the rounding, not the image, and its likelihood grows without bound.
-QUANTISATION_STD = 1 / (255 * math.sqrt(12))
+QUANTIZATION_STD = 1 / (255 * math.sqrt(12))
 
 #: Smallest and largest logarithm of a learned scale of a probability, which never exceeds 1 and needs no floor. With a
 #: scale below an eighth of a level (Salimans et al. 2017: e⁻⁷ of [−1, 1]), distances in units of the scale exceed
@@ -105,8 +106,8 @@ class LocationScaleHead(Likelihood):
         if not cls.is_discrete or recipe.scale != "fixed" or low <= recipe.fixed_scale <= high:
             return None
         return (
-            f"fixed_scale={recipe.fixed_scale:g}: with likelihood={recipe.likelihood} give {low:.2g} to {high:.2g}, on "
-            "the [0, 1] scale of pixels, or scale=shared"
+            f"{argument('fixed_scale', f'{recipe.fixed_scale:g}')}: with likelihood={recipe.likelihood} give "
+            f"{low:.2g} to {high:.2g}, on the [0, 1] scale of pixels, or {argument('scale', 'shared')}"
         )
 
     def log_scale(self) -> Tensor:
@@ -143,7 +144,7 @@ class NormalHead(LocationScaleHead):
     """Decoder output → normal likelihood."""
 
     kind = NormalImage
-    log_scales = (math.log(QUANTISATION_STD), math.inf)
+    log_scales = (math.log(QUANTIZATION_STD), math.inf)
 
 
 class LaplaceHead(LocationScaleHead):
@@ -151,7 +152,7 @@ class LaplaceHead(LocationScaleHead):
 
     kind = Laplace
     std_per_scale = math.sqrt(2)
-    log_scales = (math.log(QUANTISATION_STD / math.sqrt(2)), math.inf)
+    log_scales = (math.log(QUANTIZATION_STD / math.sqrt(2)), math.inf)
 
 
 class DiscretizedLogisticHead(LocationScaleHead):
@@ -180,7 +181,7 @@ class BernoulliHead(Likelihood):
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if not recipe.jitter:
             return None
-        return "jitter makes pixels gray, likelihood=bernoulli is for binary ones; set jitter=0"
+        return f"{argument('jitter')} makes pixels gray, likelihood=bernoulli is for binary ones; leave it out"
 
     def output_of(self, mean: Tensor) -> Tensor:
         """The logits ``[C, H, W]`` of a mean, clamped to [0.01, 0.99] because gradients vanish at 0 and 1."""

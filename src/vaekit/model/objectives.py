@@ -113,7 +113,7 @@ class TotalCorrelation(Objective):
         if (recipe.prior, recipe.posterior) != ("standard-normal", "normal"):
             return (
                 f"recipe {recipe.name!r}: objective=tc decomposes the rate by dimension; "
-                "set prior=standard-normal and posterior=normal"
+                f"give {argument('prior', 'standard-normal')} and {argument('posterior', 'normal')}"
             )
         return _without_pairs(recipe)
 
@@ -142,7 +142,8 @@ class MMD(Objective):
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if recipe.prior != "standard-normal":
-            return f"recipe {recipe.name!r}: objective=mmd uses the standard normal; set prior=standard-normal"
+            standard = argument("prior", "standard-normal")
+            return f"recipe {recipe.name!r}: objective=mmd uses the standard normal; give {standard}"
         return _without_pairs(recipe)
 
     def loss_of_means(self, distortion: float, rate: float) -> float:
@@ -186,11 +187,11 @@ class IWAE(Objective):
     gradients are unchanged.
     """
 
-    def __init__(self, is_doubly_reparameterised: bool = False) -> None:
+    def __init__(self, is_doubly_reparameterized: bool = False) -> None:
         super().__init__()
-        self.is_doubly_reparameterised = is_doubly_reparameterised
+        self.is_doubly_reparameterized = is_doubly_reparameterized
         # the gradient uses a hook, which a compiled graph loses
-        self.compile_remedy = "set objective=iwae" if is_doubly_reparameterised else ""
+        self.compile_remedy = f"give {argument('objective', 'iwae')}" if is_doubly_reparameterized else ""
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
@@ -201,18 +202,19 @@ class IWAE(Objective):
         if (recipe.beta, recipe.kl_warmup, recipe.free_bits_nats) != (1, 0, 0):
             return (
                 f"recipe {recipe.name!r}: objective={recipe.objective} is the bound itself and takes no weights; "
-                "set beta=1, kl_warmup=0 and free_bits_nats=0, or objective=elbo"
+                f"give {argument('beta', 1)}, {argument('kl_warmup', 0)} and {argument('free_bits_nats', 0)}, or "
+                f"{argument('objective', 'elbo')}"
             )
         if recipe.objective == "iwae-dreg" and recipe.posterior == "iaf":
             return (
-                f"recipe {recipe.name!r}: the density of posterior=iaf is only available at its own samples; set "
-                "objective=iwae"
+                f"recipe {recipe.name!r}: the density of posterior=iaf is only available at its own samples; give "
+                f"{argument('objective', 'iwae')}"
             )
         return None
 
     def loss(self, inference: Inference, distortion: Tensor, rate: Tensor | None, ramp: Tensor) -> Tensor:
         log_w = inference.log_px + inference.log_pz
-        if self.is_doubly_reparameterised:
+        if self.is_doubly_reparameterized:
             log_w = log_w - sum_levels([level.qz.detach().log_prob(level.z) for level in inference.levels])
             shares = log_w.detach().softmax(0)
             for level in inference.levels:

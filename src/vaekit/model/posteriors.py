@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vaekit.config.recipe import Recipe
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.model.contracts import Posterior, Shape
 from vaekit.model.distributions.latent import DiagonalNormal, PointMass, Transformed
 from vaekit.model.flows import autoregressive_flow, refused_by_flows
@@ -22,7 +22,10 @@ class PointPosterior(Posterior):
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if recipe.samples == 1:
             return None
-        return f"samples={recipe.samples}: an autoencoder has one latent vector per image; set samples=1"
+        return (
+            f"{argument('samples', recipe.samples)}: an autoencoder has one latent vector per image; "
+            f"give {argument('samples', 1)}"
+        )
 
     def __init__(self, features: int, latent_dim: int) -> None:
         super().__init__()
@@ -79,7 +82,7 @@ class GridPosterior(Posterior):
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if not recipe.is_conditional:
             return None
-        return f"recipe {recipe.name!r}: latent=grid cannot be conditional; set is_conditional=false"
+        return f"recipe {recipe.name!r}: latent=grid cannot be conditional; give {argument('is_conditional', 'false')}"
 
     def forward(self, features: Tensor) -> DiagonalNormal:
         mean, log_std = features.chunk(2, dim=-1)

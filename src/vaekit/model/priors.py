@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.config.recipe import Recipe
+from vaekit.errors import argument
 from vaekit.model.contracts import EncodingModel, Prior, Shape
 from vaekit.model.distributions.base import LatentDistribution
 from vaekit.model.distributions.latent import DiagonalNormal, FullNormal, Mixture, Transformed
@@ -67,15 +68,15 @@ class FittedNormal(Prior):
 
     @torch.no_grad()
     def observe(self, qz: LatentDistribution) -> None:
-        """Move the moments towards those of a batch of normal posteriors over ``[B, L]``."""
+        """Move the moments toward those of a batch of normal posteriors over ``[B, L]``."""
         assert isinstance(qz, DiagonalNormal)
         self.observed += 1
         keep = torch.clamp(self.observed / (self.observed + _LAG), max=_KEEP)
         count, total = qz.mean.new_tensor([len(qz.mean)]), qz.mean.sum(0)
         self.team.sum_(count, total)
         self.mean.lerp_(total / count, 1 - keep)
-        centred = qz.mean - self.mean
-        outer, variance = centred.mT @ centred, (2 * qz.log_std).exp().sum(0)
+        centered = qz.mean - self.mean
+        outer, variance = centered.mT @ centered, (2 * qz.log_std).exp().sum(0)
         self.team.sum_(outer, variance)
         self.covariance.lerp_((outer + torch.diag(variance)) / count, 1 - keep)
 
@@ -104,7 +105,10 @@ class ConditionalNormal(Prior):
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if recipe.is_conditional:
             return None
-        return f"recipe {recipe.name!r}: prior={recipe.prior} needs a conditional model; set is_conditional=true"
+        return (
+            f"recipe {recipe.name!r}: prior={recipe.prior} needs a conditional model; "
+            f"give {argument('is_conditional', 'true')}"
+        )
 
     def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> DiagonalNormal:
         told = self.last.weight.new_zeros(self.size) if condition is None else condition.to(self.last.weight)
@@ -127,11 +131,12 @@ class VampPrior(Prior):
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
         if recipe.is_conditional:
-            return f"recipe {recipe.name!r}: prior=vamp cannot be conditional; set is_conditional=false"
+            conditional = argument("is_conditional", "false")
+            return f"recipe {recipe.name!r}: prior=vamp cannot be conditional; give {conditional}"
         if network(recipe.net).has_batch_norm:
             return (
                 f"recipe {recipe.name!r}: prior=vamp encodes learned images, which would enter the batch "
-                f"statistics of net={recipe.net}; set net=resnet or net=mlp"
+                f"statistics of net={recipe.net}; give {argument('net', 'resnet')} or {argument('net', 'mlp')}"
             )
         return _without_normal_posteriors(recipe)
 
@@ -196,5 +201,5 @@ def _without_normal_posteriors(recipe: Recipe) -> str | None:
         return None
     return (
         f"recipe {recipe.name!r}: prior={recipe.prior} is computed from normal posteriors; "
-        "set posterior=normal, or prior=standard-normal"
+        f"give {argument('posterior', 'normal')}, or {argument('prior', 'standard-normal')}"
     )

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.config.recipe import Recipe
+from vaekit.errors import argument
 from vaekit.model.contracts import Posterior, Shape
 from vaekit.model.distributions.base import LatentDistribution
 from vaekit.model.meta_device import unless_meta
@@ -124,7 +125,7 @@ class VectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def observe(self, features: Tensor, tokens: Tensor, team: Team = ALONE) -> None:
-        """Move the codebook towards the features of a batch, and revive the vectors that no feature uses.
+        """Move the codebook toward the features of a batch, and revive the vectors that no feature uses.
 
         Args:
             features: ``[..., D]``.
@@ -247,12 +248,15 @@ class CodePosterior(Posterior):
         if recipe.prior not in ("words", "autoregressive-words"):
             return (
                 f"{name}: prior={recipe.prior} is a prior over vectors, not over codes; "
-                "set prior=autoregressive-words or words"
+                f"give {argument('prior', 'autoregressive-words')} or words"
             )
         if recipe.is_conditional:
-            return f"{name}: latent=codes cannot be conditional; set is_conditional=false"
+            return f"{name}: latent=codes cannot be conditional; give {argument('is_conditional', 'false')}"
         if recipe.samples > 1:
-            return f"samples={recipe.samples}: the posterior over codes is deterministic; set samples=1"
+            return (
+                f"{argument('samples', recipe.samples)}: the posterior over codes is deterministic; "
+                f"give {argument('samples', 1)}"
+            )
         return None
 
     def forward(self, features: Tensor) -> Tokens:
@@ -279,7 +283,7 @@ class CodebookPosterior(CodePosterior):
         return cls(_coarsest_grid(recipe, shape), quantizer, recipe.commitment)
 
     def observe(self, qz: LatentDistribution) -> None:
-        """Move the codebook towards the features of a batch."""
+        """Move the codebook toward the features of a batch."""
         assert isinstance(qz, Tokens)
         self.quantiser.observe(qz.features, qz.tokens, self.team)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from vaekit.config.run_config import RunConfig
 from vaekit.config.table import Recipe, get
 from vaekit.data import Form, Images, open_in
+from vaekit.errors import counted
 from vaekit.latent.directions import Direction
 from vaekit.latent.traversal import Axis
 from vaekit.model.latent_model import LatentModel
@@ -241,7 +242,7 @@ class Run:
         """
         return self.context.stored()
 
-    def save_codes(self, out: str | Path, data: Any = None, split: str | None = None) -> Result:
+    def save_latents(self, out: str | Path, data: Any = None, split: str | None = None) -> Result:
         """Write names, labels and latents of images to a file; discrete codes are written as integers.
 
         Args:
@@ -253,7 +254,9 @@ class Run:
             The numbers ``written``, ``images`` and ``latents``; for codes, ``rows``, ``columns`` and
             ``number_of_codes`` in place of the latter.
         """
-        return search.save_codes(self.context, Path(out), data, split)
+        return search.save_latents(self.context, Path(out), data, split)
+
+    save_codes = save_latents  # the old name
 
     # Pictures
 
@@ -364,7 +367,7 @@ class Run:
 
         Returns:
             A figure with a row for each, and the numbers ``levels`` (change of the pixels over two standard deviations
-            of a dimension, root mean square, in levels of 255) and ``variance_shares`` of the components.
+            of a dimension, root mean square, in gray levels of 255) and ``variance_shares`` of the components.
         """
         return traverse.traverse(self.context, image, count, steps, reach, levels, keep_detail)
 
@@ -652,7 +655,7 @@ class Run:
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.shape))
-        return f"Run({self.path}: {self.row.name} of {shape} images, {self.model.latent_dim} latents)"
+        return f"Run({self.path}: {self.row.name} of {shape} images, {counted(self.model.latent_dim, 'latent')})"
 
     def _repr_html_(self) -> str:
         return overview_html(self.context)

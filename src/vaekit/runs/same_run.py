@@ -8,7 +8,7 @@ from typing import Any
 
 from vaekit.config.run_config import RunConfig
 from vaekit.config.table import DESCRIPTIONS
-from vaekit.errors import UserError, argument
+from vaekit.errors import UserError, argument, counted
 
 __all__ = ["check_same"]
 
@@ -27,15 +27,15 @@ def check_same(out: Path, config: RunConfig, stored: RunConfig) -> None:
             f"{argument('out')}, and {argument('init', out)} to start from its weights"
         )
     for name, mine, theirs in _differences(config, stored):
-        raise UserError(
-            f"{argument('out')} {out} contains another run: its {name} is {theirs}, not {mine}; give another "
-            f"{argument('out')}"
+        differs = (
+            "it was trained on other images" if name == "data fingerprint" else f"its {name} is {theirs}, not {mine}"
         )
+        raise UserError(f"{argument('out')} {out} contains another run: {differs}; give another {argument('out')}")
 
 
 def _counts(now: int, then: int) -> str:
     if now == then:
-        return f"still {now:,} images, but other ones"
+        return f"still {counted(now, 'image')}, but not the same"
     return f"{now:,} now, {then:,} then"
 
 

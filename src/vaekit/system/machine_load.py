@@ -198,4 +198,7 @@ def choose(named: int | None, stored: int | None, limit: int, load: Load | None,
 def _busy_note(load: Load, threads: int, limit: int, is_open: bool) -> str:
     choice = f"training with {counted(threads, 'thread')}, without pinning."
     hint = f" Override with {argument('threads', limit)}." if is_open and threads < limit else ""
-    return f"The machine is busy ({load.taken_cores} of {load.cores} cores used by other processes): {choice}{hint}"
+    return (
+        f"The machine is busy ({load.taken_cores} of {counted(load.cores, 'core')} used by other processes): "
+        f"{choice}{hint}"
+    )

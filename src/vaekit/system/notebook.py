@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from vaekit.errors import printable
+from vaekit.errors import counted, printable
 from vaekit.system.notes import spoken
 from vaekit.system.progress import Progress, described, pace
 
@@ -69,7 +69,7 @@ class NotebookBar(Progress):
         self._draw()
 
     def _draw(self) -> None:
-        parts = (f"{self._images:,} of {self._total:,} images", self._pace, self._numbers)
+        parts = (f"{self._images:,} of {counted(self._total, 'image')}", self._pace, self._numbers)
         text = " · ".join(" ".join(part.split()) for part in parts if part)
         bar = f'<progress value="{self._images}" max="{self._total}" style="width: 16em"></progress>'
         self._bar.show(f"<div>{bar} {html.escape(text)}</div>", text)

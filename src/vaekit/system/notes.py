@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TextIO, cast
 
-from vaekit.errors import in_python, printable, worded
+from vaekit.errors import argument, in_python, printable, worded
 
 __all__ = ["naming", "note", "note_once", "spoken", "stderr"]
+
+#: An argument as a note about images writes it.
+_OF_A_NOTE = re.compile(r"(?<![\w\-\ue000])(size|fit|frames)=(\d+(?:x\d+)?|crop|pad|stretch|all)\b")
 
 _NAMING: list[Callable[[str, str | None], str]] = [in_python]  # the last one is in use
 
@@ -21,8 +25,11 @@ def note(text: str) -> None:
 
 
 def spoken(text: str) -> str:
-    """Format the arguments in a text: with Python's names, or as set by :func:`naming`."""
-    return worded(text, _NAMING[-1])
+    """Format the arguments in a text: with Python's names, or as set by :func:`naming`.
+
+    Notes about images are stored with them, as Python writes them (``fit=pad``), so these arguments have no mark.
+    """
+    return worded(_OF_A_NOTE.sub(lambda match: argument(match[1], match[2]), text), _NAMING[-1])
 
 
 @contextmanager

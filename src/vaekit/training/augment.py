@@ -48,7 +48,7 @@ def augment(x: Tensor, draws: Tensor, flip: bool = False, shift: int = 0, jitter
         x = _moved(x, is_flipped, (draws[:, 1:3] * (2 * shift + 1)).long() - shift)
     elif is_flipped is not None:
         x = torch.where(is_flipped.view(-1, 1, 1, 1), x.flip(-1), x)
-    return _recoloured(x, 1 + jitter * (2 * draws[:, 3:].to(x.dtype) - 1)) if jitter else x
+    return _recolored(x, 1 + jitter * (2 * draws[:, 3:].to(x.dtype) - 1)) if jitter else x
 
 
 def _moved(x: Tensor, is_flipped: Tensor | None, offsets: Tensor) -> Tensor:
@@ -67,11 +67,11 @@ def _moved(x: Tensor, is_flipped: Tensor | None, offsets: Tensor) -> Tensor:
     return x.flatten(2).gather(2, index.expand(-1, x.shape[1], -1)).view(x.shape)
 
 
-def _recoloured(x: Tensor, factors: Tensor) -> Tensor:
+def _recolored(x: Tensor, factors: Tensor) -> Tensor:
     """Scale brightness, contrast and saturation by ``factors`` ``[B, 3]``."""
     brightness, contrast, saturation = factors[..., None, None, None].unbind(1)
     if x.shape[1] == 4:
-        return torch.cat([_recoloured(x[:, :3], factors), x[:, 3:]], 1)
+        return torch.cat([_recolored(x[:, :3], factors), x[:, 3:]], 1)
     luma = x
     if x.shape[1] == 3:
         red, green, blue = x.split(1, 1)

@@ -15,7 +15,7 @@ from vaekit.config.run_config import EngineFields, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import Images
 from vaekit.data.subsets import is_trained_on
-from vaekit.errors import Interrupted, argument
+from vaekit.errors import Interrupted, argument, counted
 from vaekit.model.conditioning import selected
 from vaekit.runs import folder as runs
 from vaekit.runs.claim import claim
@@ -191,7 +191,8 @@ def _run(recorder: Recorder, images: Images, progress: Progress) -> None:
         progress.stop()
     if best.is_exhausted and trainer.images < total:
         progress.say(
-            f"{out}: stopped early after {best.limit} epochs without improvement; the weights are those of the best "
+            f"{out}: stopped early after {counted(best.limit or 0, 'epoch')} without improvement; the weights are "
+            f"those of the best "
             f"epoch; give a larger {argument('patience')} to continue"
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaekit.data import Images
+from vaekit.errors import counted
 from vaekit.evaluation.doctor.diagnosis import diagnose
 from vaekit.evaluation.metrics import Numbers, evaluate, loss_nats
 from vaekit.runs import folder as runs
@@ -102,7 +103,7 @@ def finish(trainer: ModelTrainer, out: Path, images: Images, tracker: Tracker, p
     model, config = runs.load_model(out, trainer.device)
     final = write_results(out, model, config, images, trainer.images, tracker.add)
     if trainer.skipped:
-        progress.say(f"{out}: {trainer.skipped} steps were skipped, because their loss or gradient was not finite")
+        progress.say(f"{out}: {counted(trainer.skipped, 'step')} skipped, because the loss or gradient was not finite")
     progress.say(
         f"{out}: {_final_words(final.numbers, final.part, config.data.binarize)}{_memory_words(images.is_mapped)}"
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vaekit.data import Images
 from vaekit.data.subsets import is_trained_on
-from vaekit.errors import UserError, argument, endings
+from vaekit.errors import UserError, argument, counted, endings
 from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.schedules import epoch_order
 
@@ -54,7 +54,7 @@ def stop_if_broken(trainer: ModelTrainer, images: Images, out: Path, about_to_sa
     kept = f"the last good state is kept in {out}" if (out / "state.safetensors").exists() else "no state was saved yet"
     what = "the weights are not finite" if overflown else f"{longest} steps in a row had no finite loss and gradient"
     raise UserError(
-        f"{what}, after {at:,} images (epoch {epoch + 1}, from the batch of {some} … on); {kept}; "
+        f"{what}, after {counted(at, 'image')} (epoch {epoch + 1}, from the batch of {some} … on); {kept}; "
         f"try a smaller {argument('learning_rate')} than {row.learning_rate:g}, with another {argument('out')}"
     )
 

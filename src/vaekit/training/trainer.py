@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, counted
 from vaekit.model.contracts import Terms
 from vaekit.model.inference import Batch
 from vaekit.model.trainable import Trainable
@@ -179,7 +179,7 @@ class Trainer(Generic[_Model]):
         except UserError as error:
             return str(error)
         if found.images > self.values.total_images:
-            return f"it has seen {found.images:,} images of {self.values.total_images:,}"
+            return f"it has seen {found.images:,} of {counted(self.values.total_images, 'image')}"
         return fault(tensors, expected)
 
     def load_state(self, tensors: dict[str, Tensor], facts: Mapping[str, float | None]) -> None:

@@ -103,7 +103,7 @@ def list_paths(paths: list[Path]) -> Files:
     short = [path.name for path in paths]
     names = short if len(set(short)) == len(short) else [path.as_posix() for path in paths]
     places = dict(zip(names, paths, strict=True))
-    where = str(paths[0]) if len(paths) == 1 else f"the {len(paths)} files"
+    where = str(paths[0]) if len(paths) == 1 else f"the {len(paths):,} files"
     return Files(where, tuple(names), lambda name: Span(str(places[name])))
 
 

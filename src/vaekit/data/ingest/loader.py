@@ -19,7 +19,7 @@ from vaekit.data.ingest.headers import try_header
 from vaekit.data.ingest.mapped import cache_folder, empty
 from vaekit.data.ingest.workers import FileResult, Target, Task, cores, decode_all
 from vaekit.data.ranges import Dim, frame_notes, out_of_range_message, range_of_files
-from vaekit.errors import UserError
+from vaekit.errors import UserError, counted
 from vaekit.pixels.bit_depth import RANGE
 from vaekit.pixels.decode import MOST_FRAMES, count_frames, is_color, upright_size
 from vaekit.pixels.image_form import Form
@@ -264,7 +264,7 @@ def _too_many(where: str, count: int, skipped: list[tuple[str, str]]) -> str:
         return f"{where} cannot be read as an image: {skipped[0][1]}; download or export it again"
     examples = "; ".join(f"{name}: {why}" for name, why in skipped[:3]) + ("; …" if len(skipped) > 3 else "")
     return (
-        f"{len(skipped)} of the {count} images in {where} cannot be read ({examples}); "
+        f"{len(skipped):,} of the {counted(count, 'image')} in {where} cannot be read ({examples}); "
         "at least half must be readable: download or export them again"
     )
 

@@ -149,7 +149,7 @@ def beard(canvas: Canvas, look: Look) -> None:
     soft = smooth((v - line) / 0.045 + 0.5)
     outline = head_share(patch, look, 0.02 + look["beard_drop"] * np.maximum(v, 0) * 4)
     tone = 1 + 0.9 * look["lighting"] * patch.u - 0.7 * (v - 0.15) + 0.12 * side
-    patch.paint(soft * outline * look["beard"] * 0.94, look["beard_colour"] * tone[:, None])
+    patch.paint(soft * outline * look["beard"] * 0.94, look["beard_color"] * tone[:, None])
 
 
 def glasses(canvas: Canvas, look: Look) -> None:

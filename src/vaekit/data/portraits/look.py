@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.data.portraits.canvas import Array
-from vaekit.data.portraits.traits import BACKGROUNDS, HAIR_COLOURS, Columns
+from vaekit.data.portraits.traits import BACKGROUNDS, HAIR_COLORS, Columns
 
 __all__ = ["Look", "look"]
 
@@ -62,7 +62,7 @@ def look(u: _Stream, columns: Columns) -> Look:
     turn = 0.15 * numbers["pose"]
     numbers |= {"turn": turn, "facing": 1 - turn * turn / 2}
     shaped = {name: value.astype(np.float32)[:, None, None] for name, value in numbers.items()}
-    colors = _colours(u, w, columns)
+    colors = _colors(u, w, columns)
     return shaped | {name: value.astype(np.float32)[:, :, None, None] for name, value in colors.items()}
 
 
@@ -142,13 +142,13 @@ def _dress(w: _Stream, u: _Stream, male: _Values) -> dict[str, _Values]:
     }
 
 
-def _colours(u: _Stream, w: _Stream, columns: Columns) -> dict[str, _Values]:
+def _colors(u: _Stream, w: _Stream, columns: Columns) -> dict[str, _Values]:
     male = columns["male"].astype(np.float64)[:, None]
     warm = 1 + 0.045 * w["warmth"][:, None] * np.array([1.0, 0.1, -1.0])
     skin = _chain(_SKIN, columns["skin_tone"]) + w["undertone"][:, None] * np.array([0.008, -0.006, -0.022])
-    hair = _named(_HAIR, HAIR_COLOURS, columns["hair_colour"]) * (1 + 0.10 * w["hair_shade"][:, None])
-    clothes = _chain(_CLOTHES, u["clothes_colour"]) * (1 + 0.10 * w["clothes_light"][:, None])
-    rosy = np.array([0.74, 0.26, 0.28]) + 0.10 * w["lip_colour"][:, None] * np.array([1.0, 0.1, 0.4])
+    hair = _named(_HAIR, HAIR_COLORS, columns["hair_colour"]) * (1 + 0.10 * w["hair_shade"][:, None])
+    clothes = _chain(_CLOTHES, u["clothes_color"]) * (1 + 0.10 * w["clothes_light"][:, None])
+    rosy = np.array([0.74, 0.26, 0.28]) + 0.10 * w["lip_color"][:, None] * np.array([1.0, 0.1, 0.4])
     bare, painted = skin * _rgb(0.86, 0.66, 0.64), rosy * (0.55 + 0.45 * skin[:, :1])
     lips = painted + (0.35 + 0.65 * male) * (bare - painted)
     backdrop = _named(_BACKGROUND, BACKGROUNDS, columns["background"])
@@ -160,9 +160,9 @@ def _colours(u: _Stream, w: _Stream, columns: Columns) -> dict[str, _Values]:
         "blush": skin * _rgb(1.0, 0.72, 0.70), "lips": lips,
         "hair": hair, "hair_light": sheen,
         "hair_dark": hair * 0.62, "brow": hair * _rgb(0.66, 0.62, 0.60) * (1 - 0.12 * (1 - male)),
-        "beard_colour": hair * _rgb(0.82, 0.70, 0.62),
+        "beard_color": hair * _rgb(0.82, 0.70, 0.62),
         "clothes": clothes, "backdrop": backdrop,
-        "iris": _chain(_IRIS, u["eye_colour"] * (1 - 0.8 * np.clip(columns["skin_tone"] * 1.6 - 0.3, 0, 1))),
+        "iris": _chain(_IRIS, u["eye_color"] * (1 - 0.8 * np.clip(columns["skin_tone"] * 1.6 - 0.3, 0, 1))),
         "frame": np.maximum(skin - _rgb(*_FRAME_DARKER), 0.03),
     }  # fmt: skip
     return {name: np.clip(color * warm, 0, 1) for name, color in colors.items()}

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, counted, nearest
 
-__all__ = ["ATTRIBUTES", "BACKGROUNDS", "HAIR_COLOURS", "SLOTS", "Columns", "attributes", "uniforms"]
+__all__ = ["ATTRIBUTES", "BACKGROUNDS", "HAIR_COLORS", "SLOTS", "Columns", "attributes", "uniforms"]
 
 Columns = dict[str, NDArray[Any]]
 
@@ -28,14 +28,14 @@ ATTRIBUTES = (
 SLOTS = (
     *ATTRIBUTES,
     "warmth", "undertone", "shift_x", "shift_y", "scale", "tilt",
-    "face_width", "face_height", "jaw", "eye_distance", "eye_size", "eye_colour", "eye_height",
+    "face_width", "face_height", "jaw", "eye_distance", "eye_size", "eye_color", "eye_height",
     "brow_angle", "brow_height", "brow_weight", "nose_length", "nose_width",
-    "mouth_width", "mouth_height", "lip_fullness", "lip_colour", "smile_open", "blush",
+    "mouth_width", "mouth_height", "lip_fullness", "lip_color", "smile_open", "blush",
     "hair_volume", "hair_part", "hair_fringe", "hair_shade", "beard_length",
-    "clothes_colour", "clothes_light", "neckline", "shoulders", "backdrop_light",
+    "clothes_color", "clothes_light", "neckline", "shoulders", "backdrop_light",
 )  # fmt: skip
 
-HAIR_COLOURS = ("black", "darkbrown", "brown", "auburn", "ginger", "darkblond", "blond", "grey", "white")
+HAIR_COLORS = ("black", "darkbrown", "brown", "auburn", "ginger", "darkblond", "blond", "grey", "white")
 BACKGROUNDS = ("sky", "teal", "sage", "sand", "peach", "rose", "lavender", "slate")
 
 # share of each hair color for the lightest and the darkest skin; interpolated in between
@@ -69,7 +69,7 @@ def attributes(u: Mapping[str, NDArray[np.float64]], overrides: Mapping[str, Any
     tone = u["skin_tone"] * (0.6 + 0.4 * u["skin_tone"])
     out["skin_tone"] = chosen.get("skin_tone", tone)
     # based on the random skin tone, so that overriding the skin does not change the hair
-    out["hair_colour"] = chosen.get("hair_colour", _hair_colour(u["hair_colour"], tone))
+    out["hair_colour"] = chosen.get("hair_colour", _hair_color(u["hair_colour"], tone))
     out["pose"] = chosen.get("pose", _peaked(u["pose"]))
     out["background"] = chosen.get("background", np.array(BACKGROUNDS)[_index(u["background"], BACKGROUNDS)])
     out["lighting"] = chosen.get("lighting", 2 * u["lighting"] - 1)
@@ -92,10 +92,10 @@ def _index(u: NDArray[np.float64], choices: tuple[str, ...]) -> NDArray[np.int64
     return (u * len(choices)).astype(np.int64)
 
 
-def _hair_colour(u: NDArray[np.float64], tone: NDArray[np.float64]) -> NDArray[np.str_]:
+def _hair_color(u: NDArray[np.float64], tone: NDArray[np.float64]) -> NDArray[np.str_]:
     dark = np.clip((tone - 0.2) / 0.5, 0, 1)[:, None]
     bounds = np.cumsum(_HAIR_LIGHT) * (1 - dark) + np.cumsum(_HAIR_DARK) * dark
-    names: NDArray[np.str_] = np.array(HAIR_COLOURS)[(u[:, None] >= bounds[:, :-1]).sum(1)]
+    names: NDArray[np.str_] = np.array(HAIR_COLORS)[(u[:, None] >= bounds[:, :-1]).sum(1)]
     return names
 
 
@@ -108,9 +108,9 @@ def _column(name: str, value: Any, count: int) -> NDArray[Any]:
         raise UserError(f"overrides: portraits have no attribute {name!r}; {nearest(name, ATTRIBUTES)}")
     column = np.asarray(value)
     if column.ndim > 1 or (column.ndim == 1 and len(column) != count):
-        raise UserError(f"overrides: {name} has shape {column.shape}; expected one value or {count} values")
+        raise UserError(f"overrides: {name} has shape {column.shape}; expected one value or {counted(count, 'value')}")
     column = np.broadcast_to(column, count)
-    choices = {"hair_colour": HAIR_COLOURS, "background": BACKGROUNDS}.get(name)
+    choices = {"hair_colour": HAIR_COLORS, "background": BACKGROUNDS}.get(name)
     if choices:
         unknown = sorted(set(column.astype(str)) - set(choices))
         if unknown:

@@ -24,7 +24,7 @@ from vaekit.data.ingest.loader import load_files
 from vaekit.data.sources.metadata import as_column, as_text
 from vaekit.data.sources.rows import Rows, number_names
 from vaekit.data.splits import SPLIT, named_parts, split_of
-from vaekit.errors import UserError
+from vaekit.errors import UserError, counted
 from vaekit.pixels.byte_ranges import Span
 from vaekit.pixels.image_form import Form
 from vaekit.system.notes import note
@@ -288,7 +288,10 @@ def _labels(
     labels = _texts(splits, column, kept)
     missing = sum(not label for label in labels)
     if missing:
-        note = f"no labels: {missing} of {len(labels)} images have none in the column {column}; a split may have them"
+        note = (
+            f"no labels: {missing:,} of {counted(len(labels), 'image')} have none in the column {column}; a "
+            f"split may have them"
+        )
         return None, None, [note]
     order = getattr(next(iter(splits.values())).features[column], "names", None)
     return labels, [name for name in order if name in set(labels)] if order else None, []

@@ -24,7 +24,7 @@ from vaekit.data.ingest.files import Files
 from vaekit.data.ingest.mapped import empty
 from vaekit.data.sources.rows import Rows, number_names, reshape_pixels
 from vaekit.data.unused_files import unused
-from vaekit.errors import UserError, argument
+from vaekit.errors import UserError, argument, counted
 from vaekit.pixels.byte_ranges import Span
 from vaekit.pixels.image_form import Form
 
@@ -167,7 +167,10 @@ def _read_labels(files: Files, image_name: str, count: int, where: str) -> list[
     numbers = parse_idx(files.need(name), f"{files.where}/{name}")
     _refuse_dimensions(numbers.shape, (1,), f"{files.where}/{name}")
     if len(numbers) != count:
-        raise UserError(f"{where}: {image_name} has {count} images but {len(numbers)} labels; download them again")
+        raise UserError(
+            f"{where}: {image_name} has {counted(count, 'image')} but {counted(len(numbers), 'label')}; download "
+            f"them again"
+        )
     texts = [str(value) for value in range(256)]  # share the strings, because str makes a new one each time
     return [texts[number] for number in numbers.tolist()]
 
@@ -186,7 +189,7 @@ def _part(name: str) -> int:
 def _refuse_dimensions(shape: Sequence[int], dimensions: tuple[int, ...], where: str) -> None:
     if len(shape) not in dimensions:
         kind = "images (3 dimensions)" if 3 in dimensions else "labels (1 dimension)"
-        raise UserError(f"{where} has {len(shape)} dimensions, expected {kind}; pass the file of images")
+        raise UserError(f"{where} has {counted(len(shape), 'dimension')}, expected {kind}; pass the file of images")
 
 
 def _opened(files: Files, name: str) -> AbstractContextManager[tuple[IO[bytes], tuple[int, ...]]]:
@@ -254,7 +257,8 @@ def _count(file: IO[bytes]) -> int:
 def _require_length(length: int, shape: tuple[int, ...], where: str) -> None:
     if length != math.prod(shape):
         raise UserError(
-            f"{where} contains {length} values, but its header declares {math.prod(shape)}; download it again"
+            f"{where} contains {counted(length, 'value')}, but its header declares {math.prod(shape):,}; download it "
+            f"again"
         )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from vaekit.data.sources.metadata import Cells, is_table
 from vaekit.data.splits import split_of
 from vaekit.data.unused_files import unused
+from vaekit.errors import counted
 from vaekit.pixels.decode import IMAGE_ENDINGS
 
 __all__ = ["Layout", "arrange", "is_foreign", "is_image", "root_of", "sort_classes", "thin"]
@@ -85,7 +86,7 @@ def arrange(names: list[str], by_content: frozenset[str] = frozenset()) -> Layou
     layout = Layout(root, images, None, [-1] * len(images), tables)
     foreign = [name for name in inside if is_foreign(name)]
     if foreign:
-        subject = "1 file has" if len(foreign) == 1 else f"{len(foreign)} files have"
+        subject = f"{counted(len(foreign), 'file')} {'has' if len(foreign) == 1 else 'have'}"
         layout.notes.append(f"{subject} an unsupported format, such as {foreign[0]}; convert to JPEG or PNG")
     layout.notes += unused(n for n in names if not (is_image(n) or n in by_content or is_table(n) or is_foreign(n)))
     if _has_splits(images):
@@ -118,7 +119,10 @@ def _apply_splits(layout: Layout) -> None:
     given = [split_of(name.split("/")[0]) if "/" in name else None for name in layout.names]
     left_out = sum(part is None for part in given)
     if left_out:
-        layout.notes.append(f"{left_out} images outside of the train, val and test folders are not used")
+        layout.notes.append(
+            f"{counted(left_out, 'image')} outside of the train, val and test folders "
+            f"{'is' if left_out == 1 else 'are'} not used"
+        )
     layout.names = [name for name, part in zip(layout.names, given, strict=True) if part is not None]
     layout.given = [part for part in given if part is not None]
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vaekit.data.number_inputs import as_dense
-from vaekit.errors import UserError
+from vaekit.errors import UserError, counted
 
 __all__ = ["NAMES", "Target", "Targets", "array_targets", "joined", "plain_target", "targets_of"]
 
@@ -100,7 +100,7 @@ def array_targets(values: np.ndarray, count: int, names: Any, where: str) -> Tar
         table = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
         if len(table) != count:
             raise UserError(
-                f"{where} contains {count} images but {len(table)} rows of attributes; expected one per image"
+                f"{where} contains {counted(count, 'image')} but attributes for {len(table):,}; expected one per image"
             )
         if table.shape[1] > _MOST_ENTRIES:
             raise UserError(
@@ -109,7 +109,10 @@ def array_targets(values: np.ndarray, count: int, names: Any, where: str) -> Tar
         return Targets(attributes=_columns(table.astype(np.float64), names))
     flat = values.reshape(-1)
     if len(flat) != count:
-        raise UserError(f"{where} contains {count} images but {len(flat)} labels; expected one label per image")
+        raise UserError(
+            f"{where} contains {counted(count, 'image')} but {counted(len(flat), 'label')}; expected one label per "
+            f"image"
+        )
     if flat.dtype.kind not in "iubU":
         raise UserError(f"{where} contains labels of type {flat.dtype}; expected whole numbers, strings or floats")
     return Targets([str(value) for value in flat.tolist()])
@@ -130,7 +133,7 @@ def joined(parts: Sequence[Targets], where: str) -> Targets:
 
 def _kind(target: Target) -> str:
     if isinstance(target, np.ndarray):
-        return f"vector of {len(target)} numbers"
+        return f"vector of {counted(len(target), 'number')}"
     kinds = {int: "whole number", bool: "whole number", float: "decimal number", str: "string"}
     return next(kinds[base] for base in type(target).mro() if base in kinds)
 

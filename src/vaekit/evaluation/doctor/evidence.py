@@ -51,12 +51,12 @@ class Thresholds:
     mean_image: float = 0.1
     #: The same; below this much is missing, which is a problem if the loss causes it.
     least_explained: float = 0.7
-    #: The same; below this most is missing, which is a problem if a larger linear code explains it.
+    #: The same; below this most is missing, which is a problem if PCA with more components explains it.
     half_explained: float = 0.5
-    #: Share of the variance by which a linear code of the same size must exceed the model before the model is to blame.
-    #: A larger code must exceed it by twice as much.
+    #: Share of the variance by which PCA of the same size must exceed the model before the model is to blame.
+    #: With more components, it must exceed it by twice as much.
     linear_margin: float = 0.1
-    #: Size of the larger linear code, as a multiple of the latent dimension.
+    #: Number of components of the larger PCA, as a multiple of the latent dimension.
     wider: int = 4
     #: Its smallest size.
     least_wider: int = 16
@@ -239,7 +239,7 @@ class Evidence:
 
     @property
     def is_mean_image(self) -> bool:
-        """Whether reconstructions are no better than the mean image, although a linear code is."""
+        """Whether reconstructions are no better than the mean image, although PCA is."""
         is_learnable = self.linear_explained is None or self.linear_explained > self.explained + LIMITS.linear_margin
         return self.explained < LIMITS.mean_image and is_learnable
 
@@ -250,7 +250,7 @@ class Evidence:
 
     @property
     def wider_size(self) -> int:
-        """Size of the linear code of :attr:`wider_explained`."""
+        """Number of principal components of :attr:`wider_explained`."""
         return max(LIMITS.least_wider, LIMITS.wider * self.latent_dim)
 
     @property

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from vaekit.errors import counted
 from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
 
 __all__ = ["Row", "rows_of"]
@@ -51,10 +52,12 @@ def _rows_of_run(e: Evidence) -> Iterator[Row]:
 
 
 def _rows_of_fit(e: Evidence) -> Iterator[Row]:
-    least = f"at least {100 * LIMITS.mean_image:.3g}, or like a linear code"
+    least = f"at least {100 * LIMITS.mean_image:.3g}, or like PCA"
     yield Row("explained variance, held-out images", 100 * e.explained, "%", least, not e.is_mean_image)
-    yield Row("explained by a linear code of the same size", _percent(e.linear_explained), "%", "", None)
-    yield Row(f"explained by a linear code of {e.wider_size}", _percent(e.wider_explained), "%", "", None)
+    yield Row("explained by PCA of the same size", _percent(e.linear_explained), "%", "", None)
+    yield Row(
+        f"explained by PCA with {counted(e.wider_size or 0, 'component')}", _percent(e.wider_explained), "%", "", None
+    )
     yield Row("PSNR, held-out images", e.psnr_db, "dB", "", None)
     yield _row("train-validation gap, PSNR", e.gap_db, "dB", at_most=LIMITS.most_gap_db)
     if e.train_elbo_nats is not None and e.elbo_nats is not None and e.part != "train":

@@ -26,7 +26,7 @@ from vaekit.config.table import RECIPES, Recipe
 from vaekit.data import Images, Selection, to_float
 from vaekit.data.subsets import held_out, is_trained_on
 from vaekit.errors import UserError
-from vaekit.evaluation.baselines import LinearCode
+from vaekit.evaluation.baselines import PrincipalComponents
 from vaekit.evaluation.doctor.evidence import LIMITS, Evidence
 from vaekit.evaluation.doctor.image_checks import check_images, evenly
 from vaekit.evaluation.doctor.sample_checks import check_samples
@@ -74,8 +74,8 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         curve = curve[: curve.index(best) + 1]  # the weights are those of the best epoch
     pixels = to_float(train[:])
     spread = _mean_square(held, pixels.mean(0))
-    code = LinearCode.of(pixels.flatten(1))
-    linear, wider = _linear(code, held, model.latent_dim)
+    pca = PrincipalComponents.of(pixels.flatten(1))
+    linear, wider = _linear(pca, held, model.latent_dim)
     evidence = Evidence(
         has_density=on_held["rate_nats"] is not None,
         beta=row.beta,
@@ -101,7 +101,7 @@ def examine(model: LatentModel, config: RunConfig, images: Images, lines: Sequen
         rise_db=None if best is None else best.quality_db - curve[-1].quality_db,
         observation_std=model.likelihood.observation_std(),
         **_latents(fit[1], on_train, on_held),
-        **check_samples(model, pixels, train, held, code, config.conditions),
+        **check_samples(model, pixels, train, held, pca, config.conditions),
         linear_explained=linear,
         wider_explained=wider,
         **_recipe(model, row),
@@ -201,11 +201,11 @@ def _share(mean_squared_error: float, whole: float) -> float:
     return 1 - mean_squared_error / whole if whole else 0.0
 
 
-def _linear(code: LinearCode, held: Selection, latent_dim: int) -> tuple[float, float]:
-    """Return the share of held-out variance explained by linear codes, of the latent's size and larger."""
+def _linear(pca: PrincipalComponents, held: Selection, latent_dim: int) -> tuple[float, float]:
+    """Return the share of held-out variance explained by PCA, of the latent's size and larger."""
     images = to_float(held[:]).flatten(1)
     wider = max(LIMITS.least_wider, LIMITS.wider * latent_dim)
-    return code.explained(images, latent_dim), code.explained(images, wider)
+    return pca.explained(images, latent_dim), pca.explained(images, wider)
 
 
 class _OfRecipe(TypedDict):

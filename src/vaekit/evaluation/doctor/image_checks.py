@@ -46,7 +46,7 @@ def check_images(images: Images, trained: np.ndarray, pixels: Tensor) -> ImageEv
         "data_mean": float(pixels.mean()),
         "data_std": float(pixels.std(correction=0)),
         "std_about_mean_image": math.sqrt(variance),
-        "neighbour_correlation": _neighbour_correlation(centered),
+        "neighbour_correlation": _neighbor_correlation(centered),
         "values": math.prod(images.shape),
         "peak": float(centered.abs().flatten(1).amax(1).mean()),
         "distinct": distinct,
@@ -113,7 +113,7 @@ def _contents(images: Selection) -> list[bytes]:
     return [row.numpy().tobytes() for piece in images.split(_MOST_IMAGES) for row in piece]
 
 
-def _neighbour_correlation(centered: Tensor) -> float:
+def _neighbor_correlation(centered: Tensor) -> float:
     """Return the correlation of adjacent pixels in deviations from the mean image ``[N, C, H, W]``; 0 if constant."""
     product = square = 0.0
     for a, b in ((centered[..., 1:], centered[..., :-1]), (centered[..., 1:, :], centered[..., :-1, :])):

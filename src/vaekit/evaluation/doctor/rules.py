@@ -18,7 +18,7 @@ from vaekit.evaluation.doctor.remedies import Remedy
 __all__ = ["RULES", "VERDICTS", "Rule"]
 
 VERDICTS = (
-    *("healthy", "still improving", "collapsed", "over-regularised", "overfitting", "broken data"),
+    *("healthy", "still improving", "collapsed", "over-regularized", "overfitting", "broken data"),
     *("underfitting", "prior mismatch", "condition ignored", "unused level"),
 )
 
@@ -56,7 +56,7 @@ def _is_collapsed(e: Evidence) -> bool:
     return is_empty or e.is_mean_image
 
 
-def _is_over_regularised(e: Evidence) -> bool:
+def _is_over_regularized(e: Evidence) -> bool:
     weight = e.over_weight or 0.0
     is_poor = e.explained < LIMITS.least_explained or (e.active_share or 0.0) < LIMITS.few_active
     return (is_poor and weight > LIMITS.most_over_weight) or (e.beta > 1 and weight > LIMITS.far_over_weight)
@@ -82,14 +82,18 @@ def _explains(e: Evidence) -> str:
         return "reconstructions are worse than the mean image"
     text = f"reconstructions explain {e.explained:.0%} of the variance of held-out images"
     if e.explained < LIMITS.mean_image and e.linear_explained is not None:
-        text += f" (a linear code of the same size explains {max(0.0, e.linear_explained):.0%})"
+        text += f" (PCA of the same size explains {max(0.0, e.linear_explained):.0%})"
     return text
 
 
 def _rate(e: Evidence) -> str:
     if e.rate_nats is None:
         return ""
-    units = "" if e.active_units is None else f" and {e.active_units} of {e.latent_dim} units are active"
+    units = (
+        ""
+        if e.active_units is None
+        else f" and {e.active_units} of {counted(e.latent_dim, 'unit')} {'is' if e.active_units == 1 else 'are'} active"
+    )
     return f", latents carry {e.rate_nats:.1f} nats{units}"
 
 
@@ -97,7 +101,7 @@ def _unused(e: Evidence) -> str:
     """Describe the levels that carry almost nothing."""
     rates = e.level_rates_nats or ()
     carry = " and ".join(f"level {number} carries {rates[number - 1]:.2f} nats" for number in e.unused_levels)
-    return f"{carry}, of {sum(rates):.1f} nats on {len(rates)} levels (level 1 is the top)"
+    return f"{carry}, of {sum(rates):.1f} nats on {counted(len(rates), 'level')} (level 1 is the top)"
 
 
 def _differs(e: Evidence) -> str:
@@ -154,7 +158,8 @@ RULES: tuple[Rule, ...] = (
         "broken data",
         lambda e: e.train_count < LIMITS.fewest_trained,
         lambda e: (
-            f"there are {e.train_count} training images and {e.held_out_count} held-out images: a model memorizes so "
+            f"there {'is' if e.train_count == 1 else 'are'} {counted(e.train_count, 'training image')} and "
+            f"{counted(e.held_out_count, 'held-out image')}: a model memorizes so "
             "few, and metrics on so few held-out images are meaningless."
         ),
         "Add images: a useful latent space needs at least a few hundred of one kind.",
@@ -214,7 +219,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "still improving",
         lambda e: not e.is_finished,
-        lambda e: f"training was stopped after {e.images_seen:,} of {e.total_images:,} images.",
+        lambda e: f"training was stopped after {e.images_seen:,} of {counted(e.total_images, 'image')}.",
         "Run the same command again: it resumes where training stopped.",
         remedies.resume,
     ),
@@ -240,8 +245,8 @@ RULES: tuple[Rule, ...] = (
         remedies.less_pressure,
     ),
     Rule(
-        "over-regularised",
-        _is_over_regularised,
+        "over-regularized",
+        _is_over_regularized,
         lambda e: f"the loss assumes {e.over_weight:.0f} times the actual noise; {_explains(e)}{_rate(e)}.",
         "Reduce the weight of the rate, or learn the observation scale.",
         remedies.less_pressure,
@@ -257,8 +262,8 @@ RULES: tuple[Rule, ...] = (
         "underfitting",
         _has_small_latent,
         lambda e: (
-            f"{_explains(e)}, but a linear code of {e.wider_size} numbers explains {e.wider_explained:.0%}: "
-            f"{e.latent_dim} latent dimensions are too few."
+            f"{_explains(e)}, but PCA with {e.wider_size} components explains {e.wider_explained:.0%}: "
+            f"{counted(e.latent_dim, 'latent dimension')} {'is' if e.latent_dim == 1 else 'are'} too few."
         ),
         "Use a larger latent.",
         remedies.larger_latent,

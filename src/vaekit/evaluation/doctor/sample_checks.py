@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vaekit.config.run_config import Condition
 from vaekit.data import Selection, to_float
-from vaekit.evaluation.baselines import LinearCode, Probe, nearest_square
+from vaekit.evaluation.baselines import PrincipalComponents, Probe, nearest_square
 from vaekit.evaluation.doctor.image_checks import mean_shift
 from vaekit.latent import ops as edit
 from vaekit.model.conditioning import places
@@ -52,7 +52,7 @@ def check_samples(
     pixels: Tensor,
     train: Selection,
     held: Selection,
-    code: LinearCode,
+    pca: PrincipalComponents,
     conditions: Sequence[Condition] = (),
 ) -> SampleEvidence:
     """Return the evidence on samples; empty for a model without a prior.
@@ -62,14 +62,14 @@ def check_samples(
         pixels: The training images ``train`` as floats.
         train: Training images.
         held: Held-out images.
-        code: Linear code of the training images.
+        pca: Principal components of the training images.
         conditions: Conditions of the model.
     """
     if model.drawn_from() is None:
         return {}
     given = held.conditions_of(slice(_CONDITIONED)) if conditions else None
     samples = to_float(edit.generate(model, _SAMPLES)) if given is None else _sampled(model, given)
-    mean, flat = code.mean.view(samples.shape[1:]), samples.flatten(1)
+    mean, flat = pca.mean.view(samples.shape[1:]), samples.flatten(1)
     images = pixels.flatten(1)
     rebuilt = _reconstructed(model, held).flatten(1)
     near, whole = nearest_square(rebuilt, images), float(rebuilt.var(0, correction=0).mean())
@@ -79,7 +79,7 @@ def check_samples(
         "sample_shift": mean_shift(mean, float(pixels.var(0, correction=0).mean()), samples.mean(0)),
         "sample_distance": nearest_square(flat, images) / near if near else None,
         "sample_variety": float(flat.var(0, correction=0).mean()) / whole if whole else None,
-        "obedience": None if given is None else _obedience(images, train, held, flat, code, conditions),
+        "obedience": None if given is None else _obedience(images, train, held, flat, pca, conditions),
     }
 
 
@@ -108,7 +108,7 @@ def _obedience(
     train: Selection,
     held: Selection,
     samples: Tensor,
-    code: LinearCode,
+    pca: PrincipalComponents,
     conditions: Sequence[Condition],
 ) -> float | None:
     """Return None if no condition is visible in images, because then it cannot be judged."""
@@ -120,7 +120,7 @@ def _obedience(
         columns, known = of_held[:, values], of_held[:, is_known, None] > 0
         if int(known.sum()) < _FEWEST_KNOWN:
             continue
-        probe = Probe.of(code, images, of_train[:, values], of_train[:, is_known, None] > 0)
+        probe = Probe.of(pca, images, of_train[:, values], of_train[:, is_known, None] > 0)
         by_image = float(probe.agreement(others, columns, known).mean())
         if by_image > _VISIBLE:
             ratios.append(float(probe.agreement(samples, columns, known).mean()) / by_image)

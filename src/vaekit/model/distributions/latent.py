@@ -142,14 +142,14 @@ class Mixture(LatentDistribution):
     def moments(self) -> FullNormal:
         """The normal with the mean and the covariance of the mixture."""
         weights, mean = self.log_weights.exp().unsqueeze(-1), self.components.mean
-        centre = (weights * mean).sum(0)
-        spread = (mean - centre).mT @ (weights * (mean - centre))
+        center = (weights * mean).sum(0)
+        spread = (mean - center).mT @ (weights * (mean - center))
         if isinstance(self.components, FullNormal):
             factor = self.components.factor
             within = (weights.unsqueeze(-1) * (factor @ factor.mT)).sum(0)
         else:
             within = torch.diag((weights * self.components.variance).sum(0))
-        return FullNormal.of(centre, spread + within)
+        return FullNormal.of(center, spread + within)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density per vector ``[..., L]`` → ``[...]``, nats."""

@@ -103,10 +103,10 @@ class DiscretizedLogisticMixture(PixelDistribution):
         if self.coefficients is None:
             means = _clamped_mean(F.softplus, self.location, self.component_log_scale)
         else:
-            means = self._means_of_colours(weight)
+            means = self._means_of_colors(weight)
         return (weight.unsqueeze(-3) * means).sum(-4)
 
-    def _means_of_colours(self, weight: Tensor) -> Tensor:
+    def _means_of_colors(self, weight: Tensor) -> Tensor:
         """The expectation ``[..., K, C, H, W]`` under each component.
 
         Where a color hardly varies, later colors depend on its expectation alone. After training, that is nearly
@@ -196,9 +196,9 @@ def _log_logistic_bin(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
     This equals log[σ(a) − σ(b)], but does not subtract numbers that are nearly equal far from the location.
     """
     level, rate = _byte(x), (-log_scale).exp()
-    centre, width = (level / 255 - location) * rate, rate / 255
-    below = F.logsigmoid(centre + width / 2).masked_fill(level == 255, 0)
-    above = F.logsigmoid(width / 2 - centre).masked_fill(level == 0, 0)
+    center, width = (level / 255 - location) * rate, rate / 255
+    below = F.logsigmoid(center + width / 2).masked_fill(level == 255, 0)
+    above = F.logsigmoid(width / 2 - center).masked_fill(level == 0, 0)
     between = torch.log(-torch.expm1(-width))
     return below + above + torch.where(_is_edge(level), torch.zeros_like(between), between)
 
@@ -214,8 +214,8 @@ def _log_normal_bin(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
     erfcx(t) = e^(t²) erfc(t) is the scaled tail. The bins at the edges have no other end.
     """
     level, rate = _byte(x), (-log_scale).exp()
-    centre, width = (level / 255 - location) * rate, rate / 255
-    outward = torch.where(level == 0, -centre, torch.where(level == 255, centre, centre.abs()))
+    center, width = (level / 255 - location) * rate, rate / 255
+    outward = torch.where(level == 0, -center, torch.where(level == 255, center, center.abs()))
     near = outward - width / 2
     inner, outer = near.clamp(max=0), near.clamp(min=0)  # keeps each branch finite where the other is used
     is_edge = _is_edge(level)

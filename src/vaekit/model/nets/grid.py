@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.config.recipe import Recipe
+from vaekit.errors import argument
 from vaekit.model.contracts import LatentShape, Network, Reach, Shape
 from vaekit.model.nets.resnet import FINEST_PATCH, Fold, ResBlock, unfold, widths_of
 from vaekit.pixels.sizes import suggested
@@ -117,11 +118,14 @@ class GridNet(Network):
             sizes = f"{wanted.arguments} ({wanted.reason})" if wanted.fit != "crop" else wanted.arguments
             return f"net=grid needs sides from {_SMALLEST} to {_LARGEST} pixels, but {images}; give {sizes}"
         if downsampling not in _DOWNSAMPLINGS:
-            return f"downsampling={downsampling}: expected 4, 8 or 16"
+            return f"{argument('downsampling', downsampling)}: expected 4, 8 or 16"
         if downsampling > min(height, width):
-            return f"downsampling={downsampling}: a cell would be larger than an image: {images}; set downsampling=4"
+            return (
+                f"{argument('downsampling', downsampling)}: a cell would be larger than an image: {images}; "
+                f"give {argument('downsampling', 4)}"
+            )
         if patch is None or downsampling % patch:
-            return f"patch={patch}: does not divide downsampling={downsampling}; leave it out"
+            return f"{argument('patch', patch)}: does not divide downsampling={downsampling}; leave it out"
         return None
 
     @property

@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 from vaekit.config.capabilities import serves
-from vaekit.errors import storable
+from vaekit.errors import counted, storable
 from vaekit.model import registry
 from vaekit.runs.report.facts import Facts, Quantity, number
 
@@ -78,7 +78,8 @@ def limits(facts: Facts) -> list[str]:
     ]
     if facts.config.data.train_images < 1000:
         sentences.append(
-            f"It was trained on only {facts.config.data.train_images:,} images and may reproduce parts of them; "
+            f"It was trained on only {counted(facts.config.data.train_images, 'image')} and may reproduce parts of "
+            f"them; "
             "consider this before sharing it."
         )
     if facts.has_density:
@@ -119,8 +120,8 @@ def _about(facts: Facts) -> str:
     epochs = "1 epoch" if facts.epochs == 1 else f"{facts.epochs:.3g} epochs"
     text = (
         f"{kind} for {data.size[0]}×{data.size[1]} {_plain(facts.colors)} images with {row.latents} "
-        f"and {facts.parameters:,} parameters, trained with vaekit for {epochs} "
-        f"({facts.images_seen:,} images seen)."
+        f"and {counted(facts.parameters, 'parameter')}, trained with vaekit for {epochs} "
+        f"({counted(facts.images_seen, 'image')} seen)."
     )
     if not row.summary or not row.paper:
         return text

@@ -14,7 +14,7 @@ import torch
 
 from vaekit.config.run_config import RunConfig
 from vaekit.config.table import Recipe
-from vaekit.errors import printable, storable
+from vaekit.errors import counted, printable, storable
 from vaekit.evaluation.doctor.diagnosis import Diagnosis, diagnose
 from vaekit.evaluation.doctor.next_command import next_command
 from vaekit.evaluation.metrics import LEVEL_RATE
@@ -186,7 +186,7 @@ class Facts:
         """The images that :attr:`numbers` were measured on: ``1,000 test images``, ``all 40 images``."""
         part, count = self.numbers.get("part"), self.numbers.get("images")
         if part == "all":
-            return "all images" if count is None else f"all {count:,} images"
+            return "all images" if count is None else f"all {counted(count, 'image')}"
         return f"{'the' if count is None else format(count, ',')} {part_name(part)} images"
 
     @property

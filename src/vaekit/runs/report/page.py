@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from vaekit._version import __version__
-from vaekit.errors import storable
+from vaekit.errors import counted, storable
 from vaekit.runs.report.card import cli_example, limits, python_example
 from vaekit.runs.report.curves import draw, panels
 from vaekit.runs.report.facts import QUANTITIES, Facts, Quantity, number, part_name
@@ -44,7 +44,8 @@ def _head(facts: Facts) -> str:
     kind = facts.colors
     dek = (
         f"{data.size[0]}×{data.size[1]} {kind} images in {row.latents}. "
-        f"{facts.parameters:,} parameters, {facts.images_seen:,} images seen ({_epochs(facts.epochs)})."
+        f"{counted(facts.parameters, 'parameter')}, {counted(facts.images_seen, 'image')} seen "
+        f"({_epochs(facts.epochs)})."
     )
     notes = "".join(f"<li>{escape(str(note))}</li>" for note in facts.config.notes)
     return (

@@ -23,7 +23,7 @@ def fit_prior(run: RunContext, kind: str, components: int | None, seed: int) -> 
 def _fitted(run: RunContext, kind: str, components: int | None, seed: int) -> Result:
     if kind == "none":
         run.model.fitted_prior = None
-        return Result(numbers={"forgotten": run.leads and forget_fitted(run.path)})
+        return Result(numbers={"removed": run.leads and forget_fitted(run.path)})
     if run.config.conditions:
         raise UserError(
             f"fit-prior: the prior of recipe {run.recipe.name!r} depends on the condition, but a density fitted to all "

@@ -30,7 +30,7 @@ def generate(
     fitted = run.model.fitted_prior is not None
     if not fitted:
         run.caution("generate")
-    return Result(sheet_of(pixels), {"drawn_from": "what fit-prior fitted to the codes"} if fitted else {})
+    return Result(sheet_of(pixels), {"drawn_from": "the prior that fit-prior fitted to the latents"} if fitted else {})
 
 
 def decode(run: RunContext, latents: Any) -> Result:

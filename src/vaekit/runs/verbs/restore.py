@@ -55,7 +55,7 @@ def inpaint(run: RunContext, images: Any, hidden: Any, seed: int) -> Tensor:
     needs_latents = run.model.latent == "codes"
     stored = run.stored() if needs_latents else runs.load_latents(run.path, run.model.latent_dim)
     latents = stored[0]["latents"] if stored else None
-    filled = filling.inpaint(run.model, given.float(), mask, seed=seed, codes=latents)
+    filled = filling.inpaint(run.model, given.float(), mask, seed=seed, latents=latents)
     return torch.where(mask, ops.finite(filled, "pictures").to(given.dtype), given)
 
 

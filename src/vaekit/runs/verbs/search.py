@@ -22,7 +22,7 @@ from vaekit.latent.latents_file import check_latents_file, write_latents
 from vaekit.runs.context import RunContext, files_of
 from vaekit.runs.result import Result
 
-__all__ = ["codes", "map_", "neighbors", "save_codes"]
+__all__ = ["codes", "map_", "neighbors", "save_latents"]
 
 _MOST_QUERIES = 10
 _MOST_SHOWN = 20  # neighbors per image on a sheet
@@ -92,7 +92,7 @@ def codes(run: RunContext, data: Any) -> Tensor:
     return encode_codes(run.model, run.pixels(data))
 
 
-def save_codes(run: RunContext, out: Path, data: Any, split: str | None) -> Result:
+def save_latents(run: RunContext, out: Path, data: Any, split: str | None) -> Result:
     """Write names, labels, and latents or codes as .npz, .parquet or .csv."""
     run.needs("encode")
     check_latents_file(out)

@@ -47,9 +47,9 @@ def traverse(
     labels = [f"{axis.name}  {axis.size:.1f}" for axis in active]
     labels += [f"{axis.name}  {axis.size:.0%}" for axis in principal]
     numbers = {
-        "levels": {axis.name: axis.size for axis in active},
+        "change_in_gray_levels": {axis.name: axis.size for axis in active},
         "variance_shares": {axis.name: axis.size for axis in principal},
-        "reach": reach,
+        "reach_in_standard_deviations": reach,
     }
     return Result(Sheet(ops.decode(run.model, rows), steps, row_labels=tuple(labels)), numbers)
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { affine, fromText, linear, moved, nearest, normals, spherical, take, toText } from '../src/codes';
+import { affine, fromText, linear, moved, nearest, normals, spherical, take, toText } from '../src/latents';
 
-const code = (...values: number[]): Float32Array => Float32Array.from(values);
+const latent = (...values: number[]): Float32Array => Float32Array.from(values);
 
-describe('codes', () => {
+describe('latents', () => {
   test('move along what they are given', () => {
-    expect([...moved(code(1, 2), [[2, [1, 0]], [-1, [0, 4]]])]).toEqual([3, -2]);
+    expect([...moved(latent(1, 2), [[2, [1, 0]], [-1, [0, 4]]])]).toEqual([3, -2]);
   });
 
   test('an affine map is noise times factor plus mean, rows first', () => {
@@ -13,25 +13,25 @@ describe('codes', () => {
   });
 
   test('both paths meet their ends', () => {
-    const [a, b] = [code(3, 0), code(0, 1)];
+    const [a, b] = [latent(3, 0), latent(0, 1)];
     for (const path of [linear, spherical]) {
       for (const [t, end] of [[0, a], [1, b]] as const) path(a, b, t).forEach((value, i) => expect(value).toBeCloseTo(end[i], 6));
     }
   });
 
   test('half of a great circle has the mean length and direction', () => {
-    const half = spherical(code(3, 0), code(0, 1), 0.5);
+    const half = spherical(latent(3, 0), latent(0, 1), 0.5);
     expect(Math.hypot(...half)).toBeCloseTo(2, 6);
     expect(half[0]).toBeCloseTo(half[1], 6);
   });
 
   test('where there is no circle the way is straight', () => {
-    expect([...spherical(code(1, 0), code(-1, 0), 0.5)]).toEqual([0, 0]);
-    expect([...spherical(code(0, 0), code(2, 0), 0.5)]).toEqual([1, 0]);
+    expect([...spherical(latent(1, 0), latent(-1, 0), 0.5)]).toEqual([0, 0]);
+    expect([...spherical(latent(0, 0), latent(2, 0), 0.5)]).toEqual([1, 0]);
   });
 
-  test('neighbours come by distance, of equal ones the first row first', () => {
-    const table = code(0, 0, 3, 4, 1, 0, 1, 0);
+  test('neighbors come by distance, of equal ones the first row first', () => {
+    const table = latent(0, 0, 3, 4, 1, 0, 1, 0);
     expect(nearest(table, [0, 0], 3)).toEqual([{ row: 0, distance: 0 }, { row: 2, distance: 1 }, { row: 3, distance: 1 }]);
   });
 
@@ -47,10 +47,10 @@ describe('codes', () => {
     expect(take(normals(8), 5)).not.toEqual(numbers.slice(0, 5));
   });
 
-  test('a code survives an address; what is none is refused', () => {
-    const all = code(0, -1.5, 3e-20, 1e30);
+  test('a latent survives an address; what is none is refused', () => {
+    const all = latent(0, -1.5, 3e-20, 1e30);
     expect(fromText(toText(all), 4)).toEqual(all);
     expect(toText(all)).toMatch(/^[\w-]+$/);
-    for (const text of ['', '***', toText(code(1)), toText(code(1, 2, 3, Number.NaN))]) expect(fromText(text, 4)).toBeNull();
+    for (const text of ['', '***', toText(latent(1)), toText(latent(1, 2, 3, Number.NaN))]) expect(fromText(text, 4)).toBeNull();
   });
 });

@@ -1,23 +1,23 @@
-/** Arithmetic of codes: plain arrays of numbers, one code each. */
+/** Arithmetic of latents: plain arrays of numbers, one latent each. */
 
-export type Code = Float32Array;
+export type Latent = Float32Array;
 
 /** start + Σ weight · step. */
-export function moved(start: Code, steps: Iterable<readonly [number, ArrayLike<number>]>): Code {
+export function moved(start: Latent, steps: Iterable<readonly [number, ArrayLike<number>]>): Latent {
   const sum = Float64Array.from(start);
   for (const [weight, step] of steps) for (let i = 0; i < sum.length; i++) sum[i] += weight * step[i];
   return Float32Array.from(sum);
 }
 
-/** noise @ factor + mean, as the artefact describes its prior. */
-export function affine(noise: ArrayLike<number>, factor: ArrayLike<ArrayLike<number>>, mean: ArrayLike<number>): Code {
+/** noise @ factor + mean, as the artifact describes its prior. */
+export function affine(noise: ArrayLike<number>, factor: ArrayLike<ArrayLike<number>>, mean: ArrayLike<number>): Latent {
   const sum = Float64Array.from(mean);
   for (let i = 0; i < noise.length; i++) for (let j = 0; j < sum.length; j++) sum[j] += noise[i] * factor[i][j];
   return Float32Array.from(sum);
 }
 
-/** The straight line from one code to another, at `t` of its length. */
-export function linear(from: Code, to: Code, t: number): Code {
+/** The straight line from one latent to another, at `t` of its length. */
+export function linear(from: Latent, to: Latent, t: number): Latent {
   return from.map((value, i) => value + t * (to[i] - value));
 }
 
@@ -25,8 +25,8 @@ export function linear(from: Code, to: Code, t: number): Code {
  * Shoemake (1985): on the great circle between both directions; lengths change in equal steps. Straight where the
  * directions are the same or opposite, or one has no length.
  */
-export function spherical(from: Code, to: Code, t: number): Code {
-  const lengths = [from, to].map((code) => Math.hypot(...code));
+export function spherical(from: Latent, to: Latent, t: number): Latent {
+  const lengths = [from, to].map((latent) => Math.hypot(...latent));
   if (!lengths[0] || !lengths[1]) return linear(from, to, t);
   let cosine = 0;
   for (let i = 0; i < from.length; i++) cosine += (from[i] / lengths[0]) * (to[i] / lengths[1]);
@@ -37,7 +37,7 @@ export function spherical(from: Code, to: Code, t: number): Code {
   return from.map((value, i) => (weights[0] * value) / lengths[0] + (weights[1] * to[i]) / lengths[1]);
 }
 
-/** The `count` rows of a table of codes that are nearest to one, nearest first, with their distances. */
+/** The `count` rows of a table of latents that are nearest to one, nearest first, with their distances. */
 export function nearest(table: Float32Array, to: ArrayLike<number>, count: number): { row: number; distance: number }[] {
   const length = to.length;
   const found = Array.from({ length: table.length / length }, (_, row) => {
@@ -70,18 +70,18 @@ export function take(numbers: Generator<number, never>, count: number): Float32A
   return Float32Array.from({ length: count }, () => numbers.next().value);
 }
 
-/** A code as text for an address, and back; null if it is not one of this length with finite numbers. */
-export function toText(code: Code): string {
-  const bytes = new Uint8Array(code.buffer, code.byteOffset, code.byteLength);
+/** A latent as text for an address, and back; null if it is not one of this length with finite numbers. */
+export function toText(latent: Latent): string {
+  const bytes = new Uint8Array(latent.buffer, latent.byteOffset, latent.byteLength);
   return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
 }
 
-export function fromText(text: string, length: number): Code | null {
+export function fromText(text: string, length: number): Latent | null {
   try {
     const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
     if (bytes.length !== 4 * length) return null;
-    const code = new Float32Array(bytes.buffer);
-    return code.every(Number.isFinite) ? code : null;
+    const latent = new Float32Array(bytes.buffer);
+    return latent.every(Number.isFinite) ? latent : null;
   } catch {
     return null;
   }
