@@ -11,7 +11,7 @@ TABLE = Table(
         Mutant("return -log_px.masked_fill(hidden, 0.0)", "return log_px.masked_fill(hidden, 0.0)", "visible pixels that are made improbable"),
         Mutant("log_px.masked_fill(hidden, 0.0)", "log_px.masked_fill(~hidden, 0.0)", "the hidden pixels are read"),
         Mutant("px.log_prob_map(x) * px.widening(_TRUSTED_SCALE).to(x.device)", "px.log_prob_map(x)", "a sharp likelihood is trusted"),
-        Mutant("-around.log_prob(latent - z)", "-around.log_prob(code)", "held by the mean of all latents"),
+        Mutant("-around.log_prob(latent - z)", "-around.log_prob(latent)", "held by the mean of all latents"),
         Mutant("lambda z: -prior.log_prob(z)", "lambda z: prior.log_prob(z)", "improbable latents"),
         Mutant("0.5 * z[..., size:].square().sum(-1) -", "z[..., size:].square().sum(-1) -", "the finer levels are held twice"),
         Mutant("0.5 * z[..., size:].square().sum(-1) - around", "0.5 * z.square().sum(-1) - around", "the top level is held by the prior too"),
