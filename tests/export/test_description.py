@@ -48,6 +48,10 @@ EARLY: dict[str, Any] = {
 }  # fmt: skip
 
 
+#: The same of a model with discrete codes.
+WITH_CODES: dict[str, Any] = EARLY | {"codes": {"rows": 8, "columns": 4, "count": 512}}
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Return the path of every value, including containers."""
     if path:
@@ -74,7 +78,7 @@ def written(folder: Path, content: bytes | Any) -> Path:
     return folder
 
 
-PLACES = list(places(EARLY))
+PLACES = list(places(WITH_CODES))
 NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -1, 0, 2**16 + 1, 1e308, 2**63])
 PLAIN = st.none() | st.booleans() | NUMBERS | st.text() | st.just("\ud800\x00")
 VALUES = st.recursive(
@@ -103,14 +107,14 @@ def test_early_exports_are_read(tmp_path: Path) -> None:
 def test_any_value_anywhere_is_read_or_refused(
     place: tuple[Any, ...], value: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    is_sound(written(tmp_path_factory.getbasetemp(), put(EARLY, place, value)))
+    is_sound(written(tmp_path_factory.getbasetemp(), put(WITH_CODES, place, value)))
 
 
 @pytest.mark.parametrize("wrong", [{}, [], "text", True, -1, 0.5, float("nan"), float("inf"), "\ud800"], ids=repr)
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
 def test_no_place_takes_everything(place: tuple[Any, ...], wrong: Any, tmp_path: Path) -> None:
     """A field accepts few of these values; no field accepts NaN or infinity."""
-    takes = is_sound(written(tmp_path, put(EARLY, place, wrong)))
+    takes = is_sound(written(tmp_path, put(WITH_CODES, place, wrong)))
     if isinstance(wrong, float) and not math.isfinite(wrong):
         assert not takes
 
@@ -123,13 +127,13 @@ OPTIONAL |= {"held_out", "held_out_from", "source"}
 
 @pytest.mark.parametrize("place", KEYS, ids=str)
 def test_missing_and_unknown_keys_are_named(place: tuple[Any, ...], tmp_path: Path) -> None:
-    inside = EARLY
+    inside = WITH_CODES
     for key in place[:-1]:
         inside = inside[key]
     without = {key: value for key, value in inside.items() if key != place[-1]}
-    assert is_sound(written(tmp_path, put(EARLY, place[:-1], without))) == (place[-1] in OPTIONAL)
+    assert is_sound(written(tmp_path, put(WITH_CODES, place[:-1], without))) == (place[-1] in OPTIONAL)
     with pytest.raises(UserError, match="unknown key 'more'"):
-        read_description(written(tmp_path, put(EARLY, (*place[:-1], "more"), 1)))
+        read_description(written(tmp_path, put(WITH_CODES, (*place[:-1], "more"), 1)))
 
 
 @pytest.mark.parametrize(
@@ -142,6 +146,7 @@ def test_missing_and_unknown_keys_are_named(place: tuple[Any, ...], tmp_path: Pa
         ({"prior": EARLY["prior"] | {"factor": [[1.0, float("nan")], [0, 1]]}}, r"prior\.factor\[0\]\[1\] = nan"),
         ({"prior": EARLY["prior"] | {"mean": [10**400, 0]}}, "model.json"),
         ({"directions": {"a": {"vector": [], "method": "x", "accuracy": 2}}}, "directions.a.method = 'x'"),
+        ({"codes": {"rows": 8, "columns": 0, "count": 4}}, "codes.columns = 0"),
         ({"directions": {"a": 1}}, "has 1 where a JSON object was expected"),
     ],
 )

@@ -226,5 +226,7 @@ def test_in_training_a_codebook_has_moved_before_it_is_used() -> None:
 def test_tokens_have_the_latents_that_they_came_from(recipe: str) -> None:
     model = build_model(override(get(recipe), {"width": 8}), (1, 16, 24)).eval()
     qz = model.encode(torch.rand(3, 1, 16, 24))
-    assert torch.equal(model.posterior.latents_of(qz.tokens.unflatten(1, model.posterior.grid[1:])), qz.mean)
+    tokens = qz.tokens.unflatten(1, model.posterior.grid[1:])
+    assert torch.equal(model.posterior.latents_of(tokens), qz.mean)
+    assert torch.equal(model.posterior.tokens_of(qz.mean), tokens)
     assert len(qz.tokens.unique()) > 1

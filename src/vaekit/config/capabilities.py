@@ -54,7 +54,7 @@ NEEDS: dict[str, Need] = {
     "evaluate": Need(_ANY),
     "factors": Need(_ANY, remarks=_SUMMARY),  # of evaluate
     "score": Need(_ANY, remarks=_ALL),
-    "export": Need(_NUMBERS),
+    "export": Need(_ANY, remarks={"codes": "without the prior"}),
     "explore": Need(_NUMBERS),
     "fit-prior": Need(("vector",)),
     "doctor": Need(_ANY),

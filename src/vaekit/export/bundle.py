@@ -2,6 +2,7 @@
 
     encoder.onnx   image float32 [N, C, H, W] in [0, 1] → mean [N, L], log_variance [N, L] (an autoencoder: only mean)
     decoder.onnx   latent float32 [N, L] → image float32 [N, C, H, W] in [0, 1]
+                   of discrete codes: image → codes int64 [N, rows, columns], and codes → image; without their prior
     prior.onnx     noise float32 [N, L + 1], standard normal → latent [N, L], if the prior is not normal
     model.json     preprocessing, prior, directions, and the measured differences from PyTorch
     check.npz      inputs that reveal nothing about the training images, and PyTorch's outputs
@@ -23,7 +24,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,25 @@ from vaekit.errors import UserError
 from vaekit.export.description import PRIOR, Description, read_description
 from vaekit.system.regular_files import odd_kind, open_plain, read_plain
 
-__all__ = ["SUMS", "TOLERANCES", "Session", "differences", "digest_of", "sums_of", "verify"]
+__all__ = [
+    "CODE_SHARES",
+    "SUMS",
+    "TOLERANCES",
+    "Session",
+    "allowed_in",
+    "differences",
+    "digest_of",
+    "sums_of",
+    "verify",
+]
 
 SUMS = "SHA256SUMS"
 
 #: Largest allowed differences from PyTorch: latents in units of 1 + |latent|, pictures on the [0, 1] scale.
 TOLERANCES = {"fp32": {"latents": 1e-4, "pictures": 1e-4}, "fp16": {"latents": 0.05, "pictures": 2 / 255}}
+
+#: Largest allowed share of discrete codes that differ from PyTorch's.
+CODE_SHARES = {"fp32": 0.02, "fp16": 0.1}
 
 _MOST_TEXT_BYTES = 1 << 26  # of SHA256SUMS
 _MOST_CHECK_BYTES = 1 << 30  # of check.npz, uncompressed
@@ -75,13 +89,14 @@ class Session:
             ) from error
 
     def encode(self, images: np.ndarray) -> list[np.ndarray]:
-        """Return mean and log-variance, or only the mean, of float32 images ``[N, C, H, W]``."""
+        """Return mean and log-variance, only the mean, or codes, of float32 images ``[N, C, H, W]``."""
         result: list[np.ndarray] = self._networks["encoder"].run(None, {"image": images})
         return result
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """Decode latents ``[N, L]`` to float32 pictures ``[N, C, H, W]``."""
-        result: np.ndarray = self._networks["decoder"].run(None, {"latent": latents})[0]
+        """Decode latents ``[N, L]``, or codes ``[N, rows, columns]``, to float32 pictures ``[N, C, H, W]``."""
+        name = "latent" if latents.dtype.kind == "f" else "codes"
+        result: np.ndarray = self._networks["decoder"].run(None, {name: latents})[0]
         return result
 
     def draw(self, noise: np.ndarray) -> np.ndarray:
@@ -99,11 +114,15 @@ def differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[st
         session: The networks.
         expected: The inputs ``images`` and ``latents``, and PyTorch's outputs ``mean``, ``pictures`` (of ``latents``),
             ``round_trips`` (pictures of ``mean``) and, if there is one, ``log_variance``. If the prior is a network,
-            also its input ``noise`` and output ``drawn``.
+            also its input ``noise`` and output ``drawn``. For discrete codes: ``images``, ``codes``,
+            ``sampled_codes``, ``pictures`` (of ``sampled_codes``) and ``round_trips`` (of ``codes``).
 
     Returns:
-        ``latents`` in units of 1 + |latent|, and ``pictures`` on the [0, 1] scale.
+        ``latents`` in units of 1 + |latent|, or ``codes``, the share of discrete codes that differ; and ``pictures`` on
+        the [0, 1] scale.
     """
+    if "codes" in expected:
+        return _code_differences(session, expected)
     outputs = session.encode(expected["images"])
     targets = [expected[name] for name in ("mean", "log_variance") if name in expected]
     if len(outputs) != len(targets):
@@ -115,10 +134,29 @@ def differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[st
         np.abs(session.decode(expected["latents"]) - expected["pictures"]),
         np.abs(session.decode(outputs[0]) - expected["round_trips"]),
     ]
-    return {
-        name: float(np.max([np.nan_to_num(part, nan=np.inf).max() for part in parts]))
-        for name, parts in (("latents", latents), ("pictures", pictures))
-    }
+    return {"latents": _largest(latents), "pictures": _largest(pictures)}
+
+
+def _code_differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the differences of the networks of a model with discrete codes."""
+    (found, *more), codes = session.encode(expected["images"]), expected["codes"]
+    if more or found.dtype.kind != "i" or found.shape != codes.shape:
+        raise UserError("the encoder does not return codes of the expected shape; export the run again")
+    pictures = [
+        np.abs(session.decode(expected["sampled_codes"]) - expected["pictures"]),
+        np.abs(session.decode(codes) - expected["round_trips"]),
+    ]
+    return {"codes": float((found != codes).mean()), "pictures": _largest(pictures)}
+
+
+def _largest(parts: Sequence[np.ndarray]) -> float:
+    return float(np.max([np.nan_to_num(part, nan=np.inf).max() for part in parts]))
+
+
+def allowed_in(precision: str, has_codes: bool) -> dict[str, float]:
+    """Return the largest allowed differences from PyTorch, for a model with discrete codes or with latents."""
+    allowed = TOLERANCES[precision]
+    return {"codes": CODE_SHARES[precision], "pictures": allowed["pictures"]} if has_codes else allowed
 
 
 def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
@@ -143,9 +181,8 @@ def verify(folder: str | Path, digest: str | None = None) -> dict[str, Any]:
         raise UserError(f"{folder}: its digest is {actual}, not {digest}; it is another export")
     _check_names(folder, sums)
     _check_sums(folder, sums)
-    precision, off = _computed_apart(folder)
-    allowed = TOLERANCES[precision]
-    allowed = TOLERANCES[precision]
+    precision, has_codes, off = _computed_apart(folder)
+    allowed = allowed_in(precision, has_codes)
     for name, value in off.items():
         if value > allowed[name]:
             raise UserError(
@@ -186,8 +223,10 @@ def _check_sums(folder: Path, sums: Mapping[str, str]) -> None:
         raise UserError(f"{folder / SUMS} has been changed; export the run again")
 
 
-def _computed_apart(folder: Path) -> tuple[str, dict[str, float]]:
-    """Return precision and differences of an export, computed by a process with limited time and memory.
+def _computed_apart(folder: Path) -> tuple[str, bool, dict[str, float]]:
+    """Return the precision of an export, whether it has codes, and its differences from PyTorch.
+
+    They are computed by a process with limited time and memory.
 
     A stranger's network may run forever or request any amount of memory.
 
@@ -217,7 +256,7 @@ def _computed_apart(folder: Path) -> tuple[str, dict[str, float]]:
         ) from error
     if "error" in result:
         raise UserError(result["error"])
-    return result["precision"], result["off"]
+    return result["precision"], result["has_codes"], result["off"]
 
 
 def _answer(folder: Path) -> None:
@@ -229,7 +268,8 @@ def _answer(folder: Path) -> None:
         _check_prior(folder, described, expected)
         _check_shapes(folder, described, expected)
         off = differences(Session(folder, threads=_FEW), expected)
-        result: dict[str, Any] = {"precision": described.precision, "off": off}
+        has_codes = described.codes is not None
+        result: dict[str, Any] = {"precision": described.precision, "has_codes": has_codes, "off": off}
     except UserError as error:
         result = {"error": str(error)}
     except Exception as error:  # a stranger's file may raise anything in numpy, json or onnxruntime
@@ -317,6 +357,9 @@ def _check_prior(folder: Path, described: Description, expected: Mapping[str, np
 
 def _check_shapes(folder: Path, described: Description, expected: Mapping[str, np.ndarray]) -> None:
     """Check that the shapes in model.json are those of the networks."""
+    if described.codes is not None or "codes" in expected:
+        _check_codes(folder, described, expected)
+        return
     image, prior = described.image, described.prior
     declared = (image.channels, image.height, image.width)
     vectors: list[Sized] = [direction.vector for direction in described.directions.values()]
@@ -324,11 +367,25 @@ def _check_shapes(folder: Path, described: Description, expected: Mapping[str, n
         vectors += [prior.mean, *([prior.factor, *prior.factor] if prior.factor else [])]
     if "drawn" in expected:
         vectors += [*expected["drawn"]]
-    for what, shape, required in (
-        ("images", declared, expected["images"].shape[1:]),
-        ("latents", {described.latent_dim, *map(len, vectors)}, {expected["latents"].shape[1]}),
-    ):
-        if shape != required:
-            raise UserError(
-                f"{folder / 'model.json'} describes other {what} than its networks use; export the run again"
-            )
+    _check_described(folder, "images", declared == expected["images"].shape[1:])
+    sizes = {described.latent_dim, *map(len, vectors)}
+    _check_described(folder, "latents", sizes == {expected["latents"].shape[1]})
+
+
+def _check_codes(folder: Path, described: Description, expected: Mapping[str, np.ndarray]) -> None:
+    """Check that model.json describes the codes that the networks use, and no prior or directions of vectors."""
+    image, grid = described.image, described.codes
+    declared = (image.channels, image.height, image.width)
+    _check_described(folder, "images", declared == expected["images"].shape[1:])
+    if grid is None or not {"codes", "sampled_codes"} <= expected.keys():
+        raise UserError(f"{folder / 'model.json'} or {folder / 'check.npz'} lacks the codes; export the run again")
+    arrays = [expected["codes"], expected["sampled_codes"]]
+    fits = all(array.dtype == np.int64 and array.shape[1:] == (grid.rows, grid.columns) for array in arrays)
+    fits = fits and all(((array >= 0) & (array < grid.count)).all() for array in arrays)
+    fits = fits and described.latent_dim % (grid.rows * grid.columns) == 0
+    _check_described(folder, "codes", fits and described.prior is None and not described.directions)
+
+
+def _check_described(folder: Path, what: str, fits: bool) -> None:
+    if not fits:
+        raise UserError(f"{folder / 'model.json'} describes other {what} than its networks use; export the run again")

@@ -48,6 +48,15 @@ class PriorFacts:
 
 
 @dataclass(frozen=True)
+class CodeFacts:
+    """The discrete codes of an image: ``rows`` times ``columns`` integers from 0 to ``count`` − 1."""
+
+    rows: Annotated[int, _SIDE]
+    columns: Annotated[int, _SIDE]
+    count: Annotated[int, POSITIVE]
+
+
+@dataclass(frozen=True)
 class DirectionFacts:
     """A direction of the latent space. Fields with defaults occur only in early exports."""
 
@@ -64,11 +73,11 @@ class DirectionFacts:
 
 @dataclass(frozen=True)
 class Distances:
-    """Measured or allowed differences of latents and pictures from PyTorch."""
+    """Measured or allowed differences of latents and pictures from PyTorch; for discrete codes, the share that differ."""
 
     pictures: Annotated[float, _NOT_NEGATIVE]
     latents: Annotated[float | None, _NOT_NEGATIVE] = None
-    codes: Annotated[float | None, _NOT_NEGATIVE] = None  #: the latents in earlier exports
+    codes: Annotated[float | None, _NOT_NEGATIVE] = None  #: discrete codes; in earlier exports, latents
 
 
 @dataclass(frozen=True)
@@ -89,12 +98,13 @@ class Description:
     precision: Annotated[str, Choice(("fp32", "fp16"))]
     image: ImageForm
     latent_dim: Annotated[int, POSITIVE]
-    prior: PriorFacts | None  #: None for an autoencoder without a fitted prior
+    prior: PriorFacts | None  #: None for an autoencoder without a fitted prior, and for discrete codes
     directions: dict[str, DirectionFacts]
     recipe: str
     compared_with_pytorch: Comparison
     labels: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
+    codes: CodeFacts | None = None  #: if the networks use discrete codes in place of latents
 
 
 def read_description(folder: Path) -> Description:

@@ -8,6 +8,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -19,14 +20,17 @@ from torch import Tensor, nn
 from vaekit._version import __version__
 from vaekit.data import Form, to_float
 from vaekit.errors import UserError, argument, nearest
-from vaekit.export.bundle import SUMS, TOLERANCES, Session, differences, digest_of, sums_of
+from vaekit.export.bundle import SUMS, TOLERANCES, Session, allowed_in, differences, digest_of, sums_of
+from vaekit.export.code_networks import CodeDecoder, CodeEncoder, expected_of_codes
 from vaekit.export.description import FORMAT_VERSION, PRIOR
 from vaekit.export.readme import readme
+from vaekit.latent.codes import code_grid
 from vaekit.latent.directions import Direction
 from vaekit.model.distributions.base import LatentDistribution, NormalDistribution
 from vaekit.model.distributions.latent import DiagonalNormal, Mixture
 from vaekit.model.ladder import Hierarchy
 from vaekit.model.latent_model import LatentModel
+from vaekit.model.token_priors import TokenDistribution
 from vaekit.system.new_folder import check_new_folder, whole_folder
 
 __all__ = ["check_export", "check_exporter", "export"]
@@ -127,31 +131,27 @@ def export(
     model = model.cpu()
     with torch.inference_mode():
         pz = model.drawn_from()
+    has_codes = model.latent == "codes"
     size = 4 * max(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
     if size > _MOST_BYTES:
         raise UserError(f"the model has a network of {size / 1e9:.1f} GB, but an ONNX file is limited to 2 GB")
     with whole_folder(out) as folder:
         with _quiet():
-            _write_network(_Encoder(model), to_float(_patterns(model)), folder / "encoder.onnx", "image", precision)
-            _write_network(
-                _Decoder(model), torch.zeros(2, model.latent_dim), folder / "decoder.onnx", "latent", precision
-            )
-            if _needs_network(pz):
-                # always fp32, because fp16 could select another component
-                _write_network(_Prior(pz), torch.zeros(2, model.latent_dim + 1), folder / PRIOR, "noise", "fp32")
-        session, largest = Session(folder), {"latents": 0.0, "pictures": 0.0}
+            _write_networks(model, pz, folder, precision)
+        allowed = allowed_in(precision, has_codes)
+        session, largest = Session(folder), dict.fromkeys(allowed, 0.0)
         for batch in images.split(_CHECKED_AT_ONCE):
             off = differences(session, _expected(model, pz, to_float(batch)))
             largest = {name: max(value, largest[name]) for name, value in off.items()}
         for name, value in largest.items():
-            if value > TOLERANCES[precision][name]:
+            if value > allowed[name]:
                 raise UserError(
                     f"{name} of the exported networks differ from PyTorch by {value:.2g}, but at most "
-                    f"{TOLERANCES[precision][name]:.2g} is allowed; no files were written"
+                    f"{allowed[name]:.2g} is allowed; no files were written"
                     + (f"; use {argument('precision', 'fp32')}" if precision == "fp16" else "")
                 )
         np.savez(folder / "check.npz", **_expected(model, pz, to_float(_patterns(model))))  # type: ignore[arg-type]
-        checked = {"images": len(images), "largest_difference": largest, "allowed": TOLERANCES[precision]}
+        checked = {"images": len(images), "largest_difference": largest, "allowed": allowed}
         described = _described(model, pz, form, directions, precision) | {**facts, "compared_with_pytorch": checked}
         (folder / "model.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         (folder / "example.py").write_text(
@@ -163,11 +163,30 @@ def export(
     return {"written": str(out), "precision": precision, **checked, "digest": digest}
 
 
-def _write_network(network: nn.Module, given: Tensor, path: Path, name: str, precision: str) -> None:
+def _write_networks(model: LatentModel, pz: LatentDistribution | None, folder: Path, precision: str) -> None:
+    images = to_float(_patterns(model))
+    if model.latent == "codes":
+        grid = code_grid(model)
+        codes = torch.zeros(2, grid.rows, grid.columns, dtype=torch.int64)
+        _write_network(CodeEncoder(model), images, folder / "encoder.onnx", "image", ["codes"], precision)
+        _write_network(CodeDecoder(model), codes, folder / "decoder.onnx", "codes", ["image"], precision)
+        return
+    encoder, latents = _Encoder(model), torch.zeros(2, model.latent_dim)
+    encoded = ["mean", "log_variance"][: len(encoder.eval()(images))]
+    _write_network(encoder, images, folder / "encoder.onnx", "image", encoded, precision)
+    _write_network(_Decoder(model), latents, folder / "decoder.onnx", "latent", ["image"], precision)
+    if _needs_network(pz):
+        noise = torch.zeros(2, model.latent_dim + 1)
+        # always fp32, because fp16 could select another component
+        _write_network(_Prior(pz), noise, folder / PRIOR, "noise", ["latent"], "fp32")
+
+
+def _write_network(
+    network: nn.Module, given: Tensor, path: Path, name: str, outputs: list[str], precision: str
+) -> None:
     import onnx
 
     network.eval()
-    outputs = {"latent": ["image"], "noise": ["latent"]}.get(name) or ["mean", "log_variance"][: len(network(given))]
     shapes = ({0: torch.export.Dim("batch")},)
     try:
         program = torch.onnx.export(
@@ -201,15 +220,17 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 
 def _needs_network(pz: LatentDistribution | None) -> TypeGuard[LatentDistribution]:
-    """Whether samples of a prior are no matrix times noise."""
-    return pz is not None and not isinstance(pz, NormalDistribution)
+    """Whether samples of a prior are no matrix times noise. The prior of codes is not exported."""
+    return pz is not None and not isinstance(pz, NormalDistribution | TokenDistribution)
 
 
 @torch.inference_mode()
 def _expected(model: LatentModel, pz: LatentDistribution | None, x: Tensor) -> dict[str, np.ndarray]:
     """Return PyTorch's outputs for float images, and for latents distributed as those of the prior."""
-    q = model.encode(x)
     noise = torch.randn(len(x), model.latent_dim, generator=torch.Generator().manual_seed(0))
+    if isinstance(pz, TokenDistribution):
+        return {name: tensor.numpy() for name, tensor in expected_of_codes(model, pz, x, noise).items()}
+    q = model.encode(x)
     latents = q.mean.flip(0) if pz is None else pz.from_noise(noise)
     arrays = {
         "images": x, "mean": q.mean, "latents": latents,
@@ -254,7 +275,9 @@ def _described(
             for name, item in directions.items()
         },
     }  # fmt: skip
-    if isinstance(pz, Hierarchy):
+    if model.latent == "codes":
+        described["codes"] = asdict(code_grid(model))
+    elif isinstance(pz, Hierarchy):
         mean = pz.mean.tolist()
         described["prior"] = {"formula": f"latent = {PRIOR}(noise)", "network": PRIOR, "mean": mean, "factor": []}
     elif pz is not None and pz.moments is not None:

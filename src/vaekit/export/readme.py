@@ -14,23 +14,29 @@ def readme(described: Mapping[str, Any]) -> str:
     image, directions = described["image"], list(described["directions"])
     colors = {1: "gray", 3: "color", 4: "partially transparent color"}[image["channels"]]
     has_network = described["prior"] is not None and described["prior"]["network"] is not None
+    codes = described.get("codes")
+    latent = "latent `[N, L]`" if codes is None else f"codes, int64 `[N, {codes['rows']}, {codes['columns']}]`"
+    numbers = f"{described['latent_dim']} latents,"
+    if codes is not None:
+        numbers = f"a grid of {codes['rows']}×{codes['columns']} codes, each one of {codes['count']:,},"
     files = {
-        "encoder.onnx": "image, float32 `[N, C, H, W]` in [0, 1] → latent `[N, L]`",
-        "decoder.onnx": "latent `[N, L]` → image",
+        "encoder.onnx": f"image, float32 `[N, C, H, W]` in [0, 1] → {latent}",
+        "decoder.onnx": f"{latent} → image",
         **({"prior.onnx": "noise `[N, L + 1]`, standard normal → latent of a new image"} if has_network else {}),
         "model.json": "preprocessing, prior, directions, and the measured differences from PyTorch",
-        "example.py": "encodes, edits and decodes an image",
+        "example.py": "encodes, edits and decodes an image" if codes is None else "encodes and decodes an image",
         "check.npz, SHA256SUMS": "what `vaekit verify` checks",
     }
+    more = "" if codes is None else "The prior of the codes is not part of the export, so it samples no new images.\n\n"
     rows = "\n".join(f"| {name} | {content} |" for name, content in files.items())
     named = next((name for name in directions if name.isprintable()), None)
     edit = [] if named is None else [f"python example.py photo.jpg edited.png {shlex.quote(f'{named}=2')}"]
     commands = ["pip install numpy pillow onnxruntime", "python example.py photo.jpg out.png", *edit, "vaekit verify ."]
     return (
         f"# An autoencoder for {image['height']}×{image['width']} {colors} images\n\n"
-        f"Exported by {described['made_by']} as ONNX networks with {described['latent_dim']} latents, for use without "
+        f"Exported by {described['made_by']} as ONNX networks with {numbers} for use without "
         "PyTorch.\n\n"
-        f"| file | content |\n|---|---|\n{rows}\n\n"
+        f"| file | content |\n|---|---|\n{rows}\n\n{more}"
         "In this folder:\n\n```sh\n" + "\n".join(commands) + "\n```\n\n"
         "Only `vaekit verify` needs vaekit: `pip install 'vaekit[export]'`.\n"
     )

@@ -262,6 +262,10 @@ class CodePosterior(Posterior):
     def forward(self, features: Tensor) -> Tokens:
         return self._of(self.project(features.unflatten(1, self.grid)).flatten(2).mT.contiguous())
 
+    def tokens_of(self, z: Tensor) -> Tensor:
+        """Return the tokens ``[..., H, W]`` of latents ``[..., H · W · D]``."""
+        return self.quantiser.tokens_of(z.unflatten(-1, (*self.grid[1:], self.quantiser.size)))
+
     def latents_of(self, tokens: Tensor) -> Tensor:
         """Return the latents ``[..., H · W · D]`` of tokens ``[..., H, W]``."""
         return self.quantiser.vectors_of(tokens).flatten(-3)

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from vaekit.config.capabilities import serves
 from vaekit.errors import UserError, argument
 from vaekit.export.onnx import check_export
 from vaekit.export.onnx import export as write_export
@@ -37,4 +38,5 @@ def export(run: RunContext, out: Path, data: Any, precision: str) -> Result:
     model, _ = runs.load_model(run.path)
     model.fitted_prior = None if run.model.fitted_prior is None else copy.deepcopy(run.model.fitted_prior).cpu()
     images = chosen.pixels[:_COMPARED]
-    return Result(numbers=write_export(model, out, images, run.form, directions(run), facts, precision))
+    known = directions(run) if serves("edit", run.model) else {}
+    return Result(numbers=write_export(model, out, images, run.form, known, facts, precision))
