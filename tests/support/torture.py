@@ -309,17 +309,20 @@ def build(folder: Path) -> dict[str, np.ndarray | str]:
         expected[name] = shown
     (folder / "deep").mkdir()
     (folder / "deep" / "loop").symlink_to(folder, target_is_directory=True)
+    expected["deep/loop/"] = "a link to a folder that it is in"
     (folder / "linked.png").symlink_to("png-rgb.png")
     expected["linked.png"] = source()
     (folder / "bad-link.png").symlink_to("nowhere.png")
     expected["bad-link.png"] = "not found"
     (folder / "bad-circle.png").symlink_to("bad-circle.png")
-    expected["bad-circle.png"] = "symbolic links|not found|No such"
-    # none of these is an image to be listed
+    expected["bad-circle.png"] = "symbolic link that leads to itself|not found|No such"
+    # none of these is an image
     (folder / "folder.png").mkdir()
+    expected["folder.png/"] = "a folder, and empty"
     (folder / ".hidden.png").write_bytes(b"x")
     (folder / "notes.txt").write_text("a text")
     (folder / "Thumbs.db").write_bytes(b"\xff\xd8\xff junk")
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe.png")  # whoever opens it waits for ever
+        expected["pipe.png"] = "not a file"
     return expected

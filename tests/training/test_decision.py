@@ -136,8 +136,8 @@ def test_a_dry_run_in_a_run_that_is_being_written_is_refused(run: Path, vaekit: 
 def test_a_dry_run_in_words(tmp_path: Path, vaekit: Callable) -> None:
     answer = _train(vaekit, tmp_path / "new", "--images", 4000, "--dry-run")
     lines = dict(line.split(maxsplit=1) for line in answer.out.splitlines())
-    assert lines["run"] == "a new run" and lines["training"] == "4,000 images (2.48 epochs)"
-    assert lines["memory"].endswith(" MB") and lines["time"].startswith("about ")
+    assert lines["run"] == "a new run" and lines["training"] == "4,000 images (2.483 epochs)"
+    assert lines["memory"].endswith(" bytes") and lines["time"].startswith("about ")
     assert max(map(len, answer.out.splitlines())) < 120
 
 

@@ -1,10 +1,10 @@
-"""Convert a number of images to a number of steps."""
+"""Convert a number of images to steps, and to epochs as text."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["steps_to_see"]
+__all__ = ["epochs_text", "steps_to_see"]
 
 
 def steps_to_see(images: int, per_epoch: int, batch_size: int) -> int:
@@ -17,3 +17,13 @@ def steps_to_see(images: int, per_epoch: int, batch_size: int) -> int:
     """
     epochs, rest = divmod(images, per_epoch)
     return epochs * math.ceil(per_epoch / batch_size) + math.ceil(rest / batch_size)
+
+
+def epochs_text(images: int, per_epoch: int) -> str:
+    """Format the number of epochs in ``images``, with ``per_epoch`` images per epoch.
+
+    >>> epochs_text(30, 30), epochs_text(3_000, 80)
+    ('1 epoch', '37.5 epochs')
+    """
+    epochs = f"{images / max(1, per_epoch):.4g}"
+    return f"{epochs} epoch{'' if epochs == '1' else 's'}"

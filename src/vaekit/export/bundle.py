@@ -32,6 +32,7 @@ import numpy as np
 
 from vaekit.errors import UserError
 from vaekit.export.description import PRIOR, Description, read_description
+from vaekit.system.number_text import size_text
 from vaekit.system.regular_files import odd_kind, open_plain, read_plain
 
 __all__ = [
@@ -252,7 +253,7 @@ def _computed_apart(folder: Path) -> tuple[str, bool, dict[str, float]]:
     except ValueError as error:  # killed by the system for its memory, or crashed in onnxruntime
         raise UserError(
             f"cannot compute with {folder}: onnxruntime ended without an answer, perhaps at the limit of "
-            f"{_most_bytes(folder) / 1e9:.0f} GB of memory; do not use it, or export the run again"
+            f"{size_text(_most_bytes(folder))} of memory; do not use it, or export the run again"
         ) from error
     if "error" in result:
         raise UserError(result["error"])
@@ -283,7 +284,7 @@ def _expected(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         size_bytes = sum(member.file_size for member in archive.infolist())
     if size_bytes > _MOST_CHECK_BYTES:
-        raise UserError(f"{path} unpacks to {size_bytes / 1e6:,.0f} MB; export the run again")
+        raise UserError(f"{path} unpacks to {size_text(size_bytes)}; export the run again")
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 

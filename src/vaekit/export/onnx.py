@@ -32,6 +32,7 @@ from vaekit.model.ladder import Hierarchy
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.token_priors import TokenDistribution
 from vaekit.system.new_folder import check_new_folder, whole_folder
+from vaekit.system.number_text import size_text
 
 __all__ = ["check_export", "check_exporter", "export"]
 
@@ -134,7 +135,7 @@ def export(
     has_codes = model.latent == "codes"
     size = 4 * max(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
     if size > _MOST_BYTES:
-        raise UserError(f"the model has a network of {size / 1e9:.1f} GB, but an ONNX file is limited to 2 GB")
+        raise UserError(f"the model has a network of {size_text(size)}, but an ONNX file is limited to 2 GB")
     with whole_folder(out) as folder:
         with _quiet():
             _write_networks(model, pz, folder, precision)

@@ -6,13 +6,15 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from vaekit.pixels.choices import COLORS
+
 __all__ = ["readme"]
 
 
 def readme(described: Mapping[str, Any]) -> str:
     """Return the text for an export with this ``model.json``."""
     image, directions = described["image"], list(described["directions"])
-    colors = {1: "gray", 3: "color", 4: "partially transparent color"}[image["channels"]]
+    colors = COLORS[image["channels"]]
     has_network = described["prior"] is not None and described["prior"]["network"] is not None
     codes = described.get("codes")
     latent = "latent `[N, L]`" if codes is None else f"codes, int64 `[N, {codes['rows']}, {codes['columns']}]`"

@@ -26,6 +26,7 @@ from vaekit.model.ladder import LadderModel
 from vaekit.model.latent_model import LatentModel
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.memory import physical_bytes
+from vaekit.system.number_text import size_text
 from vaekit.system.rng import SAMPLES, VERB_NOISE, image_noise, keys_of, noise_of
 
 __all__ = [
@@ -195,8 +196,8 @@ def _check_memory(model: LatentModel, count: int) -> None:
     needed, memory = 2 * count * math.prod(model.image_shape), physical_bytes()  # in pieces, and together
     if memory is not None and needed > memory:
         raise UserError(
-            f"count {count}: so many images need {needed / 1e9:,.0f} GB of memory, and this machine has "
-            f"{memory / 1e9:,.0f} GB; generate fewer at a time, each time with another {argument('seed')}",
+            f"count {count}: so many images need {size_text(needed)} of memory, and this machine has "
+            f"{size_text(memory)}; generate fewer at a time, each time with another {argument('seed')}",
             "count",
         )
 

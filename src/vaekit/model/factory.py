@@ -23,6 +23,7 @@ from vaekit.model.ladder import LadderModel
 from vaekit.model.latent_model import LatentModel
 from vaekit.model.nets import Grid, default_patch
 from vaekit.system.memory import physical_bytes
+from vaekit.system.number_text import size_text
 
 __all__ = ["build_model", "build_objective", "can_free_bits", "parameter_count", "resized", "resolve"]
 
@@ -125,7 +126,7 @@ def _refuse_huge(row: Recipe, model: nn.Module) -> None:
     needed = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
     whole = physical_bytes()
     if whole is not None and needed > whole:
-        raise UserError(_too_large(row, f"{needed / 1e9:,.1f} GB, this machine has {whole / 1e9:,.1f} GB"))
+        raise UserError(_too_large(row, f"{size_text(needed)}, this machine has {size_text(whole)}"))
 
 
 def _too_large(row: Recipe, needed: str) -> str:

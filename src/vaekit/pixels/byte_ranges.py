@@ -12,7 +12,9 @@ import threading
 import zlib
 from typing import NamedTuple, Protocol
 
-__all__ = ["LARGEST_BYTES", "Readable", "Span", "size_text"]
+from vaekit.system.number_text import size_text
+
+__all__ = ["LARGEST_BYTES", "Readable", "Span"]
 
 #: Larger files, compressed or uncompressed, are not read: no image is that large, but decompression bombs are.
 LARGEST_BYTES = 1 << 29
@@ -58,15 +60,6 @@ class Span(NamedTuple):
         if zlib.crc32(data) != self.crc:
             raise ValueError("the archive is damaged: the checksum of a file does not match")
         return data
-
-
-def size_text(count_bytes: int) -> str:
-    """Format a number of bytes.
-
-    >>> size_text(3 << 29), size_text(400)
-    ('1,611 MB', '400 bytes')
-    """
-    return f"{count_bytes / 1e6:,.0f} MB" if count_bytes >= 1e6 else f"{count_bytes:,} bytes"
 
 
 def _unpack(packed: bytes, method: str, size: int) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["FITS", "FRAMES"]
+__all__ = ["COLORS", "FITS", "FRAMES"]
 
 FITS = ("crop", "pad", "stretch")  #: of an image of another shape
 FRAMES = ("first", "all")  #: of an animation or a file of several pages
+COLORS = {1: "gray", 3: "color", 4: "partially transparent color"}  #: descriptions of numbers of channels

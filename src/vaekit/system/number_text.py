@@ -13,7 +13,7 @@ from typing import Any
 
 from vaekit.errors import printable
 
-__all__ = ["plain", "text_lines"]
+__all__ = ["plain", "size_text", "text_lines"]
 
 _MOST_ROWS = 12
 
@@ -52,6 +52,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def size_text(size_bytes: int) -> str:
+    """Format a number of bytes.
+
+    >>> size_text(400), size_text(813_700_000), size_text(3 << 29)
+    ('400 bytes', '814 MB', '1.6 GB')
+    """
+    if size_bytes < 1e6:
+        return f"{size_bytes:,} bytes"
+    return f"{size_bytes / 1e6:,.0f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:,.1f} GB"
 
 
 def _with_errors(values: Mapping[str, Any]) -> dict[str, Any]:

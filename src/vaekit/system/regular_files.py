@@ -12,6 +12,8 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from vaekit.system.number_text import size_text
+
 __all__ = [
     "OddFile",
     "check_plain",
@@ -106,7 +108,7 @@ def _check(path: Path, status: os.stat_result, most_bytes: int | None) -> None:
     if what := _kind(status.st_mode):
         raise OddFile(path, what)
     if most_bytes is not None and status.st_size > most_bytes:
-        raise OddFile(path, f"{status.st_size / 1e6:,.0f} MB (the limit is {most_bytes / 1e6:,.0f} MB)")
+        raise OddFile(path, f"{size_text(status.st_size)} (the limit is {size_text(most_bytes)})")
 
 
 def _kind(mode: int) -> str | None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from vaekit.config.options import TrainOptions
 from vaekit.config.run_config import EngineFields, RunConfig
+from vaekit.config.steps import epochs_text
 from vaekit.errors import UserError, argument
 from vaekit.runs import folder as runs
 from vaekit.runs.records import StateFacts
@@ -117,8 +118,7 @@ def _advice_if_over(progress: StateFacts, config: RunConfig, asked_by: str | Non
 
 def _amount(images: int, config: RunConfig) -> str:
     """Format a number of images, and of epochs."""
-    epochs = f"{images / max(1, config.data.train_images):.4g}"
-    return f"{images:,} images, {epochs} epoch{'' if epochs == '1' else 's'}"
+    return f"{images:,} images, {epochs_text(images, config.data.train_images)}"
 
 
 def _check_budget(out: Path, config: RunConfig, stored: RunConfig, options: TrainOptions) -> None:

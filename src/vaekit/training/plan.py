@@ -24,6 +24,7 @@ from vaekit.system.cpu import torch_threads
 from vaekit.system.locks import only_writer
 from vaekit.system.memory import physical_bytes
 from vaekit.system.notes import note, spoken
+from vaekit.system.number_text import size_text
 from vaekit.training.decision import Decision, decide
 from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.resuming import load_initial
@@ -125,8 +126,8 @@ def _check_memory(step_bytes: int, batch: int, device: torch.device) -> None:
     whole = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else physical_bytes()
     if whole is not None and step_bytes > whole:
         raise UserError(
-            f"there is not enough memory: a step on {batch:,} images needs {step_bytes / 1e9:,.0f} GB, and there are "
-            f"{whole / 1e9:,.0f} GB; give a smaller {argument('batch_size')} or {argument('micro_batch')}"
+            f"there is not enough memory: a step on {batch:,} images needs {size_text(step_bytes)}, and there are "
+            f"{size_text(whole)}; give a smaller {argument('batch_size')} or {argument('micro_batch')}"
         )
 
 
@@ -150,9 +151,8 @@ def largest_batch(
     kept = {}
     for size in (1, 2):
         row = dataclasses.replace(recipe, batch_size=size)
-        config = make_config(images, row, dataclasses.replace(options, epochs=None, budget=None, images=10**9))
-        config = with_engine(config, device, options.engine())
-        trainer = ModelTrainer(config, images.pixels[:1].repeat(size, 1, 1, 1), device)
+        config = with_engine(make_config(images, row, options), device, options.engine())
+        trainer = _trainer_of(config, images, size, device)
         kept[size] = _kept_bytes(trainer)
     fixed = 4 * 5 * parameter_count(trainer.model) + images.pixels[0].numel() * count
     fitting = int((_FILL * free_bytes - fixed) / (2 * max(1, kept[2] - kept[1])))

@@ -16,6 +16,7 @@ from vaekit.runs import folder as runs
 from vaekit.runs.results import write_results
 from vaekit.runs.watched import Watched
 from vaekit.system.memory import peak_resident_bytes
+from vaekit.system.number_text import size_text
 from vaekit.system.progress import Progress
 from vaekit.training.callbacks import Callbacks
 from vaekit.training.early_stopping import Patience
@@ -125,4 +126,4 @@ def _memory_words(is_mapped: bool) -> str:
     if peak is None:
         return ""
     hint = ", including pages of images on disk that the system can reclaim" if is_mapped else ""
-    return f"; peak memory {peak / 1e9:.2f} GB{hint}"
+    return f"; peak memory {size_text(peak)}{hint}"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError, argument
+from vaekit.system.number_text import size_text
 
 __all__ = ["cache_folder", "copy", "empty", "is_large", "is_mapped", "make_room", "mapped_limit_bytes", "pack"]
 
@@ -40,7 +41,7 @@ def empty(shape: tuple[int, ...]) -> np.ndarray:
         return np.empty(shape, np.uint8)
     except (MemoryError, ValueError) as error:
         raise UserError(
-            f"the images need {_gigabytes(size_bytes)} of memory; use a smaller {argument('size')}"
+            f"the images need {size_text(size_bytes)} of memory; use a smaller {argument('size')}"
         ) from error
 
 
@@ -129,14 +130,10 @@ def _reserve(handle: int, size_bytes: int) -> None:
 
 
 def _no_room(folder: Path, size_bytes: int, error: OSError) -> str:
-    problem = f"the images need {_gigabytes(size_bytes)} in a file in {folder} ({error.strerror or error}); "
+    problem = f"the images need {size_text(size_bytes)} in a file in {folder} ({error.strerror or error}); "
     if error.errno == errno.ENOMEM:
         return problem + f"allow more address space (ulimit -v), or use a smaller {argument('size')}"
     return problem + f"set VAEKIT_CACHE to a folder with enough space, or use a smaller {argument('size')}"
-
-
-def _gigabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:,.1f} GB"
 
 
 @functools.cache

@@ -28,7 +28,8 @@ import numpy as np
 from vaekit.data.ingest.files import Files, stamp_of, visible
 from vaekit.data.ingest.mapped import cache_folder
 from vaekit.errors import UserError
-from vaekit.pixels.byte_ranges import LARGEST_BYTES, Span, size_text
+from vaekit.pixels.byte_ranges import LARGEST_BYTES, Span
+from vaekit.system.number_text import size_text
 
 __all__ = ["ARCHIVE_ENDINGS", "list_archive"]
 

@@ -16,7 +16,8 @@ import numpy as np
 from vaekit.data.ingest.mapped import empty
 from vaekit.data.sources.axes import may_be_images
 from vaekit.errors import UserError
-from vaekit.pixels.byte_ranges import LARGEST_BYTES, size_text
+from vaekit.pixels.byte_ranges import LARGEST_BYTES
+from vaekit.system.number_text import size_text
 
 __all__ = ["Npz"]
 

@@ -19,6 +19,7 @@ from vaekit.evaluation.doctor.diagnosis import Diagnosis, diagnose
 from vaekit.evaluation.doctor.next_command import next_command
 from vaekit.evaluation.metrics import LEVEL_RATE
 from vaekit.model.factory import build_model, parameter_count
+from vaekit.pixels.choices import COLORS
 from vaekit.runs.folder import load_evidence, read_config, read_metrics
 from vaekit.system.notes import note
 from vaekit.system.regular_files import is_plain_folder, odd_kind
@@ -146,7 +147,7 @@ class Facts:
     @property
     def colors(self) -> str:
         """Description of the color mode."""
-        kind = {1: "gray", 3: "color"}.get(self.config.data.channels, "partially transparent color")
+        kind = COLORS[self.config.data.channels]
         how = self.config.data.binarize
         return f"binarized ({how}) {kind}" if how else kind
 

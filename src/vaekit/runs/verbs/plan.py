@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vaekit.config.steps import epochs_text
+from vaekit.pixels.choices import COLORS
 from vaekit.system.durations import duration_text
+from vaekit.system.number_text import size_text
 
 __all__ = ["in_words"]
 
@@ -15,31 +18,21 @@ def in_words(plan: Mapping[str, Any]) -> dict[str, str | int]:
     config, out = plan["config"], plan["out"]
     row, data, total = config["recipe"], config["data"], config["total_images"]
     height, width = data["size"]
-    channels = {1: "gray", 3: "color", 4: "color with transparency"}[data["channels"]]
+    channels = COLORS[data["channels"]]
     shown = ("latent_dim", "width", "likelihood", "learning_rate", "flip", "shift", "jitter", "noise_std")
     values = [
         f"{name} {row[name]:g}" if isinstance(row[name], float) else f"{name} {row[name]}"
         for name in shown
         if row[name]
     ]
-    epochs = f"{total / data['train_images']:.3g}"
     return {
         "out": out,
         "run": plan["sentence"].removeprefix(out).removeprefix(":").strip(),
         "images": f"{data['images']:,}, {data['train_images']:,} of them for training, {width}x{height}, {channels}",
         "recipe": f"{row['name']} ({', '.join(values)}; all values: --json)",
         "parameters": plan["parameters"],
-        "memory": _size_text(plan["memory_bytes"]),
-        "training": f"{total:,} images ({epochs} epoch{'' if epochs == '1' else 's'})",
+        "memory": size_text(plan["memory_bytes"]),
+        "training": f"{total:,} images ({epochs_text(total, data['train_images'])})",
         "steps": f"{plan['steps']:,} of up to {min(row['batch_size'], data['train_images']):,} images",
         "time": f"about {duration_text(max(1.0, plan['estimated_seconds']))}" if plan["steps"] else "none",
     }
-
-
-def _size_text(size_bytes: int) -> str:
-    """Format a size.
-
-    >>> _size_text(813_700), _size_text(2_500_000_000)
-    ('0.8 MB', '2.50 GB')
-    """
-    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:,.2f} GB"
