@@ -243,12 +243,15 @@ def test_the_commands_take_levels(
             f"interpolate ladder {groups} --levels 2 --keep-detail",
             lambda: run.interpolate(*groups.split(), levels=2, keep_detail=True),
         ),
-        ("arithmetic ladder me.png --keep-detail", lambda: run.arithmetic("me.png", keep_detail=True)),
+        (
+            "arithmetic ladder me.png --levels 2 --keep-detail",
+            lambda: run.arithmetic("me.png", levels=2, keep_detail=True),
+        ),
         (
             "edit ladder me.png --add glasses --levels 2 --keep-detail",
             lambda: run.edit_sheet("me.png", {"glasses": 1.0}, run.directions(levels=2), keep_detail=True),
         ),
-        ("traverse ladder me.png --keep-detail", lambda: run.traverse("me.png", keep_detail=True)),
+        ("traverse ladder me.png --levels 2 --keep-detail", lambda: run.traverse("me.png", levels=2, keep_detail=True)),
         ("generate ladder --temperature 1,0.5,0.5", lambda: run.generate(temperature=[1, 0.5, 0.5])),
     ):
         answer = vaekit(*shlex.split(words), "--out", "new.png", "--json", "--overwrite")

@@ -50,7 +50,7 @@ COMMANDS = {
         "traverse": ("latent:traverse", "Show how each latent dimension changes an image."),
         "edit": ("latent:edit", "Add attributes to images, or remove them."),
         "arithmetic": ("latent:arithmetic", "Add and subtract latents, and decode the result."),
-        "encode": ("evaluation:encode", "Write the latents or codes of images to a file, with names and labels."),
+        "encode": ("evaluation:encode", "Write the latents or codes of images to a file, with labels."),
         "neighbors": ("evaluation:neighbors", "Find the images most similar to a given one."),
         "map": ("evaluation:map_", "Draw a map of images, with similar ones close together."),
     },

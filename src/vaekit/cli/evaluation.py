@@ -26,7 +26,7 @@ def encode(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Write the latents or codes of images to a file, with names and labels.
+    """Write the latents or codes of images to a file, with labels.
 
     Example: vaekit encode runs/portraits --out latents.npz
     """

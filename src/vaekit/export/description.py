@@ -73,7 +73,7 @@ class DirectionFacts:
 
 @dataclass(frozen=True)
 class Distances:
-    """Measured or allowed differences of latents and pictures from PyTorch; for discrete codes, the share that differ."""
+    """Measured or allowed differences of latents and pictures from PyTorch; for codes, the share that differ."""
 
     pictures: Annotated[float, _NOT_NEGATIVE]
     latents: Annotated[float | None, _NOT_NEGATIVE] = None
