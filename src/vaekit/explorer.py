@@ -49,6 +49,7 @@ from vaekit.runs.report.curves import panels
 from vaekit.runs.report.facts import Facts, number
 from vaekit.runs.report.gallery import evenly, say_left_out, stored_picture
 from vaekit.runs.run import Run
+from vaekit.runs.verbs.traverse import axes_by_level
 from vaekit.system.drafts import clear_drafts, draft
 from vaekit.system.files import file_digest
 from vaekit.system.http import bind, files_in, serve
@@ -373,7 +374,9 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         "verdict": None if diagnosis is None else {"name": diagnosis.verdict, "reason": diagnosis.reason},
         "curves": [asdict(panel) for panel in panels(facts)],
         "axes": [
-            {"name": axis.name, "step": axis.step.tolist(), "levels": axis.size} for axis in run.axes(_AXES)
+            {"name": axis.name, "step": axis.step.tolist(), "levels": axis.size, "level": level}
+            for level, axes in enumerate(axes_by_level(run.context, _AXES), 1)
+            for axis in axes
         ],
         "mean": latents.mean(0).tolist(),
         "plane": {"axes": plane.axes.tolist(), "shares": list(plane.shares)},

@@ -23,6 +23,7 @@ from vaekit.latent.levels import Moved, follow, top_size
 from vaekit.model.ladder import LadderModel
 from vaekit.runs.report.curves import panels
 from vaekit.runs.report.facts import Facts
+from vaekit.runs.verbs.traverse import axes_by_level
 
 Cli = Callable[..., Any]
 
@@ -184,6 +185,23 @@ def test_pictures_and_reports_show_the_levels(run: vk.Run) -> None:
         )
         assert f"| {name} | {shown} nats per image |" in card
     assert "Each row has one more level, and the last all" in page
+
+
+def test_each_level_has_its_own_dimensions(run: vk.Run, portraits_vae: Path) -> None:
+    model, start = model_of(run), run.stored()[0]["latents"].mean(0)
+    found = axes_by_level(run.context, 4)
+    ends = [top_size(model, level) for level in range(1 + len(model.level_sizes))]
+    assert len(found) == len(model.level_sizes)
+    for axes, first, end in zip(found, ends, ends[1:], strict=False):
+        assert len(axes) == 4 and all(first <= int(axis.name[1:]) < end for axis in axes)
+        for axis in axes:
+            place = int(axis.name[1:])
+            assert axis.step[place] > 0 and int((axis.step != 0).sum()) == 1
+        low, high = (run.decode((start + sign * axes[0].step.float())[None]).pixels.float() for sign in (-1, 1))
+        assert axes[0].size == pytest.approx(float((high - low).square().mean().sqrt()), rel=1e-3)
+    plain = vk.load(portraits_vae)
+    (only,) = axes_by_level(plain.context, 4)
+    assert [(axis.name, axis.size) for axis in only] == [(axis.name, axis.size) for axis in plain.axes(4)]
 
 
 @pytest.mark.parametrize(

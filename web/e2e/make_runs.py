@@ -26,6 +26,7 @@ RUNS = {
     "digits": ("digits", dict(recipe="ae", epochs=2)),
     "vamp": ("digits", dict(recipe="vamp-vae", epochs=2)),
     "flow": ("digits", dict(recipe="flow-vae", epochs=2)),
+    "ladder": ("digits", dict(recipe="ladder-vae", epochs=2, settings={"width": "8"})),
     "fitted": ("digits", dict(recipe="ae", epochs=2)),
 }
 _TILES = 18  # of the page's first samples

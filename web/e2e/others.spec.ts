@@ -48,6 +48,27 @@ for (const [name, kind] of [['vamp', 'a mixture of posteriors'], ['flow', 'a flo
   });
 }
 
+test('the sliders of a hierarchy are those of the chosen level, and keep their values', async ({ watched: page }) => {
+  await open(page, 'http://127.0.0.1:4310/ladder/explorer/');
+  const card = page.locator('#sliders details', { hasText: 'In standard deviations of the latents' });
+  if (!(await card.evaluate((element) => (element as HTMLDetailsElement).open))) await card.locator('summary').first().click();
+  const [level, rows] = [card.getByLabel('Level'), card.locator('label.slider:visible')];
+  const options = await level.locator('option').allTextContents();
+  expect(options[0]).toBe('Level 1, the top');
+  expect(options.at(-1)).toBe(`Level ${options.length}, the finest`);
+  const first = await rows.allTextContents();
+  await level.selectOption({ index: options.length - 1 });
+  const last = await rows.allTextContents();
+  expect(last.filter((row) => first.includes(row))).toEqual([]);
+  await rows.first().locator('input').fill('3');
+  await expect(page.locator('#caption')).toHaveText(/^sample 0 \+ 3 z\d+$/);
+  await level.selectOption({ index: 0 });
+  expect(await rows.allTextContents()).toEqual(first);
+  await level.selectOption({ index: options.length - 1 });
+  await expect(rows.first().locator('input')).toHaveValue('3');
+  await expect(card.getByPlaceholder('Find')).toHaveCount(0);
+});
+
 test('without the network of its prior the page shows images, says what is missing, and asks again', async ({ page }) => {
   const said: string[] = [];
   page.on('pageerror', (error) => said.push(error.message));

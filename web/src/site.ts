@@ -42,7 +42,8 @@ export interface Facts {
   numbers: { name: string; value: string; unit: string; meaning: string }[];
   verdict: { name: string; reason: string } | null;
   curves: Curve[];
-  axes: { name: string; step: number[]; levels: number }[];
+  /** The most active dimensions of each level of the latent, counted from the top; most models have one. */
+  axes: { name: string; step: number[]; levels: number; level?: number }[];
   mean: number[];
   plane: { axes: [number[], number[]]; shares: [number, number] };
   images: { kind: 'images' | 'latents' | 'samples'; points: [number, number][]; names: string[] | null; labels: number[] | null };

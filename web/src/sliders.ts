@@ -9,16 +9,32 @@ const MANY = 12; // attributes, from which on they can be searched
 export function sliders(studio: Studio): void {
   const { model, facts } = studio.site;
   const [plain, values] = attributes(studio);
-  const dimensions = facts.axes.map(({ name, step, levels }) =>
-    sliderOf(studio, name, name, REACH.dimensions, step, `two standard deviations change pixels by ${levels.toFixed(1)} levels`),
-  );
+  const dimensions = facts.axes.map(({ name, step, levels, level = 1 }) => {
+    const row = sliderOf(studio, name, name, REACH.dimensions, step, `two standard deviations change pixels by ${levels.toFixed(1)} levels`);
+    row.dataset.level = String(level);
+    return row;
+  });
   const parts = byId('sliders');
   const hasSome = Object.keys(model.directions).length > 0;
   if (hasSome) {
     const inner = [...values].map(([column, rows]) => el('details', {}, el('summary', {}, column), ...rows));
     parts.append(group('Attributes', '1 goes from images without it to images with it.', [...plain, ...inner], true));
   }
-  parts.append(group('Dimensions', 'In standard deviations of the latents; the most active first.', dimensions, !hasSome));
+  const picker = levelPicker(dimensions);
+  parts.append(group('Dimensions', 'In standard deviations of the latents; the most active first.', dimensions, !hasSome, picker));
+}
+
+/** Chooses the level of a hierarchy whose dimensions are shown; null for a model with one. Sliders keep their values. */
+function levelPicker(rows: HTMLElement[]): HTMLElement | null {
+  const levels = [...new Set(rows.map(({ dataset }) => dataset.level ?? ''))];
+  if (levels.length < 2) return null;
+  const words = levels.map((level, i) => `Level ${level}${i === 0 ? ', the top' : i === levels.length - 1 ? ', the finest' : ''}`);
+  const show = (): void => {
+    for (const row of rows) row.hidden = row.dataset.level !== select.value;
+  };
+  const select = el('select', { 'aria-label': 'Level', onchange: show }, ...levels.map((value, i) => el('option', { value }, words[i])));
+  show();
+  return select;
 }
 
 /** Those that are there or not, and those that are one value of a column of words, by column. */
@@ -35,7 +51,7 @@ function attributes(studio: Studio): [HTMLElement[], Map<string, HTMLElement[]>]
   return [plain, values];
 }
 
-function group(title: string, words: string, rows: HTMLElement[], isOpen: boolean): HTMLElement {
+function group(title: string, words: string, rows: HTMLElement[], isOpen: boolean, picker: HTMLElement | null = null): HTMLElement {
   const body = el('div', {}, ...rows);
   const all = [...body.querySelectorAll<HTMLElement>('[data-name]')];
   const search = el('input', { type: 'search', placeholder: 'Find', 'aria-label': `Find among ${title.toLowerCase()}`, oninput: () => {
@@ -45,7 +61,8 @@ function group(title: string, words: string, rows: HTMLElement[], isOpen: boolea
       inner.open = search.value !== '';
     }
   } });
-  return el('details', { open: isOpen, class: 'card' }, el('summary', {}, title), el('p', { class: 'hint' }, words), all.length > MANY ? search : null, body);
+  const chooser = picker ?? (all.length > MANY ? search : null); // a search would show rows of all levels
+  return el('details', { open: isOpen, class: 'card' }, el('summary', {}, title), el('p', { class: 'hint' }, words), chooser, body);
 }
 
 function sliderOf(studio: Studio, name: string, words: string, reach: number, step: ArrayLike<number>, hint: string): HTMLElement {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from vaekit.runs.context import RunContext
 from vaekit.runs.result import Result
 from vaekit.runs.verbs.walk import latent
 
-__all__ = ["axes", "traverse"]
+__all__ = ["axes", "axes_by_level", "traverse"]
 
 _DIMENSIONS_AT_ONCE = 16
 _MOST_TRIED = 256  # dimensions; all of a latent vector in practice
@@ -65,9 +66,28 @@ def axes(run: RunContext, count: int, start: Any = None, what: Moved | None = No
         start = as_latents(as_numbers(start, "start")[None], run.model.latent_dim, "start")[0]
     latents = _latents_that_vary(run)
     start, what = latents.mean(0) if start is None else start, what or Moved()
-    size = top_size(run.model, what.levels)
-    effects = _effects(run, latents, start, count, what)[:size]
-    return _over_all(active_axes(latents[:, :size], effects, count), latents.shape[1])
+    return _active(run, latents, start, count, what, range(top_size(run.model, what.levels)))
+
+
+def axes_by_level(run: RunContext, count: int) -> list[list[Axis]]:
+    """Return the dimensions of each level that change the picture of the mean latent most, if no other level moves.
+
+    The only list of a model without levels is that of :func:`axes`.
+    """
+    run.needs("traverse")
+    latents, levels = _latents_that_vary(run), len(run.model.latent_shapes)
+    ends = [top_size(run.model, level) for level in range(levels + 1)]
+    return [
+        _active(run, latents, latents.mean(0), count, Moved(levels), range(first, end)) for first, end in pairwise(ends)
+    ]
+
+
+def _active(run: RunContext, latents: Tensor, start: Tensor, count: int, what: Moved, among: range) -> list[Axis]:
+    """Return the most active of some consecutive dimensions."""
+    effects, columns = _effects(run, latents, start, count, what, among), latents[:, among.start : among.stop]
+    found = active_axes(columns, effects[among.start : among.stop], count)
+    named = (replace(axis, name=f"z{among.start + int(axis.name[1:])}") for axis in found)
+    return _over_all([*named], latents.shape[1], among.start)
 
 
 def _principal(run: RunContext, latents: Tensor, count: int, what: Moved) -> list[Axis]:
@@ -75,9 +95,9 @@ def _principal(run: RunContext, latents: Tensor, count: int, what: Moved) -> lis
     return _over_all(principal_axes(latents[:, : top_size(run.model, what.levels)], count), latents.shape[1])
 
 
-def _over_all(axes: list[Axis], size: int) -> list[Axis]:
-    """Return axes of the first levels as axes of all ``size`` numbers, 0 on the others."""
-    return [replace(axis, step=F.pad(axis.step, (0, size - len(axis.step)))) for axis in axes]
+def _over_all(axes: list[Axis], size: int, first: int = 0) -> list[Axis]:
+    """Return axes of some of ``size`` numbers, from ``first``, as axes of all, 0 on the others."""
+    return [replace(axis, step=F.pad(axis.step, (first, size - first - len(axis.step)))) for axis in axes]
 
 
 def _check_dimensions(count: int) -> None:
@@ -92,15 +112,15 @@ def _latents_that_vary(run: RunContext) -> Tensor:
     return latents
 
 
-def _effects(run: RunContext, latents: Tensor, start: Tensor, count: int, what: Moved) -> Tensor:
+def _effects(run: RunContext, latents: Tensor, start: Tensor, count: int, what: Moved, among: range) -> Tensor:
     """Return the change of the picture over two standard deviations of each dimension: RMS in levels, ``[L]``.
 
-    Only the dimensions that vary most are tried, because a grid may have thousands. The others, and the levels that do
-    not move, have the effect 0.
+    Only the dimensions ``among`` that vary most are tried, because a grid may have thousands. The others have effect 0.
     """
-    spread = latents.std(0, unbiased=False)[: top_size(run.model, what.levels)]
-    effects = torch.zeros(latents.shape[1])
-    for tried in spread.argsort(descending=True, stable=True)[: max(_MOST_TRIED, count)].split(_DIMENSIONS_AT_ONCE):
+    spread = latents.std(0, unbiased=False)
+    effects = torch.zeros(len(spread))
+    order = among.start + spread[among.start : among.stop].argsort(descending=True, stable=True)
+    for tried in order[: max(_MOST_TRIED, count)].split(_DIMENSIONS_AT_ONCE):
         deviations = torch.zeros(len(tried), latents.shape[1])
         deviations[torch.arange(len(tried)), tried] = spread[tried]
         ends = (follow(run.model, start, start + sign * deviations, what) for sign in (-1, 1))
