@@ -62,8 +62,7 @@ def neighbors(
     path = target(out, run, "neighbors", image, data, overwrite=overwrite)
     found = loaded(run, device).neighbors(image, data, split, count)
     lines = [[f"{each['name']} {each['distance']:.2f}" for each in row] for row in found["neighbors"]]
-    shown = None if json_ else {"neighbors": {"nearest first": lines}}
-    save(found, path, json_, shown)
+    save(found, path, json_, {"neighbors": {"nearest first": lines}})
 
 
 def map_(
@@ -88,8 +87,7 @@ def map_(
     """
     path = target(out, run, "map", data, overwrite=overwrite)
     found = loaded(run, device).map(data, split)
-    shown = None if json_ else {name: value for name, value in found.items() if name != "points"}
-    save(found, path, json_, shown)
+    save(found, path, json_, {name: value for name, value in found.items() if name != "points"})
 
 
 def evaluate(
@@ -188,8 +186,7 @@ def score(
         data, split, by=by, false_alarms=false_alarms, normal=normal, normal_images=normal_images, seed=seed,
         table=table, count=count, counted=counted(opened),
     )  # fmt: skip
-    shown = None if json_ else {**found.numbers, "strangest": _strangest(found.numbers)}
-    save(found, path, json_, shown)
+    save(found, path, json_, {**found.numbers, "strangest": _strangest(found.numbers)})
 
 
 def _strangest(numbers: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 from vaekit.errors import UserError, storable
-from vaekit.latent.directions import Direction, named
+from vaekit.latent.directions import Direction, method_of_folders, named
 from vaekit.runs.run import Run
 from vaekit.runs.verbs.directions import names_without_direction
 
@@ -34,9 +34,9 @@ def chosen_directions(
         with_, comma, without = folders.partition(",")
         if not (name and equals and with_ and comma and without):
             raise UserError(f"--direction {text}: expected NAME=WITH,WITHOUT, for example beard=with/,without/")
-        stored, made = known.get(name), (f"{with_} and {without}", _of_folders(method), is_orthogonal)
-        is_other = stored is not None and (stored.source, stored.method, stored.is_orthogonal) != made
-        if stored and is_other and stored.source != "data" and not overwrite:
+        stored, source = known.get(name), f"{with_} and {without}"
+        is_same = stored is not None and stored.source == source and _is_made_by(stored, method, is_orthogonal)
+        if stored and stored.source != "data" and not is_same and not overwrite:
             raise UserError(
                 f"--direction {name}: {run.path} has a direction of that name, made from {stored.source} with "
                 f"{_options_of(stored)}; choose another name, or add --overwrite to replace it"
@@ -65,7 +65,7 @@ def parse_moves(
         for text in texts:
             name, strength = parse_move(text, known, left_out)
             made = known[name]
-            if made.source != "data" and (made.method, made.is_orthogonal) != (_of_folders(method), is_orthogonal):
+            if made.source != "data" and not _is_made_by(made, method, is_orthogonal):
                 raise UserError(
                     f"{name} was made from {made.source} with {_options_of(made)}; give these options, or --direction "
                     "again"
@@ -94,9 +94,9 @@ def parse_move(text: str, directions: Mapping[str, Direction], left_out: Collect
     return name, float(number)
 
 
-def _of_folders(method: str) -> str:
-    """Return the method of a direction from folders, whose images have no other attributes to adjust for."""
-    return "means" if method == "adjusted" else method
+def _is_made_by(direction: Direction, method: str, is_orthogonal: bool) -> bool:
+    """Whether a direction from folders was made with these options."""
+    return (direction.method, direction.is_orthogonal) == (method_of_folders(method), is_orthogonal)
 
 
 def _options_of(direction: Direction) -> str:

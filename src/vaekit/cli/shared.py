@@ -69,7 +69,7 @@ def save(
     shown: Mapping[str, Any] | None = None,
     moves: bool = False,
 ) -> None:
-    """Write the figure of a result to a :func:`target`, and print the result's numbers, or ``shown`` instead."""
+    """Write the figure of a result to a :func:`target`, and print its numbers; without --json, ``shown`` instead."""
     from vaekit.figures.animation import animated
 
     if not _leads():
@@ -78,7 +78,7 @@ def save(
     (animated(result.figure) if moves else result.figure).save(path)
     if not is_new:
         note(f"vaekit: {printable(str(path))} existed and was replaced")
-    say({"picture": str(path), **(result.numbers if shown is None else shown)}, as_json)
+    say({"picture": str(path), **(result.numbers if as_json or shown is None else shown)}, as_json)
 
 
 def parse_numbers(text: str, name: str) -> float | list[float]:

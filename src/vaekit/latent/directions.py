@@ -38,6 +38,7 @@ __all__ = [
     "columns_of",
     "fit",
     "fit_all",
+    "method_of_folders",
     "named",
     "orthogonal",
 ]
@@ -309,6 +310,11 @@ def named(directions: Mapping[str, Direction], name: str, left_out: Collection[s
             f"there is no direction {name!r}; {known}; two folders of images, with it and without it, make one"
         )
     return directions[name]
+
+
+def method_of_folders(method: str) -> str:
+    """Return the method of a direction from two folders, whose images have no other attributes to adjust for."""
+    return "means" if method == "adjusted" else method
 
 
 def check_method(method: str) -> None:

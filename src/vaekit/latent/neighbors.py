@@ -11,6 +11,8 @@ have equal variance.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +40,9 @@ def standardized(model: LatentModel, latents: Tensor) -> Tensor:
     return normal.to_noise(latents.to(model.device)).cpu().double()
 
 
-def nearest(latents: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def nearest(
+    latents: Tensor, queries: Tensor, count: int, left_out: Sequence[int | None] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the nearest of N latents to each of Q queries.
 
     The search is exact. Equal distances are in the order of the rows.
@@ -47,23 +51,30 @@ def nearest(latents: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tenso
         latents: Latents ``[N, L]``.
         queries: Latents ``[Q, L]``.
         count: Number of neighbors; fewer are returned if N is smaller.
+        left_out: For each query, a row that is not a neighbor of it, or None.
 
     Returns:
         Increasing distances, float64 ``[Q, k]``, and rows ``[Q, k]``.
 
     Raises:
-        UserError: If ``count`` is below 1.
+        UserError: If ``count`` is below 1, or the only latent is left out.
 
     >>> nearest(torch.tensor([[0.0], [3.0], [1.0]]), torch.tensor([[0.9]]), 2)[1]
     tensor([[2, 0]])
     """
     if count < 1:
         raise UserError(f"count {count}: expected at least 1 neighbor", "count")
+    left_out = left_out or [None] * len(queries)
+    count = min(count, len(latents) - any(row is not None for row in left_out))
+    if not count:
+        raise UserError("this image is the only one to search; give other images to find neighbors among")
     latents, queries = latents.double(), queries.double()
     piece = max(1, _AT_ONCE // max(1, latents.shape[1]))
     distances, rows = [], []
-    for query in queries:
+    for query, own in zip(queries, left_out, strict=True):
         squares = torch.cat([(chunk - query).square().sum(1) for chunk in latents.split(piece)])
+        if own is not None:
+            squares[own] = math.inf  # the last, and more than ``count``
         square, row = squares.sort(stable=True)
         distances.append(square[:count].sqrt())
         rows.append(row[:count])

@@ -71,7 +71,7 @@ def train(
     """
     started = time.monotonic() if started is None else started
     team = join()
-    length, progress, binarize = options.length(), progress or Silent(), options.binarize
+    progress = progress or Silent()
     callbacks = Callbacks(options.on_log, options.on_epoch)
     if not team.leads:
         progress, callbacks = Silent(), Callbacks()
@@ -79,8 +79,8 @@ def train(
     requested = request(images, recipe, out, options, chosen, team)
     config, computing, engine = requested.config, requested.computing, requested.engine
     team.agree(_agreed(config, images, engine, out))
-    gray, images = images, images.binarized(binarize)
-    source = gray if binarize == "dynamic" else images
+    gray, images = images, images.binarized(options.binarize)
+    source = gray if options.binarize == "dynamic" else images
     pixels = selected(source, is_trained_on(images, recipe), config.conditions)
     watched = Watched.of(images, recipe, config.conditions)
     with ExitStack() as held:
@@ -96,8 +96,8 @@ def train(
                 runs.clear_leftovers(out)
             progress.say(decision.sentence(out))
             return out
-        if is_new and length.budget_seconds:
-            fitted = fit_budget(config, pixels, watched, chosen, length.budget_seconds, started, team)
+        if is_new and config.budget_seconds:
+            fitted = fit_budget(config, pixels, watched, chosen, config.budget_seconds, started, team)
             config = _of_leader(fitted, team)
         trainer = ModelTrainer(config, pixels, chosen, team)
         best, was_saved = restored(trainer, out, watched, progress)

@@ -13,7 +13,7 @@ from torch import Tensor
 from vaekit.data.subsets import held_out
 from vaekit.errors import UserError
 from vaekit.latent import ops
-from vaekit.latent.directions import Column, Direction, check_method, columns_of, fit_all, named
+from vaekit.latent.directions import Column, Direction, check_method, columns_of, fit_all, method_of_folders, named
 from vaekit.latent.directions_store import load_directions, save_directions
 from vaekit.latent.levels import top_size
 from vaekit.latent.ops import stored_columns
@@ -64,7 +64,7 @@ def add_direction(
     run.needs("edit")
     with run.writing():
         pass  # refuse at once, not after the work
-    method = "means" if method == "adjusted" else method
+    method = method_of_folders(method)
     own = directions(run, method, is_orthogonal, levels)
     if name in _columns(run):
         raise UserError(f"direction {name}: the data of {run.path} has a column of that name; choose another name")

@@ -38,7 +38,7 @@ def neighbors(run: RunContext, image: Any, data: Any, split: str | None, count: 
     found = _encoded(run, data, split, run.model.summary)
     summaries = (found.latents, ops.encode(run.model, given, view=run.model.summary))
     known, queries = (search.standardized(run.model, z) for z in summaries)
-    distances, rows = _nearest_others(known, queries, count, _own_rows(opened, image, found))
+    distances, rows = search.nearest(known, queries, count, _own_rows(opened, image, found))
     nearest = [
         [{**found.facts(i), "distance": d} for d, i in zip(distance, row, strict=True)]
         for distance, row in zip(distances.tolist(), rows.tolist(), strict=True)
@@ -59,19 +59,6 @@ def _own_rows(given: Images, image: Any, found: _Encoded) -> list[int | None]:
     rows = {os.path.realpath(os.path.join(found.source, name)): row for row, name in enumerate(found.names)}
     own = [rows.get(os.path.realpath(os.path.join(folder, name))) for name in names]
     return own if len(own) == len(given) else [None] * len(given)
-
-
-def _nearest_others(known: Tensor, queries: Tensor, count: int, own: list[int | None]) -> tuple[Tensor, Tensor]:
-    """Return the nearest latents to each query, as :func:`vaekit.latent.neighbors.nearest`, except its own row."""
-    if all(row is None for row in own):
-        return search.nearest(known, queries, count)
-    distances, rows = search.nearest(known, queries, count + (count > 0))
-    most = min(count, len(known) - 1)
-    if not most:
-        raise UserError("this image is the only one to search; give other images to find neighbors among")
-    pairs = zip(rows.tolist(), own, strict=True)
-    kept = torch.tensor([[i for i, row in enumerate(found) if row != mine][:most] for found, mine in pairs])
-    return distances.gather(1, kept), rows.gather(1, kept)
 
 
 def map_(run: RunContext, data: Any, split: str | None) -> Result:
