@@ -56,6 +56,8 @@ def test_codes_do_not_depend_on_the_batch_and_each_is_of_its_cell(run: vk.Run) -
     ("wrong", "said"),
     [
         (lambda codes: codes + 20, "^latents are from .* expected codes from 0 to 19"),
+        (lambda codes: torch.full_like(codes, 20), "^latents are from 20 to 20; expected codes from 0 to 19"),
+        (lambda codes: torch.full_like(codes, -1), "^latents are from -1 to -1; expected codes from 0 to 19"),
         (lambda codes: codes - 20, "^latents are from -.* expected codes from 0 to 19"),
         (lambda codes: codes.float(), r"^latents are torch.float32 \(4, 8, 8\); expected integers"),
         (lambda codes: codes[:, :7], r"^latents have shape \(4, 7, 8\); expected \[N, 8, 8\]"),
