@@ -72,14 +72,15 @@ def plan(data: Any, options: TrainOptions) -> dict[str, Any]:
         UserError: for anything that the caller can fix.
     """
     row, out, options = _checked(data, options)
-    device, counts = pick_device(options.device), None
+    device = pick_device(options.device)
     if (out / "config.json").exists():  # only all images show whether they are those of the run
         images = open_in(data, _form(options))
+        count, counts = len(images), None
     else:
-        images, *found = peek(data, _form(options), with_val=row.train_on_val)
-        counts = (found[0], found[1])
+        images, count, train_count = peek(data, _form(options), with_val=row.train_on_val)
+        counts = (count, train_count)
     if options.batch_size == "auto":
-        row = _largest_batch(row, images, counts[0] if counts else len(images), out, options)
+        row = _largest_batch(row, images, count, out, options)
     return {"out": str(out), **make_plan(images, counts, row, out, options, device)}
 
 

@@ -28,6 +28,20 @@ __all__ = [
 _STEADY: dict[str, Any] = {"clip_norm": 1.0, "ema_power": 16.0}
 #: For most recipes with a bound: a slowly learned posterior scale, and a warm-up of the rate.
 _BOUND: dict[str, Any] = {"posterior_std_gain": 0.125, "kl_warmup": 0.3, **_STEADY}
+#: For plain autoencoders.
+_AUTOENCODER: dict[str, Any] = {"posterior": "point", "prior": "none", "objective": "distortion"}
+#: For grids of discrete codes.
+_CODES: dict[str, Any] = {"latent": "codes", "prior": "autoregressive-words", "smallest_grid": 7, **_STEADY}
+#: For the dense network of the first original system.
+_SEED: dict[str, Any] = {
+    "net": "mlp",
+    "hidden": (200,),
+    "latent_dim": 20,
+    "scale": "fixed",
+    "mean": "sigmoid",
+    "train_on_val": True,
+    **_AUTOENCODER,
+}
 
 _ROWS = [
     Recipe(
@@ -142,11 +156,9 @@ _ROWS = [
         "rae-l2",
         summary="an autoencoder with short latents and a smooth decoder; can be sampled after fit-prior",
         paper="Ghosh et al. 2020, Eq. 4 to 7",
-        posterior="point",
-        prior="none",
-        objective="distortion",
         code_l2=1.0,
         decoder_l2=1e-3,
+        **_AUTOENCODER,
         **_STEADY,
     ),
     Recipe(
@@ -164,40 +176,30 @@ _ROWS = [
         summary="a grid of codes from a learned codebook, with an autoregressive prior",
         paper="van den Oord et al. 2017, Eq. 3 and Appendix A.1; normalized codes: Yu et al. 2022, Sec. 3.2",
         cost="0.9",
-        latent="codes",
         posterior="vq",
-        prior="autoregressive-words",
-        smallest_grid=7,
-        **_STEADY,
+        **_CODES,
     ),
     Recipe(
         "fsq-vae",
         summary="a grid of codes from rounded numbers, without a codebook: all codes get used",
         paper="Mentzer et al. 2024, Sec. 3.1",
         cost="0.9",
-        latent="codes",
         posterior="fsq",
-        prior="autoregressive-words",
-        smallest_grid=7,
-        **_STEADY,
+        **_CODES,
     ),
     Recipe(
         "ae",
         summary="a plain autoencoder: accurate reconstructions, no density; samples only after fit-prior",
         paper="Hinton & Salakhutdinov 2006",
-        posterior="point",
-        prior="none",
-        objective="distortion",
+        **_AUTOENCODER,
         **_STEADY,
     ),
     Recipe(
         "denoising-ae",
         summary="an autoencoder that removes noise of any strength up to noise_std",
         paper="Vincent et al. 2010, Eq. 10",
-        posterior="point",
-        prior="none",
-        objective="distortion",
         noise_std=0.5,
+        **_AUTOENCODER,
         **_STEADY,
     ),
     Recipe(
@@ -205,34 +207,18 @@ _ROWS = [
         summary="the first original system: a dense 784-200-20-200-784 autoencoder for handwritten digits",
         paper="Hinton & Salakhutdinov 2006",
         cost="0.03",
-        net="mlp",
-        hidden=(200,),
-        latent_dim=20,
-        posterior="point",
-        prior="none",
-        scale="fixed",
-        mean="sigmoid",
-        objective="distortion",
         epochs=10.0,
         batch_size=32,
         learning_rate=2.5e-4,
         schedule="constant",
         reduction="sum",
-        train_on_val=True,
+        **_SEED,
     ),
     Recipe(
         "fast-ae",
         summary="seed-ae trained for speed: as good after one epoch of MNIST as seed-ae after ten",
         paper="Hinton & Salakhutdinov 2006; schedule: Smith & Topin 2019",
         cost="0.02",
-        net="mlp",
-        hidden=(200,),
-        latent_dim=20,
-        posterior="point",
-        prior="none",
-        scale="fixed",
-        mean="sigmoid",
-        objective="distortion",
         images_to_train=60_000,
         fewest_epochs=1,
         start_at_mean=True,
@@ -240,7 +226,7 @@ _ROWS = [
         learning_rate=0.011,
         warmup=0.2,
         adam_beta2=0.95,
-        train_on_val=True,
+        **_SEED,
     ),
     Recipe(
         "seed-vae",

@@ -125,10 +125,10 @@ def _sheet(
     sheet = stacked_sheet(*pictures, labels=("strangest", "reconstructed", "unlikely"))
     names = [Path(table["name"][i]).name for i in strangest]
     flagged = ["flagged" if table["flagged"][i] else "" for i in strangest]
-    blocks = [range(i, min(i + sheet.columns, len(names))) for i in range(0, len(names), sheet.columns)]
-    captions = [
-        text for block in blocks for row in (names, [""] * len(names), flagged) for text in (row[i] for i in block)
-    ]
+    captions: list[str] = []
+    for start in range(0, len(names), sheet.columns):
+        block = slice(start, start + sheet.columns)
+        captions += [*names[block], *([""] * len(names[block])), *flagged[block]]
     return replace(sheet, captions=tuple(captions))
 
 
