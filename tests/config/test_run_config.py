@@ -82,12 +82,12 @@ def test_a_configuration_survives_its_file(
             json.dumps({"format_version": FORMAT_VERSION, "data": dataclasses.asdict(DATA)}),
             "is missing recipe, total",
         ),
-        ("{", "not the configuration of a run"),
+        ("{", "is not valid JSON at line 1, column 2; restore it from a copy"),
         ("[]", "not the configuration of a run"),
-        ("{}", r"not the configuration of a run \(it has no 'format_version'\)"),
+        ("{}", "not the configuration of a run: it has no format_version"),
         ("3", "not the configuration of a run"),
         ('"text"', "not the configuration of a run"),
-        ("", "not the configuration of a run"),
+        ("", "is empty; restore it from a copy"),
     ],
 )
 def test_what_is_half_understood_is_refused(text: str, message: str) -> None:
