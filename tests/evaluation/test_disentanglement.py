@@ -323,12 +323,3 @@ def test_images_without_labels_and_few_images_are_refused(portraits_vae: Path, t
     np.save(tmp_path / "plain.npy", plain)
     nothing = vaekit("evaluate", portraits_vae, tmp_path / "plain.npy", "--factors")
     assert nothing.code == 2 and "neither labels nor attributes" in nothing.err and nothing.err.count("\n") == 1
-
-
-def test_latents_that_are_no_vector_are_refused(digits_ae: Path) -> None:
-    run = vk.load(digits_ae)
-    object.__setattr__(run.model, "latent", "codes")
-    with pytest.raises(
-        UserError, match="^factors: recipe 'seed-ae' has discrete codes, and this needs a latent vector"
-    ):
-        run.evaluate(factors=True)
