@@ -1,13 +1,13 @@
 """
 Averaged over images, the KL term is a sum of three parts (Chen et al. 2018, Eq. 2): the information that a latent has
 about its image, the dependence between dimensions (total correlation, TC), and the distance of each dimension from
-the prior. A β-VAE weights all three, and images blur because of the first. Here, only the total correlation gets the
-weight β = 150 (Chen et al. 2018, Eq. 4):
+the prior. A β-VAE gives all three parts a larger weight, and the weight of the first part blurs images. Here, only the
+total correlation gets the weight β = 150 (Chen et al. 2018, Eq. 4):
 
     loss = −E[log p(x|z)] + KL(q(z|x) ‖ p(z)) + (β − 1) TC(z)
 
-The paper uses β = 6 for pixels with a standard deviation of up to 0.5. Here it is 0.1, which makes the distortion 25
-times as large.
+The paper uses β = 6 for pixels with a standard deviation of up to 0.5. Here, the standard deviation is 0.1, which makes
+the distortion 25 times as large.
 
 The total correlation is that of the aggregate posterior q(z) = E[q(z|x)]. The mean of the posteriors of a batch
 approximates it.

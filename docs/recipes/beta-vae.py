@@ -4,7 +4,7 @@ The KL term has the weight β = 4 (Higgins et al. 2017, Eq. 4):
     loss = −E[log p(x|z)] + β KL(q(z|x) ‖ p(z))
 
 A larger β makes information in the latent more expensive. The model gives up details of little value, so images
-become blurrier. What it keeps tends to align with single dimensions, where a standard normal prior charges least.
+become blurrier. What it keeps tends to align with single dimensions, where the KL term is smallest.
 
 The standard deviation of a pixel is fixed at 0.1. A learned one would grow until it canceled β.
 """

@@ -4,7 +4,8 @@ p(x|c) (Sohn et al. 2015, Eq. 4):
 
     loss = −E[log p(x|z, c)] + KL(q(z|x, c) ‖ p(z|c))
 
-What the condition says need not be in the latent. To generate images of a kind, fix c and sample z from p(z|c).
+The latent need not contain what the condition already says. To generate images with given labels or attributes, fix c
+and sample z from p(z|c).
 
 Unknown parts of the condition are zero. During training, known parts are hidden at random (Ho & Salimans 2021, Sec.
 3.2), so the model works with a complete, a partial, or no condition. In the code, `noise` is a pair: the noise of the

@@ -7,8 +7,8 @@ Eq. 10):
 To separate noise from image, the model has to learn what images look like. The standard deviation of the noise is
 drawn for each image, uniformly between 0 and 0.5. Half of the noisy images are clipped to [0, 1], as image files are.
 
-In the code, `noise` is a triple: a strength in [0, 1] per image, standard normal noise per pixel, and a number in [0,
-1] per image that decides about clipping.
+In the code, `noise` has three parts: a strength in [0, 1] per image, standard normal noise per pixel, and a number in
+[0, 1] per image that decides whether to clip the image.
 """
 
 import math

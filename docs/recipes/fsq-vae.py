@@ -5,12 +5,10 @@ limited to an interval and rounded to one of eight values, so there are 8³ = 51
 
     loss = −log p(x|z) − log p(codes)
 
-The gradient passes through the rounding unchanged (straight-through). No commitment term is needed, and no code stays
-unused for lack of cells near it.
+The gradient passes through the rounding unchanged (straight-through). No commitment term is needed. There are no
+codebook vectors that may end up far from all cells, so codes do not stay unused.
 
-The encoder is deterministic, so the rate is −log p(codes). The prior p is a causal transformer that predicts each
-code from the codes before it. It is trained together with the rest, and its gradient reaches only its own weights.
-New images are sampled code by code, row by row. Keys and values are cached, so each code is computed once.
+The rate and the prior are those of [`vq-vae`](#vq-vae).
 """
 
 import math

@@ -1,19 +1,19 @@
 """
-The latent is a grid: each cell stands for a block of pixels and has a few numbers of its own. An image then has
-hundreds or thousands of latent numbers instead of 128, so reconstructions are much sharper than those of `vae`. The
-loss is again the negative evidence lower bound (Kingma & Welling 2014, Eq. 10):
+The latent is a grid: each cell describes a block of pixels with a few numbers. An image then has hundreds or thousands
+of latent numbers instead of 128, so reconstructions are much sharper than those of `vae`. The loss is again the
+negative evidence lower bound (Kingma & Welling 2014, Eq. 10):
 
     loss = −E[log p(x|z)] + KL(q(z|x) ‖ p(z))
 
-- Encoder and decoder consist of convolutions alone, as the autoencoder of a latent diffusion model does (Rombach et al.
-  2022, Sec. 3.1). That work gives the KL term a weight of about a millionth. Here the weight is 1 and the scale of the
-  pixels is learned, so the bound is a true one.
+- The encoder and the decoder are fully convolutional, as in the autoencoder of a latent diffusion model (Rombach et al.
+  2022, Sec. 3.1). That work gives the KL term a weight of about a millionth. Here, the weight is 1 and the scale of the
+  pixels is learned, so the loss is a true bound.
 - `downsampling` is the side of a block of pixels (4, 8 or 16; by default it depends on the image size), and
   `latent_channels` is the number of values per cell.
-- The prior is a standard normal for each number by itself. It does not know how neighboring cells belong together.
-  Samples therefore look like texture until a better prior is fitted.
-- No weight depends on the image size. `vaekit reconstruct RUN photo.png --tiled` takes images that are larger than
-  those of the training. Overlapping tiles give what one pass over the whole image would, up to rounding.
+- The prior is a standard normal, independent for each number. It does not know how neighboring cells belong together.
+  Samples therefore look like texture. `fit-prior` does not work with grids yet.
+- No weight depends on the image size. `vaekit reconstruct RUN photo.png --tiled` takes images that are larger than the
+  training images. It uses overlapping tiles. Up to rounding, the result equals one pass over the whole image.
 """
 
 import math

@@ -1,6 +1,6 @@
 """
-The KL term has a weight of 0.1 only. The maximum mean discrepancy (MMD) between latents and the prior is added with a
-weight of 1000 (Zhao et al. 2019, Eq. 6):
+The KL term has a weight of only 0.1. The loss adds the maximum mean discrepancy (MMD) between latents and the prior,
+with a weight of 1000 (Zhao et al. 2019, Eq. 6):
 
     loss = −E[log p(x|z)] + 0.1 KL(q(z|x) ‖ p(z)) + 1000 MMD²(q(z), p(z))
 

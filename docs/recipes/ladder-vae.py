@@ -5,8 +5,9 @@ The prior of a group is computed from the groups above it, and the posterior fro
 
     p(z) = p(z₁) ∏ p(zᵢ | z₍₁..ᵢ₋₁₎)        q(z|x) = q(z₁|x) ∏ q(zᵢ | z₍₁..ᵢ₋₁₎, x)
 
-Both come out of one pass of the decoder from top to bottom. The posterior is relative to the prior, N(μ + Δμ, (σ Δσ)²),
-so a group of which the image says nothing costs nothing (Vahdat & Kautz 2020, Eq. 2):
+One pass of the decoder from top to bottom computes both. The posterior is relative to the prior N(μ, σ²): it is
+N(μ + Δμ, (σ Δσ)²). If the image says nothing about a group, its posterior equals its prior, and its rate is zero
+(Vahdat & Kautz 2020, Eq. 2):
 
     rate of a latent = ½ (Δμ²/σ² + Δσ² − log Δσ² − 1)
 """

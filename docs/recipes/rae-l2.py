@@ -1,6 +1,6 @@
 """
-Much of what the noise of a VAE achieves is a smooth decoder. This recipe uses no noise. It penalizes the length of
-the latent and of the weights θ of the decoder instead (Ghosh et al. 2020, Eq. 4 to 6):
+In a VAE, noise in the latent mainly makes the decoder smooth. This recipe uses no noise. Instead, it penalizes the
+length of the latent vector and the size of the decoder's weights θ (Ghosh et al. 2020, Eq. 4 to 6):
 
     loss = −log p(x|z) + ½ ‖z‖² + 0.001 ‖θ‖²
 

@@ -1,10 +1,10 @@
 """
-The first of the two systems that vaekit began with: a dense autoencoder for handwritten digits, trained on the
-squared error.
+vaekit began with two models, and this is the first: a dense autoencoder for handwritten digits, trained on the squared
+error.
 
     loss = ‖x − x̂‖² + D/2 log π
 
-This is −log p(x|z) for a normal with variance 1/2, where D is the number of pixels. The loss of a batch is the sum
+Here, D is the number of pixels. This loss is −log p(x|z) for a normal with variance 1/2. The loss of a batch is the sum
 over its images, not the mean.
 """
 

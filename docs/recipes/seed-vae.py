@@ -1,12 +1,12 @@
 """
-The second of the two systems that vaekit began with: a convolutional VAE for faces, trained on the squared error plus
+vaekit began with two models, and this is the second: a convolutional VAE for faces, trained on the squared error plus
 the KL term (Kingma & Welling 2014, Eq. 10):
 
     loss = ‖x − x̂‖² + D/2 log π + KL(q(z|x) ‖ p(z))
 
-As a density, the squared error is a normal with variance 1/2, where D is the number of pixel values. This assumes so
-much pixel noise that fine detail is not worth its rate. That is why images blur. The loss of a batch is the sum over
-its images, not the mean.
+Here, D is the number of pixel values. Seen as a likelihood, the squared error is that of a normal with variance 1/2.
+This assumes so much pixel noise that fine detail is not worth its rate. That is why images blur. The loss of a batch is
+the sum over its images, not the mean.
 """
 
 import math

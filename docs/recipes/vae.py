@@ -8,8 +8,8 @@ The first term is the distortion, and the second one is the rate. This recipe di
 
 - The standard deviation of a pixel is one learned number (Rybkin et al. 2021, Eq. 4). It balances distortion and
   rate, so no weight has to be set by hand.
-- The prior has the mean and the covariance of the latents of the training images. Both are running averages, which no
-  gradient reaches.
+- The prior has the mean and the covariance of the latents of the training images. Both are running averages, and the
+  optimizer does not change them.
 """
 
 import math

@@ -3,9 +3,9 @@ The prior is a mixture of the posteriors of K = 100 learned images (Tomczak & We
 
     p(z) = 1/K Σₖ q(z|uₖ)
 
-The best prior for the bound is the aggregate posterior q(z) = E[q(z|x)]. The mixture approximates it. The images uₖ
-are parameters, and their gradient passes through the encoder. So the prior is a mixture of normals that follows the
-latents, with a component for each kind of image.
+The best prior for the bound is the aggregate posterior q(z) = E[q(z|x)], and the mixture approximates it. The images uₖ
+are parameters, and their gradient passes through the encoder. So the prior follows the latents: it is a mixture of
+normals, with a component for each kind of image.
 """
 
 import math

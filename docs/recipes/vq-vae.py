@@ -1,16 +1,16 @@
 """
-The latent is a grid of codes. The vector e of each cell is replaced by the nearest of 512 codebook vectors c, by
-angle, and the decoder sees only these. The choice has no gradient, so the gradient of c is passed on to e
-(straight-through). A commitment term keeps e close to c (van den Oord et al. 2017, Eq. 3):
+The latent is a grid of codes. The encoder gives each cell a vector e. Of 512 codebook vectors, the one with the
+smallest angle to e, called c, replaces e. The decoder sees only c. This choice has no gradient, so e receives the
+gradient of c (straight-through). A commitment term keeps e close to c (van den Oord et al. 2017, Eq. 3):
 
     loss = −log p(x|z) − log p(codes) + 0.25 ‖e − c‖²
 
-The codebook vectors are running means of the cells that chose them (van den Oord et al. 2017, Appendix A.1). No
-gradient reaches them.
+The codebook vectors are running means of the vectors e that they replaced (van den Oord et al. 2017, Appendix A.1). The
+optimizer does not change them.
 
 The encoder is deterministic, so the rate is −log p(codes). The prior p is a causal transformer that predicts each
-code from the codes before it. It is trained together with the rest, and its gradient reaches only its own weights.
-New images are sampled code by code, row by row. Keys and values are cached, so each code is computed once.
+code from the codes before it. It is trained together with the networks, but the gradient of the rate reaches only the
+prior. New images are sampled code by code, row by row. Keys and values are cached, so each code is computed once.
 """
 
 import math

@@ -1,7 +1,7 @@
 """
-An autoencoder maps each image to one latent, but nothing controls how latents are distributed. So it cannot be
-sampled. Here, the latents of each batch are compared with samples of a standard normal by the maximum mean
-discrepancy (MMD), with the weight λ = 1000 (Tolstikhin et al. 2018, Eq. 4):
+An autoencoder maps each image to one latent, but the distribution of the latents is not controlled. So there is no way
+to sample new images. Here, the loss compares the latents of each batch with samples of a standard normal, by the
+maximum mean discrepancy (MMD) with the weight λ = 1000 (Tolstikhin et al. 2018, Eq. 4):
 
     loss = −log p(x|z) + λ MMD²(q(z), p(z))
 

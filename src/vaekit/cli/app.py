@@ -144,13 +144,16 @@ PORT = validators.Number(gte=1, lte=65535)
 SEED = validators.Number(gte=0, lt=2**63)
 
 Run = Annotated[Path, Parameter(help="Run folder.")]
-Split = Annotated[str | None, Parameter(help="train, val, test or all. Default: test, or all without a test part.")]
-AllSplit = Annotated[str | None, Parameter(help="train, val, test or all. Default: all.")]
+Split = Annotated[
+    str | None,
+    Parameter(help="Part of the images: train, val, test or all. Default: test, or all if there is no test part."),
+]
+AllSplit = Annotated[str | None, Parameter(help="Part of the images: train, val, test or all. Default: all.")]
 Seed = Annotated[int, Parameter(help="Random seed.", validator=SEED)]
 Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON object.")]
 Out = Annotated[Path | None, Parameter(help="Picture to write: .png, .webp or .jpg. Default: RUN-COMMAND.png.")]
-Overwrite = Annotated[bool, Parameter(negative="", show_default=False, help="Replace a file that exists.")]
+Overwrite = Annotated[bool, Parameter(negative="", show_default=False, help="Replace an existing file.")]
 Moving = Annotated[
     Path | None,
     Parameter(

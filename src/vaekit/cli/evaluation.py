@@ -52,8 +52,8 @@ def neighbors(
 ) -> None:
     """Find the images most similar to a given one.
 
-    The command compares the latents of all images of the run, or of DATA. If IMAGE is one of them, it is left out, but
-    copies of it are not. If IMAGE is a folder, each of its images gets a row. Distances are in standard deviations of
+    The command compares the latents of all images of the run, or of DATA. It leaves out IMAGE itself, but not copies of
+    it. If IMAGE is a folder, each of its images gets a row. Distances are in standard deviations of
     the prior; an autoencoder has none, so its distances are in the units of its latents. The picture shows at most 20
     neighbors of each image, --json all of them.
 

@@ -31,8 +31,8 @@ def export(
 ) -> None:
     """Export a run to ONNX, for use without PyTorch.
 
-    The folder holds the networks, a description of the steps around them, an example, a README and checksums. Before
-    the command succeeds, it compares the export with PyTorch on real images.
+    The folder contains the networks, a description of the steps around them, an example, a README and checksums. The
+    command writes it only if the networks agree with PyTorch on real images.
 
     Example: vaekit export runs/portraits --out portraits-onnx
     """
@@ -57,8 +57,8 @@ def explore(
     The page has random samples, sliders, your own photos and a map. The model runs in the browser; Ctrl-C stops the
     server.
 
-    The page and thumbnails of the images are stored in the run folder, as explorer/. Other users of this machine can
-    open the address if they know it.
+    The command stores the data of the page in the run folder, as explorer/; it includes thumbnails of the images. Other
+    users of this machine can open the address if they know it.
 
     Example: vaekit explore runs/portraits
     """
@@ -94,7 +94,7 @@ def publish(
         Parameter(
             negative="",
             show_default=False,
-            help="Show samples of the prior instead of your images, and no names, latents or reconstructions.",
+            help="Show samples instead of your images. Leave out their names, latents and reconstructions.",
         ),
     ] = False,
     json_: Json = False,
@@ -119,7 +119,7 @@ def verify(
     /,
     *,
     digest: Annotated[
-        str | None, Parameter(help="Digest that 'vaekit export' printed; detects a change to every file.")
+        str | None, Parameter(help="Digest that 'vaekit export' printed. Detects changed checksums, too.")
     ] = None,
     json_: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-Levels = Annotated[int, Parameter(help="Number of latent levels to move, from the top; the finer ones follow.")]
+Levels = Annotated[int, Parameter(help="Number of latent levels to move, from the top. Finer levels follow.")]
 KeepDetail = Annotated[
     bool,
     Parameter(
@@ -51,8 +51,8 @@ def generate(
     temperature: Annotated[
         str,
         Parameter(
-            help="Factor of the standard deviation of a normal prior; with latent levels, one for all or one per "
-            "level, top first, such as 1,0.8,0.7."
+            help="Multiply the standard deviation of a normal prior by this factor. With latent levels, you can give "
+            "one factor per level, top first, such as 1,0.8,0.7."
         ),
     ] = "1",
     out: Out = None,
@@ -62,7 +62,7 @@ def generate(
 ) -> None:
     """Generate new images.
 
-    Image number i of a seed is always the same, whatever the count. An autoencoder has no prior to sample from; run
+    For a given --seed, image number i is the same for every --count. An autoencoder has no prior to sample from; run
     'vaekit fit-prior' first. A --temperature below 1 makes images more typical and less varied.
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
@@ -81,12 +81,12 @@ def reconstruct(
     tiled: Annotated[
         bool,
         Parameter(
-            negative="", show_default=False, help="Keep the size of the images; needs a recipe with a latent grid."
+            negative="", show_default=False, help="Keep the size of the images. Needs a recipe with a latent grid."
         ),
     ] = False,
     levels: Annotated[
         str | None,
-        Parameter(help="Number of latent levels to show in a row each, or all; needs a recipe with latent levels."),
+        Parameter(help="Show one row per latent level: for the first N levels, or all. Needs a recipe with levels."),
     ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -95,9 +95,9 @@ def reconstruct(
 ) -> None:
     """Encode images and decode them again.
 
-    The picture shows the originals above their reconstructions. With --tiled, the images may be larger than those of
-    the training, such as a photo; they are processed in overlapping tiles, and no seams show. With --levels, a row for
-    each level shows what it adds to those above, and the last row has all levels.
+    The picture shows the originals above their reconstructions. With --tiled, images may be larger than the training
+    images; the command processes them in overlapping tiles, without visible seams. With --levels, the picture has a row
+    for each latent level. Each row adds one level, and the last row has all of them.
 
     Example: vaekit reconstruct runs/portraits --count 10 --out reconstructions.png
     """
@@ -200,9 +200,8 @@ def edit(
     method: Annotated[
         str,
         Parameter(
-            help="How a direction is found: adjusted (difference of the means with and without the attribute, other "
-            "attributes held equal), means (without that adjustment) or classifier (normal of the best linear "
-            "boundary)."
+            help="How to compute a direction: means (the mean latent with the attribute minus the one without it), "
+            "adjusted (the same, with other attributes held equal) or classifier (normal of the best linear boundary)."
         ),
     ] = "adjusted",
     orthogonal: Annotated[
@@ -212,7 +211,7 @@ def edit(
     keep_detail: KeepDetail = False,
     out: Out = None,
     overwrite: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Replace a file, or a stored --direction, that exists.")
+        bool, Parameter(negative="", show_default=False, help="Replace an existing file, or a stored direction.")
     ] = False,
     device: Device = "auto",
     json_: Json = False,

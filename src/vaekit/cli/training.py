@@ -43,8 +43,8 @@ def train(
     to extend a finished one.
 
     DATA is a folder of images, a .zip or .tar archive of such a folder, a .npy or .npz file, or a folder with the
-    binary files of MNIST or CIFAR-10. Labels and attributes come from the names of subfolders, and from a metadata.csv
-    or metadata.jsonl.
+    binary files of MNIST or CIFAR-10. The names of subfolders are the labels; a metadata.csv or metadata.jsonl adds
+    attributes.
 
     DATA can also be a name. digits, portraits and portraits:COUNT are built in. mnist, fashion-mnist and cifar10 are
     downloaded once. hf://OWNER/NAME[:SPLIT] is a dataset of the Hugging Face hub (needs the extra "hub").
@@ -139,7 +139,7 @@ def recipes(
     """List the recipes, or describe one.
 
     The description names the paper, the cost (the training time per image, relative to the recipe vae), the commands
-    that work with the recipe, and its values that differ from the defaults of --set.
+    that work with the recipe, and the values that differ from their default. Change a value with 'train --set'.
 
     Example: vaekit recipes vq-vae
     """
@@ -192,8 +192,9 @@ def fit_prior(
 ) -> None:
     """Fit a prior to the latents of a finished run.
 
-    New images are then sampled from it, which also lets an autoencoder generate. The fit is stored in the run. The
-    command prints the log density of held-out latents under it and under a single normal; higher is better.
+    The run stores the fitted prior, and 'vaekit generate' samples from it. So an autoencoder can generate images, too.
+    The command needs a recipe with a latent vector. It prints the log density of held-out latents under the fitted
+    prior and under a single normal; higher is better.
 
     Example: vaekit fit-prior runs/portraits --components 20
     """

@@ -29,7 +29,7 @@ class Need:
 
 _NUMBERS = ("vector", "grid", "levels")
 _ANY = LATENTS
-_CROSS_FADE = {"grid": "local detail cross-fades", "levels": "top levels, finer ones follow"}
+_CROSS_FADE = {"grid": "local detail cross-fades", "levels": "top levels; finer levels follow"}
 _TEMPERATURE = {"vector": "with a normal prior", "levels": "per level"}
 _ALL = {"levels": "all levels"}
 _SUMMARY = {"grid": "on pooled grids", "levels": "top level", "codes": "on pooled embeddings"}
@@ -37,7 +37,7 @@ _SUMMARY = {"grid": "on pooled grids", "levels": "top level", "codes": "on poole
 NEEDS: dict[str, Need] = {
     "encode": Need(_ANY, remarks={"codes": "their indices", **_ALL}),
     "codes": Need(("codes",)),  # in Python only
-    "generate": Need(_ANY, prior=True, remarks={"grid": "texture, until a prior is fitted"}),
+    "generate": Need(_ANY, prior=True, remarks={"grid": "samples look like texture"}),
     "temperature": Need(_NUMBERS, prior=True, normal=True, remarks=_TEMPERATURE),  # of generate
     "reconstruct": Need(_ANY),
     "tiles": Need(("grid",)),  # of reconstruct
@@ -102,12 +102,12 @@ def table() -> list[tuple[str, ...]]:
         return "no" if latent not in need.latents else f"yes: {remark}" if remark else "yes"
 
     shown = {
-        "codes": "codes (in Python)",
-        "factors": "evaluate (factors)",
-        "keep-detail": "edit and others (keep detail)",
-        "levels": "reconstruct and others (levels)",
-        "temperature": "generate (temperature)",
-        "tiles": "reconstruct (tiled)",
+        "codes": "Run.codes",
+        "factors": "evaluate --factors",
+        "keep-detail": "--keep-detail",
+        "levels": "--levels",
+        "temperature": "generate --temperature",
+        "tiles": "reconstruct --tiled",
     }
     return [(shown.get(verb, verb), *(cell(need, latent) for latent in LATENTS)) for verb, need in NEEDS.items()]
 

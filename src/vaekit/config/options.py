@@ -65,7 +65,7 @@ class TrainOptions:
     size: Annotated[
         int | str | tuple[int, int] | None,
         Help(
-            "Image size in pixels: the shorter side, or HEIGHTxWIDTH. Default: their own size, if all have the same.",
+            "Image size in pixels: the shorter side, or HEIGHTxWIDTH. Default: the size of the images, if all agree.",
             DATA,
         ),
     ] = None
@@ -76,7 +76,9 @@ class TrainOptions:
     fit: Annotated[
         str,
         Help(
-            "Images with a different aspect ratio: crop to the middle, pad with the background, or stretch.", DATA, FITS
+            "How to treat images of another aspect ratio: crop to the middle, pad with the background, or stretch.",
+            DATA,
+            FITS,
         ),
     ] = "crop"
     background: Annotated[str, Help("Color behind transparent pixels and around padded images.", DATA)] = "white"
@@ -116,9 +118,13 @@ class TrainOptions:
         ),
     ] = None
     init: Annotated[str | Path | None, Help("Start from the weights of this run.", MODEL)] = None
-    epochs: Annotated[float | None, Help("Passes over the training images.", TRAINING)] = None
-    images: Annotated[int | None, Help("Number of training images in total, counting repeats.", TRAINING)] = None
-    budget: Annotated[str | float | None, Help("Time to train, such as 90s, 10m or 1h30m.", TRAINING)] = None
+    epochs: Annotated[
+        float | None, Help("Passes over the training images. Give at most one of epochs, images and budget.", TRAINING)
+    ] = None
+    images: Annotated[int | None, Help("Length of the training in images, counting repeats.", TRAINING)] = None
+    budget: Annotated[
+        str | float | None, Help("Length of the training in time, such as 90s, 10m or 1h30m.", TRAINING)
+    ] = None
     batch_size: Annotated[
         int | Literal["auto"] | None, Help("Images per step, or auto: as many as fit on the GPU.", TRAINING)
     ] = None
@@ -138,7 +144,7 @@ class TrainOptions:
     micro_batch: Annotated[
         int | None, Help("Images per forward pass, if a whole batch does not fit into memory.", HARDWARE)
     ] = None
-    tensorboard: Annotated[bool, Help("Also write the metrics for TensorBoard.", OUTPUT)] = False
+    tensorboard: Annotated[bool, Help('Also write TensorBoard logs (needs the extra "track").', OUTPUT)] = False
     quiet: Annotated[bool, Help("Print no progress.", PYTHON)] = False
     on_log: Annotated[
         Callable[[dict[str, Any]], object] | None,

@@ -94,7 +94,7 @@ _ROWS = [
     ),
     Recipe(
         "info-vae",
-        summary="informative latents: only all latents together are matched to the prior",
+        summary="informative latents: the prior constrains all latents together, not each one",
         paper="Zhao et al. 2019, Eq. 6",
         objective="mmd",
         beta=0.1,
@@ -111,7 +111,7 @@ _ROWS = [
     ),
     Recipe(
         "flow-vae",
-        summary="a normalizing flow as the prior: latents of any shape, exact densities",
+        summary="a normalizing flow as the prior: fits latents of any distribution, with an exact density",
         paper="Dinh et al. 2017, Eq. 7; as a prior: Chen et al. 2017, Sec. 3.2",
         cost="1.1",
         prior="flow",
@@ -119,7 +119,7 @@ _ROWS = [
     ),
     Recipe(
         "ladder-vae",
-        summary="a hierarchy of latents: a small one for the whole, finer grids for detail; the best bound",
+        summary="a hierarchy of latents: a vector for the whole image, finer grids for detail; the best bound",
         paper="Sønderby et al. 2016, Eq. 17 to 19; Vahdat & Kautz 2020, Eq. 2",
         cost="2.2",
         latent="levels",
@@ -130,14 +130,14 @@ _ROWS = [
     ),
     Recipe(
         "iaf-vae",
-        summary="an inverse autoregressive flow as the posterior: posteriors of any shape",
+        summary="an inverse autoregressive flow as the posterior, which need not be normal",
         paper="Kingma et al. 2016, Eq. 10 and Algorithm 1",
         posterior="iaf",
         **_BOUND,
     ),
     Recipe(
         "conditional-vae",
-        summary="conditioned on labels and attributes: generates images of a kind",
+        summary="conditioned on labels and attributes, so you can choose them for new images",
         paper="Kingma et al. 2014, Eq. 6; Sohn et al. 2015, Eq. 4; hidden conditions: Ho & Salimans 2021, Sec. 3.2",
         prior="conditional-normal",
         is_conditional=True,
@@ -154,7 +154,7 @@ _ROWS = [
     ),
     Recipe(
         "rae-l2",
-        summary="an autoencoder with short latents and a smooth decoder; can be sampled after fit-prior",
+        summary="an autoencoder with latents close to zero and a smooth decoder; can be sampled after fit-prior",
         paper="Ghosh et al. 2020, Eq. 4 to 7",
         code_l2=1.0,
         decoder_l2=1e-3,
@@ -181,7 +181,7 @@ _ROWS = [
     ),
     Recipe(
         "fsq-vae",
-        summary="a grid of codes from rounded numbers, without a codebook: all codes get used",
+        summary="a grid of codes from rounded numbers, without a codebook: no code stays unused",
         paper="Mentzer et al. 2024, Sec. 3.1",
         cost="0.9",
         posterior="fsq",
@@ -204,7 +204,7 @@ _ROWS = [
     ),
     Recipe(
         "seed-ae",
-        summary="the first original system: a dense 784-200-20-200-784 autoencoder for handwritten digits",
+        summary="the first model of vaekit: a dense 784-200-20-200-784 autoencoder for handwritten digits",
         paper="Hinton & Salakhutdinov 2006",
         cost="0.03",
         epochs=10.0,
@@ -216,7 +216,7 @@ _ROWS = [
     ),
     Recipe(
         "fast-ae",
-        summary="seed-ae trained for speed: as good after one epoch of MNIST as seed-ae after ten",
+        summary="the network of seed-ae, trained faster: as good after one epoch of MNIST as seed-ae after ten",
         paper="Hinton & Salakhutdinov 2006; schedule: Smith & Topin 2019",
         cost="0.02",
         images_to_train=60_000,
@@ -230,7 +230,7 @@ _ROWS = [
     ),
     Recipe(
         "seed-vae",
-        summary="the second original system: a convolutional VAE for 256x256 faces; blurry because of its fixed scale",
+        summary="the second model of vaekit: a convolutional VAE for 256x256 faces; blurry because of its fixed scale",
         paper="Kingma & Welling 2014, Eq. 10 and Appendix B",
         cost="2.5",
         net="seed-conv",
