@@ -86,7 +86,9 @@ def reconstruct(
     ] = False,
     levels: Annotated[
         str | None,
-        Parameter(help="Show one row per latent level: for the first N levels, or all. Needs a recipe with levels."),
+        Parameter(
+            help="Latent levels to show, one row each: a number, from the top, or all. Needs a recipe with levels."
+        ),
     ] = None,
     out: Out = None,
     overwrite: Overwrite = False,

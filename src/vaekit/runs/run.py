@@ -291,9 +291,9 @@ class Run:
             data: Images.
             tiled: Whether the images keep their size, which may be larger than that of the training. They must all be
                 of one size. Memory is bounded by overlapping tiles, which do not show (:mod:`vaekit.latent.tiles`).
-            levels: Show what the levels of a hierarchy carry, in a row each: row i keeps the first i levels, and the
-                others are at the mean of their prior. The last row has all levels. A number shows only so many rows
-                before it. The numbers are the PSNR of each row and the rate of each level, in nats per image.
+            levels: Show one row per level of a hierarchy. Row i keeps the first i levels, and the others take the mean
+                of their prior. The last row has all levels. A number limits the rows before the last one. The result
+                contains the PSNR of each row, and the rate of each level in nats per image.
 
         Raises:
             UserError: With ``tiled``, if the model has no latent grid, or the images differ in size. With ``levels``,
