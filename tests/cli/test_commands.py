@@ -186,12 +186,13 @@ def test_the_examples_of_the_page_run(here: Path, vaekit: Callable, monkeypatch:
 
 def test_every_flag_of_the_verbs_on_codes(here: Path, vaekit: Callable) -> None:
     assert vaekit("data", "portraits", "--write", "photos", "--count", 12, "--size", 16).code == 0
+    assert vaekit("data", "portraits", "--write", "others", "--count", 3, "--size", 16).code == 0
     for command in (
         "interpolate faces attr:male=0 attr:male=1 --steps 3 --path spherical --animate --out a.webp --json",
         "interpolate faces attr:male=0 attr:male=1 --device cpu",
         "traverse faces --count 2 --steps 3 --reach 1.5 --animate --out b.gif --device cpu --json",
         "edit faces photos --add glasses=0.5 --remove male --method classifier --out c.png --device cpu --json",
-        "edit faces photos --direction new=photos,photos --add new --out c.png --overwrite",
+        "edit faces photos --direction new=photos,others --add new --out c.png --overwrite",
         "score faces photos --split all --by sse --false-alarms 0.4 --normal-images photos --normal attr:male=1 "
         "--table t.csv --count 3 --seed 1 --out d.png --device cpu --json",
         "export faces photos --out e --precision fp32 --json",
@@ -557,7 +558,17 @@ def test_denoise(here: Path, vaekit: Callable) -> None:
     assert printed["noisy_psnr_db"] == pytest.approx(10.46, abs=0.4)
     assert printed["gain_db"] == pytest.approx(printed["denoised_psnr_db"] - printed["noisy_psnr_db"])
     plain = vaekit("denoise", "digits", "digits", "--out", "plain.png", "--json")
-    assert json.loads(plain.out) == {"picture": "plain.png"}
+    assert json.loads(plain.out) == {"picture": "plain.png"} and printed["images"] == 20
+    for told in (answer.err, plain.err):
+        assert "digits was not trained with noise (--noise-std 0), so this shows its reconstructions; " in told
+        assert "train with --noise-std 0.3, or with --recipe denoising-ae\n" in told
+
+
+def test_a_run_that_was_trained_with_noise_denoises_without_a_note(tmp_path: Path, vaekit: Callable) -> None:
+    small = {"width": 8, "latent_dim": 4}
+    vk.train("digits", "denoising-ae", tmp_path / "run", epochs=1, settings=small, quiet=True)
+    answer = vaekit("denoise", tmp_path / "run", "--out", tmp_path / "d.png")
+    assert answer.code == 0 and "noise" not in answer.err
 
 
 def test_json_has_no_infinity(here: Path, vaekit: Callable) -> None:
@@ -572,7 +583,7 @@ def test_inpaint(here: Path, vaekit: Callable, mask: str) -> None:
     printed = json.loads(answer.out)
     assert answer.code == 0 and Path("i.png").exists()
     assert printed["hidden_pixels"] == 3 * (9 if mask.startswith("box") else 16)
-    assert 0 < printed["hidden_psnr_db"] < 60
+    assert 0 < printed["hidden_psnr_db"] < 60 and printed["images"] == 3
 
 
 def test_binary_pixels_a_tighter_bound_and_a_table(here: Path, vaekit: Callable) -> None:

@@ -301,6 +301,8 @@ def test_folders_without_images(tmp_path: Path, content: dict[str, bytes], said:
     [
         ({"source": "digts"}, "did you mean the built-in 'digits'"),
         ({"source": "portrait:5"}, "did you mean the built-in 'portraits'"),
+        ({"source": "mnits"}, "did you mean the set 'mnist'"),
+        ({"source": "nonexist"}, "there is no file or folder 'nonexist'; check the path, or use a built-in set: "),
         ({"source": "no/such/folder"}, "there is no file or folder"),
         ({"source": ""}, "there is no file or folder"),
         ({"source": "a\0b"}, "there is no file|cannot be opened"),

@@ -200,7 +200,8 @@ def test_a_folder_is_scored_whole_and_the_run_s_own_data_by_its_test_part_with_a
     assert json.loads(foreign.out)["images"] == 30 and "part" not in foreign.err and "threshold" not in foreign.err
     own = vaekit(*score, "digits", "--out", tmp_path / "b.png")
     tested = json.loads(own.out)["images"]
-    assert f"has a test part, so only {tested} of its 1,797 images are used; --split all uses them all" in own.err
+    told = f"leaves {tested} of 1,797 images for the test part; --split all uses them all\n"
+    assert "vaekit: the run's split of " in own.err and told in own.err
     whole = vaekit(*score, "digits", "--split", "all", "--out", tmp_path / "c.png")
     numbers, held = json.loads(whole.out), json.loads(own.out)["calibrated_on"]
     assert numbers["images"] == 1797 and numbers["threshold"] == json.loads(own.out)["threshold"]

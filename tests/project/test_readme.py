@@ -61,6 +61,13 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 115
 
 
+def test_python_and_the_command_line_write_pictures_of_different_names_in_readme() -> None:
+    """In Python, ``save`` replaces a file; a reader who tries both must not lose the picture of the command."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    by_command, by_python = (set(re.findall(pattern, text)) for pattern in (r"--out (\S+\.\w+)", r'save\("(\S+)"\)'))
+    assert by_command and by_python and not by_command & by_python
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_resolves(page: Path) -> None:
     for target in _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8"))):

@@ -146,6 +146,22 @@ def test_a_direction_of_two_folders(vaekit: Cli, portraits_vae: Path, tmp_path: 
     assert clash.code == 2 and "choose another name" in clash.err
 
 
+def test_a_direction_needs_two_folders_of_different_images(vaekit: Cli, portraits_vae: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(portraits_vae, folder)
+    faces = vk.load(folder).images("train")
+    write_folder(faces[:4], tmp_path / "some")
+    shutil.copytree(tmp_path / "some", tmp_path / "copy")
+    (tmp_path / "copy" / "000000.png").rename(tmp_path / "copy" / "last.png")
+    write_folder(faces[:6], tmp_path / "more")
+    for other in ("some", "copy"):
+        words = ["--direction", f"x={tmp_path / 'some'},{tmp_path / other}", "--add", "x", "--out", tmp_path / "e.png"]
+        done = vaekit("edit", folder, tmp_path / "some", *words)
+        assert done.code == 2 and f"{tmp_path / other} contain the same images; give a folder" in done.err
+    assert not (tmp_path / "e.png").exists() and "x" not in vk.load(folder).directions()
+    assert vk.load(folder).add_direction("x", str(tmp_path / "more"), str(tmp_path / "some")).vector.abs().sum() > 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -169,6 +185,16 @@ def test_an_edit_that_cannot_be_done_says_why(
     done = vaekit("edit", portraits_vae, face, *words, "--out", tmp_path / "out.png")
     assert done.code == 2 and said in done.err and "Traceback" not in done.err
     assert not (tmp_path / "out.png").exists()
+
+
+def test_an_edit_of_images_without_labels_names_the_option(vaekit: Cli, tmp_path: Path) -> None:
+    pixels = vk.open_images("digits").pixels[:40]
+    vk.train(pixels, "vae", tmp_path / "run", epochs=1, settings={"width": 4}, quiet=True)
+    digit = tmp_path / "digit.png"
+    Image.fromarray(pixels[0, 0].numpy()).save(digit)
+    done = vaekit("edit", tmp_path / "run", digit, "--add", "glasses", "--out", tmp_path / "e.png")
+    assert done.code == 2 and "the data of this run has neither labels nor attributes; two folders of" in done.err
+    assert done.err.endswith("make one: --direction glasses=with/,without/\n")
 
 
 def frames(count: int) -> tuple[Sheet, ...]:

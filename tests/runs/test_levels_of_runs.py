@@ -278,5 +278,6 @@ def test_the_commands_take_levels(
             assert (np.asarray(picture) == np.asarray(expected().image())).all(), words
     numbers = json.loads(vaekit(*shlex.split("reconstruct ladder --levels all --json")).out)
     assert {"picture", "psnr_db_levels_1", "rate_nats_level_3", "rate_nats"} <= set(numbers)
+    assert numbers["images"] == min(10, len(run.images("test")))  # the numbers are those of the pictured images
     answer = vaekit(*shlex.split("reconstruct ladder --levels many"))
     assert (answer.code, answer.err) == (2, "vaekit: --levels many: expected a number of levels, or all\n")

@@ -67,6 +67,14 @@ def test_the_ending_says_what_is_saved(tmp_path: Path) -> None:
     assert rows == [["name", "score"], ["a", "0.1"], ["'=b", "2.0"]]
 
 
+@pytest.mark.parametrize("name", ["sheet.png", "numbers.json", "table.csv"])
+def test_saving_replaces_a_file_as_in_pillow(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("old")
+    vk.Result(SHEET, BOTH.numbers, {"name": ["a"]}).save(tmp_path / name)
+    assert (tmp_path / name).read_bytes() != b"old" and [path.name for path in tmp_path.iterdir()] == [name]
+    assert "Replaces a file that exists." in (vk.Result.save.__doc__ or "") and "Replaces" in (Sheet.save.__doc__ or "")
+
+
 @pytest.mark.parametrize(
     ("result", "name", "message"),
     [

@@ -48,6 +48,8 @@ class Picture:
     def save(self, path: str | Path) -> Path:
         """Write a .png, .webp (both lossless) or .jpg file atomically, creating its folder.
 
+        Replaces a file that exists.
+
         Args:
             path: Path with one of these extensions.
 

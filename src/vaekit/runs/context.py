@@ -190,9 +190,10 @@ class RunContext:
         if not rows.any():
             raise UserError(f"split {part}: {opened.source} has no images in that part; give another split", "split")
         if data is not None and split is None and part == "test" and self.leads:
+            whose = "its own" if opened.has_splits else "the run's"
             note(
-                f"vaekit: {printable(opened.source)} has a test part, so only {rows.sum():,} of its "
-                f"{counted(len(opened), 'image')} are used; {argument('split', 'all')} uses them all"
+                f"vaekit: {whose} split of {printable(opened.source)} leaves {rows.sum():,} of "
+                f"{counted(len(opened), 'image')} for the test part; {argument('split', 'all')} uses them all"
             )
         return ChosenImages(opened, rows, part)
 

@@ -56,6 +56,8 @@ class Result:
     def save(self, path: str | Path) -> Path:
         """Write the figure, the numbers or the table to a file, depending on its extension.
 
+        Replaces a file that exists.
+
         Args:
             path: ``.png``, ``.webp`` (both lossless) or ``.jpg`` for the figure, whose folder is created if necessary;
                 ``.json`` for the numbers; ``.csv`` for the table.

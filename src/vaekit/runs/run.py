@@ -245,6 +245,8 @@ class Run:
     def save_latents(self, out: str | Path, data: Any = None, split: str | None = None) -> Result:
         """Write names, labels and latents of images to a file; discrete codes are written as integers.
 
+        A file that exists is replaced.
+
         Args:
             out: A ``.npz``, ``.parquet`` or ``.csv`` file.
             data: Images. By default, the run's own.
@@ -293,7 +295,7 @@ class Run:
                 of one size. Memory is bounded by overlapping tiles, which do not show (:mod:`vaekit.latent.tiles`).
             levels: Show one row per level of a hierarchy. Row i keeps the first i levels, and the others take the mean
                 of their prior. The last row has all levels. A number limits the rows before the last one. The result
-                contains the PSNR of each row, and the rate of each level in nats per image.
+                contains the number of images, the PSNR of each row, and the rate of each level in nats per image.
 
         Raises:
             UserError: With ``tiled``, if the model has no latent grid, or the images differ in size. With ``levels``,
@@ -453,7 +455,7 @@ class Run:
             levels: As in :meth:`directions`.
 
         Raises:
-            UserError: If the run's data has a column of that name.
+            UserError: If the run's data has a column of that name, or both folders contain the same images.
         """
         return directing.add_direction(self.context, name, with_, without, method, is_orthogonal, levels)
 
@@ -477,8 +479,8 @@ class Run:
             seed: Seed of the noise.
 
         Returns:
-            A figure. With ``noise_std``, the first row shows the clean images, and the numbers are the PSNR before and
-            after.
+            A figure. With ``noise_std``, the first row shows the clean images, and the numbers are how many there are,
+            and their PSNR before and after.
         """
         return restore.denoise_sheet(self.context, pixels, noise_std, seed)
 
@@ -502,7 +504,7 @@ class Run:
             seed: Seed of random masks and starting points.
 
         Returns:
-            A figure, and the PSNR on the hidden pixels.
+            A figure, the number of images, and their PSNR on the hidden pixels.
         """
         return restore.inpaint_sheet(self.context, pixels, mask, seed)
 
@@ -561,7 +563,7 @@ class Run:
             iwae_samples: Samples per image of the importance-weighted bound. None omits it.
             samples: Number of generated images to compare with the given ones (:mod:`vaekit.evaluation.frechet`).
             features: File of Inception-v3 weights for this comparison. By default, vaekit's small classifier is used.
-            per_image: CSV file to write, with a row per image.
+            per_image: CSV file to write, with a row per image. Replaces a file that exists.
             factors: Whether to measure disentanglement (:mod:`vaekit.evaluation.disentanglement`).
             counted: Called with what is counted, the number done, and the total.
 
@@ -597,7 +599,7 @@ class Run:
                 was trained on, or those called good or normal.
             normal_images: Images that set the threshold. By default, the run's held-out images.
             seed: Seed of the posterior samples.
-            table: CSV file to write, with a row per image.
+            table: CSV file to write, with a row per image. Replaces a file that exists.
             count: Number of images to show.
             counted: As in :meth:`evaluate`.
 

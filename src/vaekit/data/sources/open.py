@@ -36,6 +36,8 @@ from vaekit.system.regular_files import odd_kind
 
 __all__ = ["open_files", "open_images", "open_in", "tree_of"]
 
+_NEAR = 0.75  # similarity of names that may be meant; difflib's default also finds 'mnist' near 'nonexist'
+
 
 @checked
 def open_images(
@@ -226,11 +228,11 @@ def _require_regular(path: Path) -> None:
 
 def _missing(source: str, path: Path, sets: Sequence[str] = (*builtin_names(), *KNOWN)) -> UserError:
     """The error for a path that does not exist, with the nearest of ``sets`` or of the files beside it."""
-    names = get_close_matches(source.split(":")[0], sets, n=1)
+    names = get_close_matches(source.split(":")[0], sets, 1, _NEAR)
     hint = f"did you mean the {'set' if names[0] in KNOWN else 'built-in'} {names[0]!r}?" if names else ""
     if not hint and path.parent.is_dir():
         try:
-            close = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+            close = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], 1, _NEAR)
         except OSError:
             close = []
         hint = f"did you mean {str(path.parent / close[0])!r}?" if close else ""

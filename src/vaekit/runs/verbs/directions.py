@@ -18,6 +18,7 @@ from vaekit.latent.directions_store import load_directions, save_directions
 from vaekit.latent.levels import top_size
 from vaekit.latent.ops import stored_columns
 from vaekit.runs.context import RunContext, files_of
+from vaekit.system.rng import keys_of
 
 __all__ = ["add_direction", "directions", "names_without_direction"]
 
@@ -70,7 +71,13 @@ def add_direction(
         raise UserError(f"direction {name}: the data of {run.path} has a column of that name; choose another name")
     size = top_size(run.model, levels)
     apart = [each.vector[:size].double() for each in own.values() if each.source == "data"]
-    groups = [_top(run, run.encode(files_of(folder)), levels) for folder in (without, with_)]
+    pixels = [run.pixels(files_of(folder)) for folder in (without, with_)]
+    if set(keys_of(pixels[0])) == set(keys_of(pixels[1])):
+        raise UserError(
+            f"direction {name}: {with_} and {without} contain the same images; give a folder of images with it, and "
+            "another of images without it"
+        )
+    groups = [_top(run, ops.encode(run.model, images), levels) for images in pixels]
     fitted = _between_groups(groups, name, f"{with_} and {without}", method, is_orthogonal, apart)
     found = _whole(run, fitted, levels)
     seen = run.images_seen()

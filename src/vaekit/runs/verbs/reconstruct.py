@@ -67,9 +67,10 @@ def _by_level(
     kept = [*range(1, len(rows)), count]
     truth, measured = to_float(pixels), measure(model, pixels).numbers()
     psnr = (psnr_db(to_float(row), truth) for row in rows.values())
-    numbers = {f"psnr_db_levels_{number}": value for number, value in zip(kept, psnr, strict=True)}
+    by_level = {f"psnr_db_levels_{number}": value for number, value in zip(kept, psnr, strict=True)}
     rates = (f"{LEVEL_RATE}{number}" for number in range(1, 1 + count))
-    return pixels, rows, numbers | {name: measured[name] for name in (*rates, "rate_nats")}
+    of_rates = {name: measured[name] for name in (*rates, "rate_nats")}
+    return pixels, rows, {"images": len(pixels), **by_level, **of_rates}
 
 
 def _reconstructed(run: RunContext, data: Any, tiled: bool) -> tuple[Tensor, Tensor]:

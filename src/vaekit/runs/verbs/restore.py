@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaekit.data import to_float, to_uint8
 from vaekit.data.number_inputs import as_intensities, as_mask, check_values
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.evaluation.metrics import psnr_db
 from vaekit.figures.grid import stacked_sheet
 from vaekit.latent import inpaint as filling
@@ -19,6 +19,7 @@ from vaekit.latent.masks import parse_mask
 from vaekit.runs import folder as runs
 from vaekit.runs.context import RunContext
 from vaekit.runs.result import Result
+from vaekit.system.notes import note_once
 from vaekit.system.rng import keys_of
 
 __all__ = ["denoise", "denoise_sheet", "inpaint", "inpaint_sheet"]
@@ -39,10 +40,15 @@ def denoise_sheet(run: RunContext, pixels: Any, noise_std: float | None, seed: i
     clean = to_float(pixels)
     noisy = clean if noise_std is None else ops.add_noise(clean, noise_std, seed)
     result = denoise(run, noisy)
+    if not run.recipe.noise_std and run.leads:
+        note_once(
+            f"{run.path} was not trained with noise ({argument('noise_std', 0)}), so this shows its reconstructions; "
+            f"train with {argument('noise_std', 0.3)}, or with {argument('recipe', 'denoising-ae')}"
+        )
     if noise_std is None:
         return Result(stacked_sheet(pixels, to_uint8(result)))
     before, after = psnr_db(noisy, clean), psnr_db(result, clean)
-    numbers = {"noisy_psnr_db": before, "denoised_psnr_db": after, "gain_db": after - before}
+    numbers = {"images": len(pixels), "noisy_psnr_db": before, "denoised_psnr_db": after, "gain_db": after - before}
     return Result(stacked_sheet(pixels, to_uint8(noisy), to_uint8(result)), numbers)
 
 
@@ -66,7 +72,8 @@ def inpaint_sheet(run: RunContext, pixels: Any, mask: Any, seed: int) -> Result:
     truth = to_float(pixels)
     filled = inpaint(run, truth, hidden, seed)
     sheet = stacked_sheet(pixels, to_uint8(truth.masked_fill(hidden, 0.5)), to_uint8(filled))
-    return Result(sheet, {"hidden_pixels": int(hidden.sum()), "hidden_psnr_db": psnr_db(filled, truth, hidden)})
+    psnr = psnr_db(filled, truth, hidden)
+    return Result(sheet, {"images": len(pixels), "hidden_pixels": int(hidden.sum()), "hidden_psnr_db": psnr})
 
 
 def _mask_of(run: RunContext, mask: Any, pixels: Tensor, seed: int) -> Tensor:
