@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaekit.data import to_float, to_uint8
 from vaekit.data.number_inputs import as_intensities, as_mask, check_values
-from vaekit.errors import UserError, argument
+from vaekit.errors import UserError, argument, printable
 from vaekit.evaluation.metrics import psnr_db
 from vaekit.figures.grid import stacked_sheet
 from vaekit.latent import inpaint as filling
@@ -19,7 +19,7 @@ from vaekit.latent.masks import parse_mask
 from vaekit.runs import folder as runs
 from vaekit.runs.context import RunContext
 from vaekit.runs.result import Result
-from vaekit.system.notes import note_once
+from vaekit.system.notes import note
 from vaekit.system.rng import keys_of
 
 __all__ = ["denoise", "denoise_sheet", "inpaint", "inpaint_sheet"]
@@ -41,9 +41,10 @@ def denoise_sheet(run: RunContext, pixels: Any, noise_std: float | None, seed: i
     noisy = clean if noise_std is None else ops.add_noise(clean, noise_std, seed)
     result = denoise(run, noisy)
     if not run.recipe.noise_std and run.leads:
-        note_once(
-            f"{run.path} was not trained with noise ({argument('noise_std', 0)}), so this shows its reconstructions; "
-            f"train with {argument('noise_std', 0.3)}, or with {argument('recipe', 'denoising-ae')}"
+        none, some = argument("noise_std", 0), argument("noise_std", 0.3)
+        note(
+            f"vaekit: {printable(str(run.path))} was not trained with noise ({none}), so this shows its "
+            f"reconstructions; train with {some}, or with {argument('recipe', 'denoising-ae')}"
         )
     if noise_std is None:
         return Result(stacked_sheet(pixels, to_uint8(result)))
