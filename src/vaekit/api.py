@@ -71,17 +71,19 @@ def plan(data: Any, options: TrainOptions) -> dict[str, Any]:
     Raises:
         UserError: for anything that the caller can fix.
     """
+    started = time.monotonic()
     row, out, options = _checked(data, options)
     device = pick_device(options.device)
     if (out / "config.json").exists():  # only all images show whether they are those of the run
         images = open_in(data, _form(options))
-        count, counts = len(images), None
+        count, counts, is_estimate = len(images), None, False
     else:
-        images, count, train_count = peek(data, _form(options), with_val=row.train_on_val)
+        images, count, train_count, is_estimate = peek(data, _form(options), with_val=row.train_on_val)
         counts = (count, train_count)
     if options.batch_size == "auto":
         row = _largest_batch(row, images, count, out, options)
-    return {"out": str(out), **make_plan(images, counts, row, out, options, device)}
+    made = make_plan(images, counts, row, out, options, device, started)
+    return {"out": str(out), "is_split_estimated": is_estimate, **made}
 
 
 @checked

@@ -397,19 +397,19 @@ def test_real_smiles(shared_data: Path) -> None:
 
 
 def test_peek_counts_without_reading_all(shared_data: Path, tmp_path: Path) -> None:
-    sample, count, train = peek("portraits:5000", Form((16, 16)))
+    sample, count, train, _ = peek("portraits:5000", Form((16, 16)))
     assert len(sample) == 64 and (count, train) == (5000, 4000) and sample.shape == (3, 16, 16)
     assert sample.pixels.equal(open_images("portraits:64", size=16).pixels)
     assert peek("portraits:5000", Form((16, 16)), with_val=True)[2] == 4500
     whole = open_images("digits")
-    sample, count, train = peek("digits", Form((16, 16), 3))
+    sample, count, train, _ = peek("digits", Form((16, 16), 3))
     assert (count, train) == (1797, len(whole.part("train"))) and sample.shape == (3, 16, 16)
     assert peek("digits", with_val=True)[2] == len(whole.part("train")) + len(whole.part("val"))
     for name in ("train", "test"):
         (tmp_path / name).mkdir()
         for index in range(100):
             Image.fromarray(noise(4, 4) ^ np.uint8(index)).save(tmp_path / name / f"{index:03d}.png")
-    sample, count, train = peek(tmp_path)
+    sample, count, train, _ = peek(tmp_path)
     assert (len(sample), count, train) == (50, 200, 90) and sample.names[1] == "test/004.png"
     assert peek(tmp_path, with_val=True)[2] == 100
     assert peek(shared_data / "mnist")[1] == 70000

@@ -332,7 +332,7 @@ def test_cifar_is_read_as_it_is_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "c.tar.gz").write_bytes(cifar_archive())
     assert open_images(tmp_path / "c.tar.gz").fingerprint == images.fingerprint
     assert open_images("cifar10", size=8, channels=1).shape == (1, 8, 8)
-    assert peek(tmp_path / "c.tar.gz", Form((8, 8)))[1:] == (22, int((images.parts == 0).sum()))
+    assert peek(tmp_path / "c.tar.gz", Form((8, 8)))[1:] == (22, int((images.parts == 0).sum()), False)
 
 
 @pytest.mark.parametrize(

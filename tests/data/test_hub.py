@@ -141,7 +141,7 @@ def test_hub_is_opened_by_name_and_peeked(monkeypatch: pytest.MonkeyPatch, capsy
     assert open_images("hf://a/b").source == "hf://a/b" and open_images("hf://a/b:train[:9]").source.endswith("[:9]")
     assert asked == [("a/b", None), ("a/b", "train[:9]")]
     assert capsys.readouterr().err.startswith("hf://a/b: opening from https://")
-    sample, count, train = peek("hf://a/b", Form((4, 4)))
+    sample, count, train, _ = peek("hf://a/b", Form((4, 4)))
     assert sample.shape == (3, 4, 4) and count == 16 and train < 12
 
 

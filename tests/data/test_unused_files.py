@@ -54,7 +54,7 @@ def test_a_column_names_the_parts(divided: Path) -> None:
     table(divided, list(images.names), [*WORDS[:-1], "val"])
     changed = open_images(divided)
     assert changed.fingerprint != images.fingerprint and len(changed.part("test")) == 2
-    assert peek(str(divided))[1:] == (14, 8)
+    assert peek(str(divided))[1:3] == (14, 8)
 
 
 def test_the_column_decides_training_evaluation_and_a_run_opened_later(divided: Path, vaekit: Callable) -> None:

@@ -120,11 +120,24 @@ def test_a_dry_run_refuses_what_training_refuses(unfinished: Path, vaekit: Calla
 
 
 def test_a_dry_run_refuses_initial_weights_that_do_not_fit(finished: Path, vaekit: Callable, tmp_path: Path) -> None:
+    latent_dim = runs.read_config(finished).recipe.latent_dim
     words = ("--init", finished, "--latent-dim", 7)
     answers = [_train(vaekit, tmp_path / "new", *words, *more) for more in ((), ("--dry-run",))]
     assert answers[0] == answers[1]
-    assert answers[0].code == 2 and "its weights do not fit this recipe" in answers[0].err
+    assert answers[0].code == 2 and answers[0].err == (
+        f"vaekit: --init {finished}: its weights do not fit, because its latent_dim is {latent_dim}, not 7; give the "
+        "same values, or leave --init out\n"
+    )
     assert not (tmp_path / "new").exists()
+
+
+def test_a_budget_for_a_finished_run_says_how_to_extend_it(run: Path, vaekit: Callable) -> None:
+    for more in ((), ("--dry-run",)):
+        answer = _train(vaekit, run, "--budget", "40s", *more)
+        assert answer.code == 2
+        assert answer.err == (
+            f"vaekit: --budget 40s: {run} is finished (3,222 images, 2 epochs); give more --epochs to train longer\n"
+        )
 
 
 def test_a_dry_run_in_a_run_that_is_being_written_is_refused(run: Path, vaekit: Callable) -> None:
@@ -137,8 +150,47 @@ def test_a_dry_run_in_words(tmp_path: Path, vaekit: Callable) -> None:
     answer = _train(vaekit, tmp_path / "new", "--images", 4000, "--dry-run")
     lines = dict(line.split(maxsplit=1) for line in answer.out.splitlines())
     assert lines["run"] == "a new run" and lines["training"] == "4,000 images (2.483 epochs)"
-    assert lines["memory"].endswith(" bytes") and lines["time"].startswith("about ")
+    assert lines["memory"].startswith("about ") and lines["memory"].endswith(" of them for Python and PyTorch")
+    assert lines["images"] == "1,797, 1,611 of them for training, 8x8, gray" and lines["time"].startswith("about ")
     assert max(map(len, answer.out.splitlines())) < 120
+
+
+def test_a_split_that_is_not_known_is_an_estimate(tmp_path: Path, vaekit: Callable) -> None:
+    shown = {}
+    for count in (60, 70):
+        words = f"train portraits:{count} --size 8 --recipe ae --set width=8 --epochs 1 --dry-run --out".split()
+        shown[count] = vaekit(*words, tmp_path / "new").out
+    known = len(vk.open_images("portraits:60", 8).part("train"))
+    assert f"60, {known} of them for training" in shown[60] and "70, about 56 of them for training" in shown[70]
+
+
+def test_a_dry_run_counts_the_work_that_is_not_training(tmp_path: Path) -> None:
+    once, twice = (
+        vk.plan("digits", "seed-ae", tmp_path / "new", images=EPOCH * count)["estimated_seconds"] for count in (1, 200)
+    )
+    assert once > 3.6, "pictures, evaluation and report take as long for any length"
+    assert twice > once + 199 * 0.3, "pictures after each epoch"
+    short = vk.plan("digits", "seed-ae", tmp_path / "new", budget="20s")
+    assert short["estimated_seconds"] == 20 and 1 <= short["steps"] < (20 - 3.6) / 0.3 * 51
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_budget_that_is_too_short_is_said(tmp_path: Path, vaekit: Callable, more: tuple[str, ...]) -> None:
+    answer = _train(vaekit, tmp_path / "new", "--budget", "3s", *more)
+    assert answer.code == 0 and "--budget 3s is too short to be useful: measuring the speed, and the" in answer.err
+    if more:
+        assert "about 1 of up to 32 images" in answer.out
+    else:
+        assert runs.read_config(tmp_path / "new").total_images == 32
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_batch_larger_than_the_data_is_said(tmp_path: Path, vaekit: Callable, more: tuple[str, ...]) -> None:
+    answer = _train(vaekit, tmp_path / "new", "--batch-size", 10**5, "--epochs", 1, *more)
+    said = "--batch-size 100,000 is more than the 1,611 training images; each step takes all of them"
+    assert answer.code == 0 and answer.err.count(said) == 1
+    again = _train(vaekit, tmp_path / "other", "--images", 32, *more)
+    assert again.code == 0 and "--batch-size" not in again.err
 
 
 def test_a_huge_batch_is_planned_from_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,10 +231,52 @@ def test_an_edited_configuration_is_refused(
         vk.train("digits", "seed-ae", tmp_path / "new", init=run, epochs=1, quiet=True)
 
 
+@pytest.mark.parametrize(("total", "more"), [(2000, ""), (9000, ", and give more --images to train longer")])
+@pytest.mark.parametrize("words", [(), ("--epochs", 6)])
+def test_an_edited_length_is_refused(
+    unfinished: Path, vaekit: Callable, total: int, more: str, words: tuple[Any, ...]
+) -> None:
+    config = json.loads((unfinished / "config.json").read_text())
+    (unfinished / "config.json").write_text(json.dumps(config | {"total_images": total}))
+    before = _files(unfinished)
+    for dry in ((), ("--dry-run",)):
+        answer = _train(vaekit, unfinished, *words, *dry)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err == (
+            f"vaekit: {unfinished / 'config.json'} has total_images = {total}, but the training is one of 3222 images; "
+            f"restore that value{more}\n"
+        )
+    assert _files(unfinished) == before
+
+
+def test_an_extension_that_was_killed_before_the_first_step_resumes(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    old = (run / "config.json").read_bytes()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("vaekit.training.loop.repair", killed)
+        vk.train("digits", "seed-ae", run, epochs=3, quiet=True)
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    assert vk.train("digits", "seed-ae", run, quiet=True).images_seen() == 3 * EPOCH
+    (copy / "config.json").write_bytes(old)  # as if killed before it was written
+    assert vk.train("digits", "seed-ae", copy, quiet=True).images_seen() == 2 * EPOCH
+
+
+def test_a_state_from_before_an_extension_resumes_it(run: Path) -> None:
+    vk.train("digits", "seed-ae", run, epochs=3, quiet=True)
+    shutil.copy(run / "state-previous.safetensors", run / "state.safetensors")
+    (run / "state.safetensors").write_bytes(b"damaged")
+    assert vk.train("digits", "seed-ae", run, quiet=True).images_seen() == 3 * EPOCH
+
+
 def test_weights_of_an_older_vaekit_name_no_values(run: Path) -> None:
     for name in ("weights", "state"):
         tensors, facts = load_tensors(run / f"{name}.safetensors")
         del facts["trained"]
+        facts.pop("total_images", None)
         save_tensors(run / f"{name}.safetensors", tensors, facts)
     assert vk.train("digits", "seed-ae", run, epochs=3, quiet=True).images_seen() == 3 * EPOCH
 

@@ -29,7 +29,7 @@ from vaekit.system import files
 from vaekit.system.files import load_tensors
 from vaekit.system.locks import LOCK, only_writer
 from vaekit.training import loop as training
-from vaekit.training.resuming import is_finished
+from vaekit.training.resuming import lacking
 
 #: The module; its name in the package is that of a function.
 PAGE = importlib.import_module("vaekit.runs.report.page")
@@ -569,8 +569,55 @@ def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_run_that_lost_its_result_is_told_how_to_get_it(vaekit: Callable, digits_vae: Path, tmp_path: Path) -> None:
     shutil.copytree(digits_vae, run := tmp_path / "run")
-    assert is_finished(run)
-    (run / "metrics.jsonl").write_text("")
-    assert not is_finished(run)  # so the same command measures it again
+    assert lacking(run, is_over=True) == ()
+    lines = [line for line in runs.read_metrics(run) if line["kind"] != "final"]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert lacking(run, is_over=True) == ("metrics.jsonl",)  # so the same command measures it again
     answer = vaekit("generate", run, "--out", tmp_path / "new.png")
     assert "its weights are final but were not measured; run the train command" in answer.err
+
+
+def test_lost_metrics_have_one_remedy(vaekit: Callable, tmp_path: Path) -> None:
+    _train("seed-ae", run := tmp_path / "run", epochs=1)
+    (run / "metrics.jsonl").unlink()
+    answer = vaekit("doctor", run)
+    assert answer.code == 2 and answer.err == (
+        f"vaekit: {run} is not finished, its weights are final, but its metrics.jsonl is missing or incomplete\n"
+        f"vaekit: {run / 'metrics.jsonl'} is missing, and the doctor needs it to judge the course of the training; "
+        "restore the file from a copy, or train again with another --out\n"
+    )
+    answer = vaekit("train", "digits", "--recipe", "seed-ae", "--out", run)
+    assert answer.code == 0 and "vaekit doctor" not in answer.err
+    assert f"{run}: all 1,611 images are trained; metrics.jsonl is missing or damaged, and is written" in answer.err
+    assert answer.err.endswith(f" {run / 'metrics.jsonl'} lacks the start of the training.\n")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "latents.safetensors", "report.html"])
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_what_is_repaired_is_said(vaekit: Callable, tmp_path: Path, name: str, is_damaged: bool) -> None:
+    if is_damaged and name == "report.html":
+        return  # its content is not checked
+    _train("seed-ae", run := tmp_path / "run", epochs=1)
+    whole = (run / "weights.safetensors").read_bytes()
+    if is_damaged:
+        (run / name).write_bytes((run / name).read_bytes()[:-9])
+    else:
+        (run / name).unlink()
+    said = f"{run}: all 1,611 images are trained; {name} is missing or damaged, and is written again"
+    planned = vaekit("train", "digits", "--recipe", "seed-ae", "--out", run, "--dry-run", "--json")
+    assert json.loads(planned.out)["sentence"] == said
+    answer = vaekit("train", "digits", "--recipe", "seed-ae", "--out", run)
+    assert answer.code == 0 and answer.err.splitlines()[0] == said
+    assert (run / "weights.safetensors").read_bytes() == whole and lacking(run, is_over=True) == ()
+
+
+def test_a_dry_run_says_that_the_newest_state_is_damaged(vaekit: Callable, tmp_path: Path) -> None:
+    _train("seed-ae", run := tmp_path / "run", epochs=1)
+    _train("seed-ae", run, epochs=2)
+    newest = run / "state.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-100] ^= 1
+    newest.write_bytes(content)
+    answer = vaekit("train", "digits", "--recipe", "seed-ae", "--out", run, "--dry-run", "--json")
+    assert f"{newest} is damaged; the previous state is used" in answer.err
+    assert json.loads(answer.out)["images_seen"] == 1611 and newest.read_bytes() == content

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from trainers import small_trainer
 
+from vaekit.config import recipe
 from vaekit.config.run_config import DataConfig, RunConfig
 from vaekit.config.table import RECIPES, get, override
 from vaekit.data import to_float
@@ -276,7 +277,8 @@ def test_bad_steps_are_counted_in_rows() -> None:
 
 
 @pytest.mark.parametrize("prior", ["standard-normal", "fitted-normal"])
-def test_weights_that_broke_never_step_again(prior: str) -> None:
+def test_weights_that_broke_never_step_again(prior: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(recipe._MOST, "learning_rate", 1e38)
     trainer = trainer_of("vae", learning_rate=1e30, schedule="constant", clip_norm=0.0, prior=prior)
     losses = [float(trainer.step().loss.mean()) for _ in range(5)]
     assert math.isfinite(losses[0]) and not math.isfinite(losses[1])

@@ -18,11 +18,14 @@ __all__ = ["check_outputs", "counted", "loaded", "parse_numbers", "save", "targe
 def loaded(run: Path, device: str) -> Any:
     """Load a run, with a note if its training has not finished."""
     from vaekit import api
+    from vaekit.runs import folder as runs
 
     opened = api.load(run, device)
     if not opened.is_finished and opened.leads:
         seen, total = opened.images_seen(), opened.config.total_images
-        if seen == total:
+        if seen == total and runs.metrics_lack(run, opened.config, seen):
+            left = "its weights are final, but its metrics.jsonl is missing or incomplete"
+        elif seen == total:
             left = "its weights are final but were not measured; run the train command again to measure them"
         else:
             left = f"its weights have seen {seen:,} of {number_of(total, 'image')}"

@@ -223,9 +223,10 @@ _MOST: dict[str, float] = {
     "condition_size": 2**20,
     "mixture_components": 256,
     "shift": 2**16,
-    "learning_rate": 1e38,
+    "learning_rate": 1,  # a step of Adam changes each weight by about this much
+    "noise_std": 1,  # pixel values are between 0 and 1
     **dict.fromkeys(("images_to_train", "fewest_epochs", "batch_size"), 2**53),
-    **dict.fromkeys(("posterior_std_gain", "fixed_scale", "noise_std"), 1000.0),
+    **dict.fromkeys(("posterior_std_gain", "fixed_scale"), 1000.0),
     **dict.fromkeys(("epochs", "beta", "commitment", "free_bits_nats", "capacity_nats"), 1e9),
     **dict.fromkeys(("capacity_weight", "tc_weight", "mmd_weight", "code_l2", "decoder_l2"), 1e9),
     **dict.fromkeys(("weight_decay", "clip_norm", "ema_power"), 1e9),

@@ -54,6 +54,7 @@ __all__ = [
     "load_model",
     "load_state",
     "load_weights",
+    "metrics_lack",
     "peek_state",
     "read_config",
     "read_metrics",
@@ -77,10 +78,10 @@ def save_state(
 ) -> None:
     """Write ``state.safetensors``; the previous one becomes ``state-previous.safetensors``.
 
-    With ``config``, the state stores the values that it was trained with.
+    With ``config``, the state stores the values that it was trained with, and the length of the training.
     """
     if config is not None:
-        facts = facts | {"trained": config.trained_values()}
+        facts = facts | {"trained": config.trained_values(), "total_images": config.total_images}
     newest = folder / "state.safetensors"
     incoming = folder / "state-next.safetensors"
     save_tensors(incoming, tensors, facts)
@@ -128,19 +129,25 @@ def load_state(
     return None
 
 
-def peek_state(folder: Path, config: RunConfig) -> StateFacts | None:
+def peek_state(folder: Path, config: RunConfig, say: Callable[[str], None] = lambda _: None) -> StateFacts | None:
     """Return the progress of the newest state that can be read, or None if there is no state. Nothing is removed.
 
     Raises:
         UserError: If no state can be read, or ``config`` is not the configuration that it was trained with.
     """
     paths = [folder / name for name in _STATES if os.path.lexists(folder / name)]
+    damaged: list[Path] = []
     for path in paths:
         try:
             progress = record(StateFacts, load_facts(path), str(path))
         except UserError:
+            damaged.append(path)
             continue
+        for broken in damaged:
+            say(f"{broken} is damaged; the previous state is used")
         check_unchanged(config, progress.trained, folder)
+        if path.name == _STATES[0]:  # the previous one may be from before an extension
+            _check_length(config, progress, folder)
         return progress
     if paths:
         raise _no_state(folder, paths)
@@ -154,6 +161,18 @@ def check_unchanged(config: RunConfig, trained: Mapping[str, Any] | None, folder
             f"{folder / 'config.json'} has {name} = {now!r}, but the model was trained with {then!r}; restore that "
             "value, or give another run"
         )
+
+
+def _check_length(config: RunConfig, progress: StateFacts, folder: Path) -> None:
+    """Refuse a length that was edited; only an extension changes it."""
+    now, then = config.total_images, progress.total_images
+    if then is None or now in (then, progress.extended_from):
+        return
+    longer = f", and give more {argument('images')} to train longer" if now > then else ""
+    raise UserError(
+        f"{folder / 'config.json'} has total_images = {now}, but the training is one of {then} images; restore that "
+        f"value{longer}"
+    )
 
 
 def _no_state(folder: Path, damaged: Sequence[Path]) -> UserError:
@@ -332,6 +351,21 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         some = ", ".join(damaged[:5]) + ("" if len(damaged) <= 5 else " and others")
         note_once(f"{path} has damaged lines, which are ignored: {some}")
     return lines
+
+
+def metrics_lack(folder: Path, config: RunConfig, images_seen: int) -> str | None:
+    """Describe what ``metrics.jsonl`` lacks of the course of the training; None if it is whole.
+
+    Repeating the training does not bring it back: only its end is measured again.
+    """
+    kinds = {line["kind"] for line in read_metrics(folder)}
+    if not (folder / "metrics.jsonl").exists():
+        return "is missing"
+    if "start" not in kinds:
+        return "lacks the start of the training"
+    if "validation" not in kinds and images_seen >= config.data.train_images:
+        return "lacks the measurements after each epoch"
+    return None
 
 
 def _line_of(text: bytes) -> dict[str, Any] | None:

@@ -35,6 +35,8 @@ class StateFacts:
     best_loss: float | None = None
     epochs_since_best: Annotated[int, COUNT] = 0
     trained: dict[str, Any] | None = None  #: see :meth:`~vaekit.config.run_config.RunConfig.trained_values`
+    total_images: Annotated[int | None, COUNT] = None  #: of the whole training; None in older runs
+    extended_from: Annotated[int | None, COUNT] = None  #: the former total, until the first save of an extension
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from vaekit.model.conditioning import selected
 from vaekit.model.ladder import LadderModel
 from vaekit.model.latent_model import LatentModel
 
-__all__ = ["Watched"]
+__all__ = ["MOST_VALIDATION_IMAGES", "Watched"]
 
-_MOST_VALIDATION_IMAGES = 1000
+MOST_VALIDATION_IMAGES = 1000
 _SAMPLES = 18  # seed of the samples, which use the same noise after every epoch
 
 
@@ -45,7 +45,7 @@ class Watched:
         return cls(
             part,
             kept[one_per_class(labels, len(kept), 10)],
-            selected(images, rows[:_MOST_VALIDATION_IMAGES], conditions),
+            selected(images, rows[:MOST_VALIDATION_IMAGES], conditions),
         )
 
     def save_pictures(self, out: Path, model: LatentModel, epoch: int) -> list[Path]:

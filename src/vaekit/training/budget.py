@@ -8,21 +8,34 @@ evaluating.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from vaekit.config.run_config import RunConfig
 from vaekit.data import Selection
+from vaekit.errors import argument
 from vaekit.evaluation.metrics import evaluate
 from vaekit.latent.ops import MOST_STORED_LATENTS, encode
 from vaekit.runs.watched import Watched
 from vaekit.system.distributed import ALONE, Team
+from vaekit.system.durations import duration_text
 from vaekit.training.model_trainer import ModelTrainer
 
-__all__ = ["SAVE_EVERY_SECONDS", "fit_budget"]
+__all__ = [
+    "SAVE_EVERY_SECONDS",
+    "Seconds",
+    "at_the_end",
+    "fit_budget",
+    "fitting",
+    "measure",
+    "measuring_seconds",
+    "per_image",
+]
 
 SAVE_EVERY_SECONDS = 60.0  #: most seconds between two states, or twenty times the time of saving if that is more
 _EARLY_SAVES = 7  # states saved in the first minute, and the last one
@@ -36,7 +49,7 @@ _DISK_BYTES_PER_SECOND = 200e6
 
 
 @dataclass(frozen=True)
-class _Seconds:
+class Seconds:
     """Seconds on this machine, and the batch size."""
 
     batch: int
@@ -55,6 +68,7 @@ def fit_budget(
     budget: float,
     started: float,
     team: Team = ALONE,
+    say: Callable[[str], None] = lambda _: None,
 ) -> RunConfig:
     """Measure a temporary copy, and set the number of images that fits into the rest of the budget.
 
@@ -66,20 +80,67 @@ def fit_budget(
         budget: Seconds of wall time for everything.
         started: The ``time.monotonic()`` at which the budget starts.
         team: The processes that train together.
+        say: Receives a note if the budget is too short to be useful.
 
     Returns:
         The configuration with the number of images that fit, at least one batch.
     """
-    seconds = _measured(config, pixels, watched, device, budget, team)
-    others = config.data.images - len(pixels)
-    at_the_end = seconds.encode * min(len(pixels), MOST_STORED_LATENTS)
-    at_the_end += seconds.evaluate * (others + min(config.data.images, _EXAMINED_IMAGES))
-    at_the_end += seconds.build + _EARLY_SAVES * seconds.save + 2 * _PICTURES_SECONDS + _REPORT_SECONDS
-    left = budget - (time.monotonic() - started) - at_the_end
+    seconds = measure(config, pixels, watched, device, budget, team)
+    left = budget - (time.monotonic() - started)
+    return fitting(config, seconds, len(watched.validation), budget, left, say)
+
+
+def fitting(
+    config: RunConfig,
+    seconds: Seconds,
+    validation: int,
+    budget: float,
+    left: float,
+    say: Callable[[str], None],
+) -> RunConfig:
+    """Return the configuration with the number of images that fits into the seconds that are left of a budget.
+
+    Args:
+        config: The configuration, with any number of images.
+        seconds: What a training takes.
+        validation: Number of images that are evaluated after each epoch.
+        budget: Seconds of wall time for everything.
+        left: Seconds that are left after measuring.
+        say: Receives a note if little of the budget is left for the training.
+    """
+    left = left - at_the_end(config, seconds)
+    if left < budget / 4:
+        least = 10 * math.ceil(2 * (budget - left) / 10)
+        say(
+            f"{argument('budget')} {duration_text(budget)} is too short to be useful: measuring the speed, and the "
+            f"evaluation and the report at the end, take about {duration_text(budget - left)}; give at least "
+            f"{duration_text(least)}"
+        )
+    train_images = config.data.train_images
+    images = int(left / per_image(config, seconds, validation))
+    return replace(config, total_images=_whole_batches(images, train_images, seconds.batch))
+
+
+def measuring_seconds(budget: float, seconds: Seconds, validation: int) -> float:
+    """Estimate how long :func:`measure` takes for a budget, as part of a training."""
+    steps = max(min(_MOST_STEP_SECONDS, _SHARE_OF_STEPS * budget), _ENOUGH_STEPS * seconds.batch * seconds.train)
+    passes = 2 * (seconds.encode + seconds.evaluate) * min(validation, _TIMED_IMAGES)
+    return seconds.build + min(steps + passes, _SHARE * budget + seconds.batch * seconds.train + passes)
+
+
+def at_the_end(config: RunConfig, seconds: Seconds) -> float:
+    """Return the seconds of everything that does not depend on the length of the training, after measuring."""
+    others = config.data.images - config.data.train_images
+    result = seconds.encode * min(config.data.train_images, MOST_STORED_LATENTS)
+    result += seconds.evaluate * (others + min(config.data.images, _EXAMINED_IMAGES))
+    return result + seconds.build + _EARLY_SAVES * seconds.save + 2 * _PICTURES_SECONDS + _REPORT_SECONDS
+
+
+def per_image(config: RunConfig, seconds: Seconds, validation: int) -> float:
+    """Return the seconds per image, with saving and the measurements of an epoch."""
     slowness = 1 + seconds.save / max(SAVE_EVERY_SECONDS, 20 * seconds.save)
-    per_epoch = seconds.evaluate * len(watched.validation) + _PICTURES_SECONDS
-    images = int(left / (slowness * seconds.train + per_epoch / len(pixels)))
-    return replace(config, total_images=_whole_batches(images, len(pixels), seconds.batch))
+    per_epoch = seconds.evaluate * validation + _PICTURES_SECONDS
+    return slowness * seconds.train + per_epoch / config.data.train_images
 
 
 def _whole_batches(images: int, per_epoch: int, batch: int) -> int:
@@ -92,9 +153,15 @@ def _whole_batches(images: int, per_epoch: int, batch: int) -> int:
     return max(epochs * per_epoch + rest // batch * batch, batch)
 
 
-def _measured(
-    config: RunConfig, pixels: Selection, watched: Watched, device: torch.device, budget: float, team: Team
-) -> _Seconds:
+def measure(
+    config: RunConfig,
+    pixels: Tensor | Selection,
+    watched: Watched,
+    device: torch.device,
+    budget: float,
+    team: Team = ALONE,
+) -> Seconds:
+    """Measure a temporary copy of the training; takes about a tenth of the budget."""
     before = time.monotonic()
     trial = ModelTrainer(replace(config, total_images=10**9), pixels, device, team)
     begun = time.monotonic()
@@ -109,7 +176,7 @@ def _measured(
     evaluating = _seconds_per_pass(lambda: evaluate(model, some, iwae_samples=samples), deadline)
     state_bytes = sum(t.numel() * t.element_size() for t in trial.state()[0].values())
     save = state_bytes / _DISK_BYTES_PER_SECOND
-    return _Seconds(trial.batch_size, begun - before, train, save, encoding / len(some), evaluating / len(some))
+    return Seconds(trial.batch_size, begun - before, train, save, encoding / len(some), evaluating / len(some))
 
 
 def _seconds_per_image(trial: ModelTrainer, enough: float, deadline: float) -> float:

@@ -31,8 +31,8 @@ from vaekit.training.decision import Decision, decide
 from vaekit.training.meters import Clock, Means
 from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.recording import Recorder, finish
-from vaekit.training.resuming import repair, restored
-from vaekit.training.setup import request
+from vaekit.training.resuming import repair, restored, save_extension
+from vaekit.training.setup import batch_note, request
 from vaekit.training.stopping import signals, stop_if_broken
 from vaekit.training.tracking import Tracker
 
@@ -96,8 +96,10 @@ def train(
                 runs.clear_leftovers(out)
             progress.say(decision.sentence(out))
             return out
+        if is_new and (remark := batch_note(config, options)):
+            progress.say(remark)
         if is_new and config.budget_seconds:
-            fitted = fit_budget(config, pixels, watched, chosen, config.budget_seconds, started, team)
+            fitted = fit_budget(config, pixels, watched, chosen, config.budget_seconds, started, team, progress.say)
             config = _of_leader(fitted, team)
         trainer = ModelTrainer(config, pixels, chosen, team)
         best, was_saved = restored(trainer, out, watched, progress)
@@ -106,6 +108,8 @@ def train(
         if config.engine.compiled:
             progress.say("the step is compiled first, which may take a minute or two")
         if was_saved:
+            if decision.kind == "extended" and decision.stored is not None:
+                save_extension(trainer, out, best, decision.stored.total_images)
             decision.write(out)
             progress.say(decision.sentence(out, trainer.images))
             repair(trainer, out, best)

@@ -108,7 +108,9 @@ def finish(trainer: ModelTrainer, out: Path, images: Images, tracker: Tracker, p
     progress.say(
         f"{out}: {_final_words(final.numbers, final.part, config.data.binarize)}{_memory_words(images.is_mapped)}"
     )
-    progress.say(f"{out}: {diagnose(final.evidence).summary} More: vaekit doctor {shlex.quote(str(out))}")
+    lack = runs.metrics_lack(out, config, trainer.images)
+    more = f"{out / 'metrics.jsonl'} {lack}." if lack else f"More: vaekit doctor {shlex.quote(str(out))}"
+    progress.say(f"{out}: {diagnose(final.evidence).summary} {more}")
 
 
 def _final_words(numbers: Numbers, part: str, binarize: str | None) -> str:

@@ -6,19 +6,31 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaekit.config.run_config import Condition
+import torch
+
+from vaekit.config.run_config import Condition, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.errors import UserError, argument
+from vaekit.model.factory import build_model
 from vaekit.runs import folder as runs
 from vaekit.runs.watched import Watched
 from vaekit.system.files import atomic_write_text
 from vaekit.system.progress import Progress
+from vaekit.system.tensor_layouts import layouts_of
 from vaekit.training.early_stopping import Patience
 from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.recording import save_pictures, save_weights
 from vaekit.training.starting import start_at_images, start_at_mean, start_from
 
-__all__ = ["is_finished", "load_initial", "repair", "restored"]
+__all__ = ["lacking", "load_initial", "repair", "restored", "save_extension"]
+
+
+#: Values of a recipe that the shapes of its weights depend on.
+_OF_THE_SHAPE = (
+    *("name", "net", "latent", "hidden", "width", "depth", "patch", "latent_dim", "condition_size", "smallest_grid"),
+    *("downsampling", "latent_channels", "top_latents", "level_groups", "posterior", "code_count", "code_dim"),
+    *("prior", "prior_components", "likelihood", "mixture_components", "scale"),
+)
 
 
 def restored(trainer: ModelTrainer, out: Path, watched: Watched, progress: Progress) -> tuple[Patience, bool]:
@@ -40,6 +52,12 @@ def restored(trainer: ModelTrainer, out: Path, watched: Watched, progress: Progr
     return best, saved is not None
 
 
+def save_extension(trainer: ModelTrainer, out: Path, best: Patience, former_total: int) -> None:
+    """Write the new length into the state, before the configuration gets it; a kill in between keeps the old length."""
+    tensors, facts = trainer.state()
+    runs.save_state(out, tensors, facts | best.facts() | {"extended_from": former_total}, trainer.config)
+
+
 def repair(trainer: ModelTrainer, out: Path, best: Patience) -> None:
     """Make derived files match the state, because a kill may have come between writing them."""
     runs.clear_leftovers(out)
@@ -48,15 +66,32 @@ def repair(trainer: ModelTrainer, out: Path, best: Patience) -> None:
         save_weights(trainer, out)
 
 
-def is_finished(out: Path) -> bool:
-    """Whether all files of a finished run exist and are valid; the report is written last."""
+def lacking(out: Path, is_over: bool) -> tuple[str, ...]:
+    """Return the names of files that are missing or damaged, and that the same training writes again.
+
+    Args:
+        out: The run folder, which has a state.
+        is_over: Whether all steps have been taken, so that the files of a finished run are expected too. None of them
+            lacks in a finished run; the report is written last.
+    """
+    names = []
     try:
         model, _ = runs.load_model(out)
-        found = runs.load_latents(out, model.latent_dim)
     except UserError:
-        return False
-    is_measured = any(line.get("kind") == "final" for line in runs.read_metrics(out))
-    return found is not None and is_measured and (out / "report.html").exists()
+        names.append("weights.safetensors")
+        model = None
+    if not is_over:
+        return tuple(names)
+    try:
+        if model is not None and runs.load_latents(out, model.latent_dim) is None:
+            names.append("latents.safetensors")
+    except UserError:
+        names.append("latents.safetensors")
+    if not any(line.get("kind") == "final" for line in runs.read_metrics(out)):
+        names.append("metrics.jsonl")
+    if not (out / "report.html").exists():
+        names.append("report.html")
+    return tuple(names)
 
 
 def _begin(trainer: ModelTrainer, out: Path, watched: Watched) -> None:
@@ -76,8 +111,44 @@ def load_initial(trainer: ModelTrainer) -> None:
     """Load the initial weights, if the configuration names a run that provides them."""
     initial = trainer.config.initial
     if initial:
+        _check_same_shape(trainer.config, initial)
         start_from(trainer, runs.load_weights(Path(initial), runs.read_config(Path(initial))), initial)
         _check_same_function(trainer.row, trainer.config.conditions, initial)
+
+
+def _check_same_shape(config: RunConfig, initial: str) -> None:
+    """Refuse initial weights of a network of another shape; the message names the values that differ."""
+    other = runs.read_config(Path(initial))
+    with torch.device("meta"):  # shapes only
+        mine, theirs = (layouts_of(build_model(each.recipe, _image_shape(each))) for each in (config, other))
+    if mine == theirs:
+        return
+    pairs: dict[str, tuple[object, object]] = {
+        "size": (config.data.size, other.data.size),
+        "channels": (config.data.channels, other.data.channels),
+    }
+    here, there = config.recipe.to_dict(), other.recipe.to_dict()
+    pairs |= {name: (here[name], there[name]) for name in _OF_THE_SHAPE}
+    differs = [
+        f"its {'recipe' if name == 'name' else name} is {_short(then)}, not {_short(now)}"
+        for name, (now, then) in pairs.items()
+        if now != then
+    ]
+    raise UserError(
+        f"{argument('init')} {initial}: its weights do not fit, because {' and '.join(differs) or 'parts differ'}; "
+        f"give the same values, or leave {argument('init')} out"
+    )
+
+
+def _image_shape(config: RunConfig) -> tuple[int, int, int]:
+    return (config.data.channels, *config.data.size)
+
+
+def _short(value: object) -> str:
+    """Format a value: a size as HEIGHTxWIDTH, widths with commas."""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _check_same_function(row: Recipe, conditions: Sequence[Condition], initial: str) -> None:

@@ -11,6 +11,7 @@ from vaekit.config.options import TrainOptions
 from vaekit.config.run_config import Engine, EngineFields, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import Images
+from vaekit.errors import argument, counted
 from vaekit.runs import folder as runs
 from vaekit.runs.claim import check_folder
 from vaekit.runs.new_config import make_config
@@ -18,7 +19,7 @@ from vaekit.system.cpu import has_bf16_products
 from vaekit.system.distributed import ALONE, Team
 from vaekit.system.machine_load import Choice, choose, is_set_by_user, recent_load
 
-__all__ = ["Requested", "choose_threads", "request", "with_engine"]
+__all__ = ["Requested", "batch_note", "choose_threads", "request", "with_engine"]
 
 _LARGE_DENSE_BATCH = 128  # batch size above which matrix products dominate in dense networks
 
@@ -56,6 +57,18 @@ def request(
     check_folder(out)
     computing, engine = choose_threads(out, device, options.engine(), team)
     return Requested(with_engine(config, device, engine), computing, engine)
+
+
+def batch_note(config: RunConfig, options: TrainOptions) -> str | None:
+    """Return a note if the user asked for more images per step than there are training images."""
+    asked = isinstance(options.batch_size, int) or "batch_size" in (options.settings or {})
+    size, count = config.recipe.batch_size or 0, config.data.train_images
+    if not asked or size <= count:
+        return None
+    return (
+        f"{argument('batch_size')} {size:,} is more than the {counted(count, 'training image')}; each step takes all "
+        "of them"
+    )
 
 
 def with_engine(config: RunConfig, device: torch.device, asked: EngineFields | None = None) -> RunConfig:

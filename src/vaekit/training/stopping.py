@@ -51,11 +51,13 @@ def stop_if_broken(trainer: ModelTrainer, images: Images, out: Path, about_to_sa
     order = epoch_order(trainer.config.seed, epoch, len(trainer.pixels), trainer.config.window_images)
     rows = np.flatnonzero(is_trained_on(images, row))
     some = ", ".join(images.names[rows[i]] for i in order[start : start + min(3, trainer.batch_size)].tolist())
-    kept = f"the last good state is kept in {out}" if (out / "state.safetensors").exists() else "no state was saved yet"
+    is_saved = (out / "state.safetensors").exists()
+    kept = f"the last good state is kept in {out}" if is_saved else "no state was saved yet"
+    elsewhere = f", with another {argument('out')}" if is_saved else ""
     what = "the weights are not finite" if overflown else f"{longest} steps in a row had no finite loss and gradient"
     raise UserError(
         f"{what}, after {counted(at, 'image')} (epoch {epoch + 1}, from the batch of {some} … on); {kept}; "
-        f"try a smaller {argument('learning_rate')} than {row.learning_rate:g}, with another {argument('out')}"
+        f"try a smaller {argument('learning_rate')} than {row.learning_rate:g}{elsewhere}"
     )
 
 

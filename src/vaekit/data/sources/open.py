@@ -37,6 +37,7 @@ from vaekit.system.regular_files import odd_kind
 __all__ = ["open_files", "open_images", "open_in", "tree_of"]
 
 _NEAR = 0.75  # similarity of names that may be meant; difflib's default also finds 'mnist' near 'nonexist'
+_OF_A_RUN = ("weights.safetensors", "state.safetensors", "metrics.jsonl")  #: beside a config.json
 
 
 @checked
@@ -118,9 +119,9 @@ def tree_of(source: Any) -> tuple[Files, bool] | None:
         return None
     path = _path(source)
     if path.is_dir():
-        files = list_folder(path)
+        files = _without_run(list_folder(path))
     elif path.is_file() and path.name.lower().endswith(ARCHIVE_ENDINGS):
-        files = list_archive(path)
+        files = _without_run(list_archive(path))
     elif path.is_file() and _is_image_file(path):
         return list_paths([path]), True
     else:
@@ -186,9 +187,34 @@ def _read_path(path: Path, form: Form) -> Rows:
 
 
 def _read_files(files: Files, form: Form) -> Rows:
+    _without_run(files)
     if find_idx(files.names):
         return read_idx(files, form)
     return (read_cifar if find_cifar(files.names) else read_tree)(files, form)
+
+
+def _without_run(files: Files) -> Files:
+    """Return the files; refuses a run, whose only images are pictures of its report."""
+    by_folder = dict.fromkeys(_folder(name) for name in files.names if name.endswith(_OF_A_RUN))
+    named = {*files.names}
+    for folder in by_folder:
+        if f"{folder}config.json" in named:
+            if not folder:
+                raise UserError(f"{files.where} is a run, not a folder of images; give the images instead")
+            raise UserError(
+                f"{files.where} contains the run {folder.rstrip('/')}, whose pictures are not images to read; give a "
+                "folder of images only"
+            )
+    return files
+
+
+def _folder(name: str) -> str:
+    """Return the folder of a file in a tree, with its slash.
+
+    >>> _folder("a/b.png"), _folder("b.png")
+    ('a/', '')
+    """
+    return name[: name.rfind("/") + 1]
 
 
 def _read_list(paths: list[Path], form: Form) -> Rows:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 from vaekit.errors import UserError, argument
 from vaekit.evaluation.doctor.diagnosis import Diagnosis, diagnose
-from vaekit.evaluation.doctor.examine import MetricsLine, examine
+from vaekit.evaluation.doctor.examine import examine
 from vaekit.evaluation.doctor.next_command import next_command
 from vaekit.runs import folder as runs
 from vaekit.runs.context import RunContext
@@ -25,29 +24,21 @@ def doctor(run: RunContext, data: Any) -> Result:
             f"{images.source} does not contain the images that {run.path} was trained on, which the doctor needs; "
             f"give those as {argument('data')}"
         )
-    lines = runs.read_metrics(run.path)
-    _check_metrics(run, lines)
-    diagnosis = diagnose(examine(run.model, run.config, images, lines))
+    _check_metrics(run)
+    diagnosis = diagnose(examine(run.model, run.config, images, runs.read_metrics(run.path)))
     source = data if isinstance(data, str) else run.config.data.source
     command = next_command(run.config, diagnosis, source, str(run.path))
     return Result(numbers={**dataclasses.asdict(diagnosis), "next_command": command}, text=_text(diagnosis, command))
 
 
-def _check_metrics(run: RunContext, lines: Sequence[MetricsLine]) -> None:
+def _check_metrics(run: RunContext) -> None:
     """Refuse metrics that do not show the course of the training, because the verdict would be wrong."""
-    kinds = {line["kind"] for line in lines}
-    if not (run.path / "metrics.jsonl").exists():
-        lack = "is missing"
-    elif "start" not in kinds:
-        lack = "lacks the start of the training"
-    elif "validation" not in kinds and run.images_seen() >= run.config.data.train_images:
-        lack = "lacks the measurements after each epoch"
-    else:
-        return
-    raise UserError(
-        f"{run.path / 'metrics.jsonl'} {lack}, and the doctor needs it to judge the course of the training; restore "
-        f"the file, or train again with another {argument('out')}"
-    )
+    lack = runs.metrics_lack(run.path, run.config, run.images_seen())
+    if lack:
+        raise UserError(
+            f"{run.path / 'metrics.jsonl'} {lack}, and the doctor needs it to judge the course of the training; "
+            f"restore the file from a copy, or train again with another {argument('out')}"
+        )
 
 
 def _text(diagnosis: Diagnosis, command: str) -> str:

@@ -25,14 +25,24 @@ def in_words(plan: Mapping[str, Any]) -> dict[str, str | int]:
         for name in shown
         if row[name]
     ]
+    is_fitted = config["budget_seconds"] and plan["status"] == "new"
+    about = "about " if is_fitted else ""
+    trained = f"{'about ' if plan['is_split_estimated'] else ''}{data['train_images']:,}"
     return {
         "out": out,
         "run": plan["sentence"].removeprefix(out).removeprefix(":").strip(),
-        "images": f"{data['images']:,}, {data['train_images']:,} of them for training, {width}x{height}, {channels}",
+        "images": f"{data['images']:,}, {trained} of them for training, {width}x{height}, {channels}",
         "recipe": f"{row['name']} ({', '.join(values)}; all values: --json)",
         "parameters": plan["parameters"],
-        "memory": size_text(plan["memory_bytes"]),
-        "training": f"{total:,} images ({epochs_text(total, data['train_images'])})",
-        "steps": f"{plan['steps']:,} of up to {min(row['batch_size'], data['train_images']):,} images",
+        "memory": _memory_text(plan["memory_bytes"], plan["process_bytes"]),
+        "training": f"{about}{total:,} images ({epochs_text(total, data['train_images'])})",
+        "steps": f"{about}{plan['steps']:,} of up to {min(row['batch_size'], data['train_images']):,} images",
         "time": f"about {duration_text(max(1.0, plan['estimated_seconds']))}" if plan["steps"] else "none",
     }
+
+
+def _memory_text(on_device: int, process: int) -> str:
+    """Return the memory of the training, with that of Python and PyTorch if it is known."""
+    if not process:
+        return f"{size_text(on_device)}, without Python and PyTorch"
+    return f"about {size_text(on_device + process)}, {size_text(process)} of them for Python and PyTorch"
