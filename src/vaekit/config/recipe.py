@@ -223,8 +223,8 @@ _MOST: dict[str, float] = {
     "condition_size": 2**20,
     "mixture_components": 256,
     "shift": 2**16,
-    "learning_rate": 1,  # a step of Adam changes each weight by about this much
-    "noise_std": 1,  # pixel values are between 0 and 1
+    "learning_rate": 10,  # a step of Adam changes each weight by about this much; useful values are far smaller
+    "noise_std": 10,  # pixel values are between 0 and 1; useful values are far smaller
     **dict.fromkeys(("images_to_train", "fewest_epochs", "batch_size"), 2**53),
     **dict.fromkeys(("posterior_std_gain", "fixed_scale"), 1000.0),
     **dict.fromkeys(("epochs", "beta", "commitment", "free_bits_nats", "capacity_nats"), 1e9),
