@@ -170,7 +170,7 @@ def test_a_vector_has_no_tiles(portraits_vae: str) -> None:
     run = vk.load(portraits_vae)
     for act in (lambda: run.reconstruct(photo(40, 40), tiled=True), lambda: run.encode(photo(40, 40), tiled=True)):
         with pytest.raises(
-            UserError, match="tiles: recipe 'vae' has a latent vector, and this needs a latent grid.*grid-vae"
+            UserError, match="^tiled: recipe 'vae' has a latent vector, and this needs a latent grid.*grid-vae"
         ):
             act()
     with pytest.raises(UserError, match="needs a latent grid"):

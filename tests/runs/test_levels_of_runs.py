@@ -240,8 +240,8 @@ def test_other_recipes_refuse_levels_by_name(
     Image.new("RGB", (16, 16)).save("me.png")
     answer = vaekit(*shlex.split(words))
     assert answer.code == 2
-    verb = "levels" if "--levels" in words else "keep-detail"
-    told = f"{verb}: recipe 'vae' has a latent vector, and this needs latent levels; train one of ladder-vae\n"
+    flag = "--levels" if "--levels" in words else "--keep-detail"
+    told = f"vaekit: {flag}: recipe 'vae' has a latent vector, and this needs latent levels; train ladder-vae\n"
     assert told in answer.err and sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "vae"]
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 import vaekit as vk
+from vaekit.errors import UserError
 from vaekit.runs.folder import append_metrics, clear_leftovers, is_leftover
 from vaekit.system import drafts
 from vaekit.system.drafts import draft
 from vaekit.system.files import atomic_write_text
 from vaekit.system.locks import only_writer
-from vaekit.system.new_folder import whole_folder
+from vaekit.system.new_folder import check_new_folder, whole_folder
 
 HOLDER = """
 import sys, time
@@ -111,3 +112,17 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
         append_metrics(tmp_path / "run", {})
     atomic_write_text(tmp_path / "run" / "config.json", "new")
     assert precious.read_text() == "precious" and not (tmp_path / "run" / "config.json").is_symlink()
+
+
+def test_a_new_folder_creates_its_parents_and_removes_them_if_it_fails(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b" / "site"
+    check_new_folder(out)
+    with pytest.raises(RuntimeError, match="^failed$"), whole_folder(out) as folder:
+        (folder / "file").write_text("x")
+        raise RuntimeError("failed")
+    assert not list(tmp_path.iterdir())
+    with whole_folder(out) as folder:
+        (folder / "file").write_text("x")
+    assert [path.name for path in out.parent.iterdir()] == ["site"] and (out / "file").read_text() == "x"
+    with pytest.raises(UserError, match="cannot write .*: .*/site/file is not a folder; choose another name"):
+        check_new_folder(out / "file" / "site")

@@ -297,6 +297,15 @@ def test_what_commands_store_waits_for_the_training(run: Path, vaekit: Callable)
     assert {name: each for name, each in _files(run).items() if name != ".lock"} == before
 
 
+def test_the_lock_of_a_training_is_checked_before_notes(unfinished: Path, vaekit: Callable, tmp_path: Path) -> None:
+    edit = ("edit", unfinished, unfinished, "--direction", "a=b,c", "--add", "a", "--out", tmp_path / "e.png")
+    with only_writer(unfinished, print):
+        for words in (("fit-prior", unfinished), edit):
+            answer = vaekit(*words)
+            assert answer.code == 2 and answer.err.startswith(f"vaekit: {unfinished} is being written by process ")
+            assert answer.err.count("\n") == 1
+
+
 def test_a_prior_is_fitted_to_the_loaded_weights_only(run: Path) -> None:
     opened = vk.load(run)
     vk.train("digits", "seed-ae", run, epochs=3, quiet=True)

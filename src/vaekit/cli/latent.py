@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from vaekit.cli.app import Animate, Device, Json, Moving, Out, Overwrite, Run, Seed, Split
-from vaekit.cli.shared import loaded, parse_numbers, save, target
+from vaekit.cli.shared import check_idle, loaded, parse_numbers, save, target
 from vaekit.errors import UserError
 
 __all__ = [
@@ -229,6 +229,8 @@ def edit(
     Example: vaekit edit runs/portraits me.png --add glasses --remove smiling=0.5 --out edited.png
     """
     path = target(out, run, "edit", image, overwrite=overwrite)
+    if direction:
+        check_idle(run)
     opened = loaded(run, device)
     from vaekit.cli.moves import chosen_directions, parse_moves
 

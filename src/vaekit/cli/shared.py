@@ -12,7 +12,7 @@ from vaekit.errors import UserError, printable
 from vaekit.errors import counted as number_of
 from vaekit.system.notes import note
 
-__all__ = ["check_outputs", "counted", "loaded", "parse_numbers", "save", "target"]
+__all__ = ["check_idle", "check_outputs", "counted", "loaded", "parse_numbers", "save", "target"]
 
 
 def loaded(run: Path, device: str) -> Any:
@@ -31,6 +31,17 @@ def loaded(run: Path, device: str) -> Any:
             left = f"its weights have seen {seen:,} of {number_of(total, 'image')}"
         note(f"vaekit: {printable(str(run))} is not finished, {left}")
     return opened
+
+
+def check_idle(run: Path) -> None:
+    """Raise :class:`UserError` if another process, such as a training, writes to the run, before other notes."""
+    from vaekit.runs import folder as runs
+    from vaekit.system.locks import only_writer
+
+    runs.read_config(run)  # the error for a folder that is no run
+    if _leads():
+        with only_writer(run, note, is_out=False):
+            pass
 
 
 def target(

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from vaekit.cli.app import Json, Overwrite, Run, Seed, app
 from vaekit.cli.output import say
-from vaekit.cli.shared import check_outputs, loaded
+from vaekit.cli.shared import check_idle, check_outputs, loaded
 from vaekit.cli.train_flags import OUTPUT_GROUP, FormFlags, TrainFlags, keywords
 from vaekit.config.recipe import Recipe
 from vaekit.errors import UserError
@@ -198,6 +198,7 @@ def fit_prior(
 
     Example: vaekit fit-prior runs/portraits --components 20
     """
+    check_idle(run)
     opened = loaded(run, "cpu")
     found = opened.fit_prior(kind, components, seed)
     if opened.leads:

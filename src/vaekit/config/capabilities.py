@@ -12,7 +12,7 @@ from typing import Protocol
 
 from vaekit.config.recipe import LATENTS
 from vaekit.config.table import RECIPES, Recipe
-from vaekit.errors import UserError, nearest
+from vaekit.errors import UserError, argument, nearest
 
 __all__ = ["NEEDS", "Able", "Need", "caution", "refuse", "serves", "table"]
 
@@ -60,6 +60,16 @@ NEEDS: dict[str, Need] = {
     "doctor": Need(_ANY),
 }
 
+
+#: Needs that are named after no command: the argument that asks for them.
+_ARGUMENTS = {
+    "factors": "factors",
+    "keep-detail": "keep_detail",
+    "levels": "levels",
+    "temperature": "temperature",
+    "tiles": "tiled",
+}
+_MOST_NAMED = 3  # recipes in a refusal
 
 #: Descriptions of the kinds of latent, for messages.
 _KINDS = {"vector": "a latent vector", "grid": "a latent grid", "levels": "latent levels", "codes": "discrete codes"}
@@ -139,16 +149,21 @@ def refuse(verb: str, model: Able, name: str = "") -> None:
     >>> refuse("generate", RECIPES["ae"])
     Traceback (most recent call last):
     vaekit.errors.UserError: generate: recipe 'ae' has no prior ...; run vaekit fit-prior, or train one of vae, ...
+    >>> refuse("codes", RECIPES["vae"])
+    Traceback (most recent call last):
+    vaekit.errors.UserError: codes: recipe 'vae' has a latent vector, ...; train one of vq-vae, fsq-vae
     """
     lack = _lacks(verb, model)
     if lack is None:
         return
     name = model.name if isinstance(model, Recipe) else name
     who = f"recipe {name!r}" if name else "this model"
-    able = ", ".join(name for name, row in RECIPES.items() if serves(verb, row))
+    able = [name for name, row in RECIPES.items() if serves(verb, row)]
+    named = ", ".join(able[:_MOST_NAMED]) + (", or another of vaekit recipes" if len(able) > _MOST_NAMED else "")
+    prefix = argument(_ARGUMENTS[verb]) if verb in _ARGUMENTS else verb
     is_any_prior_enough = NEEDS[verb].prior and not NEEDS[verb].normal
     remedy = "run vaekit fit-prior, or train" if is_any_prior_enough and serves("fit-prior", model) else "train"
-    raise UserError(f"{verb}: {who} {lack}; {remedy} one of {able}")
+    raise UserError(f"{prefix}: {who} {lack}; {remedy} {'one of ' * (len(able) > 1)}{named}")
 
 
 def _lacks(verb: str, model: Able) -> str | None:

@@ -22,7 +22,7 @@ from vaekit.runs.new_config import make_config
 from vaekit.runs.results import write_results
 from vaekit.runs.watched import Watched
 from vaekit.system.files import atomic_write_text
-from vaekit.system.new_folder import check_new_folder, refuse_bytes, whole_folder
+from vaekit.system.new_folder import check_new_folder, whole_folder
 from vaekit.system.tensor_layouts import fault, layouts_of
 
 __all__ = ["create_run"]
@@ -41,9 +41,6 @@ def create_run(model: LatentModel, recipe: Recipe, images: Images, out: Path, im
         raise UserError(f"images_seen {seen}: expected at least 1 image", "images_seen")
     config = make_config(images, recipe, TrainOptions(images=seen))
     weights = _weights_of(model, config)
-    refuse_bytes(out)
-    if not out.exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
     check_new_folder(out)
     with whole_folder(out) as folder:
         atomic_write_text(folder / "config.json", config.to_json())

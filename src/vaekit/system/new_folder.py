@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vaekit.errors import UserError, argument
@@ -18,15 +18,14 @@ def check_new_folder(out: Path) -> None:
     """Check that a new folder can be created at ``out``.
 
     Raises:
-        UserError: If ``out`` exists, its parent does not, or its name is not valid UTF-8.
+        UserError: If ``out`` exists, a parent is no folder, or its name is not valid UTF-8.
     """
     refuse_bytes(out)
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} already exists; choose another name")
-    if not out.parent.is_dir():
-        raise UserError(
-            f"cannot write {out}: the folder {out.parent} does not exist; create it, or choose another name"
-        )
+    parent = next(each for each in out.absolute().parents if each.exists())
+    if not parent.is_dir():
+        raise UserError(f"cannot write {out}: {parent} is not a folder; choose another name")
 
 
 def refuse_bytes(out: Path) -> None:
@@ -39,9 +38,12 @@ def refuse_bytes(out: Path) -> None:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """Yield a draft folder that is renamed to ``out`` if the body succeeds and removed if it fails."""
+    """Yield a draft folder that is renamed to ``out`` if the body succeeds and removed if it fails.
+
+    Parents of ``out`` that do not exist are created, and removed too if the body fails.
+    """
     try:
-        with draft(out.parent) as around:
+        with _parents(out), draft(out.parent) as around:
             folder = around / out.name
             folder.mkdir()
             yield folder
@@ -50,6 +52,20 @@ def whole_folder(out: Path) -> Iterator[Path]:
             sync_folder(out.parent)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}; no files were left behind") from error
+
+
+@contextmanager
+def _parents(out: Path) -> Iterator[None]:
+    """Create the missing parents of ``out``, and remove them if the body fails."""
+    missing = [each for each in out.absolute().parents if not each.exists()]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # another process may have put something there
+            for each in missing:
+                each.rmdir()
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -184,6 +184,7 @@ class Evidence:
     usual_learning_rate: float | None = None
     # Properties of the recipe that a remedy depends on
     is_grid: bool = False  #: latents are on a grid or on levels, so their number depends on the image size
+    draws_texture: bool = False  #: the prior draws each number of a latent grid by itself
     is_conditional: bool = False
     has_conditional_prior: bool = False
     is_prior_fitted: bool = False  #: by ``fit-prior``

@@ -211,6 +211,7 @@ def _linear(pca: PrincipalComponents, held: Selection, latent_dim: int) -> tuple
 class _OfRecipe(TypedDict):
     usual_learning_rate: float | None
     is_grid: bool
+    draws_texture: bool
     is_conditional: bool
     has_conditional_prior: bool
     is_prior_fitted: bool
@@ -223,6 +224,7 @@ def _recipe(model: LatentModel, row: Recipe) -> _OfRecipe:
     return {
         "usual_learning_rate": RECIPES[row.name].learning_rate if row.name in RECIPES else None,
         "is_grid": row.latent != "vector",
+        "draws_texture": row.latent == "grid",
         "is_conditional": row.is_conditional,
         "has_conditional_prior": row.prior == "conditional-normal",
         "is_prior_fitted": model.fitted_prior is not None,

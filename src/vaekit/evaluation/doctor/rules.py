@@ -123,6 +123,11 @@ _MATCH_PRIOR = {
     "reconstruct": "Use it to reconstruct and edit, but do not trust its samples.",
     "train": "Bring the prior and the latents together.",
 }
+_TEXTURE = (
+    "Use it to reconstruct and edit. Samples of a latent grid are texture, because its prior draws each number by "
+    "itself, and no other prior can be fitted to a grid. Fewer latents may help: a smaller latent_channels or a "
+    "larger downsampling. For samples, train a recipe with a latent vector."
+)
 _FOLLOW = {
     "train": "Use a prior that depends on the condition.",
     "data": "Check the labels: the images may not show them.",
@@ -286,7 +291,7 @@ RULES: tuple[Rule, ...] = (
         "prior mismatch",
         _is_off_its_prior,
         lambda e: f"{_explains(e)}, but samples differ from images: {_differs(e)}.",
-        _by(remedies.fit_the_prior, _MATCH_PRIOR),
+        lambda e: _TEXTURE if e.draws_texture else _by(remedies.fit_the_prior, _MATCH_PRIOR)(e),
         remedies.fit_the_prior,
     ),
     Rule(
