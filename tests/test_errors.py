@@ -47,7 +47,12 @@ def test_notes_name_arguments_as_the_user_knows_them(capsys) -> None:
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "vaekit"
 #: Modules outside of ``cli/`` that print whole shell commands; texts about other programs, and examples of texts.
-SHELL_COMMANDS = {"evaluation/doctor/next_command.py", "runs/report/card.py", "system/distributed.py"}
+SHELL_COMMANDS = {
+    "config/capabilities.py",
+    "evaluation/doctor/next_command.py",
+    "runs/report/card.py",
+    "system/distributed.py",
+}
 OTHER_PROGRAMS = {"sha256sum --check", "vaekit --help"}
 EXAMPLES = {'``"see --json"``', "``--batch-size``", "'give a smaller --batch-size'"}
 

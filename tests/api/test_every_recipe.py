@@ -53,7 +53,7 @@ def does(run: vk.Run, verb: str, act: Callable[[], object]) -> object:
     name = run.config.recipe.name
     if serves(verb, run.model):
         return act()
-    with pytest.raises(UserError, match=f"{verb}: recipe '{name}' .* train [a-z]"):
+    with pytest.raises(UserError, match=f"{verb.replace('-', '_')}: recipe '{name}' .* train [a-z]"):
         act()
     return None
 

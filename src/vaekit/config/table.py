@@ -262,15 +262,16 @@ def get(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def own_values(row: Recipe) -> dict[str, tuple[str, str]]:
-    """Return the values of a recipe that are not defaults, and those defaults, as ``--set`` takes them.
+@checked
+def own_values(recipe: Recipe) -> dict[str, tuple[str, str]]:
+    """Return the values of a recipe that are not defaults, and those defaults, as text.
 
     >>> own_values(get("beta-vae"))["beta"]
     ('4', '1')
     """
-    plain = Recipe(row.name)
-    names = [field.name for field in fields(row) if field.name not in DESCRIPTIONS]
-    pairs = {name: (getattr(row, name), getattr(plain, name)) for name in names}
+    plain = Recipe(recipe.name)
+    names = [field.name for field in fields(recipe) if field.name not in DESCRIPTIONS]
+    pairs = {name: (getattr(recipe, name), getattr(plain, name)) for name in names}
     return {name: (_text(mine), _text(default)) for name, (mine, default) in pairs.items() if mine != default}
 
 
@@ -292,7 +293,7 @@ def unregister(name: str) -> None:
 
 
 def _text(value: Any) -> str:
-    """Format a value as for ``--set``, numbers with four digits."""
+    """Format a value as on the command line, numbers with four digits."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if value is None or isinstance(value, bool):

@@ -1,6 +1,6 @@
 """What a training does with its folder: begin, resume, extend, or nothing because the run is finished.
 
-``vaekit train`` acts on this decision, and ``--dry-run`` prints it, so that both accept and refuse the same requests.
+``vaekit train`` acts on this decision, and its dry run prints it, so that both accept and refuse the same requests.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def peek(source: Any, form: Form = AS_IT_IS, with_val: bool = False, seed: int =
     >>> peek("portraits:1000", Form((8, 8)))[1:]
     (1000, 800, True)
     >>> peek("digits")[1:]
-    (1797, 1437, False)
+    (1797, 1425, False)
     """
     if isinstance(source, str) and is_builtin(source) and source.startswith("portraits"):
         portraits = portraits_count(source)

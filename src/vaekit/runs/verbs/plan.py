@@ -32,7 +32,7 @@ def in_words(plan: Mapping[str, Any]) -> dict[str, str | int]:
         "out": out,
         "run": plan["sentence"].removeprefix(out).removeprefix(":").strip(),
         "images": f"{data['images']:,}, {trained} of them for training, {width}x{height}, {channels}",
-        "recipe": f"{row['name']} ({', '.join(values)}; all values: --json)",
+        "recipe": f"{row['name']} ({', '.join(values)})",
         "parameters": plan["parameters"],
         "memory": _memory_text(plan["memory_bytes"], plan["process_bytes"]),
         "training": f"{about}{total:,} images ({epochs_text(total, data['train_images'])})",
