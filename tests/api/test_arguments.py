@@ -283,7 +283,7 @@ LEFT_OUT |= {(verb, "counted", odd) for verb in ("evaluate", "score") for odd in
 LEFT_OUT |= {("train", callback, odd) for callback in ("on_log", "on_epoch") for odd in ("type", "function")}
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(case=st.sampled_from(CASES), odd=st.sampled_from(sorted(ODD)))
 def test_a_public_function_takes_a_value_or_says_what_it_wants(place: Place, case: tuple[str, str], odd: str) -> None:
     """Anything except a result or a UserError is a bug. All pairs take minutes, so each run tests a random sample."""

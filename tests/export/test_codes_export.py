@@ -25,7 +25,7 @@ SMALL = {"width": 8, "code_count": 20, "code_levels": "5,4", "batch_size": 16}
 @pytest.fixture(scope="module", params=["vq-vae", "fsq-vae"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> vk.Run:
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    return vk.train("digits", request.param, folder, images=3200, settings=SMALL, quiet=True)
+    return vk.train("digits", request.param, folder, images=1600, settings=SMALL, quiet=True)
 
 
 @pytest.fixture(scope="module")
