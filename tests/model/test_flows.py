@@ -30,6 +30,7 @@ def stirred(module: nn.Module) -> nn.Module:
 
 
 def transform(kind: str, is_stirred: bool = True):  # noqa: ANN201
+    torch.manual_seed(0)
     if kind == "coupling":
         flow = coupling_flow(SIZE, 4, 8)
         return (stirred(flow) if is_stirred else flow.double())()
