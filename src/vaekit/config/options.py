@@ -172,8 +172,7 @@ class TrainOptions:
         if self.threads is not None and cores is not None and self.threads > cores:
             raise UserError(
                 f"{argument('threads')} {self.threads}: this machine has {counted(cores, 'core')}; more threads "
-                f"would wait for "
-                "each other"
+                "would wait for each other"
             )
         for name in ("precision", "binarize"):
             value, choices = getattr(self, name), helps()[name].choices

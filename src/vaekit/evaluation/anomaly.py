@@ -62,8 +62,7 @@ def scores_of(columns: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         if count := int(np.isnan(values).sum()):
             raise UserError(
                 f"{name} is NaN for {count:,} of {counted(len(values), 'image')}, so they cannot be judged; the "
-                f"weights may "
-                "have diverged: run vaekit doctor"
+                "weights may have diverged: run vaekit doctor"
             )
     return scores
 

@@ -358,26 +358,24 @@ def _check_prior(folder: Path, described: Description, expected: Mapping[str, np
 
 def _check_shapes(folder: Path, described: Description, expected: Mapping[str, np.ndarray]) -> None:
     """Check that the shapes in model.json are those of the networks."""
+    image, prior = described.image, described.prior
+    declared = (image.channels, image.height, image.width)
+    _check_described(folder, "images", declared == expected["images"].shape[1:])
     if described.codes is not None or "codes" in expected:
         _check_codes(folder, described, expected)
         return
-    image, prior = described.image, described.prior
-    declared = (image.channels, image.height, image.width)
     vectors: list[Sized] = [direction.vector for direction in described.directions.values()]
     if prior is not None:
         vectors += [prior.mean, *([prior.factor, *prior.factor] if prior.factor else [])]
     if "drawn" in expected:
         vectors += [*expected["drawn"]]
-    _check_described(folder, "images", declared == expected["images"].shape[1:])
     sizes = {described.latent_dim, *map(len, vectors)}
     _check_described(folder, "latents", sizes == {expected["latents"].shape[1]})
 
 
 def _check_codes(folder: Path, described: Description, expected: Mapping[str, np.ndarray]) -> None:
     """Check that model.json describes the codes that the networks use, and no prior or directions of vectors."""
-    image, grid = described.image, described.codes
-    declared = (image.channels, image.height, image.width)
-    _check_described(folder, "images", declared == expected["images"].shape[1:])
+    grid = described.codes
     if grid is None or not {"codes", "sampled_codes"} <= expected.keys():
         raise UserError(f"{folder / 'model.json'} or {folder / 'check.npz'} lacks the codes; export the run again")
     arrays = [expected["codes"], expected["sampled_codes"]]

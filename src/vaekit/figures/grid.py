@@ -112,7 +112,7 @@ class Sheet(Picture):
         if len(self.captions) not in (0, len(self.pixels)):
             raise UserError(
                 f"{counted(len(self.captions), 'caption')} for {counted(len(self.pixels), 'image')}; expected one "
-                f"caption per image"
+                "caption per image"
             )
 
     def __len__(self) -> int:

@@ -51,7 +51,7 @@ class Watched:
     def save_pictures(self, out: Path, model: LatentModel, epoch: int) -> list[Path]:
         """Draw reconstructions, and samples if the model has a prior, into the run folder ``out``.
 
-        Those of a hierarchy have a row for each level (:func:`vaekit.latent.ops.reconstruct_by_level`).
+        The reconstructions of a hierarchy have a row for each level (:func:`vaekit.latent.ops.reconstruct_by_level`).
 
         Returns:
             The files. There are none if outputs of the model are not finite; the training loop reports that.

@@ -196,8 +196,7 @@ def _run(recorder: Recorder, images: Images, progress: Progress) -> None:
     if best.is_exhausted and trainer.images < total:
         progress.say(
             f"{out}: stopped early after {counted(best.limit or 0, 'epoch')} without improvement; the weights are "
-            f"those of the best "
-            f"epoch; give a larger {argument('patience')} to continue"
+            f"those of the best epoch; give a larger {argument('patience')} to continue"
         )
 
 

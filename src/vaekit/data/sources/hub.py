@@ -290,7 +290,7 @@ def _labels(
     if missing:
         note = (
             f"no labels: {missing:,} of {counted(len(labels), 'image')} have none in the column {column}; a "
-            f"split may have them"
+            "split may have them"
         )
         return None, None, [note]
     order = getattr(next(iter(splits.values())).features[column], "names", None)

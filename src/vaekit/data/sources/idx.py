@@ -169,7 +169,7 @@ def _read_labels(files: Files, image_name: str, count: int, where: str) -> list[
     if len(numbers) != count:
         raise UserError(
             f"{where}: {image_name} has {counted(count, 'image')} but {counted(len(numbers), 'label')}; download "
-            f"them again"
+            "them again"
         )
     texts = [str(value) for value in range(256)]  # share the strings, because str makes a new one each time
     return [texts[number] for number in numbers.tolist()]
@@ -258,7 +258,7 @@ def _require_length(length: int, shape: tuple[int, ...], where: str) -> None:
     if length != math.prod(shape):
         raise UserError(
             f"{where} contains {counted(length, 'value')}, but its header declares {math.prod(shape):,}; download it "
-            f"again"
+            "again"
         )
 
 

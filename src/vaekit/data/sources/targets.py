@@ -111,7 +111,7 @@ def array_targets(values: np.ndarray, count: int, names: Any, where: str) -> Tar
     if len(flat) != count:
         raise UserError(
             f"{where} contains {counted(count, 'image')} but {counted(len(flat), 'label')}; expected one label per "
-            f"image"
+            "image"
         )
     if flat.dtype.kind not in "iubU":
         raise UserError(f"{where} contains labels of type {flat.dtype}; expected whole numbers, strings or floats")

@@ -79,8 +79,7 @@ def limits(facts: Facts) -> list[str]:
     if facts.config.data.train_images < 1000:
         sentences.append(
             f"It was trained on only {counted(facts.config.data.train_images, 'image')} and may reproduce parts of "
-            f"them; "
-            "consider this before sharing it."
+            "them; consider this before sharing it."
         )
     if facts.has_density:
         sentences.append(_limit_of_the_bound(facts.recipe.likelihood))
