@@ -4,9 +4,10 @@ one table per module. Each mistake is made in a copy of the package, and the tes
     python scripts/mutants.py                        all of them
     python scripts/mutants.py --changed-since main   only modules that differ from main, or whose table does
     python scripts/mutants.py --only kl              only rows that contain "kl"
+    python scripts/mutants.py --missing              only rows that have no result yet
     python scripts/mutants.py --jobs 4               four at a time
 
-The results of all rows are in bench/results/mutants.json; a run of some replaces theirs. The exit code is 1 if a mutant
+The results are in bench/results/mutants.json, and how many rows have none; a run of some replaces theirs. The exit code is 1 if a mutant
 survives. A survivor means that a test is missing. A mistake that makes a loop endless is caught by a limit on the
 processor time of each test, which the tests keep to without mistakes.
 """
@@ -91,20 +92,22 @@ def main() -> int:
     changed = _changed_since(options.changed_since) if options.changed_since else None
     is_chosen = {table.name: changed is None or bool({file, table.path} & changed) for file, table in tables.items()}
     everything = list(mutations(tables))
+    known = {_key(row): row for row in _stored()}
     words = options.only.lower()
-    chosen = [m for m in everything if is_chosen[m.module] and words in " ".join(m.row.values()).lower()]
+    chosen = [
+        m for m in everything
+        if is_chosen[m.module] and words in " ".join(m.row.values()).lower()
+        and not (options.missing and _key(m.row) in known)
+    ]  # fmt: skip
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         found = _run_all(chosen, Path(folder), options.jobs)
     rows = [{**mutation.row, "caught_by": test} for mutation, test in zip(chosen, found, strict=True)]
     survived = [row for row in rows if row["caught_by"] is None]
     print(f"{len(rows) - len(survived)} of {len(rows)} mutants caught in {round(time.monotonic() - started)} s")
-    known = {_key(row): row for row in [*_stored(), *rows]}
-    whole = [known.get(_key(mutation.row)) for mutation in everything]
-    if missing := whole.count(None):
-        print(f"not written: {missing} rows of the tables were not run, now or before")
-    else:
-        _write([row for row in whole if row is not None])
+    known |= {_key(row): row for row in rows}
+    keys = [_key(mutation.row) for mutation in everything]
+    _write([known[key] for key in keys if key in known], sum(key not in known for key in keys))
     return 1 if survived else 0
 
 
@@ -237,12 +240,12 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _write(rows: list[dict[str, Any]]) -> None:
+def _write(rows: list[dict[str, Any]], not_run: int) -> None:
     sys.path.insert(0, str(ROOT / "bench"))
     from machine import describe
 
     partial = RESULT.with_suffix(".json.part")
-    result = {**_summary(rows), "table": rows, "machine": describe()}
+    result = {**_summary(rows), "not_run": not_run, "table": rows, "machine": describe()}
     text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, RESULT)
@@ -251,6 +254,7 @@ def _write(rows: list[dict[str, Any]]) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="TEXT", help="rows that contain it")
+    parser.add_argument("--missing", action="store_true", help="rows without a result")
     parser.add_argument("--changed-since", metavar="REF", help="modules that differ from this commit")
     parser.add_argument("--jobs", type=int, default=2)
     return parser.parse_args()

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import torch  # noqa: E402  (after the environment is set)
+from traced import traced_once  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -88,6 +89,13 @@ def portraits_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished ``vae`` on sixty drawn faces, which have attributes."""
     folder = tmp_path_factory.mktemp("runs") / "portraits-vae"
     return _trained(folder, "portraits:60", "vae", size=16, epochs=2, settings={"width": "8"})
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _networks_are_traced_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", traced_once(torch.onnx.export))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kinds import one_of_each
 
 import vaekit as vk
 from vaekit.config.capabilities import NEEDS, serves
@@ -22,7 +23,7 @@ from vaekit.model.objectives import Terms
 from vaekit.training.model_trainer import ModelTrainer
 
 IMAGES = 96
-CASES = [(name, data) for name in RECIPES for data in ("digits", "portraits:120")]
+CASES = [*((name, "portraits:120") for name in RECIPES), *((name, "digits") for name in one_of_each("net", "latent"))]
 
 
 def small(name: str) -> dict[str, object]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluation_numbers import NUMBERS, OF_LATENTS, SSIM
+from kinds import one_of_each
 from PIL import Image
 
 import vaekit as vk
@@ -316,7 +317,7 @@ def test_unreadable_files_are_named(here: Path, vaekit: Callable) -> None:
 # The plan
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", one_of_each("net", "latent", "posterior", "prior"))
 def test_a_plan_says_what_training_then_does(here: Path, vaekit: Callable, recipe: str) -> None:
     small = " --set width=8" if RECIPES[recipe].net in ("resnet", "ladder", "grid") else ""
     command = f"train digits --size 16 --recipe {recipe}{small} --images 200 --batch-size 64 --out new"

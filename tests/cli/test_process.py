@@ -39,13 +39,13 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path: Path, seconds: 
 @pytest.mark.parametrize(
     ("script", "code", "said"),
     [
-        ("vaekit data digits >&-", 0, ""),
-        ("vaekit data digits --json >&- 2>&- <&-", 0, ""),
+        ("vaekit recipes >&-", 0, ""),
+        ("vaekit recipes --json >&- 2>&- <&-", 0, ""),
         ("vaekit data nowhere >&-", 2, "vaekit: there is no file"),
         ("vaekit data nowhere 2>&-", 2, ""),
-        ("vaekit data digits | head -1; exit ${PIPESTATUS[0]}", 0, ""),
+        ("vaekit recipes | head -1; exit ${PIPESTATUS[0]}", 0, ""),
         ("vaekit data nowhere 2>&1 | true; exit ${PIPESTATUS[0]}", 2, ""),
-        ("vaekit data digits > /dev/full", 2, "vaekit: the system: No space left on device"),
+        ("vaekit recipes > /dev/full", 2, "vaekit: the system: No space left on device"),
     ],
 )
 def test_outputs_that_are_closed(script: str, code: int, said: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,28 +47,6 @@ def exported(model: Any, out: Path, precision: str) -> dict[str, Any]:
     return exporting.export(model, out, images_of(shape), form, {}, {"recipe": "test"}, precision)
 
 
-TRACES: dict[tuple[str, object], Any] = {}
-
-
-@pytest.fixture
-def traced_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trace equal networks once, such as those of both precisions and of recipes that differ only in the loss.
-
-    The network of a prior has no weights of its own, so it is shared only within a test.
-    """
-    real = torch.onnx.export
-
-    def export(network: torch.nn.Module, *arguments: Any, **options: Any) -> Any:
-        weights = b"".join(weight.numpy().tobytes() for weight in network.state_dict().values())
-        key = str(network), hashlib.sha256(weights).digest() if weights else request.node.name
-        if key not in TRACES:
-            TRACES[key] = real(network, *arguments, **options)
-        return TRACES[key]
-
-    monkeypatch.setattr(torch.onnx, "export", export)
-
-
-@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("name", [name for name, row in RECIPES.items() if serves("export", row)])
 def test_every_recipe_is_near_to_pytorch(name: str, tmp_path: Path) -> None:
     shape = SMALL.get(name, (3, 24, 16))
