@@ -7,9 +7,9 @@ one table per module. Each mistake is made in a copy of the package, and the tes
     python scripts/mutants.py --missing              only rows that have no result yet
     python scripts/mutants.py --jobs 4               four at a time
 
-The results are in bench/results/mutants.json, and how many rows have none; a run of some replaces theirs. The exit code is 1 if a mutant
-survives. A survivor means that a test is missing. A mistake that makes a loop endless is caught by a limit on the
-processor time of each test, which the tests keep to without mistakes.
+The results are in bench/results/mutants.json, with the number of rows that have none; a run of some replaces theirs.
+The exit code is 1 if a mutant survives. A survivor means that a test is missing. A mistake that makes a loop endless is
+caught by a limit on the processor time of each test, which the tests keep to without mistakes.
 """
 
 from __future__ import annotations
