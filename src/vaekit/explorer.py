@@ -3,7 +3,9 @@
     index.html, assets/    the page and the runtime (onnxruntime, WebAssembly), built from web/ in the repository
     model/                 the exported run (:mod:`vaekit.export.bundle`), which 'vaekit verify' accepts
     explorer.json          metrics, verdict, curves, axes, names and positions of images
-    latents.bin            latents of the images, float32 [N, L] little-endian; then [L, L]: noise = (z − mean) @ matrix
+    latents.bin            latents of the images, float32 [N, L] little-endian; if the prior has a matrix, then [L, L]:
+                           noise = (z − mean) @ matrix. For discrete codes: codes [N, P] of the images, vectors of all
+                           codes [K, D], and codes [S, P] of samples
     images.webp            thumbnails of the images, row by row
     pictures/              pictures drawn during training
     SHA256SUMS             checksums of these files; a stored page that does not match is created again
@@ -38,6 +40,7 @@ from vaekit.config.capabilities import serves
 from vaekit.data import Images
 from vaekit.errors import UserError, printable
 from vaekit.export.bundle import SUMS
+from vaekit.export.description import read_description
 from vaekit.export.onnx import check_exporter
 from vaekit.figures.mosaic import COLORS
 from vaekit.latent import neighbors as search
@@ -45,6 +48,7 @@ from vaekit.latent import ops as edit
 from vaekit.latent.directions_store import directions_digest
 from vaekit.latent.fit_prior import fitted_digest
 from vaekit.latent.ops import stored_columns
+from vaekit.model.quantizers import CodePosterior
 from vaekit.runs.report.curves import panels
 from vaekit.runs.report.facts import Facts, number
 from vaekit.runs.report.gallery import evenly, say_left_out, stored_picture
@@ -59,7 +63,7 @@ from vaekit.system.regular_files import is_plain, is_plain_folder, read_plain
 
 __all__ = ["FORMAT_VERSION", "check_page", "explore", "publish"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _PAGE = "page"  # in the package, built by `make web`
 _FOLDER = "explorer"  # in the run, written by `explore`
@@ -80,6 +84,7 @@ _MOST_EPOCHS, _WIDEST_PIXELS = 40, 1400
 _STEPS = 4  # of writing a page
 _AXES = 12  # most active dimensions
 _SHOWN = 1000  # default number of images on the map
+_SAMPLES = 180  # of a prior of codes, which the page cannot sample itself
 _MOST_IMAGES = 5000  # browsers cannot draw larger sheets of thumbnails
 
 
@@ -135,7 +140,8 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
         step("exporting the networks, and comparing them with PyTorch")
         exported = run.export(folder / "model", shown.pixels if own is None else None)
         step("drawing thumbnails, curves, and axes")
-        _write_latents(run, shown, folder / "latents.bin")
+        described_prior = read_description(folder / "model").prior
+        _write_latents(run, shown, bool(described_prior and described_prior.factor), folder / "latents.bin")
         tiles = _write_tiles(shown.pixels, folder / "images.webp")
         facts = Facts.of(run.path)
         epochs = _write_pictures(facts, folder / "pictures", with_images)
@@ -255,7 +261,7 @@ def _origin(run: Run) -> dict[str, Any]:
 class _Shown:
     """The images on the map."""
 
-    latents: Tensor  #: float32 ``[N, L]``
+    latents: Tensor  #: float32 ``[N, L]``; of discrete codes, their vectors
     pixels: Tensor  #: uint8 ``[N, C, H, W]``
     kind: str  #: images, latents (reconstructions from their latents), or samples of the prior
     names: list[str] | None = None
@@ -273,11 +279,7 @@ def _own_images(run: Run) -> Images | None:
 def _shown(run: Run, images: Images | None, count: int, with_images: bool) -> _Shown:
     """Choose what the map shows: the run's images, else its stored latents; or samples if images must not be shown."""
     if not with_images and serves("generate", run.model):
-        noise = torch.randn(count, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
-        with torch.inference_mode():
-            pz = run.model.drawn_from()
-            assert pz is not None
-            latents = pz.from_noise(noise)
+        latents = _sampled(run, count)
         return _Shown(latents, run.decode(latents).pixels, "samples")
     if images is None or not with_images:
         tensors, facts = run.stored()
@@ -296,18 +298,40 @@ def _shown(run: Run, images: Images | None, count: int, with_images: bool) -> _S
     return _Shown(edit.encode(run.model, pixels).cpu(), pixels, "images", names, own_labels)
 
 
+def _sampled(run: Run, count: int) -> Tensor:
+    """Return samples of the prior, float32 ``[count, L]``."""
+    noise = torch.randn(count, run.model.latent_dim, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        pz = run.model.drawn_from()
+        assert pz is not None
+        return pz.from_noise(noise.to(run.model.device)).cpu()
+
+
 def _rows(available: int, count: int) -> Tensor:
     """Return at most ``count`` evenly spaced rows."""
     return torch.tensor(evenly(list(range(available)), max(2, count))[:count])
 
 
-def _write_latents(run: Run, shown: _Shown, path: Path) -> None:
-    """Write the latents, and the matrix that converts them to standard normal noise (identity for an autoencoder)."""
-    ends = torch.cat([torch.zeros(1, run.model.latent_dim), torch.eye(run.model.latent_dim)])
-    noise = search.standardized(run.model, ends)
-    whitening = noise[1:] - noise[0]
-    data = [shown.latents.numpy(), whitening.numpy()]
-    path.write_bytes(b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in data))
+def _write_latents(run: Run, shown: _Shown, is_whitened: bool, path: Path) -> None:
+    """Write the latents, and what the page needs to compare and to sample them; see the module."""
+    data = [shown.latents]
+    if isinstance(run.model.posterior, CodePosterior):
+        quantizer, tokens_of = run.model.posterior.quantiser, run.model.posterior.tokens_of
+        vectors = quantizer.vectors_of(torch.arange(quantizer.count, device=run.model.device))
+        data = [tokens_of(shown.latents), vectors, tokens_of(_sampled(run, _SAMPLES))]
+    elif is_whitened:
+        ends = torch.cat([torch.zeros(1, run.model.latent_dim), torch.eye(run.model.latent_dim)])
+        noise = search.standardized(run.model, ends)
+        data.append(noise[1:] - noise[0])
+    path.write_bytes(b"".join(np.ascontiguousarray(array.cpu().numpy(), "<f4").tobytes() for array in data))
+
+
+def _about_codes(run: Run) -> dict[str, int] | None:
+    """Return the sizes that the page needs to read ``latents.bin`` of discrete codes."""
+    posterior = run.model.posterior
+    if not isinstance(posterior, CodePosterior):
+        return None
+    return {"vector_size": posterior.quantiser.size, "samples": _SAMPLES}
 
 
 def _write_tiles(pixels: Tensor, path: Path) -> dict[str, int]:
@@ -355,7 +379,8 @@ def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[
 
 
 def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
-    latents = shown.latents.double()
+    has_codes = run.model.latent == "codes"
+    latents = (run.model.summary(shown.latents) if has_codes else shown.latents).double()
     plane = search.plane(latents)
     diagnosis = facts.diagnosis
     return {
@@ -375,9 +400,10 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         "curves": [asdict(panel) for panel in panels(facts)],
         "axes": [
             {"name": axis.name, "step": axis.step.tolist(), "levels": axis.size, "level": level}
-            for level, axes in enumerate(axes_by_level(run.context, _AXES), 1)
+            for level, axes in enumerate([] if has_codes else axes_by_level(run.context, _AXES), 1)
             for axis in axes
         ],
+        "codes": _about_codes(run),
         "mean": latents.mean(0).tolist(),
         "plane": {"axes": plane.axes.tolist(), "shares": list(plane.shares)},
         "images": {

@@ -44,6 +44,7 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path: Path, seconds: 
         ("vaekit data nowhere >&-", 2, "vaekit: there is no file"),
         ("vaekit data nowhere 2>&-", 2, ""),
         ("vaekit recipes | head -1; exit ${PIPESTATUS[0]}", 0, ""),
+        ("vaekit train --help | head -1; exit ${PIPESTATUS[0]}", 0, ""),
         ("vaekit data nowhere 2>&1 | true; exit ${PIPESTATUS[0]}", 2, ""),
         ("vaekit recipes > /dev/full", 2, "vaekit: the system: No space left on device"),
     ],

@@ -225,7 +225,7 @@ def test_the_importance_weighted_bound_is_that_of_its_samples() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("samples", [1, 30, 513, 1100])
+@pytest.mark.parametrize("samples", [1, 30, 513])
 def test_the_bound_of_an_image_does_not_depend_on_who_shares_its_pass(
     samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,8 +54,10 @@ def facts_of(site: Path) -> dict[str, Any]:
 
 
 def latents_of(site: Path) -> tuple[np.ndarray, np.ndarray]:
-    length = json.loads((site / "model" / "model.json").read_text())["latent_dim"]
-    numbers = np.frombuffer((site / "latents.bin").read_bytes(), "<f4")
+    model = json.loads((site / "model" / "model.json").read_text())
+    length, numbers = model["latent_dim"], np.frombuffer((site / "latents.bin").read_bytes(), "<f4")
+    if not (model["prior"] and model["prior"]["factor"]):
+        return numbers.reshape(-1, length), np.eye(length)
     return numbers[: -(length**2)].reshape(-1, length), numbers[-(length**2) :].reshape(length, length)
 
 
@@ -91,6 +93,39 @@ def test_the_matrix_makes_noise_of_latents(site: Path, portraits_vae: Path) -> N
     expected = search.standardized(run.model, torch.from_numpy(latents).float()).numpy()
     assert np.abs((latents - mean) @ matrix - expected).max() < 1e-4 * np.abs(expected).max()
     assert np.abs(expected - latents).max() > 0.1  # or no matrix would do
+
+
+@pytest.mark.parametrize("recipe", ["grid-vae", "ladder-vae"])
+def test_latents_that_are_noise_have_no_matrix(recipe: str, tmp_path: Path) -> None:
+    run = vk.train("digits", recipe, tmp_path / "run", images=32, settings={"width": "8"}, quiet=True)
+    explorer.publish(run, tmp_path / "site", count=20)
+    prior = json.loads((tmp_path / "site" / "model" / "model.json").read_text())["prior"]
+    assert prior["factor"] == [] and len(prior["mean"]) == run.model.latent_dim
+    assert (tmp_path / "site" / "latents.bin").stat().st_size == 4 * 20 * run.model.latent_dim
+
+
+@pytest.mark.parametrize("with_images", [True, False])
+def test_codes_are_written_with_their_vectors_and_samples(with_images: bool, tmp_path: Path) -> None:
+    settings = {"width": "8", "code_count": "16"}
+    run = vk.train("digits", "vq-vae", tmp_path / "run", images=64, settings=settings, quiet=True)
+    explorer.publish(run, tmp_path / "site", count=20, with_images=with_images)
+    facts, about = facts_of(tmp_path / "site"), facts_of(tmp_path / "site")["codes"]
+    model = json.loads((tmp_path / "site" / "model" / "model.json").read_text())["codes"]
+    cells, size = model["rows"] * model["columns"], about["vector_size"]
+    numbers = torch.from_numpy(np.fromfile(tmp_path / "site" / "latents.bin", "<f4"))
+    codes, vectors, samples = numbers.split([20 * cells, 16 * size, about["samples"] * cells])
+    grids = codes.long().unflatten(0, (20, model["rows"], model["columns"]))
+    assert facts["axes"] == [] and torch.equal(codes, codes.round())
+    means = run.model.summary(vectors.unflatten(0, (16, size))[grids].flatten(1))  # what the page compares
+    along = (means - torch.tensor(facts["mean"])) @ torch.tensor(facts["plane"]["axes"]).mT
+    torch.testing.assert_close(along, torch.tensor(facts["images"]["points"]), atol=1e-4, rtol=1e-4)
+    assert samples.min() >= 0 and samples.max() < 16
+    if with_images:
+        names = run.images().names
+        rows = [names.index(name) for name in facts["images"]["names"]]
+        assert torch.equal(run.codes(run.images().pixels[rows]), grids)
+    else:
+        assert torch.equal(samples[: 20 * cells], codes) and facts["images"]["kind"] == "samples"
 
 
 def test_numbers_are_those_of_the_run(site: Path, portraits_vae: Path) -> None:

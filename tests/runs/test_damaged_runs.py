@@ -19,7 +19,7 @@ from vaekit.runs import folder as runs
 from vaekit.system.files import load_tensors, save_tensors
 from vaekit.system.schema import Choice, _constraints
 
-_PER_FILE = 20  # faults of each file, by chance; all of them: bench/run_faults.py
+_PER_FILE = 12  # faults of each file, by chance; all of them: bench/run_faults.py
 
 
 @pytest.fixture(scope="module")

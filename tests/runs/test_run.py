@@ -304,8 +304,10 @@ def test_folders_of_a_few_images(recipe: str, count: int, tmp_path: Path) -> Non
     assert np.isfinite(run.final_numbers()["final_psnr_db"])
 
 
-@pytest.mark.parametrize("recipe", ["vae", "ae", "wae-mmd", "iaf-vae"])
-@pytest.mark.parametrize(("source", "size"), [("digits", 16), ("portraits:40", 32)])
+@pytest.mark.parametrize(
+    ("recipe", "source", "size"),
+    [("vae", "digits", 16), ("wae-mmd", "digits", 16), ("ae", "portraits:40", 32), ("iaf-vae", "portraits:40", 32)],
+)
 def test_the_numbers_of_a_run_and_what_they_are_called(recipe: str, source: str, size: int, tmp_path: Path) -> None:
     row = RECIPES[recipe]
     settings = {"width": "8"} if row.net == "resnet" else None

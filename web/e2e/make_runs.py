@@ -27,6 +27,7 @@ RUNS = {
     "vamp": ("digits", dict(recipe="vamp-vae", epochs=2)),
     "flow": ("digits", dict(recipe="flow-vae", epochs=2)),
     "ladder": ("digits", dict(recipe="ladder-vae", epochs=2, settings={"width": "8"})),
+    "codes": ("digits", dict(recipe="vq-vae", epochs=2, settings={"width": "8", "code_count": "32"})),
     "fitted": ("digits", dict(recipe="ae", epochs=2)),
 }
 _TILES = 18  # of the page's first samples
@@ -47,7 +48,10 @@ def main(folder: Path, given: Path | None) -> None:
             run.fit_prior()
         shutil.rmtree(path / "explorer", ignore_errors=True)
         publish(run, path / "explorer", count=1000)
-        made = _expected(run, folder) | _drawn(run, path / "explorer" / "model")
+        if run.model.latent == "codes":
+            made = _expected_of_codes(run, path / "explorer")
+        else:
+            made = _expected(run, folder) | _drawn(run, path / "explorer" / "model")
         (folder / f"{name}.json").write_text(json.dumps(made))
 
 
@@ -60,6 +64,22 @@ def _expected(run: vk.Run, folder: Path) -> dict[str, object]:
     Image.fromarray(photo.permute(1, 2, 0).numpy()).save(folder / "photo.png")
     made["photo"] = _rows(run.reconstruct(str(folder / "photo.png")).pixels)[0]
     return made
+
+
+def _expected_of_codes(run: vk.Run, site: Path) -> dict[str, object]:
+    """Codes of images and their pictures, the first samples, and the distances of the nearest images."""
+    images, shown = run.images(), json.loads((site / "explorer.json").read_text())["images"]["names"]
+    codes = run.codes(images.pixels[:3])
+    data = np.fromfile(site / "latents.bin", "<f4")
+    samples = torch.from_numpy(data).long()[-180 * codes[0].numel() :].unflatten(0, (180, *codes.shape[1:]))
+    rows = [images.names.index(name) for name in shown]
+    near = run.neighbors(images.pixels[0], images.pixels[rows], count=12)
+    return {
+        "latents": codes.flatten(1).tolist(),
+        "pictures": _rows(run.decode(codes).pixels),
+        "drawn": _rows(run.decode(samples[:_TILES]).pixels),
+        "distances": [each["distance"] for each in near.numbers["neighbors"][0]],
+    }
 
 
 def _drawn(run: vk.Run, artifact: Path) -> dict[str, object]:

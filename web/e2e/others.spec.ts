@@ -69,6 +69,30 @@ test('the sliders of a hierarchy are those of the chosen level, and keep their v
   await expect(card.getByPlaceholder('Find')).toHaveCount(0);
 });
 
+test('discrete codes are decoded, sampled and compared as in vaekit, and have no sliders', async ({ watched: page }) => {
+  const site = 'http://127.0.0.1:4310/codes/explorer/';
+  const { latents, pictures, drawn = [], distances = [] } = expected('codes');
+  await open(page, `${site}${link(latents[0])}`);
+  expect(difference(await pixels(page, '#picked'), pictures[0]).largest).toBeLessThanOrEqual(2);
+  expect(difference(pictures[0].flat(2).flatMap((x) => [x, x, x, 255]), pictures[1]).largest).toBeGreaterThan(20); // or the comparison would say nothing
+  await tab(page, 'Neighbors');
+  await expect(page.locator('#panel-Neighbors .tile span')).toHaveText(distances.map((distance) => distance.toFixed(2)));
+  await tab(page, 'Samples');
+  await expect(page.locator('#panel-Samples .hint')).toHaveText('Drawn at random from the prior when this page was made. Click one to pick it.');
+  await expect(page.locator('#panel-Samples .grid')).toHaveAttribute('data-seed', '0');
+  for (const [i, tile] of (await page.locator('#panel-Samples .tile canvas').all()).entries()) expect(difference(await pixels(page, tile), drawn[i]).largest).toBeLessThanOrEqual(2);
+  await expect(page.getByRole('tab')).toHaveText(['Samples', 'Map', 'Neighbors', 'Training']);
+  await expect(page.getByRole('slider')).toHaveCount(0);
+  await expect(page.getByRole('button', { name: 'Put in A' })).toHaveCount(0);
+  await expect(page.locator('#sliders')).toContainText('8 × 8 discrete codes, each one of 32');
+  await page.locator('#photo').setInputFiles('../build/web/photo.png');
+  await expect(page.locator('#caption')).toHaveText('photo.png');
+  await quiet(page, '#picked');
+  await tab(page, 'Map');
+  await page.locator('#map').click({ position: { x: 100, y: 100 } });
+  await expect(page.locator('#caption')).toHaveText(/^\d+$/); // the name of the nearest image
+});
+
 test('without the network of its prior the page shows images, says what is missing, and asks again', async ({ page }) => {
   const said: string[] = [];
   page.on('pageerror', (error) => said.push(error.message));

@@ -12,6 +12,8 @@ export interface Expected {
   photo: number[][][];
   /** The first samples, of a run whose prior is a network. */
   drawn?: number[][][][];
+  /** From the first image to the nearest ones, of a run with discrete codes. */
+  distances?: number[];
 }
 
 export function expected(name: string): Expected {

@@ -26,15 +26,18 @@ export class Engine {
       for (const { reject } of this.waiting.values()) reject(this.broken);
       this.waiting.clear();
     };
-    const start: Start = { folder: new URL('.', location.href).href, threads: this.threads };
+    const start: Start = { folder: new URL('.', location.href).href, threads: this.threads, hasCodes: Boolean(this.model.codes) };
     this.worker.postMessage(start);
   }
 
   /** The pictures of latents, float [N, C, H, W] in [0, 1], each on its own. */
   async decode(latents: Latent[]): Promise<Float32Array[]> {
-    const data = new Float32Array(latents.length * this.model.latent_dim);
-    latents.forEach((latent, i) => data.set(latent, i * this.model.latent_dim));
-    const made = await this.ask('decoder', data, [latents.length, this.model.latent_dim]);
+    const { codes, latent_dim } = this.model;
+    const shape = codes ? [codes.rows, codes.columns] : [latent_dim];
+    const length = latents[0].length;
+    const data = new Float32Array(latents.length * length);
+    latents.forEach((latent, i) => data.set(latent, i * length));
+    const made = await this.ask('decoder', data, [latents.length, ...shape]);
     const size = made.length / latents.length;
     return latents.map((_, i) => made.subarray(i * size, (i + 1) * size));
   }

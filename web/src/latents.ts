@@ -1,6 +1,9 @@
 /** Arithmetic of latents: plain arrays of numbers, one latent each. */
 
+/** For discrete codes, their numbers, row by row. */
 export type Latent = Float32Array;
+
+const MOST_PARTS = 4; // of a grid that is compared, along each side
 
 /** start + Σ weight · step. */
 export function moved(start: Latent, steps: Iterable<readonly [number, ArrayLike<number>]>): Latent {
@@ -35,6 +38,27 @@ export function spherical(from: Latent, to: Latent, t: number): Latent {
   const length = lengths[0] + t * (lengths[1] - lengths[0]);
   const weights = [Math.sin((1 - t) * angle), Math.sin(t * angle)].map((weight) => (weight / Math.sin(angle)) * length);
   return from.map((value, i) => (weights[0] * value) / lengths[0] + (weights[1] * to[i]) / lengths[1]);
+}
+
+/** Codes of a grid, row by row, as the vectors of the codes, averaged down to at most 4×4 cells: `summary` in vaekit. */
+export function pooled(codes: ArrayLike<number>, rows: number, columns: number, vectors: Latent[]): Latent {
+  const size = vectors[0].length;
+  const [down, across] = [rows, columns].map((side) => partsOf(side));
+  const sum = new Float64Array(size * down.length * across.length);
+  down.forEach(([top, bottom], i) => across.forEach(([left, right], j) => {
+    const share = 1 / ((bottom - top) * (right - left));
+    for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) {
+      const vector = vectors[codes[y * columns + x]];
+      for (let k = 0; k < size; k++) sum[(k * down.length + i) * across.length + j] += share * vector[k];
+    }
+  }));
+  return Float32Array.from(sum);
+}
+
+/** A side in at most four parts, each from its first cell to before another, as torch.nn.AdaptiveAvgPool2d cuts it. */
+function partsOf(side: number): [number, number][] {
+  const parts = Math.min(side, MOST_PARTS);
+  return Array.from({ length: parts }, (_, i) => [Math.floor((i * side) / parts), Math.ceil(((i + 1) * side) / parts)]);
 }
 
 /** The `count` rows of a table of latents that are nearest to one, nearest first, with their distances. */

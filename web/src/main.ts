@@ -78,7 +78,7 @@ async function start(): Promise<void> {
   const { facts, model } = site;
   document.title = `${facts.title}, vaekit explorer`;
   byId('title').textContent = facts.title;
-  byId('about').textContent = `${facts.recipe}, ${model.image.width} × ${model.image.height} pixels, ${model.latent_dim} latents${facts.verdict ? `, ${facts.verdict.name}` : ''}`;
+  byId('about').textContent = `${facts.recipe}, ${model.image.width} × ${model.image.height} pixels, ${model.codes ? `${model.codes.rows} × ${model.codes.columns} codes` : `${model.latent_dim} latents`}${facts.verdict ? `, ${facts.verdict.name}` : ''}`;
   const studio = new Studio(site, new Engine(model), fail);
   stage(studio);
   sliders(studio);
@@ -87,8 +87,7 @@ async function start(): Promise<void> {
     tabs({
       Samples: () => samples(studio),
       Map: () => map(studio),
-      Walk: () => walk(studio),
-      Sums: () => sums(studio),
+      ...(model.codes ? {} : { Walk: () => walk(studio), Sums: () => sums(studio) }),
       Neighbors: () => neighbors(studio),
       Training: () => training(facts),
     }),

@@ -40,10 +40,10 @@ export function map(studio: Studio): HTMLElement {
   const redraw = (): void => draw(studio, canvas, view, cross);
   const go = (to: [number, number]): void => {
     cross = to;
-    const [along, up] = site.facts.plane.axes;
-    const latent = moved(Float32Array.from(site.facts.mean), [[cross[0], along], [cross[1], up]]);
-    studio.pick({ latent, name: `map at ${cross.map((at) => at.toFixed(2)).join(', ')}` });
     const near = nearestTo(points, cross);
+    const [along, up] = site.facts.plane.axes;
+    if (site.model.codes) studio.pick({ latent: site.latent(near), name: site.nameOf(near) });
+    else studio.pick({ latent: moved(Float32Array.from(site.facts.mean), [[cross[0], along], [cross[1], up]]), name: `map at ${cross.map((at) => at.toFixed(2)).join(', ')}` });
     label.textContent = `Nearest there: ${site.nameOf(near)}${labels && site.facts.images.names ? ` (${site.facts.classes[labels[near]]})` : ''}`;
     redraw();
   };
@@ -78,7 +78,7 @@ export function map(studio: Studio): HTMLElement {
   const shares = site.facts.plane.shares.map((share) => `${Math.round(100 * share)} %`).join(' and ');
   return el(
     'div', {},
-    el('p', { class: 'hint' }, `${site.count.toLocaleString('en')} ${site.shown}, by the two directions that vary most (${shares} of the variance). Click anywhere to see what lies there; zoom in for more.`),
+    el('p', { class: 'hint' }, `${site.count.toLocaleString('en')} ${site.shown}, by the two directions that vary most (${shares} of the variance). Click ${site.model.codes ? 'to pick the nearest image' : 'anywhere to see what lies there'}; zoom in for more.`),
     canvas,
     legend(studio),
     label,

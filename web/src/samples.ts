@@ -15,8 +15,9 @@ export function samples(studio: Studio): HTMLElement {
     seed += COUNT;
     void fill(studio, grid, from, () => from + COUNT === seed);
   };
-  const words = studio.site.model.prior
-    ? 'Drawn at random from the prior. Click one to pick it.'
+  const { codes, prior } = studio.site.model;
+  const words = prior || codes
+    ? `Drawn at random from the prior${codes ? ' when this page was made' : ''}. Click one to pick it.`
     : 'This autoencoder has no prior to draw from: these are its reconstructions of images, at random. Click one to pick it.';
   const panel = el('div', {}, el('p', { class: 'hint' }, words), grid, el('div', { class: 'row' }, el('button', { type: 'button', onclick: again }, 'Draw others')));
   again();

@@ -1,6 +1,6 @@
 /** What `vaekit publish` wrote beside the page. */
 
-import { affine, type Latent, take, normals } from './latents';
+import { affine, type Latent, normals, pooled, take } from './latents';
 import type { Engine } from './engine';
 
 export interface Direction {
@@ -12,7 +12,9 @@ export interface Direction {
 export interface Model {
   image: { channels: number; height: number; width: number; fit: 'crop' | 'pad' | 'stretch'; background: string };
   latent_dim: number;
-  /** A normal; or a network that makes latents of noise, and the normal with its mean and covariance; that of a hierarchy has no factor. */
+  /** Where the networks use discrete codes: a grid of numbers below `count`. */
+  codes?: { rows: number; columns: number; count: number } | null;
+  /** A normal; or a network that makes latents of noise, and the normal with its mean and covariance. A hierarchy, and a standard normal over a grid, have no factor. */
   prior: { mean: number[]; factor: number[][]; network?: string | null } | null;
   directions: Record<string, Direction>;
 }
@@ -44,6 +46,8 @@ export interface Facts {
   curves: Curve[];
   /** The most active dimensions of each level of the latent, counted from the top; most models have one. */
   axes: { name: string; step: number[]; levels: number; level?: number }[];
+  /** Of discrete codes only: numbers of a code's vector, and samples of the prior, which the page cannot draw itself. */
+  codes?: { vector_size: number; samples: number } | null;
   mean: number[];
   plane: { axes: [number[], number[]]; shares: [number, number] };
   images: { kind: 'images' | 'latents' | 'samples'; points: [number, number][]; names: string[] | null; labels: number[] | null };
@@ -53,30 +57,38 @@ export interface Facts {
   epochs: { epoch: number; reconstructions?: Picture; samples?: Picture }[];
 }
 
-const KNOWN_FORMAT = 2;
+const KNOWN_FORMAT = 3;
 
 export class Site {
-  /** Rows of the matrix that makes noise of latents. */
-  private readonly whitening: Float32Array[];
+  /** How many numbers a latent has. */
+  readonly length: number;
+  private readonly latents: Float32Array[];
+  /** Rows of the matrix that makes noise of latents; none where both are the same. For codes, the vector of each. */
+  private readonly rows: Float32Array[];
+  /** Samples of the prior of codes. */
+  private readonly samples: Float32Array[];
   private known: Float32Array | null = null;
 
   private constructor(
     readonly model: Model,
     readonly facts: Facts,
-    private readonly latents: Float32Array,
-    whitening: Float32Array,
+    data: Float32Array,
     readonly thumbnails: ImageBitmap,
   ) {
-    const length = model.latent_dim;
-    this.whitening = Array.from({ length }, (_, i) => whitening.subarray(i * length, (i + 1) * length));
+    this.length = lengthOf(model);
+    const [count, size] = [facts.images.points.length * this.length, sizesOf(model, facts).vectors];
+    const end = count + size * (model.codes?.count ?? size);
+    this.latents = inRows(data.subarray(0, count), this.length);
+    this.rows = inRows(data.subarray(count, end), size);
+    this.samples = inRows(data.subarray(end), this.length);
   }
 
-  /** Noise of the latents of all images: what distances are measured in. */
+  /** What the latents of all images are compared by, one after the other. */
   get noises(): Float32Array {
     if (!this.known) {
-      const length = this.model.latent_dim;
-      this.known = new Float32Array(this.latents.length);
-      for (let row = 0; row < this.count; row++) this.known.set(this.noiseOf(this.latent(row)), row * length);
+      const found = this.latents.map((latent) => this.noiseOf(latent));
+      this.known = new Float32Array(found.length * (found[0]?.length ?? 0));
+      found.forEach((noise, row) => this.known?.set(noise, row * noise.length));
     }
     return this.known;
   }
@@ -89,10 +101,8 @@ export class Site {
       fetched('images.webp').then((r) => r.blob()),
     ]);
     if (facts.of.format_version !== KNOWN_FORMAT) throw new Error('this page is of another version than its files; publish the run again');
-    const numbers = new Float32Array(data);
-    const count = facts.images.points.length * model.latent_dim;
-    if (numbers.length !== count + model.latent_dim ** 2) throw new Error('latents.bin does not fit explorer.json; publish the run again');
-    return new Site(model, facts, numbers.subarray(0, count), numbers.subarray(count), await createImageBitmap(picture));
+    if (data.byteLength !== 4 * sizesOf(model, facts).whole) throw new Error('latents.bin does not fit explorer.json; publish the run again');
+    return new Site(model, facts, new Float32Array(data), await createImageBitmap(picture));
   }
 
   /** How many images there are. */
@@ -102,13 +112,15 @@ export class Site {
 
   /** The latent of an image. */
   latent(row: number): Latent {
-    const length = this.model.latent_dim;
-    return this.latents.slice(row * length, (row + 1) * length);
+    return this.latents[row].slice();
   }
 
-  /** A latent as the noise that the prior makes it of; of an autoencoder as it is. */
+  /** A latent as the noise that the prior makes it of; of an autoencoder as it is; of codes, the mean vectors of parts of the grid. */
   noiseOf(latent: ArrayLike<number>): Latent {
-    return affine(Array.from(latent, (value, i) => value - this.origin[i]), this.whitening, new Float32Array(latent.length));
+    const { codes, prior } = this.model;
+    if (codes) return pooled(latent, codes.rows, codes.columns, this.rows);
+    if (!prior?.factor.length) return Float32Array.from(latent);
+    return affine(Array.from(latent, (value, i) => value - prior.mean[i]), this.rows, new Float32Array(latent.length));
   }
 
   /** The latent that a noise stands for. */
@@ -119,9 +131,11 @@ export class Site {
 
   /** Latents drawn at random, one per seed: from the prior, or where there is none those of images. */
   async draw(seeds: number[], engine: Pick<Engine, 'draw'>): Promise<{ latent: Latent; name: string }[]> {
-    const { prior, latent_dim: length } = this.model;
-    if (!prior) return this.anyImages(seeds);
+    const { codes, prior } = this.model;
+    const { length, samples } = this;
     const names = seeds.map((seed) => `sample ${seed}`);
+    if (codes) return seeds.map((seed, i) => ({ latent: samples[seed % samples.length].slice(), name: names[i] }));
+    if (!prior) return this.anyImages(seeds);
     const noises = seeds.map((seed) => take(normals(seed), prior.network ? length + 1 : length));
     const latents = prior.network ? await engine.draw(noises) : noises.map((noise) => this.fromNoise(noise));
     return latents.map((latent, i) => ({ latent, name: names[i] }));
@@ -149,11 +163,22 @@ export class Site {
     const { columns, width, height } = this.facts.tiles;
     return [(row % columns) * width, Math.floor(row / columns) * height, width, height];
   }
+}
 
-  private get origin(): ArrayLike<number> {
-    const { prior, latent_dim: length } = this.model;
-    return prior?.factor.length ? prior.mean : new Float32Array(length);
-  }
+function lengthOf({ codes, latent_dim }: Model): number {
+  return codes ? codes.rows * codes.columns : latent_dim;
+}
+
+/** How many numbers latents.bin has, and each of the vectors between the latents and the samples. */
+function sizesOf(model: Model, { images, codes }: Facts): { vectors: number; whole: number } {
+  const [length, count] = [lengthOf(model), images.points.length];
+  if (model.codes && codes) return { vectors: codes.vector_size, whole: (count + codes.samples) * length + model.codes.count * codes.vector_size };
+  const vectors = model.prior?.factor.length ? length : 0;
+  return { vectors, whole: count * length + vectors ** 2 };
+}
+
+function inRows(data: Float32Array, length: number): Float32Array[] {
+  return Array.from({ length: length && data.length / length }, (_, i) => data.subarray(i * length, (i + 1) * length));
 }
 
 async function fetched(name: string): Promise<Response> {

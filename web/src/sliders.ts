@@ -15,6 +15,10 @@ export function sliders(studio: Studio): void {
     return row;
   });
   const parts = byId('sliders');
+  if (model.codes) {
+    parts.append(group('Codes', wordsOf(model.codes), [], true));
+    return;
+  }
   const hasSome = Object.keys(model.directions).length > 0;
   if (hasSome) {
     const inner = [...values].map(([column, rows]) => el('details', {}, el('summary', {}, column), ...rows));
@@ -22,6 +26,10 @@ export function sliders(studio: Studio): void {
   }
   const picker = levelPicker(dimensions);
   parts.append(group('Dimensions', 'In standard deviations of the latents; the most active first.', dimensions, !hasSome, picker));
+}
+
+function wordsOf({ rows, columns, count }: { rows: number; columns: number; count: number }): string {
+  return `An image is ${rows} × ${columns} discrete codes, each one of ${count}. Their numbers have no order, so there are no sliders, walks or sums.`;
 }
 
 /** Chooses the level of a hierarchy whose dimensions are shown; null for a model with one. Sliders keep their values. */

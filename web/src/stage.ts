@@ -38,7 +38,7 @@ export function stage(studio: Studio): void {
       undo,
       el('button', { type: 'button', onclick: () => void share(studio) }, 'Copy link'),
     ),
-    slots(studio),
+    studio.site.model.codes ? '' : slots(studio),
   );
   window.addEventListener('hashchange', () => fromAddress(studio));
 }
@@ -95,7 +95,7 @@ async function share(studio: Studio): Promise<void> {
 /** Picks what a link names, if it names something. */
 export function fromAddress(studio: Studio): boolean {
   if (!location.hash.startsWith(IN_ADDRESS)) return false;
-  const latent = fromText(location.hash.slice(IN_ADDRESS.length), studio.site.model.latent_dim);
+  const latent = fromText(location.hash.slice(IN_ADDRESS.length), studio.site.length);
   isReading = true;
   if (latent) studio.pick({ latent, name: 'from the link' });
   isReading = false;

@@ -59,7 +59,7 @@ export class Studio extends EventTarget {
     readonly fail: (error: unknown) => void,
   ) {
     super();
-    this.picked = { latent: Float32Array.from(site.facts.mean), name: 'mean' };
+    this.picked = site.model.codes ? { latent: site.latent(0), name: site.nameOf(0) } : { latent: Float32Array.from(site.facts.mean), name: 'mean' };
   }
 
   /** The picked latent with its edits. */

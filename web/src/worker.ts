@@ -4,10 +4,11 @@ import * as ort from 'onnxruntime-web/wasm';
 
 export type Request = { id: number; network: 'encoder' | 'decoder' | 'prior'; data: Float32Array; shape: number[] };
 export type Answer = { id: number; data?: Float32Array; error?: string };
-export type Start = { folder: string; threads: number };
+export type Start = { folder: string; threads: number; hasCodes: boolean };
 
-const INPUTS = { encoder: 'image', decoder: 'latent', prior: 'noise' } as const;
-const OUTPUTS = { encoder: 'mean', decoder: 'image', prior: 'latent' } as const;
+const INPUTS: Record<Request['network'], string> = { encoder: 'image', decoder: 'latent', prior: 'noise' };
+const OUTPUTS: Record<Request['network'], string> = { encoder: 'mean', decoder: 'image', prior: 'latent' };
+const CODES = 'codes'; // in place of latents: integers, which the page keeps as floats
 
 let folder = '';
 const sessions = new Map<string, Promise<ort.InferenceSession>>();
@@ -34,8 +35,9 @@ async function started(network: Request['network']): Promise<ort.InferenceSessio
 async function answer({ id, network, data, shape }: Request): Promise<void> {
   try {
     const found = await session(network);
-    const results = await found.run({ [INPUTS[network]]: new ort.Tensor('float32', data, shape) });
-    const made = (results[OUTPUTS[network]].data as Float32Array).slice();
+    const given = INPUTS[network] === CODES ? new ort.Tensor('int64', BigInt64Array.from(data, BigInt), shape) : new ort.Tensor('float32', data, shape);
+    const results = await found.run({ [INPUTS[network]]: given });
+    const made = Float32Array.from(results[OUTPUTS[network]].data as Float32Array | BigInt64Array, Number);
     postMessage({ id, data: made } satisfies Answer, { transfer: [made.buffer] });
   } catch (error) {
     postMessage({ id, error: error instanceof Error ? error.message : String(error) } satisfies Answer);
@@ -47,6 +49,7 @@ let queue: Promise<void> = Promise.resolve();
 onmessage = ({ data }: MessageEvent<Start | Request>): void => {
   if ('folder' in data) {
     folder = data.folder;
+    if (data.hasCodes) INPUTS.decoder = OUTPUTS.encoder = CODES;
     ort.env.wasm.numThreads = data.threads;
     ort.env.wasm.wasmPaths = `${folder}runtime/`;
     ort.env.logLevel = 'error';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { affine, fromText, linear, moved, nearest, normals, spherical, take, toText } from '../src/latents';
+import { affine, fromText, linear, moved, nearest, normals, pooled, spherical, take, toText } from '../src/latents';
 
 const latent = (...values: number[]): Float32Array => Float32Array.from(values);
 
@@ -53,4 +53,11 @@ describe('latents', () => {
     expect(toText(all)).toMatch(/^[\w-]+$/);
     for (const text of ['', '***', toText(latent(1)), toText(latent(1, 2, 3, Number.NaN))]) expect(fromText(text, 4)).toBeNull();
   });
+});
+
+test('a grid is averaged down to four parts along each side, which may share cells', () => {
+  const vectors = Array.from({ length: 10 }, (_, i) => latent(i, -i));
+  const codes = Array.from({ length: 10 }, (_, i) => i); // 2 × 5: parts of the second side are cells 0 to 1, 1 to 2, 2 to 3, 3 to 4
+  const means = [0.5, 1.5, 2.5, 3.5, 5.5, 6.5, 7.5, 8.5];
+  expect([...pooled(codes, 2, 5, vectors)]).toEqual([...means, ...means.map((mean) => -mean)]);
 });

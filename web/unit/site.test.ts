@@ -9,8 +9,8 @@ const NORMAL = { mean: [0.5, -1], factor: [[2, 0], [1, 3]] };
 async function siteWith(prior: Model['prior']): Promise<Site> {
   const files: Record<string, BodyInit> = {
     'model/model.json': JSON.stringify({ latent_dim: 2, prior, directions: {} }),
-    'explorer.json': JSON.stringify({ of: { format_version: 2 }, images: { kind: 'images', points: LATENTS, names: ['a', 'b', 'c'], labels: null } }),
-    'latents.bin': Float32Array.from([...LATENTS.flat(), 1, 0, 0, 1]).buffer,
+    'explorer.json': JSON.stringify({ of: { format_version: 3 }, images: { kind: 'images', points: LATENTS, names: ['a', 'b', 'c'], labels: null } }),
+    'latents.bin': Float32Array.from([...LATENTS.flat(), ...(prior?.factor.length ? [1, 0, 0, 1] : [])]).buffer,
     'images.webp': '',
   };
   vi.stubGlobal('fetch', (name: string) => Promise.resolve(new Response(files[name])));
@@ -61,4 +61,23 @@ describe('what is drawn at random', () => {
     for (const { latent, name } of drawn) expect([...latent]).toEqual(LATENTS[['a', 'b', 'c'].indexOf(name)]);
     expect(new Set(drawn.map(({ name }) => name)).size).toBeGreaterThan(1);
   });
+});
+
+test('codes are compared by the vectors of parts of the grid, and samples are those of the file', async () => {
+  const codes = { rows: 1, columns: 2, count: 3 };
+  const [images, vectors, samples] = [[[0, 1], [2, 2]], [[1, 0], [0, 1], [5, 5]], [[2, 1], [1, 0]]];
+  const files: Record<string, BodyInit> = {
+    'model/model.json': JSON.stringify({ latent_dim: 4, prior: null, directions: {}, codes }),
+    'explorer.json': JSON.stringify({ of: { format_version: 3 }, codes: { vector_size: 2, samples: 2 }, images: { kind: 'images', points: images, names: ['a', 'b'], labels: null } }),
+    'latents.bin': Float32Array.from([images, vectors, samples].flat(2)).buffer,
+    'images.webp': '',
+  };
+  vi.stubGlobal('fetch', (name: string) => Promise.resolve(new Response(files[name])));
+  vi.stubGlobal('createImageBitmap', () => Promise.resolve({}));
+  const site = await Site.load();
+  expect([...site.latent(1)]).toEqual([2, 2]);
+  expect([...site.noiseOf([0, 1])]).toEqual([1, 0, 0, 1]); // first numbers of both cells, then second ones
+  expect([...site.noises]).toEqual([1, 0, 0, 1, 5, 5, 5, 5]);
+  const drawn = await site.draw([0, 1, 2], { draw: vi.fn() });
+  expect(drawn.map(({ latent }) => [...latent])).toEqual([[2, 1], [1, 0], [2, 1]]);
 });

@@ -65,6 +65,10 @@ def _run(tokens: list[str]) -> int:
         if not lacks_memory(error):
             raise
         return _fail(_NO_MEMORY, 2)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich prints tables and help, and exits with 1
+            return 0
+        raise
     except OSError as error:
         is_gone = isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout)
         if error.filename is None:  # if it is stdout, the interpreter must not flush it again at exit

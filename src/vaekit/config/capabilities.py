@@ -55,7 +55,7 @@ NEEDS: dict[str, Need] = {
     "factors": Need(_ANY, remarks=_SUMMARY),  # of evaluate
     "score": Need(_ANY, remarks=_ALL),
     "export": Need(_ANY, remarks={"codes": "without the prior"}),
-    "explore": Need(_NUMBERS),
+    "explore": Need(_ANY, remarks={"codes": "without edits and walks"}),
     "fit-prior": Need(("vector",)),
     "doctor": Need(_ANY),
 }

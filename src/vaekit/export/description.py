@@ -38,7 +38,7 @@ class ImageForm:
 class PriorFacts:
     """How to sample latents: ``mean + noise @ factor``, or by a network that has these moments.
 
-    The prior of a hierarchy is a network, and has no factor.
+    The factor is empty for a hierarchy, whose prior is a network, and for a grid, whose latents are the noise itself.
     """
 
     formula: str
