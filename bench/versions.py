@@ -3,7 +3,7 @@
     git worktree add --detach ../earlier COMMIT
     python bench/versions.py ../shared/data/mnist ../earlier --rounds 5
 
-Both versions take turns, each in a fresh process that imports the package from its own checkout. Ratios are medians of
+``--only "64 px"`` measures some rows again; the others stay as they are. Both versions take turns, each in a fresh process that imports the package from its own checkout. Ratios are medians of
 today divided by medians of the earlier commit, so below 1 means faster.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from machine import write_result
+from machine import RESULTS, write_result
 from speed import CASES, pictures_for
 from turns import take_turns
 
@@ -33,13 +33,13 @@ _STEPS = "import json, sys, speed; from pathlib import Path; case = speed.CASES[
 _STEPS += "print(json.dumps(speed.vaekit(case, Path(sys.argv[2]), int(sys.argv[3]))))"
 
 
-def compare(data: Path, earlier: Path, rounds: int) -> dict[str, Any]:
-    """Return the seconds of each row in both checkouts, and their ratio."""
+def compare(data: Path, earlier: Path, rounds: int, only: str = "") -> dict[str, Any]:
+    """Return the seconds of each row whose name contains ``only`` in both checkouts, and their ratio."""
     trees = {"today": ROOT, "earlier": earlier}
     with tempfile.TemporaryDirectory() as folder:
         rows = {case.name: _step(number, pictures_for(case, data, Path(folder))) for number, case in enumerate(CASES)}
         rows[HELP] = _help
-        return {name: _row(name, measure, trees, rounds) for name, measure in rows.items()}
+        return {name: _row(name, measure, trees, rounds) for name, measure in rows.items() if only in name}
 
 
 def _row(name: str, measure: Callable[[Path, int], float], trees: dict[str, Path], rounds: int) -> dict[str, Any]:
@@ -79,12 +79,16 @@ def main() -> None:
     parser.add_argument("mnist", type=Path, help="the folder of MNIST's four IDX files")
     parser.add_argument("earlier", type=Path, help="a checkout of an earlier commit")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name contains it")
     given = parser.parse_args()
     commit = subprocess.run(
         ["git", "-C", str(given.earlier), "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True
     ).stdout.strip()
-    rows = compare(given.mnist.resolve(), given.earlier, given.rounds)
-    print(f"written to {write_result('versions', {'earlier': commit, 'rounds': given.rounds, 'rows': rows}).name}")
+    path = RESULTS / "versions.json"
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    known = stored["rows"] if stored.get("earlier") == commit else {}
+    rows = known | compare(given.mnist.resolve(), given.earlier, given.rounds, given.only)
+    print(f"written to {write_result('versions', {'earlier': commit, 'rows': rows}).name}")
 
 
 if __name__ == "__main__":
