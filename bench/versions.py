@@ -3,8 +3,9 @@
     git worktree add --detach ../earlier COMMIT
     python bench/versions.py ../shared/data/mnist ../earlier --rounds 5
 
-``--only "64 px"`` measures some rows again; the others stay as they are. Both versions take turns, each in a fresh process that imports the package from its own checkout. Ratios are medians of
-today divided by medians of the earlier commit, so below 1 means faster.
+Both versions take turns, each in a fresh process that imports the package from its own checkout. Ratios are medians of
+today divided by medians of the earlier commit, so below 1 means faster. ``--only "64 px"`` measures some rows again; the
+others stay as they are.
 """
 
 from __future__ import annotations
