@@ -4,8 +4,8 @@
     python bench/versions.py ../shared/data/mnist ../earlier --rounds 5
 
 Both versions take turns, each in a fresh process that imports the package from its own checkout. Ratios are medians of
-today divided by medians of the earlier commit, so below 1 means faster. ``--only "64 px"`` measures some rows again; the
-others stay as they are.
+today divided by medians of the earlier commit, so below 1 means faster. ``--only "64 px"`` measures some rows again and
+keeps the others.
 """
 
 from __future__ import annotations
