@@ -9,7 +9,7 @@ const IN_ADDRESS = '#z=';
 let isReading = false; // the address
 
 export function stage(studio: Studio): void {
-  const { image } = studio.site.model;
+  const { codes, image } = studio.site.model;
   const canvas = canvasFor(image, 'the picked picture');
   canvas.id = 'picked';
   const drawing = new Drawing(studio, canvas);
@@ -35,10 +35,10 @@ export function stage(studio: Studio): void {
       'div',
       { class: 'row' },
       el('button', { type: 'button', onclick: () => download(canvas, studio.name.replace(/\.\w{3,4}(?= |$)/, '')) }, 'Download'),
-      undo,
+      codes ? '' : undo,
       el('button', { type: 'button', onclick: () => void share(studio) }, 'Copy link'),
     ),
-    studio.site.model.codes ? '' : slots(studio),
+    codes ? '' : slots(studio),
   );
   window.addEventListener('hashchange', () => fromAddress(studio));
 }

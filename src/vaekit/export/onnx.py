@@ -282,7 +282,7 @@ def _described(
         mean = pz.mean.tolist()
         described["prior"] = {"formula": f"latent = {PRIOR}(noise)", "network": PRIOR, "mean": mean, "factor": []}
     elif model.latent == "grid" and isinstance(pz, DiagonalNormal) and not (pz.mean.any() or pz.log_std.any()):
-        # its matrix, the identity, would have 17 million numbers at 256 pixels
+        # its matrix, the identity, would have 67 million numbers at 256 pixels
         described["prior"] = {"formula": "latent = noise", "network": None, "mean": pz.mean.tolist(), "factor": []}
     elif pz is not None and pz.moments is not None:
         origin = pz.moments.from_noise(torch.zeros(1, model.latent_dim))
