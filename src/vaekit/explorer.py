@@ -4,8 +4,9 @@
     model/                 the exported run (:mod:`vaekit.export.bundle`), which 'vaekit verify' accepts
     explorer.json          metrics, verdict, curves, axes, names and positions of images
     latents.bin            latents of the images, float32 [N, L] little-endian; if the prior has a matrix, then [L, L]:
-                           noise = (z − mean) @ matrix. For discrete codes: codes [N, P] of the images, vectors of all
-                           codes [K, D], and codes [S, P] of samples
+                           noise = (z − mean) @ matrix. For a hierarchy: the noise of which the prior makes the latents.
+                           For discrete codes: codes [N, P] of the images, vectors of all codes [K, D], and codes
+                           [S, P] of samples
     images.webp            thumbnails of the images, row by row
     pictures/              pictures drawn during training
     SHA256SUMS             checksums of these files; a stored page that does not match is created again
@@ -25,7 +26,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vaekit._version import __version__
 from vaekit.config.capabilities import serves
@@ -47,7 +49,9 @@ from vaekit.latent import neighbors as search
 from vaekit.latent import ops as edit
 from vaekit.latent.directions_store import directions_digest
 from vaekit.latent.fit_prior import fitted_digest
+from vaekit.latent.levels import to_prior_noise
 from vaekit.latent.ops import stored_columns
+from vaekit.model.ladder import LadderModel
 from vaekit.model.quantizers import CodePosterior
 from vaekit.runs.report.curves import panels
 from vaekit.runs.report.facts import Facts, number
@@ -319,6 +323,8 @@ def _write_latents(run: Run, shown: _Shown, is_whitened: bool, path: Path) -> No
         quantizer, tokens_of = run.model.posterior.quantiser, run.model.posterior.tokens_of
         vectors = quantizer.vectors_of(torch.arange(quantizer.count, device=run.model.device))
         data = [tokens_of(shown.latents), vectors, tokens_of(_sampled(run, _SAMPLES))]
+    elif isinstance(run.model, LadderModel):
+        data = [to_prior_noise(run.model, shown.latents)]
     elif is_whitened:
         ends = torch.cat([torch.zeros(1, run.model.latent_dim), torch.eye(run.model.latent_dim)])
         noise = search.standardized(run.model, ends)
@@ -379,9 +385,12 @@ def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[
 
 
 def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
-    has_codes = run.model.latent == "codes"
-    latents = (run.model.summary(shown.latents) if has_codes else shown.latents).double()
-    plane = search.plane(latents)
+    has_codes, is_hierarchy = run.model.latent == "codes", isinstance(run.model, LadderModel)
+    compared = (run.model.summary(shown.latents) if has_codes or is_hierarchy else shown.latents).double()
+    plane, mean = search.plane(compared), compared.mean(0)
+    if is_hierarchy:  # levels below the top stay at the mean of their prior
+        below = (0, run.model.latent_dim - len(mean))
+        plane, mean = replace(plane, axes=pad(plane.axes, below)), pad(mean, below)
     diagnosis = facts.diagnosis
     return {
         "of": _origin(run),
@@ -404,7 +413,8 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
             for axis in axes
         ],
         "codes": _about_codes(run),
-        "mean": latents.mean(0).tolist(),
+        "compared": compared.shape[1] if is_hierarchy else None,
+        "mean": mean.tolist(),
         "plane": {"axes": plane.axes.tolist(), "shares": list(plane.shares)},
         "images": {
             "kind": shown.kind,

@@ -20,6 +20,7 @@ TABLE = Table(
         Mutant("hidden.unflatten(0, (-1, of_image.shape[0])) + of_image", "hidden.unflatten(0, (-1, of_image.shape[0])) + of_image.flip(0)", "the features of another image"),
         Mutant("(p if q is None else q).from_noise", "p.from_noise", "samples of the prior in training"),
         Mutant("(p if q is None else q).mean", "p.mean", "the latents of an image are those of the prior"),
+        Mutant("zip(found.priors, found.z", "zip(found.posteriors, found.z", "the noise of a mean under the posterior itself"),
         Mutant("_joined([found.priors[n] for n in some])", "_joined([found.posteriors[n] for n in some])", "no rate at all"),
         Mutant("found.posteriors or found.priors", "found.priors", "the density of the posterior is that of the prior"),
         Mutant("for own, part in self._met(z)]).sum(0)", "for own, part in self._met(z)]).mean(0)", "a mean of densities over groups"),

@@ -206,6 +206,13 @@ def test_the_posterior_is_the_same_in_one_pass_and_by_itself() -> None:
     assert model.latent_shapes == ((5,), (4, 4, 7), (4, 8, 14))
 
 
+def test_the_prior_makes_the_mean_of_an_image_from_the_noise_of_the_mean() -> None:
+    model = moved()
+    qz = model.encode(some_images())
+    torch.testing.assert_close(model.drawn_from().from_noise(qz.noise_of_mean), qz.mean)
+    assert not torch.allclose(qz.noise_of_mean, qz.mean)
+
+
 def test_finer_levels_are_completed_from_their_prior() -> None:
     model = moved()
     z, noise = torch.randn(3, model.latent_dim), torch.randn(3, model.latent_dim)

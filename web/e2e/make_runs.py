@@ -18,6 +18,8 @@ from PIL import Image
 import vaekit as vk
 from vaekit.explorer import publish
 from vaekit.export.bundle import PRIOR, Session
+from vaekit.latent.levels import Moved, follow, to_prior_noise
+from vaekit.model.ladder import LadderModel
 
 #: What each is trained on, and how.
 RUNS = {
@@ -52,13 +54,17 @@ def main(folder: Path, given: Path | None) -> None:
             made = _expected_of_codes(run, path / "explorer")
         else:
             made = _expected(run, folder) | _drawn(run, path / "explorer" / "model")
+        if isinstance(run.model, LadderModel):
+            made["moved"] = _moved(run, path / "explorer")
         (folder / f"{name}.json").write_text(json.dumps(made))
 
 
 def _expected(run: vk.Run, folder: Path) -> dict[str, object]:
     """Codes, and the pictures of them as they should be in the browser: [H][W][C] of 0 to 255."""
     latents = run.stored()[0]["latents"][:3]
-    made = {"latents": latents.tolist(), "pictures": _rows(run.decode(latents).pixels)}
+    is_hierarchy = isinstance(run.model, LadderModel)
+    kept = to_prior_noise(run.model, latents) if is_hierarchy else latents
+    made = {"latents": kept.tolist(), "pictures": _rows(run.decode(latents).pixels)}
     made["sum"] = _rows(run.decode((latents[0] - latents[1] + latents[2])[None]).pixels)[0]
     photo = vk.open_images("portraits:3", size=(180, 140)).pixels[2]
     Image.fromarray(photo.permute(1, 2, 0).numpy()).save(folder / "photo.png")
@@ -80,6 +86,14 @@ def _expected_of_codes(run: vk.Run, site: Path) -> dict[str, object]:
         "drawn": _rows(run.decode(samples[:_TILES]).pixels),
         "distances": [each["distance"] for each in near.numbers["neighbors"][0]],
     }
+
+
+def _moved(run: vk.Run, site: Path) -> list[object]:
+    """The picture of the first latent after its most active top dimension was moved by 2, with its detail."""
+    axis = next(each for each in json.loads((site / "explorer.json").read_text())["axes"] if each["level"] == 1)
+    latent = run.stored()[0]["latents"][:1]
+    moved = latent + 2 * torch.tensor(axis["step"])
+    return _rows(run.decode(follow(run.model, latent, moved, Moved(1, keeps_detail=True))).pixels)[0]
 
 
 def _drawn(run: vk.Run, artifact: Path) -> dict[str, object]:

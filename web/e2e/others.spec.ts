@@ -69,6 +69,22 @@ test('the sliders of a hierarchy are those of the chosen level, and keep their v
   await expect(card.getByPlaceholder('Find')).toHaveCount(0);
 });
 
+test('what a hierarchy decodes, encodes and moves is what PyTorch does, and finer levels keep their detail', async ({ watched: page }) => {
+  const { latents, pictures, photo, moved = [] } = expected('ladder');
+  await open(page, `http://127.0.0.1:4310/ladder/explorer/${link(latents[0])}`);
+  expect(difference(await pixels(page, '#picked'), pictures[0]).largest).toBeLessThanOrEqual(2);
+  const card = page.locator('#sliders details', { hasText: 'In standard deviations of the latents' });
+  if (!(await card.evaluate((element) => (element as HTMLDetailsElement).open))) await card.locator('summary').first().click();
+  await card.locator('label.slider:visible input').first().fill('2');
+  await expect(page.locator('#caption')).toContainText('+ 2 z');
+  await quiet(page, '#picked');
+  expect(difference(await pixels(page, '#picked'), moved).largest).toBeLessThanOrEqual(2);
+  await page.locator('#photo').setInputFiles('../build/web/photo.png');
+  await expect(page.locator('#caption')).toHaveText('photo.png');
+  await quiet(page, '#picked');
+  expect(difference(await pixels(page, '#picked'), photo).mean).toBeLessThan(1);
+});
+
 test('discrete codes are decoded, sampled and compared as in vaekit, and have no sliders', async ({ watched: page }) => {
   const site = 'http://127.0.0.1:4310/codes/explorer/';
   const { latents, pictures, drawn = [], distances = [] } = expected('codes');

@@ -12,6 +12,8 @@ export interface Expected {
   photo: number[][][];
   /** The first samples, of a run whose prior is a network. */
   drawn?: number[][][][];
+  /** The first picture after the first slider of a hierarchy was moved by 2. */
+  moved?: number[][][];
   /** From the first image to the nearest ones, of a run with discrete codes. */
   distances?: number[];
 }

@@ -14,7 +14,11 @@ export class Engine {
   /** Threads need memory that they share, which needs the headers of `vaekit explore` (or of a host that sends them). */
   readonly threads = crossOriginIsolated ? Math.min(MOST_THREADS, Math.max(1, navigator.hardwareConcurrency)) : 1;
 
+  /** Its latents are the noise of which its prior, a network, makes them: finer levels follow from the levels above. */
+  private readonly isHierarchy: boolean;
+
   constructor(private readonly model: Model) {
+    this.isHierarchy = Boolean(model.prior?.network && !model.prior.factor.length);
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       const found = this.waiting.get(data.id);
       this.waiting.delete(data.id);
@@ -26,7 +30,7 @@ export class Engine {
       for (const { reject } of this.waiting.values()) reject(this.broken);
       this.waiting.clear();
     };
-    const start: Start = { folder: new URL('.', location.href).href, threads: this.threads, hasCodes: Boolean(this.model.codes) };
+    const start: Start = { folder: new URL('.', location.href).href, threads: this.threads, latents: model.codes ? 'codes' : this.isHierarchy ? 'noise' : 'latent' };
     this.worker.postMessage(start);
   }
 
@@ -34,9 +38,10 @@ export class Engine {
   async decode(latents: Latent[]): Promise<Float32Array[]> {
     const { codes, latent_dim } = this.model;
     const shape = codes ? [codes.rows, codes.columns] : [latent_dim];
-    const length = latents[0].length;
-    const data = new Float32Array(latents.length * length);
-    latents.forEach((latent, i) => data.set(latent, i * length));
+    const given = this.isHierarchy ? await this.draw(latents) : latents;
+    const length = given[0].length;
+    const data = new Float32Array(given.length * length);
+    given.forEach((latent, i) => data.set(latent, i * length));
     const made = await this.ask('decoder', data, [latents.length, ...shape]);
     const size = made.length / latents.length;
     return latents.map((_, i) => made.subarray(i * size, (i + 1) * size));
@@ -48,7 +53,7 @@ export class Engine {
     return this.ask('encoder', image, [1, channels, height, width]);
   }
 
-  /** The latents that a prior that is a network makes of noises, each a number longer than a latent. */
+  /** The latents that a prior that is a network makes of noises; a mixture needs a number more than a latent has. */
   async draw(noises: Float32Array[]): Promise<Latent[]> {
     const length = this.model.latent_dim;
     const data = new Float32Array(noises.length * (length + 1));

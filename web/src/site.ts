@@ -46,6 +46,8 @@ export interface Facts {
   curves: Curve[];
   /** The most active dimensions of each level of the latent, counted from the top; most models have one. */
   axes: { name: string; step: number[]; levels: number; level?: number }[];
+  /** Of a hierarchy only: how many numbers the top level has, by which latents are compared. */
+  compared?: number | null;
   /** Of discrete codes only: numbers of a code's vector, and samples of the prior, which the page cannot draw itself. */
   codes?: { vector_size: number; samples: number } | null;
   mean: number[];
@@ -83,10 +85,16 @@ export class Site {
     this.samples = inRows(data.subarray(end), this.length);
   }
 
+  /** What a latent is compared by: its noise; of a hierarchy the top level of it; of codes the mean vectors of parts of the grid. */
+  comparedOf(latent: Latent): Latent {
+    const { codes } = this.model;
+    return codes ? pooled(latent, codes.rows, codes.columns, this.rows) : this.noiseOf(latent).subarray(0, this.facts.compared ?? latent.length);
+  }
+
   /** What the latents of all images are compared by, one after the other. */
   get noises(): Float32Array {
     if (!this.known) {
-      const found = this.latents.map((latent) => this.noiseOf(latent));
+      const found = this.latents.map((latent) => this.comparedOf(latent));
       this.known = new Float32Array(found.length * (found[0]?.length ?? 0));
       found.forEach((noise, row) => this.known?.set(noise, row * noise.length));
     }
@@ -115,10 +123,9 @@ export class Site {
     return this.latents[row].slice();
   }
 
-  /** A latent as the noise that the prior makes it of; of an autoencoder as it is; of codes, the mean vectors of parts of the grid. */
+  /** A latent as the noise that the prior makes it of; of an autoencoder as it is. The page keeps the noise of a hierarchy as its latents. */
   noiseOf(latent: ArrayLike<number>): Latent {
-    const { codes, prior } = this.model;
-    if (codes) return pooled(latent, codes.rows, codes.columns, this.rows);
+    const { prior } = this.model;
     if (!prior?.factor.length) return Float32Array.from(latent);
     return affine(Array.from(latent, (value, i) => value - prior.mean[i]), this.rows, new Float32Array(latent.length));
   }
@@ -136,8 +143,9 @@ export class Site {
     const names = seeds.map((seed) => `sample ${seed}`);
     if (codes) return seeds.map((seed, i) => ({ latent: samples[seed % samples.length].slice(), name: names[i] }));
     if (!prior) return this.anyImages(seeds);
-    const noises = seeds.map((seed) => take(normals(seed), prior.network ? length + 1 : length));
-    const latents = prior.network ? await engine.draw(noises) : noises.map((noise) => this.fromNoise(noise));
+    const isDrawn = prior.network && prior.factor.length; // a hierarchy is drawn when it is decoded
+    const noises = seeds.map((seed) => take(normals(seed), isDrawn ? length + 1 : length));
+    const latents = isDrawn ? await engine.draw(noises) : noises.map((noise) => this.fromNoise(noise));
     return latents.map((latent, i) => ({ latent, name: names[i] }));
   }
 

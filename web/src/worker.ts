@@ -4,7 +4,7 @@ import * as ort from 'onnxruntime-web/wasm';
 
 export type Request = { id: number; network: 'encoder' | 'decoder' | 'prior'; data: Float32Array; shape: number[] };
 export type Answer = { id: number; data?: Float32Array; error?: string };
-export type Start = { folder: string; threads: number; hasCodes: boolean };
+export type Start = { folder: string; threads: number; latents: 'latent' | 'noise' | 'codes' };
 
 const INPUTS: Record<Request['network'], string> = { encoder: 'image', decoder: 'latent', prior: 'noise' };
 const OUTPUTS: Record<Request['network'], string> = { encoder: 'mean', decoder: 'image', prior: 'latent' };
@@ -49,7 +49,8 @@ let queue: Promise<void> = Promise.resolve();
 onmessage = ({ data }: MessageEvent<Start | Request>): void => {
   if ('folder' in data) {
     folder = data.folder;
-    if (data.hasCodes) INPUTS.decoder = OUTPUTS.encoder = CODES;
+    if (data.latents === CODES) INPUTS.decoder = CODES;
+    if (data.latents !== 'latent') OUTPUTS.encoder = data.latents;
     ort.env.wasm.numThreads = data.threads;
     ort.env.wasm.wasmPaths = `${folder}runtime/`;
     ort.env.logLevel = 'error';

@@ -6,10 +6,10 @@ const LATENTS = [[1, 2], [3, 4], [5, 6]];
 const NORMAL = { mean: [0.5, -1], factor: [[2, 0], [1, 3]] };
 
 /** A site of three images with latents of two numbers, as it comes from a host. */
-async function siteWith(prior: Model['prior']): Promise<Site> {
+async function siteWith(prior: Model['prior'], more: object = {}): Promise<Site> {
   const files: Record<string, BodyInit> = {
     'model/model.json': JSON.stringify({ latent_dim: 2, prior, directions: {} }),
-    'explorer.json': JSON.stringify({ of: { format_version: 3 }, images: { kind: 'images', points: LATENTS, names: ['a', 'b', 'c'], labels: null } }),
+    'explorer.json': JSON.stringify({ of: { format_version: 3 }, images: { kind: 'images', points: LATENTS, names: ['a', 'b', 'c'], labels: null }, ...more }),
     'latents.bin': Float32Array.from([...LATENTS.flat(), ...(prior?.factor.length ? [1, 0, 0, 1] : [])]).buffer,
     'images.webp': '',
   };
@@ -40,13 +40,16 @@ describe('what is drawn at random', () => {
     expect(drawn).toEqual([7, 8].map((seed) => ({ name: `sample ${seed}`, latent: take(normals(seed), 2).map((x) => 10 * x) })));
   });
 
-  test('of a hierarchy is what its network makes of noise, and its latents are compared as they are', async () => {
+  test('of a hierarchy is noise, of which its network makes latents when they are decoded', async () => {
     const asked = engine();
-    const site = await siteWith({ mean: NORMAL.mean, factor: [], network: 'prior.onnx' });
-    await site.draw([7], asked);
-    expect(asked.draw).toHaveBeenCalledExactlyOnceWith([take(normals(7), 3)]);
+    const site = await siteWith({ mean: NORMAL.mean, factor: [], network: 'prior.onnx' }, { compared: 1 });
+    const drawn = await site.draw([7], asked);
+    expect(asked.draw).not.toHaveBeenCalled();
+    expect(drawn.map(({ latent }) => latent)).toEqual([take(normals(7), 2)]);
     expect([...site.noiseOf(LATENTS[1])]).toEqual(LATENTS[1]);
     expect([...site.fromNoise(LATENTS[1])]).toEqual(LATENTS[1]);
+    expect([...site.comparedOf(Float32Array.from(LATENTS[1]))]).toEqual([3]); // the top level
+    expect([...site.noises]).toEqual([1, 3, 5]);
   });
 
   test('fails where the network does', async () => {
@@ -76,7 +79,7 @@ test('codes are compared by the vectors of parts of the grid, and samples are th
   vi.stubGlobal('createImageBitmap', () => Promise.resolve({}));
   const site = await Site.load();
   expect([...site.latent(1)]).toEqual([2, 2]);
-  expect([...site.noiseOf([0, 1])]).toEqual([1, 0, 0, 1]); // first numbers of both cells, then second ones
+  expect([...site.comparedOf(Float32Array.of(0, 1))]).toEqual([1, 0, 0, 1]); // first numbers of both cells, then second ones
   expect([...site.noises]).toEqual([1, 0, 0, 1, 5, 5, 5, 5]);
   const drawn = await site.draw([0, 1, 2], { draw: vi.fn() });
   expect(drawn.map(({ latent }) => [...latent])).toEqual([[2, 1], [1, 0], [2, 1]]);

@@ -90,7 +90,7 @@ class Session:
             ) from error
 
     def encode(self, images: np.ndarray) -> list[np.ndarray]:
-        """Return mean and log-variance, only the mean, or codes, of float32 images ``[N, C, H, W]``."""
+        """Return mean and log-variance, mean and noise, only the mean, or codes, of float32 images ``[N, C, H, W]``."""
         result: list[np.ndarray] = self._networks["encoder"].run(None, {"image": images})
         return result
 
@@ -114,9 +114,9 @@ def differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[st
     Args:
         session: The networks.
         expected: The inputs ``images`` and ``latents``, and PyTorch's outputs ``mean``, ``pictures`` (of ``latents``),
-            ``round_trips`` (pictures of ``mean``) and, if there is one, ``log_variance``. If the prior is a network,
-            also its input ``noise`` and output ``drawn``. For discrete codes: ``images``, ``codes``,
-            ``sampled_codes``, ``pictures`` (of ``sampled_codes``) and ``round_trips`` (of ``codes``).
+            ``round_trips`` (pictures of ``mean``) and, if there is one, ``log_variance`` or ``noise_of_mean``. If the
+            prior is a network, also its input ``noise`` and output ``drawn``. For discrete codes: ``images``,
+            ``codes``, ``sampled_codes``, ``pictures`` (of ``sampled_codes``) and ``round_trips`` (of ``codes``).
 
     Returns:
         ``latents`` in units of 1 + |latent|, or ``codes``, the share of discrete codes that differ; and ``pictures`` on
@@ -125,7 +125,7 @@ def differences(session: Session, expected: Mapping[str, np.ndarray]) -> dict[st
     if "codes" in expected:
         return _code_differences(session, expected)
     outputs = session.encode(expected["images"])
-    targets = [expected[name] for name in ("mean", "log_variance") if name in expected]
+    targets = [expected[name] for name in ("mean", "log_variance", "noise_of_mean") if name in expected]
     if len(outputs) != len(targets):
         raise UserError(f"the encoder has {len(outputs)} outputs, expected {len(targets)}; export the run again")
     if "noise" in expected:

@@ -39,10 +39,12 @@ __all__ = ["check_export", "check_exporter", "export"]
 _CHECKED_AT_ONCE = 25
 _OPSET = 18
 _MOST_BYTES = 2_000_000_000  # limit of a protobuf message
+#: Outputs of the encoder, and their names in check.npz, where ``noise`` is the input of the prior.
+_CHECKED = {"mean": "mean", "log_variance": "log_variance", "noise": "noise_of_mean"}
 
 
 class _Encoder(nn.Module):
-    """Image to posterior mean and, if there is one, log-variance."""
+    """Image to posterior mean and, if there is one, log-variance; for a hierarchy, mean and noise of the mean."""
 
     def __init__(self, model: LatentModel) -> None:
         super().__init__()
@@ -50,8 +52,14 @@ class _Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Encode float images ``[N, C, H, W]``."""
-        q = self.model.encode(image)
-        return (q.mean, 2 * q.log_std) if isinstance(q, DiagonalNormal) else (q.mean,)
+        return tuple(_encoded(self.model.encode(image)).values())
+
+
+def _encoded(q: LatentDistribution) -> dict[str, Tensor]:
+    """Return the outputs of the encoder by name."""
+    if isinstance(q, Hierarchy):
+        return {"mean": q.mean, "noise": q.noise_of_mean}
+    return {"mean": q.mean, "log_variance": 2 * q.log_std} if isinstance(q, DiagonalNormal) else {"mean": q.mean}
 
 
 class _Decoder(nn.Module):
@@ -172,9 +180,10 @@ def _write_networks(model: LatentModel, pz: LatentDistribution | None, folder: P
         _write_network(CodeEncoder(model), images, folder / "encoder.onnx", "image", ["codes"], precision)
         _write_network(CodeDecoder(model), codes, folder / "decoder.onnx", "codes", ["image"], precision)
         return
-    encoder, latents = _Encoder(model), torch.zeros(2, model.latent_dim)
-    encoded = ["mean", "log_variance"][: len(encoder.eval()(images))]
-    _write_network(encoder, images, folder / "encoder.onnx", "image", encoded, precision)
+    latents = torch.zeros(2, model.latent_dim)
+    with torch.inference_mode():
+        encoded = list(_encoded(model.encode(images)))
+    _write_network(_Encoder(model), images, folder / "encoder.onnx", "image", encoded, precision)
     _write_network(_Decoder(model), latents, folder / "decoder.onnx", "latent", ["image"], precision)
     if _needs_network(pz):
         noise = torch.zeros(2, model.latent_dim + 1)
@@ -234,11 +243,9 @@ def _expected(model: LatentModel, pz: LatentDistribution | None, x: Tensor) -> d
     q = model.encode(x)
     latents = q.mean.flip(0) if pz is None else pz.from_noise(noise)
     arrays = {
-        "images": x, "mean": q.mean, "latents": latents,
+        "images": x, "latents": latents, **{_CHECKED[name]: output for name, output in _encoded(q).items()},
         "pictures": model.decode(latents).picture, "round_trips": model.decode(q.mean).picture,
     }  # fmt: skip
-    if isinstance(q, DiagonalNormal):
-        arrays["log_variance"] = 2 * q.log_std
     if _needs_network(pz):
         arrays["noise"] = torch.cat([noise, noise[:, :1].flip(0)], dim=1)
         arrays["drawn"] = _Prior(pz)(arrays["noise"])

@@ -21,8 +21,10 @@ def readme(described: Mapping[str, Any]) -> str:
     numbers = f"{described['latent_dim']} latents,"
     if codes is not None:
         numbers = f"a grid of {codes['rows']}×{codes['columns']} codes, each one of {codes['count']:,},"
+    is_hierarchy = has_network and not described["prior"]["factor"]
+    noise = ", and the noise of which `prior.onnx`, with a 0 appended, makes the latent" if is_hierarchy else ""
     files = {
-        "encoder.onnx": f"image, float32 `[N, C, H, W]` in [0, 1] → {latent}",
+        "encoder.onnx": f"image, float32 `[N, C, H, W]` in [0, 1] → {latent}{noise}",
         "decoder.onnx": f"{latent} → image",
         **({"prior.onnx": "noise `[N, L + 1]`, standard normal → latent of a new image"} if has_network else {}),
         "model.json": "preprocessing, prior, directions, and the measured differences from PyTorch",

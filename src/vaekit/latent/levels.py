@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.model.ladder import LadderModel
 from vaekit.model.latent_model import LatentModel
 
-__all__ = ["Moved", "follow", "in_chunks", "progression", "top_size"]
+__all__ = ["Moved", "follow", "from_prior_noise", "in_chunks", "progression", "to_prior_noise", "top_size"]
 
 _AT_ONCE = 128
 
@@ -71,6 +71,16 @@ def progression(model: LadderModel, z: Tensor, counts: Sequence[int]) -> Tensor:
         Latents ``[len(counts), N, L]`` on the CPU.
     """
     return torch.stack([in_chunks(model, lambda own, count=count: model.completed(own, count), z) for count in counts])
+
+
+def to_prior_noise(model: LadderModel, z: Tensor) -> Tensor:
+    """Return the noise ``[N, L]`` of which the prior makes the latents z ``[N, L]``: all εᵢ."""
+    return in_chunks(model, lambda own: model.drawn_from().to_noise(own), z)
+
+
+def from_prior_noise(model: LadderModel, noise: Tensor) -> Tensor:
+    """Return the latents ``[N, L]`` that the prior makes of noise ``[N, L]``."""
+    return in_chunks(model, lambda own: model.drawn_from().from_noise(own), noise)
 
 
 @torch.inference_mode()

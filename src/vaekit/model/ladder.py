@@ -271,12 +271,22 @@ class Hierarchy(LatentDistribution):
     def __init__(self, model: LadderModel, features: Tensor | None = None) -> None:
         self.model, self.features = model, features
 
-    @cached_property
+    @property
     def mean(self) -> Tensor:
         """The mean of each level given the means above."""
-        rows = (1,) if self.features is None else self.features.shape[:1]
-        found = self.model.descend(lambda _, p, q: (p if q is None else q).mean, rows, self.features).flat
+        found = self._at_mean.flat
         return found[0] if self.features is None else found
+
+    @property
+    def noise_of_mean(self) -> Tensor:
+        """The noise ``[B, L]`` of which the prior makes the mean of a posterior."""
+        found = self._at_mean
+        return torch.cat([p.to_noise(z) for p, z in zip(found.priors, found.z, strict=True)], dim=-1)
+
+    @cached_property
+    def _at_mean(self) -> Descent:
+        rows = (1,) if self.features is None else self.features.shape[:1]
+        return self.model.descend(lambda _, p, q: (p if q is None else q).mean, rows, self.features)
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """Samples, of the shape of ``noise`` ``[..., L]``."""

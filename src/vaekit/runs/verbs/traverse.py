@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -14,13 +15,16 @@ from vaekit.data.number_inputs import as_latents, as_numbers
 from vaekit.errors import UserError
 from vaekit.figures.grid import Sheet
 from vaekit.latent import ops
-from vaekit.latent.levels import Moved, follow, top_size
+from vaekit.latent.levels import Moved, follow, from_prior_noise, to_prior_noise, top_size
 from vaekit.latent.traversal import Axis, active_axes, principal_axes, walk
+from vaekit.model.ladder import LadderModel
 from vaekit.runs.context import RunContext
 from vaekit.runs.result import Result
 from vaekit.runs.verbs.walk import latent
 
 __all__ = ["axes", "axes_by_level", "traverse"]
+
+Decoder = Callable[[Tensor], Tensor]  #: of moved latents, uint8 images
 
 _DIMENSIONS_AT_ONCE = 16
 _MOST_TRIED = 256  # dimensions; all of a latent vector in practice
@@ -65,26 +69,35 @@ def axes(run: RunContext, count: int, start: Any = None, what: Moved | None = No
     if start is not None:
         start = as_latents(as_numbers(start, "start")[None], run.model.latent_dim, "start")[0]
     latents = _latents_that_vary(run)
-    start, what = latents.mean(0) if start is None else start, what or Moved()
-    return _active(run, latents, start, count, what, range(top_size(run.model, what.levels)))
+    begin, moved = latents.mean(0) if start is None else start, what or Moved()
+
+    def decode(z: Tensor) -> Tensor:
+        return ops.decode(run.model, follow(run.model, begin, z, moved))
+
+    return _active(latents, begin, count, decode, range(top_size(run.model, moved.levels)))
 
 
 def axes_by_level(run: RunContext, count: int) -> list[list[Axis]]:
-    """Return the dimensions of each level that change the picture of the mean latent most, if no other level moves.
+    """Return the dimensions of each level that change the picture of the mean most, each with steps in noise.
 
-    The only list of a model without levels is that of :func:`axes`.
+    Finer levels keep their detail. The only list of a model without levels is that of :func:`axes`.
     """
     run.needs("traverse")
-    latents, levels = _latents_that_vary(run), len(run.model.latent_shapes)
-    ends = [top_size(run.model, level) for level in range(levels + 1)]
-    return [
-        _active(run, latents, latents.mean(0), count, Moved(levels), range(first, end)) for first, end in pairwise(ends)
-    ]
+    model, latents = run.model, _latents_that_vary(run)
+    if not isinstance(model, LadderModel):
+        return [axes(run, count)]
+    noise = to_prior_noise(model, latents)
+    ends = [top_size(model, level) for level in range(len(model.latent_shapes) + 1)]
+
+    def decode(moved: Tensor) -> Tensor:
+        return ops.decode(model, from_prior_noise(model, moved))
+
+    return [_active(noise, noise.mean(0), count, decode, range(first, end)) for first, end in pairwise(ends)]
 
 
-def _active(run: RunContext, latents: Tensor, start: Tensor, count: int, what: Moved, among: range) -> list[Axis]:
+def _active(latents: Tensor, start: Tensor, count: int, decode: Decoder, among: range) -> list[Axis]:
     """Return the most active of some consecutive dimensions."""
-    effects, columns = _effects(run, latents, start, count, what, among), latents[:, among.start : among.stop]
+    effects, columns = _effects(latents, start, count, decode, among), latents[:, among.start : among.stop]
     found = active_axes(columns, effects[among.start : among.stop], count)
     named = (replace(axis, name=f"z{among.start + int(axis.name[1:])}") for axis in found)
     return _over_all([*named], latents.shape[1], among.start)
@@ -112,7 +125,7 @@ def _latents_that_vary(run: RunContext) -> Tensor:
     return latents
 
 
-def _effects(run: RunContext, latents: Tensor, start: Tensor, count: int, what: Moved, among: range) -> Tensor:
+def _effects(latents: Tensor, start: Tensor, count: int, decode: Decoder, among: range) -> Tensor:
     """Return the change of the picture over two standard deviations of each dimension: RMS in levels, ``[L]``.
 
     Only the dimensions ``among`` that vary most are tried, because a grid may have thousands. The others have effect 0.
@@ -123,7 +136,6 @@ def _effects(run: RunContext, latents: Tensor, start: Tensor, count: int, what: 
     for tried in order[: max(_MOST_TRIED, count)].split(_DIMENSIONS_AT_ONCE):
         deviations = torch.zeros(len(tried), latents.shape[1])
         deviations[torch.arange(len(tried)), tried] = spread[tried]
-        ends = (follow(run.model, start, start + sign * deviations, what) for sign in (-1, 1))
-        low, high = (ops.decode(run.model, end).float() for end in ends)
+        low, high = (decode(start + sign * deviations).float() for sign in (-1, 1))
         effects[tried] = (high - low).square().mean((1, 2, 3)).sqrt()
     return effects
