@@ -249,7 +249,7 @@ def test_every_verb_serves_what_the_table_says() -> None:
     for name, row in recipes.RECIPES.items():
         served = [verb for verb in verbs.NEEDS if verbs.serves(verb, row)]
         of_codes = {"generate", "reconstruct", "denoise", "evaluate", "score", "doctor"}
-        of_codes |= {"encode", "codes", "neighbors", "map", "factors", "inpaint", "export"}
+        of_codes |= {"encode", "codes", "neighbors", "map", "factors", "inpaint", "export", "explore"}
         able = of_codes if row.latent == "codes" else set(verbs.NEEDS) - {"codes"}
         able = able - {"fit-prior"} if row.latent in ("grid", "levels") else able
         able = able if row.latent == "grid" else able - {"tiles"}
