@@ -4,7 +4,7 @@
     model/                 the exported run (:mod:`vaekit.export.bundle`), which 'vaekit verify' accepts
     explorer.json          metrics, verdict, curves, axes, names and positions of images
     latents.bin            latents of the images, float32 [N, L] little-endian; if the prior has a matrix, then [L, L]:
-                           noise = (z − mean) @ matrix. For a hierarchy: the noise of which the prior makes the latents.
+                           noise = (z − mean) @ matrix. For a hierarchy: the noise that the prior maps to the latents.
                            For discrete codes: codes [N, P] of the images, vectors of all codes [K, D], and codes
                            [S, P] of samples
     images.webp            thumbnails of the images, row by row

@@ -14,7 +14,7 @@ export class Engine {
   /** Threads need memory that they share, which needs the headers of `vaekit explore` (or of a host that sends them). */
   readonly threads = crossOriginIsolated ? Math.min(MOST_THREADS, Math.max(1, navigator.hardwareConcurrency)) : 1;
 
-  /** Its latents are the noise of which its prior, a network, makes them: finer levels follow from the levels above. */
+  /** Its latents are noise, which its prior maps to the input of the decoder: finer levels follow from the levels above. */
   private readonly isHierarchy: boolean;
 
   constructor(private readonly model: Model) {

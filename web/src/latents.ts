@@ -1,6 +1,6 @@
 /** Arithmetic of latents: plain arrays of numbers, one latent each. */
 
-/** For discrete codes, their numbers, row by row; for a hierarchy, the noise of which its prior makes the latent. */
+/** For discrete codes, their numbers, row by row; for a hierarchy, the noise that its prior maps to the latent. */
 export type Latent = Float32Array;
 
 const MOST_PARTS = 4; // of a grid that is compared, along each side

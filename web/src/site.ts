@@ -123,7 +123,7 @@ export class Site {
     return this.latents[row].slice();
   }
 
-  /** A latent as the noise that the prior makes it of; of an autoencoder as it is. The page keeps the noise of a hierarchy as its latents. */
+  /** A latent as the noise that the prior makes it of; of an autoencoder as it is. In a hierarchy, the latents of the page are noise already. */
   noiseOf(latent: ArrayLike<number>): Latent {
     const { prior } = this.model;
     if (!prior?.factor.length) return Float32Array.from(latent);

@@ -8,17 +8,17 @@ const MANY = 12; // attributes, from which on they can be searched
 
 export function sliders(studio: Studio): void {
   const { model, facts } = studio.site;
+  const parts = byId('sliders');
+  if (model.codes) {
+    parts.append(group('Codes', wordsOf(model.codes), [], true));
+    return;
+  }
   const [plain, values] = attributes(studio);
   const dimensions = facts.axes.map(({ name, step, levels, level = 1 }) => {
     const row = sliderOf(studio, name, name, REACH.dimensions, step, `two standard deviations change pixels by ${levels.toFixed(1)} levels`);
     row.dataset.level = String(level);
     return row;
   });
-  const parts = byId('sliders');
-  if (model.codes) {
-    parts.append(group('Codes', wordsOf(model.codes), [], true));
-    return;
-  }
   const hasSome = Object.keys(model.directions).length > 0;
   if (hasSome) {
     const inner = [...values].map(([column, rows]) => el('details', {}, el('summary', {}, column), ...rows));
@@ -29,7 +29,7 @@ export function sliders(studio: Studio): void {
 }
 
 function wordsOf({ rows, columns, count }: { rows: number; columns: number; count: number }): string {
-  return `An image is ${rows} × ${columns} discrete codes, each one of ${count}. Their numbers have no order, so there are no sliders, walks or sums.`;
+  return `An image is ${rows} × ${columns} discrete codes, each one of ${count}. The codes have no order, so there are no sliders, walks, or sums.`;
 }
 
 /** Chooses the level of a hierarchy whose dimensions are shown; null for a model with one. Sliders keep their values. */

@@ -22,7 +22,7 @@ def readme(described: Mapping[str, Any]) -> str:
     if codes is not None:
         numbers = f"a grid of {codes['rows']}×{codes['columns']} codes, each one of {codes['count']:,},"
     is_hierarchy = has_network and not described["prior"]["factor"]
-    noise = ", and the noise of which `prior.onnx`, with a 0 appended, makes the latent" if is_hierarchy else ""
+    noise = ", and the noise that `prior.onnx` maps to it, once a 0 is appended" if is_hierarchy else ""
     files = {
         "encoder.onnx": f"image, float32 `[N, C, H, W]` in [0, 1] → {latent}{noise}",
         "decoder.onnx": f"{latent} → image",

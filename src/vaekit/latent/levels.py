@@ -74,12 +74,12 @@ def progression(model: LadderModel, z: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 def to_prior_noise(model: LadderModel, z: Tensor) -> Tensor:
-    """Return the noise ``[N, L]`` of which the prior makes the latents z ``[N, L]``: all εᵢ."""
+    """Return the noise ``[N, L]`` that the prior maps to the latents z ``[N, L]``: all εᵢ."""
     return in_chunks(model, lambda own: model.drawn_from().to_noise(own), z)
 
 
 def from_prior_noise(model: LadderModel, noise: Tensor) -> Tensor:
-    """Return the latents ``[N, L]`` that the prior makes of noise ``[N, L]``."""
+    """Return the latents ``[N, L]`` to which the prior maps noise ``[N, L]``."""
     return in_chunks(model, lambda own: model.drawn_from().from_noise(own), noise)
 
 

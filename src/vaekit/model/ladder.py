@@ -279,7 +279,7 @@ class Hierarchy(LatentDistribution):
 
     @property
     def noise_of_mean(self) -> Tensor:
-        """The noise ``[B, L]`` of which the prior makes the mean of a posterior."""
+        """The noise ``[B, L]`` that the prior maps to the mean of a posterior."""
         found = self._at_mean
         return torch.cat([p.to_noise(z) for p, z in zip(found.priors, found.z, strict=True)], dim=-1)
 

@@ -78,9 +78,10 @@ def axes(run: RunContext, count: int, start: Any = None, what: Moved | None = No
 
 
 def axes_by_level(run: RunContext, count: int) -> list[list[Axis]]:
-    """Return the dimensions of each level that change the picture of the mean most, each with steps in noise.
+    """Return the dimensions of each level that change the picture of the mean most.
 
-    Finer levels keep their detail. The only list of a model without levels is that of :func:`axes`.
+    The axes of a hierarchy are those of the noise of its prior, so finer levels keep their detail. A model without
+    levels has one list, that of :func:`axes`.
     """
     run.needs("traverse")
     model, latents = run.model, _latents_that_vary(run)
