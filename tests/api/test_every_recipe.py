@@ -17,7 +17,7 @@ import vaekit as vk
 from vaekit.config.capabilities import NEEDS, serves
 from vaekit.config.table import RECIPES
 from vaekit.errors import Interrupted, UserError
-from vaekit.explorer import check_page, publish
+from vaekit.explorer.site import check_page, publish
 from vaekit.export.bundle import verify
 from vaekit.model.objectives import Terms
 from vaekit.training.model_trainer import ModelTrainer

@@ -166,15 +166,16 @@ def example_of(vaekit: Callable, verb: str) -> list[str]:
 
 
 def test_the_examples_of_the_page_run(here: Path, vaekit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaekit import explorer
+    from vaekit.explorer import served
+    from vaekit.explorer.site import check_page
 
     try:
-        explorer.check_page()
+        check_page()
     except UserError as error:
         pytest.skip(str(error))
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    monkeypatch.setattr(explorer, "serve", lambda files, port, ready: ready(f"http://127.0.0.1/{len(files)}"))
+    monkeypatch.setattr(served, "serve", lambda files, port, ready: ready(f"http://127.0.0.1/{len(files)}"))
     Path("runs").mkdir()
     Path("runs", "portraits").symlink_to(Path("faces").resolve())
     assert vaekit(*example_of(vaekit, "explore")).code == 0

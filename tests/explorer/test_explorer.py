@@ -23,8 +23,9 @@ import torch
 from PIL import Image
 
 import vaekit as vk
-from vaekit import explorer
 from vaekit.errors import UserError
+from vaekit.explorer import served
+from vaekit.explorer import site as pages
 from vaekit.export.bundle import verify
 from vaekit.latent import neighbors as search
 from vaekit.runs import report
@@ -36,7 +37,7 @@ Cli = Callable[..., Any]
 @pytest.fixture(scope="module", autouse=True)
 def _built_page() -> None:
     try:
-        explorer.check_page()
+        pages.check_page()
     except UserError as error:
         pytest.skip(str(error))
 
@@ -44,7 +45,7 @@ def _built_page() -> None:
 @pytest.fixture(scope="module")
 def site(portraits_vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site") / "site"
-    told = explorer.publish(vk.load(portraits_vae), out, count=20)
+    told = pages.publish(vk.load(portraits_vae), out, count=20)
     assert told["images_shown"] == 20
     return out
 
@@ -99,7 +100,7 @@ def test_the_matrix_makes_noise_of_latents(site: Path, portraits_vae: Path) -> N
 def test_latents_that_are_noise_have_no_matrix(recipe: str, tmp_path: Path) -> None:
     settings = {"width": "8", "level_groups": "1"}
     run = vk.train("digits", recipe, tmp_path / "run", images=32, settings=settings, quiet=True)
-    explorer.publish(run, tmp_path / "site", count=20)
+    pages.publish(run, tmp_path / "site", count=20)
     prior = json.loads((tmp_path / "site" / "model" / "model.json").read_text())["prior"]
     assert prior["factor"] == [] and len(prior["mean"]) == run.model.latent_dim
     kept = torch.from_numpy(np.fromfile(tmp_path / "site" / "latents.bin", "<f4")).unflatten(0, (20, -1))
@@ -114,7 +115,7 @@ def test_latents_that_are_noise_have_no_matrix(recipe: str, tmp_path: Path) -> N
 def test_codes_are_written_with_their_vectors_and_samples(with_images: bool, tmp_path: Path) -> None:
     settings = {"width": "8", "code_count": "16"}
     run = vk.train("digits", "vq-vae", tmp_path / "run", images=64, settings=settings, quiet=True)
-    explorer.publish(run, tmp_path / "site", count=20, with_images=with_images)
+    pages.publish(run, tmp_path / "site", count=20, with_images=with_images)
     facts, about = facts_of(tmp_path / "site"), facts_of(tmp_path / "site")["codes"]
     model = json.loads((tmp_path / "site" / "model" / "model.json").read_text())["codes"]
     cells, size = model["rows"] * model["columns"], about["vector_size"]
@@ -161,8 +162,8 @@ def test_without_images_it_shows_none(tmp_path: Path) -> None:
     for i, face in enumerate(faces):
         Image.fromarray(face.permute(1, 2, 0).numpy()).save(folder / "cats" / f"person-{i}.png")
     run = vk.train(folder, "vae", tmp_path / "run", epochs=1, quiet=True, settings={"width": "8"})
-    explorer.publish(run, tmp_path / "open", count=20)
-    told = explorer.publish(run, tmp_path / "site", count=20, with_images=False)
+    pages.publish(run, tmp_path / "open", count=20)
+    told = pages.publish(run, tmp_path / "site", count=20, with_images=False)
     facts, (latents, _) = facts_of(tmp_path / "site"), latents_of(tmp_path / "site")
     assert told["images_shown"] == 0 and facts["images"] | {"points": 0} == {
         "kind": "samples", "names": None, "labels": None, "points": 0,
@@ -180,11 +181,11 @@ def autoencoder(tmp_path: Path) -> vk.Run:
 
 
 def test_without_images_an_autoencoder_shows_samples_of_its_fitted_prior(autoencoder: vk.Run, tmp_path: Path) -> None:
-    explorer.publish(autoencoder, tmp_path / "before", count=20, with_images=False)
+    pages.publish(autoencoder, tmp_path / "before", count=20, with_images=False)
     assert facts_of(tmp_path / "before")["images"]["kind"] == "latents"
     autoencoder.fit_prior(components=3)
     run = vk.load(autoencoder.path)
-    told = explorer.publish(run, tmp_path / "site", count=20, with_images=False)
+    told = pages.publish(run, tmp_path / "site", count=20, with_images=False)
     facts, (latents, matrix) = facts_of(tmp_path / "site"), latents_of(tmp_path / "site")
     assert told["images_shown"] == 0 and facts["images"]["kind"] == "samples" and facts["source"] is None
     pz = run.model.drawn_from()
@@ -203,22 +204,22 @@ def test_without_images_an_autoencoder_shows_samples_of_its_fitted_prior(autoenc
 def test_the_kept_page_is_made_anew_after_another_prior_was_fitted(
     autoencoder: vk.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explorer, "serve", lambda *_: None)
+    monkeypatch.setattr(served, "serve", lambda *_: None)
     path, kept = autoencoder.path, autoencoder.path / "explorer"
 
     def prior() -> Any:
-        explorer.explore(vk.load(path))
+        served.explore(vk.load(path))
         return json.loads((kept / "model" / "model.json").read_text())["prior"]
 
-    assert prior() is None and explorer._is_current(kept, vk.load(path))
+    assert prior() is None and served._is_current(kept, vk.load(path))
     autoencoder.fit_prior(components=3)
-    assert not explorer._is_current(kept, vk.load(path))
+    assert not served._is_current(kept, vk.load(path))
     assert prior()["network"] == "prior.onnx" and (kept / "model" / "prior.onnx").exists()
-    assert explorer._is_current(kept, vk.load(path))
+    assert served._is_current(kept, vk.load(path))
     autoencoder.fit_prior(components=1)
-    assert not explorer._is_current(kept, vk.load(path))
+    assert not served._is_current(kept, vk.load(path))
     (path / "prior.safetensors").unlink()
-    assert not explorer._is_current(kept, vk.load(path))
+    assert not served._is_current(kept, vk.load(path))
 
 
 def test_nothing_tells_where_it_was_made(site: Path, portraits_vae: Path) -> None:
@@ -231,7 +232,7 @@ def test_where_the_images_have_gone_their_latents_are_drawn(tmp_path: Path) -> N
     np.save(tmp_path / "some.npy", source)
     run = vk.train(str(tmp_path / "some.npy"), "ae", tmp_path / "run", epochs=1, quiet=True)
     (tmp_path / "some.npy").unlink()
-    explorer.publish(vk.load(tmp_path / "run"), tmp_path / "site", count=1000)
+    pages.publish(vk.load(tmp_path / "run"), tmp_path / "site", count=1000)
     facts = facts_of(tmp_path / "site")
     assert facts["images"]["kind"] == "latents"
     assert len(facts["images"]["points"]) == len(run.stored()[0]["latents"])
@@ -246,10 +247,10 @@ def test_what_cannot_be_published_is_said(portraits_vae: Path, tmp_path: Path, m
         (tmp_path / "site", 5001, "expected 1 to 5,000"),
     ]:
         with pytest.raises(UserError, match=words):
-            explorer.publish(run, out, count)
-    monkeypatch.setattr(explorer, "_PAGE", "nowhere")
+            pages.publish(run, out, count)
+    monkeypatch.setattr(pages, "_PAGE", "nowhere")
     with pytest.raises(UserError, match="make web"):
-        explorer.publish(run, tmp_path / "site")
+        pages.publish(run, tmp_path / "site")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
 
 
@@ -259,19 +260,19 @@ def test_a_site_that_cannot_be_finished_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(explorer, "_write_tiles", full)
+    monkeypatch.setattr(pages, "_write_tiles", full)
     with pytest.raises(UserError, match="No space left"):
-        explorer.publish(vk.load(portraits_vae), tmp_path / "site", 5)
+        pages.publish(vk.load(portraits_vae), tmp_path / "site", 5)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(shutil.copytree(portraits_vae, tmp_path / "run"))
     served: list[Mapping[str, Path]] = []
-    monkeypatch.setattr(explorer, "serve", lambda files, *_: served.append(files))
+    monkeypatch.setattr(served, "serve", lambda files, *_: served.append(files))
 
     def made() -> int:
-        explorer.explore(vk.load(path))
+        served.explore(vk.load(path))
         return served[-1]["explorer.json"].stat().st_mtime_ns
 
     first, kept, run = made(), path / "explorer", vk.load(path)
@@ -280,24 +281,24 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
     for name in ("latents.bin", "model/decoder.onnx"):
         good = (kept / name).read_bytes()
         (kept / name).unlink()
-        assert not explorer._is_current(kept, run)
+        assert not served._is_current(kept, run)
         (kept / name).write_bytes(good)
     facts = (kept / "explorer.json").read_text()
     (kept / "explorer.json").write_text(facts.replace(f'"images_seen": {run.images_seen()}', '"images_seen": 1'))
-    assert not explorer._is_current(kept, run)
+    assert not served._is_current(kept, run)
     (kept / "explorer.json").write_text(facts)
-    assert explorer._is_current(kept, run)
+    assert served._is_current(kept, run)
     for name in ("latents.bin", "explorer.json", "model/decoder.onnx", "SHA256SUMS"):
         good = (kept / name).read_bytes()
         (kept / name).write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])  # one bit
-        assert not explorer._is_current(kept, run)
+        assert not served._is_current(kept, run)
         (kept / name).write_bytes(good)
     run.add_direction("new", str(_faces(tmp_path / "a")), str(_faces(tmp_path / "b")))
-    assert not explorer._is_current(kept, run) and made() != first
+    assert not served._is_current(kept, run) and made() != first
     assert "new" in json.loads((kept / "model" / "model.json").read_text())["directions"]
-    monkeypatch.setattr(explorer, "_can_store", lambda _: False)
+    monkeypatch.setattr(served, "_can_store", lambda _: False)
     shutil.rmtree(path / "explorer")
-    explorer.explore(vk.load(path))
+    served.explore(vk.load(path))
     temporary = served[-1]["explorer.json"]
     assert path not in temporary.parents and not temporary.exists()
 
@@ -306,8 +307,8 @@ def planted(run: Path, tmp_path: Path) -> Path:
     """A copy of an explored run, with files that a stranger may have added."""
     path = Path(shutil.copytree(run, tmp_path / "run"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explorer, "serve", lambda *_: None)
-        explorer.explore(vk.load(path))
+        patch.setattr(served, "serve", lambda *_: None)
+        served.explore(vk.load(path))
     kept, secret = path / "explorer", tmp_path / "secret.txt"
     secret.write_text("nobody is to read this")
     for name in ("sw.js", "evil.html", "index.html", "assets/more.js", "model/sw.js", "pictures/0001-samples.html"):
@@ -323,12 +324,12 @@ def test_of_a_strangers_run_only_data_of_known_names_are_served(portraits_vae: P
     path = planted(portraits_vae, tmp_path)
     served: list[Mapping[str, Path]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explorer, "serve", lambda files, *_: served.append(files))
-        explorer.explore(vk.load(path))
-    page, kept = explorer.check_page(), path / "explorer"
+        patch.setattr(served, "serve", lambda files, *_: served.append(files))
+        served.explore(vk.load(path))
+    page, kept = pages.check_page(), path / "explorer"
     of_run = {name for name, file in served[0].items() if page not in file.parents}
     pictures = {f"pictures/{file.name}" for file in (kept / "pictures").glob("000[0-2]-*.webp")}
-    assert of_run == {*explorer._REQUIRED, *pictures} and pictures
+    assert of_run == {*pages.REQUIRED, *pictures} and pictures
     assert {name for name in served[0] if name not in of_run} == {
         file.relative_to(page).as_posix() for file in page.rglob("*") if file.is_file()
     }
@@ -341,8 +342,8 @@ def test_a_kept_page_that_is_a_link_is_neither_served_nor_removed(portraits_vae:
     (path / "explorer").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     served: list[Mapping[str, Path]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explorer, "serve", lambda files, *_: served.append(files))
-        explorer.explore(vk.load(path))
+        patch.setattr(served, "serve", lambda files, *_: served.append(files))
+        served.explore(vk.load(path))
     assert not any((path / "explorer") in file.parents for file in served[0].values())
     assert (tmp_path / "elsewhere" / "latents.bin").exists()
 
@@ -387,7 +388,7 @@ def test_pictures_of_a_strangers_run_are_its_own_png_files(
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", start)
     run = vk.load(path)
     capsys.readouterr()
-    explorer.publish(run, tmp_path / "site", 5, with_images=False)
+    pages.publish(run, tmp_path / "site", 5, with_images=False)
     said = capsys.readouterr().err
     assert len(list((tmp_path / "site" / "pictures").iterdir())) == shown
     assert all(f"skipping {path / 'pictures' / name}" in said and word in said for name, word in words.items())
@@ -404,7 +405,7 @@ def test_a_folder_of_pictures_that_is_a_link_is_left_out(
     path = Path(shutil.copytree(portraits_vae, tmp_path / "run"))
     (path / "pictures").rename(tmp_path / "private")
     (path / "pictures").symlink_to(tmp_path / "private", target_is_directory=True)
-    explorer.publish(vk.load(path), tmp_path / "site", 5)
+    pages.publish(vk.load(path), tmp_path / "site", 5)
     assert not list((tmp_path / "site" / "pictures").iterdir())
     assert f"{path / 'pictures'} (a symbolic link, not a folder)" in capsys.readouterr().err
     assert "<img" not in vk.load(path)._repr_html_()
@@ -419,12 +420,12 @@ def _faces(folder: Path) -> Path:
 def test_a_port_that_is_taken_is_told_before_the_work(portraits_vae: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(portraits_vae, tmp_path / "run", ignore=shutil.ignore_patterns("explorer")))
     with bind({}) as server, pytest.raises(UserError, match="is not available"):
-        explorer.explore(vk.load(path), server.server_address[1])
+        served.explore(vk.load(path), server.server_address[1])
     assert not (path / "explorer").exists()
 
 
 def test_the_page_and_the_server_have_one_policy() -> None:
-    page = (explorer.check_page() / "index.html").read_text()
+    page = (pages.check_page() / "index.html").read_text()
     (policy,) = re.findall(r'Content-Security-Policy"\s+content="([^"]+)"', page)
     assert HEADERS["Content-Security-Policy"] == f"{policy}; frame-ancestors 'none'"
 
@@ -470,7 +471,7 @@ def test_the_verbs_tell_what_they_did(vaekit: Cli, portraits_vae: Path, tmp_path
 
 def test_tiles_lie_where_the_page_looks(tmp_path: Path) -> None:
     pixels = torch.stack([torch.full((1, 8, 6), 20 * i, dtype=torch.uint8) for i in range(5)])
-    tiles = explorer._write_tiles(pixels, tmp_path / "tiles.webp")
+    tiles = pages._write_tiles(pixels, tmp_path / "tiles.webp")
     assert tiles == {"columns": 3, "width": 6, "height": 8}
     sheet = np.asarray(Image.open(io.BytesIO((tmp_path / "tiles.webp").read_bytes())).convert("L"))
     assert sheet.shape == (16, 18)
@@ -484,7 +485,7 @@ def test_it_is_said_how_far_the_work_is(
     begun: list[str] = []
     real = vk.Run.export
     monkeypatch.setattr(vk.Run, "export", lambda *a, **k: begun.append(capsys.readouterr().err) or real(*a, **k))
-    explorer.publish(vk.load(portraits_vae), tmp_path / "site", count=5)
+    pages.publish(vk.load(portraits_vae), tmp_path / "site", count=5)
     before = begun[0].splitlines()
     assert before == [
         "vaekit: step 1 of 4: opening the images of the run",

@@ -106,7 +106,7 @@ def imports_in(
             names = [alias.name for alias in node.names]
         else:
             base = absolute(node, module, is_package)
-            # `from vaekit import explorer` reads the module vaekit.explorer, `from vaekit import load` the package.
+            # `from vaekit.model import priors` reads vaekit.model.priors, `from vaekit import load` the package.
             names = [f"{base}.{a.name}" if f"{base}.{a.name}" in known else base for a in node.names]
         yield from (name for name in names if name == "vaekit" or name.startswith("vaekit."))
 

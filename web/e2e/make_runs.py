@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import vaekit as vk
-from vaekit.explorer import publish
+from vaekit.explorer.site import publish
 from vaekit.export.bundle import PRIOR, Session
 from vaekit.latent.levels import Moved, follow, to_prior_noise
 from vaekit.model.ladder import LadderModel

@@ -63,9 +63,10 @@ def explore(
     Example: vaekit explore runs/portraits
     """
     note(f"vaekit: opening {printable(str(run))}")
-    from vaekit import explorer
+    from vaekit.explorer import served
+    from vaekit.explorer.site import check_page
 
-    explorer.check_page()  # before loading anything
+    check_page()  # before loading anything
     opened = loaded(run, "cpu")
     if not opened.leads:
         return
@@ -80,7 +81,7 @@ def explore(
 
             Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some wait until they are closed
 
-    explorer.explore(opened, port, ready)
+    served.explore(opened, port, ready)
 
 
 def publish(
@@ -106,12 +107,13 @@ def publish(
 
     Example: vaekit publish runs/portraits portraits-site
     """
-    from vaekit import explorer
+    from vaekit.explorer.site import check_page
+    from vaekit.explorer.site import publish as publish_run
 
-    explorer.check_page()  # before loading anything
+    check_page()  # before loading anything
     opened = loaded(run, "cpu")
     if opened.leads:
-        say(explorer.publish(opened, site, count, with_images=not without_images), json_)
+        say(publish_run(opened, site, count, with_images=not without_images), json_)
 
 
 def verify(

@@ -18,14 +18,11 @@ files with known names are served from the run folder.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -43,7 +40,6 @@ from vaekit.data import Images
 from vaekit.errors import UserError, printable
 from vaekit.export.bundle import SUMS
 from vaekit.export.description import read_description
-from vaekit.export.onnx import check_exporter
 from vaekit.figures.mosaic import COLORS
 from vaekit.latent import neighbors as search
 from vaekit.latent import ops as edit
@@ -58,20 +54,30 @@ from vaekit.runs.report.facts import Facts, number
 from vaekit.runs.report.gallery import evenly, say_left_out, stored_picture
 from vaekit.runs.run import Run
 from vaekit.runs.verbs.traverse import axes_by_level
-from vaekit.system.drafts import clear_drafts, draft
 from vaekit.system.files import file_digest
-from vaekit.system.http import bind, files_in, serve
+from vaekit.system.http import files_in
 from vaekit.system.new_folder import check_new_folder, whole_folder
 from vaekit.system.notes import note
-from vaekit.system.regular_files import is_plain, is_plain_folder, read_plain
+from vaekit.system.regular_files import is_plain, is_plain_folder
 
-__all__ = ["FORMAT_VERSION", "check_page", "explore", "publish"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MOST_FACTS_BYTES",
+    "REQUIRED",
+    "SHOWN",
+    "check_page",
+    "data_in",
+    "origin_of",
+    "publish",
+    "sums_of",
+    "write_site",
+]
 
 FORMAT_VERSION = 3
 
 _PAGE = "page"  # in the package, built by `make web`
-_FOLDER = "explorer"  # in the run, written by `explore`
-_REQUIRED = (
+#: Files of every page
+REQUIRED = (
     "explorer.json",
     "latents.bin",
     "images.webp",
@@ -80,14 +86,14 @@ _REQUIRED = (
     "model/decoder.onnx",
 )
 _DATA = re.compile(
-    "|".join([*map(re.escape, _REQUIRED), r"model/prior\.onnx", r"pictures/\d+-(reconstructions|samples)\.webp"])
+    "|".join([*map(re.escape, REQUIRED), r"model/prior\.onnx", r"pictures/\d+-(reconstructions|samples)\.webp"])
 )
-_MOST_FACTS_BYTES = 1 << 26  # of explorer.json
+MOST_FACTS_BYTES = 1 << 26  #: of explorer.json
 _TILE_PIXELS = 64  # longer side of a thumbnail
 _MOST_EPOCHS, _WIDEST_PIXELS = 40, 1400
 _STEPS = 4  # of writing a page
 _AXES = 12  # most active dimensions
-_SHOWN = 1000  # default number of images on the map
+SHOWN = 1000  #: default number of images on the map
 _SAMPLES = 180  # of a prior of codes, which the page cannot sample itself
 _MOST_IMAGES = 5000  # browsers cannot draw larger sheets of thumbnails
 
@@ -102,7 +108,7 @@ def check_page() -> Path:
     return folder
 
 
-def publish(run: Run, out: str | Path, count: int = _SHOWN, with_images: bool = True) -> dict[str, Any]:
+def publish(run: Run, out: str | Path, count: int = SHOWN, with_images: bool = True) -> dict[str, Any]:
     """Write the page of a run for any static web host, atomically.
 
     Class and attribute names are published in any case. The model may have memorized images, and a prior that was
@@ -122,10 +128,10 @@ def publish(run: Run, out: str | Path, count: int = _SHOWN, with_images: bool = 
         UserError: If the run cannot be exported or the folder cannot be written.
     """
     page = check_page()
-    return _write(run, Path(out), count, with_images, files_in(page))
+    return write_site(run, Path(out), count, with_images, files_in(page))
 
 
-def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str, Path]) -> dict[str, Any]:
+def write_site(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str, Path]) -> dict[str, Any]:
     """Write the data of the page, and copies of the files in ``page``, into the new folder ``out``."""
     run.needs("explore")
     if not 1 <= count <= _MOST_IMAGES:
@@ -151,7 +157,7 @@ def _write(run: Run, out: Path, count: int, with_images: bool, page: Mapping[str
         epochs = _write_pictures(facts, folder / "pictures", with_images)
         described = _described(run, facts, shown) | {"tiles": tiles, "epochs": epochs}
         (folder / "explorer.json").write_text(json.dumps(described, allow_nan=False), encoding="utf-8")
-        (folder / SUMS).write_text(_sums_of(folder), encoding="ascii")
+        (folder / SUMS).write_text(sums_of(folder), encoding="ascii")
         size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {
         "published": str(out),
@@ -167,31 +173,7 @@ def _counter() -> Callable[[str], None]:
     return lambda what: note(f"vaekit: step {next(numbers)} of {_STEPS}: {what}")
 
 
-def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = print) -> None:
-    """Serve the page of a run on 127.0.0.1 until interrupted.
-
-    The data of the page is stored in the run folder. It is written again if the run was trained further, directions or
-    the fitted prior changed, or vaekit was updated. If the folder is not writable, or the run is being trained, a
-    temporary folder is used.
-
-    Args:
-        run: The run.
-        port: Port; None chooses a free one.
-        ready: Called with the address.
-
-    Raises:
-        UserError: If the port is in use or the run cannot be exported.
-    """
-    run.needs("explore")
-    page = files_in(check_page())
-    check_exporter()
-    if port is not None:
-        bind({}, port).server_close()  # report a port in use before the work
-    with _site(run) as folder, contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the server
-        serve({**_data_in(folder), **page}, port, ready)
-
-
-def _data_in(folder: Path) -> dict[str, Path]:
+def data_in(folder: Path) -> dict[str, Path]:
     """Return the data files of a stored page by name; other files are not served."""
     result = {}
     for inside in ("", "model", "pictures"):
@@ -201,57 +183,13 @@ def _data_in(folder: Path) -> dict[str, Path]:
     return result
 
 
-def _sums_of(folder: Path) -> str:
+def sums_of(folder: Path) -> str:
     """Return a line for each data file of a page, in the format of ``sha256sum --check``."""
-    return "".join(f"{file_digest(path)}  {name}\n" for name, path in sorted(_data_in(folder).items()))
+    return "".join(f"{file_digest(path)}  {name}\n" for name, path in sorted(data_in(folder).items()))
 
 
-@contextlib.contextmanager
-def _site(run: Run) -> Iterator[Path]:
-    stored = run.path / _FOLDER
-    clear_drafts(run.path)
-    if _is_current(stored, run):
-        yield stored
-        return
-    if is_plain_folder(stored) and (stored / "explorer.json").exists():  # ours, and outdated
-        shutil.rmtree(stored, ignore_errors=True)
-    if not os.path.lexists(stored) and _can_store(run):
-        note(f"vaekit: preparing the page of {printable(str(run.path))}; it is stored for next time")
-        try:
-            _write(run, stored, _SHOWN, True, {})
-        except UserError:
-            if not _is_current(stored, run):  # unless another process wrote it meanwhile
-                raise
-        yield stored
-        return
-    note(f"vaekit: preparing the page of {printable(str(run.path))}")
-    with draft(Path(tempfile.gettempdir())) as folder:
-        _write(run, folder / _FOLDER, _SHOWN, True, {})
-        yield folder / _FOLDER
-
-
-def _can_store(run: Run) -> bool:
-    """Whether the run folder is writable, and no training writes to it."""
-    try:
-        with run.context.writing():
-            return True
-    except UserError:
-        return False
-
-
-def _is_current(folder: Path, run: Run) -> bool:
-    """Whether the data of a page belongs to this run in its current state, complete and unchanged."""
-    try:
-        stored = json.loads(read_plain(folder / "explorer.json", _MOST_FACTS_BYTES))
-        if stored["of"] != _origin(run) or not set(_REQUIRED) <= _data_in(folder).keys():
-            return False
-        sums = read_plain(folder / SUMS, _MOST_FACTS_BYTES).decode("ascii").splitlines()
-        return set(sums) <= set(_sums_of(folder).splitlines()) and len(sums) >= len(_REQUIRED)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
-
-
-def _origin(run: Run) -> dict[str, Any]:
+def origin_of(run: Run) -> dict[str, Any]:
+    """Return the state of a run that a page shows; a page of another state is outdated."""
     return {
         "format_version": FORMAT_VERSION,
         "made_by": f"vaekit {__version__}",
@@ -393,7 +331,7 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         plane, mean = replace(plane, axes=pad(plane.axes, below)), pad(mean, below)
     diagnosis = facts.diagnosis
     return {
-        "of": _origin(run),
+        "of": origin_of(run),
         "title": facts.name,
         "recipe": facts.recipe.name,
         "source": facts.source if shown.kind != "samples" else None,

@@ -1,0 +1,1 @@
+"""The explorer of a run: a static page, its data, and the server of ``vaekit explore``."""
