@@ -2,6 +2,8 @@
 
     python bench/tune.py fast-ae ../shared/data/mnist
     python bench/tune.py vae portraits:4000 --size 64 --images 5000
+    python bench/tune.py ladder-vae SMILES --size 64 --likelihood discretized-logistic-mixture --images 20000
+    python bench/tune.py grid-vae SMILES --size 64 --images 40000
 
 Every setting trains on the same number of training images, and is compared by the loss of the recipe on the validation
 part. The seconds show its cost. The first row is the default.
@@ -18,6 +20,7 @@ from machine import write_result
 
 import vaekit as vk
 from vaekit.config import table as recipes
+from vaekit.config.recipe import LIKELIHOODS, Recipe, override, with_likelihood
 from vaekit.evaluation import metrics as evaluate
 
 __all__ = ["CHANGES", "tried"]
@@ -40,13 +43,32 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         {"warmup": 0.1},
         {"posterior_std_gain": 1.0},
     ],
+    "ladder-vae": [
+        {"posterior_mean_gain": 0.0},
+        {"clip_norm": 1.0},
+        {"posterior_mean_gain": 0.0, "clip_norm": 1.0},
+        *({"posterior_mean_gain": gain} for gain in (1.0, 10.0)),
+        *({"learning_rate": r} for r in (5e-4, 2e-3)),
+        {"batch_size": 32},
+        {"mixture_components": 10},
+        {"kl_warmup": 0.0},
+        *({"level_groups": count} for count in (1, 3)),
+    ],
+    "grid-vae": [
+        *({"clip_norm": c} for c in (3.0, 30.0)),
+        *({"learning_rate": r} for r in (5e-4, 2e-3)),
+        {"clip_norm": 30.0, "learning_rate": 2e-3},
+        {"batch_size": 8},
+        {"posterior_std_gain": 1.0},
+        {"kl_warmup": 0.0},
+    ],
 }
 
 
-def tried(recipe: str, source: str, size: int | None, images: int | None, change: dict[str, Any]) -> dict[str, Any]:
+def tried(row: Recipe, source: str, size: int | None, images: int | None, change: dict[str, Any]) -> dict[str, Any]:
     """Train once, and measure on the validation part."""
     data = vk.open_images(source, size)
-    row = recipes.override(recipes.get(recipe), {**change, "train_on_val": False})
+    row = override(row, {**change, "train_on_val": False})
     with tempfile.TemporaryDirectory() as folder:
         before = time.perf_counter()
         run = vk.train(data, recipe=row, out=f"{folder}/run", images=images, quiet=True)
@@ -55,7 +77,14 @@ def tried(recipe: str, source: str, size: int | None, images: int | None, change
     loss = evaluate.loss_nats(numbers, row)
     found = {k: numbers[k] for k in ("sse_per_image", "psnr_db", "elbo_nats")}
     images = run.config.total_images
-    return {"change": change, "validation_loss_nats": loss, "images": images, **found, "seconds": seconds}
+    return {
+        "change": change,
+        "validation_loss_nats": loss,
+        "bits_per_dim": numbers.get("bits_per_dim"),
+        "images": images,
+        **found,
+        "seconds": seconds,
+    }
 
 
 def main() -> None:
@@ -67,12 +96,15 @@ def main() -> None:
     parser.add_argument(
         "--images", type=int, help="training images in total, counting repeats (by default, the recipe's own length)"
     )
+    parser.add_argument("--likelihood", choices=LIKELIHOODS, help="instead of the recipe's own")
     given = parser.parse_args()
-    rows = []
+    row, rows = recipes.get(given.recipe), []
+    if given.likelihood:
+        row = with_likelihood(row, given.likelihood)
     for change in [{}, *CHANGES[given.recipe]]:
-        rows.append(tried(given.recipe, given.data, given.size, given.images, change))
+        rows.append(tried(row, given.data, given.size, given.images, change))
         print({k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
-    result = {"recipe": given.recipe, "defaults": recipes.get(given.recipe).to_dict(), "rows": rows}
+    result = {"recipe": given.recipe, "defaults": row.to_dict(), "rows": rows}
     print(f"written to {write_result(f'tuning_{given.recipe}', result).name}")
 
 

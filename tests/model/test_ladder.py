@@ -12,6 +12,7 @@ from linear_ladder import LATENTS, PIXELS, SIGMA_POINTS, TOP, NormalOutput, imag
 from torch import Tensor, nn
 from torch import distributions as td
 
+from vaekit.config.recipe import with_likelihood
 from vaekit.config.table import RECIPES, get, override
 from vaekit.errors import UserError
 from vaekit.model.distributions.latent import DiagonalNormal, kl_divergence
@@ -132,12 +133,23 @@ def test_a_hierarchy_without_its_lower_levels_is_a_plain_model() -> None:
     torch.testing.assert_close(ladder.encode(x).mean, plain.encode(x).mean)
 
 
-def test_at_the_start_the_posterior_is_the_prior_below_the_top() -> None:
-    row = override(get("ladder-vae"), SMALL)
-    inference = (
-        build_model(row, IMAGE).double().infer(Batch(some_images()), torch.randn(2, 3, resolve(row, IMAGE).latent_dim))
-    )
-    assert [float(kl.abs().sum().detach()) > 0 for kl in inference.kl] == [True, *[False] * (len(inference.kl) - 1)]
+@pytest.mark.parametrize(("values", "is_equal"), [({}, False), ({"posterior_mean_gain": 0}, True)])
+def test_below_the_top_the_posterior_starts_at_the_prior_or_with_detail(
+    values: dict[str, float], is_equal: bool
+) -> None:
+    row = override(get("ladder-vae"), SMALL | values)
+    noise = torch.randn(2, 3, resolve(row, IMAGE).latent_dim)
+    _, *finer = build_model(row, IMAGE).double().infer(Batch(some_images()), noise).levels
+    for level in finer:
+        assert bool((level.kl.detach() == 0).all()) == is_equal
+        assert bool((level.qz.mean != level.prior.mean).all()) != is_equal
+        ratio = level.qz.log_std - level.prior.log_std
+        torch.testing.assert_close(ratio, torch.full_like(ratio, 0.0 if is_equal else 5 * math.tanh(-2 / 5)))
+
+
+def test_binary_images_start_without_detail() -> None:
+    gains = {kind: resolve(with_likelihood(get("ladder-vae"), kind), IMAGE) for kind in ("bernoulli", "normal")}
+    assert {kind: row.posterior_mean_gain for kind, row in gains.items()} == {"bernoulli": 0.0, "normal": 3.0}
 
 
 def test_the_rate_of_a_residual_is_that_of_its_paper_and_of_an_integral() -> None:

@@ -105,6 +105,9 @@ class TrainOptions:
         Help("Train to remove noise of up to this standard deviation, such as 0.5, on the [0, 1] scale.", DATA),
     ] = None
     latent_dim: Annotated[int | None, Help("Dimensions of the latent vector.", MODEL)] = None
+    downsampling: Annotated[
+        int | None, Help("Side in pixels of the block that a cell of a latent grid stands for: 4, 8 or 16.", MODEL)
+    ] = None
     likelihood: Annotated[
         str | None, Help("Distribution of the pixel values. Default: the recipe's.", MODEL, LIKELIHOODS)
     ] = None

@@ -62,6 +62,8 @@ class Recipe:
     code_levels: tuple[int, ...] = (8, 8, 8)  #: levels of each number in a cell (fsq)
     commitment: float = 0.25  #: nats per cell and squared distance of its features from their vector (vq)
     posterior_std_gain: float = 1.0  #: factor of the learning rate of the posterior's log standard deviation
+    #: factor of the initial weights of the mean below the top level; 0: posterior and prior start equal (ladder)
+    posterior_mean_gain: float | None = None
     #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (depends on the condition),
     #: ladder (a normal on each level, given those above), vamp (a mixture of the posteriors of learned images), flow (a
     #: normalizing flow) or none (autoencoder); for codes words (independent cells) or autoregressive-words
@@ -202,7 +204,7 @@ _NOT_NEGATIVE = (
         "code_l2",
         "decoder_l2",
     ),
-    *("condition_size", "noise_std", "shift", "weight_decay", "clip_norm", "ema_power"),
+    *("posterior_mean_gain", "noise_std", "shift", "weight_decay", "clip_norm", "ema_power"),
 )
 #: The largest values. Sizes beyond these are a mistake or a damaged file: a network of a million layers would take
 #: hours to build before it ran out of memory. Numbers beyond these leave float32 when they are multiplied.
@@ -226,7 +228,7 @@ _MOST: dict[str, float] = {
     "learning_rate": 10,  # a step of Adam changes each weight by about this much; useful values are far smaller
     "noise_std": 10,  # pixel values are between 0 and 1; useful values are far smaller
     **dict.fromkeys(("images_to_train", "fewest_epochs", "batch_size"), 2**53),
-    **dict.fromkeys(("posterior_std_gain", "fixed_scale"), 1000.0),
+    **dict.fromkeys(("posterior_std_gain", "posterior_mean_gain", "fixed_scale"), 1000.0),
     **dict.fromkeys(("epochs", "beta", "commitment", "free_bits_nats", "capacity_nats"), 1e9),
     **dict.fromkeys(("capacity_weight", "tc_weight", "mmd_weight", "code_l2", "decoder_l2"), 1e9),
     **dict.fromkeys(("weight_decay", "clip_norm", "ema_power"), 1e9),

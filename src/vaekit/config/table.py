@@ -126,7 +126,9 @@ _ROWS = [
         net="ladder",
         posterior="ladder",
         prior="ladder",
-        **_BOUND,
+        mixture_components=4,
+        batch_size=16,
+        **_BOUND | {"clip_norm": 30.0},
     ),
     Recipe(
         "iaf-vae",

@@ -31,6 +31,7 @@ from vaekit.model.nets.ladder import Group, LadderDecoder, Plan
 
 __all__ = ["Descent", "Hierarchy", "LadderModel", "LadderPosterior", "LadderPrior"]
 
+_FIRST_LOG_RATIO = -2.0  #: initial log(Δσ) of posteriors with a ``mean_gain``
 _MOST_LOG = 5.0  #: bound of the log of a standard deviation, and of the log of its ratio to the prior's
 
 
@@ -62,12 +63,14 @@ class LadderPrior(Prior):
 class LadderPosterior(Posterior):
     """q(z₁|x), and q(zᵢ | z₍₁..ᵢ₋₁₎, x) relative to the prior of the group: N(μ + Δμ, (σ Δσ)²).
 
-    Initially, both are equal: the information of an image is a residual (Vahdat & Kautz 2020, Eq. 2).
+    The information of an image is a residual of the prior (Vahdat & Kautz 2020, Eq. 2). With ``mean_gain`` 0, posterior
+    and prior start equal. Otherwise, Δμ starts as a random function of the image, and Δσ small. The decoder then gets
+    detail from the first step, which it needs if the likelihood rewards every exact pixel value.
     """
 
     latent = "levels"
 
-    def __init__(self, plan: Plan, std_gain: float = 1.0) -> None:
+    def __init__(self, plan: Plan, std_gain: float = 1.0, mean_gain: float = 0.0) -> None:
         super().__init__()
         self.std_gain = std_gain
         self.map_shapes, self.grids = plan.map_shapes, [group.grid for group in plan.groups]
@@ -75,11 +78,11 @@ class LadderPosterior(Posterior):
         features = coarsest[0] * coarsest[1] * coarsest[2]
         self.mean, self.log_std = nn.Linear(features, plan.top_size), nn.Linear(features, plan.top_size)
         self.of_image = nn.ModuleList(nn.Conv2d(g.width, _hidden(g), 3, padding=1) for g in plan.groups)
-        self.heads = nn.ModuleList(_Head(group) for group in plan.groups)
+        self.heads = nn.ModuleList(_Head(group, mean_gain) for group in plan.groups)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
-        return cls(Plan(recipe, shape), recipe.posterior_std_gain)
+        return cls(Plan(recipe, shape), recipe.posterior_std_gain, recipe.posterior_mean_gain or 0.0)
 
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
@@ -314,15 +317,22 @@ class Hierarchy(LatentDistribution):
 
 
 class _Head(nn.Module):
-    """The map above a group ``[N, C, rows, columns]`` → the two numbers of each latent, initially zero."""
+    """The map above a group ``[N, C, rows, columns]`` → mean and log standard deviation of each latent.
 
-    def __init__(self, group: Group) -> None:
+    Both are initially zero, unless there is a ``mean_gain``.
+    """
+
+    def __init__(self, group: Group, mean_gain: float = 0.0) -> None:
         super().__init__()
         hidden = _hidden(group)
         self.conv = nn.Conv2d(group.width, hidden, 3, padding=1)
         self.last = nn.Conv2d(hidden, 2 * group.channels, 1)
-        for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)
+        mean_rows, std_rows = slice(group.channels), slice(group.channels, None)
+        with torch.no_grad():
+            self.last.weight[mean_rows] *= mean_gain
+            self.last.weight[std_rows] = 0.0
+            self.last.bias[mean_rows] = 0.0
+            self.last.bias[std_rows] = _FIRST_LOG_RATIO if mean_gain else 0.0
 
     def forward(self, h: Tensor, of_image: Tensor | None = None) -> tuple[Tensor, Tensor]:
         hidden = self.conv(h)

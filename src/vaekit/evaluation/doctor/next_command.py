@@ -15,7 +15,7 @@ from vaekit.model.factory import resolve
 __all__ = ["next_command", "train_command"]
 
 #: Recipe values that have their own option.
-_FLAGS = ("batch_size", "learning_rate", "latent_dim", "flip", "shift", "jitter", "noise_std")
+_FLAGS = ("batch_size", "learning_rate", "latent_dim", "downsampling", "flip", "shift", "jitter", "noise_std")
 _NOT_SET = ("name", *DESCRIPTIONS, "epochs", "likelihood", "condition_size")
 
 

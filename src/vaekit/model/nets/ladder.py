@@ -11,7 +11,7 @@ more groups of latents, and a residual block before each: a group sees the group
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from vaekit.model.nets.resnet import FINEST_PATCH, Fold, ResBlock, ResNet, unfol
 __all__ = ["Group", "Ladder", "LadderDecoder", "LadderEncoder", "Plan"]
 
 _CHANNELS = 4  #: default channels of a group of latents
+_WIDTH = 32  #: default channels of the finest grid
+_MEAN_GAIN = 3.0  #: default of ``posterior_mean_gain``; a binary image has too little detail to start with all of it
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,13 @@ class Ladder(Network):
     latents = ("levels",)
     latent_settings = ("top_latents", "latent_channels", "level_groups", "patch", "smallest_grid")
     prefers_channels_last = True
+
+    @classmethod
+    def resolved(cls, recipe: Recipe, shape: Shape) -> Recipe:
+        gain = recipe.posterior_mean_gain
+        if gain is None:
+            gain = 0.0 if recipe.likelihood == "bernoulli" else _MEAN_GAIN
+        return replace(recipe, width=_WIDTH if recipe.width is None else recipe.width, posterior_mean_gain=gain)
 
     def encoder(self, shape: Shape) -> LadderEncoder:
         return LadderEncoder(shape[0], Plan(self.recipe, shape))
