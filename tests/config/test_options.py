@@ -58,6 +58,7 @@ def test_a_plan_accepts_every_option(name: str, monkeypatch: pytest.MonkeyPatch)
 VALUES: dict[str, Any] = {
     "recipe": "ae", "out": Path("runs/x"), "size": 32, "channels": 3, "fit": "pad", "background": "gray",
     "frames": "all", "binarize": "static", "flip": True, "shift": 2, "jitter": 0.1, "noise_std": 0.5, "latent_dim": 7,
+    "downsampling": 8,
     "likelihood": "laplace", "settings": {"beta": "4"}, "init": Path("runs/y"), "epochs": 2.0, "images": 99,
     "budget": "5m", "batch_size": 16, "learning_rate": 0.01, "patience": 3, "seed": 5, "device": "cpu", "threads": 1,
     "precision": "bf16", "compiled": True, "micro_batch": 4, "tensorboard": False, "quiet": True,
