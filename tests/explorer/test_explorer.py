@@ -24,7 +24,7 @@ from PIL import Image
 
 import vaekit as vk
 from vaekit.errors import UserError
-from vaekit.explorer import served
+from vaekit.explorer import served as serving
 from vaekit.explorer import site as pages
 from vaekit.export.bundle import verify
 from vaekit.latent import neighbors as search
@@ -109,6 +109,23 @@ def test_latents_that_are_noise_have_no_matrix(recipe: str, tmp_path: Path) -> N
     with torch.no_grad():
         made = run.model.drawn_from().from_noise(kept)
     torch.testing.assert_close(made, run.encode(pixels[rows]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["grid-vae", "ladder-vae"])
+def test_the_map_shows_summaries_and_its_axes_move_them(recipe: str, tmp_path: Path) -> None:
+    settings = {"width": "8"}
+    run = vk.train("digits", recipe, tmp_path / "run", size=24, images=32, settings=settings, quiet=True)
+    pages.publish(run, tmp_path / "site", count=20)
+    facts = facts_of(tmp_path / "site")
+    axes, points = torch.tensor(facts["plane"]["axes"]), torch.tensor(facts["images"]["points"])
+    names, mean = run.images().names, torch.tensor(facts["mean"])
+    summaries = run.model.summary(run.encode(run.images().pixels[[names.index(n) for n in facts["images"]["names"]]]))
+    unit = run.model.summary(axes)
+    torch.testing.assert_close(unit @ unit.mT, torch.eye(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close((summaries - summaries.mean(0)) @ unit.mT, points, atol=1e-4, rtol=1e-4)
+    moved = run.model.summary(mean + points @ axes) - run.model.summary(mean[None])
+    torch.testing.assert_close(moved @ unit.mT, points, atol=1e-4, rtol=1e-4)
+    assert facts["grid"] == (list(run.model.latent_shapes[0]) if recipe == "grid-vae" else None)
 
 
 @pytest.mark.parametrize("with_images", [True, False])
@@ -204,22 +221,22 @@ def test_without_images_an_autoencoder_shows_samples_of_its_fitted_prior(autoenc
 def test_the_kept_page_is_made_anew_after_another_prior_was_fitted(
     autoencoder: vk.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "serve", lambda *_: None)
+    monkeypatch.setattr(serving, "serve", lambda *_: None)
     path, kept = autoencoder.path, autoencoder.path / "explorer"
 
     def prior() -> Any:
-        served.explore(vk.load(path))
+        serving.explore(vk.load(path))
         return json.loads((kept / "model" / "model.json").read_text())["prior"]
 
-    assert prior() is None and served._is_current(kept, vk.load(path))
+    assert prior() is None and serving._is_current(kept, vk.load(path))
     autoencoder.fit_prior(components=3)
-    assert not served._is_current(kept, vk.load(path))
+    assert not serving._is_current(kept, vk.load(path))
     assert prior()["network"] == "prior.onnx" and (kept / "model" / "prior.onnx").exists()
-    assert served._is_current(kept, vk.load(path))
+    assert serving._is_current(kept, vk.load(path))
     autoencoder.fit_prior(components=1)
-    assert not served._is_current(kept, vk.load(path))
+    assert not serving._is_current(kept, vk.load(path))
     (path / "prior.safetensors").unlink()
-    assert not served._is_current(kept, vk.load(path))
+    assert not serving._is_current(kept, vk.load(path))
 
 
 def test_nothing_tells_where_it_was_made(site: Path, portraits_vae: Path) -> None:
@@ -269,10 +286,10 @@ def test_a_site_that_cannot_be_finished_leaves_nothing(
 def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(shutil.copytree(portraits_vae, tmp_path / "run"))
     served: list[Mapping[str, Path]] = []
-    monkeypatch.setattr(served, "serve", lambda files, *_: served.append(files))
+    monkeypatch.setattr(serving, "serve", lambda files, *_: served.append(files))
 
     def made() -> int:
-        served.explore(vk.load(path))
+        serving.explore(vk.load(path))
         return served[-1]["explorer.json"].stat().st_mtime_ns
 
     first, kept, run = made(), path / "explorer", vk.load(path)
@@ -281,24 +298,24 @@ def test_the_page_is_kept_and_renewed(portraits_vae: Path, tmp_path: Path, monke
     for name in ("latents.bin", "model/decoder.onnx"):
         good = (kept / name).read_bytes()
         (kept / name).unlink()
-        assert not served._is_current(kept, run)
+        assert not serving._is_current(kept, run)
         (kept / name).write_bytes(good)
     facts = (kept / "explorer.json").read_text()
     (kept / "explorer.json").write_text(facts.replace(f'"images_seen": {run.images_seen()}', '"images_seen": 1'))
-    assert not served._is_current(kept, run)
+    assert not serving._is_current(kept, run)
     (kept / "explorer.json").write_text(facts)
-    assert served._is_current(kept, run)
+    assert serving._is_current(kept, run)
     for name in ("latents.bin", "explorer.json", "model/decoder.onnx", "SHA256SUMS"):
         good = (kept / name).read_bytes()
         (kept / name).write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])  # one bit
-        assert not served._is_current(kept, run)
+        assert not serving._is_current(kept, run)
         (kept / name).write_bytes(good)
     run.add_direction("new", str(_faces(tmp_path / "a")), str(_faces(tmp_path / "b")))
-    assert not served._is_current(kept, run) and made() != first
+    assert not serving._is_current(kept, run) and made() != first
     assert "new" in json.loads((kept / "model" / "model.json").read_text())["directions"]
-    monkeypatch.setattr(served, "_can_store", lambda _: False)
+    monkeypatch.setattr(serving, "_can_store", lambda _: False)
     shutil.rmtree(path / "explorer")
-    served.explore(vk.load(path))
+    serving.explore(vk.load(path))
     temporary = served[-1]["explorer.json"]
     assert path not in temporary.parents and not temporary.exists()
 
@@ -307,8 +324,8 @@ def planted(run: Path, tmp_path: Path) -> Path:
     """A copy of an explored run, with files that a stranger may have added."""
     path = Path(shutil.copytree(run, tmp_path / "run"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(served, "serve", lambda *_: None)
-        served.explore(vk.load(path))
+        patch.setattr(serving, "serve", lambda *_: None)
+        serving.explore(vk.load(path))
     kept, secret = path / "explorer", tmp_path / "secret.txt"
     secret.write_text("nobody is to read this")
     for name in ("sw.js", "evil.html", "index.html", "assets/more.js", "model/sw.js", "pictures/0001-samples.html"):
@@ -324,8 +341,8 @@ def test_of_a_strangers_run_only_data_of_known_names_are_served(portraits_vae: P
     path = planted(portraits_vae, tmp_path)
     served: list[Mapping[str, Path]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(served, "serve", lambda files, *_: served.append(files))
-        served.explore(vk.load(path))
+        patch.setattr(serving, "serve", lambda files, *_: served.append(files))
+        serving.explore(vk.load(path))
     page, kept = pages.check_page(), path / "explorer"
     of_run = {name for name, file in served[0].items() if page not in file.parents}
     pictures = {f"pictures/{file.name}" for file in (kept / "pictures").glob("000[0-2]-*.webp")}
@@ -342,8 +359,8 @@ def test_a_kept_page_that_is_a_link_is_neither_served_nor_removed(portraits_vae:
     (path / "explorer").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     served: list[Mapping[str, Path]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(served, "serve", lambda files, *_: served.append(files))
-        served.explore(vk.load(path))
+        patch.setattr(serving, "serve", lambda files, *_: served.append(files))
+        serving.explore(vk.load(path))
     assert not any((path / "explorer") in file.parents for file in served[0].values())
     assert (tmp_path / "elsewhere" / "latents.bin").exists()
 
@@ -420,7 +437,7 @@ def _faces(folder: Path) -> Path:
 def test_a_port_that_is_taken_is_told_before_the_work(portraits_vae: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(portraits_vae, tmp_path / "run", ignore=shutil.ignore_patterns("explorer")))
     with bind({}) as server, pytest.raises(UserError, match="is not available"):
-        served.explore(vk.load(path), server.server_address[1])
+        serving.explore(vk.load(path), server.server_address[1])
     assert not (path / "explorer").exists()
 
 

@@ -29,6 +29,7 @@ RUNS = {
     "vamp": ("digits", dict(recipe="vamp-vae", epochs=2)),
     "flow": ("digits", dict(recipe="flow-vae", epochs=2)),
     "ladder": ("digits", dict(recipe="ladder-vae", epochs=2, settings={"width": "8"})),
+    "grid": ("digits", dict(recipe="grid-vae", size=24, epochs=2, settings={"width": "8"})),
     "codes": ("digits", dict(recipe="vq-vae", epochs=2, settings={"width": "8", "code_count": "32"})),
     "fitted": ("digits", dict(recipe="ae", epochs=2)),
 }
@@ -56,6 +57,8 @@ def main(folder: Path, given: Path | None) -> None:
             made = _expected(run, folder) | _drawn(run, path / "explorer" / "model")
         if isinstance(run.model, LadderModel):
             made["moved"] = _moved(run, path / "explorer")
+        if run.model.latent == "grid":
+            made["distances"] = _distances(run, path / "explorer")
         (folder / f"{name}.json").write_text(json.dumps(made))
 
 
@@ -74,18 +77,23 @@ def _expected(run: vk.Run, folder: Path) -> dict[str, object]:
 
 def _expected_of_codes(run: vk.Run, site: Path) -> dict[str, object]:
     """Codes of images and their pictures, the first samples, and the distances of the nearest images."""
-    images, shown = run.images(), json.loads((site / "explorer.json").read_text())["images"]["names"]
-    codes = run.codes(images.pixels[:3])
+    codes = run.codes(run.images().pixels[:3])
     data = np.fromfile(site / "latents.bin", "<f4")
     samples = torch.from_numpy(data).long()[-180 * codes[0].numel() :].unflatten(0, (180, *codes.shape[1:]))
-    rows = [images.names.index(name) for name in shown]
-    near = run.neighbors(images.pixels[0], images.pixels[rows], count=12)
     return {
         "latents": codes.flatten(1).tolist(),
         "pictures": _rows(run.decode(codes).pixels),
         "drawn": _rows(run.decode(samples[:_TILES]).pixels),
-        "distances": [each["distance"] for each in near.numbers["neighbors"][0]],
+        "distances": _distances(run, site),
     }
+
+
+def _distances(run: vk.Run, site: Path) -> list[float]:
+    """Distances of the images on the map that are nearest to the first image of the run."""
+    images, shown = run.images(), json.loads((site / "explorer.json").read_text())["images"]["names"]
+    rows = [images.names.index(name) for name in shown]
+    near = run.neighbors(images.pixels[0], images.pixels[rows], count=12)
+    return [each["distance"] for each in near.numbers["neighbors"][0]]
 
 
 def _moved(run: vk.Run, site: Path) -> list[object]:

@@ -85,6 +85,17 @@ test('what a hierarchy decodes, encodes and moves is what PyTorch does, and fine
   expect(difference(await pixels(page, '#picked'), photo).mean).toBeLessThan(1);
 });
 
+test('a grid is decoded as in PyTorch, and compared by its parts as in vaekit', async ({ watched: page }) => {
+  const { latents, pictures, distances = [] } = expected('grid');
+  await open(page, `http://127.0.0.1:4310/grid/explorer/${link(latents[0])}`);
+  expect(difference(await pixels(page, '#picked'), pictures[0]).largest).toBeLessThanOrEqual(2);
+  await tab(page, 'Neighbors');
+  await expect(page.locator('#panel-Neighbors .tile span')).toHaveText(distances.map((distance) => distance.toFixed(2)));
+  await tab(page, 'Map');
+  await page.locator('#map').click({ position: { x: 100, y: 100 } });
+  await expect(page.locator('#caption')).toContainText('map at');
+});
+
 test('discrete codes are decoded, sampled and compared as in vaekit, and have no sliders', async ({ watched: page }) => {
   const site = 'http://127.0.0.1:4310/codes/explorer/';
   const { latents, pictures, drawn = [], distances = [] } = expected('codes');

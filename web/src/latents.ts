@@ -40,16 +40,14 @@ export function spherical(from: Latent, to: Latent, t: number): Latent {
   return from.map((value, i) => (weights[0] * value) / lengths[0] + (weights[1] * to[i]) / lengths[1]);
 }
 
-/** Codes of a grid, row by row, as the vectors of the codes, averaged down to at most 4×4 cells: `summary` in vaekit. */
-export function pooled(codes: ArrayLike<number>, rows: number, columns: number, vectors: Latent[]): Latent {
-  const size = vectors[0].length;
+/** A grid of vectors with `size` numbers, averaged down to at most 4×4 cells: `summary` in vaekit. */
+export function pooled(rows: number, columns: number, size: number, valueAt: (cell: number, k: number) => number): Latent {
   const [down, across] = [rows, columns].map((side) => partsOf(side));
   const sum = new Float64Array(size * down.length * across.length);
   down.forEach(([top, bottom], i) => across.forEach(([left, right], j) => {
     const share = 1 / ((bottom - top) * (right - left));
     for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) {
-      const vector = vectors[codes[y * columns + x]];
-      for (let k = 0; k < size; k++) sum[(k * down.length + i) * across.length + j] += share * vector[k];
+      for (let k = 0; k < size; k++) sum[(k * down.length + i) * across.length + j] += share * valueAt(y * columns + x, k);
     }
   }));
   return Float32Array.from(sum);

@@ -48,6 +48,8 @@ export interface Facts {
   axes: { name: string; step: number[]; levels: number; level?: number }[];
   /** Of a hierarchy only: how many numbers the top level has, by which latents are compared. */
   compared?: number | null;
+  /** Of a grid of latents only: its channels, rows and columns. */
+  grid?: [number, number, number] | null;
   /** Of discrete codes only: numbers of a code's vector, and samples of the prior, which the page cannot draw itself. */
   codes?: { vector_size: number; samples: number } | null;
   mean: number[];
@@ -85,10 +87,12 @@ export class Site {
     this.samples = inRows(data.subarray(end), this.length);
   }
 
-  /** What a latent is compared by: its noise; of a hierarchy the top level of it; of codes the mean vectors of parts of the grid. */
+  /** What a latent is compared by: its noise; of a hierarchy the top level of it; of a grid, also of codes, the mean vectors of its parts. */
   comparedOf(latent: Latent): Latent {
-    const { codes } = this.model;
-    return codes ? pooled(latent, codes.rows, codes.columns, this.rows) : this.noiseOf(latent).subarray(0, this.facts.compared ?? latent.length);
+    const { model: { codes }, facts: { grid, compared } } = this;
+    if (codes) return pooled(codes.rows, codes.columns, this.rows[0].length, (cell, k) => this.rows[latent[cell]][k]);
+    if (grid) return pooled(grid[1], grid[2], grid[0], (cell, k) => latent[k * grid[1] * grid[2] + cell]);
+    return this.noiseOf(latent).subarray(0, compared ?? latent.length);
   }
 
   /** What the latents of all images are compared by, one after the other. */

@@ -23,7 +23,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import adaptive_avg_pool1d, pad
 
 from vaekit._version import __version__
 from vaekit.config.capabilities import serves
@@ -47,7 +47,9 @@ from vaekit.latent.directions_store import directions_digest
 from vaekit.latent.fit_prior import fitted_digest
 from vaekit.latent.levels import to_prior_noise
 from vaekit.latent.ops import stored_columns
+from vaekit.model.contracts import LatentShape
 from vaekit.model.ladder import LadderModel
+from vaekit.model.latent_model import SUMMARY_CELLS
 from vaekit.model.quantizers import CodePosterior
 from vaekit.runs.report.curves import panels
 from vaekit.runs.report.facts import Facts, number
@@ -322,13 +324,25 @@ def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[
     return epochs
 
 
+def _spread(summaries: Tensor, shape: LatentShape) -> Tensor:
+    """Return the smallest grids of latents ``[N, L]`` with these summaries ``[N, S]``."""
+    channels, *sides = shape
+    pools = [adaptive_avg_pool1d(torch.eye(side)[None], min(side, SUMMARY_CELLS))[0].double() for side in sides]
+    cells = summaries.unflatten(1, (channels, *(pool.shape[1] for pool in pools)))
+    down, across = (torch.linalg.pinv(pool.mT) for pool in pools)
+    return (down @ cells @ across.mT).flatten(1)
+
+
 def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
-    has_codes, is_hierarchy = run.model.latent == "codes", isinstance(run.model, LadderModel)
-    compared = (run.model.summary(shown.latents) if has_codes or is_hierarchy else shown.latents).double()
+    latent, shape = run.model.latent, run.model.latent_shapes[0]
+    compared = run.model.summary(shown.latents).double()
     plane, mean = search.plane(compared), compared.mean(0)
-    if is_hierarchy:  # levels below the top stay at the mean of their prior
+    axes = plane.axes
+    if latent == "levels":  # those below the top stay at the mean of their prior
         below = (0, run.model.latent_dim - len(mean))
-        plane, mean = replace(plane, axes=pad(plane.axes, below)), pad(mean, below)
+        axes, mean = pad(axes, below), pad(mean, below)
+    elif latent == "grid":
+        axes, mean = _spread(axes, shape), shown.latents.double().mean(0)
     diagnosis = facts.diagnosis
     return {
         "of": origin_of(run),
@@ -347,13 +361,14 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         "curves": [asdict(panel) for panel in panels(facts)],
         "axes": [
             {"name": axis.name, "step": axis.step.tolist(), "levels": axis.size, "level": level}
-            for level, axes in enumerate([] if has_codes else axes_by_level(run.context, _AXES), 1)
-            for axis in axes
+            for level, dimensions in enumerate([] if latent == "codes" else axes_by_level(run.context, _AXES), 1)
+            for axis in dimensions
         ],
         "codes": _about_codes(run),
-        "compared": compared.shape[1] if is_hierarchy else None,
+        "compared": compared.shape[1] if latent == "levels" else None,
+        "grid": list(shape) if latent == "grid" else None,
         "mean": mean.tolist(),
-        "plane": {"axes": plane.axes.tolist(), "shares": list(plane.shares)},
+        "plane": {"axes": axes.tolist(), "shares": list(plane.shares)},
         "images": {
             "kind": shown.kind,
             "points": plane.coordinates.tolist(),

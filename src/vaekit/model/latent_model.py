@@ -21,9 +21,9 @@ from vaekit.model.distributions.latent import wide
 from vaekit.model.inference import Batch, Inference, Level
 from vaekit.system.distributed import Team
 
-__all__ = ["LatentModel"]
+__all__ = ["SUMMARY_CELLS", "LatentModel"]
 
-_SUMMARY_CELLS = 4  # along each side
+SUMMARY_CELLS = 4  #: of a summary along each side
 _OUTPUTS_AT_ONCE = 1 << 26  # decoder outputs: 256 MiB of float32
 
 
@@ -97,7 +97,7 @@ class LatentModel(nn.Module):
         grid = top.unflatten(1, shape)
         if self.latent == "codes":
             grid = grid.movedim(-1, 1)
-        rows, columns = (min(side, _SUMMARY_CELLS) for side in grid.shape[2:])
+        rows, columns = (min(side, SUMMARY_CELLS) for side in grid.shape[2:])
         return F.adaptive_avg_pool2d(grid, (rows, columns)).flatten(1)
 
     @property
