@@ -5,13 +5,12 @@
     python bench/ladder.py CIFAR --budget 2h
     python bench/ladder.py SMILES --size 64 --budget 2h
 
-Every recipe gets the same seconds, from opening the images to the report, and all training images but those of the
-test part. Threads are those of OMP_NUM_THREADS. For binarized images the figures are −log p(x) in nats, from the
-importance-weighted bound: of 100 samples on all test images, and for the hierarchy of 5,000 samples on the first 1,000
-as well. Images with 256 values get a mixture of discretized
-logistics, and the figures are bits per pixel value, beside those of codecs. Static binarization is drawn once by
-vaekit: it is not the fixed set of other publications, but has the same distribution. A finished run is not trained
-again; the same command resumes.
+Every recipe trains for the same time, measured from opening the images to the report, on all images except the test
+part. OMP_NUM_THREADS limits the threads. For binarized images, the figures are −log p(x) in nats: the
+importance-weighted bound with 100 samples on all test images. The hierarchy is also measured with 5,000 samples on the
+first 1,000. Images with 256 values get a mixture of discretized logistics, and the figures are bits per pixel value,
+beside those of codecs. Static binarization is drawn once by vaekit: it is not the fixed set of other publications, but
+has the same distribution. A finished run is not trained again; the same command resumes.
 """
 
 from __future__ import annotations
@@ -20,16 +19,19 @@ import argparse
 import json
 import statistics
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from bits import codecs, entropy_bits
 from headline import Headline
 from machine import RESULTS, write_result
 from results_of import describe_run
 
 import vaekit as vk
+from vaekit.config.recipe import with_likelihood
+from vaekit.config.table import get
+from vaekit.model.factory import resolve
 from vaekit.runs.folder import read_metrics
 
 __all__ = ["headlines", "measured", "trained"]
@@ -66,14 +68,23 @@ def measured(run: vk.Run, samples: int, more_samples: int, images: int) -> dict[
     speeds = [line["images_per_second"] for line in read_metrics(run.path) if line.get("kind") == "train"]
     return {
         **describe_run(run),
-        "threads": torch.get_num_threads(),
+        "threads": run.config.engine.threads,
+        "settings": _changed(run),
         "images_per_second": statistics.median(speeds),
         "test": {name: value for name, value in numbers.items() if not name.startswith("kl_per_dim")},
-        "some": {name: some.get(name) for name in ("images", "iwae_samples", "iwae_nats", "iwae_nats_error")},
+        "more_samples": {name: some.get(name) for name in ("images", "iwae_samples", "iwae_nats", "iwae_nats_error")},
         "nll_nats": -numbers["iwae_nats"],
         "nll_nats_error": numbers["iwae_nats_error"],
         "bits_per_dim": numbers["iwae_bits_per_dim"],
     }
+
+
+def _changed(run: vk.Run) -> dict[str, Any]:
+    """Return the values of the recipe that are not its defaults for these images and this likelihood."""
+    row, data = run.config.recipe, run.config.data
+    default = resolve(with_likelihood(get(row.name), row.likelihood), (data.channels, *data.size), data.train_images)
+    names = [each.name for each in fields(row) if each.name not in ("train_on_val", "flip", "epochs")]
+    return {name: getattr(row, name) for name in names if getattr(row, name) != getattr(default, name)}
 
 
 def headlines(result: dict[str, Any]) -> Iterator[Headline]:
@@ -90,8 +101,12 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
             rest = ", ".join(f"{what}: {bits:.2f}" for what, bits in row["codecs"].items())
             rest += "".join(f", `{recipe}`: {found['bits_per_dim']:.2f}" for recipe, found in others.items())
             figure, unit = f"{ladder['bits_per_dim']:.2f}", "bits per dimension"
-        cores = {1: "one core", 2: "two cores"}[ladder["threads"]]
-        yield Headline(f"{name}, `ladder-vae` after {row['budget']} on {cores}: {unit}", figure, rest)
+        cores = "one core" if ladder["threads"] == 1 else f"{ladder['threads']} cores"
+        changed = "".join(f" --set {key}={value}" for key, value in ladder["settings"].items())
+        recipe = f"`ladder-vae{changed}`"
+        yield Headline(
+            f"{name}, {recipe} after {ladder['budget_seconds'] / 60:.0f} min on {cores}: {unit}", figure, rest
+        )
 
 
 def main() -> None:
@@ -103,7 +118,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", help="default: ladder-vae, vae and, for nats, two other priors")
     parser.add_argument("--samples", type=int, default=100, help="of the bound on all test images")
     parser.add_argument("--more-samples", type=int, default=5000, help="of the bound on some test images")
-    parser.add_argument("--images", type=int, default=1000, help="how many these are")
+    parser.add_argument("--images", type=int, default=1000, help="number of those images; 0: none")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of ladder-vae")
     parser.add_argument("--out", type=Path, default=Path("runs/ladder"))
     given = parser.parse_args()

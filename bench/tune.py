@@ -1,4 +1,4 @@
-"""What do batch size, learning rate and schedule of a recipe contribute? One change at a time, on validation images.
+"""What does each setting of a recipe contribute? One change at a time, compared on validation images.
 
     python bench/tune.py fast-ae ../shared/data/mnist
     python bench/tune.py vae portraits:4000 --size 64 --images 5000
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from machine import write_result
@@ -45,13 +46,13 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
     ],
     "ladder-vae": [
         {"posterior_mean_gain": 0.0},
-        {"clip_norm": 1.0},
+        *({"clip_norm": c} for c in (0.0, 1.0, 30.0)),
         {"posterior_mean_gain": 0.0, "clip_norm": 1.0},
         *({"posterior_mean_gain": gain} for gain in (1.0, 10.0)),
         *({"learning_rate": r} for r in (5e-4, 2e-3)),
         {"batch_size": 32},
         {"mixture_components": 10},
-        {"kl_warmup": 0.0},
+        {"kl_warmup": 0.3},
         *({"level_groups": count} for count in (1, 3)),
     ],
     "grid-vae": [
@@ -104,8 +105,9 @@ def main() -> None:
     for change in [{}, *CHANGES[given.recipe]]:
         rows.append(tried(row, given.data, given.size, given.images, change))
         print({k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
-    result = {"recipe": given.recipe, "defaults": row.to_dict(), "rows": rows}
-    print(f"written to {write_result(f'tuning_{given.recipe}', result).name}")
+        of = {"recipe": given.recipe, "data": Path(given.data).name, "size": given.size, "defaults": row.to_dict()}
+        path = write_result(f"tuning_{given.recipe}", of | {"rows": rows})
+    print(f"written to {path.name}")
 
 
 if __name__ == "__main__":

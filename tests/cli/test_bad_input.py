@@ -65,6 +65,7 @@ SOURCES = {
     "train portraits:0 --out new/run": "'portraits:0'",
     "train only-test --out new/run": "only-test has no training images",
     "train only-test --out new/run --recipe seed-ae --dry-run": "only-test has no training images",
+    "train portraits:20 --recipe grid-vae --downsampling 3 --out new/run": "--downsampling 3: expected 4, 8 or 16",
     "train ~nobody-here/photos --out new/run": "an unknown user",
     "data missing": "'missing'",
     "data truncated": "cannot be read",

@@ -13,6 +13,7 @@ TABLE = Table(
         Mutant("pz.mean + mean, pz.log_std + log_std", "pz.mean + mean, pz.log_std - log_std", "a wider posterior for a narrower one"),
         Mutant("pz.mean + mean, pz.log_std + log_std", "pz.mean + mean, log_std", "a scale that is no residual"),
         Mutant("self.log_std(coarsest) * self.std_gain", "self.log_std(coarsest)", "a spread at the top that learns fast"),
+        Mutant(".clamp(-_MOST_LOG, _MOST_LOG)", "", "a spread at the top without bounds"),
         Mutant("(log_std / _MOST_LOG).tanh()", "(log_std / _MOST_LOG)", "scales without bounds"),
         Mutant("_MOST_LOG * (log_std / _MOST_LOG).tanh()", "log_std.tanh()", "scales within a narrower range"),
         Mutant(".last.weight[mean_rows] *= mean_gain", ".last.weight[mean_rows] *= 1", "a posterior that ignores its gain"),

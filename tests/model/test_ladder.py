@@ -12,7 +12,7 @@ from linear_ladder import LATENTS, PIXELS, SIGMA_POINTS, TOP, NormalOutput, imag
 from torch import Tensor, nn
 from torch import distributions as td
 
-from vaekit.config.recipe import with_likelihood
+from vaekit.config.recipe import Recipe, with_likelihood
 from vaekit.config.table import RECIPES, get, override
 from vaekit.errors import UserError
 from vaekit.model.distributions.latent import DiagonalNormal, kl_divergence
@@ -145,6 +145,25 @@ def test_below_the_top_the_posterior_starts_at_the_prior_or_with_detail(
         assert bool((level.qz.mean != level.prior.mean).all()) != is_equal
         ratio = level.qz.log_std - level.prior.log_std
         torch.testing.assert_close(ratio, torch.full_like(ratio, 0.0 if is_equal else 5 * math.tanh(-2 / 5)))
+
+
+def test_one_unusual_image_cannot_make_the_top_level_infinite() -> None:
+    model = moved()
+    for part in (*model.posterior.mean.parameters(), *model.posterior.log_std.parameters()):
+        part.mul_(1e6)
+    top = model.posterior(model.encoder(some_images()))
+    assert top.log_std.min() == -5 and top.log_std.max() == 5
+
+
+def test_an_older_recipe_starts_at_the_prior() -> None:
+    stored = get("ladder-vae").to_dict()
+    del stored["posterior_mean_gain"]
+    assert resolve(Recipe.from_dict(stored), IMAGE).posterior_mean_gain == 0
+
+
+def test_other_posteriors_refuse_the_gain() -> None:
+    with pytest.raises(UserError, match="posterior_mean_gain=2: posterior=normal does not use it; leave it out"):
+        resolve(override(get("vae"), {"posterior_mean_gain": 2}), IMAGE)
 
 
 def test_binary_images_start_without_detail() -> None:

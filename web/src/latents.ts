@@ -40,7 +40,7 @@ export function spherical(from: Latent, to: Latent, t: number): Latent {
   return from.map((value, i) => (weights[0] * value) / lengths[0] + (weights[1] * to[i]) / lengths[1]);
 }
 
-/** A grid of vectors with `size` numbers, averaged down to at most 4×4 cells: `summary` in vaekit. */
+/** A grid of vectors, averaged down to at most 4×4 cells, as `summary` in vaekit does; `valueAt(cell, k)` is number k of a cell. */
 export function pooled(rows: number, columns: number, size: number, valueAt: (cell: number, k: number) => number): Latent {
   const [down, across] = [rows, columns].map((side) => partsOf(side));
   const sum = new Float64Array(size * down.length * across.length);

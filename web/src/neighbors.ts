@@ -11,7 +11,7 @@ export function neighbors(studio: Studio): HTMLElement {
   const grid = el('div', { class: 'grid' });
   const unit = site.model.codes ? 'the units of the code vectors, averaged over parts of the image' : site.model.prior ? 'standard deviations of the prior' : 'the units of the latents';
   const redraw = (): void => {
-    const found = nearest(site.noises, site.comparedOf(studio.latent), COUNT);
+    const found = nearest(site.summaries, site.summaryOf(studio.latent), COUNT);
     grid.replaceChildren(...found.map(({ row, distance }) => tile(studio, row, distance)));
   };
   studio.on(['picked', 'moved'], settled(60, redraw));

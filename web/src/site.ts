@@ -46,10 +46,10 @@ export interface Facts {
   curves: Curve[];
   /** The most active dimensions of each level of the latent, counted from the top; most models have one. */
   axes: { name: string; step: number[]; levels: number; level?: number }[];
-  /** Of a hierarchy only: how many numbers the top level has, by which latents are compared. */
-  compared?: number | null;
+  /** Of a hierarchy only: how many numbers the top level has. */
+  compared: number | null;
   /** Of a grid of latents only: its channels, rows and columns. */
-  grid?: [number, number, number] | null;
+  grid: [number, number, number] | null;
   /** Of discrete codes only: numbers of a code's vector, and samples of the prior, which the page cannot draw itself. */
   codes?: { vector_size: number; samples: number } | null;
   mean: number[];
@@ -61,7 +61,7 @@ export interface Facts {
   epochs: { epoch: number; reconstructions?: Picture; samples?: Picture }[];
 }
 
-const KNOWN_FORMAT = 3;
+const KNOWN_FORMAT = 4;
 
 export class Site {
   /** How many numbers a latent has. */
@@ -87,8 +87,8 @@ export class Site {
     this.samples = inRows(data.subarray(end), this.length);
   }
 
-  /** What a latent is compared by: its noise; of a hierarchy the top level of it; of a grid, also of codes, the mean vectors of its parts. */
-  comparedOf(latent: Latent): Latent {
+  /** The numbers by which a latent is compared: its noise; for a hierarchy, that of the top level; for grids and codes, the mean vectors of parts of the grid. */
+  summaryOf(latent: Latent): Latent {
     const { model: { codes }, facts: { grid, compared } } = this;
     if (codes) return pooled(codes.rows, codes.columns, this.rows[0].length, (cell, k) => this.rows[latent[cell]][k]);
     if (grid) return pooled(grid[1], grid[2], grid[0], (cell, k) => latent[k * grid[1] * grid[2] + cell]);
@@ -96,9 +96,9 @@ export class Site {
   }
 
   /** What the latents of all images are compared by, one after the other. */
-  get noises(): Float32Array {
+  get summaries(): Float32Array {
     if (!this.known) {
-      const found = this.latents.map((latent) => this.comparedOf(latent));
+      const found = this.latents.map((latent) => this.summaryOf(latent));
       this.known = new Float32Array(found.length * (found[0]?.length ?? 0));
       found.forEach((noise, row) => this.known?.set(noise, row * noise.length));
     }

@@ -59,5 +59,5 @@ test('a grid is averaged down to four parts along each side, which may share cel
   const vectors = Array.from({ length: 10 }, (_, i) => latent(i, -i));
   const codes = Array.from({ length: 10 }, (_, i) => i); // 2 × 5: parts of the second side are cells 0 to 1, 1 to 2, 2 to 3, 3 to 4
   const means = [0.5, 1.5, 2.5, 3.5, 5.5, 6.5, 7.5, 8.5];
-  expect([...pooled(codes, 2, 5, vectors)]).toEqual([...means, ...means.map((mean) => -mean)]);
+  expect([...pooled(2, 5, 2, (cell, k) => vectors[codes[cell]][k])]).toEqual([...means, ...means.map((mean) => -mean)]);
 });

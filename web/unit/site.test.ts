@@ -9,7 +9,7 @@ const NORMAL = { mean: [0.5, -1], factor: [[2, 0], [1, 3]] };
 async function siteWith(prior: Model['prior'], more: object = {}): Promise<Site> {
   const files: Record<string, BodyInit> = {
     'model/model.json': JSON.stringify({ latent_dim: 2, prior, directions: {} }),
-    'explorer.json': JSON.stringify({ of: { format_version: 3 }, images: { kind: 'images', points: LATENTS, names: ['a', 'b', 'c'], labels: null }, ...more }),
+    'explorer.json': JSON.stringify({ of: { format_version: 4 }, images: { kind: 'images', points: LATENTS, names: ['a', 'b', 'c'], labels: null }, ...more }),
     'latents.bin': Float32Array.from([...LATENTS.flat(), ...(prior?.factor.length ? [1, 0, 0, 1] : [])]).buffer,
     'images.webp': '',
   };
@@ -48,8 +48,14 @@ describe('what is drawn at random', () => {
     expect(drawn.map(({ latent }) => latent)).toEqual([take(normals(7), 2)]);
     expect([...site.noiseOf(LATENTS[1])]).toEqual(LATENTS[1]);
     expect([...site.fromNoise(LATENTS[1])]).toEqual(LATENTS[1]);
-    expect([...site.comparedOf(Float32Array.from(LATENTS[1]))]).toEqual([3]); // the top level
-    expect([...site.noises]).toEqual([1, 3, 5]);
+    expect([...site.summaryOf(Float32Array.from(LATENTS[1]))]).toEqual([3]); // the top level
+    expect([...site.summaries]).toEqual([1, 3, 5]);
+  });
+
+  test('of a grid is noise, and it is compared by its parts', async () => {
+    const site = await siteWith({ mean: NORMAL.mean, factor: [] }, { grid: [1, 1, 2] });
+    expect([...site.summaryOf(Float32Array.from(LATENTS[1]))]).toEqual(LATENTS[1]);
+    expect([...site.summaries]).toEqual(LATENTS.flat());
   });
 
   test('fails where the network does', async () => {
@@ -71,7 +77,7 @@ test('codes are compared by the vectors of parts of the grid, and samples are th
   const [images, vectors, samples] = [[[0, 1], [2, 2]], [[1, 0], [0, 1], [5, 5]], [[2, 1], [1, 0]]];
   const files: Record<string, BodyInit> = {
     'model/model.json': JSON.stringify({ latent_dim: 4, prior: null, directions: {}, codes }),
-    'explorer.json': JSON.stringify({ of: { format_version: 3 }, codes: { vector_size: 2, samples: 2 }, images: { kind: 'images', points: images, names: ['a', 'b'], labels: null } }),
+    'explorer.json': JSON.stringify({ of: { format_version: 4 }, codes: { vector_size: 2, samples: 2 }, images: { kind: 'images', points: images, names: ['a', 'b'], labels: null } }),
     'latents.bin': Float32Array.from([images, vectors, samples].flat(2)).buffer,
     'images.webp': '',
   };
@@ -79,8 +85,8 @@ test('codes are compared by the vectors of parts of the grid, and samples are th
   vi.stubGlobal('createImageBitmap', () => Promise.resolve({}));
   const site = await Site.load();
   expect([...site.latent(1)]).toEqual([2, 2]);
-  expect([...site.comparedOf(Float32Array.of(0, 1))]).toEqual([1, 0, 0, 1]); // first numbers of both cells, then second ones
-  expect([...site.noises]).toEqual([1, 0, 0, 1, 5, 5, 5, 5]);
+  expect([...site.summaryOf(Float32Array.of(0, 1))]).toEqual([1, 0, 0, 1]); // first numbers of both cells, then second ones
+  expect([...site.summaries]).toEqual([1, 0, 0, 1, 5, 5, 5, 5]);
   const drawn = await site.draw([0, 1, 2], { draw: vi.fn() });
   expect(drawn.map(({ latent }) => [...latent])).toEqual([[2, 1], [1, 0], [2, 1]]);
 });

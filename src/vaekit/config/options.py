@@ -106,7 +106,7 @@ class TrainOptions:
     ] = None
     latent_dim: Annotated[int | None, Help("Dimensions of the latent vector.", MODEL)] = None
     downsampling: Annotated[
-        int | None, Help("Side in pixels of the block that a cell of a latent grid stands for: 4, 8 or 16.", MODEL)
+        int | None, Help("Side in pixels of the block that a cell of a latent grid represents: 4, 8 or 16.", MODEL)
     ] = None
     likelihood: Annotated[
         str | None, Help("Distribution of the pixel values. Default: the recipe's.", MODEL, LIKELIHOODS)

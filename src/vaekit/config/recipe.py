@@ -1,6 +1,6 @@
 """A recipe: plain values that name prior, posterior, likelihood, objective and networks, and how they are trained.
 
-``None`` means that the value follows from the size and the number of the images (:func:`vaekit.model.factory.resolve`).
+``None`` means that the value follows from the images and the other values (:func:`vaekit.model.factory.resolve`).
 This module does not import torch.
 """
 
@@ -62,8 +62,8 @@ class Recipe:
     code_levels: tuple[int, ...] = (8, 8, 8)  #: levels of each number in a cell (fsq)
     commitment: float = 0.25  #: nats per cell and squared distance of its features from their vector (vq)
     posterior_std_gain: float = 1.0  #: factor of the learning rate of the posterior's log standard deviation
-    #: factor of the initial weights of the mean below the top level; 0: posterior and prior start equal (ladder)
-    posterior_mean_gain: float | None = None
+    #: scale of the initial weights of the posterior's mean below the top level; 0 starts at the prior (ladder)
+    posterior_mean_gain: float | None = 0.0
     #: standard-normal, fitted-normal (learned mean and covariance), conditional-normal (depends on the condition),
     #: ladder (a normal on each level, given those above), vamp (a mixture of the posteriors of learned images), flow (a
     #: normalizing flow) or none (autoencoder); for codes words (independent cells) or autoregressive-words

@@ -126,9 +126,12 @@ _ROWS = [
         net="ladder",
         posterior="ladder",
         prior="ladder",
+        posterior_std_gain=0.125,
+        posterior_mean_gain=None,
         mixture_components=4,
         batch_size=16,
-        **_BOUND | {"clip_norm": 5.0, "kl_warmup": 0.0},
+        clip_norm=5.0,
+        ema_power=16.0,
     ),
     Recipe(
         "iaf-vae",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vaekit.errors import UserError, printable
-from vaekit.explorer.site import MOST_FACTS_BYTES, REQUIRED, SHOWN, check_page, data_in, origin_of, sums_of, write_site
+from vaekit.explorer.site import REQUIRED, SHOWN, check_page, data_in, origin_of, sums_of, write_site
 from vaekit.export.bundle import SUMS
 from vaekit.export.onnx import check_exporter
 from vaekit.runs.run import Run
@@ -22,15 +22,16 @@ from vaekit.system.regular_files import is_plain_folder, read_plain
 
 __all__ = ["explore"]
 
+_MOST_FACTS_BYTES = 1 << 26  # of explorer.json
 _FOLDER = "explorer"  # in the run, written by `explore`
 
 
 def explore(run: Run, port: int | None = None, ready: Callable[[str], None] = print) -> None:
     """Serve the page of a run on 127.0.0.1 until interrupted.
 
-    The data of the page is stored in the run folder. It is written again if the run was trained further, directions or
-    the fitted prior changed, or vaekit was updated. If the folder is not writable, or the run is being trained, a
-    temporary folder is used.
+    The data of the page is stored in the run folder. It is written again after further training, after a change of
+    directions or of the fitted prior, and after an update of vaekit. If the folder is not writable, or the run is being
+    trained, a temporary folder is used.
 
     Args:
         run: The run.
@@ -85,10 +86,10 @@ def _can_store(run: Run) -> bool:
 def _is_current(folder: Path, run: Run) -> bool:
     """Whether the data of a page belongs to this run in its current state, complete and unchanged."""
     try:
-        stored = json.loads(read_plain(folder / "explorer.json", MOST_FACTS_BYTES))
+        stored = json.loads(read_plain(folder / "explorer.json", _MOST_FACTS_BYTES))
         if stored["of"] != origin_of(run) or not set(REQUIRED) <= data_in(folder).keys():
             return False
-        sums = read_plain(folder / SUMS, MOST_FACTS_BYTES).decode("ascii").splitlines()
+        sums = read_plain(folder / SUMS, _MOST_FACTS_BYTES).decode("ascii").splitlines()
         return set(sums) <= set(sums_of(folder).splitlines()) and len(sums) >= len(REQUIRED)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

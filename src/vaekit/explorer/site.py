@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool1d, pad
+from torch.nn.functional import pad
 
 from vaekit._version import __version__
 from vaekit.config.capabilities import serves
@@ -47,9 +47,7 @@ from vaekit.latent.directions_store import directions_digest
 from vaekit.latent.fit_prior import fitted_digest
 from vaekit.latent.levels import to_prior_noise
 from vaekit.latent.ops import stored_columns
-from vaekit.model.contracts import LatentShape
 from vaekit.model.ladder import LadderModel
-from vaekit.model.latent_model import SUMMARY_CELLS
 from vaekit.model.quantizers import CodePosterior
 from vaekit.runs.report.curves import panels
 from vaekit.runs.report.facts import Facts, number
@@ -64,7 +62,6 @@ from vaekit.system.regular_files import is_plain, is_plain_folder
 
 __all__ = [
     "FORMAT_VERSION",
-    "MOST_FACTS_BYTES",
     "REQUIRED",
     "SHOWN",
     "check_page",
@@ -75,7 +72,7 @@ __all__ = [
     "write_site",
 ]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _PAGE = "page"  # in the package, built by `make web`
 #: Files of every page
@@ -90,7 +87,6 @@ REQUIRED = (
 _DATA = re.compile(
     "|".join([*map(re.escape, REQUIRED), r"model/prior\.onnx", r"pictures/\d+-(reconstructions|samples)\.webp"])
 )
-MOST_FACTS_BYTES = 1 << 26  #: of explorer.json
 _TILE_PIXELS = 64  # longer side of a thumbnail
 _MOST_EPOCHS, _WIDEST_PIXELS = 40, 1400
 _STEPS = 4  # of writing a page
@@ -191,7 +187,7 @@ def sums_of(folder: Path) -> str:
 
 
 def origin_of(run: Run) -> dict[str, Any]:
-    """Return the state of a run that a page shows; a page of another state is outdated."""
+    """Identify the state of a run. A stored page of another state is outdated."""
     return {
         "format_version": FORMAT_VERSION,
         "made_by": f"vaekit {__version__}",
@@ -324,17 +320,8 @@ def _write_pictures(facts: Facts, folder: Path, with_images: bool) -> list[dict[
     return epochs
 
 
-def _spread(summaries: Tensor, shape: LatentShape) -> Tensor:
-    """Return the smallest grids of latents ``[N, L]`` with these summaries ``[N, S]``."""
-    channels, *sides = shape
-    pools = [adaptive_avg_pool1d(torch.eye(side)[None], min(side, SUMMARY_CELLS))[0].double() for side in sides]
-    cells = summaries.unflatten(1, (channels, *(pool.shape[1] for pool in pools)))
-    down, across = (torch.linalg.pinv(pool.mT) for pool in pools)
-    return (down @ cells @ across.mT).flatten(1)
-
-
 def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
-    latent, shape = run.model.latent, run.model.latent_shapes[0]
+    latent = run.model.latent
     compared = run.model.summary(shown.latents).double()
     plane, mean = search.plane(compared), compared.mean(0)
     axes = plane.axes
@@ -342,7 +329,7 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         below = (0, run.model.latent_dim - len(mean))
         axes, mean = pad(axes, below), pad(mean, below)
     elif latent == "grid":
-        axes, mean = _spread(axes, shape), shown.latents.double().mean(0)
+        axes, mean = run.model.from_summary(axes), shown.latents.double().mean(0)
     diagnosis = facts.diagnosis
     return {
         "of": origin_of(run),
@@ -366,7 +353,7 @@ def _described(run: Run, facts: Facts, shown: _Shown) -> dict[str, Any]:
         ],
         "codes": _about_codes(run),
         "compared": compared.shape[1] if latent == "levels" else None,
-        "grid": list(shape) if latent == "grid" else None,
+        "grid": list(run.model.latent_shapes[0]) if latent == "grid" else None,
         "mean": mean.tolist(),
         "plane": {"axes": axes.tolist(), "shares": list(plane.shares)},
         "images": {

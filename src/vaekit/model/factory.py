@@ -225,7 +225,7 @@ def _without_density(row: Recipe, objective: type[Objective]) -> str | None:
 
 
 def _unused_weights(row: Recipe, objective: type[Objective]) -> str | None:
-    """Refuse values that the objective would ignore."""
+    """Refuse values that the objective or the posterior would ignore."""
     if row.beta != 1 and not objective.uses_beta:
         beta = argument("beta", f"{row.beta:g}")
         return f"{beta}: objective={row.objective} has weights of its own; give {argument('beta', 1)}"
@@ -234,6 +234,9 @@ def _unused_weights(row: Recipe, objective: type[Objective]) -> str | None:
             f"{argument('free_bits_nats', f'{row.free_bits_nats:g}')}: free bits need a normal posterior, a normal "
             f"prior and objective=elbo; give {argument('free_bits_nats', 0)}"
         )
+    if row.posterior_mean_gain and row.posterior != "ladder":
+        gain = argument("posterior_mean_gain", f"{row.posterior_mean_gain:g}")
+        return f"{gain}: posterior={row.posterior} does not use it; leave it out"
     return None
 
 

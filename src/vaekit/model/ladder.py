@@ -31,7 +31,7 @@ from vaekit.model.nets.ladder import Group, LadderDecoder, Plan
 
 __all__ = ["Descent", "Hierarchy", "LadderModel", "LadderPosterior", "LadderPrior"]
 
-_FIRST_LOG_RATIO = -2.0  #: initial log(Δσ) of posteriors with a ``mean_gain``
+_FIRST_LOG_RATIO = -2.0  #: initial log(Δσ), before the bound, if ``mean_gain`` is not 0
 _MOST_LOG = 5.0  #: bound of the log of a standard deviation, and of the log of its ratio to the prior's
 
 
@@ -63,9 +63,9 @@ class LadderPrior(Prior):
 class LadderPosterior(Posterior):
     """q(z₁|x), and q(zᵢ | z₍₁..ᵢ₋₁₎, x) relative to the prior of the group: N(μ + Δμ, (σ Δσ)²).
 
-    The information of an image is a residual of the prior (Vahdat & Kautz 2020, Eq. 2). With ``mean_gain`` 0, posterior
-    and prior start equal. Otherwise, Δμ starts as a random function of the image, and Δσ small. The decoder then gets
-    detail from the first step, which it needs if the likelihood rewards every exact pixel value.
+    The posterior is a residual of the prior (Vahdat & Kautz 2020, Eq. 2). With ``mean_gain`` 0, both start equal.
+    Otherwise, Δμ starts as a random function of the image and Δσ starts small, so that the decoder receives image
+    detail from the first step. Likelihoods that reward exact pixel values need this.
     """
 
     latent = "levels"
@@ -82,7 +82,8 @@ class LadderPosterior(Posterior):
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, features: int, shape: Shape) -> Posterior:
-        return cls(Plan(recipe, shape), recipe.posterior_std_gain, recipe.posterior_mean_gain or 0.0)
+        assert recipe.posterior_mean_gain is not None, "the recipe is resolved"
+        return cls(Plan(recipe, shape), recipe.posterior_std_gain, recipe.posterior_mean_gain)
 
     @classmethod
     def refuses(cls, recipe: Recipe, shape: Shape) -> str | None:
@@ -99,7 +100,9 @@ class LadderPosterior(Posterior):
     def forward(self, features: Tensor) -> DiagonalNormal:
         """q(z₁|x), the posterior of the top vector only."""
         coarsest = wide(self._split(features)[-1])
-        return DiagonalNormal(self.mean(coarsest), self.log_std(coarsest) * self.std_gain)
+        # without the limit, one unusual image can make the latents, and then all weights, infinite
+        log_std = (self.log_std(coarsest) * self.std_gain).clamp(-_MOST_LOG, _MOST_LOG)
+        return DiagonalNormal(self.mean(coarsest), log_std)
 
     def maps(self, features: Tensor) -> list[Tensor]:
         """Features ``[B, F]`` → for every group, the map of the image for its posterior ``[B, C, rows, columns]``."""
@@ -319,7 +322,8 @@ class Hierarchy(LatentDistribution):
 class _Head(nn.Module):
     """The map above a group ``[N, C, rows, columns]`` → mean and log standard deviation of each latent.
 
-    Both are initially zero, unless there is a ``mean_gain``.
+    Without ``mean_gain``, both start at 0. Otherwise the mean starts random, scaled by the gain, and the log standard
+    deviation at ``_FIRST_LOG_RATIO``.
     """
 
     def __init__(self, group: Group, mean_gain: float = 0.0) -> None:
@@ -328,6 +332,7 @@ class _Head(nn.Module):
         self.conv = nn.Conv2d(group.width, hidden, 3, padding=1)
         self.last = nn.Conv2d(hidden, 2 * group.channels, 1)
         mean_rows, std_rows = slice(group.channels), slice(group.channels, None)
+        assert self.last.bias is not None
         with torch.no_grad():
             self.last.weight[mean_rows] *= mean_gain
             self.last.weight[std_rows] = 0.0

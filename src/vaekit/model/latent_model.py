@@ -21,9 +21,9 @@ from vaekit.model.distributions.latent import wide
 from vaekit.model.inference import Batch, Inference, Level
 from vaekit.system.distributed import Team
 
-__all__ = ["SUMMARY_CELLS", "LatentModel"]
+__all__ = ["LatentModel"]
 
-SUMMARY_CELLS = 4  #: of a summary along each side
+_SUMMARY_CELLS = 4  # cells of a summary along each side
 _OUTPUTS_AT_ONCE = 1 << 26  # decoder outputs: 256 MiB of float32
 
 
@@ -97,8 +97,19 @@ class LatentModel(nn.Module):
         grid = top.unflatten(1, shape)
         if self.latent == "codes":
             grid = grid.movedim(-1, 1)
-        rows, columns = (min(side, SUMMARY_CELLS) for side in grid.shape[2:])
+        rows, columns = (min(side, _SUMMARY_CELLS) for side in grid.shape[2:])
         return F.adaptive_avg_pool2d(grid, (rows, columns)).flatten(1)
+
+    def from_summary(self, summaries: Tensor) -> Tensor:
+        """Return the grids of latents ``[N, L]`` of least norm with these summaries ``[N, S]``."""
+        assert self.latent == "grid"
+        channels, *sides = self.latent_shapes[0]
+        eyes = [torch.eye(side, dtype=summaries.dtype) for side in sides]
+        pools = [F.adaptive_avg_pool1d(eye[None], min(len(eye), _SUMMARY_CELLS))[0] for eye in eyes]
+        cells = summaries.unflatten(1, (channels, *(pool.shape[1] for pool in pools)))
+        down, across = (torch.linalg.pinv(pool.mT) for pool in pools)
+        grids: Tensor = down @ cells @ across.mT
+        return grids.flatten(1)
 
     @property
     def can_draw(self) -> bool:

@@ -101,4 +101,5 @@ def _option(name: str, value: object) -> list[str]:
     if name == "flip" and value is True:
         return ["--flip"]
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return [f"--{name.replace('_', '-')}", text] if name in _FLAGS and name != "flip" else ["--set", f"{name}={text}"]
+    has_flag = name in _FLAGS and name != "flip" and value is not None
+    return [f"--{name.replace('_', '-')}", text] if has_flag else ["--set", f"{name}={text}"]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.config.recipe import Recipe
+from vaekit.model import registry
 from vaekit.model.contracts import LatentShape, Network, Shape
 from vaekit.model.nets.resnet import FINEST_PATCH, Fold, ResBlock, ResNet, unfold, widths_of
 
@@ -25,7 +26,7 @@ __all__ = ["Group", "Ladder", "LadderDecoder", "LadderEncoder", "Plan"]
 
 _CHANNELS = 4  #: default channels of a group of latents
 _WIDTH = 32  #: default channels of the finest grid
-_MEAN_GAIN = 3.0  #: default of ``posterior_mean_gain``; a binary image has too little detail to start with all of it
+_MEAN_GAIN = 3.0  #: ``posterior_mean_gain`` of ``ladder-vae``, except for binary images, which have little detail
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class Ladder(Network):
     def resolved(cls, recipe: Recipe, shape: Shape) -> Recipe:
         gain = recipe.posterior_mean_gain
         if gain is None:
-            gain = 0.0 if recipe.likelihood == "bernoulli" else _MEAN_GAIN
-        return replace(recipe, width=_WIDTH if recipe.width is None else recipe.width, posterior_mean_gain=gain)
+            gain = 0.0 if registry.likelihood(recipe.likelihood).is_binary else _MEAN_GAIN
+        return replace(recipe, width=recipe.width or _WIDTH, posterior_mean_gain=gain)
 
     def encoder(self, shape: Shape) -> LadderEncoder:
         return LadderEncoder(shape[0], Plan(self.recipe, shape))
