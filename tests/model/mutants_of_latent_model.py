@@ -15,6 +15,7 @@ TABLE = Table(
         Mutant("noise if source is None else source.from_noise(noise)", "noise", "the noise is decoded, not a sample of the prior"),
         Mutant("px = self.decode(z, batch.condition)", "px = self.decode(qz.mean.expand(z.shape), batch.condition)", "the decoder sees the mean, not the sample"),
         Mutant("F.adaptive_avg_pool2d(", "F.adaptive_max_pool2d(", "images are compared by the largest numbers of a grid"),
+        Mutant("torch.linalg.pinv(pool.mT)", "pool", "parts of a grid are raised by too little"),
         Mutant("(min(side, _SUMMARY_CELLS) for side in grid.shape[2:])", "(1, 1)", "images are compared without regard to places"),
         Mutant("grid = grid.movedim(-1, 1)", "pass", "the numbers of a vector are averaged, not those of neighboring cells"),
         # what is told

@@ -257,3 +257,13 @@ def test_a_size_out_of_range_is_refused_even_if_nobody_checked_it_before(value: 
 def test_an_encoder_of_another_size_is_refused_by_the_posterior() -> None:
     with pytest.raises(UserError, match="returns 5 features per image; expected 8"):
         GridPosterior.from_recipe(replace(get("grid-vae"), latent_dim=4), 5, (1, 8, 8))
+
+
+def test_latents_from_a_summary_have_that_summary_and_no_more() -> None:
+    model = built((1, 24, 36), downsampling=4, latent_channels=2)  # 6 × 9 cells: parts of the summary overlap
+    summaries = torch.randn(3, 2 * 4 * 4, dtype=torch.float64)
+    grids = model.from_summary(summaries)
+    torch.testing.assert_close(model.summary(grids), summaries)
+    within = torch.randn_like(grids)
+    within -= model.from_summary(model.summary(within))  # what a summary does not see
+    torch.testing.assert_close((within * grids).sum(1), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
