@@ -198,7 +198,8 @@ def test_each_level_has_its_own_dimensions(run: vk.Run, portraits_vae: Path) -> 
             place = int(axis.name[1:])
             assert axis.step[place] > 0 and int((axis.step != 0).sum()) == 1
         low, high = (run.decode((start + sign * axes[0].step.float())[None]).pixels.float() for sign in (-1, 1))
-        assert axes[0].size == pytest.approx(float((high - low).square().mean().sqrt()), rel=0.05)  # less than a gray level here, and pixels are rounded
+        moved = float((high - low).square().mean().sqrt())
+        assert axes[0].size == pytest.approx(moved, rel=0.05)  # pixels are rounded, and some moves are below a level
     plain = vk.load(portraits_vae)
     (only,) = axes_by_level(plain.context, 4)
     assert [(axis.name, axis.size) for axis in only] == [(axis.name, axis.size) for axis in plain.axes(4)]
