@@ -24,7 +24,7 @@ from PIL import Image
 
 import vaekit as vk
 
-__all__ = ["codecs", "entropy_bits", "headlines"]
+__all__ = ["TITLES", "codecs", "entropy_bits", "headlines"]
 
 FORMATS: dict[str, dict[str, Any]] = {
     "png": {"format": "PNG", "optimize": True},
@@ -58,7 +58,7 @@ def size_of(image: np.ndarray, options: dict[str, Any]) -> int:
 
 
 #: Both datasets were stored as JPEG, which is easier to compress and not comparable with published figures.
-_DATA = {
+TITLES = {
     "cifar10": "CIFAR-10, a copy stored as JPEG (not comparable with published figures)",
     "smiles": "“Smiles”, face photographs at 64 px stored as JPEG",
 }
@@ -74,7 +74,7 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     for name, row in result["results"].items():
         bits = row["bits_per_dim"]
         yield Headline(
-            f"{_DATA.get(name, name)}: bits per dimension of test images, `vae` with a mixture of logistics",
+            f"{TITLES.get(name, name)}: bits per dimension of test images, `vae` with a mixture of logistics",
             f"{bits['vae_iwae']:.2f}",
             ", ".join(f"{what}: {bits[key]:.2f}" for key, what in others.items()),
         )

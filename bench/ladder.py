@@ -23,7 +23,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bits import codecs, entropy_bits
+from bits import TITLES, codecs, entropy_bits
 from headline import Headline
 from machine import RESULTS, write_result
 from results_of import describe_run
@@ -40,6 +40,12 @@ NAME = "ladder"
 OF_BITS = ("ladder-vae", "vae")
 OF_NATS = ("ladder-vae", "vae", "flow-vae", "vamp-vae")
 UNIFORM_BITS = 8.0
+NOT_NAMED = ("train_on_val", "flip", "epochs", "latent_dim")  # equal for all recipes, or following from other values
+    "train_on_val",
+    "flip",
+    "epochs",
+    "latent_dim",
+)  # the same for every recipe, or following from other values
 LIKELIHOOD = "discretized-logistic-mixture"
 
 
@@ -64,7 +70,8 @@ def trained(given: argparse.Namespace, recipe: str, out: Path) -> vk.Run:
 def measured(run: vk.Run, samples: int, more_samples: int, images: int) -> dict[str, Any]:
     """Return the numbers of a run: the bound of a few samples on all test images, and of many on some."""
     numbers = run.evaluate(iwae_samples=samples)
-    some = run.evaluate(run.choose().pixels[:images], iwae_samples=more_samples) if images else {}
+    kept = ("images", "iwae_samples", "iwae_nats", "iwae_nats_error")
+    some = run.evaluate(run.choose().pixels[:images], iwae_samples=more_samples) if images else None
     speeds = [line["images_per_second"] for line in read_metrics(run.path) if line.get("kind") == "train"]
     return {
         **describe_run(run),
@@ -72,7 +79,7 @@ def measured(run: vk.Run, samples: int, more_samples: int, images: int) -> dict[
         "settings": _changed(run),
         "images_per_second": statistics.median(speeds),
         "test": {name: value for name, value in numbers.items() if not name.startswith("kl_per_dim")},
-        "more_samples": {name: some.get(name) for name in ("images", "iwae_samples", "iwae_nats", "iwae_nats_error")},
+        "more_samples": some and {name: some[name] for name in kept},
         "nll_nats": -numbers["iwae_nats"],
         "nll_nats_error": numbers["iwae_nats_error"],
         "bits_per_dim": numbers["iwae_bits_per_dim"],
@@ -83,7 +90,9 @@ def _changed(run: vk.Run) -> dict[str, Any]:
     """Return the values of the recipe that are not its defaults for these images and this likelihood."""
     row, data = run.config.recipe, run.config.data
     default = resolve(with_likelihood(get(row.name), row.likelihood), (data.channels, *data.size), data.train_images)
-    names = [each.name for each in fields(row) if each.name not in ("train_on_val", "flip", "epochs")]
+    names = [each.name for each in fields(row) if each.name not in NOT_NAMED]
+    if row.likelihood != LIKELIHOOD:
+        names.remove("mixture_components")
     return {name: getattr(row, name) for name in names if getattr(row, name) != getattr(default, name)}
 
 
@@ -103,10 +112,8 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
             figure, unit = f"{ladder['bits_per_dim']:.2f}", "bits per dimension"
         cores = "one core" if ladder["threads"] == 1 else f"{ladder['threads']} cores"
         changed = "".join(f" --set {key}={value}" for key, value in ladder["settings"].items())
-        recipe = f"`ladder-vae{changed}`"
-        yield Headline(
-            f"{name}, {recipe} after {ladder['budget_seconds'] / 60:.0f} min on {cores}: {unit}", figure, rest
-        )
+        what = f"`ladder-vae{changed}` after {ladder['budget_seconds'] / 60:.0f} min on {cores}"
+        yield Headline(f"{TITLES.get(name, name)}: {unit} of test images, {what}", figure, rest)
 
 
 def main() -> None:
@@ -122,8 +129,9 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of ladder-vae")
     parser.add_argument("--out", type=Path, default=Path("runs/ladder"))
     given = parser.parse_args()
-    data = Path(given.data).name.partition(".")[0]
-    name = f"{data}, binarized {'dynamically' if given.binarize == 'dynamic' else 'once'}" if given.binarize else data
+    name = data = Path(given.data).name.partition(".")[0]
+    if given.binarize:
+        name = f"{'Dynamically' if given.binarize == 'dynamic' else 'Statically'} binarized {data.upper()}"
     folder = given.out / f"{data}-{given.binarize or 'bits'}"
     found: dict[str, Any] = {"budget": given.budget, "binarize": given.binarize, "recipes": {}}
     for recipe in given.recipes or (OF_NATS if given.binarize else OF_BITS):
