@@ -41,11 +41,6 @@ OF_BITS = ("ladder-vae", "vae")
 OF_NATS = ("ladder-vae", "vae", "flow-vae", "vamp-vae")
 UNIFORM_BITS = 8.0
 NOT_NAMED = ("train_on_val", "flip", "epochs", "latent_dim")  # equal for all recipes, or following from other values
-    "train_on_val",
-    "flip",
-    "epochs",
-    "latent_dim",
-)  # the same for every recipe, or following from other values
 LIKELIHOOD = "discretized-logistic-mixture"
 
 
