@@ -166,7 +166,7 @@ def test_mistake_6_encodings_are_posterior_means(name: str) -> None:
         picture = model.decode(qz.mean).mean
     assert torch.equal(latents, qz.mean)
     assert torch.equal(edit.reconstruct(model, FACES), (picture * 255).round().to(torch.uint8))
-    if not serves("interpolate", model) or model.latent == "levels":  # finer levels follow: latent/test_levels.py
+    if not serves("interpolate", model) or model.latent == "levels":  # where finer levels follow
         return
     middle = edit.interpolate(model, latents[0], latents[1], 3)[1]
     assert torch.equal(middle, edit.decode(model, (latents[:1] + latents[1:2]) / 2)[0])
