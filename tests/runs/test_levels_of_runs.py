@@ -32,7 +32,16 @@ Cli = Callable[..., Any]
 def ladder_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ladder on drawn faces whose weights make every level count."""
     folder = tmp_path_factory.mktemp("ladder") / "run"
-    settings = {"width": 8, "top_latents": 6, "latent_channels": 2, "patch": 2}
+    settings = {
+        "width": 8,
+        "top_latents": 6,
+        "latent_channels": 2,
+        "patch": 2,
+        "batch_size": 32,
+        "clip_norm": 1,
+        "kl_warmup": 0.3,
+        "posterior_mean_gain": 0,
+    }
     vk.train("portraits:60", "ladder-vae", folder, size=16, epochs=12, settings=settings, quiet=True)
     return folder
 
@@ -198,8 +207,7 @@ def test_each_level_has_its_own_dimensions(run: vk.Run, portraits_vae: Path) -> 
             place = int(axis.name[1:])
             assert axis.step[place] > 0 and int((axis.step != 0).sum()) == 1
         low, high = (run.decode((start + sign * axes[0].step.float())[None]).pixels.float() for sign in (-1, 1))
-        moved = float((high - low).square().mean().sqrt())
-        assert axes[0].size == pytest.approx(moved, rel=0.05)  # pixels are rounded, and some moves are below a level
+        assert axes[0].size == pytest.approx(float((high - low).square().mean().sqrt()), rel=1e-3)
     plain = vk.load(portraits_vae)
     (only,) = axes_by_level(plain.context, 4)
     assert [(axis.name, axis.size) for axis in only] == [(axis.name, axis.size) for axis in plain.axes(4)]
