@@ -91,6 +91,7 @@ test('a grid is decoded as in PyTorch, and compared by its parts as in vaekit', 
   expect(difference(await pixels(page, '#picked'), pictures[0]).largest).toBeLessThanOrEqual(2);
   await tab(page, 'Neighbors');
   await expect(page.locator('#panel-Neighbors .tile span')).toHaveText(distances.map((distance) => distance.toFixed(2)));
+  await expect(page.locator('#panel-Neighbors .hint')).toContainText('the units of the latents, averaged over parts of the image');
   await tab(page, 'Map');
   await page.locator('#map').click({ position: { x: 100, y: 100 } });
   await expect(page.locator('#caption')).toContainText('map at');

@@ -9,7 +9,7 @@ const COUNT = 12;
 export function neighbors(studio: Studio): HTMLElement {
   const { site } = studio;
   const grid = el('div', { class: 'grid' });
-  const unit = site.model.codes ? 'the units of the code vectors, averaged over parts of the image' : site.model.prior ? 'standard deviations of the prior' : 'the units of the latents';
+  const unit = site.model.codes ? 'the units of the code vectors, averaged over parts of the image' : site.facts.grid ? 'the units of the latents, averaged over parts of the image' : site.model.prior ? 'standard deviations of the prior' : 'the units of the latents';
   const redraw = (): void => {
     const found = nearest(site.summaries, site.summaryOf(studio.latent), COUNT);
     grid.replaceChildren(...found.map(({ row, distance }) => tile(studio, row, distance)));
