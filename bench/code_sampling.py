@@ -2,15 +2,15 @@
 
     python bench/code_sampling.py --rounds 5
 
-The autoregressive prior of `vq-vae` with random weights and 512 codes. Two samplers take turns, with the same noise and
-as many images at once as `vaekit generate` draws:
+The prior is the autoregressive one of `vq-vae`, with random weights and 512 codes. Two samplers take turns on the same
+noise, in batches of the size that `vaekit generate` uses:
 
     cached     the library: the keys and values of earlier cells are kept, and each cell is computed once
-    uncached   tests/support/uncached.py: for every cell, a pass over all cells so far; one image at once on 32×32
+    uncached   tests/support/uncached.py: for every cell, a pass over all cells so far; on 32×32, one image at a time
 
-Times are processor times of one thread, so that other work on the machine changes them little; the load average before
-and after says whether there was any. The result also counts the codes in which the two differ. The exponent e is that
-of time ~ cellsᵉ, by least squares over the logarithms of all grids, and again for the last two grids alone.
+Times are processor times of one thread, so other processes affect them little. The load average before and after is
+recorded. The result also counts the codes in which the two differ. The exponent e in time ∝ cellsᵉ is a least-squares
+fit to the logarithms, over all grids and over the two largest.
 """
 
 from __future__ import annotations

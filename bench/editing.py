@@ -39,6 +39,7 @@ from vaekit.data.portraits import portraits
 from vaekit.evaluation.frechet import frechet_distance
 from vaekit.evaluation.metrics import psnr_db
 from vaekit.figures.grid import Sheet
+from vaekit.latent.levels import Moved, follow
 
 __all__ = ["Task", "choose_strength", "headlines", "measure"]
 
@@ -57,6 +58,7 @@ class Task:
     groups: tuple[str, str]  #: without, with
     judge: Classifier
     direction: Tensor  #: [L], from without to with
+    moved: Moved = Moved()  #: the levels of a hierarchy that it moves
 
     @property
     def has_truth(self) -> bool:
@@ -65,7 +67,8 @@ class Task:
 
     def edit(self, latents: Tensor, signs: Tensor, strength: float) -> Tensor:
         """Return pictures uint8 [N, C, H, W] of ``latents`` [N, L] moved by ``signs`` [N] (+1 adds, −1 removes)."""
-        return self.run.decode(latents + strength * signs[:, None] * self.direction).pixels
+        moved = latents + strength * signs[:, None] * self.direction
+        return self.run.decode(follow(self.run.model, latents, moved, self.moved)).pixels
 
     def says(self, pixels: Tensor) -> np.ndarray:
         """Return whether the judge sees the attribute, bool [N]."""

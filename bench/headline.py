@@ -31,6 +31,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "editing_smiles_vae": ("editing",),
     "editing_smiles_seed_vae": ("editing",),
     "directions": ("directions",),
+    "level_editing": ("level_editing",),
     "anomalies": ("anomalies",),
     "noise_robustness": ("noise_robustness",),
     "kills": ("kills",),

@@ -3,13 +3,13 @@
     index.html, assets/    the page and the runtime (onnxruntime, WebAssembly), built from web/ in the repository
     model/                 the exported run (:mod:`vaekit.export.bundle`), which 'vaekit verify' accepts
     explorer.json          metrics, verdict, curves, axes, names and positions of images
-    latents.bin            latents of the images, float32 [N, L] little-endian; if the prior has a matrix, then [L, L]:
-                           noise = (z − mean) @ matrix. For a hierarchy: the noise that the prior maps to the latents.
-                           For discrete codes: codes [N, P] of the images, vectors of all codes [K, D], and codes
-                           [S, P] of samples
+    latents.bin            float32, little-endian: latents of the images [N, L]. If the prior is a normal with a full
+                           covariance, a matrix [L, L] follows, with noise = (z − mean) @ matrix. A hierarchy has
+                           the noise that the prior maps to the latents [N, L] instead. Discrete codes have codes of
+                           the images [N, P], vectors of all codes [K, D], and codes of samples [S, P]
     images.webp            thumbnails of the images, row by row
     pictures/              pictures drawn during training
-    SHA256SUMS             checksums of these files; a stored page that does not match is created again
+    SHA256SUMS             checksums of the data files; a stored page that does not match is created again
 
 No data is sent anywhere: visitors download the model. ``publish`` writes all files. ``explore`` stores only the data in
 the run folder. Because the run may come from a stranger, the page itself is served from the package, and only regular

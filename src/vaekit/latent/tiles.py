@@ -1,11 +1,12 @@
-"""Encode and decode images of any size with a latent grid, in overlapping tiles, so that memory is bounded.
+"""Encode and decode images of any size with a latent grid, in overlapping tiles and bounded memory.
 
     tile    window of at most 512 × 512 pixels, in whole cells
     kept    the cells of a window that are farther from its inner edges than the network's reach
 
-A cell depends on the cells within its reach and on nothing else (:class:`~vaekit.model.contracts.Reach`). The kept
-cells of a window therefore have the values that one pass over the whole image would give, up to rounding, and so there
-are no seams to blend. At the borders of the image, a window ends where the image does.
+A latent cell depends only on the pixels within the encoder's reach, and a pixel only on the latent cells within the
+decoder's (:class:`~vaekit.model.contracts.Reach`). The kept cells therefore equal those of a single pass over the whole
+image, up to rounding, and there are no seams to blend. At the borders of the image, a window ends where the image does,
+and all cells up to the border are kept.
 """
 
 from __future__ import annotations

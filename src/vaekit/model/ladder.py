@@ -1,12 +1,12 @@
 """A hierarchy of latents whose posterior shares the top-down network with its prior.
 
-    p(z) = p(z₁) ∏ p(zᵢ | z₍₁..ᵢ₋₁₎)        q(z|x) = q(z₁|x) ∏ q(zᵢ | z₍₁..ᵢ₋₁₎, x)
+    p(z) = p(z₁) ∏ᵢ p(zᵢ | z₍₁..ᵢ₋₁₎)        q(z|x) = q(z₁|x) ∏ᵢ q(zᵢ | z₍₁..ᵢ₋₁₎, x)
 
-One pass of the top-down network computes both: for every group of latents, the groups above determine the prior, and
-together with the encoder's map the posterior (Sønderby et al. 2016, Sec. 2.2; Vahdat & Kautz 2020, Sec. 3).
+One pass of the top-down network computes both. The prior of a group of latents depends on the groups above it. Its
+posterior also depends on the encoder's feature map (Sønderby et al. 2016, Sec. 2.2; Vahdat & Kautz 2020, Sec. 3).
 
-Flat latents and flat noise are the groups concatenated from the top. z is an invertible function of the noise of the
-prior: the noise of a latent is its deviation from the mean given the levels above, in standard deviations.
+Flat latents and flat noise are the groups concatenated from the top. z and the noise ε of the
+prior determine each other: εᵢ = (zᵢ − μᵢ) / σᵢ, with mean and standard deviation of the prior given the groups above.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Priors over the tokens of a grid of P cells, each one of K (:mod:`vaekit.model.quantizers`).
+"""Priors over grids of P tokens, each an index into K codes (:mod:`vaekit.model.quantizers`).
 
 independent      p(tokens) = Πᵢ p(tokenᵢ)
 autoregressive   p(tokens) = Πᵢ p(tokenᵢ | tokens before i), row by row   van den Oord et al. 2017, Sec. 3.3
 a sample         tokenᵢ = the first k with Σⱼ≤ₖ p(j | tokens before i) ≥ Φ(noiseᵢ)
 
-The log probability of given tokens takes one pass over all cells. A sample takes one step per cell, which computes only
-that cell (:meth:`TokenPrior.predictor`).
+The log probability of given tokens takes one pass over all cells. Sampling takes one step per cell. A key/value cache
+avoids computing earlier cells again (:meth:`TokenPrior.predictor`).
 
-The attribute ``words`` keeps its name because stored weights are keyed by it.
+The embedding of the tokens is called ``words`` because stored weights have that key.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """A residual encoder and decoder with a latent grid, fully convolutional, for images of 8 to 512 pixels.
 
-    image [C, H, W]  →  fold  →  levels, each half as fine as the one before  →  latent [D, ⌈H / f⌉, ⌈W / f⌉]
+    image [C, H, W]  →  fold  →  stages, each with half the resolution of the one before  →  latent [D, ⌈H / f⌉, ⌈W / f⌉]
 
 A cell of the latent has D numbers (``latent_channels``) for f × f pixels (``downsampling``; Esser et al. 2021, Sec.
 3.1; Rombach et al. 2022, Sec. 3.1). The building blocks are those of ``net=resnet``: pixels are folded into channels,
 residual branches start at zero, and nothing is normalized. There are no dense layers and no attention. A cell therefore
-depends only on pixels within a known distance, the *reach*, and no weight depends on the size of the image. So an image
-of any size can be processed in overlapping tiles.
+depends only on pixels within a known distance, the *reach*, and no shape of a weight depends on the size of the image.
+So larger images can be processed in overlapping tiles.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 Pixels are folded into channels (``patch``); each further grid has half the rows and columns, rounded up. The first
 level of the latent is a vector, and each grid from the coarsest to the finest is one more level. A level has one or
-more groups of latents, and a residual block before each: a group sees the groups above it.
+more groups of latents. Residual blocks precede each group, so it depends on all groups above it.
 """
 
 from __future__ import annotations
