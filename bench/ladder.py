@@ -6,11 +6,12 @@
     python bench/ladder.py SMILES --size 64 --budget 2h
 
 Every recipe trains for the same time, measured from opening the images to the report, on all images except the test
-part. OMP_NUM_THREADS limits the threads. README.md in this folder has the commands of the stored rows. All
-figures are the importance-weighted bound on all test images, with ``--samples`` samples. For binarized images, they are
-−log p(x) in nats, and the hierarchy is also measured with 5,000 samples on the first 1,000 images. Images with 256
-values get a mixture of discretized logistics, and the figures are bits per pixel value, beside those of codecs. Static binarization is drawn once by vaekit: it is not the fixed set of other publications, but
-has the same distribution. A finished run is not trained again; the same command resumes.
+part. OMP_NUM_THREADS limits the threads. README.md in this folder has the commands of the stored rows. All figures are
+the importance-weighted bound on all test images, with ``--samples`` samples. For binarized images, they are −log p(x)
+in nats, and the hierarchy is also measured with 5,000 samples on the first 1,000 images. Images with 256 values get a
+mixture of discretized logistics, and the figures are bits per pixel value, beside those of codecs. Static binarization
+is drawn once by vaekit: it is not the fixed set of other publications, but has the same distribution. A finished run is
+not trained again; the same command resumes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A residual encoder and decoder with a latent grid, fully convolutional, for images of 8 to 512 pixels.
 
-    image [C, H, W]  →  fold  →  stages, each with half the resolution of the one before  →  latent [D, ⌈H / f⌉, ⌈W / f⌉]
+    image [C, H, W] → fold → stages, each with half the resolution of the one before → latent [D, ⌈H / f⌉, ⌈W / f⌉]
 
 A cell of the latent has D numbers (``latent_channels``) for f × f pixels (``downsampling``; Esser et al. 2021, Sec.
 3.1; Rombach et al. 2022, Sec. 3.1). The building blocks are those of ``net=resnet``: pixels are folded into channels,
