@@ -26,7 +26,7 @@ from machine import RESULTS, write_json
 
 import vaekit as vk
 from vaekit.cli import main as vaekit
-from vaekit.runs.run import Run
+from vaekit.run import Run
 
 __all__ = ["cases", "headlines"]
 

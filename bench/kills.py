@@ -26,8 +26,8 @@ from machine import write_result
 
 #: States are saved much more often than usual, so that some kills interrupt writing.
 _PROGRAM = """
-import sys, vaekit.cli, vaekit.training.loop
-vaekit.training.loop.SAVE_EVERY_SECONDS = 0.1
+import sys, vaekit.cli, vaekit.training.steps
+vaekit.training.steps.SAVE_EVERY_SECONDS = 0.1
 sys.exit(vaekit.cli.main(sys.argv[1:]))
 """
 TRAININGS = {

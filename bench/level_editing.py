@@ -1,8 +1,13 @@
 """Do edits of portraits through a hierarchy of latents match those through one vector, after the same time of training?
 
-    vaekit train portraits --size 64 --recipe vae --budget 20m --out runs/bench/portraits-vae
-    vaekit train portraits --size 64 --recipe ladder-vae --budget 20m --out runs/bench/portraits-ladder
-    python bench/level_editing.py --ladder runs/bench/portraits-ladder --vae runs/bench/portraits-vae
+    vaekit train portraits --size 64 --recipe vae --budget 10m --out runs/bench/portraits-vae-10m
+    vaekit train portraits --size 64 --recipe ladder-vae --budget 10m --set posterior_mean_gain=0 \\
+        --set top_latents=128 --set patch=8 --out runs/bench/portraits-ladder-10m
+    python bench/level_editing.py --ladder runs/bench/portraits-ladder-10m --vae runs/bench/portraits-vae-10m
+
+With these values of ``ladder-vae``, posterior and prior start equal, so the top level learns first and holds most of an
+image, as the vector of ``vae`` does. By default, the finest grid would hold most of it, and could not be edited through
+the levels above. OMP_NUM_THREADS limits the threads.
 
 Every edit is that of ``vaekit edit`` with its default method and strength. The hierarchy is edited with --keep-detail,
 for every number of levels to move. One of these numbers is chosen on validation images: of those that meet the goal, or

@@ -11,7 +11,7 @@ negative evidence lower bound (Kingma & Welling 2014, Eq. 10):
 - `downsampling` is the side of a block of pixels (4, 8 or 16; by default it depends on the image size), and
   `latent_channels` is the number of values per cell.
 - The prior is a standard normal, independent for each number. It does not know how neighboring cells belong together.
-  Samples therefore look like texture. `fit-prior` does not work with grids yet.
+  Samples therefore look like texture. `vaekit fit-prior` trains a prior for the whole grid afterward.
 - No weight depends on the image size. `vaekit reconstruct RUN photo.png --tiled` takes images that are larger than the
   training images. It uses overlapping tiles. Up to rounding, the result equals one pass over the whole image.
 """

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from vaekit.model.inference import Batch, Inference
     from vaekit.model.latent_model import LatentModel
     from vaekit.model.registry import register_likelihood, register_network, register_objective, register_prior
+    from vaekit.run import Run
     from vaekit.runs.result import Result
-    from vaekit.runs.run import Run
 
 _HOMES = {
     "Batch": "model.inference",
@@ -68,7 +68,7 @@ _HOMES = {
     "Prior": "model.contracts",
     "Recipe": "config.table",
     "Result": "runs.result",
-    "Run": "runs.run",
+    "Run": "run",
     "Sheet": "figures.grid",
     "UserError": "errors",
     "load": "api",

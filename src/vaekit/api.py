@@ -14,16 +14,16 @@ from vaekit.config.keywords import takes
 from vaekit.config.options import TrainOptions
 from vaekit.config.table import Recipe
 from vaekit.data import Form, Images, open_in, peek
-from vaekit.errors import argument, printable, storable
+from vaekit.errors import argument, storable
 from vaekit.latent.fit_prior import load_fitted
+from vaekit.run import Run
 from vaekit.runs import folder as runs
 from vaekit.runs.claim import check_folder
-from vaekit.runs.run import Run
 from vaekit.system import progress
 from vaekit.system.arguments import checked
 from vaekit.system.device import pick_device
 from vaekit.system.distributed import join
-from vaekit.system.notes import note
+from vaekit.system.notes import note_once
 from vaekit.training.callbacks import both
 from vaekit.training.loop import train as _train
 from vaekit.training.plan import largest_batch, make_plan
@@ -93,7 +93,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     run = Run(Path(path), config, model)
     model.fitted_prior, lack = load_fitted(run.path, model)
     if lack and run.leads:
-        note(f"vaekit: {printable(lack)}")
+        note_once(lack)
     return run
 
 

@@ -216,8 +216,10 @@ def test_samples_unlike_images_are_seen_and_the_cause_is_named() -> None:
     assert diagnose(replace(usual, is_conditional=True)).changes == {"prior": "conditional-normal"}
     assert diagnose(replace(usual, is_grid=True)).remedy == "train"
     grid = diagnose(replace(usual, is_grid=True, draws_texture=True))
-    assert (grid.verdict, grid.remedy, dict(grid.changes)) == ("prior mismatch", "reconstruct", {})
-    assert "Samples of a latent grid are texture" in grid.advice and "smaller latent_channels" in grid.advice
+    assert (grid.verdict, grid.remedy, dict(grid.changes)) == ("prior mismatch", "fit-prior", {})
+    assert "Samples of a latent grid are texture" in grid.advice
+    grid = diagnose(replace(usual, is_grid=True, draws_texture=True, is_prior_fitted=True))
+    assert grid.remedy == "reconstruct" and "smaller latent_channels" in grid.advice
     marks = [row.name for row in found.rows if row.is_ok is False]
     assert marks == [
         "samples: shift of the mean image",

@@ -30,6 +30,7 @@ FOLDERS = (
     "export",
     "runs",
     "training",
+    "run",
     "explorer",
     "api",
     "cli",
@@ -170,7 +171,7 @@ def test_a_circle_is_seen() -> None:
 @pytest.mark.parametrize(
     ("module", "line", "verdict"),
     [
-        ("vaekit.model.likelihoods", "from vaekit.runs.run import Run", "above"),
+        ("vaekit.model.likelihoods", "from vaekit.run import Run", "above"),
         ("vaekit.model.likelihoods", "from .. import explorer", "above"),
         ("vaekit.data.images", "from ..model.nets import mlp", "above"),
         ("vaekit.latent.ops", "def f():\n    import vaekit.api", "above"),

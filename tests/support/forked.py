@@ -14,7 +14,7 @@ __all__ = ["Forked", "run"]
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["vaekit.cli", "vaekit.api", "vaekit.runs.run", "vaekit.training.loop", "sklearn.datasets", "torch.distributed"]
+    ["vaekit.cli", "vaekit.api", "vaekit.run", "vaekit.training.loop", "sklearn.datasets", "torch.distributed"]
 )
 
 

@@ -23,13 +23,14 @@ __all__ = [
 ]
 
 
-Levels = Annotated[int, Parameter(help="Number of latent levels to move, from the top. Finer levels follow.")]
+Levels = Annotated[int, Parameter(help="Number of latent levels to move, counted from the top.")]
 KeepDetail = Annotated[
     bool,
     Parameter(
         negative="",
         show_default=False,
-        help="Let finer latent levels keep the detail of the image. By default, they take the mean of their prior.",
+        help="Keep the detail of the image in the latent levels that do not move. By default, they take the mean of "
+        "their prior, and detail is lost.",
     ),
 ]
 
@@ -45,7 +46,8 @@ def generate(
         Parameter(
             negative="",
             show_default=False,
-            help="Condition of a conditional recipe, such as glasses=1 or label=CLASS; repeatable.",
+            help="Condition of a conditional recipe or a flow-matching prior, such as glasses=1 or label=CLASS; "
+            "repeatable.",
         ),
     ] = (),
     temperature: Annotated[
@@ -55,6 +57,11 @@ def generate(
             "one factor per level, top first, such as 1,0.8,0.7."
         ),
     ] = "1",
+    steps: Annotated[int | None, Parameter(help="Steps of a flow-matching prior. Default: 20.")] = None,
+    guidance: Annotated[
+        float | None,
+        Parameter(help="How strongly a flow-matching prior follows --condition. Default: 1; more exaggerates it."),
+    ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -68,7 +75,11 @@ def generate(
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
     path, factors = target(out, run, "generate", overwrite=overwrite), parse_numbers(temperature, "temperature")
-    save(loaded(run, device).generate(count, seed, condition, temperature=factors), path, json_)
+    save(
+        loaded(run, device).generate(count, seed, condition, temperature=factors, steps=steps, guidance=guidance),
+        path,
+        json_,
+    )
 
 
 def reconstruct(
@@ -87,7 +98,8 @@ def reconstruct(
     levels: Annotated[
         str | None,
         Parameter(
-            help="Latent levels to show, one row each: a number, from the top, or all. Needs a recipe with levels."
+            help="Latent levels to show: a number, counted from the top, or all. A row for each, and a last row with "
+            "all levels. Needs a recipe with levels."
         ),
     ] = None,
     out: Out = None,

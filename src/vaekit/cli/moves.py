@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from vaekit.errors import UserError, storable
 from vaekit.latent.directions import Direction, method_of_folders, named
-from vaekit.runs.run import Run
+from vaekit.run import Run
 from vaekit.runs.verbs.directions import names_without_direction
 
 __all__ = ["chosen_directions", "parse_move", "parse_moves"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from vaekit.cli.app import Json, Overwrite, Run, Seed, app
+from vaekit.cli.app import SEED, Device, Json, Overwrite, Run, app
 from vaekit.cli.output import say
 from vaekit.cli.shared import check_idle, check_outputs, loaded
 from vaekit.cli.train_flags import OUTPUT_GROUP, FormFlags, TrainFlags, keywords
@@ -172,7 +172,7 @@ def _described(row: Recipe) -> dict[str, Any]:
         "what it is": row.summary,
         "paper": row.paper,
         "latents": row.latent,
-        "cost": row.cost,
+        "cost": f"{row.cost} times the training time of vae",
         "commands": [verb for verb in NEEDS if verb in app and serves(verb, row)],
         "values": [f"{name} {mine} (default: {default})" for name, (mine, default) in own_values(row).items()],
     }
@@ -182,24 +182,49 @@ def fit_prior(
     run: Run,
     /,
     *,
-    kind: Annotated[str, Parameter(help="mixture (of normals), flow, or none to remove the fitted prior.")] = "mixture",
+    kind: Annotated[
+        str | None,
+        Parameter(
+            help="mixture (of normals), flow, flow-matching, or none to remove the fitted prior. Default: mixture for "
+            "a latent vector, flow-matching for a latent grid."
+        ),
+    ] = None,
     components: Annotated[
         int | None,
         Parameter(help="Components of the mixture. Default: the best of 1, 2, 5 and 10."),
     ] = None,
-    seed: Seed = 0,
+    images: Annotated[
+        int | None, Parameter(help="Flow matching: latents to train on, counting repeats. Default: 200,000.")
+    ] = None,
+    budget: Annotated[str | None, Parameter(help="Flow matching: wall time instead of --images, such as 15m.")] = None,
+    width: Annotated[int | None, Parameter(help="Flow matching: width of the network.")] = None,
+    depth: Annotated[int | None, Parameter(help="Flow matching: blocks of the network on each grid.")] = None,
+    batch_size: Annotated[int | None, Parameter(help="Flow matching: latents per step. Default: 64.")] = None,
+    learning_rate: Annotated[float | None, Parameter(help="Flow matching: peak learning rate. Default: 0.001.")] = None,
+    seed: Annotated[int | None, Parameter(help="Random seed. Default: 0.", validator=SEED)] = None,
+    device: Device = "auto",
+    quiet: Annotated[bool, Parameter(negative="", show_default=False, help="Show no progress.")] = False,
     json_: Json = False,
 ) -> None:
     """Fit a prior to the latents of a finished run.
 
     The run stores the fitted prior, and 'vaekit generate' samples from it. So an autoencoder can generate images, too.
-    The command needs a recipe with a latent vector. It prints the log density of held-out latents under the fitted
+
+    A mixture or a flow needs a latent vector. The command prints the log density of held-out latents under the fitted
     prior and under a single normal; higher is better.
 
-    Example: vaekit fit-prior runs/portraits --components 20
+    With --kind flow-matching, the command trains a network that turns noise into latents, for a latent vector or a
+    latent grid. Labels and attributes of the images become conditions of 'vaekit generate'. Run the same command again
+    to resume an interrupted training. The command prints the error of the network on held-out latents, and the error
+    of the best network for latents without structure; lower is better.
+
+    Example: vaekit fit-prior runs/photos --kind flow-matching --budget 15m
     """
     check_idle(run)
-    opened = loaded(run, "cpu")
-    found = opened.fit_prior(kind, components, seed)
+    opened = loaded(run, device)
+    found = opened.fit_prior(
+        kind, components, seed, images=images, budget=budget, width=width, depth=depth, batch_size=batch_size,
+        learning_rate=learning_rate, quiet=quiet,
+    )  # fmt: skip
     if opened.leads:
         say(found.numbers, json_)

@@ -37,7 +37,7 @@ _SUMMARY = {"grid": "on pooled grids", "levels": "top level", "codes": "on poole
 NEEDS: dict[str, Need] = {
     "encode": Need(_ANY, remarks={"codes": "their indices", **_ALL}),
     "codes": Need(("codes",)),  # in Python only
-    "generate": Need(_ANY, prior=True, remarks={"grid": "samples look like texture"}),
+    "generate": Need(_ANY, prior=True, remarks={"grid": "texture before fit-prior"}),
     "temperature": Need(_NUMBERS, prior=True, normal=True, remarks=_TEMPERATURE),  # of generate
     "reconstruct": Need(_ANY),
     "tiles": Need(("grid",)),  # of reconstruct
@@ -56,7 +56,7 @@ NEEDS: dict[str, Need] = {
     "score": Need(_ANY, remarks=_ALL),
     "export": Need(_ANY, remarks={"codes": "without the prior"}),
     "explore": Need(_ANY, remarks={"codes": "without edits and walks"}),
-    "fit-prior": Need(("vector",)),
+    "fit-prior": Need(("vector", "grid"), remarks={"grid": "flow-matching"}),
     "doctor": Need(_ANY),
 }
 
@@ -131,10 +131,9 @@ def caution(verb: str, model: Able, name: str) -> str | None:
     if model.latent != "grid":
         return None
     if verb == "generate":
-        remedy = "run vaekit fit-prior" if serves("fit-prior", model) else "no fitted prior for grids exists yet"
         return (
             f"generate: the prior of recipe {name!r} draws each number of the grid by itself and knows nothing of an "
-            f"image as a whole, so samples look like texture; {remedy}"
+            f"image as a whole, so samples look like texture; run vaekit fit-prior"
         )
     if NEEDS[verb].remarks == _CROSS_FADE:
         return f"{verb}: the latent of recipe {name!r} is a grid, so local detail cross-fades and does not move"

@@ -14,7 +14,7 @@ from vaekit.errors import UserError, printable
 from vaekit.explorer.site import REQUIRED, SHOWN, check_page, data_in, origin_of, sums_of, write_site
 from vaekit.export.bundle import SUMS
 from vaekit.export.onnx import check_exporter
-from vaekit.runs.run import Run
+from vaekit.run import Run
 from vaekit.system.drafts import clear_drafts, draft
 from vaekit.system.http import bind, files_in, serve
 from vaekit.system.notes import note

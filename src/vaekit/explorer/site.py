@@ -49,10 +49,11 @@ from vaekit.latent.levels import to_prior_noise
 from vaekit.latent.ops import stored_columns
 from vaekit.model.ladder import LadderModel
 from vaekit.model.quantizers import CodePosterior
+from vaekit.run import Run
 from vaekit.runs.report.curves import panels
 from vaekit.runs.report.facts import Facts, number
 from vaekit.runs.report.gallery import evenly, say_left_out, stored_picture
-from vaekit.runs.run import Run
+from vaekit.runs.verbs.export import exported_model
 from vaekit.runs.verbs.traverse import axes_by_level
 from vaekit.system.files import file_digest
 from vaekit.system.http import files_in
@@ -135,6 +136,7 @@ def write_site(run: Run, out: Path, count: int, with_images: bool, page: Mapping
     if not 1 <= count <= _MOST_IMAGES:
         raise UserError(f"count {count}: expected 1 to {_MOST_IMAGES:,} images", "count")
     check_new_folder(out)
+    run = Run(run.path, run.config, exported_model(run.context))
     step = _counter()
     with whole_folder(out) as folder:
         for name, path in page.items():

@@ -3,6 +3,8 @@
     mixture    Σₖ πₖ N(z; μₖ, Σₖ), by expectation maximization (scikit-learn)
     flow       a standard normal transformed by affine couplings and a scaling, by maximum likelihood
 
+The third kind, flow-matching, is a training of its own (:mod:`vaekit.latent.flow_prior`), and has no density.
+
 It makes samples of an autoencoder meaningful, and improves those of a model whose latents do not match its prior. The
 model does not change: bounds refer to the prior that it was trained with. A tenth of the latents is held out.
 """
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.errors import UserError, argument, counted, nearest
+from vaekit.latent.flow_prior import FLOW_MATCHING, flow_digest, flow_folder, has_flow, load_flow
 from vaekit.model.contracts import EncodingModel, Prior
 from vaekit.model.distributions.latent import FullNormal, Transformed
 from vaekit.model.latent_model import LatentModel
@@ -27,7 +30,16 @@ from vaekit.system.files import file_digest, load_tensors, save_tensors
 from vaekit.system.schema import COUNT, Choice, Range, record
 from vaekit.system.tensor_layouts import fault, layouts_of
 
-__all__ = ["KINDS", "FittedFlow", "fit", "fitted_digest", "forget_fitted", "load_fitted", "save_fitted"]
+__all__ = [
+    "KINDS",
+    "FittedFlow",
+    "check_replaceable",
+    "fit",
+    "fitted_digest",
+    "forget_fitted",
+    "load_fitted",
+    "save_fitted",
+]
 
 KINDS = ("mixture", "flow")
 
@@ -120,6 +132,15 @@ def fit(
     return prior, facts
 
 
+def check_replaceable(folder: Path) -> None:
+    """Raise :class:`UserError` if a run has a prior that took long to train and that a new one would replace."""
+    if has_flow(folder):
+        raise UserError(
+            f"{flow_folder(folder)} contains a {FLOW_MATCHING} prior; remove it first, with fit-prior and "
+            f"{argument('kind', 'none')}"
+        )
+
+
 def save_fitted(folder: Path, prior: nn.Module, facts: dict[str, Any]) -> None:
     """Store a fitted prior in a run, for its current weights."""
     save_tensors(folder / _NAME, prior.state_dict(), {**facts, "weights": file_digest(folder / _WEIGHTS)})
@@ -133,11 +154,17 @@ def forget_fitted(folder: Path) -> bool:
 
 
 def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | None]:
-    """Load what :func:`save_fitted` stored, on the model's device, or the reason why it cannot be used."""
+    """Load what was fitted in a run, on the model's device, and what is wrong with it, or why it cannot be used."""
     path = folder / _NAME
+    again = f"fit it again with fit-prior, or remove it with fit-prior and {argument('kind', 'none')}"
+    if has_flow(folder):
+        try:
+            flow, lack = load_flow(folder, model)
+        except UserError as error:
+            return None, f"the fitted prior is not used: {error.text.partition(';')[0]}; {again}"
+        return flow.to(model.device), lack
     if not path.exists():
         return None, None
-    again = f"fit it again with fit-prior, or remove it with fit-prior and {argument('kind', 'none')}"
     try:
         tensors, plain = load_tensors(path)
         facts = record(_Facts, plain, str(path), remedy="the file is damaged")
@@ -185,14 +212,14 @@ def _restored(tensors: dict[str, Tensor], facts: _Facts, latent_dim: int) -> Pri
 
 
 def fitted_digest(folder: Path) -> str | None:
-    """Return the SHA-256 of the stored prior, or None if there is none."""
-    return file_digest(folder / _NAME)
+    """Return the SHA-256 of the prior that :func:`load_fitted` loads, or None if there is none."""
+    return flow_digest(folder) if has_flow(folder) else file_digest(folder / _NAME)
 
 
 def _check_kind(kind: str, components: int | None) -> None:
     """Raise :class:`UserError` for an unknown kind, or if components are given for another kind than a mixture."""
     if kind not in KINDS:
-        raise UserError(f"kind {kind}: {nearest(kind, (*KINDS, 'none'))}", "kind")
+        raise UserError(f"kind {kind}: {nearest(kind, (*KINDS, FLOW_MATCHING, 'none'))}", "kind")
     if components is not None and kind != "mixture":
         raise UserError(f"components {components}: a {kind} has none; omit it, or use a mixture", "components")
 

@@ -191,6 +191,8 @@ def _from_model(model: LatentModel, x: Tensor, hidden: Tensor, noise: Tensor, co
     """Return starts: the latent of the filled image, the prior's mean, and samples from ``noise`` ``[B, K - 2, L]``."""
     center = _filled_code(model, x, hidden)
     prior = model.drawn_from()
+    if prior is not None and not prior.has_density:
+        prior = None if model.prior is None else model.prior(model)
     if prior is None:
         length = center.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
         return _Start(center[None], length, lambda z: 0.5 * ((z - center) / length).square().sum(-1))

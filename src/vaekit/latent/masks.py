@@ -19,6 +19,7 @@ from vaekit.errors import UserError
 from vaekit.pixels.byte_ranges import Span
 from vaekit.pixels.decode import decode, reason
 from vaekit.pixels.image_form import Form
+from vaekit.system.notes import note_once
 from vaekit.system.rng import MASKS, stream
 
 __all__ = ["parse_mask", "rectangle", "random_rectangle"]
@@ -111,9 +112,12 @@ def _from_file(text: str, height: int, width: int) -> Tensor:
     if not os.path.isfile(text):  # returns False, without an error, for strings that cannot be paths
         raise UserError(f"mask {text!r} is not a file; {_FORMS}", "mask")
     try:
-        gray = decode(Span(text).read(), Form((height, width), 1))
+        data = Span(text).read()
+        gray, size = decode(data, Form((height, width), 1)), decode(data, Form(channels=1)).shape[:2]
     except Exception as error:  # PIL raises many kinds of errors for files that are not images
         raise UserError(f"mask {text!r} cannot be read: {reason(error)}; {_FORMS}", "mask") from error
+    if tuple(size) != (height, width):
+        note_once(f"mask {text!r} has {size[0]}x{size[1]} pixels and is resized to the {height}x{width} of the images")
     mask = torch.from_numpy(gray >= 128)
     if not mask.any() or mask.all():
         problem = "all white, so it hides the whole image" if mask.any() else "all black, so it hides nothing"

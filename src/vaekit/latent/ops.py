@@ -142,6 +142,7 @@ def generate(
     recipe: str = "",
     condition: Tensor | None = None,
     temperature: float | Sequence[float] = 1.0,
+    source: LatentDistribution | None = None,
 ) -> Tensor:
     """Generate images from samples of the prior, or of the prior that was fitted afterward.
 
@@ -156,6 +157,7 @@ def generate(
         condition: Condition ``[C]`` of a conditional model.
         temperature: Factor of the standard deviation of a normal prior (Vahdat & Kautz 2020, Sec. 4.1; Child 2021,
             Sec. 4.1), one number, or one per level of the latent, top first.
+        source: What latents are drawn from, in place of the prior.
 
     Returns:
         uint8 ``[count, C, H, W]``.
@@ -168,7 +170,7 @@ def generate(
     if count < 1:
         raise UserError(f"count {count}: expected at least 1 image", "count")
     _check_memory(model, count)
-    return torch.cat(list(generate_in_pieces(model, count, seed, condition, temperature)))
+    return torch.cat(list(generate_in_pieces(model, count, seed, condition, temperature, source)))
 
 
 def _check_temperature(model: LatentModel, temperature: float | Sequence[float], recipe: str) -> None:
@@ -178,8 +180,9 @@ def _check_temperature(model: LatentModel, temperature: float | Sequence[float],
     if any(factor != 1 for factor in factors):
         if model.fitted_prior is not None and not model.fitted_prior.is_normal:
             raise UserError(
-                f"temperature {text}: new images are drawn from the density that was fitted to the latents, which is "
-                "not normal and has no standard deviation to scale; remove it with fit-prior, kind none",
+                f"temperature {text}: new images are drawn from the prior that fit-prior fitted to the latents, which "
+                "is not normal and has no standard deviation to scale; remove it with fit-prior and "
+                f"{argument('kind', 'none')}",
                 "temperature",
             )
         refuse("temperature", model, recipe)
@@ -208,11 +211,12 @@ def generate_in_pieces(
     seed: int = 0,
     condition: Tensor | None = None,
     temperature: float | Sequence[float] = 1.0,
+    source: LatentDistribution | None = None,
 ) -> Iterator[Tensor]:
     """Yield the images of :func:`generate` in batches, for more than fit into memory."""
     for start in range(0, count, GENERATED_AT_ONCE):
         noise = image_noise(seed, SAMPLES, start, GENERATED_AT_ONCE, (model.latent_dim,))
-        yield _sample(model, model.tempered(noise, temperature), condition)[: count - start]
+        yield _sample(model, model.tempered(noise, temperature), condition, source)[: count - start]
 
 
 def encode_set(
@@ -335,9 +339,13 @@ def denoise(model: LatentModel, x: Tensor, batch_size: int = 128) -> Tensor:
 
 
 @torch.inference_mode()
-def _sample(model: LatentModel, noise: Tensor, condition: Tensor | None) -> Tensor:
+def _sample(
+    model: LatentModel, noise: Tensor, condition: Tensor | None, source: LatentDistribution | None = None
+) -> Tensor:
     model.check_eval_mode()
-    return to_uint8(finite(model.sample(noise.to(model.device), condition).mean, "pictures")).cpu()
+    noise = noise.to(model.device)
+    px = model.sample(noise, condition) if source is None else model.decode(source.from_noise(noise))
+    return to_uint8(finite(px.mean, "pictures")).cpu()
 
 
 def finite(numbers: Tensor, what: str) -> Tensor:

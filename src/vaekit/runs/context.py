@@ -98,9 +98,14 @@ class RunContext:
         """Raise :class:`UserError` if the model does not support a verb (:mod:`vaekit.config.capabilities`)."""
         refuse(verb, self.model, self.recipe.name)
 
-    def caution(self, verb: str) -> None:
-        """Note, once per process, what to expect of a command on this kind of latent."""
+    def caution(self, verb: str, what: Moved | None = None) -> None:
+        """Note, once per process, what to expect of a command on this kind of latent, and of moving ``what``."""
         text = caution(verb, self.model, self.recipe.name)
+        if what is not None and not what.keeps_detail and what.levels < len(self.model.latent_shapes):
+            text = (
+                f"{verb}: the levels that do not move take the mean of their prior, so images lose detail; "
+                f"{argument('keep_detail')} keeps it"
+            )
         if text and self.leads:
             note_once(text)
 

@@ -27,8 +27,11 @@ def check_same(out: Path, config: RunConfig, stored: RunConfig) -> None:
             f"{argument('out')}, and {argument('init', out)} to start from its weights"
         )
     for name, mine, theirs in _differences(config, stored):
+        shown = [f"{each[0]}x{each[1]}" if name == "data size" else each for each in (theirs, mine)]
         differs = (
-            "it was trained on other images" if name == "data fingerprint" else f"its {name} is {theirs}, not {mine}"
+            "it was trained on other images"
+            if name == "data fingerprint"
+            else f"its {name} is {shown[0]}, not {shown[1]}"
         )
         raise UserError(f"{argument('out')} {out} contains another run: {differs}; give another {argument('out')}")
 

@@ -150,6 +150,12 @@ def pace(images_left: int, rate: float) -> str:
 
 
 def described(numbers: dict[str, Any]) -> str:
-    """Return the numbers in nats, by name."""
-    shown = [(k.removesuffix("_nats"), v) for k, v in numbers.items() if k.endswith("_nats") and v is not None]
-    return "  ".join(f"{name} {value:.1f}" for name, value in shown) + ("  nats" if shown else "")
+    """Return the numbers in nats and the errors, by name.
+
+    >>> described({"rate_nats": 1.23, "elbo_nats": None}), described({"velocity_error": 1.2345})
+    ('rate 1.2  nats', 'velocity error 1.234')
+    """
+    known = {name: value for name, value in numbers.items() if value is not None}
+    nats = [f"{name.removesuffix('_nats')} {value:.1f}" for name, value in known.items() if name.endswith("_nats")]
+    errors = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in known.items() if name.endswith("_error")]
+    return "  ".join([*nats, *(["nats"] if nats else []), *errors])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import signal
 import time
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
@@ -15,7 +13,7 @@ from vaekit.config.run_config import EngineFields, RunConfig
 from vaekit.config.table import Recipe
 from vaekit.data import Images
 from vaekit.data.subsets import is_trained_on
-from vaekit.errors import Interrupted, argument, counted
+from vaekit.errors import argument, counted
 from vaekit.model.conditioning import selected
 from vaekit.runs import folder as runs
 from vaekit.runs.claim import claim
@@ -25,21 +23,17 @@ from vaekit.system.device import pick_device
 from vaekit.system.distributed import Team, join
 from vaekit.system.malloc import freed_memory_is_kept
 from vaekit.system.progress import Progress, Silent
-from vaekit.training.budget import SAVE_EVERY_SECONDS, fit_budget
+from vaekit.training.budget import fit_budget
 from vaekit.training.callbacks import Callbacks
 from vaekit.training.decision import Decision, decide
-from vaekit.training.meters import Clock, Means
 from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.recording import Recorder, finish
 from vaekit.training.resuming import repair, restored, save_extension
 from vaekit.training.setup import batch_note, request
-from vaekit.training.stopping import signals, stop_if_broken
+from vaekit.training.steps import take_steps
 from vaekit.training.tracking import Tracker
 
 __all__ = ["train"]
-
-_LOG_LINES_PER_EPOCH = 20
-_FIRST_SAVE_SECONDS = 2.0
 
 
 def train(
@@ -118,7 +112,7 @@ def train(
             if team.leads
             else nullcontext() as tracker
         ):
-            _run(Recorder(trainer, out, watched, best, tracker, callbacks), images, progress)
+            _run(Recorder(trainer, out, images, watched, best, tracker, callbacks), progress)
             if tracker is not None:
                 finish(trainer, out, images, tracker, progress)
     team.any(False)  # no process returns before the folder is complete
@@ -152,58 +146,12 @@ def _agreed(config: RunConfig, images: Images, engine: EngineFields, out: Path) 
     return {**recipe, **data, **plain, **own, **settings, argument("out"): str(out.absolute())}
 
 
-def _run(recorder: Recorder, images: Images, progress: Progress) -> None:
+def _run(recorder: Recorder, progress: Progress) -> None:
     """Take steps until the end of the run, or until asked to stop."""
-    trainer, out, best, callbacks = recorder.trainer, recorder.out, recorder.best, recorder.callbacks
-    total, per_epoch = trainer.config.total_images, len(trainer.pixels)
-    log_every = max(1, math.ceil(per_epoch / trainer.batch_size / _LOG_LINES_PER_EPOCH))
-    recent, clock = Means(), Clock()
-    begun = last_save = time.monotonic()
-    save_seconds = 0.0
-    is_asked = False  # by a signal to any process; all end after the same step
-    progress.start(total, trainer.images)
-    try:
-        with signals() as caught:
-            while trainer.images < total and not is_asked and not best.is_exhausted:
-                recent.add(trainer.step(wants_to_stop=bool(caught) or callbacks.failed))
-                is_asked = trainer.someone_wants_to_stop() or (trainer.team.size == 1 and bool(caught))
-                ends_epoch = trainer.images % per_epoch == 0 or trainer.images == total
-                if trainer.steps % log_every == 0 or ends_epoch:
-                    stop_if_broken(trainer, images, out)
-                    numbers = recent.means(trainer.team)
-                    rate = clock.rate(trainer.images)
-                    progress.update(trainer.images, rate, numbers)
-                    recorder.log(numbers, rate)
-                if ends_epoch:
-                    with clock.paused():
-                        recorder.end_epoch()
-                is_asked = is_asked or (trainer.team.size == 1 and callbacks.failed)
-                overdue = time.monotonic() - last_save > max(_save_interval(last_save - begun), 20 * save_seconds)
-                is_over = is_asked or trainer.images == total or best.is_exhausted
-                if trainer.team.leads and (is_over or overdue):
-                    stop_if_broken(trainer, images, out, about_to_save=True)
-                    with clock.paused():
-                        before = time.monotonic()
-                        recorder.save()
-                        last_save = time.monotonic()
-                        save_seconds = last_save - before
-        someone_failed = trainer.team.any(callbacks.failed)
-        callbacks.raise_failure()
-        if is_asked or someone_failed:
-            raise Interrupted(caught[0] if caught else signal.SIGTERM, out)
-    finally:
-        progress.stop()
-    if best.is_exhausted and trainer.images < total:
+    trainer, out, best = recorder.trainer, recorder.out, recorder.best
+    take_steps(trainer, recorder, len(trainer.pixels), out, progress)
+    if best.is_exhausted and trainer.images < trainer.config.total_images:
         progress.say(
             f"{out}: stopped early after {counted(best.limit or 0, 'epoch')} without improvement; the weights are "
             f"those of the best epoch; give a larger {argument('patience')} to continue"
         )
-
-
-def _save_interval(trained_seconds: float) -> float:
-    """Return the seconds until the next state: the time trained before the last one, so that at most half is lost.
-
-    >>> [_save_interval(seconds) for seconds in (0, 2, 4, 1000)]
-    [2.0, 2.0, 4.0, 60.0]
-    """
-    return min(SAVE_EVERY_SECONDS, max(_FIRST_SAVE_SECONDS, float(trained_seconds)))

@@ -22,6 +22,7 @@ from vaekit.training.callbacks import Callbacks
 from vaekit.training.early_stopping import Patience
 from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.schedules import learning_rate, rate_weight
+from vaekit.training.stopping import stop_if_broken
 from vaekit.training.tracking import Record, Tracker
 
 __all__ = ["Recorder", "finish", "save_pictures", "save_weights"]
@@ -36,10 +37,33 @@ class Recorder:
 
     trainer: ModelTrainer
     out: Path
+    images: Images
     watched: Watched
     best: Patience
     tracker: Tracker | None
     callbacks: Callbacks
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether early stopping ends the training."""
+        return self.best.is_exhausted
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a callback of the user failed."""
+        return self.callbacks.failed
+
+    def raise_failure(self) -> None:
+        """Raise what the callback raised."""
+        self.callbacks.raise_failure()
+
+    def check(self, about_to_save: bool = False) -> None:
+        """Raise :class:`UserError` after too many bad steps, or ``about_to_save`` if weights are not finite."""
+        stop_if_broken(self.trainer, self.images, self.out, about_to_save)
+
+    def named(self, numbers: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Return the numbers as they are."""
+        return dict(numbers)
 
     def log(self, numbers: Mapping[str, float | None], rate: float) -> None:
         """Write a line of metrics since the last line; ``rate`` is in images per second."""

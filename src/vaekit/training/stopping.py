@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaekit.data import Images
 from vaekit.data.subsets import is_trained_on
 from vaekit.errors import UserError, argument, counted, endings
 from vaekit.training.model_trainer import ModelTrainer
 from vaekit.training.schedules import epoch_order
+from vaekit.training.trainer import Trainer
 
-__all__ = ["signals", "stop_if_broken"]
+__all__ = ["breakdown", "signals", "stop_if_broken"]
 
 _MOST_BAD_STEPS = 10  # skipped steps in a row
 
@@ -41,12 +42,11 @@ def signals() -> Iterator[list[int]]:
 
 def stop_if_broken(trainer: ModelTrainer, images: Images, out: Path, about_to_save: bool = False) -> None:
     """Raise :class:`UserError` after too many bad steps in a row, or ``about_to_save`` if weights are not finite."""
-    _, _, longest, first = trainer.bad.tolist()
-    overflown = about_to_save and not _is_finite(trainer.parameters)  # finite gradients, but too large a step
-    if longest < _MOST_BAD_STEPS and not overflown:
+    found = breakdown(trainer, about_to_save)
+    if found is None:
         return
+    what, at = found
     row = trainer.row
-    at = max(0, trainer.images - trainer.batch_size) if overflown else first
     epoch, start = divmod(at, len(trainer.pixels))
     order = epoch_order(trainer.config.seed, epoch, len(trainer.pixels), trainer.config.window_images)
     rows = np.flatnonzero(is_trained_on(images, row))
@@ -54,11 +54,20 @@ def stop_if_broken(trainer: ModelTrainer, images: Images, out: Path, about_to_sa
     is_saved = (out / "state.safetensors").exists()
     kept = f"the last good state is kept in {out}" if is_saved else "no state was saved yet"
     elsewhere = f", with another {argument('out')}" if is_saved else ""
-    what = "the weights are not finite" if overflown else f"{longest} steps in a row had no finite loss and gradient"
     raise UserError(
         f"{what}, after {counted(at, 'image')} (epoch {epoch + 1}, from the batch of {some} … on); {kept}; "
         f"try a smaller {argument('learning_rate')} than {row.learning_rate:g}{elsewhere}"
     )
+
+
+def breakdown(trainer: Trainer[nn.Module], about_to_save: bool = False) -> tuple[str, int] | None:
+    """Describe how a training has broken down, and after how many examples; None if it has not."""
+    _, _, longest, first = trainer.bad.tolist()
+    if about_to_save and not _is_finite(trainer.parameters):  # finite gradients, but too large a step
+        return "the weights are not finite", max(0, trainer.images - trainer.batch_size)
+    if longest >= _MOST_BAD_STEPS:
+        return f"{longest} steps in a row had no finite loss and gradient", first
+    return None
 
 
 def _is_finite(tensors: Sequence[Tensor]) -> bool:

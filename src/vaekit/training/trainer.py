@@ -32,7 +32,8 @@ from vaekit.training.values import TrainingValues
 
 __all__ = ["BatchSource", "Trainer"]
 
-_Model = TypeVar("_Model", bound=nn.Module)
+_Model_co = TypeVar("_Model_co", bound=nn.Module, covariant=True)
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 class BatchSource(Protocol):
@@ -55,7 +56,7 @@ class BatchSource(Protocol):
         """
 
 
-class Trainer(Generic[_Model]):
+class Trainer(Generic[_Model_co]):
     """The state of a training in memory.
 
     In a ``team``, each process takes its share of every batch, and all have the same state.
@@ -73,7 +74,7 @@ class Trainer(Generic[_Model]):
 
     def __init__(
         self,
-        step: Trainable[_Model],
+        step: Trainable[_Model_co],
         batches: BatchSource,
         values: TrainingValues,
         device: torch.device,
@@ -157,7 +158,7 @@ class Trainer(Generic[_Model]):
         """Number of steps that were skipped because their loss or gradient was not finite."""
         return int(self.bad[0])
 
-    def eval_model(self) -> _Model:
+    def eval_model(self) -> _Model_co:
         """Return the model for evaluation: in eval mode, with averaged weights if there are any."""
         return (self.average if self.average is not None else self.model).eval()
 
@@ -247,7 +248,7 @@ class Trainer(Generic[_Model]):
             mean.lerp_(now, 1 - keep) if mean.is_floating_point() else mean.copy_(now)
 
 
-def _copy(model: _Model) -> _Model:
+def _copy(model: _Module) -> _Module:
     return copy.deepcopy(model).requires_grad_(False).eval()
 
 

@@ -252,7 +252,8 @@ class Evidence:
     @property
     def wider_size(self) -> int:
         """Number of principal components of :attr:`wider_explained`."""
-        return max(LIMITS.least_wider, LIMITS.wider * self.latent_dim)
+        most = min(self.values or math.inf, self.trained_images or math.inf)  # no more can differ
+        return int(min(max(LIMITS.least_wider, LIMITS.wider * self.latent_dim), most))
 
     @property
     def is_plain(self) -> bool:

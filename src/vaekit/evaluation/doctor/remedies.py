@@ -113,8 +113,8 @@ def follow_the_condition(e: Evidence) -> Remedy:
 
 def fit_the_prior(e: Evidence) -> Remedy:
     """Match latents and prior: restore the usual weight of the rate, or else fit the prior to the latents."""
-    if e.draws_texture:  # no training and no prior of this version changes that
-        return "reconstruct", {}
+    if e.draws_texture:  # no training of the model changes that
+        return ("reconstruct", {}) if e.is_prior_fitted else ("fit-prior", {})
     weight = _usual_weight(e)
     if weight is not None:
         return weight

@@ -123,11 +123,12 @@ _MATCH_PRIOR = {
     "reconstruct": "Use it to reconstruct and edit, but do not trust its samples.",
     "train": "Bring the prior and the latents together.",
 }
-_TEXTURE = (
-    "Use it to reconstruct and edit. Samples of a latent grid are texture, because its prior draws each number by "
-    "itself, and no other prior can be fitted to a grid. Fewer latents may help: a smaller latent_channels or a "
-    "larger downsampling. For samples, train a recipe with a latent vector."
-)
+_TEXTURE = {
+    "fit-prior": "Samples of a latent grid are texture, because its prior draws each number by itself. Fit a prior to "
+    "the grid; this is a training of its own.",
+    "reconstruct": "Use it to reconstruct and edit. Train the fitted prior longer for better samples. Fewer latents "
+    "may help, too: a smaller latent_channels or a larger downsampling.",
+}
 _FOLLOW = {
     "train": "Use a prior that depends on the condition.",
     "data": "Check the labels: the images may not show them.",
@@ -291,7 +292,7 @@ RULES: tuple[Rule, ...] = (
         "prior mismatch",
         _is_off_its_prior,
         lambda e: f"{_explains(e)}, but samples differ from images: {_differs(e)}.",
-        lambda e: _TEXTURE if e.draws_texture else _by(remedies.fit_the_prior, _MATCH_PRIOR)(e),
+        lambda e: _by(remedies.fit_the_prior, _TEXTURE if e.draws_texture else _MATCH_PRIOR)(e),
         remedies.fit_the_prior,
     ),
     Rule(

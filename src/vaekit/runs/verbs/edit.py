@@ -49,7 +49,6 @@ def _checked(run: RunContext, known: Mapping[str, Direction] | None, keep_detail
     """Check that the model can be edited; return the directions, by default those of the run."""
     run.needs("edit")
     run.moved(1, keep_detail)
-    run.caution("edit")
     return directions(run) if known is None else known
 
 
@@ -58,8 +57,9 @@ def _moved(
 ) -> tuple[Tensor, Tensor]:
     """Return the latents of images, and the same moved. The finer levels of a hierarchy follow."""
     latents, step = run.encode(pixels), _step(run, moves, known)
-    levels = max((known[name].levels for name in moves), default=1)
-    return latents, follow(run.model, latents, latents + step, run.moved(levels, keep_detail))
+    what = run.moved(max((known[name].levels for name in moves), default=1), keep_detail)
+    run.caution("edit", what)
+    return latents, follow(run.model, latents, latents + step, what)
 
 
 def _step(run: RunContext, moves: Mapping[str, float], known: Mapping[str, Direction]) -> Tensor:

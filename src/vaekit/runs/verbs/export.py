@@ -10,12 +10,16 @@ from vaekit.config.capabilities import serves
 from vaekit.errors import UserError, argument
 from vaekit.export.onnx import check_export
 from vaekit.export.onnx import export as write_export
+from vaekit.latent.flow_prior import FLOW_MATCHING
+from vaekit.model.flow_matching import FlowMatchingPrior
+from vaekit.model.latent_model import LatentModel
 from vaekit.runs import folder as runs
 from vaekit.runs.context import RunContext
 from vaekit.runs.result import Result
 from vaekit.runs.verbs.directions import directions
+from vaekit.system.notes import note_once
 
-__all__ = ["export"]
+__all__ = ["export", "exported_model"]
 
 _COMPARED = 100  # images for the comparison with PyTorch
 
@@ -35,8 +39,19 @@ def export(run: RunContext, out: Path, data: Any, precision: str) -> Result:
         "labels": list(run.config.data.classes),
         "attributes": list(run.config.data.attributes),
     }
-    model, _ = runs.load_model(run.path)
-    model.fitted_prior = None if run.model.fitted_prior is None else copy.deepcopy(run.model.fitted_prior).cpu()
+    model = exported_model(run)
     images = chosen.pixels[:_COMPARED]
     known = directions(run) if serves("edit", run.model) else {}
     return Result(numbers=write_export(model, out, images, run.form, known, facts, precision))
+
+
+def exported_model(run: RunContext) -> LatentModel:
+    """Return a copy of the model as it is exported: without a flow-matching prior, which a note says."""
+    model, _ = runs.load_model(run.path)
+    fitted = run.model.fitted_prior
+    if isinstance(fitted, FlowMatchingPrior):
+        instead = "new images come from the prior of the training" if model.prior is not None else "it draws no images"
+        note_once(f"a {FLOW_MATCHING} prior cannot be exported; in the export, {instead}")
+    elif fitted is not None:
+        model.fitted_prior = copy.deepcopy(fitted).cpu()
+    return model

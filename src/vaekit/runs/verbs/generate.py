@@ -8,10 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from vaekit.data.number_inputs import as_integers, as_latents, as_numbers
-from vaekit.errors import UserError
+from vaekit.errors import UserError, argument
 from vaekit.latent import ops
 from vaekit.latent.codes import latents_of
+from vaekit.latent.flow_prior import FLOW_MATCHING
 from vaekit.model.conditioning import parse_condition
+from vaekit.model.flow_matching import Drawn, FlowMatchingPrior
 from vaekit.runs.context import RunContext, sheet_of
 from vaekit.runs.result import Result
 
@@ -24,9 +26,14 @@ def generate(
     seed: int,
     condition: Mapping[str, Any] | Sequence[str],
     temperature: float | Sequence[float],
+    steps: int | None,
+    guidance: float | None,
 ) -> Result:
-    """Draw ``count`` samples from the prior, or from the density fitted by ``fit_prior``."""
-    pixels = ops.generate(run.model, count, seed, run.recipe.name, _condition_of(run, condition), temperature)
+    """Draw ``count`` samples from the prior, or from what ``fit_prior`` fitted."""
+    run.needs("generate")
+    known = _condition_of(run, condition)
+    source = _source(run, known, steps, guidance)
+    pixels = ops.generate(run.model, count, seed, run.recipe.name, known, temperature, source)
     fitted = run.model.fitted_prior is not None
     if not fitted:
         run.caution("generate")
@@ -47,9 +54,35 @@ def _condition_of(run: RunContext, condition: Mapping[str, Any] | Sequence[str])
     """Return the condition ``[C]`` of a conditional model; None for no condition."""
     if not condition:
         return None
-    conditions = run.config.conditions
+    fitted = run.model.fitted_prior
+    conditions = fitted.conditions if isinstance(fitted, FlowMatchingPrior) else run.config.conditions
     if not conditions:
-        raise UserError(f"condition: recipe {run.recipe.name!r} is not conditional; train conditional-vae", "condition")
+        raise UserError(
+            f"condition: recipe {run.recipe.name!r} is not conditional; train conditional-vae, or run vaekit fit-prior "
+            f"with {argument('kind', FLOW_MATCHING)} on images with labels or attributes",
+            "condition",
+        )
     if isinstance(condition, Mapping):
         condition = [f"{name}={int(value) if isinstance(value, bool) else value}" for name, value in condition.items()]
     return parse_condition(conditions, condition)
+
+
+def _source(run: RunContext, condition: Tensor | None, steps: int | None, guidance: float | None) -> Drawn | None:
+    """Return what a velocity field is to draw; None for another prior, which has neither steps nor guidance."""
+    fitted = run.model.fitted_prior
+    given = {"steps": steps, "guidance": guidance}
+    if not isinstance(fitted, FlowMatchingPrior):
+        for name, value in given.items():
+            if value is not None:
+                raise UserError(
+                    f"{argument(name, value)}: only a prior of fit-prior with {argument('kind', FLOW_MATCHING)} has "
+                    f"{name}; leave it out",
+                    name,
+                )
+        return None
+    if guidance is not None and condition is None:
+        raise UserError(
+            f"{argument('guidance', guidance)}: needs {argument('condition')}, which it follows", "guidance"
+        )
+    drawn: Drawn = fitted(None, condition)
+    return drawn.with_sampling(steps, guidance)

@@ -36,8 +36,8 @@ def traverse(
 ) -> Result:
     """Draw a row for each of the most active dimensions and first principal components, and return their sizes."""
     run.needs("traverse")
-    run.caution("traverse")
     what = run.moved(levels, keep_detail)
+    run.caution("traverse", what)
     ops.check_steps(steps)
     _check_dimensions(count)
     if not 0 < reach <= _MOST_REACH:

@@ -41,8 +41,9 @@ def latent(run: RunContext, name: Any) -> Tensor:
 def arithmetic(run: RunContext, expression: str, levels: int, keep_detail: bool) -> Result:
     """Decode a sum of latents. The finer levels of a hierarchy follow, with the detail of the first term or none."""
     run.needs("arithmetic")
-    run.caution("arithmetic")
-    return Result(sheet_of(ops.decode(run.model, _sum(run, expression, run.moved(levels, keep_detail))[None])))
+    what = run.moved(levels, keep_detail)
+    run.caution("arithmetic", what)
+    return Result(sheet_of(ops.decode(run.model, _sum(run, expression, what)[None])))
 
 
 def interpolate(
@@ -50,8 +51,8 @@ def interpolate(
 ) -> Result:
     """Draw ``steps`` pictures from each stop to the next, including both; a row for each, and a single row wraps."""
     run.needs("interpolate")
-    run.caution("interpolate")
     what = run.moved(levels, keep_detail)
+    run.caution("interpolate", what)
     if len(stops) < 2:
         raise UserError(f"there are {len(stops)} endpoints; expected at least 2")
     ends = [_sum(run, e, what) if isinstance(e, str | os.PathLike) else as_numbers(e, "stops") for e in stops]

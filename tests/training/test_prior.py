@@ -1,0 +1,348 @@
+"""A flow-matching prior is a training of its own: it resumes to the same bytes, and belongs to one set of weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vaekit as vk
+from vaekit.errors import Interrupted, UserError
+from vaekit.latent.flow_prior import load_flow, read_flow_config
+from vaekit.runs.folder import read_metrics
+from vaekit.system.files import load_tensors, save_tensors
+from vaekit.training.latent_batches import LatentBatches, Latents, encoded
+from vaekit.training.prior import _Keeper
+
+SMALL: dict[str, Any] = {"images": 400, "width": 8, "depth": 1, "batch_size": 32, "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a latent grid of 2 × 2 cells, on faces with attributes."""
+    out = tmp_path_factory.mktemp("runs") / "grid"
+    settings = {"width": 8, "downsampling": 8, "latent_channels": 4}
+    vk.train("portraits:80", "grid-vae", out, size=16, images=160, flip=True, settings=settings, quiet=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def fitted(grid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = Path(shutil.copytree(grid, tmp_path_factory.mktemp("fitted") / "run"))
+    vk.load(out).fit_prior(**SMALL)
+    return out
+
+
+@pytest.fixture
+def run(grid: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(grid, tmp_path / "run"))
+
+
+@pytest.fixture
+def done(fitted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(fitted, tmp_path / "run"))
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    """Return all files of a prior; in the metrics, without the speed."""
+    found = {path.name: path.read_bytes() for path in (run / "prior").iterdir()}
+    lines = [json.loads(line) for line in found.pop("metrics.jsonl").splitlines()]
+    kept = [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+    return {**found, "metrics.jsonl": json.dumps(kept).encode()}
+
+
+def test_a_prior_is_fitted_stored_and_drawn_from(fitted: Path) -> None:
+    run = vk.load(fitted)
+    drawn = run.generate(5).pixels
+    assert drawn.shape == (5, 3, 16, 16)
+    assert torch.equal(run.generate(3).pixels, drawn[:3])
+    assert torch.equal(vk.load(fitted).generate(5).pixels, drawn)
+    run.model.fitted_prior = None
+    assert not torch.equal(run.generate(5).pixels, drawn)
+
+
+def test_the_facts_name_what_it_was_fitted_to(run: Path) -> None:
+    opened = vk.load(run)
+    facts = opened.fit_prior(**SMALL)
+    train = int((opened.images("train").pixels >= 0).all((1, 2, 3)).sum())
+    assert facts["latents"] == 2 * train  # and those of mirrored images, because the run was trained on these, too
+    assert facts["trained_on"] == 400 and facts["held_out"] == len(opened.images("val"))
+    assert facts["held_out_from"] == "val" and "glasses" in facts["conditions"]
+    assert 0 < facts["held_out_velocity_error"] < 3
+
+
+def test_the_error_falls_below_that_of_a_normal(tmp_path: Path) -> None:
+    run = vk.train("digits", "ae", tmp_path / "run", images=4000, settings={"net": "mlp"}, latent_dim=8, quiet=True)
+    facts = run.fit_prior("flow-matching", **SMALL | {"images": 20_000, "width": 32, "learning_rate": 0.003})
+    errors = [line["velocity_error"] for line in read_metrics(run.path / "prior") if line["kind"] == "train"]
+    assert np.mean(errors[-20:]) < 0.9 * np.mean(errors[:20])
+    assert facts["held_out_velocity_error"] < 0.9 * facts["held_out_velocity_error_of_a_normal"]
+
+
+def test_an_interrupted_fit_ends_with_the_same_bytes(
+    run: Path, fitted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for at in (64, 224):
+        log = _Keeper.log
+
+        def interrupted(keeper: _Keeper, *numbers: Any, at: int = at, log: Callable = log) -> None:
+            log(keeper, *numbers)
+            if keeper.trainer.images >= at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        with monkeypatch.context() as patched, pytest.raises(Interrupted):
+            patched.setattr(_Keeper, "log", interrupted)
+            vk.load(run).fit_prior(**SMALL)
+    capsys.readouterr()
+    assert vk.load(run).generate(2).pixels.shape == (2, 3, 16, 16)  # of what was fitted so far
+    assert "is not finished: it has seen 2" in capsys.readouterr().err
+    vk.load(run).fit_prior(quiet=True)  # resumes with what it began with
+    expected = files_of(fitted)
+    found = files_of(run)
+    for name in ("state.safetensors", "weights.safetensors", "config.json", "metrics.jsonl"):
+        assert found[name] == expected[name], name
+
+
+@pytest.mark.parametrize("moment", ["save_state", "save_flow_weights", "write_flow_config", "append_metrics"])
+def test_a_killed_fit_ends_with_the_same_bytes(
+    moment: str, run: Path, fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before and after each file that it writes."""
+    from vaekit.runs import folder
+    from vaekit.training import prior, steps
+
+    place = folder if moment in ("save_state", "append_metrics") else prior
+    for writes_first in (True, False, True):
+        original, calls = getattr(place, moment), [0]
+
+        def killed(*given: Any, original: Any = original, calls: list = calls, writes: bool = writes_first) -> None:
+            calls[0] += 1
+            if calls[0] == (3 if moment == "append_metrics" else 1):
+                if writes:
+                    original(*given)
+                raise KeyboardInterrupt
+            original(*given)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(steps, "SAVE_EVERY_SECONDS", 0.0)
+            patched.setattr(steps, "_FIRST_SAVE_SECONDS", 0.0)
+            patched.setattr(place, moment, killed)
+            with pytest.raises(KeyboardInterrupt):
+                vk.load(run).fit_prior(**SMALL)
+    vk.load(run).fit_prior(**SMALL)
+    found, expected = files_of(run), files_of(fitted)
+    for name in ("state.safetensors", "weights.safetensors", "config.json", "metrics.jsonl"):
+        assert found[name] == expected[name], name
+    assert not [path for path in (run / "prior").iterdir() if path.name.startswith(".")]
+
+
+def test_a_finished_prior_is_not_trained_again(done: Path) -> None:
+    before = files_of(done)
+    facts = vk.load(done).fit_prior(quiet=True)
+    after = files_of(done)
+    assert after == before and facts["trained_on"] == 400
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"images": 500}, "images=500: .*/prior contains a prior with images=400; leave it out to resume, or remove"),
+        ({"seed": 2}, "seed=2: .*contains a prior with seed=0"),
+        ({"budget": "10s"}, "budget=10.0: .*contains a prior with no budget"),
+        ({"width": 32}, "width=32: .*contains a prior with width=8"),
+    ],
+)
+def test_other_values_than_those_of_the_prior_are_refused(done: Path, given: dict[str, Any], message: str) -> None:
+    before = files_of(done)
+    with pytest.raises(UserError, match=message):
+        vk.load(done).fit_prior(quiet=True, **given)
+    assert files_of(done) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"images": 0}, "images=0: expected at least 1"),
+        ({"images": 10, "budget": "1m"}, "images and budget exclude each other"),
+        ({"width": 4}, "width=4: expected at least 8"),
+        ({"learning_rate": -1.0}, "learning_rate=-1.0: expected"),
+        ({"kind": "mixture"}, "kind=mixture: the latent of recipe 'grid-vae' is a grid, and only kind=flow-matching"),
+        ({"kind": "mixture", "width": 8}, "width=8: only kind=flow-matching takes it"),
+        ({"components": 3}, "components 3: a flow-matching prior has none"),
+        ({"kind": "flowmatching"}, "kind=flowmatching: .*grid"),
+    ],
+)
+def test_wrong_values_are_refused_before_anything_is_written(run: Path, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        vk.load(run).fit_prior(**given)
+    assert not (run / "prior").exists()
+
+
+def test_after_more_training_it_is_not_used_and_fitted_anew(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"width": 8, "downsampling": 8, "latent_channels": 4}
+    vk.train("portraits:80", "grid-vae", done, size=16, images=224, flip=True, settings=settings, quiet=True)
+    run = vk.load(done)
+    assert "fitted to earlier weights of the run; fit it again" in capsys.readouterr().err
+    assert run.model.fitted_prior is None
+    run.fit_prior(**SMALL | {"images": 64, "quiet": False})
+    assert "was fitted to earlier weights of the run, and is replaced" in capsys.readouterr().err
+    assert vk.load(done).model.fitted_prior is not None and read_flow_config(done).total_images == 64
+
+
+def test_it_can_be_removed(done: Path) -> None:
+    run = vk.load(done)
+    assert run.fit_prior("none") == {"removed": True}
+    assert not (done / "prior").exists() and run.model.fitted_prior is None
+    assert run.fit_prior("none") == {"removed": False}
+
+
+def test_a_mixture_does_not_replace_it_and_it_replaces_a_mixture(tmp_path: Path) -> None:
+    run = vk.train("digits", "vae", tmp_path / "run", images=256, settings={"net": "mlp"}, quiet=True)
+    run.fit_prior("mixture", 2)
+    facts = run.fit_prior("flow-matching", **SMALL | {"images": 8000, "learning_rate": 0.01})
+    assert facts["conditions"] == ["label"] and not (tmp_path / "run" / "prior.safetensors").exists()
+    with pytest.raises(UserError, match="contains a flow-matching prior; remove it first"):
+        run.fit_prior("mixture", 2)
+    drawn = run.generate(4, condition={"label": "3"}, guidance=2.0, steps=3).pixels
+    assert not torch.equal(drawn, run.generate(4, steps=3).pixels)
+
+
+def test_steps_and_guidance_are_refused_where_they_do_nothing(fitted: Path, grid: Path) -> None:
+    with pytest.raises(UserError, match="guidance=2.0: needs condition"):
+        vk.load(fitted).generate(1, guidance=2.0)
+    with pytest.raises(UserError, match="steps=5: only a prior of fit-prior with kind=flow-matching has steps"):
+        vk.load(grid).generate(1, steps=5)
+    with pytest.raises(UserError, match="is not conditional; .*fit-prior"):
+        vk.load(grid).generate(1, condition={"glasses": 1})
+    with pytest.raises(UserError, match="condition hat=1: the model was not trained with 'hat'"):
+        vk.load(fitted).generate(1, condition={"hat": 1})
+    with pytest.raises(UserError, match="temperature 0.5"):
+        vk.load(fitted).generate(1, temperature=0.5)
+
+
+def test_bounds_do_not_change(fitted: Path, grid: Path) -> None:
+    assert vk.load(fitted).evaluate() == vk.load(grid).evaluate()
+
+
+# --- a damaged or hostile folder
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("config.json", lambda path: path.write_text("{")),
+        ("config.json", lambda path: path.write_text(path.read_text().replace('"width": 8', '"width": 16'))),
+        ("config.json", lambda path: path.write_text(path.read_text().replace('"depth": 1', '"depth": 1000000'))),
+        ("config.json", lambda path: path.write_text(path.read_text().replace('"kind"', '"sort"'))),
+        ("weights.safetensors", lambda path: path.write_bytes(path.read_bytes()[:200])),
+        ("weights.safetensors", lambda path: save_tensors(path, {}, load_tensors(path)[1])),
+        ("weights.safetensors", lambda path: path.unlink()),
+        ("weights.safetensors", lambda path: _with_tensor(path, "std", torch.zeros(4))),
+        ("weights.safetensors", lambda path: _with_tensor(path, "mean", torch.full((4,), float("nan")))),
+    ],
+)
+def test_a_damaged_prior_is_not_used_and_said(
+    name: str, change: Callable[[Path], Any], done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(done / "prior" / name)
+    run = vk.load(done)
+    assert run.model.fitted_prior is None
+    told = capsys.readouterr().err
+    assert (
+        told.count("\n") == 1
+        and "fitted prior is not used" in told
+        and "--kind none" in told.replace("kind=", "--kind ")
+    )
+    run.fit_prior("none")
+
+
+def _with_tensor(path: Path, name: str, value: torch.Tensor) -> None:
+    tensors, facts = load_tensors(path)
+    save_tensors(path, {**tensors, name: value}, facts)
+
+
+def test_a_state_of_another_configuration_is_not_resumed(done: Path) -> None:
+    path = done / "prior" / "config.json"
+    path.write_text(path.read_text().replace('"learning_rate": 0.001', '"learning_rate": 0.002'))
+    with pytest.raises(UserError, match=r"no state in .*/prior can be read"):
+        vk.load(done).fit_prior(quiet=True)
+
+
+def test_a_prior_is_not_written_through_a_link(run: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (run / "prior").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is not a folder; remove it first"):
+        vk.load(run).fit_prior(**SMALL)
+    assert not any(elsewhere.iterdir())
+
+
+# --- batches
+
+
+def latents_of(count: int = 20) -> Latents:
+    generator = torch.Generator().manual_seed(0)
+    mean, std = torch.randn(2, count, 16, generator=generator)
+    return Latents(mean, std.abs(), torch.ones(count, 3))
+
+
+def test_batches_follow_from_the_position_and_cover_each_epoch(fitted: Path) -> None:
+    config = vk.load(fitted).model.fitted_prior.conditions
+    flow = read_flow_config(fitted)
+    latents = latents_of()
+    latents = Latents(latents.mean, latents.std, torch.ones(20, sum(len(c.values) + 1 or 2 for c in config)))
+    one, two = (LatentBatches(_with(flow, batch_size=8), latents, torch.device("cpu")) for _ in range(2))
+    seen = torch.cat([one.index_at(images) for images in (20, 28, 36)])
+    assert sorted(seen.tolist()) == list(range(20)) and len(one.index_at(36)) == 4
+
+
+def _with(config: Any, **changes: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(config, conditions=(), **changes)
+
+
+def test_a_latent_is_a_sample_of_its_posterior_and_the_noise_is_another(fitted: Path) -> None:
+    latents = Latents(*(each.repeat(300, 1) for each in (latents_of().mean, latents_of().std)), None)
+    batches = LatentBatches(
+        _with(read_flow_config(fitted), batch_size=6000, total_images=10**6), latents, torch.device("cpu")
+    )
+    index = batches.index_at(0)
+    batch, noise = batches.batch(index, 0, 0)
+    again, _ = batches.batch(index, 0, 0)
+    later, _ = batches.batch(index, 0, 1)
+    assert torch.equal(batch.x, again.x) and not torch.equal(batch.x, later.x)
+    unit = (batch.x - latents.mean[index]) / latents.std[index]
+    assert unit.std() == pytest.approx(1, abs=0.02) and unit.mean() == pytest.approx(0, abs=0.02)
+    assert noise.shape == (1, 6000, 17) and noise.std() == pytest.approx(1, abs=0.02)
+    correlation = (unit * noise[0, :, :16]).mean()
+    assert abs(float(correlation)) < 0.02
+
+
+def test_mirrored_images_follow_with_the_conditions_of_the_originals(grid: Path) -> None:
+    run = vk.load(grid)
+    images, rows = run.images(), np.arange(3)
+    both = encoded(run.model, images, rows, (), flip=True)
+    assert len(both) == 6
+    torch.testing.assert_close(both.mean[:3], run.encode(images.pixels[:3]))
+    torch.testing.assert_close(both.mean[3:], run.encode(images.pixels[:3].flip(-1)))
+    assert bool((both.std > 0).all())
+
+
+def test_standardized_latents_have_unit_spread(fitted: Path) -> None:
+    run = vk.load(fitted)
+    prior, _ = load_flow(fitted, run.model)
+    rows = np.flatnonzero(run.images().parts == 0)
+    found = encoded(run.model, run.images(), rows, (), flip=True).standardized(prior)
+    grid = found.mean.view(len(found), 4, -1)
+    spread = grid.var((0, 2), correction=0) + found.std.view(len(found), 4, -1).square().mean((0, 2))
+    torch.testing.assert_close(spread, torch.ones(4), rtol=0, atol=1e-3)
+    torch.testing.assert_close(grid.mean((0, 2)), torch.zeros(4), rtol=0, atol=1e-3)
