@@ -62,7 +62,8 @@ def measured(run: vk.Run, test: Tensor) -> dict[str, Any]:
     """Return the numbers of a run on images uint8 [N, C, H, W]."""
     numbers = run.evaluate(test)
     kept = ("psnr_db", "psnr_db_error", "ssim", "rate_nats", "elbo_nats")
-    return {**describe_run(run), "test": {name: _rounded(numbers[name]) for name in kept}}
+    test = {name: _rounded(numbers[name]) for name in kept}
+    return {**describe_run(run), "threads": run.config.engine.threads, "test": test}
 
 
 def mean_and_pca(train: Tensor, test: Tensor, components: int, seed: int) -> dict[str, float]:
@@ -124,8 +125,10 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
         if not set(RECIPES) <= set(row["recipes"]):
             continue
         grid, vector = (row["recipes"][recipe]["test"] for recipe in ("grid-vae", "vae"))
+        threads = row["recipes"]["grid-vae"].get("threads", 2)  # older rows do not name them
+        cores = "one core" if threads == 1 else "two cores" if threads == 2 else f"{threads} cores"
         yield Headline(
-            f"{name}, `grid-vae` after {row['budget']} on two cores: PSNR of held-out images",
+            f"{name}, `grid-vae` after {row['budget']} on {cores}: PSNR of held-out images",
             f"{grid['psnr_db']:.1f} dB at a rate of {grid['rate_nats']:,.0f} nats",
             f"`vae`: {vector['psnr_db']:.1f} dB at {vector['rate_nats']:,.0f} nats, "
             f"PCA with as many components as `vae`: {row['pca']:.1f} dB, "
