@@ -274,6 +274,8 @@ class Run:
         temperature: float | Sequence[float] = 1.0,
         steps: int | None = None,
         guidance: float | None = None,
+        image: Any = None,
+        strength: float | None = None,
     ) -> Result:
         """Generate images from the prior, or from that fitted by :meth:`fit_prior`, as a figure.
 
@@ -286,12 +288,15 @@ class Run:
                 less. A hierarchy takes one number, or one per level, top first, such as ``[1, 0.8, 0.7]``.
             steps: Steps of the solver of a flow-matching prior. By default 20.
             guidance: How strongly a flow-matching prior follows the condition: 1 by default, more exaggerates it.
+            image: An image whose variations a flow-matching prior draws.
+            strength: How far these go, from 0 (the image itself) to 1 (any image). By default 0.5.
 
         Raises:
             UserError: If the model has no prior, or was not trained with such a condition, or its prior is not normal
-                and ``temperature`` is not 1, or it does not take ``steps`` or ``guidance``.
+                and ``temperature`` is not 1, or it does not take ``steps``, ``guidance`` or
+                ``image``.
         """
-        return generate.generate(self.context, count, seed, condition, temperature, steps, guidance)
+        return generate.generate(self.context, count, seed, condition, temperature, steps, guidance, image, strength)
 
     def reconstruct(self, data: Any, *, tiled: bool = False, levels: int | bool = False) -> Result:
         """Encode images and decode their posterior means, as a figure of the reconstructions only.

@@ -28,6 +28,11 @@ TABLE = Table(
         Mutant("without + guidance * (with_ - without)", "without - guidance * (with_ - without)", "away from the condition"),
         Mutant("if condition is None or guidance == 0:", "if condition is None or guidance == 1:", "a weight of 1 ignores the condition"),
         Mutant("torch.cat([torch.zeros_like(told), told])", "torch.cat([told, told])", "guidance compares the condition with itself"),
+        # variations
+        Mutant("self.strength * z + start * self.prior", "start * z + self.strength * self.prior", "a strength of 0 is that of 1"),
+        Mutant("start * self.prior.standardized(self.origin)", "start * self.origin", "the latent is not standardized"),
+        Mutant("round(self.strength * self.sampling.steps)", "self.sampling.steps", "a short way in as many steps as the whole"),
+        Mutant("integrate(field, z, steps, start,", "integrate(field, z, steps, 0.0,", "the way back begins at the noise"),
         # standardization
         Mutant("(z - self._spread(self.mean)) / self._spread(self.std)", "(z - self._spread(self.mean)) * self._spread(self.std)", "standardized latents are wider"),
         Mutant("return z * self._spread(self.std) + self._spread(self.mean)", "return z * self._spread(self.std)", "samples without the mean"),

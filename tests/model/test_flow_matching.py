@@ -205,6 +205,24 @@ def test_values_of_sampling_have_a_range(given: dict[str, float], message: str) 
     Sampling().check()
 
 
+# --- variations
+
+
+def test_variations_go_from_the_latent_itself_to_samples_that_do_not_depend_on_it() -> None:
+    prior, noise, z = prior_of((3, 2, 2)), normal(4, 12), normal(12, seed=1)
+    prior.scale(torch.tensor([1.0, 0.0, -2.0]), torch.tensor([2.0, 1.0, 0.5]))
+    drawn = prior(None).with_sampling(steps=10)
+    with torch.no_grad():
+        torch.testing.assert_close(drawn.variations_of(z, 0.0).from_noise(noise), z.expand(4, 12))
+        torch.testing.assert_close(drawn.variations_of(z, 1.0).from_noise(noise), drawn.from_noise(noise))
+        found = drawn.variations_of(z, 0.3).from_noise(noise)
+        start = 0.7 * prior.standardized(z) + 0.3 * noise  # z_t at t = 0.7
+        by_hand = prior.restored(integrate(prior.net, start, 3, start=0.7))
+    torch.testing.assert_close(found, by_hand)
+    with pytest.raises(UserError, match="strength 1.5: expected 0"):
+        drawn.variations_of(z, 1.5)
+
+
 # --- standardization
 
 

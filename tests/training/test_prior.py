@@ -228,6 +228,25 @@ def test_steps_and_guidance_are_refused_where_they_do_nothing(fitted: Path, grid
         vk.load(fitted).generate(1, temperature=0.5)
 
 
+def test_variations_of_an_image_come_from_a_file(done: Path, tmp_path: Path, vaekit: Callable) -> None:
+    run = vk.load(done)
+    photo = run.images().pixels[:1]
+    same = run.generate(3, image=photo, strength=0.0).pixels
+    assert torch.equal(same, run.reconstruct(photo).pixels.expand(3, -1, -1, -1))
+    varied = run.generate(3, image=photo).pixels
+    assert not torch.equal(varied, same) and not torch.equal(varied[0], varied[1])
+    run.reconstruct(photo).figure.save(tmp_path / "photo.png")
+    words = ("generate", done, "--from", tmp_path / "photo.png", "--out", tmp_path / "new.png")
+    assert vaekit(*words, "--strength", "0.3").code == 0
+    answer = vaekit("generate", done, "--strength", "0.3", "--out", tmp_path / "more.png")
+    assert answer.code == 2 and answer.err == "vaekit: --strength 0.3: needs --from, the image to vary\n"
+    with pytest.raises(UserError, match="image: there are 2 images; give one"):
+        run.generate(1, image=run.images().pixels[:2])
+    run.fit_prior("none")
+    answer = vaekit(*words[:-1], tmp_path / "no.png")
+    assert answer.code == 2 and "--from " in answer.err and "only a prior of fit-prior with --kind" in answer.err
+
+
 def test_bounds_do_not_change(fitted: Path, grid: Path) -> None:
     assert vk.load(fitted).evaluate() == vk.load(grid).evaluate()
 

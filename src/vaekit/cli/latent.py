@@ -62,6 +62,13 @@ def generate(
         float | None,
         Parameter(help="How strongly a flow-matching prior follows --condition. Default: 1; more exaggerates it."),
     ] = None,
+    image: Annotated[
+        str | None, Parameter(name="--from", help="Image file. A flow-matching prior draws variations of it.")
+    ] = None,
+    strength: Annotated[
+        float | None,
+        Parameter(help="How far variations go, from 0 (the image itself) to 1 (any image). Default: 0.5."),
+    ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -70,16 +77,16 @@ def generate(
     """Generate new images.
 
     For a given --seed, image number i is the same for every --count. An autoencoder has no prior to sample from; run
-    'vaekit fit-prior' first. A --temperature below 1 makes images more typical and less varied.
+    'vaekit fit-prior' first. A --temperature below 1 makes images more typical and less varied. After 'vaekit fit-prior
+    --kind flow-matching', --from draws variations of an image.
 
     Example: vaekit generate runs/portraits --count 18 --out new.png
     """
-    path, factors = target(out, run, "generate", overwrite=overwrite), parse_numbers(temperature, "temperature")
-    save(
-        loaded(run, device).generate(count, seed, condition, temperature=factors, steps=steps, guidance=guidance),
-        path,
-        json_,
+    path, factors = target(out, run, "generate", image, overwrite=overwrite), parse_numbers(temperature, "temperature")
+    found = loaded(run, device).generate(
+        count, seed, condition, temperature=factors, steps=steps, guidance=guidance, image=image, strength=strength
     )
+    save(found, path, json_)
 
 
 def reconstruct(

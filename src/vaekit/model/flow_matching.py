@@ -149,12 +149,20 @@ class FlowMatchingPrior(Prior):
 
 
 class Drawn(LatentDistribution):
-    """What the field makes of noise: a distribution over ``[L]`` without a density."""
+    """What the field makes of noise, or of a latent with some noise: a distribution over ``[L]`` without a density."""
 
     has_density = False
 
-    def __init__(self, prior: FlowMatchingPrior, condition: Tensor | None, sampling: Sampling) -> None:
+    def __init__(
+        self,
+        prior: FlowMatchingPrior,
+        condition: Tensor | None,
+        sampling: Sampling,
+        origin: Tensor | None = None,
+        strength: float = 1.0,
+    ) -> None:
         self.prior, self.condition, self.sampling = prior, condition, sampling
+        self.origin, self.strength = origin, strength
 
     @property
     def mean(self) -> Tensor:
@@ -162,9 +170,12 @@ class Drawn(LatentDistribution):
         return self.from_noise(self.prior.mean.new_zeros(1, self.prior.cells * len(self.prior.mean)))[0]
 
     def from_noise(self, noise: Tensor) -> Tensor:
-        flat = noise.reshape(-1, noise.shape[-1])
+        z, start = noise.reshape(-1, noise.shape[-1]), 1 - self.strength
+        if self.origin is not None:
+            z = self.strength * z + start * self.prior.standardized(self.origin)
         field = self.prior.field(self.condition, self.sampling.guidance)
-        z = integrate(field, flat, self.sampling.steps, solver=self.sampling.solver)
+        steps = max(1, round(self.strength * self.sampling.steps))
+        z = integrate(field, z, steps, start, solver=self.sampling.solver)
         return self.prior.restored(z).reshape(noise.shape)
 
     @property
@@ -181,7 +192,17 @@ class Drawn(LatentDistribution):
             guidance=before.guidance if guidance is None else guidance,
         )
         sampling.check()
-        return Drawn(self.prior, self.condition, sampling)
+        return Drawn(self.prior, self.condition, sampling, self.origin, self.strength)
+
+    def variations_of(self, origin: Tensor, strength: float) -> Drawn:
+        """Variations of a latent ``[L]``: noised up to time 1 − ``strength``, and carried back from there.
+
+        This is SDEdit (Meng et al. 2022, Sec. 3) with a flow. At strength 0, all are the latent itself; at 1, they are
+        independent of it.
+        """
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength {strength:g}: expected 0 (the image itself) to 1 (any image)", "strength")
+        return Drawn(self.prior, self.condition, self.sampling, origin, strength)
 
 
 class VelocityStep(Trainable[FlowMatchingPrior]):

@@ -14,10 +14,12 @@ from vaekit.latent.codes import latents_of
 from vaekit.latent.flow_prior import FLOW_MATCHING
 from vaekit.model.conditioning import parse_condition
 from vaekit.model.flow_matching import Drawn, FlowMatchingPrior
-from vaekit.runs.context import RunContext, sheet_of
+from vaekit.runs.context import RunContext, files_of, sheet_of
 from vaekit.runs.result import Result
 
 __all__ = ["decode", "generate"]
+
+_STRENGTH = 0.5  # of variations
 
 
 def generate(
@@ -28,11 +30,13 @@ def generate(
     temperature: float | Sequence[float],
     steps: int | None,
     guidance: float | None,
+    image: Any,
+    strength: float | None,
 ) -> Result:
-    """Draw ``count`` samples from the prior, or from what ``fit_prior`` fitted."""
+    """Draw ``count`` samples from the prior, or from what ``fit_prior`` fitted, or variations of an image."""
     run.needs("generate")
     known = _condition_of(run, condition)
-    source = _source(run, known, steps, guidance)
+    source = _source(run, known, steps, guidance, image, strength)
     pixels = ops.generate(run.model, count, seed, run.recipe.name, known, temperature, source)
     fitted = run.model.fitted_prior is not None
     if not fitted:
@@ -67,22 +71,38 @@ def _condition_of(run: RunContext, condition: Mapping[str, Any] | Sequence[str])
     return parse_condition(conditions, condition)
 
 
-def _source(run: RunContext, condition: Tensor | None, steps: int | None, guidance: float | None) -> Drawn | None:
-    """Return what a velocity field is to draw; None for another prior, which has neither steps nor guidance."""
+def _source(
+    run: RunContext,
+    condition: Tensor | None,
+    steps: int | None,
+    guidance: float | None,
+    image: Any,
+    strength: float | None,
+) -> Drawn | None:
+    """Return what a velocity field is to draw; None for another prior, which takes none of these arguments."""
     fitted = run.model.fitted_prior
-    given = {"steps": steps, "guidance": guidance}
+    given = {"steps": steps, "guidance": guidance, "image": image, "strength": strength}
     if not isinstance(fitted, FlowMatchingPrior):
         for name, value in given.items():
             if value is not None:
+                shown = value if isinstance(value, int | float | str) else None
                 raise UserError(
-                    f"{argument(name, value)}: only a prior of fit-prior with {argument('kind', FLOW_MATCHING)} has "
-                    f"{name}; leave it out",
+                    f"{argument(name, shown)}: only a prior of fit-prior with {argument('kind', FLOW_MATCHING)} takes "
+                    "it; leave it out, or fit such a prior",
                     name,
                 )
         return None
+    if strength is not None and image is None:
+        raise UserError(f"{argument('strength', strength)}: needs {argument('image')}, the image to vary", "strength")
     if guidance is not None and condition is None:
         raise UserError(
             f"{argument('guidance', guidance)}: needs {argument('condition')}, which it follows", "guidance"
         )
     drawn: Drawn = fitted(None, condition)
-    return drawn.with_sampling(steps, guidance)
+    drawn = drawn.with_sampling(steps, guidance)
+    if image is None:
+        return drawn
+    latents = run.encode(files_of(image))
+    if len(latents) != 1:
+        raise UserError(f"image: there are {len(latents):,} images; give one, whose variations are drawn", "image")
+    return drawn.variations_of(latents[0].to(run.model.device), _STRENGTH if strength is None else strength)
