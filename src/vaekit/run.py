@@ -666,18 +666,19 @@ class Run:
             images: Flow matching: latents seen in training, counting repeats. By default 200,000.
             budget: Flow matching: wall time in place of ``images``, such as ``"15m"``.
             width: Flow matching: width of the network. By default 64 channels for grids, 256 units for vectors.
-            depth: Flow matching: blocks on each grid. By default 2.
+            depth: Flow matching: blocks on each grid; for vectors, half the number of blocks. By default 2.
             batch_size: Flow matching: latents per step. By default 64.
             learning_rate: Flow matching: peak learning rate. By default 0.001.
             quiet: Flow matching: whether to show no progress.
 
         Returns:
             The log density of held-out latents under it, and under a single normal (:mod:`vaekit.latent.fit_prior`).
-            Of flow matching, the squared error of the velocity of held-out latents per dimension, and that of the best
-            field for latents that are standard normal.
+            For flow matching: the squared error of the velocity of held-out latents per dimension, and the lowest error
+            possible if the latents were standard normal noise.
 
         Raises:
-            UserError: If the kind does not suit the latent or an argument the kind, or the run is being written.
+            UserError: If the kind does not fit the latent, an option does not belong to the kind, or another process
+                writes to the run.
         """
         kind = kind or ("mixture" if self.model.latent == "vector" else FLOW_MATCHING)
         options = FlowOptions(

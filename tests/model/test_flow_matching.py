@@ -20,7 +20,6 @@ from vaekit.model.flow_matching import (
     velocity_error,
 )
 from vaekit.model.inference import Batch
-from vaekit.model.nets.velocity import default_width
 from vaekit.system.rng import NOISE, stream
 from vaekit.training.trainer import Trainer
 from vaekit.training.values import TrainingValues
@@ -32,11 +31,11 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def prior_of(shape: LatentShape, condition_size: int = 0, seed: int = 0) -> FlowMatchingPrior:
+def prior_of(shape: LatentShape, condition_size: int = 0, width: int = 16) -> FlowMatchingPrior:
     """Return a prior whose last layer is not zero, so that its field is a function of everything."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        prior = FlowMatchingPrior(shape, 16, 1, condition_size)
+        torch.manual_seed(0)
+        prior = FlowMatchingPrior(shape, width, 1, condition_size)
         for parameter in prior.parameters():
             if not parameter.any():
                 nn.init.normal_(parameter, std=0.2)
@@ -127,9 +126,10 @@ def test_a_learned_field_draws_the_mean_and_the_covariance_of_a_gaussian() -> No
     torch.testing.assert_close(torch.cov(z.mT), covariance, rtol=0, atol=0.12)
 
 
+@pytest.mark.parametrize("width", [16, 50, 65])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_weight_of_a_field_is_used_and_its_sizes_fit(shape: LatentShape) -> None:
-    prior = prior_of(shape, 3)
+def test_every_weight_of_a_field_is_used_and_its_sizes_fit(shape: LatentShape, width: int) -> None:
+    prior = prior_of(shape, 3, width=width)
     errors = velocity_error(prior, normal(4, size_of(shape)), normal(4, size_of(shape) + 1), normal(4, 3))
     assert errors.shape == (4,)
     errors.sum().backward()
@@ -254,7 +254,3 @@ def test_its_moments_are_those_that_it_was_scaled_to_and_it_has_no_density() -> 
     assert not prior(None).has_density
     with torch.no_grad():
         torch.testing.assert_close(prior(None).mean, moments.mean)  # it has learned nothing
-
-
-def test_the_width_depends_on_the_kind_of_latent() -> None:
-    assert default_width((8,)) > default_width((8, 4, 4))

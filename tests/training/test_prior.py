@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,15 @@ import pytest
 import torch
 
 import vaekit as vk
+from vaekit.config.table import get
 from vaekit.errors import Interrupted, UserError
-from vaekit.latent.flow_prior import load_flow, read_flow_config
+from vaekit.latent.flow_prior import FlowConfig, load_flow, new_flow, read_flow_config
+from vaekit.model.conditioning import possible_conditions, size_of
+from vaekit.model.factory import build_model, resolve
 from vaekit.runs.folder import read_metrics
 from vaekit.system.files import load_tensors, save_tensors
 from vaekit.training.latent_batches import LatentBatches, Latents, encoded
-from vaekit.training.prior import _Keeper
+from vaekit.training.prior import _PriorRecorder
 
 SMALL: dict[str, Any] = {"images": 400, "width": 8, "depth": 1, "batch_size": 32, "quiet": True}
 
@@ -48,7 +53,7 @@ def run(grid: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def done(fitted: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(fitted, tmp_path / "run"))
+    return Path(shutil.copytree(fitted, tmp_path / "done"))
 
 
 def files_of(run: Path) -> dict[str, bytes]:
@@ -72,7 +77,7 @@ def test_a_prior_is_fitted_stored_and_drawn_from(fitted: Path) -> None:
 def test_the_facts_name_what_it_was_fitted_to(run: Path) -> None:
     opened = vk.load(run)
     facts = opened.fit_prior(**SMALL)
-    train = int((opened.images("train").pixels >= 0).all((1, 2, 3)).sum())
+    train = len(opened.images("train"))
     assert facts["latents"] == 2 * train  # and those of mirrored images, because the run was trained on these, too
     assert facts["trained_on"] == 400 and facts["held_out"] == len(opened.images("val"))
     assert facts["held_out_from"] == "val" and "glasses" in facts["conditions"]
@@ -91,15 +96,15 @@ def test_an_interrupted_fit_ends_with_the_same_bytes(
     run: Path, fitted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for at in (64, 224):
-        log = _Keeper.log
+        log = _PriorRecorder.log
 
-        def interrupted(keeper: _Keeper, *numbers: Any, at: int = at, log: Callable = log) -> None:
-            log(keeper, *numbers)
-            if keeper.trainer.images >= at:
+        def interrupted(recorder: _PriorRecorder, *numbers: Any, at: int = at, log: Callable = log) -> None:
+            log(recorder, *numbers)
+            if recorder.trainer.images >= at:
                 os.kill(os.getpid(), signal.SIGINT)
 
         with monkeypatch.context() as patched, pytest.raises(Interrupted):
-            patched.setattr(_Keeper, "log", interrupted)
+            patched.setattr(_PriorRecorder, "log", interrupted)
             vk.load(run).fit_prior(**SMALL)
     capsys.readouterr()
     assert vk.load(run).generate(2).pixels.shape == (2, 3, 16, 16)  # of what was fitted so far
@@ -156,7 +161,7 @@ def test_a_finished_prior_is_not_trained_again(done: Path) -> None:
     [
         ({"images": 500}, "images=500: .*/prior contains a prior with images=400; leave it out to resume, or remove"),
         ({"seed": 2}, "seed=2: .*contains a prior with seed=0"),
-        ({"budget": "10s"}, "budget=10.0: .*contains a prior with no budget"),
+        ({"budget": "10s"}, "budget=10s: .*contains a prior with no budget"),
         ({"width": 32}, "width=32: .*contains a prior with width=8"),
     ],
 )
@@ -170,9 +175,13 @@ def test_other_values_than_those_of_the_prior_are_refused(done: Path, given: dic
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"images": 0}, "images=0: expected at least 1"),
+        ({"images": 0}, "images=0: expected a number from 1"),
+        ({"width": 5000}, "width=5000: expected a number from 8 to 4,096"),
+        ({"depth": 40}, "depth=40: expected a number from 1 to 32"),
+        ({"seed": -1}, "seed=-1: expected a number from 0"),
+        ({"batch_size": 0}, "batch_size=0: expected"),
         ({"images": 10, "budget": "1m"}, "images and budget exclude each other"),
-        ({"width": 4}, "width=4: expected at least 8"),
+        ({"width": 4}, "width=4: expected a number from 8"),
         ({"learning_rate": -1.0}, "learning_rate=-1.0: expected"),
         ({"kind": "mixture"}, "kind=mixture: the latent of recipe 'grid-vae' is a grid, and only kind=flow-matching"),
         ({"kind": "mixture", "width": 8}, "width=8: only kind=flow-matching takes it"),
@@ -218,7 +227,7 @@ def test_a_mixture_does_not_replace_it_and_it_replaces_a_mixture(tmp_path: Path)
 def test_steps_and_guidance_are_refused_where_they_do_nothing(fitted: Path, grid: Path) -> None:
     with pytest.raises(UserError, match="guidance=2.0: needs condition"):
         vk.load(fitted).generate(1, guidance=2.0)
-    with pytest.raises(UserError, match="steps=5: only a prior of fit-prior with kind=flow-matching has steps"):
+    with pytest.raises(UserError, match="steps=5: only a prior of fit-prior with kind=flow-matching takes it"):
         vk.load(grid).generate(1, steps=5)
     with pytest.raises(UserError, match="is not conditional; .*fit-prior"):
         vk.load(grid).generate(1, condition={"glasses": 1})
@@ -249,6 +258,86 @@ def test_variations_of_an_image_come_from_a_file(done: Path, tmp_path: Path, vae
 
 def test_bounds_do_not_change(fitted: Path, grid: Path) -> None:
     assert vk.load(fitted).evaluate() == vk.load(grid).evaluate()
+
+
+def test_a_batch_may_be_larger_than_the_data_and_the_same_call_resumes(run: Path) -> None:
+    given = SMALL | {"batch_size": 1000}
+    assert vk.load(run).fit_prior(**given)["trained_on"] == 400
+    assert vk.load(run).fit_prior(**given)["trained_on"] == 400
+
+
+def test_a_budget_is_measured_once(run: Path) -> None:
+    facts = vk.load(run).fit_prior(**{**SMALL, "images": None, "budget": "5s"})
+    assert facts["trained_on"] > 0 and read_flow_config(run).budget_seconds == 5
+    assert vk.load(run).fit_prior(budget="5s", quiet=True)["trained_on"] == facts["trained_on"]
+
+
+def test_attributes_that_do_not_vary_are_no_conditions(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8), dtype=np.uint8)
+    images = vk.open_images(pixels)
+    images = replace(images, attributes={"same": np.ones(40), "name": np.array([str(i) for i in range(40)])})
+    assert possible_conditions(images, np.ones(40, bool)) == ()
+
+
+def test_a_dimension_in_which_latents_are_equal_stays_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model(resolve(get("ae"), (1, 8, 8), 100), (1, 8, 8))
+    flow = FlowConfig(
+        weights="", width=8, depth=1, conditions=(), latents=9, total_images=9, batch_size=3, learning_rate=0.1, seed=0,
+        flip=False, precision="fp32",
+    )  # fmt: skip
+    prior, latents = new_flow(model, flow), Latents(torch.ones(9, 16), torch.zeros(9, 16), None)
+    prior.scale(*latents.moments(prior))
+    assert bool(latents.standardized(prior).mean.isfinite().all())
+    assert bool(prior(None).from_noise(torch.randn(2, model.latent_dim)).isfinite().all())
+    monkeypatch.setattr("vaekit.latent.flow_prior.physical_bytes", lambda: 1 << 30)
+    with pytest.raises(
+        UserError, match="width 4096 and depth 32 needs .* and this machine has .*; give a smaller width"
+    ):
+        new_flow(model, replace(flow, width=4096, depth=32))
+
+
+def test_a_fit_that_fails_before_its_first_state_leaves_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("vaekit.model.flow_matching.VelocityStep.forward", failing)
+    with pytest.raises(MemoryError):
+        vk.load(run).fit_prior(**SMALL)
+    assert not (run / "prior").exists()
+
+
+def test_files_of_the_user_in_its_folder_are_kept(run: Path, done: Path) -> None:
+    for folder, call in ((run, SMALL), (done, {"kind": "none"})):
+        (folder / "prior").mkdir(exist_ok=True)
+        (folder / "prior" / "mine.png").write_bytes(b"mine")
+        with pytest.raises(UserError, match="contains files that are not of a prior, such as mine.png"):
+            vk.load(folder).fit_prior(**call)
+        assert (folder / "prior" / "mine.png").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(find_spec("onnx") is None, reason="needs the extra export")
+def test_an_export_says_that_it_draws_from_the_prior_of_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = vk.train("digits", "vae", tmp_path / "run", images=64, settings={"net": "mlp"}, quiet=True)
+    run.fit_prior("flow-matching", **SMALL)
+    run.export(tmp_path / "out")
+    assert "a flow-matching prior cannot be exported; the export samples from the prior of" in capsys.readouterr().err
+    assert run.model.fitted_prior is not None
+
+
+def test_inpainting_uses_the_prior_of_the_training(done: Path, grid: Path) -> None:
+    photo = np.random.default_rng(0).random((1, 3, 16, 16)).astype(np.float32)
+    hidden = np.zeros((1, 1, 16, 16), bool)
+    hidden[..., :6, :6] = True
+    for run in (done, grid):
+        (run / "latents.safetensors").rename(run / "aside")
+    try:
+        one, two = (vk.load(run).inpaint(photo, hidden) for run in (done, grid))
+    finally:
+        for run in (done, grid):
+            (run / "aside").rename(run / "latents.safetensors")
+    assert torch.equal(torch.as_tensor(one), torch.as_tensor(two))
 
 
 # --- a damaged or hostile folder
@@ -291,7 +380,7 @@ def _with_tensor(path: Path, name: str, value: torch.Tensor) -> None:
 def test_a_state_of_another_configuration_is_not_resumed(done: Path) -> None:
     path = done / "prior" / "config.json"
     path.write_text(path.read_text().replace('"learning_rate": 0.001', '"learning_rate": 0.002'))
-    with pytest.raises(UserError, match=r"no state in .*/prior can be read"):
+    with pytest.raises(UserError, match=r"no state in .*/prior can be read; remove the prior with kind=none"):
         vk.load(done).fit_prior(quiet=True)
 
 
@@ -314,25 +403,34 @@ def latents_of(count: int = 20) -> Latents:
 
 
 def test_batches_follow_from_the_position_and_cover_each_epoch(fitted: Path) -> None:
-    config = vk.load(fitted).model.fitted_prior.conditions
-    flow = read_flow_config(fitted)
-    latents = latents_of()
-    latents = Latents(latents.mean, latents.std, torch.ones(20, sum(len(c.values) + 1 or 2 for c in config)))
-    one, two = (LatentBatches(_with(flow, batch_size=8), latents, torch.device("cpu")) for _ in range(2))
+    flow = replace(read_flow_config(fitted), batch_size=8)
+    size = size_of(flow.conditions)
+    latents = Latents(latents_of().mean, latents_of().std, torch.ones(20, size))
+    one, two = (LatentBatches(flow, latents, torch.device("cpu")) for _ in range(2))
     seen = torch.cat([one.index_at(images) for images in (20, 28, 36)])
     assert sorted(seen.tolist()) == list(range(20)) and len(one.index_at(36)) == 4
+    assert torch.equal(two.index_at(28), one.index_at(28)), "whatever was asked before"
+    (batch, noise), (again, same) = (each.batch(one.index_at(28), 28, 3) for each in (one, two))
+    assert torch.equal(batch.x, again.x) and torch.equal(noise, same)
+    assert torch.equal(batch.condition, again.condition)
 
 
-def _with(config: Any, **changes: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(config, conditions=(), **changes)
+def test_conditions_are_hidden_at_random_all_together_and_each(fitted: Path) -> None:
+    flow = replace(read_flow_config(fitted), batch_size=4000, total_images=10**6)
+    latents = Latents(torch.zeros(4000, 2), torch.zeros(4000, 2), torch.ones(4000, size_of(flow.conditions)))
+    batch, _ = LatentBatches(flow, latents, torch.device("cpu")).batch(torch.arange(4000), 0, 0)
+    assert batch.condition is not None
+    kept = batch.condition
+    assert float((kept.sum(1) == 0).float().mean()) == pytest.approx(0.1, abs=0.02)
+    assert float(kept[:, -1].mean()) == pytest.approx(0.9 * 0.9, abs=0.02)
 
 
 def test_a_latent_is_a_sample_of_its_posterior_and_the_noise_is_another(fitted: Path) -> None:
     latents = Latents(*(each.repeat(300, 1) for each in (latents_of().mean, latents_of().std)), None)
     batches = LatentBatches(
-        _with(read_flow_config(fitted), batch_size=6000, total_images=10**6), latents, torch.device("cpu")
+        replace(read_flow_config(fitted), conditions=(), batch_size=6000, total_images=10**6),
+        latents,
+        torch.device("cpu"),
     )
     index = batches.index_at(0)
     batch, noise = batches.batch(index, 0, 0)

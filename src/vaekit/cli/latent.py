@@ -60,7 +60,9 @@ def generate(
     steps: Annotated[int | None, Parameter(help="Steps of a flow-matching prior. Default: 20.")] = None,
     guidance: Annotated[
         float | None,
-        Parameter(help="How strongly a flow-matching prior follows --condition. Default: 1; more exaggerates it."),
+        Parameter(
+            help="How strongly a flow-matching prior follows --condition. Values above 1 exaggerate it. Default: 1."
+        ),
     ] = None,
     image: Annotated[
         str | None, Parameter(name="--from", help="Image file. A flow-matching prior draws variations of it.")

@@ -197,8 +197,10 @@ def fit_prior(
         int | None, Parameter(help="Flow matching: latents to train on, counting repeats. Default: 200,000.")
     ] = None,
     budget: Annotated[str | None, Parameter(help="Flow matching: wall time instead of --images, such as 15m.")] = None,
-    width: Annotated[int | None, Parameter(help="Flow matching: width of the network.")] = None,
-    depth: Annotated[int | None, Parameter(help="Flow matching: blocks of the network on each grid.")] = None,
+    width: Annotated[
+        int | None, Parameter(help="Flow matching: width of the network. Default: 64 for grids, 256 for vectors.")
+    ] = None,
+    depth: Annotated[int | None, Parameter(help="Flow matching: depth of the network. Default: 2.")] = None,
     batch_size: Annotated[int | None, Parameter(help="Flow matching: latents per step. Default: 64.")] = None,
     learning_rate: Annotated[float | None, Parameter(help="Flow matching: peak learning rate. Default: 0.001.")] = None,
     seed: Annotated[int | None, Parameter(help="Random seed. Default: 0.", validator=SEED)] = None,
@@ -215,8 +217,8 @@ def fit_prior(
 
     With --kind flow-matching, the command trains a network that turns noise into latents, for a latent vector or a
     latent grid. Labels and attributes of the images become conditions of 'vaekit generate'. Run the same command again
-    to resume an interrupted training. The command prints the error of the network on held-out latents, and the error
-    of the best network for latents without structure; lower is better.
+    to resume an interrupted training. The command prints the error of the network on held-out latents, and the lowest
+    error possible if the latents were standard normal noise; lower is better.
 
     Example: vaekit fit-prior runs/photos --kind flow-matching --budget 15m
     """

@@ -174,7 +174,7 @@ _ROWS = [
         latent="grid",
         net="grid",
         posterior="grid-normal",
-        **_BOUND,
+        **{**_BOUND, "learning_rate": 2e-3, "clip_norm": 30.0},
     ),
     Recipe(
         "vq-vae",

@@ -5,8 +5,9 @@
 
 The third kind, flow-matching, is a training of its own (:mod:`vaekit.latent.flow_prior`), and has no density.
 
-It makes samples of an autoencoder meaningful, and improves those of a model whose latents do not match its prior. The
-model does not change: bounds refer to the prior that it was trained with. A tenth of the latents is held out.
+A fitted prior makes samples of an autoencoder meaningful, and improves those of a model whose latents do not match its
+prior. The model does not change: bounds refer to the prior that it was trained with. A tenth of the latents is held
+out.
 """
 
 from __future__ import annotations
@@ -161,6 +162,7 @@ def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | N
         try:
             flow, lack = load_flow(folder, model)
         except UserError as error:
+            again = again.replace("fit-prior,", f"fit-prior and {argument('kind', FLOW_MATCHING)},")
             return None, f"the fitted prior is not used: {error.text.partition(';')[0]}; {again}"
         return flow.to(model.device), lack
     if not path.exists():

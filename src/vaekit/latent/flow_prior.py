@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,10 +24,13 @@ from vaekit.errors import UserError, argument, counted
 from vaekit.model.conditioning import size_of
 from vaekit.model.flow_matching import FlowMatchingPrior
 from vaekit.model.latent_model import LatentModel
-from vaekit.system.files import atomic_write_text, file_digest, load_tensors, readable, save_tensors
-from vaekit.system.regular_files import odd_kind, read_plain
+from vaekit.system.drafts import clear_drafts
+from vaekit.system.files import atomic_write_text, disk_errors, file_digest, load_tensors, readable, save_tensors
+from vaekit.system.memory import physical_bytes
+from vaekit.system.number_text import size_text
+from vaekit.system.regular_files import is_plain_folder, odd_kind, read_plain
 from vaekit.system.schema import COUNT, POSITIVE, Choice, Range, parse, record
-from vaekit.system.tensor_layouts import fault, layouts_of
+from vaekit.system.tensor_layouts import Layout, fault, layouts_of
 
 __all__ = [
     "FLOW_MATCHING",
@@ -46,8 +49,17 @@ __all__ = [
 
 FLOW_MATCHING = "flow-matching"
 _CONFIG, _WEIGHTS = "config.json", "weights.safetensors"
+_FILES = (
+    _CONFIG,
+    _WEIGHTS,
+    "metrics.jsonl",
+    "state.safetensors",
+    "state-previous.safetensors",
+    "state-next.safetensors",
+)
 _MOST_BYTES = 1 << 26
-_DAMAGED = "the prior is damaged"
+_BYTES_PER_WEIGHT = 20  # weight, gradient, two moments and the average
+_REMEDY = f"remove the prior with fit-prior and {argument('kind', 'none')}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,24 +98,35 @@ def has_flow(run: Path) -> bool:
 
 
 def forget_flow(run: Path) -> bool:
-    """Delete the prior of a run, also one that is not finished; return whether there was one."""
+    """Delete the prior of a run, also one that is not finished; return whether there was one.
+
+    Raises:
+        UserError: If its folder contains other files, which are kept.
+    """
     folder = flow_folder(run)
     if not os.path.lexists(folder):
         return False
-    if folder.is_symlink() or not folder.is_dir():
+    if not is_plain_folder(folder):
         raise UserError(f"{folder} is not a folder; remove it first")
-    shutil.rmtree(folder)
+    clear_drafts(folder)
+    others = sorted(path.name for path in folder.iterdir() if path.name not in _FILES)
+    if others:
+        raise UserError(f"{folder} contains files that are not of a prior, such as {others[0]}; move them first")
+    with disk_errors(folder):
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
     return True
 
 
 def read_flow_config(run: Path) -> FlowConfig:
     """Read the configuration of the prior; raises :class:`UserError` if it is damaged."""
     path = flow_folder(run) / _CONFIG
-    if path.parent.is_symlink() or odd_kind(path):
+    if not is_plain_folder(path.parent) or odd_kind(path):
         raise UserError(f"{path} is not a regular file in a folder of the run")
     with readable(path):
         text = read_plain(path, _MOST_BYTES)
-    return record(FlowConfig, parse(text, str(path), _DAMAGED), str(path), remedy=_DAMAGED)
+    return record(FlowConfig, parse(text, str(path), _REMEDY), str(path), remedy=_REMEDY)
 
 
 def write_flow_config(run: Path, config: FlowConfig) -> None:
@@ -112,7 +135,17 @@ def write_flow_config(run: Path, config: FlowConfig) -> None:
 
 
 def new_flow(model: LatentModel, config: FlowConfig) -> FlowMatchingPrior:
-    """The field of a configuration with its initial weights; the global random generator does not advance."""
+    """The field of a configuration with its initial weights; the global random generator does not advance.
+
+    Raises:
+        UserError: If the latent is neither a vector nor a grid, or the network does not fit into memory.
+    """
+    needed, memory = _BYTES_PER_WEIGHT * sum(map(_numel, _layouts(model, config).values())), physical_bytes()
+    if memory is not None and needed > memory:
+        raise UserError(
+            f"a prior of width {config.width} and depth {config.depth} needs {size_text(needed)} of memory, and this "
+            f"machine has {size_text(memory)}; give a smaller {argument('width')} or {argument('depth')}"
+        )
     shape = model.latent_shapes[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -147,11 +180,11 @@ def load_flow(run: Path, model: LatentModel) -> tuple[FlowMatchingPrior, str | N
     if not os.path.lexists(path):
         raise UserError(f"{path} is missing: its training was interrupted early, or the file was deleted")
     tensors, plain = load_tensors(path)
-    facts = record(_Facts, plain, str(path), remedy=_DAMAGED)
-    with torch.device("meta"):  # shapes only
-        expected = layouts_of(FlowMatchingPrior(model.latent_shapes[0], *_sizes(config)))
-    if wrong := fault(tensors, expected) or _bad_scale(tensors):
+    facts = record(_Facts, plain, str(path), remedy=_REMEDY)
+    if wrong := fault(tensors, _layouts(model, config)) or _bad_scale(tensors):
         raise UserError(f"{path} is damaged: {wrong}")
+    if facts.weights != config.weights:
+        raise UserError(f"{path} belongs to another prior than config.json beside it")
     prior = new_flow(model, config)
     prior.load_state_dict(tensors)
     return prior.eval().requires_grad_(False), _unfinished(run, facts.images, config.total_images)
@@ -169,6 +202,18 @@ def _unfinished(run: Path, images: int, total: int) -> str | None:
 def flow_digest(run: Path) -> str | None:
     """Return the SHA-256 of the weights of the prior, or None if there are none."""
     return file_digest(flow_folder(run) / _WEIGHTS)
+
+
+def _layouts(model: LatentModel, config: FlowConfig) -> dict[str, Layout]:
+    """The tensors of a prior, from shapes only."""
+    if model.latent not in FlowMatchingPrior.latents:
+        raise UserError(f"a {FLOW_MATCHING} prior needs a latent vector or a latent grid")
+    with torch.device("meta"):
+        return layouts_of(FlowMatchingPrior(model.latent_shapes[0], *_sizes(config)))
+
+
+def _numel(layout: Layout) -> int:
+    return math.prod(layout.shape)
 
 
 def _sizes(config: FlowConfig) -> tuple[int, int, int]:

@@ -117,7 +117,10 @@ def _from_file(text: str, height: int, width: int) -> Tensor:
     except Exception as error:  # PIL raises many kinds of errors for files that are not images
         raise UserError(f"mask {text!r} cannot be read: {reason(error)}; {_FORMS}", "mask") from error
     if tuple(size) != (height, width):
-        note_once(f"mask {text!r} has {size[0]}x{size[1]} pixels and is resized to the {height}x{width} of the images")
+        note_once(
+            f"mask {text!r} has {size[0]}x{size[1]} pixels, and is cropped and resized to the {height}x{width} of the "
+            "images"
+        )
     mask = torch.from_numpy(gray >= 128)
     if not mask.any() or mask.all():
         problem = "all white, so it hides the whole image" if mask.any() else "all black, so it hides nothing"

@@ -91,14 +91,21 @@ def encode(
 
 
 def posteriors(
-    model: LatentModel, pixels: Tensor | Selection, batch_size: int = 128, team: Team = ALONE
+    model: LatentModel,
+    pixels: Tensor | Selection,
+    batch_size: int = 128,
+    team: Team = ALONE,
+    mirrored: bool = False,
 ) -> Iterator[tuple[slice, LatentDistribution]]:
-    """Yield this process's batches of images, uint8 ``[N, C, H, W]``: their rows, and the posterior of each."""
+    """Yield this process's batches of images, uint8 ``[N, C, H, W]``: their rows, and the posterior of each.
+
+    With ``mirrored``, the posteriors are those of the images with left and right exchanged.
+    """
     model.check_eval_mode()
     batch_size = model.at_once(batch_size)
     for start in range(team.rank * batch_size, len(pixels), team.size * batch_size):
         chunk = to_float(pixels[start : start + batch_size].to(model.device))
-        yield slice(start, start + len(chunk)), model.encode(chunk)
+        yield slice(start, start + len(chunk)), model.encode(chunk.flip(-1) if mirrored else chunk)
 
 
 @torch.inference_mode()

@@ -19,7 +19,17 @@ from vaekit.config.run_config import Condition
 from vaekit.data import Images, Selection
 from vaekit.errors import UserError, nearest, storable
 
-__all__ = ["parse_condition", "conditions_of", "hidden_parts", "known_in", "matrix", "places", "selected", "size_of"]
+__all__ = [
+    "conditions_of",
+    "hidden_parts",
+    "known_in",
+    "matrix",
+    "parse_condition",
+    "places",
+    "possible_conditions",
+    "selected",
+    "size_of",
+]
 
 _Column = Sequence[str | float]  # values of a part, by image
 
@@ -30,14 +40,22 @@ _HIDE_ALL, _HIDE_EACH = 0.1, 0.1  # probabilities
 
 
 def conditions_of(images: Images, rows: np.ndarray) -> tuple[Condition, ...]:
+    """Return the :func:`possible_conditions`; raises :class:`UserError` if there are none."""
+    found = possible_conditions(images, rows)
+    if not found:
+        raise UserError(
+            f"{images.source}: these images have no labels (class subfolders) and no attributes that vary (columns of "
+            "metadata.csv), and a conditional recipe needs either; train another recipe, such as vae"
+        )
+    return found
+
+
+def possible_conditions(images: Images, rows: np.ndarray) -> tuple[Condition, ...]:
     """Return what a model can be conditioned on: the class, and the attributes that vary over the training images.
 
     Args:
         images: All images.
         rows: Which of them are for training, bool ``[N]``.
-
-    Raises:
-        UserError: There are no labels, and no attributes that vary.
     """
     found = [Condition(LABEL, tuple(images.classes))] if images.labels is not None and len(images.classes) > 1 else []
     for name, column in images.attributes.items():
@@ -52,11 +70,6 @@ def conditions_of(images: Images, rows: np.ndarray) -> tuple[Condition, ...]:
             values = tuple(np.unique(known[known.astype(str) != ""].astype(str)).tolist())  # "": missing
             if 1 < len(values) <= min(_MOST_VALUES, len(known) // 2):
                 found.append(Condition(name, values))
-    if not found:
-        raise UserError(
-            f"{images.source}: these images have no labels (class subfolders) and no attributes that vary (columns of "
-            "metadata.csv), and a conditional recipe needs either; train another recipe, such as vae"
-        )
     return tuple(found)
 
 

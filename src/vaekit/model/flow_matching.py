@@ -29,8 +29,8 @@ from vaekit.model.nets.velocity import velocity_of
 from vaekit.model.trainable import Trainable
 
 __all__ = [
-    "SOLVERS",
     "FlowMatchingPrior",
+    "FlowSamples",
     "Sampling",
     "VelocityStep",
     "channel_moments",
@@ -39,8 +39,8 @@ __all__ = [
     "velocity_error",
 ]
 
-SOLVERS = ("heun", "euler")
 _MOST_STEPS = 1000
+_LEAST_SPREAD = 1e-6  # standard deviation of a dimension in which the latents are equal
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ class Sampling:
 
     steps: int = 20  #: of the solver
     guidance: float = 1.0  #: weight w of the condition: 0 ignores it, 1 is the learned field, more exaggerates it
-    solver: str = "heun"
 
     def check(self) -> None:
         """Raise :class:`UserError` for values out of range."""
@@ -101,7 +100,6 @@ class FlowMatchingPrior(Prior):
         super().__init__()
         self.net = velocity_of(shape, width, depth, condition_size)
         self.shape, self.condition_size = shape, condition_size
-        self.sampling = Sampling()
         self.conditions: tuple[Condition, ...] = ()
         self.register_buffer("mean", torch.zeros(shape[0]))
         self.register_buffer("std", torch.ones(shape[0]))
@@ -109,23 +107,24 @@ class FlowMatchingPrior(Prior):
     def scale(self, mean: Tensor, std: Tensor) -> None:
         """Set mean and standard deviation ``[C]`` of each dimension of a vector, or of each channel of a grid."""
         self.mean.copy_(mean)
-        self.std.copy_(std)
+        self.std.copy_(std.clamp(min=_LEAST_SPREAD))
 
     def standardized(self, z: Tensor) -> Tensor:
-        """Latents ``[..., L]`` → standardized ones, which the field is about."""
-        return (z - self._spread(self.mean)) / self._spread(self.std)
+        """Standardize latents ``[..., L]``; the field works on these."""
+        return (z - self.spread(self.mean)) / self.spread(self.std)
 
     def restored(self, z: Tensor) -> Tensor:
         """The inverse of :meth:`standardized`."""
-        return z * self._spread(self.std) + self._spread(self.mean)
+        return z * self.spread(self.std) + self.spread(self.mean)
 
-    def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> Drawn:
-        return Drawn(self, condition, self.sampling)
+    def forward(self, model: EncodingModel | None = None, condition: Tensor | None = None) -> FlowSamples:
+        return FlowSamples(self, condition, Sampling())
 
     def field(self, condition: Tensor | None, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
-        """The guided velocity of standardized latents, under one condition ``[C]``, or ``[B, C]``."""
+        """The guided velocity of standardized latents, under one condition ``[C]``."""
         if condition is None or guidance == 0:
             return self.net
+        condition = condition.to(self.mean)
         if guidance == 1:
             return lambda z, t: self.net(z, t, condition.expand(len(z), -1))
 
@@ -138,18 +137,21 @@ class FlowMatchingPrior(Prior):
 
         return guided
 
-    def _spread(self, values: Tensor) -> Tensor:
-        """Values ``[C]`` → ``[L]``."""
-        return values.repeat_interleave(self.cells)
+    def spread(self, values: Tensor) -> Tensor:
+        """Repeat a value per channel ``[C]`` for every number of the latent, ``[L]``."""
+        return values.repeat_interleave(self.numbers_per_channel)
 
     @property
-    def cells(self) -> int:
-        """Numbers that share a mean and a standard deviation: the cells of a grid, or 1."""
+    def numbers_per_channel(self) -> int:
+        """The numbers that share a mean and a standard deviation: the cells of a grid, or 1."""
         return 1 if len(self.shape) == 1 else self.shape[1] * self.shape[2]
 
 
-class Drawn(LatentDistribution):
-    """What the field makes of noise, or of a latent with some noise: a distribution over ``[L]`` without a density."""
+class FlowSamples(LatentDistribution):
+    """The distribution of latents ``[L]`` that the field generates from noise, or from a latent with noise.
+
+    It has no density.
+    """
 
     has_density = False
 
@@ -167,7 +169,7 @@ class Drawn(LatentDistribution):
     @property
     def mean(self) -> Tensor:
         """The latent ``[L]`` that zero noise becomes."""
-        return self.from_noise(self.prior.mean.new_zeros(1, self.prior.cells * len(self.prior.mean)))[0]
+        return self.from_noise(self.prior.mean.new_zeros(1, self.prior.numbers_per_channel * len(self.prior.mean)))[0]
 
     def from_noise(self, noise: Tensor) -> Tensor:
         z, start = noise.reshape(-1, noise.shape[-1]), 1 - self.strength
@@ -175,15 +177,15 @@ class Drawn(LatentDistribution):
             z = self.strength * z + start * self.prior.standardized(self.origin)
         field = self.prior.field(self.condition, self.sampling.guidance)
         steps = max(1, round(self.strength * self.sampling.steps))
-        z = integrate(field, z, steps, start, solver=self.sampling.solver)
+        z = integrate(field, z, steps, start)
         return self.prior.restored(z).reshape(noise.shape)
 
     @property
     def moments(self) -> DiagonalNormal:
         """The normal with the means and variances of the latents that the field was fitted to; no covariances."""
-        return DiagonalNormal(self.prior._spread(self.prior.mean), self.prior._spread(self.prior.std).log())
+        return DiagonalNormal(self.prior.spread(self.prior.mean), self.prior.spread(self.prior.std).log())
 
-    def with_sampling(self, steps: int | None = None, guidance: float | None = None) -> Drawn:
+    def with_sampling(self, steps: int | None = None, guidance: float | None = None) -> FlowSamples:
         """The same field, drawn from in another way."""
         before = self.sampling
         sampling = replace(
@@ -192,9 +194,9 @@ class Drawn(LatentDistribution):
             guidance=before.guidance if guidance is None else guidance,
         )
         sampling.check()
-        return Drawn(self.prior, self.condition, sampling, self.origin, self.strength)
+        return FlowSamples(self.prior, self.condition, sampling, self.origin, self.strength)
 
-    def variations_of(self, origin: Tensor, strength: float) -> Drawn:
+    def variations_of(self, origin: Tensor, strength: float) -> FlowSamples:
         """Variations of a latent ``[L]``: noised up to time 1 − ``strength``, and carried back from there.
 
         This is SDEdit (Meng et al. 2022, Sec. 3) with a flow. At strength 0, all are the latent itself; at 1, they are
@@ -202,7 +204,7 @@ class Drawn(LatentDistribution):
         """
         if not 0 <= strength <= 1:
             raise UserError(f"strength {strength:g}: expected 0 (the image itself) to 1 (any image)", "strength")
-        return Drawn(self.prior, self.condition, self.sampling, origin, strength)
+        return FlowSamples(self.prior, self.condition, self.sampling, origin, strength)
 
 
 class VelocityStep(Trainable[FlowMatchingPrior]):
@@ -259,6 +261,10 @@ def channel_moments(mean: Tensor, std: Tensor, shape: LatentShape) -> tuple[Tens
         std: Posterior standard deviations ``[N, L]``.
         shape: Shape of the latent.
     """
-    rows = mean.double().unflatten(1, (shape[0], -1)).movedim(1, 0).flatten(1)
-    noise = std.double().square().unflatten(1, (shape[0], -1)).mean((0, 2))
-    return rows.mean(1), (rows.var(1, correction=0) + noise).sqrt()
+    means, stds = (each.unflatten(1, (shape[0], -1)) for each in (mean, std))
+    found = []
+    for channel in range(shape[0]):  # one at a time, because float64 needs twice the memory
+        rows, noise = means[:, channel].double(), stds[:, channel].double()
+        found.append(torch.stack([rows.mean(), (rows.var(correction=0) + noise.square().mean()).sqrt()]))
+    channels = torch.stack(found)
+    return channels[:, 0], channels[:, 1]

@@ -6,7 +6,6 @@ A latent is drawn from its posterior anew in every epoch, as in the training of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from vaekit.config.run_config import Condition
 from vaekit.data import Images
 from vaekit.latent.flow_prior import FlowConfig
 from vaekit.latent.ops import finite, posteriors
-from vaekit.model.conditioning import conditions_of, hidden_parts, matrix
+from vaekit.model.conditioning import hidden_parts, matrix
 from vaekit.model.distributions.latent import DiagonalNormal
 from vaekit.model.flow_matching import FlowMatchingPrior, channel_moments
 from vaekit.model.inference import Batch
@@ -25,7 +24,7 @@ from vaekit.system.distributed import ALONE, Team
 from vaekit.system.rng import EVALUATION, HIDING, NOISE, stream
 from vaekit.training.schedules import epoch_order
 
-__all__ = ["LatentBatches", "Latents", "conditions_in", "encoded"]
+__all__ = ["LatentBatches", "Latents", "encoded", "fixed_draw"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +40,11 @@ class Latents:
 
     def standardized(self, prior: FlowMatchingPrior) -> Latents:
         """The same in the units of the field."""
-        unit = prior.restored(torch.ones_like(self.mean[:1])) - prior.restored(torch.zeros_like(self.mean[:1]))
-        return Latents(prior.standardized(self.mean), self.std / unit, self.conditions)
+        return Latents(prior.standardized(self.mean), self.std / prior.spread(prior.std), self.conditions)
 
     def moments(self, prior: FlowMatchingPrior) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation per dimension of a vector or per channel of a grid."""
         return channel_moments(self.mean, self.std, prior.shape)
-
-
-def conditions_in(images: Images, rows: np.ndarray) -> tuple[Condition, ...]:
-    """The label and the attributes that vary over the given images, bool ``[N]``; none if there are none."""
-    has_any = (images.labels is not None and len(images.classes) > 1) or bool(images.attributes)
-    return conditions_of(images, rows) if has_any else ()
 
 
 @torch.inference_mode()
@@ -77,16 +69,15 @@ def encoded(
     Raises:
         NotFinite: If a latent is NaN or infinite.
     """
-    chosen = images.selection(rows)
-    views: list[Any] = [chosen, chosen[:].flip(-1)] if flip else [chosen]
-    mean, std = torch.zeros(2, len(views), len(chosen), model.latent_dim)
-    for number, view in enumerate(views):
-        for part, qz in posteriors(model, view, team=team):
-            mean[number, part] = qz.mean.cpu()
-            std[number, part] = qz.log_std.exp().cpu() if isinstance(qz, DiagonalNormal) else 0.0
+    chosen, views = images.selection(rows), 1 + flip
+    mean, std = torch.zeros(2, views, len(chosen), model.latent_dim)
+    for mirrored in range(views):
+        for part, qz in posteriors(model, chosen, team=team, mirrored=bool(mirrored)):
+            mean[mirrored, part] = qz.mean.cpu()
+            std[mirrored, part] = qz.log_std.exp().cpu() if isinstance(qz, DiagonalNormal) else 0.0
     team.sum_(mean)
     team.sum_(std)
-    known = matrix(conditions, images)[torch.from_numpy(rows)].repeat(len(views), 1) if conditions else None
+    known = matrix(conditions, images)[torch.from_numpy(rows)].repeat(views, 1) if conditions else None
     return Latents(finite(mean, "latents").flatten(0, 1), finite(std, "latents").flatten(0, 1), known)
 
 

@@ -18,13 +18,13 @@ from vaekit.training.meters import Clock, Means
 from vaekit.training.stopping import signals
 from vaekit.training.trainer import Trainer
 
-__all__ = ["Keeper", "take_steps"]
+__all__ = ["TrainingRecorder", "take_steps"]
 
 _LOG_LINES_PER_EPOCH = 20
 _FIRST_SAVE_SECONDS = 2.0
 
 
-class Keeper(Protocol):
+class TrainingRecorder(Protocol):
     """What a training writes, and what ends it before its last step.
 
     Every process has one, and only that of the main process writes.
@@ -57,12 +57,14 @@ class Keeper(Protocol):
         """Write the state."""
 
 
-def take_steps(trainer: Trainer[nn.Module], keeper: Keeper, per_epoch: int, out: Path, progress: Progress) -> None:
+def take_steps(
+    trainer: Trainer[nn.Module], recorder: TrainingRecorder, per_epoch: int, out: Path, progress: Progress
+) -> None:
     """Take steps until the end of the training, or until asked to stop.
 
     Args:
         trainer: The trainer.
-        keeper: Writes what is learned.
+        recorder: Writes what is learned.
         per_epoch: Examples in an epoch.
         out: The folder of the training, for messages.
         progress: Receives the progress.
@@ -80,31 +82,31 @@ def take_steps(trainer: Trainer[nn.Module], keeper: Keeper, per_epoch: int, out:
     progress.start(total, trainer.images)
     try:
         with signals() as caught:
-            while trainer.images < total and not is_asked and not keeper.is_exhausted:
-                recent.add(trainer.step(wants_to_stop=bool(caught) or keeper.has_failed))
+            while trainer.images < total and not is_asked and not recorder.is_exhausted:
+                recent.add(trainer.step(wants_to_stop=bool(caught) or recorder.has_failed))
                 is_asked = trainer.someone_wants_to_stop() or (trainer.team.size == 1 and bool(caught))
                 ends_epoch = trainer.images % per_epoch == 0 or trainer.images == total
                 if trainer.steps % log_every == 0 or ends_epoch:
-                    keeper.check()
-                    numbers = keeper.named(recent.means(trainer.team))
+                    recorder.check()
+                    numbers = recorder.named(recent.means(trainer.team))
                     rate = clock.rate(trainer.images)
                     progress.update(trainer.images, rate, numbers)
-                    keeper.log(numbers, rate)
+                    recorder.log(numbers, rate)
                 if ends_epoch:
                     with clock.paused():
-                        keeper.end_epoch()
-                is_asked = is_asked or (trainer.team.size == 1 and keeper.has_failed)
+                        recorder.end_epoch()
+                is_asked = is_asked or (trainer.team.size == 1 and recorder.has_failed)
                 overdue = time.monotonic() - last_save > max(_save_interval(last_save - begun), 20 * save_seconds)
-                is_over = is_asked or trainer.images == total or keeper.is_exhausted
+                is_over = is_asked or trainer.images == total or recorder.is_exhausted
                 if trainer.team.leads and (is_over or overdue):
-                    keeper.check(about_to_save=True)
+                    recorder.check(about_to_save=True)
                     with clock.paused():
                         before = time.monotonic()
-                        keeper.save()
+                        recorder.save()
                         last_save = time.monotonic()
                         save_seconds = last_save - before
-        someone_failed = trainer.team.any(keeper.has_failed)
-        keeper.raise_failure()
+        someone_failed = trainer.team.any(recorder.has_failed)
+        recorder.raise_failure()
         if is_asked or someone_failed:
             raise Interrupted(caught[0] if caught else signal.SIGTERM, out)
     finally:

@@ -126,8 +126,8 @@ _MATCH_PRIOR = {
 _TEXTURE = {
     "fit-prior": "Samples of a latent grid are texture, because its prior draws each number by itself. Fit a prior to "
     "the grid; this is a training of its own.",
-    "reconstruct": "Use it to reconstruct and edit. Train the fitted prior longer for better samples. Fewer latents "
-    "may help, too: a smaller latent_channels or a larger downsampling.",
+    "reconstruct": "Use it to reconstruct and edit. For better samples, remove the fitted prior, and fit one on more "
+    "images. Fewer latents may help, too: a smaller latent_channels or a larger downsampling.",
 }
 _FOLLOW = {
     "train": "Use a prior that depends on the condition.",

@@ -20,7 +20,7 @@ from vaekit.model.contracts import LatentShape
 __all__ = ["GridVelocity", "VectorVelocity", "Velocity", "default_width", "velocity_of"]
 
 _FREQUENCIES = 32  # of the sines and cosines of the time
-_HIGHEST = 100.0  # times 2π: the highest of them, in cycles per unit of time
+_HIGHEST = 100.0  # the highest of them, in radians per unit of time
 _WIDTHS = {"vector": 256, "grid": 64}
 _COARSEST = 4  # cells along the shorter side, at least, on the coarsest grid
 _MOST_HALVINGS = 2
@@ -48,17 +48,17 @@ class Velocity(nn.Module):
     def __init__(self, width: int, condition_size: int) -> None:
         super().__init__()
         self.condition_size = condition_size
-        self.of_time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.of_condition = nn.Linear(condition_size, width, bias=False) if condition_size else None
+        self.time_embedding = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.condition_embedding = nn.Linear(condition_size, width, bias=False) if condition_size else None
 
     def embedding(self, t: Tensor, condition: Tensor | None) -> Tensor:
         """The embedding ``[B, width]`` of times ``[B]`` and conditions."""
         frequencies = torch.logspace(0, math.log10(_HIGHEST), _FREQUENCIES, device=t.device, dtype=t.dtype)
         angles = t[:, None] * frequencies
-        told: Tensor = self.of_time(torch.cat([angles.sin(), angles.cos()], dim=1))
-        if self.of_condition is not None and condition is not None:
-            told = told + self.of_condition(condition)
-        return F.silu(told)
+        embedded: Tensor = self.time_embedding(torch.cat([angles.sin(), angles.cos()], dim=1))
+        if self.condition_embedding is not None and condition is not None:
+            embedded = embedded + self.condition_embedding(condition)
+        return F.silu(embedded)
 
 
 class VectorVelocity(Velocity):
@@ -72,9 +72,9 @@ class VectorVelocity(Velocity):
         self.last = _zeroed(nn.Linear(width, size))
 
     def forward(self, z: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        told, h = self.embedding(t, condition), self.first(z)
+        embedded, h = self.embedding(t, condition), self.first(z)
         for block in self.blocks:
-            h = block(h, told)
+            h = block(h, embedded)
         result: Tensor = self.last(F.silu(h))
         return result
 
@@ -82,22 +82,22 @@ class VectorVelocity(Velocity):
 class GridVelocity(Velocity):
     """A U-Net for latents of ``shape`` ``(channels, rows, columns)``, each flattened.
 
-    ``depth`` blocks on each grid, down and up. Each grid has half the rows and columns of the one before, rounded up,
-    and twice its channels.
+    There are ``depth`` blocks on each grid, down and up. Each grid has half the rows and columns of the one before,
+    rounded up. The first has ``width`` channels, and the others twice as many.
     """
 
     def __init__(self, shape: LatentShape, width: int, depth: int, condition_size: int = 0) -> None:
         super().__init__(2 * width, condition_size)
         channels, rows, columns = self.shape = shape
-        halvings = min(_MOST_HALVINGS, max(0, int(math.log2(max(1, min(rows, columns) / _COARSEST)))))
-        widths, told = [width * min(2, 2**level) for level in range(halvings + 1)], 2 * width
+        halvings = min(_MOST_HALVINGS, int(math.log2(max(1, min(rows, columns) / _COARSEST))))
+        widths, embedded = [width * min(2, 2**level) for level in range(halvings + 1)], 2 * width
         self.first = nn.Conv2d(channels, width, 3, padding=1)
-        self.down = nn.ModuleList(_Stage(each, each, depth, told) for each in widths)
+        self.down = nn.ModuleList(_Stage(each, each, depth, embedded) for each in widths)
         self.shrink = nn.ModuleList(
             nn.Conv2d(each, following, 2, stride=2) for each, following in zip(widths, widths[1:], strict=False)
         )
         self.middle = _Attention(widths[-1])
-        self.up = nn.ModuleList(_Stage(2 * each, each, depth, told) for each in reversed(widths))
+        self.up = nn.ModuleList(_Stage(2 * each, each, depth, embedded) for each in reversed(widths))
         self.grow = nn.ModuleList(
             nn.ConvTranspose2d(following, each, 2, stride=2)
             for each, following in reversed([*zip(widths, widths[1:], strict=False)])
@@ -105,16 +105,16 @@ class GridVelocity(Velocity):
         self.last = nn.Sequential(_norm(width), nn.SiLU(), _zeroed(nn.Conv2d(width, channels, 3, padding=1)))
 
     def forward(self, z: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        told, h = self.embedding(t, condition), self.first(z.unflatten(1, self.shape))
+        embedded, h = self.embedding(t, condition), self.first(z.unflatten(1, self.shape))
         kept: list[Tensor] = []
         for stage, shrink in zip(self.down, [*self.shrink, None], strict=True):
-            h = stage(h, told)
+            h = stage(h, embedded)
             kept.append(h)
             h = h if shrink is None else shrink(_even(h))
         h = self.middle(h)
         for stage, grow in zip(self.up, [*self.grow, None], strict=True):
             beside = kept.pop()
-            h = stage(torch.cat([h[..., : beside.shape[2], : beside.shape[3]], beside], dim=1), told)
+            h = stage(torch.cat([h[..., : beside.shape[2], : beside.shape[3]], beside], dim=1), embedded)
             h = h if grow is None else grow(h)
         result: Tensor = self.last(h).flatten(1)
         return result
@@ -124,11 +124,11 @@ class _DenseBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.told = nn.Linear(width, 2 * width)
+        self.embedded = nn.Linear(width, 2 * width)
         self.inner, self.outer = nn.Linear(width, width), _zeroed(nn.Linear(width, width))
 
-    def forward(self, h: Tensor, told: Tensor) -> Tensor:
-        scale, shift = self.told(told).chunk(2, dim=1)
+    def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
+        scale, shift = self.embedded(embedded).chunk(2, dim=1)
         hidden = self.inner(self.norm(h) * (1 + scale) + shift)
         result: Tensor = h + self.outer(F.silu(hidden))
         return result
@@ -137,28 +137,28 @@ class _DenseBlock(nn.Module):
 class _Stage(nn.Module):
     """The blocks on one grid."""
 
-    def __init__(self, before: int, after: int, depth: int, told: int) -> None:
+    def __init__(self, before: int, after: int, depth: int, embedded: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_ConvBlock(after if number else before, after, told) for number in range(depth))
+        self.blocks = nn.ModuleList(_ConvBlock(after if number else before, after, embedded) for number in range(depth))
 
-    def forward(self, h: Tensor, told: Tensor) -> Tensor:
+    def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
         for block in self.blocks:
-            h = block(h, told)
+            h = block(h, embedded)
         return h
 
 
 class _ConvBlock(nn.Module):
-    def __init__(self, before: int, after: int, told: int) -> None:
+    def __init__(self, before: int, after: int, embedded: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = _norm(before), nn.GroupNorm(_groups(after), after, affine=False)
         self.conv1 = nn.Conv2d(before, after, 3, padding=1)
-        self.told = nn.Linear(told, 2 * after)
+        self.embedded = nn.Linear(embedded, 2 * after)
         self.conv2 = _zeroed(nn.Conv2d(after, after, 3, padding=1))
         self.skip = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
 
-    def forward(self, h: Tensor, told: Tensor) -> Tensor:
+    def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
         hidden = self.norm2(self.conv1(F.silu(self.norm1(h))))
-        scale, shift = self.told(told)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.embedded(embedded)[:, :, None, None].chunk(2, dim=1)
         result: Tensor = self.skip(h) + self.conv2(F.silu(hidden * (1 + scale) + shift))
         return result
 
@@ -168,7 +168,7 @@ class _Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = max(1, channels // _HEAD)
+        self.heads = math.gcd(channels, max(1, channels // _HEAD))
         self.norm = _norm(channels)
         self.read, self.write = nn.Conv2d(channels, 3 * channels, 1), _zeroed(nn.Conv2d(channels, channels, 1))
 

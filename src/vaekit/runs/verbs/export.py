@@ -46,12 +46,12 @@ def export(run: RunContext, out: Path, data: Any, precision: str) -> Result:
 
 
 def exported_model(run: RunContext) -> LatentModel:
-    """Return a copy of the model as it is exported: without a flow-matching prior, which a note says."""
+    """Return a copy of the model to export. A note says that a flow-matching prior is left out."""
     model, _ = runs.load_model(run.path)
     fitted = run.model.fitted_prior
     if isinstance(fitted, FlowMatchingPrior):
-        instead = "new images come from the prior of the training" if model.prior is not None else "it draws no images"
-        note_once(f"a {FLOW_MATCHING} prior cannot be exported; in the export, {instead}")
+        instead = "samples from the prior of the training" if model.prior is not None else "cannot generate images"
+        note_once(f"a {FLOW_MATCHING} prior cannot be exported; the export {instead}")
     elif fitted is not None:
         model.fitted_prior = copy.deepcopy(fitted).cpu()
     return model

@@ -32,7 +32,7 @@ def check_kind_of_latent(run: RunContext, kind: str) -> None:
         )
     if run.config.conditions and kind != "none":
         raise UserError(
-            f"fit-prior: the prior of recipe {run.recipe.name!r} depends on the condition, but a density fitted to all "
+            f"fit-prior: the prior of recipe {run.recipe.name!r} depends on the condition, but one fitted to all "
             f"latents would not; generate with {argument('condition')} instead"
         )
 

@@ -13,7 +13,7 @@ from vaekit.latent import ops
 from vaekit.latent.codes import latents_of
 from vaekit.latent.flow_prior import FLOW_MATCHING
 from vaekit.model.conditioning import parse_condition
-from vaekit.model.flow_matching import Drawn, FlowMatchingPrior
+from vaekit.model.flow_matching import FlowMatchingPrior, FlowSamples
 from vaekit.runs.context import RunContext, files_of, sheet_of
 from vaekit.runs.result import Result
 
@@ -60,6 +60,12 @@ def _condition_of(run: RunContext, condition: Mapping[str, Any] | Sequence[str])
         return None
     fitted = run.model.fitted_prior
     conditions = fitted.conditions if isinstance(fitted, FlowMatchingPrior) else run.config.conditions
+    if not conditions and isinstance(fitted, FlowMatchingPrior):
+        raise UserError(
+            "condition: the images that the prior was fitted to have no labels, and no attributes that vary; leave it "
+            "out",
+            "condition",
+        )
     if not conditions:
         raise UserError(
             f"condition: recipe {run.recipe.name!r} is not conditional; train conditional-vae, or run vaekit fit-prior "
@@ -78,8 +84,8 @@ def _source(
     guidance: float | None,
     image: Any,
     strength: float | None,
-) -> Drawn | None:
-    """Return what a velocity field is to draw; None for another prior, which takes none of these arguments."""
+) -> FlowSamples | None:
+    """Return the distribution to sample from; None if the prior is not flow matching, and takes none of these."""
     fitted = run.model.fitted_prior
     given = {"steps": steps, "guidance": guidance, "image": image, "strength": strength}
     if not isinstance(fitted, FlowMatchingPrior):
@@ -98,7 +104,7 @@ def _source(
         raise UserError(
             f"{argument('guidance', guidance)}: needs {argument('condition')}, which it follows", "guidance"
         )
-    drawn: Drawn = fitted(None, condition)
+    drawn: FlowSamples = fitted(None, condition)
     drawn = drawn.with_sampling(steps, guidance)
     if image is None:
         return drawn
