@@ -67,9 +67,9 @@ def headlines(result: dict[str, Any]) -> Iterator[Headline]:
     for name, found in result["attributes"].items():
         row, other = found["ladder_test"][found["levels"] - 1], found["vae_test"]
         yield Headline(
-            f"`vaekit edit --keep-detail --levels {found['levels']}` with `ladder-vae`, “{name}” on {result['images']} "
-            "held-out drawn portraits: share in which a classifier sees it after adding, after removing; PSNR against "
-            "the same face drawn with the change",
+            f"`ladder-vae`, edits of {found['levels']} of {len(found['ladder_test'])} levels with `--keep-detail`, "
+            f"“{name}” on {result['images']} held-out drawn portraits: share in which a classifier sees it after "
+            "adding, after removing; PSNR against the same face drawn with the change",
             f"{_figure(row)}",
             f"`vae` after the same time: {_figure(other)}; `ladder-vae` without an edit: "
             f"{row['reconstruction_psnr_db'] - row['doing_nothing_below_reconstruction_db']:.1f} dB",

@@ -99,7 +99,7 @@ class Interrupted(Exception):
 
     def __init__(self, number: int, where: object) -> None:
         name = signal.Signals(number).name
-        super().__init__(f"stopped by {name}; the state is saved in {where}, run the same command again to resume")
+        super().__init__(f"stopped by {name}; the state is saved in {where}, start the same training again to resume")
         self.exit_code = 128 + number
 
 

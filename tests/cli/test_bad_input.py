@@ -141,7 +141,7 @@ OUTS = {
     "train digits --out other": "contains files but no run",
     "train digits --out run --recipe seed-ae": "its recipe is vae, not seed-ae",
     "train digits --out run --set width=8 --seed 1": "its seed is 0, not 1",
-    "train digits --out run --set width=8 --size 16": "its data size is (8, 8), not (16, 16)",
+    "train digits --out run --set width=8 --size 16": "its data size is 8x8, not 16x16",
     "train portraits:40 --out run --set width=8 --size 8": "it was trained on other images; give another --out",
     "train digits --out run --set width=8 --budget 1m": "give more --epochs to train longer",
 }

@@ -104,7 +104,7 @@ REFUSED = {
     ("--budget", "10m"): "--budget 10m: {run} already trains on 3,222 images, 2 epochs; leave --budget out",
     ("--flip",): "--out {run} contains another run: its flip is False, not True",
     ("--seed", "1"): "its seed is 0, not 1",
-    ("--size", "16"): "its data size is (8, 8), not (16, 16)",
+    ("--size", "16"): "its data size is 8x8, not 16x16",
     ("--init", "{run}"): "its initial is None, not",
 }
 

@@ -247,6 +247,8 @@ def test_variations_of_an_image_come_from_a_file(done: Path, tmp_path: Path, vae
     run.reconstruct(photo).figure.save(tmp_path / "photo.png")
     words = ("generate", done, "--from", tmp_path / "photo.png", "--out", tmp_path / "new.png")
     assert vaekit(*words, "--strength", "0.3").code == 0
+    guided = ("generate", done, "--condition", "glasses=1", "--guidance", "2", "--steps", "3")
+    assert vaekit(*guided, "--out", tmp_path / "guided.png").code == 0
     answer = vaekit("generate", done, "--strength", "0.3", "--out", tmp_path / "more.png")
     assert answer.code == 2 and answer.err == "vaekit: --strength 0.3: needs --from, the image to vary\n"
     with pytest.raises(UserError, match="image: there are 2 images; give one"):

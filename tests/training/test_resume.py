@@ -29,6 +29,7 @@ from vaekit.system import files
 from vaekit.system.files import load_tensors
 from vaekit.system.locks import LOCK, only_writer
 from vaekit.training import loop as training
+from vaekit.training import steps
 from vaekit.training.resuming import lacking
 
 #: The module; its name in the package is that of a function.
@@ -128,7 +129,7 @@ class Injector:
         patch(runs.os, "replace", self._wrap("rename", os.replace))
         # A clock that leaps makes every step a step that saves.
         leaps = iter(range(0, 10**9, 1000))
-        patch(training, "time", SimpleNamespace(monotonic=lambda: float(next(leaps))))
+        patch(steps, "time", SimpleNamespace(monotonic=lambda: float(next(leaps))))
         # What these draw takes long and does not matter here.
         patch(PAGE, "_curves", lambda facts: "")
 
@@ -298,7 +299,7 @@ def test_kills_at_random_moments(whole: dict[str, Path], tmp_path: Path, recipe:
 
     def work() -> None:
         for name, value in saves.items():
-            setattr(training, name, value)
+            setattr(steps, name, value)
         _train(recipe, out)
 
     while True:

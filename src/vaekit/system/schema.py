@@ -20,7 +20,18 @@ from typing import Any, TypeVar
 
 from vaekit.errors import UserError, nearest
 
-__all__ = ["COUNT", "POSITIVE", "Choice", "JsonValue", "Pattern", "Range", "json_fault", "parse", "record"]
+__all__ = [
+    "COUNT",
+    "POSITIVE",
+    "Choice",
+    "JsonValue",
+    "Pattern",
+    "Range",
+    "fault_of",
+    "json_fault",
+    "parse",
+    "record",
+]
 
 #: What JSON text decodes to.
 JsonValue = str | int | float | bool | list["JsonValue"] | dict[str, "JsonValue"] | None
@@ -146,6 +157,11 @@ def _with_defaults(value: Any) -> Any:
         return value
     kind: Any = type(value)
     return kind(**{field.name: _with_defaults(getattr(value, field.name)) for field in dataclasses.fields(value)})
+
+
+def fault_of(kind: type, name: str, value: Any) -> str | None:
+    """Describe what was expected of a field of a dataclass if ``value`` is out of its bounds, else None."""
+    return next(filter(None, (constraint.fault(value) for constraint in _constraints(kind)[name])), None)
 
 
 def _plain(reason: str) -> str:

@@ -9,12 +9,10 @@ import dataclasses
 import json
 import math
 import time
-import typing
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +48,7 @@ from vaekit.system.files import atomic_write_text, file_digest, load_facts
 from vaekit.system.machine_load import Choice, choose, is_set_by_user, recent_load
 from vaekit.system.malloc import freed_memory_is_kept
 from vaekit.system.progress import Progress
-from vaekit.system.schema import record
+from vaekit.system.schema import fault_of, record
 from vaekit.training.latent_batches import LatentBatches, Latents, encoded, fixed_draw
 from vaekit.training.schedules import learning_rate
 from vaekit.training.steps import take_steps
@@ -88,12 +86,10 @@ class FlowOptions:
         """Raise :class:`UserError` for values that exclude each other, or out of the ranges of a configuration."""
         if self.images is not None and self.budget is not None:
             raise UserError(f"{argument('images')} and {argument('budget')} exclude each other; give one of them")
-        ranges = typing.get_type_hints(FlowConfig, include_extras=True)
         for name, value in dataclasses.asdict(self).items():
-            field = _FIELDS.get(name, name)
-            for limit in getattr(ranges[field], "__metadata__", ()) if value is not None else ():
-                if expected := limit.fault(value):
-                    raise UserError(f"{argument(name, value)}: expected {expected}", name)
+            expected = None if value is None else fault_of(FlowConfig, _FIELDS.get(name, name), value)
+            if expected:
+                raise UserError(f"{argument(name, value)}: expected {expected}", name)
 
     def refuse_with(self, kind: str) -> None:
         """Raise :class:`UserError` if an option is given that priors of another ``kind`` do not have."""
@@ -106,7 +102,7 @@ class FlowOptions:
                 )
 
 
-def fit_flow(run: RunContext, options: FlowOptions, progress: Progress) -> tuple[FlowMatchingPrior, dict[str, Any]]:
+def fit_flow(run: RunContext, options: FlowOptions, progress: Progress) -> tuple[FlowMatchingPrior, dict[str, object]]:
     """Fit a prior and store it in the run; the same call resumes.
 
     Args:
@@ -172,7 +168,7 @@ def _is_finished(run: RunContext, config: FlowConfig) -> bool:
     return not is_unfinished and facts.get("images") == config.total_images and _trained_with(facts, config)
 
 
-def _finished(run: RunContext, progress: Progress) -> tuple[FlowMatchingPrior, dict[str, Any]]:
+def _finished(run: RunContext, progress: Progress) -> tuple[FlowMatchingPrior, dict[str, object]]:
     """Return the prior of an earlier training, and what was last measured."""
     prior, config = load_flow(run.path, run.model)[0], read_flow_config(run.path)
     progress.say(f"{flow_folder(run.path)}: finished already, after {counted(config.total_images, 'latent')}")
@@ -261,7 +257,7 @@ class _PriorRecorder:
             "held_out_velocity_error_of_a_normal": float(normal_error(noise).mean()),
         }
 
-    def finished(self) -> tuple[FlowMatchingPrior, dict[str, Any]]:
+    def finished(self) -> tuple[FlowMatchingPrior, dict[str, object]]:
         """Return the prior and what is known about it."""
         prior = self.trainer.eval_model().requires_grad_(False)
         return prior, facts_of(self.config, **self.measured(), held_out=len(self.held), held_out_from=self.part)
@@ -418,7 +414,9 @@ def _begin_or_resume(recorder: _PriorRecorder, progress: Progress) -> None:
     trainer.follow_leader()
 
 
-def _state(recorder: _PriorRecorder, progress: Progress) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+def _state(
+    recorder: _PriorRecorder, progress: Progress
+) -> tuple[dict[str, torch.Tensor], dict[str, float | None]] | None:
     """Return the newest valid state, or None if there is none yet."""
     try:
         return runs.load_state(recorder.folder, progress.say, lambda *state: _fault(recorder, *state))
@@ -429,14 +427,14 @@ def _state(recorder: _PriorRecorder, progress: Progress) -> tuple[dict[str, torc
         ) from error
 
 
-def _fault(recorder: _PriorRecorder, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> str | None:
+def _fault(recorder: _PriorRecorder, tensors: dict[str, torch.Tensor], facts: dict[str, float | None]) -> str | None:
     """Describe what is wrong with a saved state; None if it belongs to this configuration."""
     if not _trained_with(facts, recorder.config):
         return "it belongs to another configuration"
     return recorder.trainer.state_fault(tensors, facts)
 
 
-def _trained_with(facts: Mapping[str, Any], config: FlowConfig) -> bool:
+def _trained_with(facts: Mapping[str, object], config: FlowConfig) -> bool:
     """Whether a state is of the training with this configuration."""
     try:
         return record(FlowConfig, facts.get("trained"), "the state") == config
