@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import vaekit as vk
 from vaekit.cli import app
 from vaekit.config import parts
 from vaekit.config.table import RECIPES
@@ -85,7 +86,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_vae: Path, port
     return tmp_path
 
 
+def fitted_grid(out: Path) -> None:
+    """Train a small run with a latent grid, and fit a prior to it."""
+    settings = {"width": 8, "downsampling": 8}
+    run = vk.train("portraits:60", "grid-vae", out, size=16, images=64, settings=settings, quiet=True)
+    run.fit_prior(images=64, width=8, depth=1, quiet=True)
+
+
 def test_the_commands_run(here: Path, vaekit: Callable) -> None:
+    fitted_grid(here / "runs" / "grid")
     for text, words in RUN.items():
         if words[0] == "score":
             words = [*(word for word in words if word not in ("--false-alarms", "0.05")), *FEW_IMAGES]
