@@ -31,7 +31,7 @@ DOCUMENTS = (
     *(ROOT / "docs" / f"{name}.md" for name in ("recipes", "latent-space", "benchmarks", "scaling")),
 )
 PAGES = ROOT / "docs" / "recipes"
-IN_README = ("vae", "beta-vae", "conditional-vae", "vq-vae", "iwae", "ae")
+IN_README = ("vae", "grid-vae", "ladder-vae", "conditional-vae", "vq-vae", "ae")
 
 
 def updated(text: str) -> str:
