@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -317,3 +318,18 @@ def test_what_couples_a_batch_is_refused_by_name(tmp_path: Path) -> None:
         assert code == 2
         assert "recipe 'seed-vae' normalizes over the batch" in said or "another process" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_prior_is_fitted_by_two_processes_as_by_one(tmp_path: Path) -> None:
+    settings = {"width": 8, "downsampling": 8}
+    one = vk.train("portraits:40", "grid-vae", tmp_path / "one", size=16, images=64, settings=settings, quiet=True)
+    two = Path(shutil.copytree(tmp_path / "one", tmp_path / "two"))
+    one.fit_prior(images=96, width=8, depth=1, batch_size=32, quiet=True)
+    given = ("fit-prior", two, "--images", 96, "--width", 8, "--depth", 1, "--batch-size", 32, "--json")
+    (code, told, _), (other, silent, _) = ends(start(CLI, *given, size=2))
+    assert (code, other, silent) == (0, 0, "") and json.loads(told)["trained_on"] == 96
+    mine, theirs = (load_tensors(run / "prior" / "weights.safetensors")[0] for run in (tmp_path / "one", two))
+    for name, tensor in mine.items():
+        torch.testing.assert_close(theirs[name], tensor, rtol=1e-3, atol=1e-4)
+    for command in (("--kind", "none"), ("--budget", "4s", "--width", 8, "--depth", 1), ("--budget", "4s")):
+        assert [code for code, *_ in ends(start(CLI, "fit-prior", two, *command, size=2))] == [0, 0], command
