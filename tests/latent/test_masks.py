@@ -119,3 +119,15 @@ def test_any_text_gives_a_mask_or_a_user_error(text: str) -> None:
         except UserError:
             continue
         assert mask.shape == (1, 1, 9, 7) and mask.any() and not mask.all()
+
+
+def test_a_mask_of_another_size_is_resized_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.zeros((20, 20), np.uint8)
+    pixels[:10, :10] = 255
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    name = str(tmp_path / "large.png")
+    assert edges(parse_mask(name, 10, 10, count=1)[0, 0]) == [0, 0, 5, 5]
+    said = capsys.readouterr().err
+    assert said == f"vaekit: mask {name!r} has 20x20 pixels, and is cropped and resized to the 10x10 of the images\n"
+    parse_mask(name, 20, 20, count=1)
+    assert capsys.readouterr().err == ""

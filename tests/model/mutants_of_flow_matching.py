@@ -27,7 +27,7 @@ TABLE = Table(
         Mutant("without + guidance * (with_ - without)", "with_ + guidance * (with_ - without)", "a weight of 0 is not without the condition"),
         Mutant("without + guidance * (with_ - without)", "without - guidance * (with_ - without)", "away from the condition"),
         Mutant("if condition is None or guidance == 0:", "if condition is None or guidance == 1:", "a weight of 1 ignores the condition"),
-        Mutant("torch.cat([torch.zeros_like(told), told])", "torch.cat([told, told])", "guidance compares the condition with itself"),
+        Mutant("torch.cat([torch.zeros_like(known), known])", "torch.cat([known, known])", "guidance compares the condition with itself"),
         # variations
         Mutant("self.strength * z + start * self.prior", "start * z + self.strength * self.prior", "a strength of 0 is that of 1"),
         Mutant("start * self.prior.standardized(self.origin)", "start * self.origin", "the latent is not standardized"),

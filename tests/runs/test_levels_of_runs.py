@@ -24,6 +24,7 @@ from vaekit.model.ladder import LadderModel
 from vaekit.runs.report.curves import panels
 from vaekit.runs.report.facts import Facts
 from vaekit.runs.verbs.traverse import axes_by_level
+from vaekit.system.notes import note_once
 
 Cli = Callable[..., Any]
 
@@ -80,6 +81,27 @@ def test_a_row_for_each_level(run: vk.Run) -> None:
     shorter = run.reconstruct(faces, levels=1)
     assert torch.equal(shorter.pixels, torch.cat([rows[1], rows[-1]]))
     assert set(shorter.numbers) >= {"psnr_db_levels_1", f"psnr_db_levels_{count}"}
+
+
+def test_edits_that_lose_detail_say_so(run: vk.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    faces, count = run.images("test").pixels[:1], len(run.model.latent_shapes)
+    moves = {
+        "edit": lambda **how: run.edit(faces, {"glasses": 1.0}, **how),
+        "arithmetic": lambda **how: run.arithmetic("attr:glasses=1", **how),
+        "interpolate": lambda **how: run.interpolate("attr:glasses=0", "attr:glasses=1", steps=2, **how),
+        "traverse": lambda **how: run.traverse(count=1, steps=2, **how),
+    }
+    for verb, move in moves.items():
+        note_once.cache_clear()
+        move(keep_detail=True)
+        if verb != "edit":
+            move(levels=count)
+        assert capsys.readouterr().err == ""
+        move()
+        assert capsys.readouterr().err == (
+            f"vaekit: {verb}: the levels that do not move take the mean of their prior, so images lose detail; "
+            "keep_detail keeps it\n"
+        )
 
 
 def test_detail_that_is_kept_gives_the_reconstruction_back(run: vk.Run, tmp_path: Path) -> None:

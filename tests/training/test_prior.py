@@ -182,6 +182,7 @@ def test_other_values_than_those_of_the_prior_are_refused(done: Path, given: dic
         ({"batch_size": 0}, "batch_size=0: expected"),
         ({"images": 10, "budget": "1m"}, "images and budget exclude each other"),
         ({"width": 4}, "width=4: expected a number from 8"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0: expected a number from 1e-12 to 1"),
         ({"learning_rate": -1.0}, "learning_rate=-1.0: expected"),
         ({"kind": "mixture"}, "kind=mixture: the latent of recipe 'grid-vae' is a grid, and only kind=flow-matching"),
         ({"kind": "mixture", "width": 8}, "width=8: only kind=flow-matching takes it"),

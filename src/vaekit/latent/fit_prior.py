@@ -157,12 +157,13 @@ def forget_fitted(folder: Path) -> bool:
 def load_fitted(folder: Path, model: LatentModel) -> tuple[Prior | None, str | None]:
     """Load what was fitted in a run, on the model's device, and what is wrong with it, or why it cannot be used."""
     path = folder / _NAME
-    again = f"fit it again with fit-prior, or remove it with fit-prior and {argument('kind', 'none')}"
+    removal = f"or remove it with fit-prior and {argument('kind', 'none')}"
+    again = f"fit it again with fit-prior, {removal}"
     if has_flow(folder):
         try:
             flow, lack = load_flow(folder, model)
         except UserError as error:
-            again = again.replace("fit-prior,", f"fit-prior and {argument('kind', FLOW_MATCHING)},")
+            again = f"fit it again with fit-prior and {argument('kind', FLOW_MATCHING)}, {removal}"
             return None, f"the fitted prior is not used: {error.text.partition(';')[0]}; {again}"
         return flow.to(model.device), lack
     if not path.exists():

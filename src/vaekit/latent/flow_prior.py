@@ -14,7 +14,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -75,7 +75,7 @@ class FlowConfig:
     latents: Annotated[int, POSITIVE]  #: number of latents in each epoch
     total_images: Annotated[int, POSITIVE]  #: latents seen in training, counting repeats
     batch_size: Annotated[int, Range(1, 1 << 20)]
-    learning_rate: Annotated[float, Range(0, 1)]
+    learning_rate: Annotated[float, Range(1e-12, 1)]
     seed: Annotated[int, Range(0, 2**63 - 1)]
     flip: bool  #: whether latents of mirrored images are added
     precision: Annotated[str, Choice(("fp32", "bf16"))]
@@ -224,13 +224,13 @@ def _bad_scale(tensors: dict[str, Tensor]) -> str | None:
     return None if bool((tensors["std"] > 0).all()) else "a standard deviation is not positive"
 
 
-def facts_of(config: FlowConfig, **more: Any) -> dict[str, Any]:
-    """Return what ``fit-prior`` prints about a prior."""
+def facts_of(config: FlowConfig, **measured: object) -> dict[str, object]:
+    """Return what ``fit-prior`` prints about a prior: its kind, length and conditions, then what was ``measured``."""
     names = [each.name for each in config.conditions]
     return {
         "kind": config.kind,
         "latents": config.latents,
         "trained_on": config.total_images,
         **({"conditions": names} if names else {}),
-        **more,
+        **measured,
     }

@@ -3,8 +3,8 @@
     zᵢ' = μᵢ' + σᵢ' εᵢ        μᵢ', σᵢ': of the prior of level i given the moved levels above
     εᵢ  = (zᵢ − μᵢ) / σᵢ      of the image, under its own prior, if its detail is kept; otherwise 0
 
-Finer levels only make sense together with the levels above. So εᵢ is kept, not zᵢ: the place of
-a latent in its prior, which the levels above do not determine.
+Finer levels only make sense together with the levels above. So εᵢ is kept, not zᵢ: the place of a latent in its prior,
+which the levels above do not determine.
 """
 
 from __future__ import annotations

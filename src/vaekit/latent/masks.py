@@ -8,6 +8,7 @@ hole.png            an image, white where hidden
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vaekit.data.ingest.headers import read_header
 from vaekit.errors import UserError
 from vaekit.pixels.byte_ranges import Span
 from vaekit.pixels.decode import decode, reason
@@ -113,10 +115,10 @@ def _from_file(text: str, height: int, width: int) -> Tensor:
         raise UserError(f"mask {text!r} is not a file; {_FORMS}", "mask")
     try:
         data = Span(text).read()
-        gray, size = decode(data, Form((height, width), 1)), decode(data, Form(channels=1)).shape[:2]
+        gray, size = decode(data, Form((height, width), 1)), read_header(io.BytesIO(data)).size
     except Exception as error:  # PIL raises many kinds of errors for files that are not images
         raise UserError(f"mask {text!r} cannot be read: {reason(error)}; {_FORMS}", "mask") from error
-    if tuple(size) != (height, width):
+    if size != (height, width):
         note_once(
             f"mask {text!r} has {size[0]}x{size[1]} pixels, and is cropped and resized to the {height}x{width} of the "
             "images"

@@ -129,8 +129,8 @@ class FlowMatchingPrior(Prior):
             return lambda z, t: self.net(z, t, condition.expand(len(z), -1))
 
         def guided(z: Tensor, t: Tensor) -> Tensor:
-            told = condition.expand(len(z), -1)
-            both = self.net(z.repeat(2, 1), t.repeat(2), torch.cat([torch.zeros_like(told), told]))
+            known = condition.expand(len(z), -1)
+            both = self.net(z.repeat(2, 1), t.repeat(2), torch.cat([torch.zeros_like(known), known]))
             without, with_ = both.chunk(2)
             result: Tensor = without + guidance * (with_ - without)
             return result
@@ -247,7 +247,7 @@ def normal_error(noise: Tensor) -> Tensor:
     """The error of the best field for latents that are standard normal: the variance of z − ε given z_t, ``[B]``.
 
     With s = (1 − t)² + t² the variance of z_t, it is 2 − (2t − 1)² / s = 1 / s. ``noise`` is as in
-    :func:`velocity_error`. A field that has learned something is below it.
+    :func:`velocity_error`. A field can only be below it if the latents are not standard normal.
     """
     t = noise[:, -1].sigmoid()
     return 1 / ((1 - t).square() + t.square())

@@ -5,8 +5,8 @@
 One pass of the top-down network computes both. The prior of a group of latents depends on the groups above it. Its
 posterior also depends on the encoder's feature map (Sønderby et al. 2016, Sec. 2.2; Vahdat & Kautz 2020, Sec. 3).
 
-Flat latents and flat noise are the groups concatenated from the top. z and the noise ε of the
-prior determine each other: εᵢ = (zᵢ − μᵢ) / σᵢ, with mean and standard deviation of the prior given the groups above.
+Flat latents and flat noise are the groups concatenated from the top. z and the noise ε of the prior determine each
+other: εᵢ = (zᵢ − μᵢ) / σᵢ, with mean and standard deviation of the prior given the groups above.
 """
 
 from __future__ import annotations

@@ -42,7 +42,6 @@ from vaekit.runs import folder as runs
 from vaekit.runs.context import RunContext
 from vaekit.system.cpu import one_thread_per_core, torch_threads
 from vaekit.system.distributed import Team, join
-from vaekit.system.drafts import clear_drafts
 from vaekit.system.durations import duration_text
 from vaekit.system.files import atomic_write_text, file_digest, load_facts
 from vaekit.system.machine_load import Choice, choose, is_set_by_user, recent_load
@@ -65,8 +64,6 @@ _MOST_MEASURED = 1000  # held-out latents
 _MEASURED_EVERY = 200  # steps, at least
 _MEASURING_SHARE, _MOST_MEASURING_SECONDS, _LEAST_MEASURED = 1 / 20, 15.0, 5  # of the budget; steps
 _AT_THE_END = 2.0  # seconds for the last files of a budget
-
-
 _FIELDS = {"images": "total_images", "budget": "budget_seconds"}  # options with another name in the configuration
 
 
@@ -107,7 +104,7 @@ def fit_flow(run: RunContext, options: FlowOptions, progress: Progress) -> tuple
 
     Args:
         run: A finished run whose latent is a vector or a grid.
-        options: What the user chose.
+        options: The user's options.
         progress: Receives the progress.
 
     Returns:
@@ -395,8 +392,7 @@ def _begin_or_resume(recorder: _PriorRecorder, progress: Progress) -> None:
     if trainer.team.leads:
         saved = None
         if has_flow(recorder.run):
-            clear_drafts(folder)
-            (folder / "state-next.safetensors").unlink(missing_ok=True)
+            runs.clear_leftovers(folder)
             saved = _state(recorder, progress)
         if saved is None:
             folder.mkdir(exist_ok=True)
